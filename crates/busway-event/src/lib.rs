@@ -1,0 +1,66 @@
+//! What is said on a busway event bus: events, topics, filters, metadata, codecs, and the rules that make them valid.
+//!
+//! It is **not** a bus: there is no async, no clock and no I/O here. Depend on this crate alone to define the events of a
+//! domain, or to read and write them elsewhere.
+//!
+//! ```
+//! use busway_event::{Event, EventType, Filter};
+//!
+//! #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, EventType)]
+//! #[event(name = "order-created", version = 1)]
+//! struct OrderCreated { order_id: String }
+//!
+//! let draft = Event::new("orders.created", OrderCreated { order_id: "A-1".into() }).key("A-1");
+//! let topic = draft.head().topic().expect("a valid topic");
+//! assert!(Filter::new("orders.#")?.matches(topic));
+//! # Ok::<(), busway_event::FilterError>(())
+//! ```
+//!
+//! # Guarantee
+//! An [`Event`] is always valid and within its limits: only a [`Draft`] may not be, and [`Draft::finish`] either makes an
+//! event of it or gives it back with the rule that it breaks. No input makes this crate panic.
+//!
+//! # Modules
+//! [`topic`] and [`filter`] name things, [`event`] and [`draft`] say them, [`event_type`] and [`codec`] turn payloads into
+//! bytes, [`metadata`] and [`trace`] travel beside them, [`cloudevents`] speaks to the world outside.
+//!
+//! # Features
+//! `derive` (default): `#[derive(EventType)]`. `prost`: [`Proto`]. `schemars`: [`Contract`] with its JSON Schema.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod topic;
+pub mod filter;
+pub mod event;
+pub mod draft;
+pub mod event_type;
+pub mod codec;
+pub mod metadata;
+pub mod trace;
+mod id;
+mod key;
+mod priority;
+#[cfg(feature = "prost")]
+mod proto;
+mod raw;
+mod timestamp;
+
+#[cfg(feature = "derive")]
+#[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
+pub use busway_macros::EventType;
+
+pub use crate::codec::{Codec, CodecId, DecodeError, EncodeError};
+pub use crate::draft::{AnyDraft, Draft, DraftHead, IntoTopic, Invalid, Stamp};
+pub use crate::event::{AnyEvent, Event, Header};
+pub use crate::event_type::{Encoded, EventType};
+pub use crate::filter::{Filter, FilterError};
+pub use crate::id::{EventId, EventIdError};
+pub use crate::key::{Key, KeyError};
+pub use crate::metadata::{Metadata, MetadataDraft, MetadataError};
+pub use crate::priority::{Priority, PriorityError};
+#[cfg(feature = "prost")]
+#[cfg_attr(docsrs, doc(cfg(feature = "prost")))]
+pub use crate::proto::Proto;
+pub use crate::raw::Raw;
+pub use crate::timestamp::{Timestamp, TimestampError};
+pub use crate::topic::{Topic, TopicError};
+pub use crate::trace::{TraceContext, TraceContextError};

@@ -1,0 +1,351 @@
+//! What travels beside the payload: producer, schema version, trace context and free pairs.
+//!
+//! Limits hold when an event is published and again when one is received, so nothing that busway holds exceeds
+//! them: at most 64 free pairs, 8 KiB a value, 16 KiB in all.
+
+use std::sync::Arc;
+
+use crate::trace::{TraceContext, TraceContextError};
+
+/// Valid metadata of an event. Cheap to clone; immutable.
+///
+/// `producer` and `version` are always there. The free pairs keep the order in which they were added; names are unique.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    shared: Arc<Shared>,
+    version: u16,
+}
+
+impl Metadata {
+    /// Starts metadata of `producer` and the schema `version`; see [`MetadataDraft::build`].
+    #[must_use]
+    pub fn draft(producer: &str, version: u16) -> MetadataDraft {
+        MetadataDraft { producer: Some(producer.into()), version, ..MetadataDraft::default() }
+    }
+
+    /// Who published the event: the name of a service or program. Never empty.
+    #[must_use]
+    pub fn producer(&self) -> &str {
+        &self.shared.producer
+    }
+
+    /// The schema version of the payload, 1 or more.
+    #[must_use]
+    pub const fn version(&self) -> u16 {
+        self.version
+    }
+
+    /// The trace that the event belongs to, when its producer had one.
+    #[must_use]
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.shared.trace.as_ref()
+    }
+
+    /// The trace id as 32 hexadecimal digits, when there is a trace.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<String> {
+        self.trace().map(TraceContext::trace_id_hex)
+    }
+
+    /// The value of the free pair `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// The free pairs, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.shared.pairs.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The same producer and pairs under another schema version: what an upcast or a shared default needs.
+    /// A version of 0 becomes 1.
+    #[must_use]
+    pub fn with_version(&self, version: u16) -> Self {
+        Self { shared: Arc::clone(&self.shared), version: version.max(1) }
+    }
+
+    /// Bytes that count towards [`METADATA_BYTES_MAX`].
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.shared.size
+    }
+}
+
+/// Metadata that is not validated yet. Adding never fails; [`build`](Self::build) finds every rule that is broken first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetadataDraft {
+    producer: Option<Box<str>>,
+    version: u16,
+    trace: Option<TraceContext>,
+    trace_error: Option<TraceContextError>,
+    pairs: Vec<(Box<str>, Box<str>)>,
+}
+
+impl MetadataDraft {
+    /// Sets a pair; the last value of a name wins. Three names are the fixed fields: `producer` sets the producer,
+    /// `traceparent` and `tracestate` the trace context (in this order).
+    pub fn set(&mut self, name: &str, value: &str) {
+        match name {
+            "producer" => self.producer = Some(value.into()),
+            "traceparent" => match value.parse() {
+                Ok(trace) => (self.trace, self.trace_error) = (Some(trace), None),
+                Err(error) => self.trace_error = Some(error),
+            },
+            "tracestate" if self.trace.is_some() => {
+                self.trace = self.trace.take().map(|trace| trace.with_state(value));
+            }
+            _ => match self.pairs.iter_mut().find(|(key, _)| **key == *name) {
+                Some((_, old)) => *old = value.into(),
+                None => self.pairs.push((name.into(), value.into())),
+            },
+        }
+    }
+
+    /// The value of the free pair `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find_map(|(key, value)| (**key == *name).then_some(&**value))
+    }
+
+    /// Sets the trace context.
+    pub fn set_trace(&mut self, trace: TraceContext) {
+        (self.trace, self.trace_error) = (Some(trace), None);
+    }
+
+    /// The trace context, when one was set and is valid.
+    #[must_use]
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_ref()
+    }
+
+    /// The producer, when one was set.
+    #[must_use]
+    pub fn producer(&self) -> Option<&str> {
+        self.producer.as_deref()
+    }
+
+    /// Sets the schema version; the engine sets the one of the payload's type.
+    pub fn set_version(&mut self, version: u16) {
+        self.version = version;
+    }
+
+    /// Whether nothing but a version is set: then the bus's shared default metadata serves, without an allocation.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.producer.is_none() && self.trace.is_none() && self.trace_error.is_none() && self.pairs.is_empty()
+    }
+
+    /// Validates and freezes.
+    ///
+    /// # Errors
+    /// [`MetadataError`] names the first rule that is broken; the draft is unchanged.
+    pub fn build(&self) -> Result<Metadata, MetadataError> {
+        let producer = match self.producer.as_deref() {
+            None | Some("") => return Err(MetadataError::ProducerMissing),
+            Some(producer) if producer.len() > PRODUCER_BYTES_MAX => {
+                return Err(MetadataError::ProducerTooLong { len: producer.len(), limit: PRODUCER_BYTES_MAX });
+            }
+            Some(producer) => producer,
+        };
+        if self.version == 0 {
+            return Err(MetadataError::VersionMissing);
+        }
+        if let Some(error) = &self.trace_error {
+            return Err(MetadataError::Trace(error.clone()));
+        }
+        if self.pairs.len() > PAIRS_MAX {
+            return Err(MetadataError::TooManyPairs { count: self.pairs.len(), limit: PAIRS_MAX });
+        }
+        self.pairs.iter().try_for_each(|(name, value)| check_pair(name, value))?;
+        let size = producer.len() + self.pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if size > METADATA_BYTES_MAX {
+            return Err(MetadataError::TooLarge { len: size, limit: METADATA_BYTES_MAX });
+        }
+        let shared =
+            Shared { producer: producer.into(), trace: self.trace.clone(), pairs: self.pairs.clone(), size };
+        Ok(Metadata { shared: Arc::new(shared), version: self.version })
+    }
+}
+
+impl From<&Metadata> for MetadataDraft {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            producer: Some(metadata.producer().into()),
+            version: metadata.version,
+            trace: metadata.shared.trace.clone(),
+            trace_error: None,
+            pairs: metadata.shared.pairs.clone(),
+        }
+    }
+}
+
+/// Why metadata is not valid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetadataError {
+    /// No producer, or an empty one.
+    #[error("the producer is missing: name the service when the bus is built, or with .meta(\"producer\", …)")]
+    ProducerMissing,
+    /// The producer's name is too long.
+    #[error("the producer's name has {len} bytes, more than {limit}")]
+    ProducerTooLong {
+        /// Bytes of the name.
+        len: usize,
+        /// [`PRODUCER_BYTES_MAX`].
+        limit: usize,
+    },
+    /// No schema version.
+    #[error("the schema version is missing or 0: versions start at 1")]
+    VersionMissing,
+    /// A `traceparent` that is none.
+    #[error("the trace context is not valid")]
+    Trace(#[source] TraceContextError),
+    /// Too many free pairs.
+    #[error("{count} metadata pairs, more than {limit}")]
+    TooManyPairs {
+        /// Pairs given.
+        count: usize,
+        /// [`PAIRS_MAX`].
+        limit: usize,
+    },
+    /// A pair's name is empty, too long, reserved, or holds a byte outside of `[A-Za-z0-9._-]`.
+    #[error("metadata name \"{}\" {reason}", name.escape_debug())]
+    Name {
+        /// The name, cut at 64 characters.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A value is too large.
+    #[error("the value of metadata \"{name}\" has {len} bytes, more than {limit}")]
+    ValueTooLarge {
+        /// The pair's name.
+        name: String,
+        /// Bytes of the value.
+        len: usize,
+        /// [`VALUE_BYTES_MAX`].
+        limit: usize,
+    },
+    /// All together are too large.
+    #[error("the metadata has {len} bytes in all, more than {limit}")]
+    TooLarge {
+        /// Bytes of the producer, names and values.
+        len: usize,
+        /// [`METADATA_BYTES_MAX`].
+        limit: usize,
+    },
+}
+
+/// Free pairs an event may carry.
+pub const PAIRS_MAX: usize = 64;
+/// Bytes of one value.
+pub const VALUE_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of producer, names and values together.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a pair's name.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Bytes of the producer's name.
+pub const PRODUCER_BYTES_MAX: usize = 255;
+
+#[derive(Debug, PartialEq, Eq)]
+struct Shared {
+    producer: Box<str>,
+    trace: Option<TraceContext>,
+    pairs: Vec<(Box<str>, Box<str>)>,
+    size: usize,
+}
+
+/// Fixed fields have setters of their own; a pair of the same name would be a second truth.
+const RESERVED: [&str; 4] = ["version", "trace_id", "traceparent", "tracestate"];
+
+fn check_pair(name: &str, value: &str) -> Result<(), MetadataError> {
+    let wrong = |reason: String| MetadataError::Name { name: name.chars().take(64).collect(), reason };
+    if name.is_empty() {
+        return Err(wrong("is empty".to_owned()));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(wrong(format!("has {} bytes, more than {NAME_BYTES_MAX}", name.len())));
+    }
+    if RESERVED.contains(&name) {
+        return Err(wrong("is reserved: busway sets it itself".to_owned()));
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if let Some(position) = name.bytes().position(|byte| !allowed(byte)) {
+        return Err(wrong(format!("holds a byte outside of [A-Za-z0-9._-] at position {position}")));
+    }
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(MetadataError::ValueTooLarge {
+            name: name.to_owned(),
+            len: value.len(),
+            limit: VALUE_BYTES_MAX,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft_with(pairs: &[(&str, &str)]) -> MetadataDraft {
+        let mut draft = Metadata::draft("shop", 1);
+        pairs.iter().for_each(|(name, value)| draft.set(name, value));
+        draft
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_wins_and_order_is_kept() {
+        let metadata = draft_with(&[("b", "1"), ("a", "2"), ("b", "3")]).build().unwrap();
+        assert_eq!(metadata.iter().collect::<Vec<_>>(), [("b", "3"), ("a", "2")]);
+        assert_eq!((metadata.producer(), metadata.version(), metadata.get("c")), ("shop", 1, None));
+    }
+
+    #[test]
+    fn producer_and_trace_are_fixed_fields() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let draft = draft_with(&[("producer", "bank"), ("traceparent", parent), ("tracestate", "a=1")]);
+        let metadata = draft.build().unwrap();
+        assert_eq!(metadata.producer(), "bank");
+        assert_eq!(metadata.trace_id().as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(metadata.trace().and_then(TraceContext::state), Some("a=1"));
+        assert_eq!(metadata.iter().count(), 0);
+        assert_eq!(MetadataDraft::from(&metadata), draft);
+    }
+
+    #[test]
+    fn every_rule_has_its_own_error() {
+        let many: Vec<_> = (0..65).map(|i| format!("k{i}")).collect();
+        let mut crowded = Metadata::draft("shop", 1);
+        many.iter().for_each(|name| crowded.set(name, ""));
+        let value = "x".repeat(8 * 1024);
+        let full = draft_with(&[("a", &value), ("b", &value)]);
+        let long = "x".repeat(8 * 1024 + 1);
+        let name = "n".repeat(129);
+        let cases = [
+            (Metadata::draft("", 1), "the producer is missing"),
+            (Metadata::draft(&"p".repeat(256), 1), "256 bytes, more than 255"),
+            (Metadata::draft("shop", 0), "versions start at 1"),
+            (draft_with(&[("traceparent", "00-0")]), "the trace context is not valid"),
+            (crowded, "65 metadata pairs, more than 64"),
+            (draft_with(&[("", "x")]), "is empty"),
+            (draft_with(&[(&name, "x")]), "has 129 bytes, more than 128"),
+            (draft_with(&[("version", "2")]), "is reserved"),
+            (draft_with(&[("a b", "x")]), "at position 1"),
+            (draft_with(&[("a", &long)]), "has 8193 bytes, more than 8192"),
+            (full, "16390 bytes in all, more than 16384"),
+        ];
+        for (draft, expected) in cases {
+            let message = draft.build().unwrap_err().to_string();
+            assert!(message.contains(expected), "{message} should say {expected}");
+        }
+    }
+
+    #[test]
+    fn sixty_four_pairs_and_sixteen_kib_fit() {
+        let mut draft = Metadata::draft("shop", 1);
+        (0..64).for_each(|i| draft.set(&format!("k{i:02}"), &"x".repeat(249)));
+        let metadata = draft.build().unwrap();
+        assert!(metadata.size() <= METADATA_BYTES_MAX);
+    }
+}

@@ -1,0 +1,104 @@
+//! When an event happened: nanoseconds since the Unix epoch, UTC.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A point in time, in whole nanoseconds since 1970-01-01T00:00:00Z. Covers the years 1677 to 2262.
+///
+/// It says when an event happened by its producer's wall clock. It orders nothing: offsets and ids do.
+/// `Display` and `FromStr` are RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From nanoseconds since the epoch.
+    #[must_use]
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the epoch.
+    #[must_use]
+    pub const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Whole milliseconds since the epoch, rounded down.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// This instant plus `duration`; the latest representable instant when that lies beyond it.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// The time from `earlier` to this instant; zero when `earlier` is later.
+    #[must_use]
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_nanosecond(i128::from(self.0)) {
+            Ok(time) => time.fmt(f),
+            Err(_) => write!(f, "{} ns", self.0),
+        }
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        let error = |reason: String| TimestampError { input: text.chars().take(64).collect(), reason };
+        let time: jiff::Timestamp = text.parse().map_err(|cause: jiff::Error| error(cause.to_string()))?;
+        i64::try_from(time.as_nanosecond())
+            .map(Self)
+            .map_err(|_| error("outside of the years 1677 to 2262".to_owned()))
+    }
+}
+
+/// The text is no RFC 3339 time with an offset, or lies outside of the range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{}\" is no RFC 3339 time: {reason}", input.escape_debug())]
+pub struct TimestampError {
+    input: String,
+    reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_written_and_read_as_rfc_3339() {
+        let time = Timestamp::from_nanos(1_357_034_400_000_000_001);
+        assert_eq!(time.to_string(), "2013-01-01T10:00:00.000000001Z");
+        assert_eq!(time.to_string().parse(), Ok(time));
+        assert_eq!("2013-01-01T11:00:00.000000001+01:00".parse(), Ok(time));
+    }
+
+    #[test]
+    fn a_time_without_an_offset_or_out_of_range_is_an_error() {
+        assert!("2013-01-01T10:00:00".parse::<Timestamp>().is_err());
+        assert!("9000-01-01T00:00:00Z".parse::<Timestamp>().unwrap_err().to_string().contains("1677"));
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        let late = Timestamp::from_nanos(i64::MAX);
+        assert_eq!(late.saturating_add(Duration::from_secs(1)), late);
+        assert_eq!(Timestamp::default().saturating_since(late), Duration::ZERO);
+        assert_eq!(Timestamp::from_nanos(-1).as_millis(), -1);
+    }
+}

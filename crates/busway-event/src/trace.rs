@@ -1,0 +1,173 @@
+//! Trace context: who caused an event, in the form of W3C Trace Context.
+//!
+//! <https://www.w3.org/TR/trace-context/>. Only carried, never interpreted: 26 bytes in memory instead of a 55-byte text.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A W3C `traceparent` with its optional `tracestate`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct TraceContext {
+    trace_id: [u8; 16],
+    parent_id: [u8; 8],
+    flags: u8,
+    state: Option<Box<str>>,
+}
+
+impl TraceContext {
+    /// From its parts; `None` when an id is all zero, which the specification forbids.
+    #[must_use]
+    pub fn new(trace_id: [u8; 16], parent_id: [u8; 8], flags: u8) -> Option<Self> {
+        let valid = trace_id != [0; 16] && parent_id != [0; 8];
+        valid.then_some(Self { trace_id, parent_id, flags, state: None })
+    }
+
+    /// The same context with a `tracestate`. A list of more than 32 members or 512 bytes, or one with characters outside
+    /// of printable ASCII, is left out, as the specification asks: it never spoils the `traceparent`.
+    pub fn with_state(mut self, state: &str) -> Self {
+        let fits = state.len() <= STATE_BYTES_MAX && state.split(',').count() <= STATE_MEMBERS_MAX;
+        let printable = state.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        self.state = (fits && printable && !state.trim().is_empty()).then(|| state.into());
+        self
+    }
+
+    /// The 16-byte trace id.
+    #[must_use]
+    pub const fn trace_id(&self) -> [u8; 16] {
+        self.trace_id
+    }
+
+    /// The 8-byte id of the span that caused the event.
+    #[must_use]
+    pub const fn parent_id(&self) -> [u8; 8] {
+        self.parent_id
+    }
+
+    /// Whether the producer recorded the trace (bit 0 of the flags).
+    #[must_use]
+    pub const fn is_sampled(&self) -> bool {
+        self.flags & 1 == 1
+    }
+
+    /// The trace id as 32 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn trace_id_hex(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.trace_id))
+    }
+
+    /// The vendor list, when there is one.
+    #[must_use]
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+}
+
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let trace = u128::from_be_bytes(self.trace_id);
+        let parent = u64::from_be_bytes(self.parent_id);
+        write!(f, "00-{trace:032x}-{parent:016x}-{:02x}", self.flags)
+    }
+}
+
+impl fmt::Debug for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TraceContext({self})")
+    }
+}
+
+impl FromStr for TraceContext {
+    type Err = TraceContextError;
+
+    fn from_str(text: &str) -> Result<Self, TraceContextError> {
+        let error = |reason| TraceContextError { input: text.chars().take(64).collect(), reason };
+        let bytes = text.as_bytes();
+        let field = |from: usize, to: usize| bytes.get(from..to).and_then(lower_hex);
+        let dash = |at: usize| bytes.get(at) == Some(&b'-');
+        let version = field(0, 2).ok_or_else(|| error("the version is not two lower-case hex digits"))?;
+        if version == 0xff {
+            return Err(error("version ff is forbidden"));
+        }
+        // A later version may append fields after a further dash; version 00 may not.
+        let length_fits = if version == 0 { bytes.len() == 55 } else { bytes.len() == 55 || dash(55) };
+        if !length_fits || !dash(2) || !dash(35) || !dash(52) {
+            return Err(error("it is not of the form 00-<32 hex>-<16 hex>-<2 hex>"));
+        }
+        let trace = field(3, 35).ok_or_else(|| error("the trace id is not 32 lower-case hex digits"))?;
+        let parent = field(36, 52).ok_or_else(|| error("the parent id is not 16 lower-case hex digits"))?;
+        let flags = field(53, 55).ok_or_else(|| error("the flags are not two lower-case hex digits"))?;
+        let parent = u64::try_from(parent).unwrap_or_default();
+        let flags = u8::try_from(flags).unwrap_or_default();
+        // Only the bits that this version defines are passed on (bit 0, sampled; bit 1, random trace id).
+        Self::new(trace.to_be_bytes(), parent.to_be_bytes(), flags & 0b11)
+            .ok_or_else(|| error("an id of zeros is forbidden"))
+    }
+}
+
+/// The text is no `traceparent`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{}\" is no traceparent: {reason}", input.escape_debug())]
+pub struct TraceContextError {
+    input: String,
+    reason: &'static str,
+}
+
+/// The value of up to 32 lower-case hexadecimal digits; `None` for any other byte.
+fn lower_hex(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0_u128, |value, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some((value << 4) | u128::from(digit))
+    })
+}
+
+/// Bounds of `tracestate` (W3C Trace Context §3.3.1).
+const STATE_MEMBERS_MAX: usize = 32;
+const STATE_BYTES_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_traceparent_is_read_and_written_back() {
+        let context: TraceContext = VALID.parse().unwrap();
+        assert_eq!(context.to_string(), VALID);
+        assert_eq!(context.trace_id_hex(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(context.is_sampled());
+    }
+
+    #[test]
+    fn a_later_version_is_read_leniently_and_written_as_version_zero() {
+        let later = format!("cc{}-extra", &VALID[2..]);
+        assert_eq!(later.parse::<TraceContext>().unwrap().to_string(), VALID);
+    }
+
+    #[test]
+    fn each_malformed_form_is_refused() {
+        let long = format!("{VALID}-extra");
+        let upper = VALID.to_uppercase();
+        let zero_trace = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
+        let zero_parent = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", "0".repeat(16));
+        let forbidden = format!("ff{}", &VALID[2..]);
+        let cases = ["", "00", &VALID[..54], &long, &upper, &zero_trace, &zero_parent, &forbidden, "00-ä"];
+        for case in cases {
+            assert!(case.parse::<TraceContext>().is_err(), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_tracestate_never_spoils_the_traceparent() {
+        let context: TraceContext = VALID.parse().unwrap();
+        assert_eq!(context.clone().with_state("a=1,b=2").state(), Some("a=1,b=2"));
+        let crowded = vec!["a=1"; 33].join(",");
+        for bad in [crowded.as_str(), "a=\n", &"x".repeat(513), "  "] {
+            assert_eq!(context.clone().with_state(bad).state(), None);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The chain: named nodes around a handler, ordered by stage.
+//!
+//! ```text
+//! trace → decode → idempotency → breaker → retry → timeout → user → handler
+//! ```
+//!
+//! The order is by [`Stage`], not by registration, so a retry can never end up outside of what it should repeat. A chain is
+//! immutable: [`Registry`] makes a new one for each change and swaps it, and a delivery that has started keeps the one
+//! it started with. Sync nodes run in a loop without an allocation; an async node allocates its future.
+//!
+//! A node that panics or fails is contained: the outcome names it, the handlers of other events notice nothing.
+
+mod batch;
+mod registry;
+mod run;
+mod stage;
+mod trace;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::batch::run_batch;
+pub use self::registry::{Registry, RegistryError};
+pub(crate) use self::run::Panicked;
+pub use self::run::{Next, Progress, run, run_now};
+pub use self::stage::Stage;
+pub use self::trace::{ChainTrace, NodeTime};
+
+use crate::middleware::Step;
+
+/// A named middleware in its stage.
+#[derive(Debug, Clone)]
+pub struct Node {
+    stage: Stage,
+    name: Arc<str>,
+    step: Step,
+}
+
+impl Node {
+    /// A node; names are unique within a registry.
+    #[must_use]
+    pub fn new(stage: Stage, name: impl Into<Arc<str>>, step: Step) -> Self {
+        Self { stage, name: name.into(), step }
+    }
+
+    /// The stage, which decides its place.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// The name, by which it is reported, replaced and removed.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The nodes around a handler, outermost first. Immutable and cheap to clone.
+#[derive(Clone)]
+pub struct Chain {
+    nodes: Arc<[Node]>,
+    has_async: HasAsync,
+}
+
+impl Chain {
+    /// The nodes of several registries in one chain: by stage, and within a stage in the order given.
+    #[must_use]
+    pub fn merge<'a>(registries: impl IntoIterator<Item = &'a Registry>) -> Self {
+        let mut nodes: Vec<Node> = registries.into_iter().flat_map(Registry::nodes).collect();
+        nodes.sort_by_key(Node::stage);
+        Self::of(nodes)
+    }
+
+    fn of(nodes: Vec<Node>) -> Self {
+        let has_async = match nodes.iter().any(|node| node.step.is_async()) {
+            true => HasAsync::Yes,
+            false => HasAsync::No,
+        };
+        Self { nodes: nodes.into(), has_async }
+    }
+
+    /// The nodes, outermost first.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Whether any node is of the async form.
+    #[must_use]
+    pub fn has_async(&self) -> bool {
+        self.has_async == HasAsync::Yes
+    }
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self::of(Vec::new())
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.nodes.iter().map(|node| (node.stage, &node.name))).finish()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HasAsync {
+    Yes,
+    No,
+}

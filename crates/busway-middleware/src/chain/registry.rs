@@ -1,0 +1,128 @@
+//! The registry: named nodes that may change while events are handled.
+//!
+//! Readers load a snapshot; writers make a new one under a lock and swap it. The generation tells a reader that
+//! keeps a merged chain when to merge again: it is raised after the swap, so a reader that sees the new generation sees
+//! the new nodes too.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::{Node, Stage};
+use crate::middleware::Step;
+
+/// Named nodes, in the order in which they were added.
+pub struct Registry {
+    nodes: ArcSwap<Vec<Node>>,
+    generation: AtomicU64,
+    /// Held while a new snapshot is made, by writers only.
+    writing: Mutex<()>,
+}
+
+impl Registry {
+    /// An empty registry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { nodes: ArcSwap::default(), generation: AtomicU64::new(0), writing: Mutex::new(()) }
+    }
+
+    /// Adds a node behind those of its stage. Deliveries that start from now on pass it.
+    ///
+    /// # Errors
+    /// [`RegistryError::NameTaken`].
+    pub fn add(&self, stage: Stage, name: &str, step: Step) -> Result<(), RegistryError> {
+        self.change(|nodes| match nodes.iter().any(|node| node.name() == name) {
+            true => Err(RegistryError::NameTaken { name: name.to_owned() }),
+            false => {
+                nodes.push(Node::new(stage, name, step));
+                Ok(())
+            }
+        })
+    }
+
+    /// Puts another middleware in the place of the one that bears `name`; it keeps its stage and place.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`].
+    pub fn replace(&self, name: &str, step: Step) -> Result<(), RegistryError> {
+        self.change(|nodes| match nodes.iter_mut().find(|node| node.name() == name) {
+            Some(node) => {
+                node.step = step;
+                Ok(())
+            }
+            None => Err(RegistryError::NotFound { name: name.to_owned() }),
+        })
+    }
+
+    /// Removes the node that bears `name`. Deliveries that have started still pass it.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`].
+    pub fn remove(&self, name: &str) -> Result<(), RegistryError> {
+        self.change(|nodes| {
+            let before = nodes.len();
+            nodes.retain(|node| node.name() != name);
+            match nodes.len() < before {
+                true => Ok(()),
+                false => Err(RegistryError::NotFound { name: name.to_owned() }),
+            }
+        })
+    }
+
+    /// The nodes now, in the order in which they were added.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Node> {
+        self.nodes.load().as_ref().clone()
+    }
+
+    /// Changes whenever the nodes do.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    fn change(
+        &self,
+        edit: impl FnOnce(&mut Vec<Node>) -> Result<(), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        let _writing = self.writing.lock();
+        let mut nodes = self.nodes();
+        edit(&mut nodes)?;
+        self.nodes.store(Arc::new(nodes));
+        self.generation.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.nodes().iter().map(|node| (node.stage, node.name.clone()))).finish()
+    }
+}
+
+/// Why a registry could not be changed. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// Another middleware bears the name.
+    #[error("there is a middleware named \"{name}\" already: choose another name, or replace it")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// No middleware bears the name.
+    #[error("there is no middleware named \"{name}\"")]
+    NotFound {
+        /// The name.
+        name: String,
+    },
+}

@@ -1,0 +1,147 @@
+//! Extractors: what a handler's arguments are taken from.
+//!
+//! A handler is a plain function; each argument says by its type what it wants. Order does not matter, up to eight.
+//!
+//! | argument | is |
+//! |---|---|
+//! | [`Payload<T>`] | the value, shared, decoded when the event was not published as a `T` here |
+//! | [`Event<T>`](busway_event::Event) | the value with its header |
+//! | [`AnyEvent`](busway_event::AnyEvent) | the event as it is, never decoded |
+//! | [`Meta`] | producer, version, trace, free pairs |
+//! | [`Topic`](busway_event::Topic) | the concrete topic |
+//! | [`Delivery`] | attempt, offset, replay, lag |
+//! | [`State<S>`] | a clone of what the bus was built with |
+//! | [`Extension<V>`] | a clone of what a middleware left |
+//!
+//! The engine adds those that need it: `Publisher`, `Stopping`.
+
+mod payload;
+mod state;
+
+use std::any::{TypeId, type_name};
+
+use busway_event::DecodeError;
+
+use crate::delivery::Delivery;
+use crate::mode::Mode;
+use crate::outcome::{BoxError, Outcome};
+use crate::scope::Scope;
+
+pub use self::payload::{Meta, Payload};
+pub use self::state::{Extension, State};
+
+/// A type that a handler of mode `M` may take as an argument.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a handler on this subscription ({M})",
+    label = "not an extractor here",
+    note = "take `Payload<T>`, `Event<T>`, `AnyEvent`, `Meta`, `Topic`, `Delivery`, `State<S>`, `Extension<V>`, `Publisher` or `Stopping`",
+    note = "a payload type `T` is taken as `Payload<T>`, a value of the application as `State<S>`; `Tx` needs a durable subscription: `.durable(\"name\")`"
+)]
+pub trait FromDelivery<M: Mode>: Sized + Send + 'static {
+    /// Takes the argument.
+    ///
+    /// # Errors
+    /// [`ExtractError`] when this delivery cannot give it; the handler is not called then.
+    fn from_delivery(delivery: &Delivery) -> Result<Self, ExtractError>;
+
+    /// Says what must be there before the first delivery; checked by `.to(…)`.
+    fn require(requirements: &mut Requirements) {
+        let _ = requirements;
+    }
+}
+
+/// An extractor that needs no single delivery: batch handlers may take it beside the batch.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a batch handler on this subscription ({M})",
+    note = "a batch handler takes `Batch<T>` first, then up to four of `State<S>`, `Publisher`, `Stopping`"
+)]
+pub trait FromScope<M: Mode>: FromDelivery<M> {
+    /// Takes the argument.
+    ///
+    /// # Errors
+    /// [`ExtractError`] when the subscription cannot give it.
+    fn from_scope(scope: &Scope) -> Result<Self, ExtractError>;
+}
+
+impl<M: Mode> FromDelivery<M> for Delivery {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, ExtractError> {
+        Ok(delivery.clone())
+    }
+}
+
+/// Why an argument could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// The payload is not what the handler asks for.
+    #[error("the payload does not fit the handler")]
+    Decode(#[from] DecodeError),
+    /// Nobody provided a state of this type.
+    #[error("no state of type {type_name}: give one with .state(…) when the bus is built")]
+    StateMissing {
+        /// The Rust type.
+        type_name: &'static str,
+    },
+    /// No middleware left a value of this type.
+    #[error("no middleware left a value of type {type_name}")]
+    ExtensionMissing {
+        /// The Rust type.
+        type_name: &'static str,
+    },
+    /// Another extractor's own reason.
+    #[error("the argument could not be taken")]
+    Other(#[source] BoxError),
+}
+
+impl From<ExtractError> for Outcome {
+    /// A payload that does not fit never will: dead. All else may pass.
+    fn from(error: ExtractError) -> Self {
+        match error {
+            ExtractError::Decode(error) => Self::Dead(error.into()),
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// What a handler needs, collected from its arguments.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requirements {
+    payloads: Vec<&'static str>,
+    states: Vec<(TypeId, &'static str)>,
+    transaction: bool,
+}
+
+impl Requirements {
+    /// A payload of the type with this event name.
+    pub fn payload(&mut self, name: &'static str) {
+        self.payloads.push(name);
+    }
+
+    /// A state of type `S`.
+    pub fn state<S: 'static>(&mut self) {
+        self.states.push((TypeId::of::<S>(), type_name::<S>()));
+    }
+
+    /// A transaction of the store.
+    pub fn transaction(&mut self) {
+        self.transaction = true;
+    }
+
+    /// Event names of the payloads that the handler takes.
+    #[must_use]
+    pub fn payloads(&self) -> &[&'static str] {
+        &self.payloads
+    }
+
+    /// The states that the handler takes: id and Rust name of each type.
+    #[must_use]
+    pub fn states(&self) -> &[(TypeId, &'static str)] {
+        &self.states
+    }
+
+    /// Whether the handler takes a transaction.
+    #[must_use]
+    pub const fn needs_transaction(&self) -> bool {
+        self.transaction
+    }
+}

@@ -1,0 +1,94 @@
+//! The two erased calls: async in a reused slot, sync at once.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::{Call, Invocation};
+use crate::delivery::Delivery;
+use crate::extract::ExtractError;
+use crate::outcome::{Outcome, Reply};
+
+/// An async handler: makes a future from a delivery.
+pub(super) struct AsyncCall<C> {
+    pub(super) make: C,
+}
+
+impl<C, F> Call for AsyncCall<C>
+where
+    C: Fn(&Delivery) -> Result<F, ExtractError> + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    fn invocation(self: Arc<Self>) -> Box<dyn Invocation> {
+        Box::new(AsyncInvocation { call: self, running: Box::pin(None), refused: None })
+    }
+}
+
+/// The reused slot: `running` is allocated once and holds one future after the other.
+struct AsyncInvocation<C, F> {
+    call: Arc<AsyncCall<C>>,
+    running: Pin<Box<Option<F>>>,
+    refused: Option<Outcome>,
+}
+
+impl<C, F> Invocation for AsyncInvocation<C, F>
+where
+    C: Fn(&Delivery) -> Result<F, ExtractError> + Send + Sync + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    fn start(&mut self, delivery: &Delivery) {
+        match (self.call.make)(delivery) {
+            Ok(future) => self.running.set(Some(future)),
+            Err(error) => self.refused = Some(error.into()),
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Reply> {
+        if let Some(outcome) = self.refused.take() {
+            return Poll::Ready(outcome.into());
+        }
+        let Some(future) = self.running.as_mut().as_pin_mut() else { return Poll::Pending };
+        let Poll::Ready(reply) = future.poll(context) else { return Poll::Pending };
+        self.running.set(None);
+        Poll::Ready(reply)
+    }
+
+    fn stop(&mut self) {
+        self.refused = None;
+        self.running.set(None);
+    }
+}
+
+/// A sync handler: makes a reply from a delivery.
+pub(super) struct SyncCall<C> {
+    pub(super) call: C,
+}
+
+impl<C: Fn(&Delivery) -> Reply + Send + Sync + 'static> Call for SyncCall<C> {
+    fn invocation(self: Arc<Self>) -> Box<dyn Invocation> {
+        Box::new(SyncInvocation { call: self, reply: None })
+    }
+
+    fn call_now(&self, delivery: &Delivery) -> Option<Reply> {
+        Some((self.call)(delivery))
+    }
+}
+
+struct SyncInvocation<C> {
+    call: Arc<SyncCall<C>>,
+    reply: Option<Reply>,
+}
+
+impl<C: Fn(&Delivery) -> Reply + Send + Sync + 'static> Invocation for SyncInvocation<C> {
+    fn start(&mut self, delivery: &Delivery) {
+        self.reply = Some((self.call.call)(delivery));
+    }
+
+    fn poll(&mut self, _context: &mut Context<'_>) -> Poll<Reply> {
+        self.reply.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn stop(&mut self) {
+        self.reply = None;
+    }
+}

@@ -1,0 +1,165 @@
+//! Handlers: user code for one event, and its erased form.
+//!
+//! | write | runs | for |
+//! |---|---|---|
+//! | `async fn` or closure | in the subscription's tasks | I/O; the default |
+//! | [`blocking`]`(f)` | on the subscription's own threads | sync code that may take long |
+//! | [`inline`]`(f)` | inside `publish`, on the publisher's thread | a few nanoseconds of work |
+//! | [`batch`]`(f)` | in the subscription's tasks, many events a call | bulk writes |
+//!
+//! All of them take extractors ([`crate::extract`]) and return what [`IntoReply`] lists. A handler is erased once, when
+//! it is subscribed; from then on a delivery costs no allocation for it: the future of an async handler is put into the
+//! same pinned slot again and again.
+
+mod batch;
+mod call;
+mod function;
+
+use std::any::type_name;
+use std::fmt;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+pub use self::batch::{Batch, BatchHandler, IntoBatchReply, batch};
+pub use self::function::{Blocking, Inline, blocking, inline};
+
+pub(crate) use self::batch::BatchCall;
+use crate::delivery::Delivery;
+use crate::extract::Requirements;
+use crate::mode::Mode;
+use crate::outcome::Reply;
+
+/// What can handle events on a subscription of mode `M`. `Args` only tells the implementations apart.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler for this subscription ({M})",
+    label = "not a handler",
+    note = "a handler is an `async fn` or closure with up to 8 arguments, each an extractor (`Payload<T>`, `Event<T>`, `Meta`, `Topic`, `Delivery`, `State<S>`, `Publisher`, `Stopping`), whose future is `Send`",
+    note = "it returns `()`, `Result<_, E>` with `E: Into<Box<dyn Error + Send + Sync>>`, an `Outcome`, or drafts of events",
+    note = "wrap a function that is not async: `blocking(f)` or `inline(f)`; one that takes many events: `batch(f)`"
+)]
+pub trait IntoHandler<M: Mode, Args>: Sized {
+    /// Erases the handler.
+    fn into_handler(self) -> AnyHandler<M>;
+}
+
+/// An erased handler: shareable, and says what it needs.
+pub struct AnyHandler<M> {
+    call: Arc<dyn Call>,
+    info: Arc<HandlerInfo>,
+    mode: PhantomData<fn(M)>,
+}
+
+impl<M: Mode> AnyHandler<M> {
+    fn new<H>(run: Run, requirements: Requirements, call: impl Call + 'static) -> Self {
+        let info = HandlerInfo { name: type_name::<H>(), run, requirements };
+        Self { call: Arc::new(call), info: Arc::new(info), mode: PhantomData }
+    }
+
+    /// What the handler is and needs.
+    #[must_use]
+    pub fn info(&self) -> &HandlerInfo {
+        &self.info
+    }
+
+    /// A slot in which one delivery at a time can be handled. Each worker makes one and keeps it.
+    #[must_use]
+    pub fn invocation(&self) -> Box<dyn Invocation> {
+        Arc::clone(&self.call).invocation()
+    }
+
+    /// Handles a delivery at once, when the handler is sync; `None` for an async one.
+    #[must_use]
+    pub fn call_now(&self, delivery: &Delivery) -> Option<Reply> {
+        self.call.call_now(delivery)
+    }
+
+    /// The batch form, when the handler is one.
+    pub(crate) fn batch(&self) -> Option<&dyn BatchCall> {
+        self.call.batch()
+    }
+}
+
+impl<M> Clone for AnyHandler<M> {
+    fn clone(&self) -> Self {
+        Self { call: Arc::clone(&self.call), info: Arc::clone(&self.info), mode: PhantomData }
+    }
+}
+
+impl<M> fmt::Debug for AnyHandler<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AnyHandler").field(&self.info).finish()
+    }
+}
+
+/// An erased handler is a handler again.
+impl<M: Mode> IntoHandler<M, Self> for AnyHandler<M> {
+    fn into_handler(self) -> Self {
+        self
+    }
+}
+
+/// What a handler is and needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerInfo {
+    /// Its Rust path, for people to read.
+    pub name: &'static str,
+    /// Where it runs.
+    pub run: Run,
+    /// What its arguments need.
+    pub requirements: Requirements,
+}
+
+/// Where a handler runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Run {
+    /// In the subscription's tasks.
+    Async,
+    /// On the subscription's own threads.
+    Blocking,
+    /// On the publisher's thread, inside `publish`.
+    Inline,
+    /// In the subscription's tasks, at most this many events a call.
+    Batch(NonZeroUsize),
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Async => f.write_str("async"),
+            Self::Blocking => f.write_str("blocking"),
+            Self::Inline => f.write_str("inline"),
+            Self::Batch(max) => write!(f, "batch of {max}"),
+        }
+    }
+}
+
+/// A place where one delivery at a time is handled.
+///
+/// [`start`](Invocation::start), then [`poll`](Invocation::poll) until ready; [`stop`](Invocation::stop) at any time drops
+/// what is running. Each of them may panic when user code does; `stop` makes the slot usable again.
+pub trait Invocation: Send {
+    /// Takes the arguments and makes the handler's future. A sync handler runs here.
+    fn start(&mut self, delivery: &Delivery);
+
+    /// Drives the handler. Pending for ever when nothing was started.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Reply>;
+
+    /// Drops a running handler.
+    fn stop(&mut self);
+}
+
+/// The erased form behind [`AnyHandler`].
+trait Call: Send + Sync {
+    fn invocation(self: Arc<Self>) -> Box<dyn Invocation>;
+
+    fn call_now(&self, _delivery: &Delivery) -> Option<Reply> {
+        None
+    }
+
+    fn batch(&self) -> Option<&dyn BatchCall> {
+        None
+    }
+}

@@ -1,0 +1,88 @@
+//! What a subscription gives to each of its deliveries: its name, its mode and the values that handlers ask for by type.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use busway_event::Filter;
+
+use crate::mode::ModeKind;
+
+/// One value of each type, shared. Cheap to clone once built.
+#[derive(Clone, Default)]
+pub struct States {
+    values: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl States {
+    /// Nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds or replaces the value of type `S`.
+    pub fn insert<S: Send + Sync + 'static>(&mut self, value: S) {
+        self.values.insert(TypeId::of::<S>(), Arc::new(value));
+    }
+
+    /// The value of type `S`.
+    #[must_use]
+    pub fn get<S: Send + Sync + 'static>(&self) -> Option<&S> {
+        self.values.get(&TypeId::of::<S>())?.downcast_ref()
+    }
+
+    /// Whether there is a value of the type with this id.
+    #[must_use]
+    pub fn contains(&self, id: TypeId) -> bool {
+        self.values.contains_key(&id)
+    }
+}
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "States({} types)", self.values.len())
+    }
+}
+
+/// What all deliveries of one subscription share.
+#[derive(Debug)]
+pub struct Scope {
+    subscription: Arc<str>,
+    filter: Filter,
+    mode: ModeKind,
+    states: States,
+}
+
+impl Scope {
+    /// The scope of a subscription.
+    #[must_use]
+    pub fn new(subscription: impl Into<Arc<str>>, filter: Filter, mode: ModeKind, states: States) -> Self {
+        Self { subscription: subscription.into(), filter, mode, states }
+    }
+
+    /// The subscription's name.
+    #[must_use]
+    pub fn subscription(&self) -> &str {
+        &self.subscription
+    }
+
+    /// The subscription's filter.
+    #[must_use]
+    pub const fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// The subscription's mode.
+    #[must_use]
+    pub const fn mode(&self) -> ModeKind {
+        self.mode
+    }
+
+    /// The values that extractors take.
+    #[must_use]
+    pub const fn states(&self) -> &States {
+        &self.states
+    }
+}

@@ -1,0 +1,97 @@
+//! `isolate`: each crate compiles by itself, with each of its features by itself.
+//!
+//! A workspace build turns on, for everybody, every feature that anybody asked for. A crate that forgot to ask for
+//! what it uses compiles there and breaks for its first user. So each crate is checked in a run of its own, first
+//! its library (no dev-dependencies, which turn features on as well), then its tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail};
+
+use crate::process::Call;
+use crate::report::Verdict;
+use crate::workspace::Workspace;
+
+/// Checks the named crates, or all published ones, and names every combination that failed.
+pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<Verdict> {
+    let names: Vec<_> = workspace.published().map(|package| package.name.to_string()).collect();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(name)) {
+        bail!("no published crate is called {unknown}");
+    }
+    let mut failures = Vec::new();
+    for package in workspace.published().filter(|package| only.is_empty() || only.contains(&package.name)) {
+        for features in combinations(&package.features) {
+            for target in ["--lib", "--tests"] {
+                let list = features.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+                // Clippy, because it can deny warnings here without building every dependency again.
+                let mut call = Call::cargo(workspace)
+                    .args(["clippy", "--quiet", "--no-deps", "-p", &package.name, target])
+                    .arg("--no-default-features");
+                if !list.is_empty() {
+                    call = call.args(["--features", &list]);
+                }
+                if call.args(["--", "-D", "warnings"]).run().is_err() {
+                    failures.push(format!("{} {target} with [{list}]", package.name));
+                }
+            }
+        }
+    }
+    if !failures.is_empty() {
+        bail!("does not stand alone: {}", failures.join("; "));
+    }
+    Ok(Verdict::Passed)
+}
+
+/// No feature, the defaults, each feature, all features; each with what it turns on, equal sets once.
+fn combinations(features: &BTreeMap<String, Vec<String>>) -> BTreeSet<BTreeSet<String>> {
+    let all: BTreeSet<String> = features.keys().filter(|name| *name != "default").cloned().collect();
+    let each = features.keys().map(|name| closure(features, name));
+    [BTreeSet::new(), all.clone()].into_iter().chain(each).collect()
+}
+
+/// A feature of this crate with all those of this crate that it turns on; `default` is only what it stands for.
+fn closure(features: &BTreeMap<String, Vec<String>>, name: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![name];
+    while let Some(next) = open.pop() {
+        let Some(parts) = features.get(next) else { continue };
+        if next == "default" || found.insert(next.to_owned()) {
+            open.extend(parts.iter().map(String::as_str));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn features(list: &[(&str, &[&str])]) -> BTreeMap<String, Vec<String>> {
+        let owned = |parts: &[&str]| parts.iter().map(|&part| part.to_owned()).collect();
+        list.iter().map(|(name, parts)| ((*name).to_owned(), owned(parts))).collect()
+    }
+
+    fn shown(list: &[(&str, &[&str])]) -> Vec<String> {
+        combinations(&features(list))
+            .iter()
+            .map(|set| set.iter().cloned().collect::<Vec<_>>().join(","))
+            .collect()
+    }
+
+    #[test]
+    fn a_crate_without_features_is_checked_once() {
+        assert_eq!(shown(&[]), [""]);
+        assert_eq!(shown(&[("default", &[])]), [""]);
+    }
+
+    #[test]
+    fn each_feature_is_checked_alone_and_with_all_others() {
+        let sets = shown(&[("default", &["a"]), ("a", &["dep:x"]), ("b", &[]), ("c", &["b"])]);
+        assert_eq!(sets, ["", "a", "a,b,c", "b", "b,c"]);
+    }
+
+    #[test]
+    fn features_that_turn_each_other_on_do_not_loop() {
+        assert_eq!(shown(&[("a", &["b"]), ("b", &["a"])]), ["", "a,b"]);
+    }
+}

@@ -1,0 +1,104 @@
+//! `test`: everything that proves the project.
+//!
+//! Unit and integration tests (compile-fail tests and the examples among them) run under cargo-nextest when it is
+//! installed and under `cargo test` when not; then come the doctests, which nextest cannot run, and the loom models,
+//! which need the crate built another way.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::process::Call;
+use crate::report::{Report, Verdict};
+use crate::tally::Summary;
+use crate::workspace::Workspace;
+
+/// Whether the loom models are run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Loom {
+    /// Run them, after everything else.
+    Run,
+    /// Leave them out: they take an optimized build of their own.
+    LeaveOut,
+}
+
+/// Runs all of it, whatever fails on the way, and adds the runners' summaries to the report.
+pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
+    let cargo = || Call::cargo(workspace);
+    if cargo().args(["nextest", "--version"]).succeeds() {
+        let tests = cargo().args(["nextest", "run", "--all-features", "--no-fail-fast"]);
+        run_one(report, "tests", tests);
+        let doctests = cargo().args(["test", "--doc", "--all-features", "--no-fail-fast"]);
+        run_one(report, "doctests", doctests);
+    } else {
+        let tests = cargo().args(["test", "--all-features", "--no-fail-fast"]);
+        run_one(report, "tests and doctests", tests);
+    }
+    match loom {
+        Loom::Run => run_models(workspace, report),
+        Loom::LeaveOut => report.measure("loom", || Ok(Verdict::LeftOut("--no-loom was given".to_owned()))),
+    }
+}
+
+fn run_one(report: &mut Report, name: &str, call: Call) {
+    let mut summary = Summary::default();
+    report.measure(name, || {
+        let echoed = call.echoed()?;
+        summary = Summary::of(name, &echoed.lines);
+        echoed.status()?;
+        Ok(Verdict::Passed)
+    });
+    report.add_summary(summary);
+}
+
+/// Loom tries every order in which threads can meet. It needs its own types in place of those of the standard
+/// library, hence the `cfg` and a target folder of its own: sharing one would build everything twice each time.
+fn run_models(workspace: &Workspace, report: &mut Report) {
+    let Models { package, filter } = LOOM;
+    let mut summary = None;
+    report.measure("loom", || {
+        if !has_models(&workspace.root().join("crates").join(package).join("src"))? {
+            return Ok(Verdict::LeftOut(format!("{package} has no loom models")));
+        }
+        let echoed = Call::cargo(workspace)
+            .args(["test", "-p", package, "--release", "--lib", filter])
+            .env("RUSTFLAGS", "--cfg busway_loom")
+            .env("CARGO_TARGET_DIR", workspace.target("loom"))
+            .echoed()?;
+        let found = summary.insert(Summary::of("loom", &echoed.lines));
+        echoed.status()?;
+        if found.tally.is_none_or(|tally| tally.passed == 0) {
+            bail!("{package} has loom models, and the filter `{filter}` ran none of them");
+        }
+        Ok(Verdict::Passed)
+    });
+    if let Some(summary) = summary {
+        report.add_summary(summary);
+    }
+}
+
+/// Whether any source file below the folder calls `loom::model`.
+fn has_models(folder: &Path) -> Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let found = if path.is_dir() {
+            has_models(&path)?
+        } else {
+            path.extension().is_some_and(|end| end == "rs")
+                && fs::read_to_string(&path)?.contains("loom::model")
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+struct Models {
+    package: &'static str,
+    filter: &'static str,
+}
+
+/// Where the loom models live: unit tests of this crate whose path contains this word.
+const LOOM: Models = Models { package: "busway-engine", filter: "loom" };
