@@ -22,22 +22,73 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Picks the summary lines out of everything that a runner wrote. A runner that prints one line a test binary
-    /// is summed up in one line, with `label` in front.
-    pub(crate) fn of(label: &str, output: &[String]) -> Self {
-        let found: Vec<_> = output
-            .iter()
-            .map(|line| without_colour(line))
-            .filter_map(|line| read_line(&line).map(|tally| (line, tally)))
-            .collect();
-        match found.as_slice() {
-            [] => Self::default(),
-            [(line, tally)] => Self { lines: vec![format!("{label}: {}", line.trim())], tally: Some(*tally) },
-            several => {
-                let tally: Tally = several.iter().map(|(_, tally)| *tally).sum();
-                Self { lines: vec![format!("{label}: {} runs: {tally}", several.len())], tally: Some(tally) }
+    /// Picks the summary out of everything that a runner wrote. Several result lines, one of each test binary, are
+    /// summed up in one.
+    ///
+    /// A runner that fails without a failed test had an accident, such as a test binary that aborted: then what its
+    /// lines say is not all that happened, and there is no tally.
+    pub(crate) fn of(label: &str, runner: Runner, output: &[String], ended: Ended) -> Self {
+        let read = |line: &String| {
+            let line = without_colour(line);
+            runner.read(&line).map(|tally| (line, tally))
+        };
+        let mut found: Vec<_> = output.iter().filter_map(read).collect();
+        if runner == Runner::Nextest {
+            // It writes one, at its end; an earlier one was written by a test.
+            found.drain(..found.len().saturating_sub(1));
+        }
+        let total: Tally = found.iter().map(|(_, tally)| *tally).sum();
+        let lines = match found.as_slice() {
+            [] => return Self::default(),
+            [(line, _)] => vec![format!("{label}: {}", line.trim())],
+            several => vec![format!("{label}: {} runs: {total}", several.len())],
+        };
+        let accident = ended == Ended::Badly && total.failed == 0;
+        Self { lines, tally: (!accident).then_some(total) }
+    }
+}
+
+/// Who ran the tests. nextest repeats the output of failed tests, in which the built-in harness sums up too: the two
+/// must not be mixed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Runner {
+    /// cargo-nextest.
+    Nextest,
+    /// The harness that ships with Rust, for doctests too.
+    BuiltIn,
+}
+
+/// The runner's own opinion of how it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With success.
+    Well,
+    /// With anything else.
+    Badly,
+}
+
+impl Runner {
+    /// Reads `Summary [ 0.1s] 4 tests run: 3 passed (1 slow), 1 failed, 0 skipped`, or
+    /// `test result: ok. 3 passed; 0 failed; 0 ignored; …`.
+    fn read(self, line: &str) -> Option<Tally> {
+        let counts = match self {
+            Self::Nextest => {
+                let (_, counts) = line.trim_start().strip_prefix("Summary [")?.split_once(" run: ")?;
+                without_brackets(counts)
+            }
+            Self::BuiltIn => line.strip_prefix("test result: ")?.split_once(". ")?.1.to_owned(),
+        };
+        let mut tally = Tally::default();
+        for part in counts.split([',', ';']) {
+            let Some((number, word)) = part.trim().split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match word.trim() {
+                "passed" => tally.passed += number,
+                "failed" | "timed out" | "exec failed" => tally.failed += number,
+                _ => {}
             }
         }
+        Some(tally)
     }
 }
 
@@ -54,30 +105,6 @@ impl Sum for Tally {
             failed: sum.failed + next.failed,
         })
     }
-}
-
-/// Reads `Summary [ 0.1s] 4 tests run: 3 passed (1 slow), 1 failed, 0 skipped` of nextest, or
-/// `test result: ok. 3 passed; 0 failed; 0 ignored; …` of the harness that ships with Rust.
-fn read_line(line: &str) -> Option<Tally> {
-    let line = line.trim();
-    let counts = if line.starts_with("Summary [") {
-        let (_, counts) = line.split_once(" run: ")?;
-        without_brackets(counts)
-    } else {
-        let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
-        counts.to_owned()
-    };
-    let mut tally = Tally::default();
-    for part in counts.split([',', ';']) {
-        let Some((number, word)) = part.trim().split_once(' ') else { continue };
-        let Ok(number) = number.parse::<u64>() else { continue };
-        match word.trim() {
-            "passed" => tally.passed += number,
-            "failed" | "timed out" | "exec failed" => tally.failed += number,
-            _ => {}
-        }
-    }
-    Some(tally)
 }
 
 /// `3 passed (1 slow, 1 flaky), 1 failed` without what is in brackets, whose commas would be mistaken for ours.
@@ -119,19 +146,19 @@ mod tests {
     #[test]
     fn the_summary_of_nextest_is_read() {
         let line = "     Summary [   0.005s] 7 tests run: 4 passed (1 slow, 1 flaky), 2 failed, 1 timed out, 3 skipped";
-        assert_eq!(read_line(line), Some(Tally { passed: 4, failed: 3 }));
+        assert_eq!(Runner::Nextest.read(line), Some(Tally { passed: 4, failed: 3 }));
     }
 
     #[test]
     fn the_result_line_of_the_built_in_harness_is_read() {
         let line = "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s";
-        assert_eq!(read_line(line), Some(Tally { passed: 12, failed: 1 }));
+        assert_eq!(Runner::BuiltIn.read(line), Some(Tally { passed: 12, failed: 1 }));
     }
 
     #[test]
     fn other_lines_are_not_mistaken_for_summaries() {
-        assert_eq!(read_line("test a_thing_is_so ... ok"), None);
-        assert_eq!(read_line("3 passed, 0 failed"), None);
+        assert_eq!(Runner::BuiltIn.read("test a_thing_is_so ... ok"), None);
+        assert_eq!(Runner::Nextest.read("3 passed, 0 failed"), None);
     }
 
     #[test]
@@ -141,14 +168,19 @@ mod tests {
             "   Doc-tests busway",
             "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         ]);
-        let summary = Summary::of("doctests", &output);
+        let summary = Summary::of("doctests", Runner::BuiltIn, &output, Ended::Well);
         assert_eq!(summary.lines, ["doctests: 2 runs: 5 passed, 0 failed"]);
         assert_eq!(summary.tally, Some(Tally { passed: 5, failed: 0 }));
     }
 
     #[test]
     fn a_runner_that_ended_early_has_no_tally() {
-        let summary = Summary::of("tests", &lines(&["error: could not compile `busway`"]));
+        let summary = Summary::of(
+            "tests",
+            Runner::Nextest,
+            &lines(&["error: could not compile `busway`"]),
+            Ended::Badly,
+        );
         assert_eq!(summary.tally, None);
         assert!(summary.lines.is_empty());
     }
@@ -157,6 +189,27 @@ mod tests {
     fn colours_do_not_hide_a_summary() {
         let coloured =
             lines(&["\u{1b}[32;1m     Summary\u{1b}[0m [   0.1s] 1 test run: 1 passed, 0 skipped"]);
-        assert_eq!(Summary::of("tests", &coloured).tally, Some(Tally { passed: 1, failed: 0 }));
+        let summary = Summary::of("tests", Runner::Nextest, &coloured, Ended::Well);
+        assert_eq!(summary.tally, Some(Tally { passed: 1, failed: 0 }));
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_is_not_counted_again() {
+        let output = lines(&[
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.00s",
+            "     Summary [   0.1s] 2 tests run: 1 passed, 1 failed, 0 skipped",
+            "test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.00s",
+        ]);
+        let summary = Summary::of("tests", Runner::Nextest, &output, Ended::Badly);
+        assert_eq!(summary.tally, Some(Tally { passed: 1, failed: 1 }));
+    }
+
+    #[test]
+    fn a_runner_that_fails_without_a_failed_test_has_no_tally() {
+        let output =
+            lines(&["test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; 0.00s"]);
+        let summary = Summary::of("tests", Runner::BuiltIn, &output, Ended::Badly);
+        assert_eq!(summary.tally, None);
+        assert_eq!(summary.lines.len(), 1);
     }
 }

@@ -1,1 +1,64 @@
-//! busway-engine
+//! Who acts on a busway event bus: publishing, mailboxes, workers, timers, shutdown.
+//!
+//! It is **not** where rules are: matching is in `busway-router`, what is decided in `busway-reliability`, what surrounds a
+//! handler in `busway-middleware`. This crate owns the clock and every task and thread.
+//!
+//! ```
+//! use busway_engine::Bus;
+//! use busway_event::{Event, Raw};
+//! use busway_middleware::Payload;
+//! use std::time::Duration;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), busway_engine::Error> {
+//! let bus = Bus::memory().start().await?;
+//! let subscription = bus.subscribe("greetings.+").to(async |_greeting: Payload<Raw>| {}).await?;
+//! let receipt = bus.publish(Event::new("greetings.world", Raw::from("hello"))).await?;
+//! assert_eq!(receipt.offered, 1);
+//! let report = bus.shutdown(Duration::from_secs(5)).await;
+//! assert!(report.is_drained());
+//! assert_eq!(subscription.stats().done, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Guarantee
+//! For each subscription, at all times: offered = delivered + dropped + expired + abandoned + waiting. Every queue is bounded.
+//! Events of a lane never overlap. Nothing in the background outlives the last handle of its bus.
+//!
+//! # Modules
+//! [`bus`] publishes and stops, [`subscription`] receives, [`settings`] and [`stats`] say how and how much, [`stages`] are
+//! middleware that needs a clock, [`clock`] and [`observer`] are for test kits.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod bus;
+pub mod subscription;
+pub mod settings;
+pub mod stats;
+pub mod stages;
+pub mod clock;
+pub mod observer;
+mod extract;
+mod handover;
+mod idle;
+mod ids;
+mod mailbox;
+mod sync;
+mod worker;
+
+pub use crate::bus::{
+    AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, Description, Durability, Error, PublishError,
+    Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport,
+};
+pub use crate::clock::{Clock, SystemClock};
+pub use crate::extract::Stopping;
+pub use crate::observer::Observer;
+pub use crate::settings::{Origin, Setting, Settings};
+pub use crate::stages::{RateHandle, RateLimit, Timeout};
+pub use crate::stats::{BusStats, State, SubscriptionStats};
+pub use crate::subscription::{
+    IntoFilter, ScopedSubscription, SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription,
+};
+
+/// The result of functions that use several verbs of busway.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

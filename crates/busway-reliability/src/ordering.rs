@@ -4,13 +4,6 @@
 //! *closed by one running event*; the next event starts when that one is settled, and not before: not when
 //! its attempt fails, not when its handler is late, not while it waits for a retry. Other lanes never notice.
 //!
-//! | from | on | to |
-//! |---|---|---|
-//! | open | [`admit`](Lanes::admit) | closed, the event starts |
-//! | closed | [`admit`](Lanes::admit) | closed, the event is held behind |
-//! | closed, events held | [`settle`](Lanes::settle) | closed by the next held event, which starts |
-//! | closed, nothing held | [`settle`](Lanes::settle) | open, and forgotten |
-//!
 //! An open lane is *no entry*: memory goes with what runs and what waits, not with how many keys were ever
 //! seen.
 
@@ -87,6 +80,13 @@ pub enum Admission<V> {
 /// - an event whose lane is open starts at once, however many others are held;
 /// - every admitted event comes out exactly once: from `admit`, `settle` or `drain`;
 /// - memory goes with the closed lanes and the held events.
+///
+/// | from | on | to |
+/// |---|---|---|
+/// | open | [`admit`](Self::admit) | closed, the event starts |
+/// | closed | [`admit`](Self::admit) | closed, the event is held behind |
+/// | closed, events held | [`settle`](Self::settle) | closed by the next held event, which starts |
+/// | closed, nothing held | [`settle`](Self::settle) | open, and forgotten |
 ///
 /// Admitting and settling take constant time, and allocate only until the busiest moment so far was seen.
 /// Lanes are found with the standard library's keyed hash: keys come from outside, and a cheaper hash would

@@ -1,47 +1,4 @@
 //! Shutdown: when to wait, when to cancel and when to give up, as a state machine without a clock.
-//!
-//! ```text
-//!   Running ──begin──▶ Draining ──grace over, handlers run──▶ Cancelling ──▶ Closed
-//!                          └──nothing left, or grace over and no handler runs──▲
-//! ```
-//!
-//! ## Running → Draining: `begin`
-//!
-//! Publishes from outside are refused from now on, those from running handlers still pass; nothing more is
-//! fetched. What was offered goes on being handled, by handlers whose token is *live*: they finish, they are
-//! not interrupted.
-//!
-//! ## Draining → Draining: a second `begin`
-//!
-//! May shorten the deadline, never lengthen it. A second signal means *at once*: `begin(now,
-//! Duration::ZERO)`.
-//!
-//! ## Draining → Closed: nothing waits and nothing runs
-//!
-//! [`End::Drained`]: whatever was accepted was handled.
-//!
-//! ## Draining → Cancelling: the grace is over and handlers run
-//!
-//! No event starts any more. The handlers' token is cancelled, and they have [`CANCEL_GRACE`] to stop: what
-//! they hold may then be given back without a second attempt beside the first.
-//!
-//! ## Draining → Closed: the grace is over and no handler runs
-//!
-//! [`End::Abandoned`], without a wait: there is nobody to cancel.
-//!
-//! ## Cancelling → Cancelling: another `begin`
-//!
-//! May shorten this deadline too: a third signal does not wait for handlers to stop.
-//!
-//! ## Cancelling → Closed: every handler has stopped, or the deadline has passed
-//!
-//! [`End::Drained`] if nothing is left after all, else [`End::Abandoned`] with what is. Abandoned events of a
-//! durable subscription are attempted again after the next start, and none of this is charged to them.
-//!
-//! ## Closed → Closed
-//!
-//! The end stays what it was, whatever is asked. Flushing transports, storing cursors and closing the store
-//! come after it and are the engine's.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -209,6 +166,49 @@ pub enum Step {
 /// let idle = Outstanding::default();
 /// assert_eq!(shutdown.step(now + 2 * second, idle), Step::Close(End::Drained));
 /// ```
+///
+/// ```text
+///   Running ──begin──▶ Draining ──grace over, handlers run──▶ Cancelling ──▶ Closed
+///                          └──nothing left, or grace over and no handler runs──▲
+/// ```
+///
+/// # Running → Draining: `begin`
+///
+/// Publishes from outside are refused from now on, those from running handlers still pass; nothing more is
+/// fetched. What was offered goes on being handled, by handlers whose token is *live*: they finish, they are
+/// not interrupted.
+///
+/// # Draining → Draining: a second `begin`
+///
+/// May shorten the deadline, never lengthen it. A second signal means *at once*: a grace of
+/// [`Duration::ZERO`].
+///
+/// # Draining → Closed: nothing waits and nothing runs
+///
+/// [`End::Drained`]: whatever was accepted was handled.
+///
+/// # Draining → Cancelling: the grace is over and handlers run
+///
+/// No event starts any more. The handlers' token is cancelled, and they have [`CANCEL_GRACE`] to stop: what
+/// they hold may then be given back without a second attempt beside the first.
+///
+/// # Draining → Closed: the grace is over and no handler runs
+///
+/// [`End::Abandoned`], without a wait: there is nobody to cancel.
+///
+/// # Cancelling → Cancelling: another `begin`
+///
+/// May shorten this deadline too: a third signal does not wait for handlers to stop.
+///
+/// # Cancelling → Closed: every handler has stopped, or the deadline has passed
+///
+/// [`End::Drained`] if nothing is left after all, else [`End::Abandoned`] with what is. Abandoned events of a
+/// durable subscription are attempted again after the next start, and none of this is charged to them.
+///
+/// # Closed → Closed
+///
+/// The end stays what it was, whatever is asked. Flushing transports, storing cursors and closing the store
+/// come after it and are the engine's.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     phase: Phase,

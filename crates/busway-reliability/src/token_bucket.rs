@@ -1,9 +1,5 @@
 //! A token bucket: so many events in a period, with a burst, and exact.
 //!
-//! The algorithm is the *continuous-state leaky bucket* of ITU-T I.371 (there: the Generic Cell Rate
-//! Algorithm), turned over so that it counts what may be taken rather than what was poured in. Over any
-//! window of length *w*, no more than *burst + rate × w* events pass.
-//!
 //! Tokens are counted in **credits**, so that no division ever rounds: at *n* events per *p* nanoseconds,
 //! each nanosecond earns *n* credits and each event costs *p*. Three events a second are three a second, for
 //! ever. With periods of at most [`MAX_PERIOD`], credits stay below 2^87 and their products below 2^128:
@@ -99,6 +95,9 @@ pub enum RateError {
 }
 
 /// Lets events pass at a rate, and as many as `burst` at once after a quiet time.
+///
+/// The algorithm is the *continuous-state leaky bucket* of ITU-T I.371 (there: the Generic Cell Rate
+/// Algorithm), turned over so that it counts what may be taken rather than what was poured in.
 ///
 /// Guarantees, as long as `rate` and `burst` stay as they are:
 ///

@@ -157,8 +157,10 @@ impl<T: Send + Sync + 'static> Router<T> {
         collect(routes.into_iter())
     }
 
-    /// Makes a new state visible and gives the old one back, to be dropped when no lock is held: with it may go the last
-    /// owner of a target. To be called under the writers' lock.
+    /// Makes a new state visible and gives the old one back, so that the next writer does not wait for it to be freed. To
+    /// be called under the writers' lock.
+    ///
+    /// No target's destructor can run under that lock: `insert` drops none, and `remove` hands the last one to its caller.
     fn publish(&self, snapshot: Snapshot<T>) -> Arc<Snapshot<T>> {
         let old = self.snapshot.swap(Arc::new(snapshot));
         // After the snapshot: see `generation.rs`.

@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 
 use crate::process::Call;
 use crate::report::{Report, Verdict};
-use crate::tally::Summary;
+use crate::tally::{Ended, Runner, Summary};
 use crate::workspace::Workspace;
 
 /// Whether the loom models are run.
@@ -28,12 +28,12 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
     let cargo = || Call::cargo(workspace);
     if cargo().args(["nextest", "--version"]).succeeds() {
         let tests = cargo().args(["nextest", "run", "--all-features", "--no-fail-fast"]);
-        run_one(report, "tests", tests);
+        run_one(report, "tests", Runner::Nextest, tests);
         let doctests = cargo().args(["test", "--doc", "--all-features", "--no-fail-fast"]);
-        run_one(report, "doctests", doctests);
+        run_one(report, "doctests", Runner::BuiltIn, doctests);
     } else {
         let tests = cargo().args(["test", "--all-features", "--no-fail-fast"]);
-        run_one(report, "tests and doctests", tests);
+        run_one(report, "tests and doctests", Runner::BuiltIn, tests);
     }
     match loom {
         Loom::Run => run_models(workspace, report),
@@ -41,15 +41,20 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
     }
 }
 
-fn run_one(report: &mut Report, name: &str, call: Call) {
+fn run_one(report: &mut Report, name: &str, runner: Runner, call: Call) {
     let mut summary = Summary::default();
     report.measure(name, || {
         let echoed = call.echoed()?;
-        summary = Summary::of(name, &echoed.lines);
-        echoed.status()?;
+        let status = echoed.status();
+        summary = Summary::of(name, runner, &echoed.lines, ended(&status));
+        status?;
         Ok(Verdict::Passed)
     });
     report.add_summary(summary);
+}
+
+fn ended(status: &Result<()>) -> Ended {
+    if status.is_ok() { Ended::Well } else { Ended::Badly }
 }
 
 /// Loom tries every order in which threads can meet. It needs its own types in place of those of the standard
@@ -66,8 +71,9 @@ fn run_models(workspace: &Workspace, report: &mut Report) {
             .env("RUSTFLAGS", "--cfg busway_loom")
             .env("CARGO_TARGET_DIR", workspace.target("loom"))
             .echoed()?;
-        let found = summary.insert(Summary::of("loom", &echoed.lines));
-        echoed.status()?;
+        let status = echoed.status();
+        let found = summary.insert(Summary::of("loom", Runner::BuiltIn, &echoed.lines, ended(&status)));
+        status?;
         if found.tally.is_none_or(|tally| tally.passed == 0) {
             bail!("{package} has loom models, and the filter `{filter}` ran none of them");
         }

@@ -1,13 +1,13 @@
 //! Readers and writers at the same time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use busway_event::{Filter, Topic};
 use busway_router::Router;
 
-const CHANGES: usize = 3_000;
+const CHANGES: usize = 20_000;
 
 fn filter(text: &str) -> Filter {
     Filter::new(text).unwrap()
@@ -58,36 +58,35 @@ fn a_stable_subscription_is_always_found_while_others_come_and_go() {
     assert_eq!(router.lookup(&topic).len(), stable.len());
 }
 
-/// A cache that once remembered an old match under a new generation would be wrong until the next change. Here there is
-/// a next question right after each change, from a thread that is looking up all the time.
+/// A cache that once remembers an old match under a new generation stays wrong until the next change. So the table stays
+/// small, which makes both sides fast: the reader asks many times between two changes.
 #[test]
 fn a_change_that_has_returned_is_seen_by_every_later_lookup_of_a_busy_thread() {
     let router = Router::new();
     let topic = Topic::new("a.b").unwrap();
     let filters = [filter("a.b"), filter("a.+"), filter("#")];
-    // The number of routes that the writer has made visible, counted after each change has returned.
-    let visible = AtomicUsize::new(0);
-    let done = AtomicBool::new(false);
+    // The latest number whose insertion has returned. Numbers grow, and the one before goes after the next has come.
+    let returned = AtomicUsize::new(0);
+    let mut last = router.insert(&filters[0], Arc::new(0));
     thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Acquire) {
-                    let at_least = visible.load(Ordering::Acquire);
-                    let found = router.lookup(&topic).len();
-                    assert!(found >= at_least, "{at_least} subscriptions had returned, {found} were found");
+        scope.spawn(|| {
+            loop {
+                let expected = returned.load(Ordering::Acquire);
+                let newest = router.lookup(&topic).last().map(|number| **number);
+                assert!(newest >= Some(expected), "{expected} had returned, {newest:?} was found");
+                if expected == CHANGES {
+                    break;
                 }
-            });
-        }
-        for change in 0..CHANGES {
-            router.insert(&filters[change % filters.len()], Arc::new(()));
-            visible.store(change + 1, Ordering::Release);
-            if change % 64 == 0 {
-                thread::yield_now();
             }
+        });
+        for number in 1..=CHANGES {
+            let id = router.insert(&filters[number % filters.len()], Arc::new(number));
+            returned.store(number, Ordering::Release);
+            assert!(router.remove(last).is_some());
+            last = id;
         }
-        done.store(true, Ordering::Release);
     });
-    assert_eq!(router.lookup(&topic).len(), CHANGES);
+    assert_eq!(router.len(), 1);
 }
 
 #[test]

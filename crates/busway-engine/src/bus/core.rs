@@ -1,0 +1,182 @@
+//! The inside of a bus.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use busway_event::Metadata;
+use busway_middleware::{PublishRegistry, Registry, States};
+use busway_reliability::{Outstanding, Tally};
+use busway_router::Router;
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::shutdown::Closing;
+use crate::clock::Clock;
+use crate::idle::IdleWatch;
+use crate::observer::Observer;
+use crate::settings::Levels;
+use crate::stats::{BusStats, State, SubscriptionStats};
+use crate::subscription::SubscriptionCore;
+
+/// What subscriptions need of their bus and may keep alive.
+pub(crate) struct Services {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) idle: IdleWatch,
+    pub(crate) middleware: Registry,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) runtime: runtime::Handle,
+}
+
+impl fmt::Debug for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Services").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct BusCore {
+    pub(crate) services: Arc<Services>,
+    pub(crate) router: Router<SubscriptionCore>,
+    pub(crate) publish_steps: PublishRegistry,
+    /// Metadata of events that bring none: the producer's name.
+    pub(crate) metadata: Metadata,
+    pub(crate) payload_bytes_max: usize,
+    pub(crate) states: States,
+    pub(crate) levels: Levels,
+    pub(crate) closing: Closing,
+    /// Tells handlers to stop.
+    pub(crate) stopping: CancellationToken,
+    subscriptions: RwLock<BTreeMap<u64, Arc<SubscriptionCore>>>,
+    next_subscription: AtomicU64,
+    /// The account of subscriptions that are gone.
+    ended: Mutex<Tally>,
+    pub(crate) published: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) unrouted: AtomicU64,
+}
+
+/// What a bus is made of.
+pub(crate) struct BusParts {
+    pub(crate) services: Services,
+    pub(crate) publish_steps: PublishRegistry,
+    pub(crate) metadata: Metadata,
+    pub(crate) payload_bytes_max: usize,
+    pub(crate) states: States,
+    pub(crate) levels: Levels,
+}
+
+impl BusCore {
+    pub(crate) fn new(parts: BusParts) -> Arc<Self> {
+        Arc::new(Self {
+            services: Arc::new(parts.services),
+            router: Router::new(),
+            publish_steps: parts.publish_steps,
+            metadata: parts.metadata,
+            payload_bytes_max: parts.payload_bytes_max,
+            states: parts.states,
+            levels: parts.levels,
+            closing: Closing::default(),
+            stopping: CancellationToken::new(),
+            subscriptions: RwLock::default(),
+            next_subscription: AtomicU64::new(0),
+            ended: Mutex::default(),
+            published: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            unrouted: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn next_subscription(&self) -> u64 {
+        self.next_subscription.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Subscriptions that have not ended, in the order in which they subscribed.
+    pub(crate) fn subscriptions(&self) -> Vec<Arc<SubscriptionCore>> {
+        self.subscriptions.read().values().cloned().collect()
+    }
+
+    /// The group of this name on this filter.
+    pub(crate) fn group(&self, filter: &str, group: &str) -> Option<Arc<SubscriptionCore>> {
+        let subscriptions = self.subscriptions.read();
+        let found = subscriptions.values().find(|core| {
+            core.group.as_deref() == Some(group) && core.filter.as_str() == filter && core.state() != State::Stopped
+        });
+        found.cloned()
+    }
+
+    /// Whether a subscription of this name has not ended.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.subscriptions.read().values().any(|core| *core.name == *name && core.state() != State::Stopped)
+    }
+
+    /// Enters a subscription and routes events to it.
+    pub(crate) fn enter(&self, core: &Arc<SubscriptionCore>) {
+        self.sweep();
+        self.subscriptions.write().insert(core.id, Arc::clone(core));
+        let route = self.router.insert(&core.filter, Arc::clone(core));
+        _ = core.route.set(route);
+    }
+
+    /// Forgets an ended subscription, but for its account.
+    pub(crate) fn forget(&self, core: &SubscriptionCore) {
+        if self.subscriptions.write().remove(&core.id).is_some() {
+            *self.ended.lock() += core.mailbox.account.tally();
+        }
+    }
+
+    /// Forgets subscriptions that have ended meanwhile.
+    fn sweep(&self) {
+        let over = |core: &&Arc<SubscriptionCore>| core.state() == State::Stopped && core.tracker.is_empty();
+        let ended: Vec<_> = self.subscriptions.read().values().filter(over).cloned().collect();
+        ended.iter().for_each(|core| self.forget(core));
+    }
+
+    /// What is left to do. The sum of what is settled is read before the sum of what was offered, so equality means that at
+    /// some moment in between nothing was waiting anywhere: an event that a handler emits is offered before its own is
+    /// settled, and both sums only rise.
+    pub(crate) fn outstanding(&self) -> Outstanding {
+        let cores = self.subscriptions();
+        let settled: u64 = cores.iter().map(|core| core.mailbox.account.tally().settled()).sum();
+        let mut resting = 0;
+        let mut offered = 0;
+        let mut running = 0;
+        for core in &cores {
+            let now_running = core.mailbox.account.running();
+            let tally = core.mailbox.account.tally();
+            offered += tally.offered;
+            running += now_running;
+            if core.state() == State::Paused {
+                resting += tally.waiting().saturating_sub(now_running);
+            }
+        }
+        Outstanding { waiting: offered.saturating_sub(settled + resting + running), running }
+    }
+
+    pub(crate) fn stats(&self) -> BusStats {
+        self.sweep();
+        let ended = *self.ended.lock();
+        let subscriptions: Vec<SubscriptionStats> = self.subscriptions().iter().map(|core| core.stats()).collect();
+        let tally = subscriptions.iter().map(|stats| stats.tally).sum::<Tally>() + ended;
+        BusStats {
+            published: self.published.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            unrouted: self.unrouted.load(Ordering::Relaxed),
+            subscriptions,
+            tally,
+        }
+    }
+
+    /// Stops everything at once, without waiting for it.
+    pub(crate) fn abort(&self) {
+        self.closing.close();
+        self.stopping.cancel();
+        for core in self.subscriptions() {
+            core.abort.cancel();
+            core.close();
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The bus as it is: settings in force, where each came from, who is subscribed, what surrounds whom.
+
+use std::fmt;
+use std::sync::Arc;
+
+use busway_middleware::publish::PublishStage;
+use busway_middleware::{Chain, ModeKind, Run, Stage};
+
+use super::BusCore;
+use crate::settings::Setting;
+use crate::stats::State;
+use crate::subscription::{Member, SubscriptionCore};
+
+/// A bus at one moment. `Display` is a text for people.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Description {
+    /// The producer of events that name none.
+    pub producer: String,
+    /// The largest encoded payload, in bytes.
+    pub payload_bytes_max: usize,
+    /// Publish middleware, outermost first.
+    pub publish_middleware: Vec<(PublishStage, Arc<str>)>,
+    /// Subscriptions, in the order in which they subscribed.
+    pub subscriptions: Vec<SubscriptionDescription>,
+}
+
+/// A subscription at one moment.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct SubscriptionDescription {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its filter.
+    pub filter: String,
+    /// Its mode.
+    pub mode: ModeKind,
+    /// Its group, when it is one.
+    pub group: Option<Arc<str>>,
+    /// Where it is in its life.
+    pub state: State,
+    /// Its handlers: one, or one a member of the group.
+    pub handlers: Vec<HandlerDescription>,
+    /// Every setting in force, with the level that it came from.
+    pub settings: Vec<Setting>,
+}
+
+/// A handler and what surrounds it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HandlerDescription {
+    /// Its Rust path.
+    pub name: &'static str,
+    /// Where it runs.
+    pub run: Run,
+    /// Event names of the payloads that it takes.
+    pub payloads: Vec<&'static str>,
+    /// Middleware, outermost first.
+    pub chain: Vec<NodeDescription>,
+}
+
+/// A middleware in a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeDescription {
+    /// Its stage.
+    pub stage: Stage,
+    /// Its name.
+    pub name: String,
+}
+
+impl Description {
+    pub(crate) fn of(core: &BusCore) -> Self {
+        Self {
+            producer: core.metadata.producer().to_owned(),
+            payload_bytes_max: core.payload_bytes_max,
+            publish_middleware: core.publish_steps.names(),
+            subscriptions: core.subscriptions().iter().map(|core| SubscriptionDescription::of(core)).collect(),
+        }
+    }
+
+    /// The subscription of this name.
+    #[must_use]
+    pub fn subscription(&self, name: &str) -> Option<&SubscriptionDescription> {
+        self.subscriptions.iter().find(|description| *description.name == *name)
+    }
+}
+
+impl SubscriptionDescription {
+    pub(crate) fn of(core: &SubscriptionCore) -> Self {
+        let members = core.members.read();
+        Self {
+            name: Arc::clone(&core.name),
+            filter: core.filter.to_string(),
+            mode: core.scope.mode(),
+            group: core.group.clone(),
+            state: core.state(),
+            handlers: members.iter().map(|member| HandlerDescription::of(core, member)).collect(),
+            settings: core.settings.described.clone(),
+        }
+    }
+}
+
+impl HandlerDescription {
+    fn of(core: &SubscriptionCore, member: &Member) -> Self {
+        let info = member.handler.info();
+        let chain: Chain = member.chain(&core.services.middleware);
+        let node = |node: &busway_middleware::Node| NodeDescription {
+            stage: node.stage(),
+            name: node.name().to_owned(),
+        };
+        Self {
+            name: info.name,
+            run: info.run,
+            payloads: info.requirements.payloads().to_vec(),
+            chain: chain.nodes().iter().map(node).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "producer {}, payloads up to {} bytes", self.producer, self.payload_bytes_max)?;
+        for (stage, name) in &self.publish_middleware {
+            writeln!(f, "publishing passes {name} ({stage:?})")?;
+        }
+        self.subscriptions.iter().try_for_each(|subscription| write!(f, "{subscription}"))
+    }
+}
+
+impl fmt::Display for SubscriptionDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {} ({}, {})", self.name, self.filter, self.mode, self.state)?;
+        if let Some(group) = &self.group {
+            write!(f, ", group {group}")?;
+        }
+        writeln!(f)?;
+        for handler in &self.handlers {
+            writeln!(f, "  {} ({})", handler.name, handler.run)?;
+            for node in &handler.chain {
+                writeln!(f, "    behind {} ({})", node.name, node.stage)?;
+            }
+        }
+        self.settings.iter().try_for_each(|setting| writeln!(f, "  {setting}"))
+    }
+}

@@ -1,0 +1,187 @@
+//! The bus: publishing, subscribing, and what holds them together.
+
+mod builder;
+mod core;
+mod describe;
+mod dispatch;
+mod error;
+mod publish;
+mod publisher;
+mod receipt;
+mod registry;
+mod shutdown;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_event::{AnyEvent, Draft, EventType, IntoTopic};
+
+pub use self::builder::{BuildError, BuildProblem, BusBuilder};
+pub(crate) use self::builder::list;
+pub(crate) use self::publisher::PublisherSource;
+pub(crate) use self::core::{BusCore, Services};
+pub use self::describe::{Description, HandlerDescription, NodeDescription, SubscriptionDescription};
+pub(crate) use self::dispatch::From;
+pub use self::error::{Error, PublishError, Refused};
+pub use self::publisher::{AnyPublisher, Publisher};
+pub use self::receipt::{Durability, Receipt};
+pub use self::registry::{MiddlewareHandle, PublishMiddlewareHandle};
+pub use self::shutdown::{Abandoned, ShutdownEnd, ShutdownReport};
+use crate::stats::BusStats;
+use crate::subscription::{IntoFilter, SubscribeBuilder};
+use busway_middleware::Stage;
+use busway_middleware::publish::PublishStage;
+
+/// An event bus inside this process. Cheap to clone; all clones are the same bus.
+///
+/// When the last clone is dropped without [`shutdown`](Bus::shutdown), everything in the background stops: what waits is
+/// abandoned, running handlers are cut short, and no task or thread stays. Two buses in one process share nothing.
+#[derive(Clone)]
+pub struct Bus {
+    handle: Arc<Handle>,
+}
+
+impl Bus {
+    /// Starts building a bus that lives in memory.
+    #[must_use]
+    pub fn memory() -> BusBuilder {
+        BusBuilder::new()
+    }
+
+    /// Publishes an event: validates it and offers it to every subscription whose filter matches.
+    ///
+    /// Returns when all of them have it in their queue, have dropped it by their policy, or (inline handlers) have handled
+    /// it. It waits only for subscriptions that block by their policy.
+    ///
+    /// # Errors
+    /// [`PublishError::Refused`] gives the event back: nobody got it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future never un-publishes: the event is offered when it is first polled. A blocked subscription that
+    /// had no room yet counts it as dropped.
+    pub async fn publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
+        self.core().publish(event, From::Outside).await
+    }
+
+    /// Publishes an event without waiting: a subscription that would block drops it and counts that.
+    ///
+    /// # Errors
+    /// As [`publish`](Bus::publish), and [`Refused::NeedsAwait`] when an inline handler stands behind async middleware.
+    pub fn try_publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
+        self.core().try_publish(event, From::Outside)
+    }
+
+    /// Publishes all events, in order, or none: when one is not valid, nothing is offered and all come back.
+    ///
+    /// # Errors
+    /// [`Refused::InBatch`] names the first event that was refused.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the later events of the batch unpublished when an earlier one waited for a blocked
+    /// subscription.
+    pub async fn publish_batch<T: EventType>(
+        &self,
+        events: Vec<Draft<T>>,
+    ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
+        self.core().publish_batch(events).await
+    }
+
+    /// Publishes an event that exists already, as it is: one that was received from elsewhere.
+    ///
+    /// # Errors
+    /// [`PublishError::Refused`] when the bus is closed.
+    pub async fn forward(&self, event: AnyEvent) -> Result<Receipt, PublishError<AnyEvent>> {
+        self.core().forward(event).await
+    }
+
+    /// A handle for publishing payloads of one type to one topic, without looking either up again.
+    ///
+    /// # Errors
+    /// The topic breaks a rule.
+    pub fn publisher<T: EventType>(
+        &self,
+        topic: impl IntoTopic,
+    ) -> Result<Publisher<T>, busway_event::TopicError> {
+        Ok(Publisher::new(Arc::clone(self.core()), topic.into_topic()?))
+    }
+
+    /// Starts a subscription to the topics of `filter`. It begins with `.to(handler)`.
+    pub fn subscribe(&self, filter: impl IntoFilter) -> SubscribeBuilder {
+        SubscribeBuilder::new(Arc::clone(self.core()), filter)
+    }
+
+    /// The middleware of all subscriptions in a stage; it may change while events are handled.
+    #[must_use]
+    pub fn middleware(&self, stage: Stage) -> MiddlewareHandle<'_> {
+        MiddlewareHandle::new(&self.core().services.middleware, stage)
+    }
+
+    /// The middleware around publishing in a stage; it may change while events are published.
+    #[must_use]
+    pub fn publish_middleware(&self, stage: PublishStage) -> PublishMiddlewareHandle<'_> {
+        PublishMiddlewareHandle::new(&self.core().publish_steps, stage)
+    }
+
+    /// The settings in force, where each came from, and who is subscribed.
+    #[must_use]
+    pub fn describe(&self) -> Description {
+        Description::of(self.core())
+    }
+
+    /// What became of all events so far.
+    #[must_use]
+    pub fn stats(&self) -> BusStats {
+        self.core().stats()
+    }
+
+    /// Waits until nothing waits and nothing runs. Paused subscriptions count as at rest with whatever waits in them.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is lost by dropping it.
+    pub async fn idle(&self) {
+        let core = self.core();
+        core.services.idle.until(|| core.outstanding().is_empty().then_some(())).await;
+    }
+
+    /// Stops the bus and says what was left.
+    ///
+    /// 1. Publishes from outside are refused from now on; those from running handlers still pass.
+    /// 2. What waits is handled, by all subscriptions at once; handlers are not interrupted. Paused ones start nothing.
+    /// 3. When the grace is over, [`Stopping`](crate::Stopping) tells handlers to stop, and they have a second to do so;
+    ///    then they are cut short.
+    ///
+    /// Called again it can only shorten the grace: `shutdown(Duration::ZERO)` on a second signal means at once. All
+    /// callers get the same report.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop the shutdown.
+    pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
+        self.core().shutdown(grace).await
+    }
+
+    pub(crate) fn new(core: Arc<BusCore>) -> Self {
+        Self { handle: Arc::new(Handle { core }) }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<BusCore> {
+        &self.handle.core
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// What the user's clones share; its end is the end of the bus.
+struct Handle {
+    core: Arc<BusCore>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.abort();
+    }
+}

@@ -1,0 +1,244 @@
+//! The publishing verbs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use busway_event::{AnyDraft, AnyEvent, Draft, Event, EventType};
+use busway_router::Targets;
+
+use super::dispatch::{Dispatched, From};
+use super::{BusCore, Durability, PublishError, Receipt, Refused};
+use crate::subscription::SubscriptionCore;
+
+impl BusCore {
+    pub(crate) async fn publish<T: EventType>(
+        self: &Arc<Self>,
+        draft: Draft<T>,
+        from: From,
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
+        let event = self.accept(draft, from)?;
+        let targets = self.router.lookup(event.topic());
+        self.publish_event(event, &targets, from).await
+    }
+
+    /// Publishes a valid event to targets that are known already.
+    pub(crate) async fn publish_event<T: EventType>(
+        self: &Arc<Self>,
+        event: Event<T>,
+        targets: &Targets<SubscriptionCore>,
+        from: From,
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
+        let any = AnyEvent::from(event.clone());
+        let dispatched = self.dispatch(&any, targets, from);
+        self.complete(any, dispatched, from).await.or_else(|id_and_offered| self.too_late(event, id_and_offered))
+    }
+
+    pub(crate) fn try_publish<T: EventType>(
+        self: &Arc<Self>,
+        draft: Draft<T>,
+        from: From,
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
+        let event = self.accept(draft, from)?;
+        let targets = self.router.lookup(event.topic());
+        self.try_publish_event(event, &targets, from)
+    }
+
+    pub(crate) fn try_publish_event<T: EventType>(
+        self: &Arc<Self>,
+        event: Event<T>,
+        targets: &Targets<SubscriptionCore>,
+        from: From,
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
+        if let Some(reason) = self.needs_await(targets) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return match event.into_draft() {
+                Ok(draft) => Err(PublishError::refused(draft, reason)),
+                // Nobody else can hold an event that was offered to nobody.
+                Err(event) => Ok(receipt(&AnyEvent::from(event), 0)),
+            };
+        }
+        let any = AnyEvent::from(event.clone());
+        let mut dispatched = self.dispatch(&any, targets, from);
+        for (core, blocked) in std::mem::take(&mut dispatched.blocked) {
+            core.mailbox.give_up(blocked);
+            core.touch();
+        }
+        self.publish_emits_now(&mut dispatched);
+        self.finish(any, &dispatched).or_else(|late| self.too_late(event, late))
+    }
+
+    /// Publishes a draft of any type: what a handler emits.
+    pub(crate) async fn publish_draft(
+        self: &Arc<Self>,
+        mut draft: AnyDraft,
+        from: From,
+    ) -> Result<Receipt, Refused> {
+        let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
+        let event = accepted.and_then(|()| draft.finish(&self.stamp()).map_err(|(_, reason)| reason.into()));
+        let event = event.inspect_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let targets = self.router.lookup(event.topic());
+        let dispatched = self.dispatch(&event, &targets, from);
+        Box::pin(self.complete(event, dispatched, from)).await.map_err(|_| Refused::Closed)
+    }
+
+    pub(crate) async fn forward(self: &Arc<Self>, event: AnyEvent) -> Result<Receipt, PublishError<AnyEvent>> {
+        if let Err(reason) = self.admit(From::Outside) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(PublishError::refused(event, reason));
+        }
+        let targets = self.router.lookup(event.topic());
+        let dispatched = self.dispatch(&event, &targets, From::Outside);
+        let completed = self.complete(event.clone(), dispatched, From::Outside).await;
+        completed.map_err(|_| PublishError::refused(event, Refused::Closed))
+    }
+
+    pub(crate) async fn publish_batch<T: EventType>(
+        self: &Arc<Self>,
+        drafts: Vec<Draft<T>>,
+    ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
+        let mut events = Vec::with_capacity(drafts.len());
+        let mut drafts = drafts.into_iter();
+        while let Some(draft) = drafts.next() {
+            match self.accept(draft, From::Outside) {
+                Ok(event) => events.push(event),
+                Err(PublishError::Refused { event: refused, reason }) => {
+                    let index = events.len();
+                    let mut all: Vec<Draft<T>> =
+                        events.into_iter().filter_map(|event: Event<T>| event.into_draft().ok()).collect();
+                    all.push(*refused);
+                    all.extend(drafts);
+                    let reason = Refused::InBatch { index, reason: Box::new(reason) };
+                    return Err(PublishError::refused(all, reason));
+                }
+            }
+        }
+        let mut receipts = Vec::with_capacity(events.len());
+        for event in events {
+            let any = AnyEvent::from(event);
+            let targets = self.router.lookup(any.topic());
+            let dispatched = self.dispatch(&any, &targets, From::Outside);
+            // The batch was accepted as a whole: an event that met a closing bus is in the account as abandoned.
+            let late = |(event, offered): (AnyEvent, usize)| receipt(&event, offered);
+            receipts.push(self.complete(any, dispatched, From::Outside).await.unwrap_or_else(late));
+        }
+        Ok(receipts)
+    }
+
+    /// Runs the publish steps on a draft and validates it.
+    pub(crate) fn accept<T: EventType>(
+        &self,
+        mut draft: Draft<T>,
+        from: From,
+    ) -> Result<Event<T>, PublishError<Draft<T>>> {
+        let refused = |draft, reason| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            PublishError::refused(draft, reason)
+        };
+        if let Err(reason) = self.admit(from) {
+            return Err(refused(draft, reason));
+        }
+        if let Err(reason) = self.publish_steps.run(draft.head_mut()) {
+            return Err(refused(draft, reason.into()));
+        }
+        draft.finish(&self.stamp()).map_err(|(draft, reason)| refused(*draft, reason.into()))
+    }
+
+    /// Waits for what could not be done at once, publishes what inline handlers emitted, and makes the receipt.
+    async fn complete(
+        self: &Arc<Self>,
+        event: AnyEvent,
+        mut dispatched: Dispatched,
+        from: From,
+    ) -> Result<Receipt, (AnyEvent, usize)> {
+        for (core, blocked) in std::mem::take(&mut dispatched.blocked) {
+            let offer = core.mailbox.wait_for_space(blocked, &*self.services.clock).await;
+            dispatched.done(&core, &offer);
+        }
+        for (core, member) in std::mem::take(&mut dispatched.inline) {
+            self.run_inline_async(&core, &member, &event, &mut dispatched.emits).await;
+        }
+        let _ = from;
+        for (subscription, draft) in std::mem::take(&mut dispatched.emits) {
+            let published = Box::pin(self.publish_draft(draft, From::Handler(subscription))).await;
+            report_emit(published.err());
+        }
+        self.finish(event, &dispatched)
+    }
+
+    /// Publishes what inline handlers emitted, without waiting, and what those emit in turn.
+    fn publish_emits_now(&self, dispatched: &mut Dispatched) {
+        let mut queue: VecDeque<(u64, AnyDraft)> = std::mem::take(&mut dispatched.emits).into();
+        while let Some((subscription, mut draft)) = queue.pop_front() {
+            let from = From::Handler(subscription);
+            let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
+            let event = accepted.and_then(|()| draft.finish(&self.stamp()).map_err(|(_, reason)| reason.into()));
+            let event = match event {
+                Ok(event) => event,
+                Err(reason) => {
+                    report_emit(Some(reason));
+                    continue;
+                }
+            };
+            let targets = self.router.lookup(event.topic());
+            if let Some(reason) = self.needs_await(&targets) {
+                report_emit(Some(reason));
+                continue;
+            }
+            let mut inner = self.dispatch(&event, &targets, from);
+            for (core, blocked) in std::mem::take(&mut inner.blocked) {
+                core.mailbox.give_up(blocked);
+                core.touch();
+            }
+            queue.extend(std::mem::take(&mut inner.emits));
+            _ = self.finish(event, &inner);
+        }
+    }
+
+    /// The receipt, or the event again when all its offers came too late.
+    fn finish(&self, event: AnyEvent, dispatched: &Dispatched) -> Result<Receipt, (AnyEvent, usize)> {
+        if dispatched.late > 0 && dispatched.late == dispatched.offered {
+            return Err((event, dispatched.offered));
+        }
+        self.published.fetch_add(1, Ordering::Relaxed);
+        if dispatched.offered == 0 {
+            self.unrouted.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(observer) = &self.services.observer {
+            observer.published(&event, dispatched.offered);
+        }
+        Ok(receipt(&event, dispatched.offered))
+    }
+
+    /// Gives an event back that met only closing subscriptions: the bus was closed while it was on its way.
+    fn too_late<T: EventType>(
+        &self,
+        event: Event<T>,
+        late: (AnyEvent, usize),
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
+        let (any, offered) = late;
+        let kept = receipt(&any, offered);
+        drop(any);
+        match event.into_draft() {
+            Ok(draft) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Err(PublishError::refused(draft, Refused::Closed))
+            }
+            // Somebody still looks at it: it was offered, and is in the account as abandoned.
+            Err(_) => Ok(kept),
+        }
+    }
+}
+
+fn receipt(event: &AnyEvent, offered: usize) -> Receipt {
+    Receipt { id: event.id(), offered, durability: Durability::Memory }
+}
+
+fn report_emit(refused: Option<Refused>) {
+    if let Some(reason) = refused {
+        tracing::warn!(%reason, "an event that an inline handler returned was refused");
+    }
+}
+

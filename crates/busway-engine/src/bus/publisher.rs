@@ -1,0 +1,188 @@
+//! Publishers: handles for publishing, outside of handlers and inside of them.
+
+use std::any::type_name;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwapOption;
+use busway_event::{Draft, Event, EventType, Topic};
+use busway_middleware::{Delivery, ExtractError, FromDelivery, FromScope, Mode, Requirements, Scope};
+use busway_router::{Generation, Targets};
+
+use super::dispatch::From;
+use super::{BusCore, PublishError, Receipt, Refused};
+use crate::subscription::SubscriptionCore;
+
+/// Publishes: [`Publisher<T>`] payloads of one type to one topic, [`Publisher`] (an extractor) anything from inside a
+/// handler.
+///
+/// `bus.publisher::<T>(topic)` checks the topic once and keeps the subscriptions that it matches; when they change, one
+/// comparison finds out. It does not keep the bus alive. As an extractor, what it publishes still passes while the
+/// bus shuts down.
+pub struct Publisher<T = AnyPublisher> {
+    kind: Kind,
+    payload: PhantomData<fn(T)>,
+}
+
+/// Marks a [`Publisher`] that publishes events of any type to any topic.
+#[derive(Debug, Clone, Copy)]
+pub enum AnyPublisher {}
+
+enum Kind {
+    Topic { core: Arc<BusCore>, topic: Topic, kept: ArcSwapOption<(Generation, Targets<SubscriptionCore>)> },
+    Handler { core: Weak<BusCore>, subscription: u64 },
+}
+
+impl<T: EventType> Publisher<T> {
+    pub(crate) const fn new(core: Arc<BusCore>, topic: Topic) -> Self {
+        let kept = ArcSwapOption::const_empty();
+        Self { kind: Kind::Topic { core, topic, kept }, payload: PhantomData }
+    }
+
+    /// The topic that it publishes to.
+    #[must_use]
+    pub fn topic(&self) -> Option<&Topic> {
+        match &self.kind {
+            Kind::Topic { topic, .. } => Some(topic),
+            Kind::Handler { .. } => None,
+        }
+    }
+
+    /// A draft on this publisher's topic, to give it a key, a priority, metadata.
+    pub fn draft(&self, payload: T) -> Draft<T> {
+        match self.topic() {
+            Some(topic) => Event::new(topic, payload),
+            None => Event::of(payload),
+        }
+    }
+
+    /// Publishes a payload, see [`Bus::publish`](crate::Bus::publish).
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
+        self.publish_event(self.draft(payload)).await
+    }
+
+    /// Publishes a draft, which should come from [`draft`](Publisher::draft): one on another topic works, but is looked up.
+    ///
+    /// # Errors
+    /// As [`Bus::publish`](crate::Bus::publish).
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn publish_event(&self, draft: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
+        let Kind::Topic { core, .. } = &self.kind else {
+            return Err(PublishError::refused(draft, Refused::Closed));
+        };
+        let event = core.accept(draft, From::Outside)?;
+        let targets = self.targets(core, event.topic());
+        core.publish_event(event, &targets, From::Outside).await
+    }
+
+    /// Publishes a payload without waiting, see [`Bus::try_publish`](crate::Bus::try_publish).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
+        let draft = self.draft(payload);
+        let Kind::Topic { core, .. } = &self.kind else {
+            return Err(PublishError::refused(draft, Refused::Closed));
+        };
+        let event = core.accept(draft, From::Outside)?;
+        let targets = self.targets(core, event.topic());
+        core.try_publish_event(event, &targets, From::Outside)
+    }
+
+    /// The subscriptions that the topic matches, looked up again only when the table has changed.
+    fn targets(&self, core: &BusCore, topic: &Topic) -> Targets<SubscriptionCore> {
+        let Kind::Topic { topic: own, kept, .. } = &self.kind else { return core.router.lookup(topic) };
+        // A publish middleware may have sent the event elsewhere.
+        if topic != own {
+            return core.router.lookup(topic);
+        }
+        // Read before the lookup: what is kept is never taken for newer than it is.
+        let generation = core.router.generation();
+        if let Some(entry) = &*kept.load()
+            && entry.0 == generation
+        {
+            return entry.1.clone();
+        }
+        let targets = core.router.lookup(topic);
+        kept.store(Some(Arc::new((generation, targets.clone()))));
+        targets
+    }
+}
+
+impl Publisher<AnyPublisher> {
+    /// Publishes an event from inside a handler, see [`Bus::publish`](crate::Bus::publish). It passes while the bus shuts
+    /// down. A subscription that blocks is waited for, unless it is the handler's own: that one would wait for itself, so
+    /// the event is dropped for it and counted.
+    ///
+    /// # Errors
+    /// As there; [`Refused::Closed`] also when the bus has been dropped.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
+        match self.open() {
+            Some((core, from)) => core.publish(event, from).await,
+            None => Err(PublishError::refused(event, Refused::Closed)),
+        }
+    }
+
+    /// Publishes an event from inside a handler without waiting, see [`Bus::try_publish`](crate::Bus::try_publish).
+    ///
+    /// # Errors
+    /// As there; [`Refused::Closed`] also when the bus has been dropped.
+    pub fn try_publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
+        match self.open() {
+            Some((core, from)) => core.try_publish(event, from),
+            None => Err(PublishError::refused(event, Refused::Closed)),
+        }
+    }
+
+    fn open(&self) -> Option<(Arc<BusCore>, From)> {
+        match &self.kind {
+            Kind::Handler { core, subscription } => Some((core.upgrade()?, From::Handler(*subscription))),
+            Kind::Topic { core, .. } => Some((Arc::clone(core), From::Outside)),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Publisher<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Topic { topic, .. } => write!(f, "Publisher<{}>({topic})", type_name::<T>()),
+            Kind::Handler { .. } => f.write_str("Publisher"),
+        }
+    }
+}
+
+/// What the engine leaves in a subscription's scope for [`Publisher`].
+#[derive(Debug, Clone)]
+pub(crate) struct PublisherSource {
+    pub(crate) core: Weak<BusCore>,
+    pub(crate) subscription: u64,
+}
+
+impl<M: Mode> FromDelivery<M> for Publisher<AnyPublisher> {
+    fn from_delivery(delivery: &Delivery) -> Result<Self, ExtractError> {
+        <Self as FromScope<M>>::from_scope(delivery.scope())
+    }
+
+    fn require(_requirements: &mut Requirements) {}
+}
+
+impl<M: Mode> FromScope<M> for Publisher<AnyPublisher> {
+    fn from_scope(scope: &Scope) -> Result<Self, ExtractError> {
+        let source = scope.states().get::<PublisherSource>();
+        let PublisherSource { core, subscription } =
+            source.cloned().ok_or(ExtractError::StateMissing { type_name: "Publisher" })?;
+        Ok(Self { kind: Kind::Handler { core, subscription }, payload: PhantomData })
+    }
+}

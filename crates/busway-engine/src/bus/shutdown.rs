@@ -1,0 +1,254 @@
+//! Stopping a bus: carries out what `busway_reliability::Shutdown` decides.
+//!
+//! The first call starts a task that drives the state machine; every call waits for its report. So a caller that gives up
+//! does not stop the shutdown, and a second call can only shorten it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use busway_reliability::{Begun, End, Shutdown, Step, Tally};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::BusCore;
+use super::dispatch::From;
+use crate::stats::State;
+use crate::subscription::SubscriptionCore;
+
+/// How far the closing of a bus has come.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    gate: AtomicU8,
+    machine: Mutex<Shutdown>,
+    /// Rung when another call shortened the grace.
+    shortened: Notify,
+    report: watch::Sender<Option<ShutdownReport>>,
+}
+
+impl Default for Closing {
+    fn default() -> Self {
+        Self {
+            gate: AtomicU8::new(OPEN),
+            machine: Mutex::new(Shutdown::new()),
+            shortened: Notify::new(),
+            report: watch::Sender::new(None),
+        }
+    }
+}
+
+impl Closing {
+    /// Whether a publish passes.
+    pub(crate) fn admits(&self, from: From) -> bool {
+        match self.gate.load(Ordering::Acquire) {
+            OPEN => true,
+            HANDLERS_ONLY => matches!(from, From::Handler(_)),
+            _ => false,
+        }
+    }
+
+    /// Lets nothing pass any more.
+    pub(crate) fn close(&self) {
+        self.gate.store(CLOSED, Ordering::Release);
+    }
+
+    fn refuse_outside(&self) {
+        _ = self.gate.compare_exchange(OPEN, HANDLERS_ONLY, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+impl BusCore {
+    /// See [`Bus::shutdown`](super::Bus::shutdown).
+    pub(crate) async fn shutdown(self: &Arc<Self>, grace: Duration) -> ShutdownReport {
+        let now = self.services.clock.now();
+        let mut report = self.closing.report.subscribe();
+        let begun = self.closing.machine.lock().begin(now, grace);
+        match begun {
+            Begun::First { .. } => {
+                self.closing.refuse_outside();
+                let core = Arc::clone(self);
+                #[expect(clippy::disallowed_methods, reason = "a shutdown goes on when its caller gives up")]
+                drop(self.services.runtime.spawn(async move { core.drive(now).await }));
+            }
+            Begun::Shortened { .. } => self.closing.shortened.notify_one(),
+            _ => {}
+        }
+        loop {
+            if let Some(report) = report.borrow_and_update().clone() {
+                return report;
+            }
+            if report.changed().await.is_err() {
+                // The sender lives in this very core.
+                return ShutdownReport::default();
+            }
+        }
+    }
+
+    async fn drive(self: Arc<Self>, started: Instant) {
+        // Paused subscriptions start nothing more: what waits in them is abandoned now, not after the grace.
+        for core in self.subscriptions() {
+            if core.state() == State::Paused {
+                core.close();
+            }
+        }
+        let clock = Arc::clone(&self.services.clock);
+        let end = loop {
+            let step = self.closing.machine.lock().step(clock.now(), self.outstanding());
+            let until = match step {
+                Step::Close(end) => break end,
+                Step::Run => break End::Drained,
+                Step::Wait { until } => until,
+                Step::Cancel { until } => {
+                    self.stop_handlers();
+                    until
+                }
+            };
+            tokio::select! {
+                () = self.services.idle.until(|| self.may_step().then_some(())) => {}
+                () = self.closing.shortened.notified() => {}
+                () = clock.sleep_until(until) => {}
+            }
+        };
+        let stuck = self.end_all().await;
+        let report = self.report(end, stuck, clock.now().saturating_duration_since(started));
+        tracing::info!(%report, "bus stopped");
+        self.closing.report.send_replace(Some(report));
+    }
+
+    /// Whether the state machine would do something but wait.
+    fn may_step(&self) -> bool {
+        let work = self.outstanding();
+        work.is_empty() || (work.running == 0 && self.stopping.is_cancelled())
+    }
+
+    /// Tells handlers to stop and starts nothing more.
+    fn stop_handlers(&self) {
+        for core in self.subscriptions() {
+            core.close();
+        }
+        self.stopping.cancel();
+        self.services.idle.touch();
+    }
+
+    /// Closes everything and waits until every worker has ended, or until it is clear that some will not. Says how many.
+    async fn end_all(&self) -> Vec<Arc<str>> {
+        self.closing.close();
+        self.stopping.cancel();
+        let cores = self.subscriptions();
+        for core in &cores {
+            core.abort.cancel();
+            core.close();
+        }
+        let clock = &self.services.clock;
+        // Aborted tasks end at their next await; a blocking handler may never.
+        let patience = clock.sleep_until(clock.now() + STUCK_AFTER);
+        tokio::pin!(patience);
+        let mut stuck = Vec::new();
+        for core in &cores {
+            tokio::select! {
+                biased;
+                () = core.tracker.wait() => {}
+                () = &mut patience => {}
+            }
+            if !core.tracker.is_empty() {
+                stuck.push(Arc::clone(&core.name));
+            }
+        }
+        stuck
+    }
+
+    fn report(&self, end: End, stuck: Vec<Arc<str>>, elapsed: Duration) -> ShutdownReport {
+        let cores = self.subscriptions();
+        let left = cores.iter().filter_map(|core| Abandoned::of(core)).collect();
+        let tally = self.stats().tally;
+        let end = match (end, tally.abandoned) {
+            (End::Drained, 0) => ShutdownEnd::Drained,
+            _ => ShutdownEnd::Abandoned,
+        };
+        cores.iter().for_each(|core| self.forget(core));
+        ShutdownReport { end, tally, left, stuck, elapsed }
+    }
+}
+
+/// What a shutdown came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Whether everything was handled.
+    pub end: ShutdownEnd,
+    /// The account of the whole bus, from its start.
+    pub tally: Tally,
+    /// Subscriptions that abandoned events.
+    pub left: Vec<Abandoned>,
+    /// Subscriptions with a handler that did not stop: its thread stays until it returns.
+    pub stuck: Vec<Arc<str>>,
+    /// From the call to the report.
+    pub elapsed: Duration,
+}
+
+impl ShutdownReport {
+    /// Whether everything was handled.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.end == ShutdownEnd::Drained
+    }
+}
+
+impl Default for ShutdownReport {
+    fn default() -> Self {
+        Self {
+            end: ShutdownEnd::Drained,
+            tally: Tally::default(),
+            left: Vec::new(),
+            stuck: Vec::new(),
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+impl fmt::Display for ShutdownReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.end {
+            ShutdownEnd::Drained => write!(f, "drained in {:.1?}", self.elapsed)?,
+            ShutdownEnd::Abandoned => write!(f, "abandoned {} in {:.1?}", self.tally.abandoned, self.elapsed)?,
+        }
+        write!(f, ": {}", self.tally)?;
+        self.left.iter().try_for_each(|left| write!(f, "; {} left {}", left.subscription, left.events))?;
+        self.stuck.iter().try_for_each(|name| write!(f, "; {name} did not stop"))
+    }
+}
+
+/// How a shutdown ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShutdownEnd {
+    /// Whatever was accepted was handled, dropped by policy, or expired.
+    Drained,
+    /// Events were left over, or abandoned before.
+    Abandoned,
+}
+
+/// Events that a subscription abandoned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Abandoned {
+    /// Its name.
+    pub subscription: Arc<str>,
+    /// How many.
+    pub events: u64,
+}
+
+impl Abandoned {
+    fn of(core: &SubscriptionCore) -> Option<Self> {
+        let events = core.mailbox.account.tally().abandoned;
+        (events > 0).then(|| Self { subscription: Arc::clone(&core.name), events })
+    }
+}
+
+/// A task that was aborted ends at its next await: at once, on a machine that runs at all. What has not ended by then is
+/// code that does not return.
+const STUCK_AFTER: Duration = Duration::from_millis(500);
+
+const OPEN: u8 = 0;
+const HANDLERS_ONLY: u8 = 1;
+const CLOSED: u8 = 2;

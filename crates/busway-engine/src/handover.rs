@@ -1,0 +1,253 @@
+//! The hand-over between those who offer events and those who handle them: waking and closing without losing one.
+//!
+//! The queue itself is lock-free and knows nothing of sleepers. Two things must not happen: an event is queued while the
+//! last worker goes to sleep and nobody wakes it; an event is queued while the subscription closes and nobody counts it.
+//! Both are the same question, answered the same way (Dekker's): each side writes, fences, then reads what the other wrote.
+//!
+//! | offering side | other side |
+//! |---|---|
+//! | push; fence; read `parked`: wake one | park: write `parked`; fence; look at the queue again; sleep |
+//! | push; fence; read `closed`: empty the queue oneself | close: write `closed`; fence; empty the queue |
+//!
+//! In the single order of the fences one of the two comes first, so at least one side sees the other's write. Checked with
+//! loom in this file; crossbeam's queue is stood in for by a model there.
+
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, fence};
+
+/// What a sleeping worker is woken by. Ringing before it sleeps must not be lost: the next sleep ends at once.
+pub(crate) trait Ring {
+    fn ring(&self);
+}
+
+/// Parked workers of one mailbox, and whether it is closed.
+#[derive(Debug)]
+pub(crate) struct HandOver<B> {
+    /// How many entries `sleepers` has, readable without the lock. Written under the lock only.
+    parked: AtomicUsize,
+    closed: AtomicBool,
+    sleepers: Mutex<Vec<Sleeper<B>>>,
+}
+
+/// A worker that is about to sleep.
+#[derive(Debug)]
+pub(crate) struct Sleeper<B> {
+    pub(crate) worker: usize,
+    pub(crate) member: u64,
+    pub(crate) bell: B,
+}
+
+/// What the offering side learns after a push.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Announced {
+    /// A sleeping worker was woken.
+    Woken,
+    /// Nobody sleeps: either all work, or there is no worker yet.
+    NobodyParked,
+    /// The mailbox is closed: whoever pushed must empty the queue.
+    Closed,
+}
+
+impl<B: Ring> HandOver<B> {
+    pub(crate) fn new() -> Self {
+        Self { parked: AtomicUsize::new(0), closed: AtomicBool::new(false), sleepers: Mutex::new(Vec::new()) }
+    }
+
+    /// To be called after each push.
+    pub(crate) fn announce(&self) -> Announced {
+        fence(Ordering::SeqCst);
+        if self.closed.load(Ordering::Relaxed) {
+            return Announced::Closed;
+        }
+        if self.parked.load(Ordering::Relaxed) == 0 {
+            return Announced::NobodyParked;
+        }
+        match self.wake(|_| true) {
+            true => Announced::Woken,
+            false => Announced::NobodyParked,
+        }
+    }
+
+    /// Enters the list of sleepers. The caller must look at the queue once more before it sleeps on its bell, and
+    /// [`leave`](Self::leave) when it found something there.
+    pub(crate) fn park(&self, sleeper: Sleeper<B>) {
+        let mut sleepers = self.sleepers.lock();
+        sleepers.push(sleeper);
+        self.parked.store(sleepers.len(), Ordering::Relaxed);
+        drop(sleepers);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes a worker off the list, if it still is on it.
+    pub(crate) fn leave(&self, worker: usize) {
+        let mut sleepers = self.sleepers.lock();
+        sleepers.retain(|sleeper| sleeper.worker != worker);
+        self.parked.store(sleepers.len(), Ordering::Relaxed);
+    }
+
+    /// Wakes one worker of `member`; `false` when none of its workers sleeps.
+    pub(crate) fn wake_member(&self, member: u64) -> bool {
+        self.wake(|sleeper| sleeper.member == member)
+    }
+
+    /// Wakes everybody: the state of the subscription has changed.
+    pub(crate) fn wake_all(&self) {
+        fence(Ordering::SeqCst);
+        let mut sleepers = self.sleepers.lock();
+        self.parked.store(0, Ordering::Relaxed);
+        let woken = std::mem::take(&mut *sleepers);
+        drop(sleepers);
+        woken.iter().for_each(|sleeper| sleeper.bell.ring());
+    }
+
+    /// Closes. The caller must empty the queue afterwards; whoever pushes later finds it closed and does the same.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn wake(&self, wanted: impl Fn(&Sleeper<B>) -> bool) -> bool {
+        let mut sleepers = self.sleepers.lock();
+        // The one that went to sleep last has the warmest cache.
+        let Some(at) = sleepers.iter().rposition(wanted) else { return false };
+        let sleeper = sleepers.remove(at);
+        self.parked.store(sleepers.len(), Ordering::Relaxed);
+        drop(sleepers);
+        sleeper.bell.ring();
+        true
+    }
+}
+
+#[cfg(all(test, busway_loom))]
+mod loom_models {
+    use std::collections::VecDeque;
+
+    use loom::sync::{Arc, Notify};
+    use loom::thread;
+
+    use super::*;
+
+    impl Ring for Arc<Notify> {
+        fn ring(&self) {
+            self.notify();
+        }
+    }
+
+    struct Model {
+        queue: Mutex<VecDeque<u32>>,
+        hand: HandOver<Arc<Notify>>,
+        taken: AtomicUsize,
+        abandoned: AtomicUsize,
+    }
+
+    impl Model {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                queue: Mutex::new(VecDeque::new()),
+                hand: HandOver::new(),
+                taken: AtomicUsize::new(0),
+                abandoned: AtomicUsize::new(0),
+            })
+        }
+
+        fn offer(&self, event: u32) {
+            self.queue.lock().push_back(event);
+            if self.hand.announce() == Announced::Closed {
+                self.abandon();
+            }
+        }
+
+        fn take(&self) -> bool {
+            let taken = self.queue.lock().pop_front().is_some();
+            if taken {
+                self.taken.fetch_add(1, Ordering::Relaxed);
+            }
+            taken
+        }
+
+        fn abandon(&self) {
+            while self.queue.lock().pop_front().is_some() {
+                self.abandoned.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        /// A worker that ends when the mailbox is closed, or when it has taken `until` events.
+        fn work(&self, worker: usize, until: usize) {
+            let bell = Arc::new(Notify::new());
+            loop {
+                if self.hand.is_closed() || self.taken.load(Ordering::Relaxed) >= until {
+                    return;
+                }
+                if self.take() {
+                    continue;
+                }
+                self.hand.park(Sleeper { worker, member: 0, bell: Arc::clone(&bell) });
+                if self.take() || self.hand.is_closed() {
+                    self.hand.leave(worker);
+                    continue;
+                }
+                bell.wait();
+                self.hand.leave(worker);
+            }
+        }
+    }
+
+    #[test]
+    fn loom_no_event_is_queued_beside_a_sleeping_worker() {
+        loom::model(|| {
+            let model = Model::new();
+            let worker = thread::spawn({
+                let model = Arc::clone(&model);
+                move || model.work(0, 2)
+            });
+            model.offer(1);
+            model.offer(2);
+            worker.join().unwrap();
+            assert_eq!(model.taken.load(Ordering::Relaxed), 2);
+        });
+    }
+
+    #[test]
+    fn loom_two_publishers_wake_one_worker_for_both_events() {
+        loom::model(|| {
+            let model = Model::new();
+            let publisher = thread::spawn({
+                let model = Arc::clone(&model);
+                move || model.offer(1)
+            });
+            let worker = thread::spawn({
+                let model = Arc::clone(&model);
+                move || model.work(0, 2)
+            });
+            model.offer(2);
+            publisher.join().unwrap();
+            worker.join().unwrap();
+            assert_eq!(model.taken.load(Ordering::Relaxed), 2);
+        });
+    }
+
+    #[test]
+    fn loom_an_event_offered_while_closing_is_taken_or_abandoned() {
+        loom::model(|| {
+            let model = Model::new();
+            let publisher = thread::spawn({
+                let model = Arc::clone(&model);
+                move || model.offer(1)
+            });
+            let worker = thread::spawn({
+                let model = Arc::clone(&model);
+                move || model.work(0, usize::MAX)
+            });
+            model.hand.close();
+            model.abandon();
+            publisher.join().unwrap();
+            worker.join().unwrap();
+            let settled = model.taken.load(Ordering::Relaxed) + model.abandoned.load(Ordering::Relaxed);
+            assert_eq!(settled, 1);
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! Generated event ids: UUID version 7, monotonic within the process.
+//!
+//! RFC 9562 §6.2, method 1 (a counter behind the time): 48 bits of milliseconds and a 16-bit counter live in one atomic
+//! word. An id takes the larger of "now, counter 0" and "the last one plus 1"; when more than 65,536 ids are made in a
+//! millisecond the counter runs over into the time, which the RFC allows, so ids are unique and rise whatever the
+//! clock does. 58 random bits make them unique between processes; they are not secret.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use busway_event::{EventId, Timestamp};
+use uuid::Builder;
+
+/// Makes the next id; `time` is the wall clock now. All buses of a process draw from the same counter.
+pub(crate) fn next(time: Timestamp) -> EventId {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(0);
+    let floor = (millis & MILLIS_MAX) << COUNTER_BITS;
+    let step = |last: u64| Some(floor.max(last.wrapping_add(1)));
+    // Relaxed: the word itself is the whole state.
+    let last = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or(floor);
+    of(floor.max(last.wrapping_add(1)), fastrand::u64(..))
+}
+
+fn of(word: u64, random: u64) -> EventId {
+    let counter = word & COUNTER_MAX;
+    // 12 bits of the counter fill rand_a, the other 4 the top of rand_b, behind the version and variant bits.
+    let rand_a = u16::try_from(counter >> 4).unwrap_or_default();
+    let rand_b = (counter & 0xf) << 58 | random >> 6;
+    let mut bytes = [0; 10];
+    let (head, tail) = bytes.split_at_mut(2);
+    head.copy_from_slice(&rand_a.to_be_bytes());
+    tail.copy_from_slice(&rand_b.to_be_bytes());
+    EventId::new(Builder::from_unix_timestamp_millis(word >> COUNTER_BITS, &bytes).into_uuid())
+}
+
+static LAST: AtomicU64 = AtomicU64::new(0);
+const COUNTER_BITS: u32 = 16;
+const COUNTER_MAX: u64 = (1 << COUNTER_BITS) - 1;
+const MILLIS_MAX: u64 = (1 << 48) - 1;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_version_7_and_bears_its_time() {
+        let id = of(0x0192_f0c1_2b3d << COUNTER_BITS | 0xabcd, u64::MAX);
+        assert_eq!(id.as_uuid().get_version_num(), 7);
+        assert_eq!(id.as_uuid().get_variant(), uuid::Variant::RFC4122);
+        assert!(id.to_string().starts_with("0192f0c1-2b3d-7abc-b7"), "{id}");
+    }
+
+    #[test]
+    fn ids_rise_and_differ_also_when_the_clock_stands_still_or_goes_back() {
+        let mut last = next(Timestamp::from_nanos(2_000_000_000));
+        for step in 0..200_000_i64 {
+            let id = next(Timestamp::from_nanos(2_000_000_000 - step * 1_000_000));
+            assert!(id > last, "{id} after {last}");
+            last = id;
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test needs threads")]
+    fn ids_of_many_threads_are_all_different() {
+        let make = || (0..10_000).map(|_| next(Timestamp::from_nanos(1))).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| thread::spawn(make)).collect();
+        let ids: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 40_000);
+    }
+}

@@ -1,0 +1,260 @@
+//! Offering: what happens when an event meets the mailbox, and the overflow policies.
+
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use busway_event::AnyEvent;
+use busway_reliability::{FullAction, MayWait, on_full};
+use tokio::sync::Notify;
+
+use super::coalesce::Coalesced;
+use super::queues::Slot;
+use super::{Mailbox, Waiting};
+use crate::clock::Clock;
+use crate::handover::Announced;
+
+/// What became of an offer.
+#[derive(Debug)]
+pub(crate) enum Offer {
+    /// It waits; nobody had to be woken and perhaps nobody works yet.
+    Queued,
+    /// It waits, and a sleeping worker was woken.
+    Woken,
+    /// It was dropped, and counted.
+    Dropped,
+    /// The publisher must wait for room, see [`Mailbox::wait_for_space`].
+    Blocked(Blocked),
+    /// The policy is to close the subscription; the event was dropped, and counted.
+    Disconnect,
+    /// The mailbox was closed before; not offered, not counted.
+    Closed,
+    /// The mailbox was closed meanwhile; offered and abandoned.
+    Late,
+}
+
+/// An event whose publisher waits for room.
+#[derive(Debug)]
+pub(crate) struct Blocked {
+    waiting: Waiting,
+    deadline: Option<Duration>,
+}
+
+/// Publishers that wait for room.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    waiters: AtomicUsize,
+    freed: Notify,
+}
+
+impl Space {
+    /// To be called after a place became free.
+    pub(super) fn freed(&self) {
+        // Pairs with the fence in `wait_for_space`: a waiter is seen here, or it sees the place.
+        fence(Ordering::SeqCst);
+        if self.waiters.load(Ordering::Relaxed) > 0 {
+            self.freed.notify_one();
+        }
+    }
+
+    pub(super) fn wake_all(&self) {
+        self.freed.notify_waiters();
+    }
+}
+
+impl Mailbox {
+    /// Offers an event at `now`. Never waits.
+    pub(crate) fn offer(&self, event: AnyEvent, now: Instant, may_wait: MayWait) -> Offer {
+        if self.hand.is_closed() {
+            return Offer::Closed;
+        }
+        self.account.offered();
+        let ttl = self.ttl.effective(event.ttl(), event.priority());
+        let expires = ttl.and_then(|ttl| now.checked_add(ttl));
+        let weight = event.weight();
+        self.admit(Waiting { event, expires, weight }, may_wait)
+    }
+
+    fn admit(&self, waiting: Waiting, may_wait: MayWait) -> Offer {
+        if let Err(over) = self.budget.try_reserve(waiting.weight) {
+            // An event that is heavier than the whole budget would wait for ever.
+            return match over.is_transient() {
+                true => self.full(waiting, may_wait),
+                false => self.drop_incoming(),
+            };
+        }
+        match self.push(waiting) {
+            Ok(offer) => offer,
+            Err(waiting) => {
+                self.budget.release(waiting.weight);
+                self.full(waiting, may_wait)
+            }
+        }
+    }
+
+    /// Queues an event whose bytes are reserved, or gives it back.
+    fn push(&self, waiting: Waiting) -> Result<Offer, Waiting> {
+        let priority = waiting.event.priority();
+        let waiting = match &self.coalescer {
+            None => waiting,
+            Some(coalescer) => {
+                match coalescer.put(waiting, |key| self.queues.push(priority, Slot::Latest(key)).is_ok()) {
+                    Coalesced::Replaced(old) => {
+                        self.budget.release(old.weight);
+                        self.dropped(1);
+                        // Its place may have been abandoned with a close in between: then nobody takes it.
+                        return Ok(self.announce());
+                    }
+                    Coalesced::Placed => return Ok(self.announce()),
+                    Coalesced::Full(waiting) => return Err(waiting),
+                    Coalesced::NoKey(waiting) => waiting,
+                }
+            }
+        };
+        match self.queues.push(priority, Slot::Event(waiting)) {
+            Ok(()) => Ok(self.announce()),
+            Err(Slot::Event(waiting)) => Err(waiting),
+            // A queue gives back what it was given.
+            Err(Slot::Latest(_)) => Ok(Offer::Dropped),
+        }
+    }
+
+    fn announce(&self) -> Offer {
+        match self.hand.announce() {
+            Announced::Woken => Offer::Woken,
+            Announced::NobodyParked => Offer::Queued,
+            Announced::Closed => {
+                self.abandon_queued();
+                Offer::Late
+            }
+        }
+    }
+
+    fn full(&self, waiting: Waiting, may_wait: MayWait) -> Offer {
+        match on_full(self.overflow, may_wait) {
+            FullAction::Wait { deadline } => Offer::Blocked(Blocked { waiting, deadline }),
+            FullAction::DropOldest => self.make_room(waiting),
+            FullAction::Close => {
+                self.dropped(1);
+                Offer::Disconnect
+            }
+            // The coalescer has looked for the event's key already.
+            FullAction::DropIncoming | FullAction::Replace => self.drop_incoming(),
+        }
+    }
+
+    fn drop_incoming(&self) -> Offer {
+        self.dropped(1);
+        Offer::Dropped
+    }
+
+    /// Drops the oldest events of the queue until this one fits. Other publishers may be quicker to take the room: after as
+    /// many tries as the queue has places, this event is the one that is dropped.
+    fn make_room(&self, mut waiting: Waiting) -> Offer {
+        for _ in 0..MAKE_ROOM_TRIES {
+            if let Some(oldest) = self.pop_oldest_beside(waiting.event.priority()) {
+                self.budget.release(oldest.weight);
+                self.dropped(1);
+            } else if self.budget.used() > 0 && self.pop_heaviest() {
+                // The bytes are taken by events of other queues.
+                self.dropped(1);
+            }
+            if self.budget.try_reserve(waiting.weight).is_err() {
+                continue;
+            }
+            match self.push(waiting) {
+                Ok(offer) => return offer,
+                Err(back) => {
+                    self.budget.release(back.weight);
+                    waiting = back;
+                }
+            }
+        }
+        self.drop_incoming()
+    }
+
+    /// Drops the oldest event of the least urgent queue that has one.
+    fn pop_heaviest(&self) -> bool {
+        let Some(waiting) = self.pop_any() else { return false };
+        self.budget.release(waiting.weight);
+        true
+    }
+
+    /// Drops a blocked event whose publisher does not wait after all.
+    pub(crate) fn give_up(&self, blocked: Blocked) {
+        drop(blocked);
+        self.dropped(1);
+    }
+
+    /// Waits until a blocked event finds room. Its account is settled whatever happens: queued; dropped at the deadline
+    /// or when this future is dropped; abandoned when the mailbox closes.
+    pub(crate) async fn wait_for_space(&self, blocked: Blocked, clock: &dyn Clock) -> Offer {
+        let Blocked { waiting, deadline } = blocked;
+        let mut waiter = Waiter { mailbox: self, waiting: Some(waiting) };
+        self.space.waiters.fetch_add(1, Ordering::Relaxed);
+        let placed = async {
+            loop {
+                let freed = self.space.freed.notified();
+                tokio::pin!(freed);
+                freed.as_mut().enable();
+                fence(Ordering::SeqCst);
+                if let Some(offer) = waiter.try_place() {
+                    return offer;
+                }
+                freed.await;
+            }
+        };
+        let until = deadline.and_then(|deadline| clock.now().checked_add(deadline));
+        let offer = match until {
+            None => Some(placed.await),
+            Some(until) => tokio::select! {
+                biased;
+                offer = placed => Some(offer),
+                () = clock.sleep_until(until) => None,
+            },
+        };
+        offer.unwrap_or_else(|| {
+            drop(waiter);
+            Offer::Dropped
+        })
+    }
+}
+
+/// A publisher that waits; counts its event as dropped when it gives up.
+struct Waiter<'a> {
+    mailbox: &'a Mailbox,
+    waiting: Option<Waiting>,
+}
+
+impl Waiter<'_> {
+    fn try_place(&mut self) -> Option<Offer> {
+        let waiting = self.waiting.take()?;
+        if self.mailbox.hand.is_closed() {
+            self.mailbox.account.abandoned(1);
+            return Some(Offer::Late);
+        }
+        if self.mailbox.budget.try_reserve(waiting.weight).is_err() {
+            self.waiting = Some(waiting);
+            return None;
+        }
+        match self.mailbox.push(waiting) {
+            Ok(offer) => Some(offer),
+            Err(back) => {
+                self.mailbox.budget.release(back.weight);
+                self.waiting = Some(back);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.mailbox.space.waiters.fetch_sub(1, Ordering::Relaxed);
+        if self.waiting.take().is_some() {
+            self.mailbox.dropped(1);
+        }
+    }
+}
+
+/// More than any two publishers could collide by accident; a bound, so that a publisher is never held for ever.
+const MAKE_ROOM_TRIES: usize = 64;

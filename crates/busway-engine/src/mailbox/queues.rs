@@ -1,0 +1,62 @@
+//! The bounded queues, one a priority, made when first used.
+
+use std::num::NonZeroUsize;
+use std::sync::OnceLock;
+
+use busway_event::{Key, Priority};
+use busway_reliability::Order;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::Waiting;
+
+pub(super) struct Queues {
+    lanes: [OnceLock<(Sender<Slot>, Receiver<Slot>)>; 4],
+    capacity: NonZeroUsize,
+    order: Order,
+}
+
+/// What stands in a queue.
+#[derive(Debug)]
+pub(super) enum Slot {
+    Event(Waiting),
+    /// The place of a key whose latest event the coalescer holds.
+    Latest(Key),
+}
+
+impl Queues {
+    pub(super) fn new(capacity: NonZeroUsize, order: Order) -> Self {
+        Self { lanes: Default::default(), capacity, order }
+    }
+
+    /// Queues a slot, or gives it back when the queue is full.
+    pub(super) fn push(&self, priority: Priority, slot: Slot) -> Result<(), Slot> {
+        let Some(lane) = self.lanes.get(self.index(priority)) else { return Err(slot) };
+        let (sender, _) = lane.get_or_init(|| bounded(self.capacity.get()));
+        sender.try_send(slot).map_err(|error| match error {
+            TrySendError::Full(slot) | TrySendError::Disconnected(slot) => slot,
+        })
+    }
+
+    /// The oldest slot of a priority.
+    pub(super) fn pop(&self, priority: Priority) -> Option<Slot> {
+        let (_, receiver) = self.lanes.get(priority.index())?.get()?;
+        receiver.try_recv().ok()
+    }
+
+    /// The oldest slot of the queue that takes events of this priority.
+    pub(super) fn pop_oldest_beside(&self, priority: Priority) -> Option<Slot> {
+        self.pop(Priority::from_index(self.index(priority))?)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lanes.iter().filter_map(OnceLock::get).map(|(_, receiver)| receiver.len()).sum()
+    }
+
+    fn index(&self, priority: Priority) -> usize {
+        match self.order {
+            // One queue keeps the order across priorities.
+            Order::Key => 0,
+            _ => priority.index(),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The schedule: keeps lanes apart and members supplied, where more than one event runs at once.
+//!
+//! An event comes out of the queues, gets its lane (or waits for it), is assigned to a member, and starts when a worker of
+//! that member asks and the limits of its priority allow it. Pure but for its place behind a lock.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::num::NonZeroU32;
+
+use busway_event::Key;
+use busway_reliability::{Admission, Lane, Lanes, Order, PriorityLimits, Running, Start};
+use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, Share, choose};
+
+use super::{Job, Waiting};
+use crate::settings::Effective;
+
+pub(super) struct Schedule {
+    lanes: Lanes<Lane<Key>, Ready>,
+    running: Running,
+    share: Share,
+    members: Vec<Member>,
+    rule: GroupRule,
+    rotation: Rotation,
+    assigned: usize,
+    window: usize,
+    supplied: BTreeSet<u64>,
+    limits: PriorityLimits,
+    concurrency: NonZeroU32,
+}
+
+/// An event whose turn has come in its lane.
+#[derive(Debug)]
+struct Ready {
+    waiting: Waiting,
+    lane: Option<Lane<Key>>,
+}
+
+struct Member {
+    id: u64,
+    ready: [VecDeque<Ready>; 4],
+    running: usize,
+}
+
+impl Schedule {
+    pub(super) fn new(settings: &Effective) -> Self {
+        let window = settings.capacity.get();
+        Self {
+            lanes: Lanes::new(window),
+            running: Running::new(settings.limits, settings.concurrency),
+            share: Share::new(settings.share),
+            members: Vec::new(),
+            rule: GroupRule::default(),
+            rotation: Rotation::default(),
+            assigned: 0,
+            window,
+            supplied: BTreeSet::new(),
+            limits: settings.limits,
+            concurrency: settings.concurrency,
+        }
+    }
+
+    pub(super) fn set_rule(&mut self, rule: GroupRule) {
+        self.rule = rule;
+    }
+
+    pub(super) fn join(&mut self, id: u64) {
+        self.members.push(Member { id, ready: Default::default(), running: 0 });
+        self.limit();
+    }
+
+    pub(super) fn part(&mut self, id: u64) {
+        let Some(at) = self.members.iter().position(|member| member.id == id) else { return };
+        let left = self.members.remove(at);
+        for ready in left.ready.into_iter().flatten() {
+            self.assigned -= 1;
+            self.supply(ready);
+        }
+        self.limit();
+    }
+
+    /// The concurrency holds for each member.
+    fn limit(&mut self) {
+        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        let all = NonZeroU32::new(members).map_or(self.concurrency, |m| self.concurrency.saturating_mul(m));
+        self.running.set_limits(self.limits, all);
+    }
+
+    /// Whether another event may be taken out of the queues.
+    pub(super) fn has_room(&self) -> bool {
+        !self.members.is_empty() && self.waiting() < self.window
+    }
+
+    /// Events that wait for their lane or for a worker.
+    pub(super) fn waiting(&self) -> usize {
+        self.lanes.held() + self.assigned
+    }
+
+    /// Takes in an event from the queues: it waits for its lane, or for a worker.
+    pub(super) fn assign(&mut self, waiting: Waiting, order: Order) {
+        let lane = order.lane(waiting.event.key().cloned(), waiting.event.priority());
+        let ready = Ready { waiting, lane: lane.clone() };
+        if let Admission::Start(ready) = self.lanes.admit(lane, ready) {
+            self.supply(ready);
+        }
+    }
+
+    /// Starts the next event of `member` that the limits allow.
+    pub(super) fn start(&mut self, member: u64) -> Option<Job> {
+        let member = self.members.iter_mut().find(|candidate| candidate.id == member)?;
+        let running = &mut self.running;
+        let ready = &mut member.ready;
+        let (_, next) = self.share.take(|priority| {
+            let queue = ready.get_mut(priority.index()).filter(|queue| !queue.is_empty())?;
+            match running.try_start(priority) {
+                Start::Granted => queue.pop_front(),
+                Start::PriorityFull { .. } | Start::SubscriptionFull { .. } => None,
+            }
+        })?;
+        self.assigned -= 1;
+        member.running += 1;
+        Some(Job { waiting: next.waiting, lane: next.lane, member: member.id })
+    }
+
+    /// Ends a started event: its lane opens for the next one.
+    pub(super) fn finish(&mut self, job: &Job) {
+        self.running.finish(job.waiting.event.priority());
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == job.member) {
+            member.running = member.running.saturating_sub(1);
+        }
+        if let Some(next) = job.lane.as_ref().and_then(|lane| self.lanes.settle(lane)) {
+            self.supply(next);
+        }
+        // A limit may have kept others from starting.
+        self.supplied.extend(self.members.iter().map(|member| member.id));
+    }
+
+    /// Members that got something to start since this was last asked and still have it.
+    pub(super) fn take_supplied(&mut self) -> Vec<u64> {
+        let supplied = std::mem::take(&mut self.supplied);
+        let has_work = |member: &&Member| {
+            supplied.contains(&member.id) && member.ready.iter().any(|queue| !queue.is_empty())
+        };
+        self.members.iter().filter(has_work).map(|member| member.id).collect()
+    }
+
+    /// Forgets everything that waits; says how much it was. Lanes of running events stay closed and end with them.
+    pub(super) fn drain(&mut self) -> usize {
+        let held = self.lanes.drain().len();
+        let ready: usize =
+            self.members.iter_mut().flat_map(|member| &mut member.ready).map(|queue| queue.drain(..).count()).sum();
+        self.assigned -= ready;
+        held + ready
+    }
+
+    /// Hands an event to the member that should run it.
+    fn supply(&mut self, ready: Ready) {
+        let loads: Vec<MemberLoad> = self.members.iter().map(Member::load).collect();
+        let key = ready.waiting.event.key().filter(|_| ready.lane.is_some()).map(Key::as_str);
+        let chosen = choose(self.rule, &mut self.rotation, key, &loads).unwrap_or(0);
+        let priority = ready.waiting.event.priority();
+        let Some(member) = self.members.get_mut(chosen) else { return };
+        if let Some(queue) = member.ready.get_mut(priority.index()) {
+            queue.push_back(ready);
+            self.assigned += 1;
+            self.supplied.insert(member.id);
+        }
+    }
+}
+
+impl Member {
+    fn load(&self) -> MemberLoad {
+        let waiting: usize = self.ready.iter().map(VecDeque::len).sum();
+        MemberLoad { id: MemberId(self.id), load: waiting + self.running }
+    }
+}

@@ -1,0 +1,135 @@
+//! Taking: what a worker gets next, and what it gives back when it is done.
+
+use std::sync::Weak;
+use std::time::Instant;
+
+use busway_event::Priority;
+use busway_reliability::Overflow;
+use busway_router::Share;
+
+use super::queues::Slot;
+use super::{Job, Mailbox, Waiting};
+use crate::clock::Clock;
+
+/// Whose turn it is among the priorities, for a worker that takes straight from the queues.
+#[derive(Debug)]
+pub(crate) struct WorkerShare(Share);
+
+impl Mailbox {
+    pub(crate) fn worker_share(&self) -> WorkerShare {
+        WorkerShare(Share::new(self.share))
+    }
+
+    /// The next event for a worker of `member`, `None` when there is nothing to do for it now. Expired events are
+    /// settled on the way.
+    pub(crate) fn take(&self, member: u64, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Job> {
+        let job = match &self.schedule {
+            None => self.take_fresh(share, clock).map(|waiting| Job { waiting, lane: None, member }),
+            Some(schedule) => {
+                let mut schedule = schedule.lock();
+                loop {
+                    match schedule.start(member) {
+                        Some(job) if expired(&job.waiting, clock) => {
+                            self.account.expired();
+                            schedule.finish(&job);
+                        }
+                        Some(job) => break Some(job),
+                        None if !schedule.has_room() => break None,
+                        None => match self.take_fresh(share, clock) {
+                            Some(waiting) => schedule.assign(waiting, self.order),
+                            None => break None,
+                        },
+                    }
+                }
+            }
+        };
+        if job.is_some() {
+            self.account.started();
+        }
+        self.wake_supplied();
+        job
+    }
+
+    /// To be called once for each job, after its account is settled. Says whether it made work for others.
+    pub(crate) fn finish(&self, job: &Job) {
+        if let Some(schedule) = &self.schedule {
+            schedule.lock().finish(job);
+            self.wake_supplied();
+        }
+    }
+
+    /// Whether there is anything left to take: for workers that end when there is not.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.depth() == 0
+    }
+
+    /// Adds a member; events are shared with it from now on.
+    pub(crate) fn join(&self, member: u64) {
+        if let Some(schedule) = &self.schedule {
+            schedule.lock().join(member);
+        }
+    }
+
+    /// Removes a member; what waits for it goes to the others, what runs at it ends there.
+    pub(crate) fn part(&self, member: u64) {
+        if let Some(schedule) = &self.schedule {
+            schedule.lock().part(member);
+            self.hand.wake_all();
+        }
+    }
+
+    /// Wakes workers of members that got something to do meanwhile, or asks for one more where none sleeps.
+    fn wake_supplied(&self) {
+        let Some(schedule) = &self.schedule else { return };
+        let supplied = schedule.lock().take_supplied();
+        for member in supplied {
+            if !self.hand.wake_member(member) {
+                self.starved(member);
+            }
+        }
+    }
+
+    /// Nobody sleeps who could start what waits: perhaps there may be one more worker.
+    pub(crate) fn starved(&self, member: u64) {
+        if let Some(supervisor) = self.supervisor.get().and_then(Weak::upgrade) {
+            supervisor.starved(member);
+        }
+    }
+
+    /// The oldest event by the share of the priorities that is not expired.
+    fn take_fresh(&self, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Waiting> {
+        loop {
+            let (_, waiting) = share.0.take(|priority| self.resolve(self.queues.pop(priority)?))?;
+            self.budget.release(waiting.weight);
+            if matches!(self.overflow, Overflow::Block(_)) {
+                self.space.freed();
+            }
+            if expired(&waiting, clock) {
+                self.account.expired();
+                continue;
+            }
+            return Some(waiting);
+        }
+    }
+
+    /// Any waiting event, least urgent queue first.
+    pub(super) fn pop_any(&self) -> Option<Waiting> {
+        Priority::ALL.into_iter().rev().find_map(|priority| self.resolve(self.queues.pop(priority)?))
+    }
+
+    /// The oldest event of the queue that takes events of this priority.
+    pub(super) fn pop_oldest_beside(&self, priority: Priority) -> Option<Waiting> {
+        self.resolve(self.queues.pop_oldest_beside(priority)?)
+    }
+
+    fn resolve(&self, slot: Slot) -> Option<Waiting> {
+        match slot {
+            Slot::Event(waiting) => Some(waiting),
+            Slot::Latest(key) => self.coalescer.as_ref()?.take(&key),
+        }
+    }
+}
+
+fn expired(waiting: &Waiting, clock: &dyn Clock) -> bool {
+    waiting.expires.is_some_and(|expires: Instant| expires <= clock.now())
+}

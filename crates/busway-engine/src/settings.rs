@@ -1,0 +1,299 @@
+//! Settings of a subscription, from three levels: bus, filter, subscription. The nearest one wins, and `describe()` says
+//! which.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use busway_event::filter::FilterSegment;
+use busway_event::{Filter, Priority};
+use busway_reliability::{Order, Overflow, PriorityLimits, TimeToLive};
+
+/// Settings that may or may not be given at a level. Give them for the whole bus, for all subscriptions within a filter, or
+/// on a subscription itself.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    capacity: Option<usize>,
+    capacity_bytes: Option<usize>,
+    overflow: Option<Overflow>,
+    order: Option<Order>,
+    concurrency: Option<usize>,
+    limits: [Option<NonZeroU32>; 4],
+    share: Option<[NonZeroU32; 4]>,
+    ttl: [Option<Option<Duration>>; 4],
+    traces: Option<usize>,
+}
+
+impl Settings {
+    /// Nothing set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Events that may wait in each queue of the subscription: one queue a priority, one in all under [`Order::Key`]. With
+    /// a concurrency above 1 as many again may wait for their lane. Default 64, at least 1.
+    pub fn capacity(mut self, events: usize) -> Self {
+        self.capacity = Some(events);
+        self
+    }
+
+    /// Bytes that waiting events may weigh together (`EventType::weight`); events below 1 KiB do not count. Default 64 MiB,
+    /// at least 1.
+    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
+        self.capacity_bytes = Some(bytes);
+        self
+    }
+
+    /// What happens when a queue is full. Default [`Overflow::DropNewest`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = Some(overflow);
+        self
+    }
+
+    /// Which events run one after another. Default [`Order::Lane`].
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = Some(order);
+        self
+    }
+
+    /// Events handled at once. Default 1, at least 1, at most 65,536.
+    pub fn concurrency(mut self, events: usize) -> Self {
+        self.concurrency = Some(events);
+        self
+    }
+
+    /// Events of a priority handled at once; the concurrency also holds. Defaults 128, 16, 8, 8; at least 1.
+    pub fn priority_limit(mut self, priority: Priority, events: u32) -> Self {
+        if let Some(limit) = self.limits.get_mut(priority.index()) {
+            *limit = NonZeroU32::new(events.max(1));
+        }
+        self
+    }
+
+    /// How often each priority is served when all wait. Default 8:4:2:1; a weight is at least 1, so every priority moves.
+    pub fn share(mut self, weights: [u32; 4]) -> Self {
+        self.share = Some(weights.map(|weight| NonZeroU32::new(weight).unwrap_or(NonZeroU32::MIN)));
+        self
+    }
+
+    /// How long events of a priority may wait when they bring no time to live of their own; `None` for ever. Defaults P0
+    /// 30 s, P1 300 s, P2 and P3 for ever.
+    pub fn ttl(mut self, priority: Priority, ttl: Option<Duration>) -> Self {
+        if let Some(slot) = self.ttl.get_mut(priority.index()) {
+            *slot = Some(ttl);
+        }
+        self
+    }
+
+    /// Keeps the chain traces of the last `deliveries`: which middleware took how long, and who cut it short. Default 0, none:
+    /// taking times costs two clock readings a node. At most 1,024.
+    pub fn traces(mut self, deliveries: usize) -> Self {
+        self.traces = Some(deliveries);
+        self
+    }
+}
+
+/// The level that a setting came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// busway's own default.
+    Default,
+    /// The bus.
+    Bus,
+    /// Settings for this filter.
+    Filter(Filter),
+    /// The subscription itself.
+    Subscription,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Bus => f.write_str("bus"),
+            Self::Filter(filter) => write!(f, "filter {filter}"),
+            Self::Subscription => f.write_str("subscription"),
+        }
+    }
+}
+
+/// A setting in force, with where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value, for people to read.
+    pub value: String,
+    /// The level that it came from.
+    pub origin: Origin,
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {} ({})", self.name, self.value, self.origin)
+    }
+}
+
+/// All settings in force of one subscription.
+#[derive(Debug, Clone)]
+pub(crate) struct Effective {
+    pub(crate) capacity: NonZeroUsize,
+    pub(crate) capacity_bytes: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) order: Order,
+    pub(crate) concurrency: NonZeroU32,
+    pub(crate) limits: PriorityLimits,
+    pub(crate) share: [NonZeroU32; 4],
+    pub(crate) ttl: TimeToLive,
+    pub(crate) traces: usize,
+    pub(crate) described: Vec<Setting>,
+}
+
+/// Settings of the bus and of filters.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Levels {
+    pub(crate) bus: Settings,
+    pub(crate) filters: Vec<(Filter, Settings)>,
+}
+
+impl Levels {
+    /// The settings in force for a subscription to `filter` that sets `own` itself. Of several filter levels that cover the
+    /// subscription's filter, the one declared last wins.
+    pub(crate) fn resolve(&self, filter: &Filter, own: &Settings) -> Effective {
+        let mut levels = vec![(Origin::Subscription, own)];
+        let covering = self.filters.iter().rev().filter(|(pattern, _)| covers(pattern, filter));
+        levels.extend(covering.map(|(pattern, settings)| (Origin::Filter(pattern.clone()), settings)));
+        levels.push((Origin::Bus, &self.bus));
+        let mut pick = Pick { levels, described: Vec::new() };
+        let capacity = pick.value("capacity", CAPACITY_DEFAULT, |s| s.capacity);
+        let capacity_bytes = pick.value("capacity_bytes", CAPACITY_BYTES_DEFAULT, |s| s.capacity_bytes);
+        let overflow = pick.value("overflow", Overflow::default(), |s| s.overflow);
+        let order = pick.value("order", Order::default(), |s| s.order);
+        let concurrency = pick.value("concurrency", 1, |s| s.concurrency);
+        let share = pick.value("share", SHARE_DEFAULT, |s| s.share);
+        let traces = pick.value("traces", 0, |s| s.traces);
+        let mut limits = PriorityLimits::default();
+        let mut ttl = TimeToLive::ephemeral();
+        for priority in Priority::ALL {
+            let at = priority.index();
+            let (limit_name, ttl_name) = NAMES.get(at).copied().unwrap_or_default();
+            let limit = pick.value(limit_name, limits.of(priority), |s| s.limits.get(at).copied().flatten());
+            limits = limits.with(priority, limit);
+            let wait = pick.value(ttl_name, ttl.of(priority), |s| s.ttl.get(at).copied().flatten());
+            ttl = ttl.with(priority, wait);
+        }
+        let concurrency = u32::try_from(concurrency.clamp(1, CONCURRENCY_MAX)).unwrap_or(1);
+        Effective {
+            capacity: NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN),
+            capacity_bytes: capacity_bytes.max(1),
+            overflow,
+            order,
+            concurrency: NonZeroU32::new(concurrency).unwrap_or(NonZeroU32::MIN),
+            limits,
+            share,
+            ttl,
+            traces: traces.min(TRACES_MAX),
+            described: pick.described,
+        }
+    }
+}
+
+/// Whether every topic that `inner` means is meant by `outer` too.
+fn covers(outer: &Filter, inner: &Filter) -> bool {
+    let (mut outer, mut inner) = (outer.segments(), inner.segments());
+    loop {
+        match (outer.next(), inner.next()) {
+            (Some(FilterSegment::Rest), _) | (None, None) => return true,
+            (Some(FilterSegment::One), Some(FilterSegment::One | FilterSegment::Literal(_))) => {}
+            (Some(FilterSegment::Literal(one)), Some(FilterSegment::Literal(two))) if one == two => {}
+            _ => return false,
+        }
+    }
+}
+
+struct Pick<'a> {
+    levels: Vec<(Origin, &'a Settings)>,
+    described: Vec<Setting>,
+}
+
+impl Pick<'_> {
+    fn value<V: fmt::Debug>(
+        &mut self,
+        name: &'static str,
+        default: V,
+        read: impl Fn(&Settings) -> Option<V>,
+    ) -> V {
+        let found = self.levels.iter().find_map(|(origin, level)| Some((origin.clone(), read(level)?)));
+        let (origin, value) = found.unwrap_or((Origin::Default, default));
+        self.described.push(Setting { name, value: format!("{value:?}"), origin });
+        value
+    }
+}
+
+const CAPACITY_DEFAULT: usize = 64;
+const CAPACITY_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+const CONCURRENCY_MAX: usize = 65_536;
+const TRACES_MAX: usize = 1_024;
+const SHARE_DEFAULT: [NonZeroU32; 4] = [weight(8), weight(4), weight(2), weight(1)];
+const NAMES: [(&str, &str); 4] =
+    [("limit_p0", "ttl_p0"), ("limit_p1", "ttl_p1"), ("limit_p2", "ttl_p2"), ("limit_p3", "ttl_p3")];
+
+const fn weight(weight: u32) -> NonZeroU32 {
+    NonZeroU32::new(weight).expect("a weight above zero")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> Filter {
+        Filter::new(text).unwrap()
+    }
+
+    #[test]
+    fn the_nearest_level_wins_and_says_so() {
+        let levels = Levels {
+            bus: Settings::new().capacity(1).concurrency(2),
+            filters: vec![
+                (filter("orders.#"), Settings::new().capacity(10).ttl(Priority::P0, None)),
+                (filter("orders.+"), Settings::new().capacity(20)),
+            ],
+        };
+        let effective = levels.resolve(&filter("orders.created"), &Settings::new().concurrency(3));
+        assert_eq!((effective.capacity.get(), effective.concurrency.get()), (20, 3));
+        assert_eq!(effective.ttl.of(Priority::P0), None);
+        let said: Vec<_> = effective.described.iter().map(ToString::to_string).collect();
+        assert!(said.contains(&"capacity = 20 (filter orders.+)".to_owned()), "{said:?}");
+        assert!(said.contains(&"concurrency = 3 (subscription)".to_owned()), "{said:?}");
+        assert!(said.contains(&"order = Lane (default)".to_owned()), "{said:?}");
+        let other = levels.resolve(&filter("flights.#"), &Settings::new());
+        assert_eq!(other.capacity.get(), 1);
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_brought_into_them() {
+        let own = Settings::new().capacity(0).concurrency(0).share([0; 4]).traces(usize::MAX).capacity_bytes(0);
+        let effective = Levels::default().resolve(&filter("a"), &own.priority_limit(Priority::P0, 0));
+        assert_eq!((effective.capacity.get(), effective.concurrency.get()), (1, 1));
+        assert_eq!((effective.traces, effective.capacity_bytes), (TRACES_MAX, 1));
+        assert_eq!(effective.limits.of(Priority::P0).get(), 1);
+    }
+
+    #[test]
+    fn a_filter_covers_what_lies_within_it() {
+        let cases = [
+            ("#", "a.+.#", true),
+            ("a.#", "a", true),
+            ("a.+", "a.b", true),
+            ("a.+", "a.+", true),
+            ("a.+", "a.#", false),
+            ("a.b", "a.+", false),
+            ("a.b.#", "a.#", false),
+        ];
+        for (outer, inner, expected) in cases {
+            assert_eq!(covers(&filter(outer), &filter(inner)), expected, "{outer} over {inner}");
+        }
+    }
+}

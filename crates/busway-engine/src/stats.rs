@@ -1,0 +1,110 @@
+//! What can be counted: statistics of subscriptions and of the bus.
+
+use std::fmt;
+use std::sync::Arc;
+
+use busway_event::{EventId, Timestamp};
+use busway_reliability::Tally;
+
+/// Where a subscription is in its life. It only moves downwards, but for pause and resume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Events are handled.
+    Running,
+    /// Events are taken in, none is started.
+    Paused,
+    /// Nothing new is routed to it; what waits is handled.
+    Draining,
+    /// Over.
+    Stopped,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+/// The account of a subscription at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscriptionStats {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it is in its life.
+    pub state: State,
+    /// `offered = delivered + dropped + expired + abandoned + waiting`.
+    pub tally: Tally,
+    /// Of the delivered: handled well.
+    pub done: u64,
+    /// Of the delivered: failed.
+    pub failed: u64,
+    /// Of the delivered: will never succeed.
+    pub dead: u64,
+    /// Of the delivered: not for this handler.
+    pub skipped: u64,
+    /// Of the waiting: being handled now.
+    pub running: u64,
+    /// Bytes that waiting events take of the byte budget.
+    pub queued_bytes: usize,
+    /// The last event that was not handled well.
+    pub last_failure: Option<LastFailure>,
+}
+
+impl fmt::Display for SubscriptionStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.name, self.state, self.tally)
+    }
+}
+
+/// An event that was not handled well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LastFailure {
+    /// The event.
+    pub event: EventId,
+    /// Its outcome, at most 512 characters.
+    pub error: String,
+    /// When, by the wall clock.
+    pub at: Timestamp,
+}
+
+/// The account of a bus at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BusStats {
+    /// Publishes that were accepted.
+    pub published: u64,
+    /// Publishes that were refused.
+    pub refused: u64,
+    /// Accepted publishes that no subscription was offered.
+    pub unrouted: u64,
+    /// One entry a subscription, in the order in which they subscribed. Stopped ones are left out.
+    pub subscriptions: Vec<SubscriptionStats>,
+    /// The sum over all subscriptions, those that have stopped included.
+    pub tally: Tally,
+}
+
+impl BusStats {
+    /// The subscription of this name.
+    #[must_use]
+    pub fn subscription(&self, name: &str) -> Option<&SubscriptionStats> {
+        self.subscriptions.iter().find(|stats| *stats.name == *name)
+    }
+}
+
+impl fmt::Display for BusStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "published {}, refused {}, unrouted {}; {}",
+            self.published, self.refused, self.unrouted, self.tally
+        )?;
+        self.subscriptions.iter().try_for_each(|stats| writeln!(f, "  {stats}"))
+    }
+}

@@ -1,0 +1,96 @@
+//! What a handle can do to its subscription.
+
+use std::sync::Arc;
+
+use super::core::SubscriptionCore;
+use super::member::Member;
+use crate::stats::{State, SubscriptionStats};
+
+impl SubscriptionCore {
+    /// Goes on after a pause.
+    pub(crate) fn resume(self: &Arc<Self>) {
+        self.advance(State::Running);
+        // Events may have come while there was no worker yet.
+        if !self.mailbox.is_empty() {
+            self.ensure_worker();
+        }
+    }
+
+    /// Ends the subscription, or the member's part in it when there are others.
+    pub(crate) async fn stop(self: &Arc<Self>, member: &Member) -> SubscriptionStats {
+        if self.leave(member) {
+            return self.stats();
+        }
+        self.unroute();
+        match self.state() {
+            State::Paused => self.close(),
+            _ => self.drain(),
+        }
+        self.tracker.close();
+        self.tracker.wait().await;
+        // A publish that found the subscription before it was taken off the table may come now.
+        self.close();
+        self.retire();
+        self.stats()
+    }
+
+    /// Handles what waits, then ends: by the policy `Disconnect`, or by `stop`.
+    fn drain(self: &Arc<Self>) {
+        self.advance(State::Draining);
+        if !self.mailbox.is_empty() {
+            self.ensure_worker();
+        }
+    }
+
+    /// Ends because a publisher found no room.
+    pub(crate) fn disconnect(self: &Arc<Self>) {
+        self.unroute();
+        self.drain();
+        self.tracker.close();
+        self.touch();
+    }
+
+    /// Forgets the subscription, but for its account; one whose handlers still run is forgotten later.
+    fn retire(&self) {
+        if let Some(bus) = self.bus.upgrade().filter(|_| self.tracker.is_empty()) {
+            bus.forget(self);
+        }
+    }
+
+    /// Ends at once: what waits is abandoned, what runs is cut short.
+    pub(crate) fn abort_now(&self) {
+        self.stopping.cancel();
+        self.abort.cancel();
+        self.close();
+        self.retire();
+    }
+
+    /// Takes a member out of its group; `false` when it is the last one.
+    fn leave(&self, member: &Member) -> bool {
+        let mut members = self.members.write();
+        if members.len() < 2 {
+            return false;
+        }
+        members.retain(|other| other.id != member.id);
+        drop(members);
+        member.leaving.cancel();
+        self.mailbox.part(member.id);
+        true
+    }
+
+    pub(crate) fn stats(&self) -> SubscriptionStats {
+        let [done, failed, dead, skipped] = self.mailbox.account.outcomes();
+        SubscriptionStats {
+            name: Arc::clone(&self.name),
+            state: self.state(),
+            tally: self.mailbox.account.tally(),
+            done,
+            failed,
+            dead,
+            skipped,
+            running: self.mailbox.account.running(),
+            queued_bytes: self.mailbox.bytes(),
+            last_failure: self.last_failure(),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The inside of a subscription, shared by its handle, its workers and the routing table.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use busway_event::{AnyEvent, Filter};
+use busway_middleware::builtin::log_text;
+use busway_middleware::{ChainTrace, Outcome, Run, Scope};
+use busway_router::RouteId;
+use parking_lot::{Mutex, RwLock};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::member::Member;
+use crate::bus::{BusCore, Services};
+use crate::mailbox::{Mailbox, Supervise};
+use crate::settings::Effective;
+use crate::stats::{LastFailure, State};
+use crate::worker;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SubscriptionCore {
+    me: Weak<Self>,
+    pub(crate) services: Arc<Services>,
+    pub(crate) id: u64,
+    pub(crate) name: Arc<str>,
+    pub(crate) filter: Filter,
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) settings: Effective,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) members: RwLock<Vec<Arc<Member>>>,
+    /// Weak: a subscription never keeps its bus alive.
+    pub(crate) bus: Weak<BusCore>,
+    /// Handlers are told to stop.
+    pub(crate) stopping: CancellationToken,
+    /// Handlers are cut short.
+    pub(crate) abort: CancellationToken,
+    /// Counts workers that have not ended.
+    pub(crate) tracker: TaskTracker,
+    pub(crate) route: OnceLock<RouteId>,
+    state: AtomicU8,
+    next_member: AtomicU64,
+    next_worker: AtomicUsize,
+    last_failure: Mutex<Option<LastFailure>>,
+    traces: Mutex<VecDeque<ChainTrace>>,
+}
+
+/// What a subscription is made of.
+#[derive(Debug)]
+pub(crate) struct SubscriptionParts {
+    pub(crate) services: Arc<Services>,
+    pub(crate) id: u64,
+    pub(crate) name: Arc<str>,
+    pub(crate) filter: Filter,
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) settings: Effective,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) bus: Weak<BusCore>,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl SubscriptionCore {
+    pub(crate) fn new(parts: SubscriptionParts) -> Arc<Self> {
+        let core = Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            services: parts.services,
+            id: parts.id,
+            name: parts.name,
+            filter: parts.filter,
+            group: parts.group,
+            settings: parts.settings,
+            mailbox: parts.mailbox,
+            scope: parts.scope,
+            members: RwLock::default(),
+            bus: parts.bus,
+            stopping: parts.stopping,
+            abort: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            route: OnceLock::new(),
+            state: AtomicU8::new(RUNNING),
+            next_member: AtomicU64::new(0),
+            next_worker: AtomicUsize::new(0),
+            last_failure: Mutex::default(),
+            traces: Mutex::default(),
+        });
+        let supervisor: Weak<Self> = Weak::clone(&core.me);
+        core.mailbox.supervise(supervisor);
+        core
+    }
+
+    pub(crate) fn next_member(&self) -> u64 {
+        self.next_member.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn next_worker(&self) -> usize {
+        self.next_worker.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The member whose handler runs inside of `publish`, when this is such a subscription.
+    pub(crate) fn inline_member(&self) -> Option<Arc<Member>> {
+        let members = self.members.read();
+        members.first().filter(|member| member.handler.info().run == Run::Inline).cloned()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            RUNNING => State::Running,
+            PAUSED => State::Paused,
+            DRAINING => State::Draining,
+            _ => State::Stopped,
+        }
+    }
+
+    /// Moves to `state` unless the subscription is further already.
+    pub(crate) fn advance(&self, state: State) -> bool {
+        let target = number(state);
+        let step = |current: u8| {
+            let back = current == PAUSED && target == RUNNING;
+            (current < target || back).then_some(target)
+        };
+        let moved = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).is_ok();
+        self.mailbox.hand.wake_all();
+        moved
+    }
+
+    /// Whether workers may start events now.
+    pub(crate) fn may_start(&self) -> bool {
+        matches!(self.state.load(Ordering::Acquire), RUNNING | DRAINING)
+    }
+
+    /// Takes the subscription off the routing table: no new publish finds it.
+    pub(crate) fn unroute(&self) {
+        if let (Some(route), Some(bus)) = (self.route.get(), self.bus.upgrade()) {
+            bus.router.remove(*route);
+        }
+    }
+
+    /// Stops at once: nothing more is taken in or started, what waits is abandoned. What runs goes on.
+    pub(crate) fn close(&self) {
+        self.unroute();
+        self.advance(State::Stopped);
+        self.mailbox.close();
+        self.tracker.close();
+        self.touch();
+    }
+
+    /// Says that something has come to rest.
+    pub(crate) fn touch(&self) {
+        self.services.idle.touch();
+    }
+
+    /// Counts an outcome and reports it when it is not a success.
+    pub(crate) fn settle(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
+        self.mailbox.account.handled(outcome);
+        if let Some(observer) = &self.services.observer {
+            observer.settled(&self.name, event, outcome);
+        }
+        let error = match outcome {
+            Outcome::Done | Outcome::Skip => return,
+            other => other.to_string(),
+        };
+        tracing::warn!(
+            subscription = &*self.name,
+            topic = event.topic().as_str(),
+            id = %event.id(),
+            cut_by,
+            error = log_text(&error),
+            "event not handled"
+        );
+        let text = error.chars().take(FAILURE_CHARS_MAX).collect();
+        let at = self.services.clock.utc();
+        *self.last_failure.lock() = Some(LastFailure { event: event.id(), error: text, at });
+    }
+
+    pub(crate) fn last_failure(&self) -> Option<LastFailure> {
+        self.last_failure.lock().clone()
+    }
+
+    pub(crate) fn keep_trace(&self, trace: ChainTrace) {
+        let mut traces = self.traces.lock();
+        if traces.len() >= self.settings.traces {
+            traces.pop_front();
+        }
+        traces.push_back(trace);
+    }
+
+    pub(crate) fn traces(&self) -> Vec<ChainTrace> {
+        self.traces.lock().iter().cloned().collect()
+    }
+
+    /// Starts one more worker of a member, up to the concurrency.
+    fn supply(self: &Arc<Self>, member: &Arc<Member>) {
+        let limit = self.settings.concurrency.get() as usize;
+        let one_more = |workers: usize| (workers < limit).then_some(workers + 1);
+        if member.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok() {
+            worker::start(self, member);
+        }
+    }
+
+    /// Starts a worker where an event was queued and nobody sleeps.
+    pub(crate) fn ensure_worker(self: &Arc<Self>) {
+        let limit = self.settings.concurrency.get() as usize;
+        let members = self.members.read();
+        let lacking = members.iter().find(|member| member.workers.load(Ordering::Relaxed) < limit);
+        if let Some(member) = lacking.cloned() {
+            drop(members);
+            self.supply(&member);
+        }
+    }
+}
+
+impl Supervise for SubscriptionCore {
+    fn starved(&self, member: u64) {
+        let Some(core) = self.me.upgrade() else { return };
+        let found = core.members.read().iter().find(|candidate| candidate.id == member).cloned();
+        if let Some(member) = found {
+            core.supply(&member);
+        }
+    }
+}
+
+const fn number(state: State) -> u8 {
+    match state {
+        State::Running => RUNNING,
+        State::Paused => PAUSED,
+        State::Draining => DRAINING,
+        State::Stopped => STOPPED,
+    }
+}
+
+const RUNNING: u8 = 0;
+const PAUSED: u8 = 1;
+const DRAINING: u8 = 2;
+const STOPPED: u8 = 3;
+
+/// An error is kept for people to read, not as an archive.
+const FAILURE_CHARS_MAX: usize = 512;

@@ -1,0 +1,77 @@
+//! Why a subscription did not begin.
+
+use std::fmt;
+
+use busway_event::FilterError;
+use busway_middleware::RegistryError;
+
+use crate::bus::list;
+
+/// Why a subscription did not begin: everything that is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscribeError {
+    pub(super) subscription: String,
+    pub(super) problems: Vec<SubscribeProblem>,
+}
+
+impl SubscribeError {
+    /// All problems.
+    #[must_use]
+    pub fn problems(&self) -> &[SubscribeProblem] {
+        &self.problems
+    }
+
+    /// Whether the same subscription may begin later without a change: never, so far.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        false
+    }
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "subscription \"{}\" did not begin: ", self.subscription.escape_debug())?;
+        list(f, &self.problems)
+    }
+}
+
+impl std::error::Error for SubscribeError {}
+
+/// One thing that is wrong with a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeProblem {
+    /// The filter breaks a rule.
+    #[error("{0}")]
+    Filter(FilterError),
+    /// The handler takes a state that nobody provided.
+    #[error("its handler takes State<{type_name}>, which nobody provided: give one with .state(…) when the bus is built")]
+    StateMissing {
+        /// The Rust type.
+        type_name: &'static str,
+    },
+    /// Another subscription bears the name.
+    #[error("the name is taken: choose another one")]
+    NameTaken,
+    /// A middleware could not be added.
+    #[error("{0}")]
+    Middleware(RegistryError),
+    /// An inline handler has no queue, so it cannot share one.
+    #[error("an inline handler cannot be a member of a group: it has no queue to share")]
+    InlineInGroup,
+    /// A member of a group must want what the others have.
+    #[error("group \"{group}\" has {setting} = {existing}, this member wants {wanted}: members share their settings")]
+    GroupMismatch {
+        /// The group.
+        group: String,
+        /// The setting that differs.
+        setting: &'static str,
+        /// What the group has.
+        existing: String,
+        /// What this member wants.
+        wanted: String,
+    },
+    /// The bus is shutting down.
+    #[error("the bus is shutting down")]
+    Closed,
+}

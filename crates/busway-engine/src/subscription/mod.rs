@@ -1,0 +1,14 @@
+//! A subscription: a filter, a handler (or several, in a group) and a policy.
+
+mod builder;
+mod control;
+mod core;
+mod error;
+mod handle;
+mod member;
+
+pub use self::builder::{IntoFilter, SubscribeBuilder};
+pub(crate) use self::core::SubscriptionCore;
+pub use self::error::{SubscribeError, SubscribeProblem};
+pub use self::handle::{ScopedSubscription, Subscription};
+pub(crate) use self::member::{ChainCache, Member};

@@ -1,0 +1,69 @@
+//! A task that hands over many events at once.
+
+use busway_middleware::Progress;
+use busway_middleware::chain::run_batch;
+use tokio::sync::Notify;
+
+use super::attempt::{cut_short, delivery_of, emit, progress_of, settle};
+use super::{Intake, Next};
+use crate::mailbox::{Bell, Job};
+use crate::subscription::{ChainCache, Member, SubscriptionCore};
+
+/// Works until the subscription is over or its member leaves.
+pub(super) async fn work(core: &SubscriptionCore, member: &Member, max: usize) {
+    let mut intake = Intake::new(core, member, Bell::Task(Notify::new()));
+    let mut chain = ChainCache::default();
+    let mut progress: Vec<Progress> = Vec::new();
+    loop {
+        match intake.next() {
+            Next::Handle(first) => {
+                let mut jobs = vec![first];
+                while jobs.len() < max {
+                    let Some(job) = intake.take() else { break };
+                    jobs.push(job);
+                }
+                progress.resize_with(jobs.len().max(progress.len()), || progress_of(core));
+                if !handle(core, member, &mut chain, &mut progress, jobs).await {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+            Next::Sleep => {
+                if let Bell::Task(notify) = &*intake.bell {
+                    notify.notified().await;
+                }
+                intake.woken();
+            }
+            Next::End => return,
+        }
+    }
+}
+
+/// Handles a batch; `false` when it was cut short.
+async fn handle(
+    core: &SubscriptionCore,
+    member: &Member,
+    chain: &mut ChainCache,
+    progress: &mut [Progress],
+    jobs: Vec<Job>,
+) -> bool {
+    let mut deliveries: Vec<_> = jobs.iter().map(|job| delivery_of(core, job)).collect();
+    let chain = chain.get(member, &core.services.middleware);
+    let outcomes = tokio::select! {
+        biased;
+        outcomes = run_batch(chain, &mut deliveries, &member.handler, progress) => outcomes,
+        () = core.abort.cancelled() => None,
+    };
+    let Some(outcomes) = outcomes else {
+        jobs.iter().for_each(|job| cut_short(core, job));
+        return false;
+    };
+    for ((job, outcome), progress) in jobs.iter().zip(outcomes).zip(progress) {
+        if let Some(trace) = progress.take_trace() {
+            core.keep_trace(trace);
+        }
+        let outcome = emit(core, outcome, progress.take_emits()).await;
+        settle(core, job, &outcome, progress.cut_by());
+    }
+    true
+}

@@ -1,0 +1,139 @@
+//! Workers: what takes events out of a mailbox and runs handlers.
+//!
+//! One task (or thread, for blocking handlers) an event that may run at once, started when there is first something for
+//! it to do, and kept. A worker owns what it needs for one event after the other: the handler's slot, the progress record,
+//! its copy of the chain. Nothing is spawned for an event.
+
+mod attempt;
+mod batch;
+mod single;
+mod thread;
+
+use std::sync::Arc;
+
+use busway_middleware::Run;
+
+use crate::handover::Sleeper;
+use crate::mailbox::{Bell, Job, WorkerShare};
+use crate::stats::State;
+use crate::subscription::{Member, SubscriptionCore};
+
+pub(crate) use self::attempt::progress_of;
+
+/// Starts one more worker of `member`.
+#[expect(clippy::disallowed_methods, reason = "this module is the supervisor: it owns every task and thread")]
+pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) {
+    let (core, member) = (Arc::clone(core), Arc::clone(member));
+    let runtime = core.services.runtime.clone();
+    let token = core.tracker.token();
+    match member.handler.info().run {
+        Run::Inline => {}
+        Run::Blocking => {
+            let name = format!("busway-{}", core.name);
+            let work = move || {
+                thread::work(&core, &member);
+                drop(token);
+            };
+            if let Err(error) = std::thread::Builder::new().name(name).spawn(work) {
+                tracing::error!(%error, "no thread for a blocking handler: its events wait");
+            }
+        }
+        Run::Batch(max) => {
+            let work = async move {
+                batch::work(&core, &member, max.get()).await;
+                drop(token);
+            };
+            drop(runtime.spawn(work));
+        }
+        _ => {
+            let work = async move {
+                single::work(&core, &member).await;
+                drop(token);
+            };
+            drop(runtime.spawn(work));
+        }
+    }
+}
+
+/// A worker's way of getting events.
+struct Intake<'a> {
+    core: &'a SubscriptionCore,
+    member: &'a Member,
+    worker: usize,
+    bell: Arc<Bell>,
+    share: WorkerShare,
+}
+
+/// What a worker does next.
+enum Next {
+    Handle(Job),
+    /// Nothing to do: sleep until the bell rings.
+    Sleep,
+    /// Nothing more will come.
+    End,
+}
+
+impl<'a> Intake<'a> {
+    fn new(core: &'a SubscriptionCore, member: &'a Member, bell: Bell) -> Self {
+        let share = core.mailbox.worker_share();
+        Self { core, member, worker: core.next_worker(), bell: Arc::new(bell), share }
+    }
+
+    /// The next event. Registers for the bell before it says that there is none.
+    fn next(&mut self) -> Next {
+        if let Some(job) = self.take() {
+            return Next::Handle(job);
+        }
+        let bell = Arc::clone(&self.bell);
+        let sleeper = Sleeper { worker: self.worker, member: self.member.id, bell };
+        self.core.mailbox.hand.park(sleeper);
+        // What was pushed before the registration woke nobody: look again.
+        if let Some(job) = self.take() {
+            self.core.mailbox.hand.leave(self.worker);
+            return Next::Handle(job);
+        }
+        if self.is_over() {
+            self.core.mailbox.hand.leave(self.worker);
+            return Next::End;
+        }
+        self.core.touch();
+        Next::Sleep
+    }
+
+    /// Another event if there is one: for batches.
+    fn take(&mut self) -> Option<Job> {
+        if !self.core.may_start() || self.member.leaving.is_cancelled() {
+            return None;
+        }
+        self.core.mailbox.take(self.member.id, &mut self.share, &*self.core.services.clock)
+    }
+
+    /// To be called after the bell rang: a ring that was meant for an earlier sleep leaves the registration behind.
+    fn woken(&self) {
+        self.core.mailbox.hand.leave(self.worker);
+    }
+
+    fn is_over(&self) -> bool {
+        match self.core.state() {
+            State::Stopped => true,
+            State::Draining if self.core.mailbox.is_empty() => {
+                // What comes from now on comes too late, and is counted so.
+                self.core.close();
+                true
+            }
+            State::Draining => false,
+            State::Running | State::Paused => self.member.leaving.is_cancelled(),
+        }
+    }
+}
+
+impl Drop for Intake<'_> {
+    fn drop(&mut self) {
+        // Others may have waited for this one to finish its last event.
+        self.core.mailbox.hand.wake_all();
+        self.core.touch();
+    }
+}
+
+/// Events that a worker handles before it lets other tasks run.
+const DRAIN_MAX: usize = 128;
