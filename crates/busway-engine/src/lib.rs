@@ -32,17 +32,17 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod bus;
-pub mod subscription;
-pub mod settings;
-pub mod stats;
-pub mod stages;
 pub mod clock;
-pub mod observer;
 mod extract;
 mod handover;
 mod idle;
 mod ids;
 mod mailbox;
+pub mod observer;
+pub mod settings;
+pub mod stages;
+pub mod stats;
+pub mod subscription;
 mod sync;
 mod worker;
 

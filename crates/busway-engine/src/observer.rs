@@ -1,5 +1,7 @@
 //! Observers: told what happens, never asked.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use busway_event::AnyEvent;
 use busway_middleware::Outcome;
 
@@ -14,5 +16,13 @@ pub trait Observer: Send + Sync + 'static {
     /// A subscription has handled an event.
     fn settled(&self, subscription: &str, event: &AnyEvent, outcome: &Outcome) {
         let _ = (subscription, event, outcome);
+    }
+}
+
+/// Tells an observer, if there is one. Its panic must not become the publisher's or the worker's.
+pub(crate) fn tell(observer: Option<&dyn Observer>, what: impl FnOnce(&dyn Observer)) {
+    let Some(observer) = observer else { return };
+    if catch_unwind(AssertUnwindSafe(|| what(observer))).is_err() {
+        tracing::error!("an observer panicked");
     }
 }

@@ -20,7 +20,7 @@ pub struct Settings {
     concurrency: Option<usize>,
     limits: [Option<NonZeroU32>; 4],
     share: Option<[NonZeroU32; 4]>,
-    ttl: [Option<Option<Duration>>; 4],
+    ttl: [Option<Wait>; 4],
     traces: Option<usize>,
 }
 
@@ -81,7 +81,7 @@ impl Settings {
     /// 30 s, P1 300 s, P2 and P3 for ever.
     pub fn ttl(mut self, priority: Priority, ttl: Option<Duration>) -> Self {
         if let Some(slot) = self.ttl.get_mut(priority.index()) {
-            *slot = Some(ttl);
+            *slot = Some(ttl.map_or(Wait::ForEver, Wait::AtMost));
         }
         self
     }
@@ -91,6 +91,31 @@ impl Settings {
     pub fn traces(mut self, deliveries: usize) -> Self {
         self.traces = Some(deliveries);
         self
+    }
+}
+
+/// How long an event may wait.
+#[derive(Clone, Copy)]
+enum Wait {
+    ForEver,
+    AtMost(Duration),
+}
+
+impl Wait {
+    const fn limit(self) -> Option<Duration> {
+        match self {
+            Self::ForEver => None,
+            Self::AtMost(limit) => Some(limit),
+        }
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ForEver => f.write_str("for ever"),
+            Self::AtMost(limit) => limit.fmt(f),
+        }
     }
 }
 
@@ -181,8 +206,9 @@ impl Levels {
             let (limit_name, ttl_name) = NAMES.get(at).copied().unwrap_or_default();
             let limit = pick.value(limit_name, limits.of(priority), |s| s.limits.get(at).copied().flatten());
             limits = limits.with(priority, limit);
-            let wait = pick.value(ttl_name, ttl.of(priority), |s| s.ttl.get(at).copied().flatten());
-            ttl = ttl.with(priority, wait);
+            let default = ttl.of(priority).map_or(Wait::ForEver, Wait::AtMost);
+            let wait = pick.value(ttl_name, default, |s| s.ttl.get(at).copied().flatten());
+            ttl = ttl.with(priority, wait.limit());
         }
         let concurrency = u32::try_from(concurrency.clamp(1, CONCURRENCY_MAX)).unwrap_or(1);
         Effective {
@@ -274,7 +300,8 @@ mod tests {
 
     #[test]
     fn values_out_of_bounds_are_brought_into_them() {
-        let own = Settings::new().capacity(0).concurrency(0).share([0; 4]).traces(usize::MAX).capacity_bytes(0);
+        let own =
+            Settings::new().capacity(0).concurrency(0).share([0; 4]).traces(usize::MAX).capacity_bytes(0);
         let effective = Levels::default().resolve(&filter("a"), &own.priority_limit(Priority::P0, 0));
         assert_eq!((effective.capacity.get(), effective.concurrency.get()), (1, 1));
         assert_eq!((effective.traces, effective.capacity_bytes), (TRACES_MAX, 1));

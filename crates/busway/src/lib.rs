@@ -1,1 +1,125 @@
-//! busway
+//! An embedded event bus: add one crate, run no server.
+//!
+//! Typed events on dotted topics, wildcard subscriptions, priorities, handlers with extractors, middleware that changes while
+//! running, bounded queues with a written policy, and a shutdown that says what became of every event.
+//!
+//! It is **not** a broker, and not (yet) durable: every subscription here is *ephemeral*, in memory, at most once across
+//! a crash. Its type says so.
+//!
+//! ```
+//! use busway::prelude::*;
+//! use std::time::Duration;
+//!
+//! #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+//! struct OrderCreated { order_id: String, amount_cents: u64 }
+//!
+//! impl EventType for OrderCreated {
+//!     const NAME: &'static str = "order-created";
+//! }
+//!
+//! async fn reserve_stock(order: Payload<OrderCreated>) -> Result<(), BoxError> {
+//!     println!("reserving stock for {}", order.order_id);
+//!     Ok(())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> busway::Result<()> {
+//!     let bus = Bus::memory().start().await?;
+//!     bus.subscribe("orders.created").concurrency(8).to(reserve_stock).await?;
+//!
+//!     let order = OrderCreated { order_id: "A-1".into(), amount_cents: 4200 };
+//!     let receipt = bus.publish(Event::new("orders.created", order).key("A-1")).await?;
+//!     println!("{receipt}"); // in memory, offered to 1 subscription
+//!
+//!     let report = bus.shutdown(Duration::from_secs(10)).await;
+//!     println!("{report}"); // drained in 0.1ms: …
+//!     # assert!(report.is_drained());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Guarantees
+//!
+//! | promise | how |
+//! |---|---|
+//! | nothing vanishes silently | for each subscription, at all times: offered = delivered + dropped + expired + abandoned + waiting ([`Tally`]) |
+//! | every queue is bounded | in events and bytes, with a policy for the moment it is full ([`Overflow`]) |
+//! | one subscriber stalls no other | unless it was told to [`Block`](Overflow::Block) |
+//! | order | events with the same key and priority never overlap, in a group too ([`Order`]) |
+//! | a panic or failure stays where it is | it is an [`Outcome`] that names the handler or middleware |
+//! | shutdown is an answer | [`Bus::shutdown`] handles what waits, and reports what it could not |
+//! | nothing stays behind | no task, thread or timer outlives the last handle of its bus |
+//!
+//! # Map
+//!
+//! | to … | see |
+//! |---|---|
+//! | say what happened | [`Event`], [`EventType`], [`Topic`], [`Priority`] |
+//! | publish | [`Bus::publish`], [`Bus::try_publish`], [`Bus::publish_batch`], [`Publisher`] |
+//! | receive | [`Bus::subscribe`], [`Filter`], [`SubscribeBuilder`] |
+//! | write handlers | [`handler`]: `async fn`, [`blocking`], [`inline`], [`batch`]; arguments: [`extract`] |
+//! | surround them | [`middleware`], [`Stage`], [`builtin`], [`Timeout`], [`RateLimit`] |
+//! | look | [`Bus::describe`], [`Bus::stats`] |
+//! | stop | [`Bus::shutdown`] |
+//! | exchange events with others | [`cloudevents`] |
+//!
+//! Each part is a crate of its own: `busway-event`, `busway-router`, `busway-middleware`, `busway-reliability`,
+//! `busway-engine`. `busway-testkit` has a manual clock, recording handlers and assertions for your tests.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `derive` (default) | `#[derive(EventType)]` |
+//! | `prost` | `Proto<M>`: Protobuf payloads |
+//! | `schemars` | `Contract`: the JSON Schema of an event type |
+//! | `tower` | `TowerMiddleware`: a `tower::Layer` as a middleware |
+//!
+//! Minimum Rust version: 1.89. Raising it is a minor release, announced in the changelog.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[doc(inline)]
+pub use busway_event::{
+    AnyDraft, AnyEvent, CodecId, DecodeError, Draft, DraftHead, EncodeError, Encoded, Event, EventId, EventType,
+    Filter, FilterError, Header, IntoTopic, Invalid, Key, KeyError, Metadata, MetadataDraft, MetadataError,
+    Priority, Raw, Timestamp, Topic, TopicError, TraceContext, cloudevents, codec, draft, event, event_type,
+    filter, metadata, topic, trace,
+};
+#[cfg(feature = "prost")]
+#[cfg_attr(docsrs, doc(cfg(feature = "prost")))]
+#[doc(inline)]
+pub use busway_event::Proto;
+#[cfg(feature = "schemars")]
+#[cfg_attr(docsrs, doc(cfg(feature = "schemars")))]
+#[doc(inline)]
+pub use busway_event::Contract;
+
+#[doc(inline)]
+pub use busway_middleware::{
+    AnyHandler, Batch, BoxError, Chain, ChainTrace, Delivery, Durable, Emit, Ephemeral, Extension, ExtractError,
+    Flow, FromDelivery, FromScope, HandlerInfo, IntoHandler, IntoReply, Meta, Middleware, Mode, ModeKind, Next,
+    NodeTime, Outcome, Payload, Permanent, PublishMiddleware, PublishRefused, PublishStage, RegistryError,
+    Requirements, Run, Scope, Stage, State, SyncMiddleware, batch, blocking, builtin, chain, extract, handler,
+    inline, middleware, outcome, publish,
+};
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+#[doc(inline)]
+pub use busway_middleware::tower;
+
+#[doc(inline)]
+pub use busway_reliability::{Order, Overflow, PriorityLimits, Rate, RateError, Tally, TimeToLive};
+
+#[doc(inline)]
+pub use busway_router::GroupRule;
+
+#[doc(inline)]
+pub use busway_engine::{
+    AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, BusStats, Clock, Description, Durability, Error,
+    IntoFilter, Observer, Origin, PublishError, Publisher, RateHandle, RateLimit, Receipt, Refused, Result,
+    ScopedSubscription, Setting, Settings, ShutdownEnd, ShutdownReport, State as SubscriptionState, Stopping,
+    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Timeout,
+    bus, clock, observer, settings, stages, stats, subscription,
+};
+
+pub mod prelude;

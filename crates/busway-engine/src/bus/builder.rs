@@ -226,7 +226,9 @@ impl BuildError {
     /// Whether the same build may succeed later without a change.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        self.problems.iter().all(|problem| matches!(problem, BuildProblem::Cancelled | BuildProblem::Hook { .. }))
+        self.problems
+            .iter()
+            .all(|problem| matches!(problem, BuildProblem::Cancelled | BuildProblem::Hook { .. }))
     }
 }
 
@@ -283,4 +285,3 @@ fn program_name() -> String {
 }
 
 const PAYLOAD_BYTES_CAP: usize = 16 * 1024 * 1024;
-

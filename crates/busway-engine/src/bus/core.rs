@@ -103,7 +103,9 @@ impl BusCore {
     pub(crate) fn group(&self, filter: &str, group: &str) -> Option<Arc<SubscriptionCore>> {
         let subscriptions = self.subscriptions.read();
         let found = subscriptions.values().find(|core| {
-            core.group.as_deref() == Some(group) && core.filter.as_str() == filter && core.state() != State::Stopped
+            core.group.as_deref() == Some(group)
+                && core.filter.as_str() == filter
+                && core.state() != State::Stopped
         });
         found.cloned()
     }
@@ -159,7 +161,8 @@ impl BusCore {
     pub(crate) fn stats(&self) -> BusStats {
         self.sweep();
         let ended = *self.ended.lock();
-        let subscriptions: Vec<SubscriptionStats> = self.subscriptions().iter().map(|core| core.stats()).collect();
+        let subscriptions: Vec<SubscriptionStats> =
+            self.subscriptions().iter().map(|core| core.stats()).collect();
         let tally = subscriptions.iter().map(|stats| stats.tally).sum::<Tally>() + ended;
         BusStats {
             published: self.published.load(Ordering::Relaxed),

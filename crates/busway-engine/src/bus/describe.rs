@@ -75,7 +75,11 @@ impl Description {
             producer: core.metadata.producer().to_owned(),
             payload_bytes_max: core.payload_bytes_max,
             publish_middleware: core.publish_steps.names(),
-            subscriptions: core.subscriptions().iter().map(|core| SubscriptionDescription::of(core)).collect(),
+            subscriptions: core
+                .subscriptions()
+                .iter()
+                .map(|core| SubscriptionDescription::of(core))
+                .collect(),
         }
     }
 

@@ -3,11 +3,12 @@
 //! Offering never waits, so it is one loop on the publisher's thread. What must wait (a blocked subscription, an inline
 //! handler behind async middleware) is left over for `publish`, which awaits it, or `try_publish`, which does not.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use busway_event::{AnyDraft, AnyEvent, Stamp};
-use busway_middleware::Delivery;
-use busway_middleware::chain::{Progress, run, run_now};
+use busway_middleware::chain::{self, Progress, run_now};
+use busway_middleware::{Delivery, Outcome};
 use busway_reliability::MayWait;
 use busway_router::Targets;
 
@@ -20,7 +21,7 @@ use crate::worker::progress_of;
 
 /// Who publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum Source {
     /// Anybody: refused from the start of a shutdown.
     Outside,
     /// A running handler of this subscription: passes until the bus is closed.
@@ -37,26 +38,31 @@ pub(crate) struct Dispatched {
     /// Subscriptions without room whose policy is to wait.
     pub(crate) blocked: Vec<(Arc<SubscriptionCore>, Blocked)>,
     /// Inline handlers behind async middleware.
-    pub(crate) inline: Vec<(Arc<SubscriptionCore>, Arc<Member>)>,
-    /// What inline handlers want published.
-    pub(crate) emits: Vec<(u64, AnyDraft)>,
+    pub(crate) inline: Vec<(InlineRun, Arc<Member>)>,
+    /// Inline handlers that want events published before they are settled.
+    pub(crate) emitting: VecDeque<Emitting>,
 }
 
 impl BusCore {
     /// Offers an event to all its targets.
-    pub(crate) fn dispatch(&self, event: &AnyEvent, targets: &Targets<SubscriptionCore>, from: From) -> Dispatched {
+    pub(crate) fn dispatch(
+        &self,
+        event: &AnyEvent,
+        targets: &Targets<SubscriptionCore>,
+        from: Source,
+    ) -> Dispatched {
         let mut dispatched = Dispatched::default();
         if targets.is_empty() {
             return dispatched;
         }
         let now = self.services.clock.now();
         for core in targets {
-            if let Some(member) = core.inline_member() {
+            if let Some(member) = core.inline.get() {
                 self.run_inline(core, member, event, &mut dispatched);
                 continue;
             }
             // A handler that publishes to its own full subscription would wait for itself.
-            let may_wait = match from == From::Handler(core.id) {
+            let may_wait = match from == Source::Handler(core.id) {
                 true => MayWait::No,
                 false => MayWait::Yes,
             };
@@ -76,7 +82,7 @@ impl BusCore {
     fn run_inline(
         &self,
         core: &Arc<SubscriptionCore>,
-        member: Arc<Member>,
+        member: &Arc<Member>,
         event: &AnyEvent,
         dispatched: &mut Dispatched,
     ) {
@@ -92,37 +98,31 @@ impl BusCore {
             State::Running | State::Draining => {}
         }
         dispatched.offered += 1;
+        let run = InlineRun::begin(core);
         let chain = member.chain(&self.services.middleware);
-        if chain.has_async() {
-            dispatched.inline.push((Arc::clone(core), member));
-            return;
-        }
-        core.mailbox.account.offered();
-        core.mailbox.account.started();
         let mut delivery = Delivery::new(event.clone(), Arc::clone(&core.scope));
         let mut progress = progress_of(core);
-        let outcome = run_now(&chain, &mut delivery, &member.handler, &mut progress);
-        // An inline handler is sync and so is its chain.
-        let outcome = outcome.unwrap_or(busway_middleware::Outcome::Skip);
-        settle_inline(core, event, &outcome, &mut progress, &mut dispatched.emits);
+        match run_now(&chain, &mut delivery, &member.handler, &mut progress) {
+            Some(outcome) => dispatched.inline_ran(run, event, &outcome, &mut progress),
+            None => dispatched.inline.push((run, Arc::clone(member))),
+        }
     }
 
     /// Runs an inline handler whose chain is async.
     pub(crate) async fn run_inline_async(
         &self,
-        core: &Arc<SubscriptionCore>,
+        run: InlineRun,
         member: &Member,
         event: &AnyEvent,
-        emits: &mut Vec<(u64, AnyDraft)>,
+        dispatched: &mut Dispatched,
     ) {
-        let mut running = InlineRun::begin(core);
+        let core = &run.core;
         let mut delivery = Delivery::new(event.clone(), Arc::clone(&core.scope));
         let mut progress = progress_of(core);
         let mut invocation = member.handler.invocation();
         let chain = member.chain(&self.services.middleware);
-        let outcome = run(&chain, &mut delivery, &mut *invocation, &mut progress).await;
-        running.ended = true;
-        settle_inline(core, event, &outcome, &mut progress, emits);
+        let outcome = chain::run(&chain, &mut delivery, &mut *invocation, &mut progress).await;
+        dispatched.inline_ran(run, event, &outcome, &mut progress);
     }
 
     /// The stamp for a draft that is published now.
@@ -134,7 +134,7 @@ impl BusCore {
     }
 
     /// Whether a publish from there passes now.
-    pub(crate) fn admit(&self, from: From) -> Result<(), Refused> {
+    pub(crate) fn admit(&self, from: Source) -> Result<(), Refused> {
         match self.closing.admits(from) {
             true => Ok(()),
             false => Err(Refused::Closed),
@@ -144,7 +144,7 @@ impl BusCore {
     /// The first inline subscription that could not run without an await.
     pub(crate) fn needs_await(&self, targets: &Targets<SubscriptionCore>) -> Option<Refused> {
         let needs = |core: &&Arc<SubscriptionCore>| {
-            core.inline_member().is_some_and(|member| member.chain(&self.services.middleware).has_async())
+            core.inline.get().is_some_and(|member| member.chain(&self.services.middleware).has_async())
         };
         let core = targets.iter().find(needs)?;
         Some(Refused::NeedsAwait { subscription: core.name.to_string() })
@@ -152,6 +152,18 @@ impl BusCore {
 }
 
 impl Dispatched {
+    /// Settles an inline handler, now or when its events are published.
+    fn inline_ran(&mut self, run: InlineRun, event: &AnyEvent, outcome: &Outcome, progress: &mut Progress) {
+        if let Some(trace) = progress.take_trace() {
+            run.core.keep_trace(trace);
+        }
+        let emits = progress.take_emits();
+        if emits.is_empty() || !outcome.is_done() {
+            return run.settle(event, outcome, progress.cut_by());
+        }
+        self.emitting.push_back(Emitting { run, event: event.clone(), emits });
+    }
+
     /// Counts an offer, and does what it asks for.
     pub(crate) fn count(&mut self, core: &Arc<SubscriptionCore>, offer: &Offer) {
         self.offered += usize::from(!matches!(offer, Offer::Closed));
@@ -173,40 +185,58 @@ impl Dispatched {
     }
 }
 
-fn settle_inline(
-    core: &SubscriptionCore,
-    event: &AnyEvent,
-    outcome: &busway_middleware::Outcome,
-    progress: &mut Progress,
-    emits: &mut Vec<(u64, AnyDraft)>,
-) {
-    if let Some(trace) = progress.take_trace() {
-        core.keep_trace(trace);
-    }
-    emits.extend(progress.take_emits().into_iter().map(|draft| (core.id, draft)));
-    core.settle(event, outcome, progress.cut_by());
-    core.touch();
+/// An inline handler under way. Counted as cut short when its publisher gives up before it is settled.
+#[derive(Debug)]
+pub(crate) struct InlineRun {
+    core: Arc<SubscriptionCore>,
+    ended: Settled,
 }
 
-/// An inline handler under way; counts it as cut short when its publisher gives up.
-struct InlineRun<'a> {
-    core: &'a SubscriptionCore,
-    ended: bool,
+#[derive(Debug, PartialEq, Eq)]
+enum Settled {
+    Yes,
+    No,
 }
 
-impl<'a> InlineRun<'a> {
-    fn begin(core: &'a SubscriptionCore) -> Self {
+impl InlineRun {
+    fn begin(core: &Arc<SubscriptionCore>) -> Self {
         core.mailbox.account.offered();
         core.mailbox.account.started();
-        Self { core, ended: false }
+        Self { core: Arc::clone(core), ended: Settled::No }
+    }
+
+    fn settle(mut self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
+        self.ended = Settled::Yes;
+        self.core.settle(event, outcome, cut_by);
+        self.core.touch();
     }
 }
 
-impl Drop for InlineRun<'_> {
+impl Drop for InlineRun {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.ended == Settled::No {
             self.core.mailbox.account.cut_short();
             self.core.touch();
         }
+    }
+}
+
+/// An inline handler that is done, with the events that it wants published.
+#[derive(Debug)]
+pub(crate) struct Emitting {
+    run: InlineRun,
+    event: AnyEvent,
+    pub(crate) emits: Vec<AnyDraft>,
+}
+
+impl Emitting {
+    pub(crate) fn source(&self) -> Source {
+        Source::Handler(self.run.core.id)
+    }
+
+    /// Settles the handler: done, unless one of its events was refused.
+    pub(crate) fn settle(self, refused: Option<Refused>) {
+        let outcome = refused.map_or(Outcome::Done, Outcome::failed);
+        self.run.settle(&self.event, &outcome, None);
     }
 }

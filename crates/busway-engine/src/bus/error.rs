@@ -79,7 +79,9 @@ pub enum Refused {
     #[error("the bus is shutting down: it takes no events from outside any more")]
     Closed,
     /// An inline handler stands behind async middleware, which cannot run here.
-    #[error("the inline subscription \"{subscription}\" stands behind async middleware: publish with .publish(…).await")]
+    #[error(
+        "the inline subscription \"{subscription}\" stands behind async middleware: publish with .publish(…).await"
+    )]
     NeedsAwait {
         /// The subscription.
         subscription: String,

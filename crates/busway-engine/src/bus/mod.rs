@@ -17,13 +17,13 @@ use std::time::Duration;
 
 use busway_event::{AnyEvent, Draft, EventType, IntoTopic};
 
-pub use self::builder::{BuildError, BuildProblem, BusBuilder};
 pub(crate) use self::builder::list;
-pub(crate) use self::publisher::PublisherSource;
+pub use self::builder::{BuildError, BuildProblem, BusBuilder};
 pub(crate) use self::core::{BusCore, Services};
 pub use self::describe::{Description, HandlerDescription, NodeDescription, SubscriptionDescription};
-pub(crate) use self::dispatch::From;
+pub(crate) use self::dispatch::Source;
 pub use self::error::{Error, PublishError, Refused};
+pub(crate) use self::publisher::PublisherSource;
 pub use self::publisher::{AnyPublisher, Publisher};
 pub use self::receipt::{Durability, Receipt};
 pub use self::registry::{MiddlewareHandle, PublishMiddlewareHandle};
@@ -61,7 +61,7 @@ impl Bus {
     /// Dropping the future never un-publishes: the event is offered when it is first polled. A blocked subscription that
     /// had no room yet counts it as dropped.
     pub async fn publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-        self.core().publish(event, From::Outside).await
+        self.core().publish(event, Source::Outside).await
     }
 
     /// Publishes an event without waiting: a subscription that would block drops it and counts that.
@@ -69,7 +69,7 @@ impl Bus {
     /// # Errors
     /// As [`publish`](Bus::publish), and [`Refused::NeedsAwait`] when an inline handler stands behind async middleware.
     pub fn try_publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-        self.core().try_publish(event, From::Outside)
+        self.core().try_publish(event, Source::Outside)
     }
 
     /// Publishes all events, in order, or none: when one is not valid, nothing is offered and all come back.

@@ -1,21 +1,21 @@
 //! The publishing verbs.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use busway_event::{AnyDraft, AnyEvent, Draft, Event, EventType};
 use busway_router::Targets;
 
-use super::dispatch::{Dispatched, From};
+use super::dispatch::{Dispatched, Source};
 use super::{BusCore, Durability, PublishError, Receipt, Refused};
+use crate::observer::tell;
 use crate::subscription::SubscriptionCore;
 
 impl BusCore {
     pub(crate) async fn publish<T: EventType>(
         self: &Arc<Self>,
         draft: Draft<T>,
-        from: From,
+        from: Source,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
         let event = self.accept(draft, from)?;
         let targets = self.router.lookup(event.topic());
@@ -27,17 +27,17 @@ impl BusCore {
         self: &Arc<Self>,
         event: Event<T>,
         targets: &Targets<SubscriptionCore>,
-        from: From,
+        from: Source,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
         let any = AnyEvent::from(event.clone());
         let dispatched = self.dispatch(&any, targets, from);
-        self.complete(any, dispatched, from).await.or_else(|id_and_offered| self.too_late(event, id_and_offered))
+        self.complete(any, dispatched).await.or_else(|id_and_offered| self.too_late(event, id_and_offered))
     }
 
     pub(crate) fn try_publish<T: EventType>(
         self: &Arc<Self>,
         draft: Draft<T>,
-        from: From,
+        from: Source,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
         let event = self.accept(draft, from)?;
         let targets = self.router.lookup(event.topic());
@@ -48,7 +48,7 @@ impl BusCore {
         self: &Arc<Self>,
         event: Event<T>,
         targets: &Targets<SubscriptionCore>,
-        from: From,
+        from: Source,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
         if let Some(reason) = self.needs_await(targets) {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -60,10 +60,7 @@ impl BusCore {
         }
         let any = AnyEvent::from(event.clone());
         let mut dispatched = self.dispatch(&any, targets, from);
-        for (core, blocked) in std::mem::take(&mut dispatched.blocked) {
-            core.mailbox.give_up(blocked);
-            core.touch();
-        }
+        Self::give_up_blocked(&mut dispatched);
         self.publish_emits_now(&mut dispatched);
         self.finish(any, &dispatched).or_else(|late| self.too_late(event, late))
     }
@@ -71,27 +68,26 @@ impl BusCore {
     /// Publishes a draft of any type: what a handler emits.
     pub(crate) async fn publish_draft(
         self: &Arc<Self>,
-        mut draft: AnyDraft,
-        from: From,
+        draft: AnyDraft,
+        from: Source,
     ) -> Result<Receipt, Refused> {
-        let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
-        let event = accepted.and_then(|()| draft.finish(&self.stamp()).map_err(|(_, reason)| reason.into()));
-        let event = event.inspect_err(|_| {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        })?;
+        let event = self.accept_any(draft, from)?;
         let targets = self.router.lookup(event.topic());
         let dispatched = self.dispatch(&event, &targets, from);
-        Box::pin(self.complete(event, dispatched, from)).await.map_err(|_| Refused::Closed)
+        Box::pin(self.complete(event, dispatched)).await.map_err(|_| Refused::Closed)
     }
 
-    pub(crate) async fn forward(self: &Arc<Self>, event: AnyEvent) -> Result<Receipt, PublishError<AnyEvent>> {
-        if let Err(reason) = self.admit(From::Outside) {
+    pub(crate) async fn forward(
+        self: &Arc<Self>,
+        event: AnyEvent,
+    ) -> Result<Receipt, PublishError<AnyEvent>> {
+        if let Err(reason) = self.admit(Source::Outside) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(PublishError::refused(event, reason));
         }
         let targets = self.router.lookup(event.topic());
-        let dispatched = self.dispatch(&event, &targets, From::Outside);
-        let completed = self.complete(event.clone(), dispatched, From::Outside).await;
+        let dispatched = self.dispatch(&event, &targets, Source::Outside);
+        let completed = self.complete(event.clone(), dispatched).await;
         completed.map_err(|_| PublishError::refused(event, Refused::Closed))
     }
 
@@ -102,7 +98,7 @@ impl BusCore {
         let mut events = Vec::with_capacity(drafts.len());
         let mut drafts = drafts.into_iter();
         while let Some(draft) = drafts.next() {
-            match self.accept(draft, From::Outside) {
+            match self.accept(draft, Source::Outside) {
                 Ok(event) => events.push(event),
                 Err(PublishError::Refused { event: refused, reason }) => {
                     let index = events.len();
@@ -119,10 +115,10 @@ impl BusCore {
         for event in events {
             let any = AnyEvent::from(event);
             let targets = self.router.lookup(any.topic());
-            let dispatched = self.dispatch(&any, &targets, From::Outside);
+            let dispatched = self.dispatch(&any, &targets, Source::Outside);
             // The batch was accepted as a whole: an event that met a closing bus is in the account as abandoned.
             let late = |(event, offered): (AnyEvent, usize)| receipt(&event, offered);
-            receipts.push(self.complete(any, dispatched, From::Outside).await.unwrap_or_else(late));
+            receipts.push(self.complete(any, dispatched).await.unwrap_or_else(late));
         }
         Ok(receipts)
     }
@@ -131,7 +127,7 @@ impl BusCore {
     pub(crate) fn accept<T: EventType>(
         &self,
         mut draft: Draft<T>,
-        from: From,
+        from: Source,
     ) -> Result<Event<T>, PublishError<Draft<T>>> {
         let refused = |draft, reason| {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -151,50 +147,67 @@ impl BusCore {
         self: &Arc<Self>,
         event: AnyEvent,
         mut dispatched: Dispatched,
-        from: From,
     ) -> Result<Receipt, (AnyEvent, usize)> {
         for (core, blocked) in std::mem::take(&mut dispatched.blocked) {
             let offer = core.mailbox.wait_for_space(blocked, &*self.services.clock).await;
             dispatched.done(&core, &offer);
         }
-        for (core, member) in std::mem::take(&mut dispatched.inline) {
-            self.run_inline_async(&core, &member, &event, &mut dispatched.emits).await;
+        for (run, member) in std::mem::take(&mut dispatched.inline) {
+            self.run_inline_async(run, &member, &event, &mut dispatched).await;
         }
-        let _ = from;
-        for (subscription, draft) in std::mem::take(&mut dispatched.emits) {
-            let published = Box::pin(self.publish_draft(draft, From::Handler(subscription))).await;
-            report_emit(published.err());
+        while let Some(mut emitting) = dispatched.emitting.pop_front() {
+            let mut refused = None;
+            for draft in std::mem::take(&mut emitting.emits) {
+                let published = Box::pin(self.publish_draft(draft, emitting.source())).await;
+                refused = refused.or(published.err());
+            }
+            emitting.settle(refused);
         }
         self.finish(event, &dispatched)
     }
 
     /// Publishes what inline handlers emitted, without waiting, and what those emit in turn.
     fn publish_emits_now(&self, dispatched: &mut Dispatched) {
-        let mut queue: VecDeque<(u64, AnyDraft)> = std::mem::take(&mut dispatched.emits).into();
-        while let Some((subscription, mut draft)) = queue.pop_front() {
-            let from = From::Handler(subscription);
-            let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
-            let event = accepted.and_then(|()| draft.finish(&self.stamp()).map_err(|(_, reason)| reason.into()));
-            let event = match event {
-                Ok(event) => event,
-                Err(reason) => {
-                    report_emit(Some(reason));
-                    continue;
+        while let Some(mut emitting) = dispatched.emitting.pop_front() {
+            let source = emitting.source();
+            let mut refused = None;
+            for draft in std::mem::take(&mut emitting.emits) {
+                match self.publish_draft_now(draft, source) {
+                    Ok(mut inner) => dispatched.emitting.append(&mut inner.emitting),
+                    Err(reason) => refused = refused.or(Some(reason)),
                 }
-            };
-            let targets = self.router.lookup(event.topic());
-            if let Some(reason) = self.needs_await(&targets) {
-                report_emit(Some(reason));
-                continue;
             }
-            let mut inner = self.dispatch(&event, &targets, from);
-            for (core, blocked) in std::mem::take(&mut inner.blocked) {
-                core.mailbox.give_up(blocked);
-                core.touch();
-            }
-            queue.extend(std::mem::take(&mut inner.emits));
-            _ = self.finish(event, &inner);
+            emitting.settle(refused);
         }
+    }
+
+    fn publish_draft_now(&self, draft: AnyDraft, from: Source) -> Result<Dispatched, Refused> {
+        let event = self.accept_any(draft, from)?;
+        let targets = self.router.lookup(event.topic());
+        if let Some(reason) = self.needs_await(&targets) {
+            return Err(reason);
+        }
+        let mut dispatched = self.dispatch(&event, &targets, from);
+        Self::give_up_blocked(&mut dispatched);
+        _ = self.finish(event, &dispatched);
+        Ok(dispatched)
+    }
+
+    /// Drops the event for subscriptions that block: their publisher does not wait.
+    fn give_up_blocked(dispatched: &mut Dispatched) {
+        for (core, blocked) in std::mem::take(&mut dispatched.blocked) {
+            core.mailbox.give_up(blocked);
+            core.touch();
+        }
+    }
+
+    /// Runs the publish steps on a draft of any type and validates it.
+    fn accept_any(&self, mut draft: AnyDraft, from: Source) -> Result<AnyEvent, Refused> {
+        let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
+        let event = accepted.and_then(|()| draft.finish(&self.stamp()).map_err(|(_, reason)| reason.into()));
+        event.inspect_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })
     }
 
     /// The receipt, or the event again when all its offers came too late.
@@ -206,9 +219,7 @@ impl BusCore {
         if dispatched.offered == 0 {
             self.unrouted.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(observer) = &self.services.observer {
-            observer.published(&event, dispatched.offered);
-        }
+        tell(self.services.observer.as_deref(), |observer| observer.published(&event, dispatched.offered));
         Ok(receipt(&event, dispatched.offered))
     }
 
@@ -235,10 +246,3 @@ impl BusCore {
 fn receipt(event: &AnyEvent, offered: usize) -> Receipt {
     Receipt { id: event.id(), offered, durability: Durability::Memory }
 }
-
-fn report_emit(refused: Option<Refused>) {
-    if let Some(reason) = refused {
-        tracing::warn!(%reason, "an event that an inline handler returned was refused");
-    }
-}
-

@@ -10,7 +10,7 @@ use busway_event::{Draft, Event, EventType, Topic};
 use busway_middleware::{Delivery, ExtractError, FromDelivery, FromScope, Mode, Requirements, Scope};
 use busway_router::{Generation, Targets};
 
-use super::dispatch::From;
+use super::dispatch::Source;
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::subscription::SubscriptionCore;
 
@@ -79,9 +79,9 @@ impl<T: EventType> Publisher<T> {
         let Kind::Topic { core, .. } = &self.kind else {
             return Err(PublishError::refused(draft, Refused::Closed));
         };
-        let event = core.accept(draft, From::Outside)?;
+        let event = core.accept(draft, Source::Outside)?;
         let targets = self.targets(core, event.topic());
-        core.publish_event(event, &targets, From::Outside).await
+        core.publish_event(event, &targets, Source::Outside).await
     }
 
     /// Publishes a payload without waiting, see [`Bus::try_publish`](crate::Bus::try_publish).
@@ -93,9 +93,9 @@ impl<T: EventType> Publisher<T> {
         let Kind::Topic { core, .. } = &self.kind else {
             return Err(PublishError::refused(draft, Refused::Closed));
         };
-        let event = core.accept(draft, From::Outside)?;
+        let event = core.accept(draft, Source::Outside)?;
         let targets = self.targets(core, event.topic());
-        core.try_publish_event(event, &targets, From::Outside)
+        core.try_publish_event(event, &targets, Source::Outside)
     }
 
     /// The subscriptions that the topic matches, looked up again only when the table has changed.
@@ -146,10 +146,10 @@ impl Publisher<AnyPublisher> {
         }
     }
 
-    fn open(&self) -> Option<(Arc<BusCore>, From)> {
+    fn open(&self) -> Option<(Arc<BusCore>, Source)> {
         match &self.kind {
-            Kind::Handler { core, subscription } => Some((core.upgrade()?, From::Handler(*subscription))),
-            Kind::Topic { core, .. } => Some((Arc::clone(core), From::Outside)),
+            Kind::Handler { core, subscription } => Some((core.upgrade()?, Source::Handler(*subscription))),
+            Kind::Topic { core, .. } => Some((Arc::clone(core), Source::Outside)),
         }
     }
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::BusCore;
-use super::dispatch::From;
+use super::dispatch::Source;
 use crate::stats::State;
 use crate::subscription::SubscriptionCore;
 
@@ -40,10 +40,10 @@ impl Default for Closing {
 
 impl Closing {
     /// Whether a publish passes.
-    pub(crate) fn admits(&self, from: From) -> bool {
+    pub(crate) fn admits(&self, from: Source) -> bool {
         match self.gate.load(Ordering::Acquire) {
             OPEN => true,
-            HANDLERS_ONLY => matches!(from, From::Handler(_)),
+            HANDLERS_ONLY => matches!(from, Source::Handler(_)),
             _ => false,
         }
     }
@@ -68,7 +68,7 @@ impl BusCore {
             Begun::First { .. } => {
                 self.closing.refuse_outside();
                 let core = Arc::clone(self);
-                #[expect(clippy::disallowed_methods, reason = "a shutdown goes on when its caller gives up")]
+                // A task of its own: the shutdown goes on when its caller gives up.
                 drop(self.services.runtime.spawn(async move { core.drive(now).await }));
             }
             Begun::Shortened { .. } => self.closing.shortened.notify_one(),
@@ -211,7 +211,9 @@ impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.end {
             ShutdownEnd::Drained => write!(f, "drained in {:.1?}", self.elapsed)?,
-            ShutdownEnd::Abandoned => write!(f, "abandoned {} in {:.1?}", self.tally.abandoned, self.elapsed)?,
+            ShutdownEnd::Abandoned => {
+                write!(f, "abandoned {} in {:.1?}", self.tally.abandoned, self.elapsed)?
+            }
         }
         write!(f, ": {}", self.tally)?;
         self.left.iter().try_for_each(|left| write!(f, "; {} left {}", left.subscription, left.events))?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use busway_event::{AnyEvent, Key};
@@ -19,7 +20,8 @@ impl CoalesceKey {
     fn of(&self, event: &AnyEvent) -> Option<Key> {
         match &self.0 {
             None => event.key().cloned(),
-            Some(of) => Key::new(of(event)?).ok(),
+            // The user's own code: an event whose key cannot be found is not coalesced.
+            Some(of) => Key::new(catch_unwind(AssertUnwindSafe(|| of(event))).ok()??).ok(),
         }
     }
 }

@@ -21,8 +21,8 @@ mod schedule;
 mod take;
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, OnceLock, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use busway_event::{AnyEvent, Key};

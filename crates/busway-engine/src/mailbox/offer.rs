@@ -67,10 +67,11 @@ impl Mailbox {
         if self.hand.is_closed() {
             return Offer::Closed;
         }
-        self.account.offered();
         let ttl = self.ttl.effective(event.ttl(), event.priority());
         let expires = ttl.and_then(|ttl| now.checked_add(ttl));
+        // The user's own code: before the account is opened, in case it panics.
         let weight = event.weight();
+        self.account.offered();
         self.admit(Waiting { event, expires, weight }, may_wait)
     }
 

@@ -145,8 +145,12 @@ impl Schedule {
     /// Forgets everything that waits; says how much it was. Lanes of running events stay closed and end with them.
     pub(super) fn drain(&mut self) -> usize {
         let held = self.lanes.drain().len();
-        let ready: usize =
-            self.members.iter_mut().flat_map(|member| &mut member.ready).map(|queue| queue.drain(..).count()).sum();
+        let ready: usize = self
+            .members
+            .iter_mut()
+            .flat_map(|member| &mut member.ready)
+            .map(|queue| queue.drain(..).count())
+            .sum();
         self.assigned -= ready;
         held + ready
     }

@@ -14,7 +14,7 @@ use super::core::{SubscriptionCore, SubscriptionParts};
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::member::Member;
-use crate::bus::{BusCore, From, PublisherSource};
+use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
 use crate::mailbox::{CoalesceKey, Mailbox, Scheduled};
 use crate::settings::{Effective, Settings};
@@ -145,7 +145,10 @@ impl SubscribeBuilder {
     ///
     /// # Cancel safety
     /// Begins when first polled; dropped before, nothing has begun.
-    #[expect(clippy::unused_async, reason = "durable subscriptions read their cursor here; one verb serves both")]
+    #[expect(
+        clippy::unused_async,
+        reason = "durable subscriptions read their cursor here; one verb serves both"
+    )]
     pub async fn to<Args, H: IntoHandler<Ephemeral, Args>>(
         self,
         handler: H,
@@ -195,7 +198,7 @@ impl SubscribeBuilder {
         if self.group.is_none() && self.name.as_deref().is_some_and(|name| self.bus.has_name(name)) {
             problems.push(SubscribeProblem::NameTaken);
         }
-        if !self.bus.closing.admits(From::Outside) {
+        if !self.bus.closing.admits(Source::Outside) {
             problems.push(SubscribeProblem::Closed);
         }
         problems
@@ -237,6 +240,9 @@ impl SubscribeBuilder {
         let id = core.next_member();
         let member = Member::new(id, handler, Arc::new(self.middleware), &self.bus.services.middleware);
         let member = Arc::new(member);
+        if member.handler.info().run == Run::Inline {
+            _ = core.inline.set(Arc::clone(&member));
+        }
         core.members.write().push(Arc::clone(&member));
         core.mailbox.join(id);
         if let Some(rule) = self.rule {

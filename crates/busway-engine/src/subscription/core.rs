@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::builtin::log_text;
-use busway_middleware::{ChainTrace, Outcome, Run, Scope};
+use busway_middleware::{ChainTrace, Outcome, Scope};
 use busway_router::RouteId;
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::member::Member;
 use crate::bus::{BusCore, Services};
 use crate::mailbox::{Mailbox, Supervise};
+use crate::observer::tell;
 use crate::settings::Effective;
 use crate::stats::{LastFailure, State};
 use crate::worker;
@@ -41,6 +42,8 @@ pub(crate) struct SubscriptionCore {
     /// Counts workers that have not ended.
     pub(crate) tracker: TaskTracker,
     pub(crate) route: OnceLock<RouteId>,
+    /// The member whose handler runs inside of `publish`, when this is such a subscription.
+    pub(crate) inline: OnceLock<Arc<Member>>,
     state: AtomicU8,
     next_member: AtomicU64,
     next_worker: AtomicUsize,
@@ -81,6 +84,7 @@ impl SubscriptionCore {
             abort: CancellationToken::new(),
             tracker: TaskTracker::new(),
             route: OnceLock::new(),
+            inline: OnceLock::new(),
             state: AtomicU8::new(RUNNING),
             next_member: AtomicU64::new(0),
             next_worker: AtomicUsize::new(0),
@@ -98,12 +102,6 @@ impl SubscriptionCore {
 
     pub(crate) fn next_worker(&self) -> usize {
         self.next_worker.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The member whose handler runs inside of `publish`, when this is such a subscription.
-    pub(crate) fn inline_member(&self) -> Option<Arc<Member>> {
-        let members = self.members.read();
-        members.first().filter(|member| member.handler.info().run == Run::Inline).cloned()
     }
 
     pub(crate) fn state(&self) -> State {
@@ -156,9 +154,7 @@ impl SubscriptionCore {
     /// Counts an outcome and reports it when it is not a success.
     pub(crate) fn settle(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
         self.mailbox.account.handled(outcome);
-        if let Some(observer) = &self.services.observer {
-            observer.settled(&self.name, event, outcome);
-        }
+        tell(self.services.observer.as_deref(), |observer| observer.settled(&self.name, event, outcome));
         let error = match outcome {
             Outcome::Done | Outcome::Skip => return,
             other => other.to_string(),

@@ -45,7 +45,9 @@ pub enum SubscribeProblem {
     #[error("{0}")]
     Filter(FilterError),
     /// The handler takes a state that nobody provided.
-    #[error("its handler takes State<{type_name}>, which nobody provided: give one with .state(…) when the bus is built")]
+    #[error(
+        "its handler takes State<{type_name}>, which nobody provided: give one with .state(…) when the bus is built"
+    )]
     StateMissing {
         /// The Rust type.
         type_name: &'static str,
@@ -60,7 +62,9 @@ pub enum SubscribeProblem {
     #[error("an inline handler cannot be a member of a group: it has no queue to share")]
     InlineInGroup,
     /// A member of a group must want what the others have.
-    #[error("group \"{group}\" has {setting} = {existing}, this member wants {wanted}: members share their settings")]
+    #[error(
+        "group \"{group}\" has {setting} = {existing}, this member wants {wanted}: members share their settings"
+    )]
     GroupMismatch {
         /// The group.
         group: String,

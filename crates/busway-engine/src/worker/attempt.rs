@@ -8,7 +8,7 @@ use busway_middleware::chain::run;
 use busway_middleware::{Delivery, Invocation, Outcome, Progress};
 use tokio_util::sync::WaitForCancellationFuture;
 
-use crate::bus::From;
+use crate::bus::Source;
 use crate::mailbox::Job;
 use crate::subscription::{ChainCache, Member, SubscriptionCore};
 
@@ -85,9 +85,11 @@ pub(crate) async fn emit(core: &SubscriptionCore, outcome: Outcome, emits: Vec<A
     if emits.is_empty() || !outcome.is_done() {
         return outcome;
     }
-    let Some(bus) = core.bus.upgrade() else { return Outcome::failed("the bus is gone: nothing was published") };
+    let Some(bus) = core.bus.upgrade() else {
+        return Outcome::failed("the bus is gone: nothing was published");
+    };
     for draft in emits {
-        if let Err(error) = bus.publish_draft(draft, From::Handler(core.id)).await {
+        if let Err(error) = bus.publish_draft(draft, Source::Handler(core.id)).await {
             return Outcome::failed(error);
         }
     }

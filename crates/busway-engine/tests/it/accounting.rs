@@ -49,11 +49,19 @@ async fn smoke_concurrent() {
         .overflow(Overflow::Block(None))
         .to(move |event: Payload<Number>| {
             let keep = Arc::clone(&keep);
-            async move { tokio::task::yield_now().await; keep.lock().push(event.n) }
+            async move {
+                tokio::task::yield_now().await;
+                keep.lock().push(event.n)
+            }
         })
         .await
         .unwrap();
-    let blocks = bus.subscribe("a.b").overflow(Overflow::Block(None)).to(blocking(|_: Payload<Number>| {})).await.unwrap();
+    let blocks = bus
+        .subscribe("a.b")
+        .overflow(Overflow::Block(None))
+        .to(blocking(|_: Payload<Number>| {}))
+        .await
+        .unwrap();
     let inl = bus.subscribe("a.b").to(inline(|_: Payload<Number>| {})).await.unwrap();
     for n in 0..10_000 {
         bus.publish(number("a.b", n).key(format!("k{}", n % 7))).await.unwrap();
@@ -61,8 +69,12 @@ async fn smoke_concurrent() {
     bus.idle().await;
     assert_eq!(seen.lock().len(), 10_000);
     let mut per: std::collections::BTreeMap<u32, Vec<u32>> = Default::default();
-    for n in seen.lock().iter() { per.entry(n % 7).or_default().push(*n); }
-    for (_, v) in per { assert!(v.is_sorted()); }
+    for n in seen.lock().iter() {
+        per.entry(n % 7).or_default().push(*n);
+    }
+    for (_, v) in per {
+        assert!(v.is_sorted());
+    }
     assert_eq!(blocks.stats().done, 10_000);
     assert_eq!(inl.stats().done, 10_000);
     let report = bus.shutdown(Duration::from_secs(1)).await;

@@ -1,0 +1,124 @@
+//! The numbered examples print what they should.
+
+use crate::example_process::stdout;
+
+#[test]
+fn hello_greets_and_shows_receipts_and_a_refusal() {
+    let expected = "\
+        in memory, offered to 1 subscription\n\
+        hello, world\n\
+        in memory, offered to 0 subscriptions\n\
+        refused Greeting { name: \"nobody\" }\n\
+        drained: true, 1 delivered\n";
+    let printed = stdout("01_hello", &[]);
+    // The receipt and the greeting may come in either order: handler and publisher run side by side.
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines[..2].sort();
+        lines
+    };
+    assert_eq!(sorted(&printed), sorted(expected));
+}
+
+#[test]
+fn wildcards_match_and_malformed_filters_name_the_place() {
+    let expected = "\
+plant.hall1.oven: 4 subscriptions
+  # got plant.hall1.oven at 21.5
+  plant.# got plant.hall1.oven at 21.5
+  plant.+.oven got plant.hall1.oven at 21.5
+  plant.hall1.oven got plant.hall1.oven at 21.5
+plant.hall2.oven: 3 subscriptions
+  # got plant.hall2.oven at 21.5
+  plant.# got plant.hall2.oven at 21.5
+  plant.+.oven got plant.hall2.oven at 21.5
+plant: 2 subscriptions
+  # got plant at 21.5
+  plant.# got plant at 21.5
+office.hall1.oven: 1 subscriptions
+  # got office.hall1.oven at 21.5
+";
+    let printed = stdout("02_wildcards", &[]);
+    let errors = printed.strip_prefix(expected).unwrap_or_else(|| panic!("printed:\n{printed}"));
+    let errors: Vec<&str> = errors.lines().collect();
+    assert_eq!(errors.len(), 3);
+    assert!(errors[0].contains("\"plant.#.oven\" is refused at byte 6 (segment 1)"), "{}", errors[0]);
+    assert!(errors[1].contains("\"plant.ov+\" is refused at byte 8 (segment 1)"), "{}", errors[1]);
+    assert!(errors[2].contains("\"plant..oven\" is refused at byte 6 (segment 1)"), "{}", errors[2]);
+}
+
+#[test]
+fn middleware_runs_by_stage_and_changes_while_running() {
+    let expected = "\
+-> payments.due
+   paid 4200
+<- done
+-> payments.due
+   again, after: nothing to pay
+<- failed: nothing to pay
+-> payments.due
+<- dead: not authorized: unknown tenant
+-> payments.due
+   paid 1
+<- done
+last way: announce > second-chance > handler
+2 done, 1 failed, 1 dead
+";
+    assert_eq!(stdout("03_middleware", &[]), expected);
+}
+
+#[test]
+fn priorities_share_eight_four_two_one_and_an_old_event_expires() {
+    let expected = "the first 15 by priority: [8, 4, 2, 1]\n120 delivered, 1 expired\n";
+    assert_eq!(stdout("04_priorities", &[]), expected);
+}
+
+#[test]
+fn each_overflow_policy_loses_what_it_says() {
+    let expected = "\
+drop newest:
+  odd at 1, 2 lost before
+  even at 2, 0 lost before
+  odd at 3, 0 lost before
+  5 offered = 3 delivered + 2 dropped + 0 expired + 0 abandoned + 0 waiting
+drop oldest:
+  odd at 3, 2 lost before
+  even at 4, 0 lost before
+  odd at 5, 0 lost before
+  5 offered = 3 delivered + 2 dropped + 0 expired + 0 abandoned + 0 waiting
+coalesce:
+  odd at 5, 3 lost before
+  even at 4, 0 lost before
+  5 offered = 2 delivered + 3 dropped + 0 expired + 0 abandoned + 0 waiting
+disconnect:
+  odd at 1, 1 lost before
+  even at 2, 0 lost before
+  odd at 3, 0 lost before
+  4 offered = 3 delivered + 1 dropped + 0 expired + 0 abandoned + 0 waiting
+block 5 ms:
+  odd at 1, 2 lost before
+  even at 2, 0 lost before
+  odd at 3, 0 lost before
+  5 offered = 3 delivered + 2 dropped + 0 expired + 0 abandoned + 0 waiting
+";
+    assert_eq!(stdout("05_backpressure", &[]), expected);
+}
+
+#[test]
+fn shutdown_finishes_what_it_can_and_refuses_what_comes_later() {
+    let expected = "\
+stored 1 parts
+stored 2 parts
+stored 3 parts
+interrupted, left in order
+drained: true, 7 offered = 7 delivered + 0 dropped + 0 expired + 0 abandoned + 0 waiting
+afterwards: the bus is shutting down: it takes no events from outside any more
+";
+    assert_eq!(stdout("06_graceful_shutdown", &[]), expected);
+}
+
+#[test]
+fn a_test_of_a_handler_needs_no_sleep() {
+    let expected = "reminded after a virtual hour\naccount settled\n";
+    assert_eq!(stdout("07_testing", &[]), expected);
+}
