@@ -75,10 +75,9 @@ impl FromStr for EventId {
     type Err = EventIdError;
 
     fn from_str(text: &str) -> Result<Self, EventIdError> {
-        Uuid::parse_str(text).map(Self).map_err(|source| EventIdError {
-            input: text.chars().take(64).collect(),
-            source,
-        })
+        Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|source| EventIdError { input: text.chars().take(64).collect(), source })
     }
 }
 

@@ -22,39 +22,49 @@
 //!
 //! # Modules
 //! [`topic`] and [`filter`] name things, [`event`] and [`draft`] say them, [`event_type`] and [`codec`] turn payloads into
-//! bytes, [`metadata`] and [`trace`] travel beside them, [`cloudevents`] speaks to the world outside.
+//! bytes, [`metadata`] and [`trace`] travel beside them, [`cloudevents`] speaks to the world outside. [`check_round_trip`]
+//! belongs into the tests of each event type.
 //!
 //! # Features
 //! `derive` (default): `#[derive(EventType)]`. `prost`: [`Proto`]. `schemars`: [`Contract`] with its JSON Schema.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod topic;
-pub mod filter;
-pub mod event;
-pub mod draft;
-pub mod event_type;
+mod check;
+pub mod cloudevents;
 pub mod codec;
-pub mod metadata;
-pub mod trace;
+#[cfg(feature = "schemars")]
+mod contract;
+pub mod draft;
+pub mod event;
+pub mod event_type;
+pub mod filter;
 mod id;
 mod key;
+pub mod metadata;
 mod priority;
 #[cfg(feature = "prost")]
 mod proto;
 mod raw;
 mod timestamp;
+pub mod topic;
+pub mod trace;
 
 #[cfg(feature = "derive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
 pub use busway_macros::EventType;
 
+pub use crate::check::{RoundTripError, check_round_trip};
+pub use crate::cloudevents::CloudEventError;
 pub use crate::codec::{Codec, CodecId, DecodeError, EncodeError};
+#[cfg(feature = "schemars")]
+#[cfg_attr(docsrs, doc(cfg(feature = "schemars")))]
+pub use crate::contract::Contract;
 pub use crate::draft::{AnyDraft, Draft, DraftHead, IntoTopic, Invalid, Stamp};
-pub use crate::event::{AnyEvent, Event, Header};
+pub use crate::event::{AnyEvent, Event, Header, Parts};
 pub use crate::event_type::{Encoded, EventType};
 pub use crate::filter::{Filter, FilterError};
 pub use crate::id::{EventId, EventIdError};
-pub use crate::key::{Key, KeyError};
+pub use crate::key::{KEY_BYTES_MAX, Key, KeyError};
 pub use crate::metadata::{Metadata, MetadataDraft, MetadataError};
 pub use crate::priority::{Priority, PriorityError};
 #[cfg(feature = "prost")]

@@ -95,10 +95,16 @@ impl MetadataDraft {
             "tracestate" if self.trace.is_some() => {
                 self.trace = self.trace.take().map(|trace| trace.with_state(value));
             }
-            _ => match self.pairs.iter_mut().find(|(key, _)| **key == *name) {
-                Some((_, old)) => *old = value.into(),
-                None => self.pairs.push((name.into(), value.into())),
-            },
+            _ => self.set_pair(name, value),
+        }
+    }
+
+    /// Sets a free pair, whatever its name: a reserved one is an error of [`build`](Self::build). For what a stranger
+    /// sends, who must not set the fixed fields under another heading.
+    pub(crate) fn set_pair(&mut self, name: &str, value: &str) {
+        match self.pairs.iter_mut().find(|(key, _)| **key == *name) {
+            Some((_, old)) => *old = value.into(),
+            None => self.pairs.push((name.into(), value.into())),
         }
     }
 
@@ -144,9 +150,15 @@ impl MetadataDraft {
         let producer = match self.producer.as_deref() {
             None | Some("") => return Err(MetadataError::ProducerMissing),
             Some(producer) if producer.len() > PRODUCER_BYTES_MAX => {
-                return Err(MetadataError::ProducerTooLong { len: producer.len(), limit: PRODUCER_BYTES_MAX });
+                return Err(MetadataError::ProducerTooLong {
+                    len: producer.len(),
+                    limit: PRODUCER_BYTES_MAX,
+                });
             }
-            Some(producer) => producer,
+            Some(producer) => match producer.chars().position(char::is_control) {
+                Some(position) => return Err(MetadataError::ProducerCharacter { position }),
+                None => producer,
+            },
         };
         if self.version == 0 {
             return Err(MetadataError::VersionMissing);
@@ -158,7 +170,8 @@ impl MetadataDraft {
             return Err(MetadataError::TooManyPairs { count: self.pairs.len(), limit: PAIRS_MAX });
         }
         self.pairs.iter().try_for_each(|(name, value)| check_pair(name, value))?;
-        let size = producer.len() + self.pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let size =
+            producer.len() + self.pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         if size > METADATA_BYTES_MAX {
             return Err(MetadataError::TooLarge { len: size, limit: METADATA_BYTES_MAX });
         }
@@ -185,7 +198,9 @@ impl From<&Metadata> for MetadataDraft {
 #[non_exhaustive]
 pub enum MetadataError {
     /// No producer, or an empty one.
-    #[error("the producer is missing: name the service when the bus is built, or with .meta(\"producer\", …)")]
+    #[error(
+        "the producer is missing: name the service when the bus is built, or with .meta(\"producer\", …)"
+    )]
     ProducerMissing,
     /// The producer's name is too long.
     #[error("the producer's name has {len} bytes, more than {limit}")]
@@ -194,6 +209,12 @@ pub enum MetadataError {
         len: usize,
         /// [`PRODUCER_BYTES_MAX`].
         limit: usize,
+    },
+    /// A control character in the producer's name: it could not be sent on as a header of any protocol.
+    #[error("the producer's name holds a control character at position {position}")]
+    ProducerCharacter {
+        /// Characters before it.
+        position: usize,
     },
     /// No schema version.
     #[error("the schema version is missing or 0: versions start at 1")]
@@ -257,7 +278,7 @@ struct Shared {
 }
 
 /// Fixed fields have setters of their own; a pair of the same name would be a second truth.
-const RESERVED: [&str; 4] = ["version", "trace_id", "traceparent", "tracestate"];
+const RESERVED: [&str; 5] = ["producer", "version", "trace_id", "traceparent", "tracestate"];
 
 fn check_pair(name: &str, value: &str) -> Result<(), MetadataError> {
     let wrong = |reason: String| MetadataError::Name { name: name.chars().take(64).collect(), reason };
@@ -325,6 +346,7 @@ mod tests {
         let cases = [
             (Metadata::draft("", 1), "the producer is missing"),
             (Metadata::draft(&"p".repeat(256), 1), "256 bytes, more than 255"),
+            (Metadata::draft("sh\nop", 1), "control character at position 2"),
             (Metadata::draft("shop", 0), "versions start at 1"),
             (draft_with(&[("traceparent", "00-0")]), "the trace context is not valid"),
             (crowded, "65 metadata pairs, more than 64"),

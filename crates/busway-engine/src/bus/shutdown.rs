@@ -212,7 +212,7 @@ impl fmt::Display for ShutdownReport {
         match self.end {
             ShutdownEnd::Drained => write!(f, "drained in {:.1?}", self.elapsed)?,
             ShutdownEnd::Abandoned => {
-                write!(f, "abandoned {} in {:.1?}", self.tally.abandoned, self.elapsed)?
+                write!(f, "abandoned {} in {:.1?}", self.tally.abandoned, self.elapsed)?;
             }
         }
         write!(f, ": {}", self.tally)?;

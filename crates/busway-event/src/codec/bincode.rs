@@ -26,10 +26,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
 
     fn decode(bytes: &[u8]) -> Result<T, DecodeError> {
         let decoded = ::bincode::serde::decode_from_slice(bytes, CONFIG);
-        let (value, at) = decoded.map_err(|cause| DecodeError::Malformed {
-            codec: CodecId::Bincode,
-            reason: cause.to_string(),
-        })?;
+        let (value, at) = decoded
+            .map_err(|cause| DecodeError::Malformed { codec: CodecId::Bincode, reason: cause.to_string() })?;
         match bytes.len() - at {
             0 => Ok(value),
             extra => Err(DecodeError::TrailingBytes { codec: CodecId::Bincode, at, extra }),

@@ -94,7 +94,7 @@ impl CodecId {
         match essence.as_str() {
             "application/x-bincode" => Self::Bincode,
             "application/protobuf" | "application/x-protobuf" => Self::Protobuf,
-            json if json == "application/json" || json == "text/json" || json.ends_with("+json") => Self::Json,
+            json if json.ends_with("/json") || json.ends_with("+json") => Self::Json,
             _ => Self::Raw,
         }
     }
@@ -173,7 +173,9 @@ impl io::Write for Bounded {
 #[non_exhaustive]
 pub enum EncodeError {
     /// The encoded payload is larger than allowed.
-    #[error("the encoded payload has at least {len} bytes, more than {limit}: send a reference, or raise the limit")]
+    #[error(
+        "the encoded payload has at least {len} bytes, more than {limit}: send a reference, or raise the limit"
+    )]
     TooLarge {
         /// Bytes at the point where encoding stopped.
         len: usize,
@@ -211,7 +213,9 @@ pub enum DecodeError {
         found: CodecId,
     },
     /// The event has an older schema version and the type has no upcaster from it.
-    #[error("\"{name}\" has no upcaster from version {found} to {expected}: give the type one with upcast_from")]
+    #[error(
+        "\"{name}\" has no upcaster from version {found} to {expected}: give the type one with upcast_from"
+    )]
     NoUpcaster {
         /// The type's name.
         name: &'static str,
@@ -221,7 +225,9 @@ pub enum DecodeError {
         found: u16,
     },
     /// The event has a newer schema version than the type.
-    #[error("\"{name}\" is at version {found}, this program knows up to {expected}: deploy the newer type first")]
+    #[error(
+        "\"{name}\" is at version {found}, this program knows up to {expected}: deploy the newer type first"
+    )]
     TooNew {
         /// The type's name.
         name: &'static str,
@@ -269,6 +275,8 @@ mod tests {
         }
         assert_eq!(CodecId::from_u8(4), None);
         assert_eq!(CodecId::from_content_type("application/vnd.x+JSON; charset=utf-8"), CodecId::Json);
+        assert_eq!(CodecId::from_content_type("text/json"), CodecId::Json);
+        assert_eq!(CodecId::from_content_type("application/jsonx"), CodecId::Raw);
     }
 
     #[test]

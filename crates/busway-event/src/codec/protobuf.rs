@@ -21,10 +21,8 @@ impl<M: Message + Default> Codec<M> for Protobuf {
     }
 
     fn decode(bytes: &[u8]) -> Result<M, DecodeError> {
-        M::decode(bytes).map_err(|cause| DecodeError::Malformed {
-            codec: CodecId::Protobuf,
-            reason: cause.to_string(),
-        })
+        M::decode(bytes)
+            .map_err(|cause| DecodeError::Malformed { codec: CodecId::Protobuf, reason: cause.to_string() })
     }
 }
 
@@ -45,6 +43,9 @@ mod tests {
 
     #[test]
     fn a_cut_message_is_malformed() {
-        assert!(matches!(<Protobuf as Codec<String>>::decode(&[10, 5, b'h']), Err(DecodeError::Malformed { .. })));
+        assert!(matches!(
+            <Protobuf as Codec<String>>::decode(&[10, 5, b'h']),
+            Err(DecodeError::Malformed { .. })
+        ));
     }
 }

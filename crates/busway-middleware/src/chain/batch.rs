@@ -12,8 +12,7 @@ use std::task::{Context, Poll};
 use futures_util::future::poll_fn;
 use parking_lot::Mutex;
 
-use super::run::{HANDLER, Panicked};
-use super::{Chain, Progress, run};
+use super::{Chain, HANDLER, Panicked, Progress, run};
 use crate::delivery::Delivery;
 use crate::handler::{AnyHandler, BatchCall, Invocation};
 use crate::mode::Mode;

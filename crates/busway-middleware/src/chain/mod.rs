@@ -11,6 +11,8 @@
 //! A node that panics or fails is contained: the outcome names it, the handlers of other events notice nothing.
 
 mod batch;
+mod panicked;
+mod progress;
 mod registry;
 mod run;
 mod stage;
@@ -20,9 +22,11 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::batch::run_batch;
+pub(crate) use self::panicked::{Panicked, contain, message_of};
+pub use self::progress::Progress;
 pub use self::registry::{Registry, RegistryError};
-pub(crate) use self::run::Panicked;
-pub use self::run::{Next, Progress, run, run_now};
+pub(crate) use self::run::HANDLER;
+pub use self::run::{Next, run, run_now};
 pub use self::stage::Stage;
 pub use self::trace::{ChainTrace, NodeTime};
 

@@ -6,22 +6,19 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::pin::Pin;
 use std::task::Poll;
-use std::time::Instant;
 
-use busway_event::AnyDraft;
-use futures_util::FutureExt;
 use futures_util::future::poll_fn;
 
-use super::trace::{ChainTrace, NodeTime};
+use super::panicked::{Panicked, contain};
+use super::progress::{Progress, own_failure};
 use super::{Chain, Node};
 use crate::delivery::Delivery;
-use crate::handler::{AnyHandler, Invocation};
+use crate::handler::{AnyHandler, Invocation, Run};
 use crate::middleware::{Flow, StepForm};
 use crate::mode::Mode;
-use crate::outcome::{BoxError, Outcome, Reply};
+use crate::outcome::{Outcome, Reply};
 
 /// Runs `delivery` through `chain` to the handler in `invocation`.
 ///
@@ -29,7 +26,8 @@ use crate::outcome::{BoxError, Outcome, Reply};
 /// when the outcome is `Done`), who cut the chain short, and the times when it was asked for them.
 ///
 /// # Cancel safety
-/// Dropping the future drops what is running; call [`Invocation::stop`] before the slot is used again.
+/// Dropping the future drops what is running, the handler included, before the drop returns: the slot can be used again at
+/// once. `progress` has nothing to publish then.
 pub async fn run(
     chain: &Chain,
     delivery: &mut Delivery,
@@ -42,14 +40,15 @@ pub async fn run(
     outcome
 }
 
-/// Runs `delivery` through a chain without async nodes to a sync handler, at once. `None` when either is async.
+/// Runs `delivery` through a chain without async nodes to a sync handler, at once: the outcome and what is left in `progress`
+/// are those of [`run`]. `None` when the chain has an async node or the handler is not sync; nothing was called then.
 pub fn run_now<M: Mode>(
     chain: &Chain,
     delivery: &mut Delivery,
     handler: &AnyHandler<M>,
     progress: &mut Progress,
 ) -> Option<Outcome> {
-    if chain.has_async() {
+    if chain.has_async() || !matches!(handler.info().run, Run::Blocking | Run::Inline) {
         return None;
     }
     progress.begin(delivery);
@@ -57,12 +56,12 @@ pub fn run_now<M: Mode>(
     let outcome = match stopped {
         Some(outcome) => outcome,
         None => {
-            let started = progress.now();
-            let outcome = match catch_unwind(AssertUnwindSafe(|| handler.call_now(delivery))) {
+            let timed = progress.enter(HANDLER);
+            let outcome = match contain(|| handler.call_now(delivery)) {
                 Ok(reply) => progress.keep(reply?),
                 Err(panic) => Panicked::in_node(HANDLER, &*panic),
             };
-            progress.leave(HANDLER, started);
+            progress.leave(timed);
             outcome
         }
     };
@@ -91,180 +90,89 @@ impl Next<'_> {
     /// # Cancel safety
     /// Dropping the future drops the running handler; calling `run` again starts a new one.
     pub async fn run(&mut self, delivery: &mut Delivery) -> Outcome {
-        self.progress.went_on = true;
-        self.progress.emits.clear();
+        self.progress.go_inwards();
         let (entered, stopped) = enter(self.nodes, delivery, self.progress);
         let outcome = match stopped {
             Some(outcome) => outcome,
-            None => match self.nodes.get(entered.len()) {
-                Some(node) => self.step(node, entered.len(), delivery).await,
+            None => match self.nodes.get(entered.nodes.len()) {
+                Some(node) => self.step(node, entered.nodes.len(), delivery).await,
                 None => self.handle(delivery).await,
             },
         };
-        leave(&entered, delivery, outcome, self.progress)
+        let outcome = leave(&entered, delivery, outcome, self.progress);
+        self.progress.come_back(self.nodes.len(), &outcome);
+        outcome
     }
 
     /// Runs an async node with the rest of the chain as its next.
     async fn step(&mut self, node: &Node, at: usize, delivery: &mut Delivery) -> Outcome {
         let StepForm::Async(middleware) = &node.step.0 else { return Outcome::Skip };
-        let started = self.progress.now();
-        self.progress.went_on = false;
-        let inner = Next {
-            nodes: self.nodes.get(at + 1..).unwrap_or_default(),
-            invocation: &mut *self.invocation,
-            progress: &mut *self.progress,
+        let timed = self.progress.enter(&node.name);
+        let before = self.progress.steps_inwards();
+        let nodes = self.nodes.get(at + 1..).unwrap_or_default();
+        let inside = nodes.len();
+        let inner = Next { nodes, invocation: &mut *self.invocation, progress: &mut *self.progress };
+        let outcome = match contain(|| middleware.handle(delivery, inner)) {
+            Ok(future) => contained(future).await,
+            Err(panic) => Err(panic),
         };
-        let outcome = match catch_unwind(AssertUnwindSafe(|| middleware.handle(delivery, inner))) {
-            Ok(future) => match AssertUnwindSafe(future).catch_unwind().await {
-                Ok(outcome) => outcome,
-                Err(panic) => Panicked::in_node(&node.name, &*panic),
-            },
-            Err(panic) => Panicked::in_node(&node.name, &*panic),
-        };
-        let outcome = match self.progress.went_on {
-            true => outcome,
-            false => self.progress.cut(node, outcome),
-        };
-        self.progress.went_on = true;
-        self.progress.leave(&node.name, started);
+        let outcome = outcome.unwrap_or_else(|panic| Panicked::in_node(&node.name, &*panic));
+        let outcome = self.progress.judge(node, inside, before, outcome);
+        self.progress.leave(timed);
         outcome
     }
 
     async fn handle(&mut self, delivery: &Delivery) -> Outcome {
-        let started = self.progress.now();
-        let invocation = &mut *self.invocation;
-        // An earlier attempt may have been dropped in the middle.
-        invocation.stop();
-        let outcome = match catch_unwind(AssertUnwindSafe(|| invocation.start(delivery))) {
-            Ok(()) => {
-                let poll = poll_fn(|context| {
-                    match catch_unwind(AssertUnwindSafe(|| invocation.poll(context))) {
-                        Ok(poll) => poll.map(Ok),
-                        Err(panic) => Poll::Ready(Err(panic)),
-                    }
-                });
-                poll.await
-            }
-            Err(panic) => Err(panic),
-        };
-        let outcome = match outcome {
+        let timed = self.progress.enter(HANDLER);
+        let reply = Slot(&mut *self.invocation).handle(delivery).await;
+        let outcome = match reply {
             Ok(reply) => self.progress.keep(reply),
-            Err(panic) => {
-                self.invocation.stop();
-                Panicked::in_node(HANDLER, &*panic)
-            }
+            Err(panic) => Panicked::in_node(HANDLER, &*panic),
         };
-        self.progress.leave(HANDLER, started);
+        self.progress.leave(timed);
         outcome
     }
 }
 
-/// What one delivery's run through the chain left behind. A worker keeps one and uses it again and again.
-#[derive(Default)]
-pub struct Progress {
-    emits: Vec<AnyDraft>,
-    cut_by: Option<Arc<str>>,
-    went_on: bool,
-    clock: Option<Arc<dyn Fn() -> Instant + Send + Sync>>,
-    trace: Option<ChainTrace>,
+/// Drives the future of an async node; a panic in it, or in dropping it, ends there.
+async fn contained(
+    mut future: Pin<Box<dyn Future<Output = Outcome> + Send + '_>>,
+) -> Result<Outcome, Box<dyn Any + Send>> {
+    let outcome = poll_fn(|context| match contain(|| future.as_mut().poll(context)) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await;
+    contain(|| drop(future)).and(outcome)
 }
 
-impl Progress {
-    /// Nothing yet; times are not taken.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
+/// The handler's slot while it is in use. However it is left, by a reply, by a panic or because the future was
+/// dropped: nothing runs in it afterwards.
+struct Slot<'a>(&'a mut dyn Invocation);
 
-    /// Takes the time of each node with `clock` from now on, or no longer.
-    pub fn time_with(&mut self, clock: Option<Arc<dyn Fn() -> Instant + Send + Sync>>) {
-        self.clock = clock;
-    }
-
-    /// The events that the handler wants published, in order. Empty unless the outcome was `Done`.
-    pub fn take_emits(&mut self) -> Vec<AnyDraft> {
-        std::mem::take(&mut self.emits)
-    }
-
-    /// The node that cut the chain short.
-    #[must_use]
-    pub fn cut_by(&self) -> Option<&str> {
-        self.cut_by.as_deref()
-    }
-
-    /// The times, when they were taken.
-    pub fn take_trace(&mut self) -> Option<ChainTrace> {
-        self.trace.take()
-    }
-
-    fn begin(&mut self, delivery: &Delivery) {
-        self.emits.clear();
-        self.cut_by = None;
-        self.trace = self.clock.is_some().then(|| ChainTrace {
-            event: delivery.event().id(),
-            nodes: Vec::new(),
-            cut_by: None,
-            outcome: "",
-        });
-    }
-
-    fn end(&mut self, outcome: &Outcome) {
-        if !outcome.is_done() {
-            self.emits.clear();
-        }
-        if let Some(trace) = &mut self.trace {
-            trace.outcome = outcome.label();
-            trace.cut_by.clone_from(&self.cut_by);
-            // Nodes are recorded as they are left, innermost first.
-            trace.nodes.reverse();
-        }
-    }
-
-    fn now(&self) -> Option<Instant> {
-        self.clock.as_ref().map(|clock| clock())
-    }
-
-    fn leave(&mut self, node: &str, entered: Option<Instant>) {
-        let (Some(entered), Some(left)) = (entered, self.now()) else { return };
-        if let Some(trace) = &mut self.trace {
-            let elapsed = left.saturating_duration_since(entered);
-            trace.nodes.push(NodeTime { node: node.into(), elapsed });
-        }
-    }
-
-    fn keep(&mut self, reply: Reply) -> Outcome {
-        self.emits = reply.emits;
-        reply.outcome
-    }
-
-    /// Remembers who cut the chain short, and puts its name on a failure.
-    fn cut(&mut self, node: &Node, outcome: Outcome) -> Outcome {
-        self.cut_by = Some(Arc::clone(&node.name));
-        match outcome {
-            Outcome::Failed(source) if !source.is::<Panicked>() => {
-                Outcome::Failed(Box::new(NodeFailed { node: Arc::clone(&node.name), source }))
-            }
-            outcome => outcome,
-        }
+impl Slot<'_> {
+    async fn handle(self, delivery: &Delivery) -> Result<Reply, Box<dyn Any + Send>> {
+        contain(|| self.0.start(delivery))?;
+        poll_fn(|context| match contain(|| self.0.poll(context)) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        })
+        .await
     }
 }
 
-impl fmt::Debug for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Progress").field("cut_by", &self.cut_by).field("trace", &self.trace).finish_non_exhaustive()
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        // A panic in dropping the handler's future comes after its outcome and changes nothing.
+        _ = contain(|| self.0.stop());
     }
 }
 
-/// The leading sync nodes that were entered, with the time of each when times are taken.
+/// The leading sync nodes that were entered.
 struct Entered<'a> {
     nodes: &'a [Node],
-    times: Vec<Option<Instant>>,
-}
-
-impl Entered<'_> {
-    const fn len(&self) -> usize {
-        self.nodes.len()
-    }
+    /// What [`Progress::enter`] said for the first of them; the others follow it one by one.
+    first: Option<usize>,
 }
 
 /// Runs `before` of the leading sync nodes, until one stops or an async one comes.
@@ -273,32 +181,26 @@ fn enter<'a>(
     delivery: &mut Delivery,
     progress: &mut Progress,
 ) -> (Entered<'a>, Option<Outcome>) {
-    let mut times = Vec::new();
+    let mut first = None;
     let mut count = 0;
     let mut stopped = None;
     for node in nodes {
         let StepForm::Sync(middleware) = &node.step.0 else { break };
-        let started = progress.now();
-        match catch_unwind(AssertUnwindSafe(|| middleware.before(delivery))) {
+        let timed = progress.enter(&node.name);
+        first = first.or(timed);
+        let outcome = match contain(|| middleware.before(delivery)) {
             Ok(Flow::Continue) => {
                 count += 1;
-                if started.is_some() {
-                    times.push(started);
-                }
+                continue;
             }
-            Ok(Flow::Stop(outcome)) => {
-                stopped = Some(progress.cut(node, outcome));
-                progress.leave(&node.name, started);
-                break;
-            }
-            Err(panic) => {
-                stopped = Some(progress.cut(node, Panicked::in_node(&node.name, &*panic)));
-                progress.leave(&node.name, started);
-                break;
-            }
-        }
+            Ok(Flow::Stop(outcome)) => outcome,
+            Err(panic) => Panicked::in_node(&node.name, &*panic),
+        };
+        stopped = Some(progress.cut(node, outcome));
+        progress.leave(timed);
+        break;
     }
-    (Entered { nodes: nodes.get(..count).unwrap_or_default(), times }, stopped)
+    (Entered { nodes: nodes.get(..count).unwrap_or_default(), first }, stopped)
 }
 
 /// Runs `after` of the entered nodes, innermost first.
@@ -306,40 +208,15 @@ fn leave(entered: &Entered<'_>, delivery: &Delivery, outcome: Outcome, progress:
     let mut outcome = outcome;
     for (at, node) in entered.nodes.iter().enumerate().rev() {
         let StepForm::Sync(middleware) = &node.step.0 else { continue };
-        outcome = match catch_unwind(AssertUnwindSafe(|| middleware.after(delivery, outcome))) {
-            Ok(outcome) => outcome,
+        let had_failed = matches!(outcome, Outcome::Failed(_));
+        outcome = match contain(|| middleware.after(delivery, outcome)) {
+            Ok(outcome) if had_failed => outcome,
+            Ok(outcome) => own_failure(node, outcome),
             Err(panic) => Panicked::in_node(&node.name, &*panic),
         };
-        progress.leave(&node.name, entered.times.get(at).copied().flatten());
+        progress.leave(entered.first.map(|first| first + at));
     }
     outcome
-}
-
-/// A panic of user code, caught.
-#[derive(Debug, thiserror::Error)]
-#[error("{node} panicked: {message}")]
-pub(crate) struct Panicked {
-    node: Box<str>,
-    message: String,
-}
-
-impl Panicked {
-    pub(crate) fn in_node(node: &str, panic: &(dyn Any + Send)) -> Outcome {
-        let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-        Outcome::Failed(Box::new(Self {
-            node: node.into(),
-            message: message.unwrap_or_else(|| "no message".to_owned()),
-        }))
-    }
-}
-
-/// A middleware failed by itself, without going on inwards.
-#[derive(Debug, thiserror::Error)]
-#[error("middleware {node} refused: {source}")]
-struct NodeFailed {
-    node: Arc<str>,
-    source: BoxError,
 }
 
 /// The handler's name in traces and panics.

@@ -4,84 +4,23 @@
 //! made once, when the first reader of another type, a log or a transport asks for them, and kept. An event that came
 //! from outside starts as bytes and is decoded for each handler that wants a type.
 
-use std::any::Any;
+mod any;
+mod envelope;
+mod header;
+mod receive;
+
+pub use self::any::AnyEvent;
+pub use self::header::Header;
+pub use self::receive::{ORIGIN_ID_BYTES_MAX, Parts, TYPE_NAME_BYTES_MAX};
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use crate::codec::{DecodeError, EncodeError, PAYLOAD_BYTES_MAX};
+use self::envelope::Typed;
 use crate::draft::{Draft, IntoTopic, Invalid};
-use crate::event_type::{Encoded, EventType};
-use crate::id::EventId;
-use crate::key::Key;
-use crate::metadata::Metadata;
-use crate::priority::Priority;
-use crate::timestamp::Timestamp;
+use crate::event_type::EventType;
 use crate::topic::Topic;
-
-/// All that an event carries beside its payload. Always valid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
-    pub(crate) id: EventId,
-    pub(crate) time: Timestamp,
-    pub(crate) topic: Topic,
-    pub(crate) key: Option<Key>,
-    pub(crate) priority: Priority,
-    pub(crate) ttl: Option<Duration>,
-    pub(crate) metadata: Metadata,
-    pub(crate) origin_id: Option<Box<str>>,
-}
-
-impl Header {
-    /// The identity.
-    #[must_use]
-    pub const fn id(&self) -> EventId {
-        self.id
-    }
-
-    /// When it happened, by its producer's clock.
-    #[must_use]
-    pub const fn time(&self) -> Timestamp {
-        self.time
-    }
-
-    /// What it is about.
-    #[must_use]
-    pub const fn topic(&self) -> &Topic {
-        &self.topic
-    }
-
-    /// What orders it.
-    #[must_use]
-    pub const fn key(&self) -> Option<&Key> {
-        self.key.as_ref()
-    }
-
-    /// How urgent it is.
-    #[must_use]
-    pub const fn priority(&self) -> Priority {
-        self.priority
-    }
-
-    /// How long it may wait, when its publisher said so.
-    #[must_use]
-    pub const fn ttl(&self) -> Option<Duration> {
-        self.ttl
-    }
-
-    /// Producer, version, trace and free pairs.
-    #[must_use]
-    pub const fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-
-    /// The id that another system gave it, when that was no UUID; exported again in its place.
-    #[must_use]
-    pub fn origin_id(&self) -> Option<&str> {
-        self.origin_id.as_deref()
-    }
-}
 
 /// An event with a payload of type `T`. Cheap to clone; dereferences to its [`Header`].
 pub struct Event<T> {
@@ -90,7 +29,10 @@ pub struct Event<T> {
 
 impl<T: EventType> Event<T> {
     /// Starts an event: a [`Draft`] for `publish`, which validates it.
-    #[expect(clippy::new_ret_no_self, reason = "an Event is always valid; what a publisher writes is a draft of one")]
+    #[expect(
+        clippy::new_ret_no_self,
+        reason = "an Event is always valid; what a publisher writes is a draft of one"
+    )]
     pub fn new(topic: impl IntoTopic, payload: T) -> Draft<T> {
         Draft::new(topic.into_topic().map_err(Invalid::from), payload)
     }
@@ -169,163 +111,21 @@ impl<T: fmt::Debug> fmt::Debug for Event<T> {
     }
 }
 
-/// An event whose payload's type is not known here. Cheap to clone; dereferences to its [`Header`].
-#[derive(Clone)]
-pub struct AnyEvent {
-    inner: Arc<dyn Envelope>,
-}
-
-impl AnyEvent {
-    /// An event that arrived as bytes. Its header is valid by construction; the payload is decoded when a handler
-    /// asks for a type.
-    #[must_use]
-    pub fn from_encoded(header: Header, encoded: Encoded) -> Self {
-        Self { inner: Arc::new(Wire { header, encoded }) }
-    }
-
-    /// All but the payload.
-    #[must_use]
-    pub fn header(&self) -> &Header {
-        self.inner.header()
-    }
-
-    /// The name of the payload's type.
-    #[must_use]
-    pub fn type_name(&self) -> &str {
-        self.inner.type_name()
-    }
-
-    /// The event with a payload of type `T`. Free when it was published as a `T` in this process; otherwise its bytes
-    /// are made (once for all readers) and decoded, upcasting older versions.
-    ///
-    /// # Errors
-    /// [`DecodeError`].
-    pub fn typed<T: EventType>(&self) -> Result<Event<T>, DecodeError> {
-        let any: Arc<dyn Any + Send + Sync> = self.inner.clone();
-        match any.downcast::<Typed<T>>() {
-            Ok(inner) => Ok(Event { inner }),
-            Err(_) => {
-                let encoded = self.encoded(PAYLOAD_BYTES_MAX).map_err(DecodeError::Encode)?;
-                T::read(&encoded).map(|payload| Event::from_parts(self.header().clone(), payload))
-            }
-        }
-    }
-
-    /// The payload as bytes, with its type's name, version and codec. Made on the first call and kept.
-    ///
-    /// # Errors
-    /// [`EncodeError`]; a failure is not kept, so a later call with a higher limit may succeed.
-    pub fn encoded(&self, limit: usize) -> Result<Encoded, EncodeError> {
-        self.inner.encoded(limit)
-    }
-
-    /// Bytes that the event counts for in a queue's byte budget: payload ([`EventType::weight`]) and metadata.
-    #[must_use]
-    pub fn weight(&self) -> usize {
-        self.inner.payload_weight().saturating_add(self.header().metadata.size())
-    }
-}
-
-impl Deref for AnyEvent {
-    type Target = Header;
-
-    fn deref(&self) -> &Header {
-        self.header()
-    }
-}
-
-impl fmt::Debug for AnyEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnyEvent").field("type_name", &self.type_name()).field("header", self.header()).finish()
-    }
-}
-
-impl<T: EventType> From<Event<T>> for AnyEvent {
-    fn from(event: Event<T>) -> Self {
-        Self { inner: event.inner }
-    }
-}
-
-/// What all events can do, whatever they hold.
-trait Envelope: Any + Send + Sync {
-    fn header(&self) -> &Header;
-    fn type_name(&self) -> &str;
-    fn encoded(&self, limit: usize) -> Result<Encoded, EncodeError>;
-    fn payload_weight(&self) -> usize;
-}
-
-/// An event that holds a value.
-struct Typed<T> {
-    header: Header,
-    payload: T,
-    encoded: OnceLock<Encoded>,
-}
-
-impl<T: EventType> Envelope for Typed<T> {
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn type_name(&self) -> &str {
-        T::NAME
-    }
-
-    fn encoded(&self, limit: usize) -> Result<Encoded, EncodeError> {
-        if self.encoded.get().is_none() {
-            let encoded = Encoded::of(&self.payload, limit)?;
-            // Two readers may encode at once; the first result stays.
-            _ = self.encoded.set(encoded);
-        }
-        match self.encoded.get() {
-            Some(encoded) => within(encoded, limit),
-            None => Encoded::of(&self.payload, limit),
-        }
-    }
-
-    fn payload_weight(&self) -> usize {
-        self.payload.weight()
-    }
-}
-
-/// An event that holds bytes.
-struct Wire {
-    header: Header,
-    encoded: Encoded,
-}
-
-impl Envelope for Wire {
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn type_name(&self) -> &str {
-        &self.encoded.type_name
-    }
-
-    fn encoded(&self, limit: usize) -> Result<Encoded, EncodeError> {
-        within(&self.encoded, limit)
-    }
-
-    fn payload_weight(&self) -> usize {
-        self.encoded.bytes.len()
-    }
-}
-
-fn within(encoded: &Encoded, limit: usize) -> Result<Encoded, EncodeError> {
-    match encoded.bytes.len() {
-        len if len > limit => Err(EncodeError::TooLarge { len, limit }),
-        _ => Ok(encoded.clone()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
     use serde::{Deserialize, Serialize};
 
     use super::*;
+    use crate::codec::{DecodeError, EncodeError, PAYLOAD_BYTES_MAX};
     use crate::draft::Stamp;
+    use crate::id::EventId;
+    use crate::key::Key;
+    use crate::metadata::Metadata;
     use crate::raw::Raw;
+    use crate::timestamp::Timestamp;
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     struct Order {

@@ -1,0 +1,171 @@
+//! Attributes: their names, which characters they may hold, and the set of them that an import works off.
+
+use super::error::{CloudEventError, cut};
+
+/// Names that the specification gives a meaning (CloudEvents 1.0.2, "Context Attributes"), and `data`.
+const CONTEXT: [&str; 9] =
+    ["specversion", "id", "source", "type", "datacontenttype", "dataschema", "subject", "time", "data"];
+
+/// Names that busway's own header fields have.
+const OURS: [&str; 7] = [SCHEMA_VERSION, KEY, PRIORITY, EXPIRY, TRACE_PARENT, TRACE_STATE, META];
+
+pub(super) const SCHEMA_VERSION: &str = "schemaversion";
+pub(super) const KEY: &str = "partitionkey";
+pub(super) const PRIORITY: &str = "priority";
+pub(super) const EXPIRY: &str = "expirytime";
+pub(super) const TRACE_PARENT: &str = "traceparent";
+pub(super) const TRACE_STATE: &str = "tracestate";
+/// Metadata pairs that cannot be attributes, as the text of a JSON object.
+pub(super) const META: &str = "buswaymeta";
+/// The member of [`META`] that is the key, when that holds characters which no attribute may hold. No metadata pair can
+/// have this name.
+pub(super) const KEY_IN_META: &str = "@partitionkey";
+/// What the names of foreign attributes start with that metadata pairs must not have.
+pub(super) const FOREIGN: &str = "ce-";
+/// Foreign attributes that are kept under [`FOREIGN`] names and exported under their own. The content type is one
+/// more, with a condition.
+pub(super) const KEPT: [&str; 3] = ["dataschema", "producer", "version"];
+
+/// Whether a metadata pair of this name can be an attribute: a legal name that means nothing else.
+pub(super) fn is_free_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(legal)
+        && !CONTEXT.contains(&name)
+        && !OURS.contains(&name)
+        && !KEPT.contains(&name)
+}
+
+/// The byte at which `text` holds a character that no attribute may hold: a control character or a noncharacter
+/// (CloudEvents 1.0.2, "Type System").
+pub(super) fn forbidden_at(text: &str) -> Option<usize> {
+    text.char_indices().find_map(|(at, character)| is_forbidden(character).then_some(at))
+}
+
+/// Whether no attribute may hold the character.
+pub(super) fn is_forbidden(character: char) -> bool {
+    let code = u32::from(character);
+    character.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
+}
+
+/// A value as it arrived.
+#[derive(Debug)]
+pub(super) struct Value {
+    text: String,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A string.
+    Text,
+    /// The JSON text of another value.
+    Json,
+}
+
+impl Value {
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), form: Form::Text }
+    }
+
+    pub(super) fn json(text: impl Into<String>) -> Self {
+        Self { text: text.into(), form: Form::Json }
+    }
+}
+
+/// The attributes that are not worked off yet, in the order in which they arrived.
+#[derive(Debug, Default)]
+pub(super) struct Attributes(Vec<(String, Value)>);
+
+impl Attributes {
+    /// Adds an attribute.
+    ///
+    /// # Errors
+    /// It is there already, one too many, or holds a character that it must not. A trace context may hold any: what is
+    /// wrong with it never refuses an event.
+    pub(super) fn add(&mut self, name: String, value: Value) -> Result<(), CloudEventError> {
+        if self.0.iter().any(|(there, _)| *there == name) {
+            return Err(CloudEventError::Duplicate { attribute: cut(&name) });
+        }
+        if self.0.len() == ATTRIBUTES_MAX {
+            return Err(CloudEventError::TooManyAttributes { limit: ATTRIBUTES_MAX });
+        }
+        let checked = value.form == Form::Text && name != TRACE_PARENT && name != TRACE_STATE;
+        match forbidden_at(&value.text).filter(|_| checked) {
+            Some(position) => Err(CloudEventError::Character { attribute: cut(&name), position }),
+            None => {
+                self.0.push((name, value));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a string out.
+    ///
+    /// # Errors
+    /// The value is no string.
+    pub(super) fn take(&mut self, name: &str) -> Result<Option<String>, CloudEventError> {
+        match self.take_value(name) {
+            Some(value) if value.form == Form::Json => {
+                Err(CloudEventError::NotText { attribute: name.to_owned() })
+            }
+            value => Ok(value.map(|value| value.text)),
+        }
+    }
+
+    /// Takes a string or the JSON text of another value out.
+    pub(super) fn take_any(&mut self, name: &str) -> Option<String> {
+        self.take_value(name).map(|value| value.text)
+    }
+
+    /// Takes a string out that must be there.
+    ///
+    /// # Errors
+    /// The value is missing, empty or no string.
+    pub(super) fn require(&mut self, name: &'static str) -> Result<String, CloudEventError> {
+        let text = self.take(name)?.filter(|text| !text.is_empty());
+        text.ok_or(CloudEventError::Missing { attribute: name })
+    }
+
+    /// What is left.
+    pub(super) fn into_rest(self) -> impl Iterator<Item = (String, String)> {
+        self.0.into_iter().map(|(name, value)| (name, value.text))
+    }
+
+    fn take_value(&mut self, name: &str) -> Option<Value> {
+        let at = self.0.iter().position(|(there, _)| there == name)?;
+        Some(self.0.remove(at).1)
+    }
+}
+
+/// Bytes of a legal name. The specification says "should not exceed", and systems that cut names exist.
+const NAME_BYTES_MAX: usize = 20;
+/// More than an event can have: its own and 64 metadata pairs. Bounds what a hostile object costs before it is refused.
+pub(super) const ATTRIBUTES_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_legal_name_without_another_meaning_is_free() {
+        for name in ["tenant", "x", "0", "abcdefghij0123456789"] {
+            assert!(is_free_name(name), "{name}");
+        }
+        for name in
+            ["", "Tenant", "tenant_id", "abcdefghij01234567890", "id", "data", "priority", "version", "ä"]
+        {
+            assert!(!is_free_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn control_characters_and_noncharacters_are_forbidden() {
+        for text in
+            ["a\0", "a\n", "a\u{7f}", "a\u{9f}", "a\u{fdd0}", "a\u{fffe}", "a\u{1ffff}", "a\u{10fffe}"]
+        {
+            assert_eq!(forbidden_at(text), Some(1), "{text:?}");
+        }
+        assert_eq!(forbidden_at(" ~ä\u{fdcf}\u{fdf0}\u{fffd}\u{10000}🚀"), None);
+    }
+}

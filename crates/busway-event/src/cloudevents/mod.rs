@@ -1,0 +1,195 @@
+//! `CloudEvents` 1.0.2, both directions: the form in which events leave busway for the world and come in from it.
+//!
+//! | busway | attribute | notes |
+//! |---|---|---|
+//! | id | `id` | the other system's id when the event came with one that is no UUID |
+//! | producer | `source` | |
+//! | type name | `type` | |
+//! | topic | `subject` | |
+//! | time | `time` | |
+//! | codec | `datacontenttype` | the media type of an imported event is kept when it says more |
+//! | payload | `data`, `data_base64` | `data` when it is JSON; none when it is empty |
+//! | schema version | `schemaversion` | missing: 1 |
+//! | key | `partitionkey` | |
+//! | priority | `priority` | `p0` to `p3`; missing: `p2` |
+//! | time to live | `expirytime` | `time` plus the time to live |
+//! | trace context | `traceparent`, `tracestate` | a bad one is ignored, as W3C Trace Context asks |
+//! | metadata pair | an attribute of its name | when that is a legal name that means nothing else |
+//! | other metadata pairs | `buswaymeta` | all of them as one JSON object in text |
+//!
+//! What is exported and imported again is the same event, with two limits: an expiry beyond the year 2262 becomes that
+//! year's, and pairs out of `buswaymeta` follow those that were attributes.
+//!
+//! # Foreign events
+//! An `id` that is no UUID gives a UUID made of `source` and `id` ([`EventId::foreign`](crate::EventId::foreign)), and is
+//! exported again as it was. Attributes that busway does not know become metadata pairs, values that are no strings as
+//! their JSON text. Attributes whose names mean something else in metadata (`dataschema`, `datacontenttype`, `producer`,
+//! `version`) are kept as `ce-` and their name, and exported under their own again. An event without `time` needs
+//! [`Import::received_at`], one whose `subject` is no topic [`TopicFrom::Fixed`].
+//!
+//! All rules of an event are checked again on receipt. No input makes an import panic, and a JSON payload is
+//! passed through as it was written: no number changes and no member is lost.
+//!
+//! The specification: <https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents>.
+
+mod attributes;
+mod error;
+mod export;
+mod import;
+mod json;
+
+pub use self::error::CloudEventError;
+
+use bytes::Bytes;
+
+use crate::codec::{EncodeError, PAYLOAD_BYTES_MAX};
+use crate::event::AnyEvent;
+use crate::timestamp::Timestamp;
+use crate::topic::Topic;
+
+/// The media type of one event as JSON: what [`to_json`] makes.
+pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+/// The media type of several events as JSON: what [`to_json_batch`] makes.
+pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
+
+/// The event as a JSON object.
+///
+/// Bytes that the event has already are exported whatever their size, as some limit let them in; a value that
+/// was never encoded is encoded within the default limit of 1 MiB. A bus with a higher limit calls [`AnyEvent::encoded`]
+/// with it first.
+///
+/// # Errors
+/// [`EncodeError`]: the payload cannot be encoded, or the type's name is none (an `EventType` written by hand).
+pub fn to_json(event: &AnyEvent) -> Result<Vec<u8>, EncodeError> {
+    json::write_one(&export::exported(event)?)
+}
+
+/// The events as a JSON array.
+///
+/// # Errors
+/// As [`to_json`], for the first event that has one.
+pub fn to_json_batch(events: &[AnyEvent]) -> Result<Vec<u8>, EncodeError> {
+    let exported: Vec<_> = events.iter().map(export::exported).collect::<Result<_, _>>()?;
+    json::write_batch(&exported)
+}
+
+/// The event of a JSON object. White space may follow it, nothing else.
+///
+/// # Errors
+/// [`CloudEventError`], which names the attribute.
+pub fn from_json(json: &[u8], import: &Import) -> Result<AnyEvent, CloudEventError> {
+    json::read_one(json::document(json)?, import)
+}
+
+/// The events of a JSON array, all or none.
+///
+/// # Errors
+/// [`CloudEventError::Item`] with the index of the first event that is refused, or what is wrong with the array.
+pub fn from_json_batch(json: &[u8], import: &Import) -> Result<Vec<AnyEvent>, CloudEventError> {
+    json::read_batch(json::document(json)?, import)
+}
+
+/// An event in binary mode: attributes as the headers of a message, the payload as its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Binary {
+    /// Names without the prefix that a protocol gives them (`ce-`, `ce_`, `cloudEvents:`), and values as text. Values are
+    /// Unicode: a protocol whose headers are ASCII encodes them, as its binding says. All but the content type.
+    pub attributes: Vec<(String, String)>,
+    /// The value of the protocol's own content type header.
+    pub content_type: String,
+    /// The payload.
+    pub body: Bytes,
+}
+
+/// The event in binary mode. Limits as in [`to_json`].
+///
+/// # Errors
+/// As [`to_json`].
+pub fn to_binary(event: &AnyEvent) -> Result<Binary, EncodeError> {
+    let export::Exported { attributes, content_type, body } = export::exported(event)?;
+    let attributes = attributes.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
+    Ok(Binary { attributes, content_type, body })
+}
+
+/// The event of a message in binary mode. `attributes` are names without the protocol's prefix, in any case, and
+/// decoded values; the protocol's content type goes among them as `datacontenttype`.
+///
+/// # Errors
+/// [`CloudEventError`], which names the attribute.
+pub fn from_binary<N, V>(
+    attributes: impl IntoIterator<Item = (N, V)>,
+    body: Bytes,
+    import: &Import,
+) -> Result<AnyEvent, CloudEventError>
+where
+    N: AsRef<str>,
+    V: Into<String>,
+{
+    let mut found = attributes::Attributes::default();
+    for (name, value) in attributes {
+        found.add(name.as_ref().to_ascii_lowercase(), attributes::Value::text(value))?;
+    }
+    import::event(found, import::Data::Binary(body), import)
+}
+
+/// How foreign events become events of this bus.
+///
+/// ```
+/// use busway_event::cloudevents::{self, Import};
+///
+/// let json = br#"{"specversion": "1.0", "id": "A-1", "source": "/shop", "type": "order-created",
+///                 "subject": "orders.created", "time": "2026-01-31T10:00:00Z", "data": {"order_id": "7"}}"#;
+/// let event = cloudevents::from_json(json, &Import::new())?;
+/// assert_eq!((event.topic().as_str(), event.origin_id()), ("orders.created", Some("A-1")));
+/// # Ok::<(), cloudevents::CloudEventError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Import {
+    topic: TopicFrom,
+    payload_bytes_max: usize,
+    received_at: Option<Timestamp>,
+}
+
+impl Import {
+    /// Topics from `subject`, payloads up to 1 MiB, `time` required.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { topic: TopicFrom::Subject, payload_bytes_max: PAYLOAD_BYTES_MAX, received_at: None }
+    }
+
+    /// Where topics come from. Default: [`TopicFrom::Subject`].
+    pub fn topic(mut self, topic: TopicFrom) -> Self {
+        self.topic = topic;
+        self
+    }
+
+    /// The most bytes of a payload, after base64. Default: [`PAYLOAD_BYTES_MAX`], 1 MiB.
+    pub const fn payload_bytes_max(mut self, bytes: usize) -> Self {
+        self.payload_bytes_max = bytes;
+        self
+    }
+
+    /// The time of an event that has none. Default: such an event is an error, for this crate reads no clock.
+    pub const fn received_at(mut self, time: Timestamp) -> Self {
+        self.received_at = Some(time);
+        self
+    }
+}
+
+impl Default for Import {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where the topic of a foreign event comes from.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub enum TopicFrom {
+    /// Its `subject`, which must be a topic: what busway itself exports.
+    #[default]
+    Subject,
+    /// All events go to one topic; a `subject` that is another text is kept as metadata pair `ce-subject`.
+    Fixed(Topic),
+}

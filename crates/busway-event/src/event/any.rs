@@ -1,0 +1,106 @@
+//! An event whose payload's type is not known.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::envelope::{Envelope, Typed, Wire};
+use super::{Event, Header};
+use crate::codec::{DecodeError, EncodeError, PAYLOAD_BYTES_MAX};
+use crate::event_type::{Encoded, EventType};
+
+/// An event whose payload's type is not known here. Cheap to clone; dereferences to its [`Header`].
+#[derive(Clone)]
+pub struct AnyEvent {
+    inner: Arc<dyn Envelope>,
+}
+
+impl AnyEvent {
+    /// An event that exists as bytes. Its header is valid by construction; the payload is decoded when a handler
+    /// asks for a type. What comes from outside has no header yet: [`AnyEvent::receive`].
+    #[must_use]
+    pub fn from_encoded(header: Header, encoded: Encoded) -> Self {
+        Self { inner: Arc::new(Wire { header, encoded }) }
+    }
+
+    /// All but the payload.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        self.inner.header()
+    }
+
+    /// The name of the payload's type.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        self.inner.type_name()
+    }
+
+    /// The event with a payload of type `T`. Free when it was published as a `T` in this process; otherwise its bytes
+    /// are made (once for all readers) and decoded, upcasting older versions.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn typed<T: EventType>(&self) -> Result<Event<T>, DecodeError> {
+        let any: Arc<dyn Any + Send + Sync> = self.inner.clone();
+        match any.downcast::<Typed<T>>() {
+            Ok(inner) => Ok(Event { inner }),
+            Err(_) => {
+                let encoded = self.encoded_once().map_err(DecodeError::Encode)?;
+                let payload = T::read(&encoded)?;
+                let mut header = self.header().clone();
+                if *encoded.type_name == *T::NAME {
+                    // The payload may have been upcast. A reader of any type, such as `Raw`, keeps the bytes' version.
+                    header.metadata = header.metadata.with_version(T::VERSION);
+                }
+                Ok(Event::from_parts(header, payload))
+            }
+        }
+    }
+
+    /// The payload as bytes, with its type's name, version and codec. Made on the first call and kept.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; a failure is not kept, so a later call with a higher limit may succeed.
+    pub fn encoded(&self, limit: usize) -> Result<Encoded, EncodeError> {
+        self.inner.encoded(limit)
+    }
+
+    /// The payload as bytes, for a reader that has no limit of its own. Bytes that exist were let in under some limit
+    /// and are taken whatever their size; others are made within the default limit.
+    pub(crate) fn encoded_once(&self) -> Result<Encoded, EncodeError> {
+        match self.inner.at_hand() {
+            Some(encoded) => Ok(encoded.clone()),
+            None => self.encoded(PAYLOAD_BYTES_MAX),
+        }
+    }
+
+    /// Bytes that the event counts for in a queue's byte budget: payload ([`EventType::weight`]) and metadata.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.inner.payload_weight().saturating_add(self.header().metadata.size())
+    }
+}
+
+impl Deref for AnyEvent {
+    type Target = Header;
+
+    fn deref(&self) -> &Header {
+        self.header()
+    }
+}
+
+impl fmt::Debug for AnyEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyEvent")
+            .field("type_name", &self.type_name())
+            .field("header", self.header())
+            .finish()
+    }
+}
+
+impl<T: EventType> From<Event<T>> for AnyEvent {
+    fn from(event: Event<T>) -> Self {
+        Self { inner: event.inner }
+    }
+}
