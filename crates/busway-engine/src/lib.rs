@@ -62,3 +62,8 @@ pub use crate::subscription::{
 
 /// The result of functions that use several verbs of busway.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The README's code compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

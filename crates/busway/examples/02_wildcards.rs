@@ -33,7 +33,7 @@ async fn main() -> busway::Result<()> {
     let bus = Bus::memory().state(matched.clone()).start().await?;
     for filter in ["plant.hall1.oven", "plant.+.oven", "plant.#", "#"] {
         // Extractors come in any order; a state is a clone of what the bus was built with.
-        let handler = async move |topic: Topic, reading: Payload<Reading>, State(matched): State<Matched>| {
+        let handler = move |topic: Topic, reading: Payload<Reading>, State(matched): State<Matched>| async move {
             matched.add(format!("  {filter} got {topic} at {}", reading.celsius));
         };
         bus.subscribe(filter).to(handler).await?;

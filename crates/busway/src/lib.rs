@@ -123,3 +123,8 @@ pub use busway_engine::{
 };
 
 pub mod prelude;
+
+/// The README's code compiles and runs.
+#[cfg(all(doctest, feature = "derive"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
