@@ -78,34 +78,34 @@
 //! Minimum Rust version: 1.89. Raising it is a minor release, announced in the changelog.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[doc(inline)]
-pub use busway_event::{
-    AnyDraft, AnyEvent, CodecId, DecodeError, Draft, DraftHead, EncodeError, Encoded, Event, EventId, EventType,
-    Filter, FilterError, Header, IntoTopic, Invalid, Key, KeyError, Metadata, MetadataDraft, MetadataError,
-    Priority, Raw, Timestamp, Topic, TopicError, TraceContext, cloudevents, codec, draft, event, event_type,
-    filter, metadata, topic, trace,
-};
-#[cfg(feature = "prost")]
-#[cfg_attr(docsrs, doc(cfg(feature = "prost")))]
-#[doc(inline)]
-pub use busway_event::Proto;
 #[cfg(feature = "schemars")]
 #[cfg_attr(docsrs, doc(cfg(feature = "schemars")))]
 #[doc(inline)]
 pub use busway_event::Contract;
-
+#[cfg(feature = "prost")]
+#[cfg_attr(docsrs, doc(cfg(feature = "prost")))]
 #[doc(inline)]
-pub use busway_middleware::{
-    AnyHandler, Batch, BoxError, Chain, ChainTrace, Delivery, Durable, Emit, Ephemeral, Extension, ExtractError,
-    Flow, FromDelivery, FromScope, HandlerInfo, IntoHandler, IntoReply, Meta, Middleware, Mode, ModeKind, Next,
-    NodeTime, Outcome, Payload, Permanent, PublishMiddleware, PublishRefused, PublishStage, RegistryError,
-    Requirements, Run, Scope, Stage, State, SyncMiddleware, batch, blocking, builtin, chain, extract, handler,
-    inline, middleware, outcome, publish,
+pub use busway_event::Proto;
+#[doc(inline)]
+pub use busway_event::{
+    AnyDraft, AnyEvent, CodecId, DecodeError, Draft, DraftHead, EncodeError, Encoded, Event, EventId,
+    EventType, Filter, FilterError, Header, IntoTopic, Invalid, Key, KeyError, Metadata, MetadataDraft,
+    MetadataError, Priority, Raw, Timestamp, Topic, TopicError, TraceContext, cloudevents, codec, draft,
+    event, event_type, filter, metadata, topic, trace,
 };
+
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
 #[doc(inline)]
 pub use busway_middleware::tower;
+#[doc(inline)]
+pub use busway_middleware::{
+    AnyHandler, Batch, BoxError, Chain, ChainTrace, Delivery, Durable, Emit, Ephemeral, Extension,
+    ExtractError, Flow, FromDelivery, FromScope, HandlerInfo, IntoHandler, IntoReply, Meta, Middleware, Mode,
+    ModeKind, Next, NodeTime, Outcome, Payload, Permanent, PublishMiddleware, PublishRefused, PublishStage,
+    RegistryError, Requirements, Run, Scope, Stage, State, SyncMiddleware, batch, blocking, builtin, chain,
+    extract, handler, inline, middleware, outcome, publish,
+};
 
 #[doc(inline)]
 pub use busway_reliability::{Order, Overflow, PriorityLimits, Rate, RateError, Tally, TimeToLive};
@@ -118,8 +118,8 @@ pub use busway_engine::{
     AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, BusStats, Clock, Description, Durability, Error,
     IntoFilter, Observer, Origin, PublishError, Publisher, RateHandle, RateLimit, Receipt, Refused, Result,
     ScopedSubscription, Setting, Settings, ShutdownEnd, ShutdownReport, State as SubscriptionState, Stopping,
-    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Timeout,
-    bus, clock, observer, settings, stages, stats, subscription,
+    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock,
+    Timeout, bus, clock, observer, settings, stages, stats, subscription,
 };
 
 pub mod prelude;

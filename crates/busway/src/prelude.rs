@@ -2,12 +2,13 @@
 //!
 //! Names that could be mistaken for something else (`Error`, `Result`, `Settings`) stay behind `busway::`.
 
-#[doc(no_inline)]
-pub use crate::{
-    AnyEvent, Batch, BoxError, Bus, Delivery, Draft, Emit, Event, EventType, Extension, Filter, Flow, Key, Meta,
-    Middleware, Next, Order, Outcome, Overflow, Payload, Permanent, Priority, Publisher, RateLimit, Raw, Receipt,
-    ShutdownReport, Stage, State, Stopping, Subscription, SyncMiddleware, Timeout, Topic, batch, blocking, inline,
-};
 #[cfg(feature = "prost")]
 #[doc(no_inline)]
 pub use crate::Proto;
+#[doc(no_inline)]
+pub use crate::{
+    AnyEvent, Batch, BoxError, Bus, Delivery, Draft, Emit, Event, EventType, Extension, Filter, Flow, Key,
+    Meta, Middleware, Next, Order, Outcome, Overflow, Payload, Permanent, Priority, Publisher, RateLimit,
+    Raw, Receipt, ShutdownReport, Stage, State, Stopping, Subscription, SyncMiddleware, Timeout, Topic,
+    batch, blocking, inline,
+};

@@ -4,7 +4,6 @@
 //! gone as far as they can, the handler gets those that enrolled. An event that waits elsewhere (a limit, a timer) does
 //! not hold up the others: it joins a later call. So a limit that is smaller than the batch cannot lock up.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,9 +17,15 @@ use crate::handler::{AnyHandler, BatchCall, Invocation};
 use crate::mode::Mode;
 use crate::outcome::{Outcome, Reply};
 
-/// Runs `deliveries` through `chain` to a batch handler; one outcome each, in their order. `progress` needs one entry a delivery.
+/// Runs `deliveries` of one subscription through `chain` to a batch handler; one outcome each, in their order, and what
+/// [`run`] leaves behind in the entry of `progress` at the same place.
 ///
-/// An empty slice, or a handler that is no batch handler, gives `None`.
+/// The handler is called one batch at a time. An event whose attempt was given up while a call with it was under way (a
+/// deadline, say) is in a later call again when its middleware makes another attempt; the outcome of the earlier call is
+/// nobody's.
+///
+/// `None`, and nothing is called, when there are no deliveries, fewer entries of `progress` than deliveries, or the handler
+/// is no batch handler.
 ///
 /// # Cancel safety
 /// Dropping the future drops the running batch; none of its events has an outcome then.
@@ -31,6 +36,9 @@ pub async fn run_batch<M: Mode>(
     progress: &mut [Progress],
 ) -> Option<Vec<Outcome>> {
     let call = handler.batch()?;
+    if deliveries.is_empty() || progress.len() < deliveries.len() {
+        return None;
+    }
     let gather = Arc::new(Mutex::new(Gather::default()));
     let mut items: Vec<Item<'_>> = deliveries
         .iter_mut()
@@ -41,9 +49,6 @@ pub async fn run_batch<M: Mode>(
             Item::Running(Box::pin(async move { run(chain, delivery, &mut enrol, progress).await }))
         })
         .collect();
-    if items.is_empty() {
-        return None;
-    }
     let mut running = None;
     poll_fn(|context| drive(&mut items, &gather, call, &mut running, context)).await;
     let outcomes = items.into_iter().map(|item| match item {
@@ -98,17 +103,18 @@ fn drive(
             }
             continue;
         };
-        let polled = catch_unwind(AssertUnwindSafe(|| under_way.future.as_mut().poll(context)));
-        let members = std::mem::take(&mut under_way.members);
+        let polled = contain(|| under_way.future.as_mut().poll(context));
+        let members = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(_)) | Err(_) => std::mem::take(&mut under_way.members),
+        };
         match polled {
-            Ok(Poll::Pending) => {
-                under_way.members = members;
-                return Poll::Pending;
-            }
             Ok(Poll::Ready(replies)) => gather.lock().replies.extend(members.into_iter().zip(replies)),
+            Ok(Poll::Pending) => {}
             Err(panic) => fail_all(&members, &*panic, gather),
         }
-        *running = None;
+        // A panic in dropping the call comes after its outcomes and changes nothing.
+        _ = contain(|| *running = None);
     }
 }
 
@@ -118,7 +124,7 @@ fn start(enrolled: Vec<(Place, Delivery)>, call: &dyn BatchCall, gather: &Mutex<
         return None;
     }
     let (members, deliveries): (Vec<Place>, Vec<Delivery>) = enrolled.into_iter().unzip();
-    match catch_unwind(AssertUnwindSafe(|| call.call(&deliveries))) {
+    match contain(|| call.call(&deliveries)) {
         Ok(future) => Some(Running { future, members }),
         Err(panic) => {
             fail_all(&members, &*panic, gather);
@@ -166,7 +172,8 @@ impl Invocation for Enrol {
         }
     }
 
-    /// The attempt was given up (a deadline, say): the event is not handed over for it any more.
+    /// The attempt has its outcome or was given up (a deadline, say): the event is not handed over for it any more, and a
+    /// reply to it that comes later is nobody's. The chain calls this however the step is left.
     fn stop(&mut self) {
         self.gather.lock().enrolled.retain(|(place, _)| *place != self.place);
         self.place.round += 1;

@@ -3,4 +3,5 @@
 
 mod example_process;
 mod examples;
+mod flights;
 mod reachable;

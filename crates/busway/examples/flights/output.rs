@@ -1,0 +1,114 @@
+//! The figures: as a table for people, as one line of JSON for programs.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::board::{Boards, Carrier, Carriers};
+
+/// All figures of a replay.
+pub(crate) struct Figures {
+    carriers: Carriers,
+    delays: u64,
+    jfk_desk: u64,
+    alerts: u64,
+    out_of_order: u64,
+    dropped: u64,
+    bad_rows: u64,
+    elapsed: Duration,
+}
+
+impl Figures {
+    pub(crate) fn new(boards: &Boards, dropped: u64, bad_rows: u64, elapsed: Duration) -> Self {
+        Self {
+            carriers: boards.carriers().clone(),
+            delays: boards.delays.load(Ordering::Relaxed),
+            jfk_desk: boards.jfk_desk.load(Ordering::Relaxed),
+            alerts: boards.alerts.load(Ordering::Relaxed),
+            out_of_order: boards.out_of_order.load(Ordering::Relaxed),
+            dropped,
+            bad_rows,
+            elapsed,
+        }
+    }
+
+    /// Whether nothing was lost and nothing came out of order.
+    pub(crate) const fn is_sound(&self) -> bool {
+        self.out_of_order == 0 && self.dropped == 0
+    }
+
+    /// One object; its keys are sorted.
+    pub(crate) fn to_json(&self) -> Value {
+        let carrier = |(code, carrier): (&String, &Carrier)| {
+            let value = json!({
+                "flights": carrier.flights,
+                "cancelled": carrier.cancelled,
+                "delayed": carrier.delayed,
+                "mean_dep_delay_min": carrier.mean_delay(),
+            });
+            (code.clone(), value)
+        };
+        let by_carrier: Map<String, Value> = self.carriers.by_carrier.iter().map(carrier).collect();
+        json!({
+            "events": self.carriers.events,
+            "by_status": self.carriers.by_status,
+            "by_origin": self.carriers.by_origin,
+            "by_carrier": by_carrier,
+            "jfk_desk": self.jfk_desk,
+            "alerts": self.alerts,
+            "out_of_order": self.out_of_order,
+            "dropped": self.dropped,
+            "bad_rows": self.bad_rows,
+            "seconds": thousandths(self.elapsed),
+        })
+    }
+}
+
+impl Carrier {
+    /// Minutes, rounded to two decimals half away from zero; `None` when no flight left.
+    ///
+    /// Rounded in whole hundredths, so that the last digit does not depend on binary fractions.
+    fn mean_delay(&self) -> Option<f64> {
+        let left = i64::try_from(self.flights - self.cancelled).ok().filter(|left| *left > 0)?;
+        let hundredths = (self.delay_minutes.abs() * 200 + left) / (left * 2) * self.delay_minutes.signum();
+        #[expect(clippy::cast_precision_loss, reason = "delays of flights stay far below 2^52")]
+        Some(hundredths as f64 / 100.0)
+    }
+}
+
+fn thousandths(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1_000.0).round() / 1_000.0
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "carrier   flights  cancelled  delayed  mean delay (min)")?;
+        for (code, carrier) in &self.carriers.by_carrier {
+            let Carrier { flights, cancelled, delayed, .. } = carrier;
+            let mean = carrier.mean_delay().map_or_else(|| "–".to_owned(), |mean| format!("{mean:.2}"));
+            writeln!(f, "{code:<8} {flights:>8} {cancelled:>10} {delayed:>8} {mean:>17}")?;
+        }
+        writeln!(f)?;
+        let pairs = |pairs: Vec<(String, u64)>| {
+            let texts: Vec<String> =
+                pairs.into_iter().map(|(name, count)| format!("{name} {count}")).collect();
+            texts.join(", ")
+        };
+        let statuses =
+            self.carriers.by_status.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let origins = self.carriers.by_origin.iter().map(|(name, count)| (name.clone(), *count)).collect();
+        writeln!(f, "{} events: {}", self.carriers.events, pairs(statuses))?;
+        writeln!(f, "from {}", pairs(origins))?;
+        writeln!(f, "delay board {}, JFK desk {}, alerts {}", self.delays, self.jfk_desk, self.alerts)?;
+        write!(
+            f,
+            "out of order {}, dropped {}, bad rows {}, {:.3} s",
+            self.out_of_order,
+            self.dropped,
+            self.bad_rows,
+            self.elapsed.as_secs_f64()
+        )
+    }
+}

@@ -1,0 +1,151 @@
+//! The main job on real departures: its figures equal those of an independent computation over the same files.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::example_process::run;
+
+/// What the example prints with `--json`, without `seconds`.
+fn figures(arguments: &[&str]) -> (Value, String) {
+    let output = run("flights", &[&["--json"], arguments].concat());
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{errors}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed.lines().count(), 1, "one object on one line: {printed}");
+    let mut figures: Value = serde_json::from_str(&printed).unwrap();
+    let seconds = figures.as_object_mut().unwrap().remove("seconds").unwrap();
+    assert!(seconds.is_f64(), "seconds is {seconds}");
+    (figures, errors)
+}
+
+fn carrier(flights: u32, cancelled: u32, delayed: u32, mean: f64) -> Value {
+    json!({ "flights": flights, "cancelled": cancelled, "delayed": delayed, "mean_dep_delay_min": mean })
+}
+
+/// Computed from the shipped file by another program.
+fn week() -> Value {
+    json!({
+        "events": 6_099, "jfk_desk": 2_170, "alerts": 35, "out_of_order": 0, "dropped": 0, "bad_rows": 0,
+        "by_status": { "cancelled": 35, "delayed": 1_145, "departed": 4_919 },
+        "by_origin": { "ewr": 2_211, "jfk": 2_170, "lga": 1_718 },
+        "by_carrier": {
+            "9e": carrier(334, 4, 74, 13.05), "aa": carrier(639, 17, 98, 8.41), "as": carrier(14, 0, 0, -1.0),
+            "b6": carrier(1_107, 1, 265, 10.48), "dl": carrier(858, 0, 85, 2.23), "ev": carrier(888, 9, 309, 21.37),
+            "f9": carrier(14, 0, 2, 9.5), "fl": carrier(73, 0, 3, -3.04), "ha": carrier(7, 0, 2, 28.43),
+            "mq": carrier(514, 1, 71, 5.72), "ua": carrier(1_067, 3, 189, 9.52), "us": carrier(276, 0, 7, -1.67),
+            "vx": carrier(84, 0, 8, 2.06), "wn": carrier(217, 0, 31, 4.81), "yv": carrier(7, 0, 1, 6.71),
+        },
+    })
+}
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/flights-2013-01-week1.csv")
+}
+
+/// A file of its own in the target folder.
+fn scratch(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn the_shipped_week_gives_the_figures_of_an_independent_computation() {
+    assert_eq!(figures(&[]), (week(), String::new()));
+}
+
+#[test]
+fn a_compressed_file_gives_the_same_figures() {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    encoder.write_all(&std::fs::read(shipped()).unwrap()).unwrap();
+    let file = scratch("week.csv.xz", &encoder.finish().unwrap());
+    assert_eq!(figures(&["--data", file.to_str().unwrap()]), (week(), String::new()));
+}
+
+#[test]
+fn every_malformed_row_is_reported_with_its_line_and_stops_nothing() {
+    let row = |dep_time: &str, dep_delay: &str, carrier: &str, tail: &str| {
+        format!(
+            "2013,1,1,{dep_time},515,{dep_delay},830,819,11,{carrier},1545,{tail},EWR,IAH,227,1400,5,15,x\n"
+        )
+    };
+    let mut text = std::fs::read_to_string(shipped()).unwrap().lines().next().unwrap().to_owned() + "\n";
+    let bad = [
+        ("a,b\n".to_owned(), "the row has 2 fields, the header has 19"),
+        (row("xx", "2", "UA", "N1"), "dep_time \"xx\" is no time of day"),
+        (row("2460", "2", "UA", "N1"), "dep_time \"2460\" is no time of day"),
+        (row("517", "NA", "UA", "N1"), "dep_delay \"NA\" is no number of minutes"),
+        (row("517", "2", "U.A", "N1"), "carrier \"u.a\" is no code"),
+        (row("517", "2", "", "N1"), "carrier \"\" is no code"),
+        (row("517", "2", "UA", &"N".repeat(256)), "tailnum has 256 bytes, more than 255"),
+        (row("517", "2", "\"UA", "N1"), "the row has 10 fields, the header has 19"),
+        (row("517", "2", "UA", &"N".repeat(70_000)), "the row has more than 65536 bytes"),
+    ];
+    for (row, _) in &bad {
+        text += row;
+    }
+    // Whole rows behind the bad ones: quoted, cancelled without an aircraft, and a delayed one.
+    text += &row("517", "2", "\"UA\"", "N1");
+    text += &row("NA", "NA", "UA", "NA");
+    text += "\n";
+    text += &row("517", "15", "UA", "N1");
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(b"2013,1,1,\xff\n");
+    let file = scratch("bad.csv", &bytes);
+    let (figures, errors) = figures(&["--data", file.to_str().unwrap()]);
+
+    let mut expected = String::new();
+    for (line, (_, reason)) in (2..).zip(&bad) {
+        write!(expected, "{}:{line}: {reason}", file.display()).unwrap();
+        let found = errors.lines().any(|error| error.starts_with(&expected));
+        assert!(found, "{expected} is missing in\n{errors}");
+        expected.clear();
+    }
+    assert!(errors.contains(":15: byte 9 is not UTF-8"), "{errors}");
+    assert_eq!(errors.lines().count(), bad.len() + 1);
+    assert_eq!((&figures["bad_rows"], &figures["events"]), (&json!(bad.len() + 1), &json!(3)));
+    assert_eq!(figures["by_carrier"], json!({ "ua": carrier(3, 1, 1, 8.5) }));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_to_its_end_is_an_error_that_says_what_to_do() {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    encoder.write_all(&std::fs::read(shipped()).unwrap()).unwrap();
+    let whole = encoder.finish().unwrap();
+    let cut = scratch("cut.csv.xz", &whole[..whole.len() / 2]);
+    let headless = scratch("headless.csv", b"carrier,origin\n");
+    let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such-file.csv");
+    let cases = [
+        (missing, "cannot be opened"),
+        (headless, "has no column dep_time"),
+        (cut, "breaks off at line"),
+        (scratch("empty.csv", b""), "has no column dep_time"),
+    ];
+    for (file, expected) in cases {
+        let output = run("flights", &["--json", "--data", file.to_str().unwrap()]);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(expected), "{errors} should say {expected}");
+        assert!(output.stdout.is_empty(), "no figures that look whole");
+    }
+}
+
+#[test]
+fn the_full_year_gives_the_figures_of_an_independent_computation() {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/flights-2013.csv.xz");
+    let file = std::env::var_os("BUSWAY_FLIGHTS_YEAR").map_or(beside, PathBuf::from);
+    if !file.exists() {
+        println!("left out: {} is not here; name it in BUSWAY_FLIGHTS_YEAR", file.display());
+        return;
+    }
+    let (figures, errors) = figures(&["--data", file.to_str().unwrap()]);
+    assert_eq!(errors, "");
+    let sums = ["events", "alerts", "out_of_order", "dropped", "bad_rows"]
+        .map(|name| figures[name].as_u64().unwrap());
+    assert_eq!(sums, [336_776, 8_255, 0, 0, 0]);
+    assert_eq!(figures["by_carrier"]["9e"], carrier(18_460, 1_044, 4_563, 16.73));
+    assert_eq!(figures["by_carrier"]["aa"], carrier(32_729, 636, 5_270, 8.59));
+}
