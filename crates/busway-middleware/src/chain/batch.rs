@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use futures_util::future::poll_fn;
 use parking_lot::Mutex;
 
-use super::{Chain, HANDLER, Panicked, Progress, run};
+use super::{Chain, HANDLER, Panicked, Progress, contain, run};
 use crate::delivery::Delivery;
 use crate::handler::{AnyHandler, BatchCall, Invocation};
 use crate::mode::Mode;

@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::batch::run_batch;
-pub(crate) use self::panicked::Panicked;
+pub(crate) use self::panicked::{Panicked, contain, message_of};
 pub use self::progress::Progress;
 pub use self::registry::{Registry, RegistryError};
 pub(crate) use self::run::HANDLER;

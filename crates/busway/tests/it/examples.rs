@@ -119,6 +119,6 @@ afterwards: the bus is shutting down: it takes no events from outside any more
 
 #[test]
 fn a_test_of_a_handler_needs_no_sleep() {
-    let expected = "reminded after a virtual hour\naccount settled\n";
+    let expected = "reminded after a virtual hour\n3 delivered, none lost\n";
     assert_eq!(stdout("07_testing", &[]), expected);
 }
