@@ -53,6 +53,20 @@ impl Outcome {
         }
     }
 
+    /// The error or reason with all its sources, `outer: inner: innermost`, when there is one.
+    #[must_use]
+    pub fn error_text(&self) -> Option<String> {
+        let error = self.error()?;
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            text.push_str(": ");
+            text.push_str(&inner.to_string());
+            source = inner.source();
+        }
+        Some(text)
+    }
+
     /// The word for it: `done`, `failed`, `retry`, `dead` or `skipped`.
     #[must_use]
     pub const fn label(&self) -> &'static str {

@@ -73,7 +73,9 @@ impl TestBus {
             }
             let idle = self.bus.idle();
             tokio::pin!(idle);
-            if std::future::poll_fn(|context| std::task::Poll::Ready(idle.as_mut().poll(context).is_ready())).await {
+            if std::future::poll_fn(|context| std::task::Poll::Ready(idle.as_mut().poll(context).is_ready()))
+                .await
+            {
                 return true;
             }
             match self.clock.next_due() {
@@ -120,7 +122,11 @@ impl TestBus {
     pub fn assert_published(&self, filter: &str, count: usize) {
         let found = self.published_on(filter);
         let topics: Vec<&str> = found.iter().map(|event| event.topic().as_str()).collect();
-        assert!(found.len() == count, "expected {count} events on {filter}, published {}: {topics:?}", found.len());
+        assert!(
+            found.len() == count,
+            "expected {count} events on {filter}, published {}: {topics:?}",
+            found.len()
+        );
     }
 
     /// The payloads that were published to topics of `filter` were these.
@@ -145,8 +151,12 @@ impl TestBus {
     pub fn assert_published_only(&self, filters: &[&str]) {
         let expected: Vec<AnyEvent> = filters.iter().flat_map(|filter| self.published_on(filter)).collect();
         let is_expected = |event: &AnyEvent| expected.iter().any(|known| known.id() == event.id());
-        let others: Vec<String> =
-            self.published().iter().filter(|event| !is_expected(event)).map(|event| event.topic().to_string()).collect();
+        let others: Vec<String> = self
+            .published()
+            .iter()
+            .filter(|event| !is_expected(event))
+            .map(|event| event.topic().to_string())
+            .collect();
         assert!(others.is_empty(), "published beside {filters:?}: {others:?}");
     }
 

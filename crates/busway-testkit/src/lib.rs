@@ -41,10 +41,10 @@
 //! [`TestBus`] first, then [`Recorder`], [`Script`] with its [`Step`]s and [`Gate`]s, [`ManualClock`].
 
 mod bus;
+mod clock;
 mod recorder;
 mod script;
 mod spy;
-mod clock;
 
 pub use crate::bus::TestBus;
 pub use crate::clock::ManualClock;

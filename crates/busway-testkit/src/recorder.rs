@@ -145,4 +145,3 @@ impl<T> Debug for Recorder<T> {
         write!(f, "Recorder({} deliveries)", self.shared.deliveries.lock().len())
     }
 }
-

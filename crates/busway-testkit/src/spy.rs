@@ -24,7 +24,7 @@ pub struct Handled {
     pub topic: Topic,
     /// The outcome's word: `done`, `failed`, `dead`, `skipped`, `retry`.
     pub outcome: &'static str,
-    /// The error or reason.
+    /// The error or reason, with all its sources.
     pub error: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Observer for Spy {
             event: event.id(),
             topic: event.topic().clone(),
             outcome: outcome.label(),
-            error: outcome.error().map(ToString::to_string),
+            error: outcome.error_text(),
         });
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::shutdown::Closing;
 use crate::clock::Clock;
 use crate::idle::IdleWatch;
+use crate::mailbox::Account;
 use crate::observer::Observer;
 use crate::settings::Levels;
 use crate::stats::{BusStats, State, SubscriptionStats};
@@ -52,11 +53,32 @@ pub(crate) struct BusCore {
     pub(crate) stopping: CancellationToken,
     subscriptions: RwLock<BTreeMap<u64, Arc<SubscriptionCore>>>,
     next_subscription: AtomicU64,
-    /// The account of subscriptions that are gone.
-    ended: Mutex<Tally>,
+    ended: Mutex<Ended>,
     pub(crate) published: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) unrouted: AtomicU64,
+}
+
+/// The accounts of subscriptions that are gone. A publisher may still be in the middle of an offer to one, so an account
+/// is only folded into the sum when nobody else holds it.
+#[derive(Debug, Default)]
+struct Ended {
+    folded: Tally,
+    accounts: Vec<Arc<Account>>,
+}
+
+impl Ended {
+    fn tally(&mut self) -> Tally {
+        let folded = &mut self.folded;
+        self.accounts.retain(|account| {
+            let held = Arc::strong_count(account) > 1;
+            if !held {
+                *folded += account.tally();
+            }
+            held
+        });
+        self.accounts.iter().map(|account| account.tally()).sum::<Tally>() + self.folded
+    }
 }
 
 /// What a bus is made of.
@@ -126,7 +148,7 @@ impl BusCore {
     /// Forgets an ended subscription, but for its account.
     pub(crate) fn forget(&self, core: &SubscriptionCore) {
         if self.subscriptions.write().remove(&core.id).is_some() {
-            *self.ended.lock() += core.mailbox.account.tally();
+            self.ended.lock().accounts.push(Arc::clone(&core.mailbox.account));
         }
     }
 
@@ -160,7 +182,7 @@ impl BusCore {
 
     pub(crate) fn stats(&self) -> BusStats {
         self.sweep();
-        let ended = *self.ended.lock();
+        let ended = self.ended.lock().tally();
         let subscriptions: Vec<SubscriptionStats> =
             self.subscriptions().iter().map(|core| core.stats()).collect();
         let tally = subscriptions.iter().map(|stats| stats.tally).sum::<Tally>() + ended;

@@ -145,6 +145,13 @@ impl BusCore {
         let patience = clock.sleep_until(clock.now() + STUCK_AFTER);
         tokio::pin!(patience);
         let mut stuck = Vec::new();
+        // A publish that was on its way may be in the middle of an offer: it finds the mailbox closed and says so.
+        let at_rest = || cores.iter().all(|core| core.mailbox.account.is_at_rest()).then_some(());
+        tokio::select! {
+            biased;
+            () = self.services.idle.until(at_rest) => {}
+            () = &mut patience => {}
+        }
         for core in &cores {
             tokio::select! {
                 biased;

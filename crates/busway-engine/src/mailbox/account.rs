@@ -60,6 +60,13 @@ impl Account {
         self.running.fetch_sub(1, Ordering::Release);
     }
 
+    /// Whether every event that was offered is settled or with a handler: no publisher is in the middle of an offer.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let running = self.running();
+        let tally = self.tally();
+        tally.offered <= tally.settled() + running
+    }
+
     pub(crate) fn running(&self) -> u64 {
         self.running.load(Ordering::Acquire)
     }

@@ -49,7 +49,8 @@ pub(crate) struct Mailbox {
     budget: ByteBudget,
     coalescer: Option<Coalescer>,
     schedule: Option<Mutex<Schedule>>,
-    pub(crate) account: Account,
+    /// Shared with the bus, which sums it also when the subscription is gone.
+    pub(crate) account: Arc<Account>,
     pub(crate) hand: HandOver<Arc<Bell>>,
     /// Dropped since the last delivery: what the subscriber is told as lag.
     lagged: AtomicU64,
@@ -62,6 +63,9 @@ pub(crate) struct Mailbox {
 pub(crate) trait Supervise: Send + Sync {
     /// An event waits that a further worker of `member` could start.
     fn starved(&self, member: u64);
+
+    /// Something has come to rest that no worker and no publish will tell.
+    fn at_rest(&self);
 }
 
 impl Mailbox {
@@ -76,7 +80,7 @@ impl Mailbox {
             coalescer: (settings.overflow == Overflow::Coalesce)
                 .then(|| Coalescer::new(coalesce.unwrap_or_default())),
             schedule: (scheduled == Scheduled::Yes).then(|| Mutex::new(Schedule::new(settings))),
-            account: Account::default(),
+            account: Arc::default(),
             hand: HandOver::new(),
             lagged: AtomicU64::new(0),
             space: offer::Space::default(),

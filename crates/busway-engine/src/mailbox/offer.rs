@@ -1,5 +1,6 @@
 //! Offering: what happens when an event meets the mailbox, and the overflow policies.
 
+use std::sync::Weak;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
@@ -253,6 +254,9 @@ impl Drop for Waiter<'_> {
         self.mailbox.space.waiters.fetch_sub(1, Ordering::Relaxed);
         if self.waiting.take().is_some() {
             self.mailbox.dropped(1);
+            if let Some(supervisor) = self.mailbox.supervisor.get().and_then(Weak::upgrade) {
+                supervisor.at_rest();
+            }
         }
     }
 }

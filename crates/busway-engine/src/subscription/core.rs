@@ -157,7 +157,10 @@ impl SubscriptionCore {
         tell(self.services.observer.as_deref(), |observer| observer.settled(&self.name, event, outcome));
         let error = match outcome {
             Outcome::Done | Outcome::Skip => return,
-            other => other.to_string(),
+            other => match other.error_text() {
+                Some(text) => format!("{}: {text}", other.label()),
+                None => other.to_string(),
+            },
         };
         tracing::warn!(
             subscription = &*self.name,
@@ -216,6 +219,10 @@ impl Supervise for SubscriptionCore {
         if let Some(member) = found {
             core.supply(&member);
         }
+    }
+
+    fn at_rest(&self) {
+        self.touch();
     }
 }
 

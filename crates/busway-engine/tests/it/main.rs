@@ -1,5 +1,16 @@
 //! The engine's promises, one test binary.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+#![expect(clippy::disallowed_methods, reason = "a test may have tasks and threads of its own")]
 
 mod accounting;
+mod dropping;
+mod groups;
+mod lifecycle;
+mod middleware;
+mod model;
+mod order;
+mod priorities;
+mod publishing;
+mod random_shutdown;
+mod shutdown;
 mod world;

@@ -1,7 +1,8 @@
-//! What the tests share: an event type and small helpers.
+//! What the tests share: an event type, drafts of it, and the sum that must always hold.
 
-use busway_engine::{Bus, BusBuilder};
+use busway_engine::SubscriptionStats;
 use busway_event::{Draft, Event, EventType};
+use busway_reliability::Tally;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,10 +19,15 @@ pub(crate) fn number(topic: &str, n: u32) -> Draft<Number> {
     Event::new(topic, Number { n })
 }
 
-pub(crate) async fn start(builder: BusBuilder) -> Bus {
-    builder.producer("test").start().await.unwrap()
+/// offered = delivered + dropped + expired + abandoned, with nothing left that waits.
+#[track_caller]
+pub(crate) fn assert_settled(stats: &SubscriptionStats) {
+    assert_eq!(stats.tally.offered, stats.tally.settled(), "{stats}");
+    assert_eq!(stats.running, 0, "{stats}");
+    assert_eq!(stats.tally.delivered, stats.done + stats.failed + stats.dead + stats.skipped);
 }
 
-pub(crate) async fn memory() -> Bus {
-    start(Bus::memory()).await
+/// The account as an array: offered, delivered, dropped, expired, abandoned.
+pub(crate) fn account(tally: &Tally) -> [u64; 5] {
+    [tally.offered, tally.delivered, tally.dropped, tally.expired, tally.abandoned]
 }

@@ -18,8 +18,8 @@ impl SyncMiddleware for LogOutcome {
             Outcome::Done | Outcome::Skip => {
                 tracing::debug!(subscription, topic, %id, attempt, outcome = label, "event handled");
             }
-            Outcome::Failed(error) | Outcome::Dead(error) => {
-                let error = log_text(&error.to_string());
+            Outcome::Failed(_) | Outcome::Dead(_) => {
+                let error = log_text(&outcome.error_text().unwrap_or_default());
                 tracing::warn!(subscription, topic, %id, attempt, outcome = label, error, "event not handled");
             }
             Outcome::RetryAt(time) => {
