@@ -7,7 +7,7 @@ use crate::event_type::{Encoded, EventType};
 /// type, with a value that fills every field.
 ///
 /// Codecs that do not describe themselves, such as bincode, silently or loudly break serde's `flatten`, `untagged`, `tag`,
-/// `skip` and `skip_serializing_if`. This finds it in a test instead of in a consumer. A type that holds a `HashMap` may
+/// and `skip_serializing_if`. This finds it in a test instead of in a consumer. A type that holds a `HashMap` may
 /// fail without a fault, because two maps of equal content may be written in different order: use a `BTreeMap`.
 ///
 /// ```
@@ -85,9 +85,6 @@ mod tests {
     #[derive(Serialize, Deserialize)]
     struct Lossy {
         id: u32,
-        #[serde(skip_serializing)]
-        #[serde(default)]
-        list: Vec<u32>,
         #[serde(deserialize_with = "one_more")]
         count: u32,
     }
@@ -117,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_value_that_changes_is_found_with_the_place() {
-        let error = check_round_trip(&Lossy { id: 1, list: vec![1], count: 9 }).unwrap_err();
+        let error = check_round_trip(&Lossy { id: 1, count: 9 }).unwrap_err();
         assert_eq!(error, RoundTripError::Differs { at: 16, first_len: 18, second_len: 19 });
     }
 

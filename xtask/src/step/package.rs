@@ -1,6 +1,16 @@
 //! `package`: what would be uploaded builds, from nothing but what would be uploaded.
+//!
+//! `cargo package` can verify that itself, but not twice: it unpacks our crates below cargo's home under a name that
+//! is made of the target folder and the version, finds them there the next time, and then builds against last time's
+//! code. So it only packs here. The packages are unpacked into a workspace of their own in the target folder, where
+//! each finds the others by `[patch]`, as it would find them on the registry.
 
-use anyhow::Result;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 
 use crate::process::Call;
 use crate::report::Verdict;
@@ -15,14 +25,66 @@ pub(crate) enum Files {
     AsTheyAre,
 }
 
-/// Fails when a published crate cannot be packaged, or does not build from its package.
-///
-/// The crates need not be on the registry: cargo packages them in one go and lets each find the others.
+/// Fails when a published crate cannot be packaged, or does not build from its package with its default features.
 pub(crate) fn run(workspace: &Workspace, files: Files) -> Result<Verdict> {
-    let mut call = Call::cargo(workspace).arg("package").args(workspace.published_arguments());
+    let mut call =
+        Call::cargo(workspace).args(["package", "--no-verify"]).args(workspace.published_arguments());
     if let Files::AsTheyAre = files {
         call = call.arg("--allow-dirty");
     }
     call.run()?;
+
+    let folder = workspace.target("packaged");
+    unpack(workspace, &folder)?;
+    Call::cargo(workspace)
+        .args(["check", "--workspace", "--manifest-path"])
+        .arg(folder.join("Cargo.toml"))
+        // Found from the root otherwise, and from there only when the target folder lies below it.
+        .env("CARGO_TARGET_DIR", workspace.target(""))
+        .run()?;
     Ok(Verdict::Passed)
+}
+
+/// Unpacks every package into the folder, which is emptied first, and makes a workspace of them.
+fn unpack(workspace: &Workspace, folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(error).context("cannot remove old packages");
+        }
+        _ => fs::create_dir_all(folder).context("cannot make the folder for the packages")?,
+    }
+    let packages: Vec<_> =
+        workspace.published().map(|package| (package.name.as_str(), package.version.to_string())).collect();
+    for (name, version) in &packages {
+        let file = workspace.target("package").join(format!("{name}-{version}.crate"));
+        Call::program(workspace, "tar").arg("-xzf").arg(file).arg("-C").arg(folder).run()?;
+    }
+    let packages: Vec<_> = packages.iter().map(|(name, version)| (*name, version.as_str())).collect();
+    fs::write(folder.join("Cargo.toml"), manifest(&packages)).context("cannot write the manifest")?;
+    // The versions that everything else is tested with.
+    fs::copy(workspace.root().join("Cargo.lock"), folder.join("Cargo.lock")).context("no lock file")?;
+    Ok(())
+}
+
+/// A workspace in which each package stands for the crate of its name on the registry.
+fn manifest(packages: &[(&str, &str)]) -> String {
+    let mut text = "[workspace]\nresolver = \"3\"\nmembers = [\"*-*\"]\n\n[patch.crates-io]\n".to_owned();
+    for (name, version) in packages {
+        let _ = writeln!(text, "{name} = {{ path = \"{name}-{version}\" }}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_package_stands_in_for_the_crate_on_the_registry() {
+        let text = manifest(&[("busway", "0.1.0"), ("busway-event", "0.1.0")]);
+        assert!(text.starts_with("[workspace]\n"));
+        assert!(text.ends_with(
+            "busway = { path = \"busway-0.1.0\" }\nbusway-event = { path = \"busway-event-0.1.0\" }\n"
+        ));
+    }
 }

@@ -3,8 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "a test may have tasks and threads of its own")]
 
 mod accounting;
+mod bounds;
+mod churn;
 mod dropping;
+mod endings;
 mod groups;
+mod inline_handlers;
 mod lifecycle;
 mod middleware;
 mod model;
@@ -12,5 +16,8 @@ mod order;
 mod priorities;
 mod publishing;
 mod random_shutdown;
+mod refusals;
 mod shutdown;
+mod storm;
+mod waiting_publishers;
 mod world;

@@ -1,8 +1,12 @@
-//! What the tests share: an event type, drafts of it, and the sum that must always hold.
+//! What the tests share: an event type, drafts of it, the sum that must always hold, turns of the runtime.
+
+use std::time::Duration;
 
 use busway_engine::SubscriptionStats;
 use busway_event::{Draft, Event, EventType};
+use busway_middleware::{Delivery, Middleware, Next, Outcome};
 use busway_reliability::Tally;
+use busway_testkit::Gate;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,3 +35,34 @@ pub(crate) fn assert_settled(stats: &SubscriptionStats) {
 pub(crate) fn account(tally: &Tally) -> [u64; 5] {
     [tally.offered, tally.delivered, tally.dropped, tally.expired, tally.abandoned]
 }
+
+/// Lets every task of a current-thread runtime come as far as it can: each turn runs all that are ready, and chains of
+/// wake-ups are much shorter than this.
+pub(crate) async fn turns() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Async middleware that waits at a gate, then goes on inwards.
+pub(crate) struct AtGate(pub(crate) Gate);
+
+impl Middleware for AtGate {
+    async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
+        self.0.pass().await;
+        next.run(delivery).await
+    }
+}
+
+/// Waits for what must end by itself. Not a promise about time: it makes a failure of a test that would hang.
+#[track_caller]
+pub(crate) fn ends<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let ended = tokio::time::timeout(HANGS_AFTER, future).await;
+        ended.unwrap_or_else(|_| panic!("what should end at {caller} hangs"))
+    }
+}
+
+/// Far beyond anything that a test does.
+const HANGS_AFTER: Duration = Duration::from_secs(20);

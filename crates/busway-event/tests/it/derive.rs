@@ -1,0 +1,200 @@
+//! `#[derive(EventType)]`: what it writes. What it refuses is in `tests/ui`.
+
+use busway_event::{
+    CodecId, DecodeError, Encoded, Event, EventId, EventType, Invalid, Metadata, Stamp, Timestamp, Topic,
+    check_round_trip,
+};
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The rules of a topic as the derive has them.
+#[path = "../../../busway-macros/src/topic.rs"]
+mod topic_rules;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+struct HTTPRequestSeen {
+    path: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+#[event(name = "order-created")]
+struct OrderCreatedV1 {
+    id: u32,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+#[event(name = "order-created", version = 2, topic = "orders.created", key = order_id)]
+#[event(codec = "bincode", upcast_from = OrderCreatedV1)]
+struct OrderCreated {
+    order_id: u32,
+    currency: String,
+}
+
+impl From<OrderCreatedV1> for OrderCreated {
+    fn from(old: OrderCreatedV1) -> Self {
+        Self { order_id: old.id, currency: "EUR".to_owned() }
+    }
+}
+
+fn finish<T: EventType>(draft: busway_event::Draft<T>) -> Result<Event<T>, Invalid> {
+    let metadata = Metadata::draft("test", 1).build().unwrap();
+    let stamp = Stamp::new(EventId::foreign("test", "1"), Timestamp::from_nanos(7), &metadata);
+    draft.finish(&stamp).map_err(|(_, reason)| reason)
+}
+
+#[test]
+fn without_options_the_name_is_the_types_in_kebab_case_and_all_else_is_the_default() {
+    assert_eq!((HTTPRequestSeen::NAME, HTTPRequestSeen::VERSION), ("http-request-seen", 1));
+    assert_eq!((HTTPRequestSeen::CODEC, HTTPRequestSeen::TOPIC), (CodecId::Json, None));
+    assert_eq!(HTTPRequestSeen { path: "/".to_owned() }.key(), None);
+}
+
+#[test]
+fn each_option_has_its_place_in_the_trait() {
+    assert_eq!((OrderCreated::NAME, OrderCreated::VERSION), ("order-created", 2));
+    assert_eq!((OrderCreated::CODEC, OrderCreated::TOPIC), (CodecId::Bincode, Some("orders.created")));
+    let order = OrderCreated { order_id: 7, currency: "EUR".to_owned() };
+    assert_eq!(check_round_trip(&order), Ok(()));
+    let event = finish(Event::of(order)).unwrap();
+    assert_eq!((event.topic().as_str(), event.key().map(busway_event::Key::as_str)), ("orders.created", Some("7")));
+}
+
+#[test]
+fn an_older_version_is_read_through_the_type_that_upcast_from_names() {
+    let older = Encoded::of(&OrderCreatedV1 { id: 7 }, 64).unwrap();
+    let order = OrderCreated::read(&older).unwrap();
+    assert_eq!(order, OrderCreated { order_id: 7, currency: "EUR".to_owned() });
+    let newer = Encoded { version: 3, ..older };
+    let error = OrderCreated::read(&newer).unwrap_err();
+    assert_eq!(error, DecodeError::TooNew { name: "order-created", expected: 2, found: 3 });
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+#[event(key = 1)]
+struct Moved(u32, String);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+#[event(key = "0")]
+struct Renamed(u32);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+#[event(key = "type")]
+struct Typed {
+    r#type: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+struct Ping;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+#[event(name = "door", codec = "bincode")]
+enum Door {
+    Opened { by: String },
+    Closed,
+}
+
+#[test]
+fn a_key_is_named_by_field_text_or_index() {
+    assert_eq!(Moved(1, "k".to_owned()).key().as_deref(), Some("k"));
+    assert_eq!(Renamed(7).key().as_deref(), Some("7"));
+    assert_eq!(Typed { r#type: "a".to_owned() }.key().as_deref(), Some("a"));
+}
+
+#[test]
+fn units_and_enums_are_payloads() {
+    assert_eq!((Ping::NAME, Door::NAME), ("ping", "door"));
+    assert_eq!(check_round_trip(&Ping), Ok(()));
+    assert_eq!(check_round_trip(&Door::Opened { by: "Ada".to_owned() }), Ok(()));
+    assert_eq!(check_round_trip(&Door::Closed), Ok(()));
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+#[serde(bound = "")]
+#[event(name = "changed")]
+struct ChangedV1<T: Serialize + DeserializeOwned + Send + Sync + 'static> {
+    now: T,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
+#[serde(bound = "")]
+#[event(name = "changed", version = 2, key = id, upcast_from = ChangedV1<T>)]
+struct Changed<T, const N: usize>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    id: String,
+    now: T,
+}
+
+impl<T, const N: usize> From<ChangedV1<T>> for Changed<T, N>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    fn from(old: ChangedV1<T>) -> Self {
+        Self { id: N.to_string(), now: old.now }
+    }
+}
+
+#[test]
+fn a_generic_type_is_a_payload_and_upcasts_from_a_generic_one() {
+    let older = Encoded::of(&ChangedV1 { now: vec![1_u8] }, 64).unwrap();
+    let changed = Changed::<Vec<u8>, 4>::read(&older).unwrap();
+    assert_eq!(changed, Changed { id: "4".to_owned(), now: vec![1] });
+    assert_eq!(changed.key().as_deref(), Some("4"));
+    assert_eq!(check_round_trip(&changed), Ok(()));
+}
+
+/// What a crate sees that has the trait from somebody else.
+mod elsewhere {
+    pub(super) mod facade {
+        pub(crate) use busway_event::{DecodeError, Encoded, EventType};
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize, busway_event::EventType)]
+    #[event(crate = facade, name = "moved", version = 2, upcast_from = super::MovedV1)]
+    pub(super) struct Moved;
+
+    impl From<super::MovedV1> for Moved {
+        fn from(_: super::MovedV1) -> Self {
+            Self
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize, EventType)]
+#[event(name = "moved", crate = busway_event)]
+struct MovedV1;
+
+#[test]
+fn the_trait_may_come_from_a_crate_that_re_exports_it() {
+    use elsewhere::facade::EventType as _;
+    assert!(elsewhere::Moved::read(&Encoded::of(&MovedV1, 64).unwrap()).is_ok());
+    assert_eq!(elsewhere::Moved.key(), None);
+}
+
+fn assert_same_rules(text: &str) {
+    let ours = topic_rules::flaw(text);
+    let theirs = Topic::new(text).err();
+    let position = theirs.as_ref().map(busway_event::TopicError::position);
+    assert_eq!(ours.as_ref().map(|(position, _)| *position), position, "{text:?}: {ours:?} and {theirs:?}");
+}
+
+#[test]
+fn the_derive_and_topic_agree_on_the_borders_of_each_rule() {
+    let table = ["", ".", "a", "a.", ".a", "a..b", "a.+", "#", "a b", "größe", "a.b-c_9", "\0"];
+    table.into_iter().for_each(assert_same_rules);
+    for len in [254, 255, 256] {
+        assert_same_rules(&"x".repeat(len));
+    }
+    for count in [15, 16, 17, 18] {
+        assert_same_rules(&vec!["a"; count].join("."));
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_derive_and_topic_agree_on_every_text(text in "([A-Za-z0-9_-]{1,4}|[.]|[.a]{2}|[+#]|.){0,40}") {
+        assert_same_rules(&text);
+    }
+}

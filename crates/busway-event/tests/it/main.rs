@@ -1,0 +1,14 @@
+//! What the crate promises to those who depend on it, through its public face only.
+
+mod cloudevents_import;
+mod cloudevents_round_trip;
+#[cfg(feature = "schemars")]
+mod contract;
+#[cfg(feature = "derive")]
+mod derive;
+#[cfg(feature = "prost")]
+mod protobuf;
+// What the compiler says names types that only some features add, so the sentences are those of all features.
+#[cfg(all(feature = "derive", feature = "prost", feature = "schemars"))]
+mod ui;
+mod upcasting;
