@@ -28,15 +28,15 @@
 //! `tower`: `TowerMiddleware`, a `tower::Layer` as a middleware.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod outcome;
-pub mod handler;
-pub mod extract;
-pub mod middleware;
-pub mod chain;
-pub mod publish;
 pub mod builtin;
+pub mod chain;
 mod delivery;
+pub mod extract;
+pub mod handler;
+pub mod middleware;
 mod mode;
+pub mod outcome;
+pub mod publish;
 mod scope;
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]

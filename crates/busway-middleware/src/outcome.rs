@@ -53,16 +53,20 @@ impl Outcome {
         }
     }
 
-    /// The error or reason with all its sources, `outer: inner: innermost`, when there is one.
+    /// The error or reason with what caused it, outermost first, when there is one: `middleware billing failed: connection
+    /// refused`. A cause with which the text ends already is not repeated.
     #[must_use]
     pub fn error_text(&self) -> Option<String> {
         let error = self.error()?;
         let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            text.push_str(": ");
-            text.push_str(&inner.to_string());
-            source = inner.source();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let inner = error.to_string();
+            if !text.ends_with(&inner) {
+                text.push_str(": ");
+                text.push_str(&inner);
+            }
+            cause = error.source();
         }
         Some(text)
     }
@@ -87,12 +91,15 @@ impl Outcome {
     }
 }
 
+/// The word, and the error with its causes.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RetryAt(time) => write!(f, "retry at {time}"),
-            Self::Failed(error) | Self::Dead(error) => write!(f, "{}: {error}", self.label()),
-            Self::Done | Self::Skip => f.write_str(self.label()),
+            Self::Done | Self::Skip | Self::Failed(_) | Self::Dead(_) => {
+                f.write_str(self.label())?;
+                self.error_text().map_or(Ok(()), |text| write!(f, ": {text}"))
+            }
         }
     }
 }
@@ -180,6 +187,12 @@ impl<R: IntoReply, E: Into<BoxError>> IntoReply for Result<R, E> {
 }
 
 impl<T: EventType> IntoReply for Draft<T> {
+    fn into_reply(self) -> Reply {
+        Emit::new().event(self).into_reply()
+    }
+}
+
+impl IntoReply for AnyDraft {
     fn into_reply(self) -> Reply {
         Emit::new().event(self).into_reply()
     }

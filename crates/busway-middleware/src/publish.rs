@@ -7,7 +7,6 @@
 //! The engine's own enrichment (id, time, producer) comes with validation, which is always last.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +14,7 @@ use arc_swap::ArcSwap;
 use busway_event::DraftHead;
 use parking_lot::Mutex;
 
-use crate::chain::RegistryError;
+use crate::chain::{RegistryError, contain, message_of};
 
 /// A step around publishing.
 pub trait PublishMiddleware: Send + Sync + 'static {
@@ -121,26 +120,31 @@ impl PublishRegistry {
         })
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
     /// Names of the steps, outermost first, with their stages.
     #[must_use]
     pub fn names(&self) -> Vec<(PublishStage, Arc<str>)> {
         self.steps.load().iter().map(|step| (step.stage, Arc::clone(&step.name))).collect()
     }
 
-    /// Runs all steps on a draft. A panic in one is contained and refuses the draft.
+    /// Runs all steps on a draft, as they are at this moment. A panic in one is contained and refuses the draft.
     ///
     /// # Errors
-    /// The first refusal, with the name of the step.
+    /// The first refusal, with the name of the step; the steps after it do not run, what earlier ones changed stays.
     pub fn run(&self, draft: &mut DraftHead) -> Result<(), PublishRefused> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
         self.steps.load().iter().try_for_each(|step| {
-            let refused = match catch_unwind(AssertUnwindSafe(|| step.step.before(draft))) {
-                Ok(result) => return result.map_err(|refused| refused.by(&step.name)),
-                Err(_) => PublishRefused::new("it panicked"),
-            };
-            Err(refused.by(&step.name))
+            let passed = contain(|| step.step.before(draft)).unwrap_or_else(|panic| {
+                Err(PublishRefused::new(format!("it panicked: {}", message_of(&*panic))))
+            });
+            passed.map_err(|refused| refused.by(&step.name))
         })
     }
 

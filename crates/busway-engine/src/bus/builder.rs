@@ -152,6 +152,7 @@ impl BusBuilder {
     pub async fn start_until(mut self, cancelled: impl Future<Output = ()>) -> Result<Bus, BuildError> {
         let hooks = std::mem::take(&mut self.hooks);
         let bus = Bus::new(self.build()?);
+        let unless_started = AbortUnlessStarted(Some(Arc::clone(bus.core())));
         let started = async {
             for (name, hook) in hooks {
                 let failed = |source| BuildProblem::Hook { name, source };
@@ -165,12 +166,11 @@ impl BusBuilder {
             result = started => result,
         };
         match result {
-            Ok(()) => Ok(bus),
-            Err(problem) => {
-                // Hooks may have kept clones of the bus: stop it by hand.
-                bus.core().abort();
-                Err(BuildError { problems: vec![problem] })
+            Ok(()) => {
+                unless_started.defuse();
+                Ok(bus)
             }
+            Err(problem) => Err(BuildError { problems: vec![problem] }),
         }
     }
 
@@ -207,6 +207,23 @@ impl BusBuilder {
 impl fmt::Debug for BusBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BusBuilder").field("levels", &self.levels).finish_non_exhaustive()
+    }
+}
+
+/// Hooks may keep clones of the bus: a start that fails or is given up stops it by hand.
+struct AbortUnlessStarted(Option<Arc<BusCore>>);
+
+impl AbortUnlessStarted {
+    fn defuse(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for AbortUnlessStarted {
+    fn drop(&mut self) {
+        if let Some(core) = &self.0 {
+            core.abort();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use busway_event::Metadata;
 use busway_middleware::{PublishRegistry, Registry, States};
 use busway_reliability::{Outstanding, Tally};
 use busway_router::Router;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +53,11 @@ pub(crate) struct BusCore {
     pub(crate) stopping: CancellationToken,
     subscriptions: RwLock<BTreeMap<u64, Arc<SubscriptionCore>>>,
     next_subscription: AtomicU64,
+    /// Also held while subscriptions are forgotten or summed, so that each is in one of the two.
     ended: Mutex<Ended>,
+    /// Held while a subscription is checked and entered, and while it is decided that one ends: names and groups are found
+    /// or made in one step, and whoever enters does so before the bus closes or not at all.
+    registering: Mutex<()>,
     pub(crate) published: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) unrouted: AtomicU64,
@@ -68,6 +72,10 @@ struct Ended {
 }
 
 impl Ended {
+    fn is_at_rest(&self) -> bool {
+        self.accounts.iter().all(|account| account.is_at_rest())
+    }
+
     fn tally(&mut self) -> Tally {
         let folded = &mut self.folded;
         self.accounts.retain(|account| {
@@ -106,6 +114,7 @@ impl BusCore {
             subscriptions: RwLock::default(),
             next_subscription: AtomicU64::new(0),
             ended: Mutex::default(),
+            registering: Mutex::default(),
             published: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unrouted: AtomicU64::new(0),
@@ -114,6 +123,10 @@ impl BusCore {
 
     pub(crate) fn next_subscription(&self) -> u64 {
         self.next_subscription.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn registering(&self) -> MutexGuard<'_, ()> {
+        self.registering.lock()
     }
 
     /// Subscriptions that have not ended, in the order in which they subscribed.
@@ -127,7 +140,7 @@ impl BusCore {
         let found = subscriptions.values().find(|core| {
             core.group.as_deref() == Some(group)
                 && core.filter.as_str() == filter
-                && core.state() != State::Stopped
+                && matches!(core.state(), State::Running | State::Paused)
         });
         found.cloned()
     }
@@ -147,8 +160,9 @@ impl BusCore {
 
     /// Forgets an ended subscription, but for its account.
     pub(crate) fn forget(&self, core: &SubscriptionCore) {
+        let mut ended = self.ended.lock();
         if self.subscriptions.write().remove(&core.id).is_some() {
-            self.ended.lock().accounts.push(Arc::clone(&core.mailbox.account));
+            ended.accounts.push(Arc::clone(&core.mailbox.account));
         }
     }
 
@@ -157,6 +171,12 @@ impl BusCore {
         let over = |core: &&Arc<SubscriptionCore>| core.state() == State::Stopped && core.tracker.is_empty();
         let ended: Vec<_> = self.subscriptions.read().values().filter(over).cloned().collect();
         ended.iter().for_each(|core| self.forget(core));
+    }
+
+    /// Whether no publisher is in the middle of an offer, to whatever subscription.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let ended = self.ended.lock();
+        ended.is_at_rest() && self.subscriptions().iter().all(|core| core.mailbox.account.is_at_rest())
     }
 
     /// What is left to do. The sum of what is settled is read before the sum of what was offered, so equality means that at
@@ -182,10 +202,12 @@ impl BusCore {
 
     pub(crate) fn stats(&self) -> BusStats {
         self.sweep();
-        let ended = self.ended.lock().tally();
+        let mut ended_now = self.ended.lock();
+        let ended = ended_now.tally();
         let subscriptions: Vec<SubscriptionStats> =
             self.subscriptions().iter().map(|core| core.stats()).collect();
         let tally = subscriptions.iter().map(|stats| stats.tally).sum::<Tally>() + ended;
+        drop(ended_now);
         BusStats {
             published: self.published.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
@@ -199,7 +221,10 @@ impl BusCore {
     pub(crate) fn abort(&self) {
         self.closing.close();
         self.stopping.cancel();
-        for core in self.subscriptions() {
+        let registering = self.registering();
+        let cores = self.subscriptions();
+        drop(registering);
+        for core in cores {
             core.abort.cancel();
             core.close();
         }

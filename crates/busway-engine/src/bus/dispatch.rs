@@ -5,19 +5,21 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use busway_event::{AnyDraft, AnyEvent, Stamp};
+use busway_middleware::Outcome;
 use busway_middleware::chain::{self, Progress, run_now};
-use busway_middleware::{Delivery, Outcome};
 use busway_reliability::MayWait;
 use busway_router::Targets;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{BusCore, Refused};
 use crate::ids;
 use crate::mailbox::{Blocked, Offer};
 use crate::stats::State;
 use crate::subscription::{Member, SubscriptionCore};
-use crate::worker::progress_of;
+use crate::worker::{delivery_of, progress_of};
 
 /// Who publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub(crate) struct Dispatched {
     /// Of those, offers that came too late: the subscription was closing.
     pub(crate) late: usize,
     /// Subscriptions without room whose policy is to wait.
-    pub(crate) blocked: Vec<(Arc<SubscriptionCore>, Blocked)>,
+    pub(crate) blocked: Vec<Waiter>,
     /// Inline handlers behind async middleware.
     pub(crate) inline: Vec<(InlineRun, Arc<Member>)>,
     /// Inline handlers that want events published before they are settled.
@@ -70,7 +72,7 @@ impl BusCore {
             match offer {
                 Offer::Blocked(blocked) => {
                     dispatched.offered += 1;
-                    dispatched.blocked.push((Arc::clone(core), blocked));
+                    dispatched.blocked.push(Waiter { core: Arc::clone(core), blocked: Some(blocked) });
                 }
                 offer => dispatched.count(core, &offer),
             }
@@ -91,16 +93,16 @@ impl BusCore {
             // There is no queue in which the event could wait.
             State::Paused => {
                 core.mailbox.account.offered();
-                core.mailbox.account.dropped(1);
+                core.mailbox.dropped(1);
                 dispatched.offered += 1;
                 return;
             }
             State::Running | State::Draining => {}
         }
+        let Some(run) = InlineRun::begin(core) else { return };
         dispatched.offered += 1;
-        let run = InlineRun::begin(core);
         let chain = member.chain(&self.services.middleware);
-        let mut delivery = Delivery::new(event.clone(), Arc::clone(&core.scope));
+        let mut delivery = delivery_of(core, event.clone());
         let mut progress = progress_of(core);
         match run_now(&chain, &mut delivery, &member.handler, &mut progress) {
             Some(outcome) => dispatched.inline_ran(run, event, &outcome, &mut progress),
@@ -117,11 +119,13 @@ impl BusCore {
         dispatched: &mut Dispatched,
     ) {
         let core = &run.core;
-        let mut delivery = Delivery::new(event.clone(), Arc::clone(&core.scope));
+        let mut delivery = delivery_of(core, event.clone());
         let mut progress = progress_of(core);
         let mut invocation = member.handler.invocation();
         let chain = member.chain(&self.services.middleware);
-        let outcome = chain::run(&chain, &mut delivery, &mut *invocation, &mut progress).await;
+        let attempt = chain::run(&chain, &mut delivery, &mut *invocation, &mut progress);
+        // Aborted: dropping the run counts it as cut short.
+        let Some(outcome) = core.abort.run_until_cancelled(attempt).await else { return };
         dispatched.inline_ran(run, event, &outcome, &mut progress);
     }
 
@@ -180,7 +184,36 @@ impl Dispatched {
                 core.touch();
             }
             Offer::Disconnect => core.disconnect(),
-            Offer::Woken | Offer::Closed | Offer::Blocked(_) => {}
+            // Whoever closes may wait for the end of this very offer.
+            Offer::Closed => core.touch(),
+            Offer::Woken | Offer::Blocked(_) => {}
+        }
+    }
+}
+
+/// A publish that waits for room in one subscription. Counts the event as dropped when it is given up.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    core: Arc<SubscriptionCore>,
+    blocked: Option<Blocked>,
+}
+
+impl Waiter {
+    /// Waits until there is room, see [`Mailbox::wait_for_space`](crate::mailbox::Mailbox::wait_for_space).
+    pub(crate) async fn wait(mut self) -> (Arc<SubscriptionCore>, Offer) {
+        let offer = match self.blocked.take() {
+            Some(blocked) => self.core.mailbox.wait_for_space(blocked, &*self.core.services.clock).await,
+            None => Offer::Dropped,
+        };
+        (Arc::clone(&self.core), offer)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if self.blocked.take().is_some() {
+            self.core.mailbox.dropped(1);
+            self.core.touch();
         }
     }
 }
@@ -190,6 +223,8 @@ impl Dispatched {
 pub(crate) struct InlineRun {
     core: Arc<SubscriptionCore>,
     ended: Settled,
+    /// Who stops the subscription waits for this.
+    _token: TaskTrackerToken,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -199,10 +234,20 @@ enum Settled {
 }
 
 impl InlineRun {
-    fn begin(core: &Arc<SubscriptionCore>) -> Self {
-        core.mailbox.account.offered();
-        core.mailbox.account.started();
-        Self { core: Arc::clone(core), ended: Settled::No }
+    /// `None` when the subscription is closed: nothing is counted then.
+    fn begin(core: &Arc<SubscriptionCore>) -> Option<Self> {
+        let (token, account) = (core.tracker.token(), &core.mailbox.account);
+        account.offered();
+        account.started();
+        // As in `Mailbox::offer`: whoever closes sees this run, or it does not begin.
+        fence(Ordering::SeqCst);
+        if core.mailbox.hand.is_closed() {
+            account.not_started();
+            account.retract();
+            core.touch();
+            return None;
+        }
+        Some(Self { core: Arc::clone(core), ended: Settled::No, _token: token })
     }
 
     fn settle(mut self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {

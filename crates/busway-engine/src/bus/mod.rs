@@ -103,7 +103,7 @@ impl Bus {
         &self,
         topic: impl IntoTopic,
     ) -> Result<Publisher<T>, busway_event::TopicError> {
-        Ok(Publisher::new(Arc::clone(self.core()), topic.into_topic()?))
+        Ok(Publisher::new(self.core(), topic.into_topic()?))
     }
 
     /// Starts a subscription to the topics of `filter`. It begins with `.to(handler)`.

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_event::{AnyDraft, AnyEvent, Draft, Event, EventType};
-use busway_router::Targets;
+use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType};
+use futures_util::future::join_all;
 
-use super::dispatch::{Dispatched, Source};
+use super::dispatch::{Dispatched, Source, Waiter};
 use super::{BusCore, Durability, PublishError, Receipt, Refused};
 use crate::observer::tell;
-use crate::subscription::SubscriptionCore;
 
 impl BusCore {
     pub(crate) async fn publish<T: EventType>(
@@ -17,21 +16,11 @@ impl BusCore {
         draft: Draft<T>,
         from: Source,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let event = self.accept(draft, from)?;
+        let (event, original) = self.accept(draft, from)?;
         let targets = self.router.lookup(event.topic());
-        self.publish_event(event, &targets, from).await
-    }
-
-    /// Publishes a valid event to targets that are known already.
-    pub(crate) async fn publish_event<T: EventType>(
-        self: &Arc<Self>,
-        event: Event<T>,
-        targets: &Targets<SubscriptionCore>,
-        from: Source,
-    ) -> Result<Receipt, PublishError<Draft<T>>> {
         let any = AnyEvent::from(event.clone());
-        let dispatched = self.dispatch(&any, targets, from);
-        self.complete(any, dispatched).await.or_else(|id_and_offered| self.too_late(event, id_and_offered))
+        let dispatched = self.dispatch(&any, &targets, from);
+        self.complete(any, dispatched).await.or_else(|late| self.too_late(event, original, late))
     }
 
     pub(crate) fn try_publish<T: EventType>(
@@ -39,30 +28,22 @@ impl BusCore {
         draft: Draft<T>,
         from: Source,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let event = self.accept(draft, from)?;
+        let (event, original) = self.accept(draft, from)?;
         let targets = self.router.lookup(event.topic());
-        self.try_publish_event(event, &targets, from)
-    }
-
-    pub(crate) fn try_publish_event<T: EventType>(
-        self: &Arc<Self>,
-        event: Event<T>,
-        targets: &Targets<SubscriptionCore>,
-        from: Source,
-    ) -> Result<Receipt, PublishError<Draft<T>>> {
-        if let Some(reason) = self.needs_await(targets) {
+        if let Some(reason) = self.needs_await(&targets) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return match event.into_draft() {
-                Ok(draft) => Err(PublishError::refused(draft, reason)),
+                Ok(draft) => Err(PublishError::refused(restored(draft, original), reason)),
                 // Nobody else can hold an event that was offered to nobody.
                 Err(event) => Ok(receipt(&AnyEvent::from(event), 0)),
             };
         }
         let any = AnyEvent::from(event.clone());
-        let mut dispatched = self.dispatch(&any, targets, from);
-        Self::give_up_blocked(&mut dispatched);
+        let mut dispatched = self.dispatch(&any, &targets, from);
+        // Whoever blocks loses the event: this publisher does not wait.
+        dispatched.blocked.clear();
         self.publish_emits_now(&mut dispatched);
-        self.finish(any, &dispatched).or_else(|late| self.too_late(event, late))
+        self.finish(any, &dispatched).or_else(|late| self.too_late(event, original, late))
     }
 
     /// Publishes a draft of any type: what a handler emits.
@@ -99,11 +80,13 @@ impl BusCore {
         let mut drafts = drafts.into_iter();
         while let Some(draft) = drafts.next() {
             match self.accept(draft, Source::Outside) {
-                Ok(event) => events.push(event),
+                Ok(accepted) => events.push(accepted),
                 Err(PublishError::Refused { event: refused, reason }) => {
                     let index = events.len();
-                    let mut all: Vec<Draft<T>> =
-                        events.into_iter().filter_map(|event: Event<T>| event.into_draft().ok()).collect();
+                    let back = |(event, original): (Event<T>, Original)| {
+                        Some(restored(event.into_draft().ok()?, original))
+                    };
+                    let mut all: Vec<Draft<T>> = events.into_iter().filter_map(back).collect();
                     all.push(*refused);
                     all.extend(drafts);
                     let reason = Refused::InBatch { index, reason: Box::new(reason) };
@@ -112,7 +95,7 @@ impl BusCore {
             }
         }
         let mut receipts = Vec::with_capacity(events.len());
-        for event in events {
+        for (event, _) in events {
             let any = AnyEvent::from(event);
             let targets = self.router.lookup(any.topic());
             let dispatched = self.dispatch(&any, &targets, Source::Outside);
@@ -123,12 +106,13 @@ impl BusCore {
         Ok(receipts)
     }
 
-    /// Runs the publish steps on a draft and validates it.
-    pub(crate) fn accept<T: EventType>(
+    /// Runs the publish steps on a draft and validates it. A refused draft comes back as it was given; what it was is
+    /// handed on for those who refuse later.
+    fn accept<T: EventType>(
         &self,
         mut draft: Draft<T>,
         from: Source,
-    ) -> Result<Event<T>, PublishError<Draft<T>>> {
+    ) -> Result<(Event<T>, Original), PublishError<Draft<T>>> {
         let refused = |draft, reason| {
             self.refused.fetch_add(1, Ordering::Relaxed);
             PublishError::refused(draft, reason)
@@ -136,10 +120,14 @@ impl BusCore {
         if let Err(reason) = self.admit(from) {
             return Err(refused(draft, reason));
         }
+        let original = (!self.publish_steps.is_empty()).then(|| Box::new(draft.head().clone()));
         if let Err(reason) = self.publish_steps.run(draft.head_mut()) {
-            return Err(refused(draft, reason.into()));
+            return Err(refused(restored(draft, original), reason.into()));
         }
-        draft.finish(&self.stamp()).map_err(|(draft, reason)| refused(*draft, reason.into()))
+        match draft.finish(&self.stamp()) {
+            Ok(event) => Ok((event, original)),
+            Err((draft, reason)) => Err(refused(restored(*draft, original), reason.into())),
+        }
     }
 
     /// Waits for what could not be done at once, publishes what inline handlers emitted, and makes the receipt.
@@ -148,9 +136,12 @@ impl BusCore {
         event: AnyEvent,
         mut dispatched: Dispatched,
     ) -> Result<Receipt, (AnyEvent, usize)> {
-        for (core, blocked) in std::mem::take(&mut dispatched.blocked) {
-            let offer = core.mailbox.wait_for_space(blocked, &*self.services.clock).await;
-            dispatched.done(&core, &offer);
+        if !dispatched.blocked.is_empty() {
+            // All at once: one that is full does not keep another from taking the event when it has room.
+            let waits = std::mem::take(&mut dispatched.blocked).into_iter().map(Waiter::wait);
+            for (core, offer) in join_all(waits).await {
+                dispatched.done(&core, &offer);
+            }
         }
         for (run, member) in std::mem::take(&mut dispatched.inline) {
             self.run_inline_async(run, &member, &event, &mut dispatched).await;
@@ -188,17 +179,10 @@ impl BusCore {
             return Err(reason);
         }
         let mut dispatched = self.dispatch(&event, &targets, from);
-        Self::give_up_blocked(&mut dispatched);
+        // Whoever blocks loses the event: this publisher does not wait.
+        dispatched.blocked.clear();
         _ = self.finish(event, &dispatched);
         Ok(dispatched)
-    }
-
-    /// Drops the event for subscriptions that block: their publisher does not wait.
-    fn give_up_blocked(dispatched: &mut Dispatched) {
-        for (core, blocked) in std::mem::take(&mut dispatched.blocked) {
-            core.mailbox.give_up(blocked);
-            core.touch();
-        }
     }
 
     /// Runs the publish steps on a draft of any type and validates it.
@@ -227,6 +211,7 @@ impl BusCore {
     fn too_late<T: EventType>(
         &self,
         event: Event<T>,
+        original: Original,
         late: (AnyEvent, usize),
     ) -> Result<Receipt, PublishError<Draft<T>>> {
         let (any, offered) = late;
@@ -235,7 +220,7 @@ impl BusCore {
         match event.into_draft() {
             Ok(draft) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                Err(PublishError::refused(draft, Refused::Closed))
+                Err(PublishError::refused(restored(draft, original), Refused::Closed))
             }
             // Somebody still looks at it: it was offered, and is in the account as abandoned.
             Err(_) => Ok(kept),
@@ -245,4 +230,15 @@ impl BusCore {
 
 fn receipt(event: &AnyEvent, offered: usize) -> Receipt {
     Receipt { id: event.id(), offered, durability: Durability::Memory }
+}
+
+/// A draft's head before publish middleware changed it; `None` when there is none.
+type Original = Option<Box<DraftHead>>;
+
+/// The draft as its publisher gave it, so that publishing it again does not change it twice.
+fn restored<T: EventType>(mut draft: Draft<T>, original: Original) -> Draft<T> {
+    if let Some(original) = original {
+        *draft.head_mut() = *original;
+    }
+    draft
 }

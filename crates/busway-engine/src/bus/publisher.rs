@@ -5,20 +5,17 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
-use arc_swap::ArcSwapOption;
 use busway_event::{Draft, Event, EventType, Topic};
 use busway_middleware::{Delivery, ExtractError, FromDelivery, FromScope, Mode, Requirements, Scope};
-use busway_router::{Generation, Targets};
 
 use super::dispatch::Source;
 use super::{BusCore, PublishError, Receipt, Refused};
-use crate::subscription::SubscriptionCore;
 
 /// Publishes: [`Publisher<T>`] payloads of one type to one topic, [`Publisher`] (an extractor) anything from inside a
 /// handler.
 ///
-/// `bus.publisher::<T>(topic)` checks the topic once and keeps the subscriptions that it matches; when they change, one
-/// comparison finds out. It does not keep the bus alive. As an extractor, what it publishes still passes while the
+/// `bus.publisher::<T>(topic)` checks the topic once; its subscriptions are found in the thread's match cache. It keeps neither
+/// the bus alive nor what handlers hold. As an extractor, what it publishes still passes while the
 /// bus shuts down.
 pub struct Publisher<T = AnyPublisher> {
     kind: Kind,
@@ -30,14 +27,13 @@ pub struct Publisher<T = AnyPublisher> {
 pub enum AnyPublisher {}
 
 enum Kind {
-    Topic { core: Arc<BusCore>, topic: Topic, kept: ArcSwapOption<(Generation, Targets<SubscriptionCore>)> },
+    Topic { core: Weak<BusCore>, topic: Topic },
     Handler { core: Weak<BusCore>, subscription: u64 },
 }
 
 impl<T: EventType> Publisher<T> {
-    pub(crate) const fn new(core: Arc<BusCore>, topic: Topic) -> Self {
-        let kept = ArcSwapOption::const_empty();
-        Self { kind: Kind::Topic { core, topic, kept }, payload: PhantomData }
+    pub(crate) fn new(core: &Arc<BusCore>, topic: Topic) -> Self {
+        Self { kind: Kind::Topic { core: Arc::downgrade(core), topic }, payload: PhantomData }
     }
 
     /// The topic that it publishes to.
@@ -76,12 +72,10 @@ impl<T: EventType> Publisher<T> {
     /// # Cancel safety
     /// As there.
     pub async fn publish_event(&self, draft: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-        let Kind::Topic { core, .. } = &self.kind else {
-            return Err(PublishError::refused(draft, Refused::Closed));
-        };
-        let event = core.accept(draft, Source::Outside)?;
-        let targets = self.targets(core, event.topic());
-        core.publish_event(event, &targets, Source::Outside).await
+        match self.core() {
+            Some(core) => core.publish(draft, Source::Outside).await,
+            None => Err(PublishError::refused(draft, Refused::Closed)),
+        }
     }
 
     /// Publishes a payload without waiting, see [`Bus::try_publish`](crate::Bus::try_publish).
@@ -90,31 +84,16 @@ impl<T: EventType> Publisher<T> {
     /// As there.
     pub fn try_publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
         let draft = self.draft(payload);
-        let Kind::Topic { core, .. } = &self.kind else {
-            return Err(PublishError::refused(draft, Refused::Closed));
-        };
-        let event = core.accept(draft, Source::Outside)?;
-        let targets = self.targets(core, event.topic());
-        core.try_publish_event(event, &targets, Source::Outside)
+        match self.core() {
+            Some(core) => core.try_publish(draft, Source::Outside),
+            None => Err(PublishError::refused(draft, Refused::Closed)),
+        }
     }
 
-    /// The subscriptions that the topic matches, looked up again only when the table has changed.
-    fn targets(&self, core: &BusCore, topic: &Topic) -> Targets<SubscriptionCore> {
-        let Kind::Topic { topic: own, kept, .. } = &self.kind else { return core.router.lookup(topic) };
-        // A publish middleware may have sent the event elsewhere.
-        if topic != own {
-            return core.router.lookup(topic);
+    fn core(&self) -> Option<Arc<BusCore>> {
+        match &self.kind {
+            Kind::Topic { core, .. } | Kind::Handler { core, .. } => core.upgrade(),
         }
-        // Read before the lookup: what is kept is never taken for newer than it is.
-        let generation = core.router.generation();
-        if let Some(entry) = &*kept.load()
-            && entry.0 == generation
-        {
-            return entry.1.clone();
-        }
-        let targets = core.router.lookup(topic);
-        kept.store(Some(Arc::new((generation, targets.clone()))));
-        targets
     }
 }
 
@@ -149,7 +128,7 @@ impl Publisher<AnyPublisher> {
     fn open(&self) -> Option<(Arc<BusCore>, Source)> {
         match &self.kind {
             Kind::Handler { core, subscription } => Some((core.upgrade()?, Source::Handler(*subscription))),
-            Kind::Topic { core, .. } => Some((Arc::clone(core), Source::Outside)),
+            Kind::Topic { core, .. } => Some((core.upgrade()?, Source::Outside)),
         }
     }
 }

@@ -135,7 +135,9 @@ impl BusCore {
     async fn end_all(&self) -> Vec<Arc<str>> {
         self.closing.close();
         self.stopping.cancel();
+        let registering = self.registering();
         let cores = self.subscriptions();
+        drop(registering);
         for core in &cores {
             core.abort.cancel();
             core.close();
@@ -146,7 +148,7 @@ impl BusCore {
         tokio::pin!(patience);
         let mut stuck = Vec::new();
         // A publish that was on its way may be in the middle of an offer: it finds the mailbox closed and says so.
-        let at_rest = || cores.iter().all(|core| core.mailbox.account.is_at_rest()).then_some(());
+        let at_rest = || self.is_at_rest().then_some(());
         tokio::select! {
             biased;
             () = self.services.idle.until(at_rest) => {}

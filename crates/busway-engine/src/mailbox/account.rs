@@ -26,6 +26,11 @@ impl Account {
         self.offered.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Takes back an offer that met a closed mailbox: nobody looked at it.
+    pub(crate) fn retract(&self) {
+        self.offered.fetch_sub(1, Ordering::Release);
+    }
+
     pub(crate) fn dropped(&self, events: u64) {
         self.dropped.fetch_add(events, Ordering::Release);
     }
@@ -40,6 +45,11 @@ impl Account {
 
     pub(crate) fn started(&self) {
         self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes back a start for which there was no event.
+    pub(crate) fn not_started(&self) {
+        self.running.fetch_sub(1, Ordering::Release);
     }
 
     /// A started event was handled.

@@ -50,6 +50,19 @@ impl Coalescer {
         Self { key, latest: Mutex::new(HashMap::new()) }
     }
 
+    /// Replaces the waiting event of the same key; `settle` moves the bytes from the old one to the new one.
+    pub(super) fn replace(
+        &self,
+        mut waiting: Waiting,
+        settle: impl FnOnce(&mut Waiting, &Waiting),
+    ) -> Result<Waiting, Waiting> {
+        let Some(key) = self.key.of(&waiting.event) else { return Err(waiting) };
+        let mut latest = self.latest.lock();
+        let Some(old) = latest.get_mut(&key) else { return Err(waiting) };
+        settle(&mut waiting, old);
+        Ok(std::mem::replace(old, waiting))
+    }
+
     /// Replaces the waiting event of the same key, or asks `place` for a place in the queue.
     pub(super) fn put(&self, waiting: Waiting, place: impl FnOnce(Key) -> bool) -> Coalesced {
         let Some(key) = self.key.of(&waiting.event) else { return Coalesced::NoKey(waiting) };

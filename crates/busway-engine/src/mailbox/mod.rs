@@ -135,11 +135,15 @@ impl Mailbox {
         }
         if let Some(schedule) = &self.schedule {
             let left = schedule.lock().drain();
-            self.account.abandoned(left as u64);
+            for waiting in left {
+                self.budget.release(waiting.weight);
+                self.account.abandoned(1);
+            }
         }
     }
 
-    fn dropped(&self, events: u64) {
+    /// Counts events that were dropped, and tells the subscriber with its next delivery.
+    pub(crate) fn dropped(&self, events: u64) {
         self.account.dropped(events);
         self.lagged.fetch_add(events, Ordering::Relaxed);
     }

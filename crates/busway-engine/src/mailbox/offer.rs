@@ -49,11 +49,14 @@ pub(super) struct Space {
 
 impl Space {
     /// To be called after a place became free.
+    ///
+    /// Wakes all of them: they wait for places in different queues and for different numbers of bytes, so only they know
+    /// whom the place fits.
     pub(super) fn freed(&self) {
         // Pairs with the fence in `wait_for_space`: a waiter is seen here, or it sees the place.
         fence(Ordering::SeqCst);
         if self.waiters.load(Ordering::Relaxed) > 0 {
-            self.freed.notify_one();
+            self.freed.notify_waiters();
         }
     }
 
@@ -73,10 +76,20 @@ impl Mailbox {
         // The user's own code: before the account is opened, in case it panics.
         let weight = event.weight();
         self.account.offered();
+        // Pairs with the fence of `close`: whoever closes sees this offer and waits for its end, or it is taken back here.
+        fence(Ordering::SeqCst);
+        if self.hand.is_closed() {
+            self.account.retract();
+            return Offer::Closed;
+        }
         self.admit(Waiting { event, expires, weight }, may_wait)
     }
 
     fn admit(&self, waiting: Waiting, may_wait: MayWait) -> Offer {
+        let waiting = match self.replace_waiting(waiting) {
+            Ok(offer) => return offer,
+            Err(waiting) => waiting,
+        };
         if let Err(over) = self.budget.try_reserve(waiting.weight) {
             // An event that is heavier than the whole budget would wait for ever.
             return match over.is_transient() {
@@ -93,6 +106,22 @@ impl Mailbox {
         }
     }
 
+    /// Puts an event in the place of a waiting one of the same key, or gives it back when none waits.
+    fn replace_waiting(&self, waiting: Waiting) -> Result<Offer, Waiting> {
+        let Some(coalescer) = &self.coalescer else { return Err(waiting) };
+        let old = coalescer.replace(waiting, |new, old| {
+            self.budget.release(old.weight);
+            // The latest counts more than the budget: what does not fit is not counted, at most one event a key.
+            if self.budget.try_reserve(new.weight).is_err() {
+                new.weight = 0;
+            }
+        })?;
+        drop(old);
+        self.dropped(1);
+        // The mailbox may have been closed meanwhile.
+        Ok(self.announce())
+    }
+
     /// Queues an event whose bytes are reserved, or gives it back.
     fn push(&self, waiting: Waiting) -> Result<Offer, Waiting> {
         let priority = waiting.event.priority();
@@ -103,7 +132,6 @@ impl Mailbox {
                     Coalesced::Replaced(old) => {
                         self.budget.release(old.weight);
                         self.dropped(1);
-                        // Its place may have been abandoned with a close in between: then nobody takes it.
                         return Ok(self.announce());
                     }
                     Coalesced::Placed => return Ok(self.announce()),
@@ -179,12 +207,6 @@ impl Mailbox {
         let Some(waiting) = self.pop_any() else { return false };
         self.budget.release(waiting.weight);
         true
-    }
-
-    /// Drops a blocked event whose publisher does not wait after all.
-    pub(crate) fn give_up(&self, blocked: Blocked) {
-        drop(blocked);
-        self.dropped(1);
     }
 
     /// Waits until a blocked event finds room. Its account is settled whatever happens: queued; dropped at the deadline

@@ -10,6 +10,7 @@ use busway_event::Key;
 use busway_reliability::{Admission, Lane, Lanes, Order, PriorityLimits, Running, Start};
 use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, Share, choose};
 
+use super::take::WorkerShare;
 use super::{Job, Waiting};
 use crate::settings::Effective;
 
@@ -17,6 +18,8 @@ pub(super) struct Schedule {
     lanes: Lanes<Lane<Key>, Ready>,
     running: Running,
     share: Share,
+    /// Whose turn it is to be taken out of the queues.
+    pub(super) intake: WorkerShare,
     members: Vec<Member>,
     rule: GroupRule,
     rotation: Rotation,
@@ -47,6 +50,7 @@ impl Schedule {
             lanes: Lanes::new(window),
             running: Running::new(settings.limits, settings.concurrency),
             share: Share::new(settings.share),
+            intake: WorkerShare::new(settings.share),
             members: Vec::new(),
             rule: GroupRule::default(),
             rotation: Rotation::default(),
@@ -142,17 +146,13 @@ impl Schedule {
         self.members.iter().filter(has_work).map(|member| member.id).collect()
     }
 
-    /// Forgets everything that waits; says how much it was. Lanes of running events stay closed and end with them.
-    pub(super) fn drain(&mut self) -> usize {
-        let held = self.lanes.drain().len();
-        let ready: usize = self
-            .members
-            .iter_mut()
-            .flat_map(|member| &mut member.ready)
-            .map(|queue| queue.drain(..).count())
-            .sum();
-        self.assigned -= ready;
-        held + ready
+    /// Gives up everything that waits. Lanes of running events stay closed and end with them.
+    pub(super) fn drain(&mut self) -> Vec<Waiting> {
+        let held = self.lanes.drain();
+        let queues = self.members.iter_mut().flat_map(|member| &mut member.ready);
+        let ready = queues.flat_map(std::mem::take);
+        self.assigned = 0;
+        held.into_iter().chain(ready).map(|ready| ready.waiting).collect()
     }
 
     /// Hands an event to the member that should run it.

@@ -1,5 +1,6 @@
 //! Taking: what a worker gets next, and what it gives back when it is done.
 
+use std::num::NonZeroU32;
 use std::sync::Weak;
 use std::time::Instant;
 
@@ -15,27 +16,40 @@ use crate::clock::Clock;
 #[derive(Debug)]
 pub(crate) struct WorkerShare(Share);
 
+impl WorkerShare {
+    pub(super) fn new(weights: [NonZeroU32; 4]) -> Self {
+        Self(Share::new(weights))
+    }
+}
+
 impl Mailbox {
     pub(crate) fn worker_share(&self) -> WorkerShare {
-        WorkerShare(Share::new(self.share))
+        WorkerShare::new(self.share)
     }
 
     /// The next event for a worker of `member`, `None` when there is nothing to do for it now. Expired events are
-    /// settled on the way.
+    /// settled on the way. The caller has counted it as started, and takes that back when there is none.
     pub(crate) fn take(&self, member: u64, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Job> {
         let job = match &self.schedule {
-            None => self.take_fresh(share, clock).map(|waiting| Job { waiting, lane: None, member }),
+            None => self.take_fresh(share, clock).map(|waiting| {
+                self.budget.release(waiting.weight);
+                Job { waiting, lane: None, member }
+            }),
             Some(schedule) => {
                 let mut schedule = schedule.lock();
                 loop {
                     match schedule.start(member) {
-                        Some(job) if expired(&job.waiting, clock) => {
+                        Some(job) => {
+                            // Its bytes count while it waits, in a queue or for its lane.
+                            self.budget.release(job.waiting.weight);
+                            if !expired(&job.waiting, clock) {
+                                break Some(job);
+                            }
                             self.account.expired();
                             schedule.finish(&job);
                         }
-                        Some(job) => break Some(job),
                         None if !schedule.has_room() => break None,
-                        None => match self.take_fresh(share, clock) {
+                        None => match self.take_fresh(&mut schedule.intake, clock) {
                             Some(waiting) => schedule.assign(waiting, self.order),
                             None => break None,
                         },
@@ -43,8 +57,8 @@ impl Mailbox {
                 }
             }
         };
-        if job.is_some() {
-            self.account.started();
+        if job.is_some() && matches!(self.overflow, Overflow::Block(_)) {
+            self.space.freed();
         }
         self.wake_supplied();
         job
@@ -96,19 +110,18 @@ impl Mailbox {
         }
     }
 
-    /// The oldest event by the share of the priorities that is not expired.
+    /// The oldest event by the share of the priorities that is not expired. Its bytes are still reserved.
     fn take_fresh(&self, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Waiting> {
         loop {
             let (_, waiting) = share.0.take(|priority| self.resolve(self.queues.pop(priority)?))?;
-            self.budget.release(waiting.weight);
             if matches!(self.overflow, Overflow::Block(_)) {
                 self.space.freed();
             }
-            if expired(&waiting, clock) {
-                self.account.expired();
-                continue;
+            if !expired(&waiting, clock) {
+                return Some(waiting);
             }
-            return Some(waiting);
+            self.budget.release(waiting.weight);
+            self.account.expired();
         }
     }
 

@@ -161,6 +161,9 @@ impl SubscribeBuilder {
             Ok(filter) => filter.to_string(),
             Err(error) => error.input().to_owned(),
         });
+        // Until it has joined: what is checked here must still hold then.
+        let bus = Arc::clone(&self.bus);
+        let _registering = bus.registering();
         let mut problems = std::mem::take(&mut self.problems);
         problems.extend(self.check(&handler));
         let filter = match std::mem::replace(&mut self.filter, Ok(everything())) {

@@ -18,13 +18,8 @@ impl SubscriptionCore {
 
     /// Ends the subscription, or the member's part in it when there are others.
     pub(crate) async fn stop(self: &Arc<Self>, member: &Member) -> SubscriptionStats {
-        if self.leave(member) {
+        if !self.begin_end(member) {
             return self.stats();
-        }
-        self.unroute();
-        match self.state() {
-            State::Paused => self.close(),
-            _ => self.drain(),
         }
         self.tracker.close();
         self.tracker.wait().await;
@@ -32,6 +27,32 @@ impl SubscriptionCore {
         self.close();
         self.retire();
         self.stats()
+    }
+
+    /// Takes the member out of its group; ends the subscription and says `true` when it was the last one. A member that
+    /// joins at the same time joins before this, or finds no group any more.
+    fn begin_end(self: &Arc<Self>, member: &Member) -> bool {
+        let bus = self.bus.upgrade();
+        let registering = bus.as_ref().map(|bus| bus.registering());
+        if self.leave(member) {
+            return false;
+        }
+        match self.state() {
+            State::Paused => self.advance(State::Stopped),
+            _ => self.advance(State::Draining),
+        };
+        drop(registering);
+        self.end_or_drain();
+        true
+    }
+
+    /// Handles what waits, then ends; a subscription that was paused starts nothing more.
+    fn end_or_drain(self: &Arc<Self>) {
+        self.unroute();
+        match self.state() {
+            State::Paused | State::Stopped => self.close(),
+            State::Running | State::Draining => self.drain(),
+        }
     }
 
     /// Handles what waits, then ends: by the policy `Disconnect`, or by `stop`.
@@ -44,8 +65,7 @@ impl SubscriptionCore {
 
     /// Ends because a publisher found no room.
     pub(crate) fn disconnect(self: &Arc<Self>) {
-        self.unroute();
-        self.drain();
+        self.end_or_drain();
         self.tracker.close();
         self.touch();
     }

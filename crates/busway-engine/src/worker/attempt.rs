@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use busway_event::AnyDraft;
+use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::run;
 use busway_middleware::{Delivery, Invocation, Outcome, Progress};
 use tokio_util::sync::WaitForCancellationFuture;
@@ -55,29 +55,37 @@ pub(crate) async fn handle(
     job: Job,
     aborted: std::pin::Pin<&mut WaitForCancellationFuture<'_>>,
 ) -> Ended {
-    let mut delivery = delivery_of(core, &job);
-    let chain = slot.chain.get(member, &core.services.middleware);
-    let attempt = run(chain, &mut delivery, &mut *slot.invocation, &mut slot.progress);
+    let mut delivery = delivery_of(core, job.waiting.event.clone());
+    let Slot { invocation, progress, chain } = &mut *slot;
+    let chain = chain.get(member, &core.services.middleware);
+    let attempt = async {
+        let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
+        if let Some(trace) = progress.take_trace() {
+            core.keep_trace(trace);
+        }
+        emit(core, outcome, progress.take_emits()).await
+    };
     let outcome = tokio::select! {
         biased;
         outcome = attempt => Some(outcome),
         () = aborted => None,
     };
-    let Some(outcome) = outcome else {
-        slot.invocation.stop();
-        cut_short(core, &job);
-        return Ended::CutShort;
-    };
-    if let Some(trace) = slot.progress.take_trace() {
-        core.keep_trace(trace);
+    match outcome {
+        Some(outcome) => {
+            settle(core, &job, &outcome, slot.progress.cut_by());
+            Ended::Settled
+        }
+        None => {
+            slot.invocation.stop();
+            cut_short(core, &job);
+            Ended::CutShort
+        }
     }
-    let outcome = emit(core, outcome, slot.progress.take_emits()).await;
-    settle(core, &job, &outcome, slot.progress.cut_by());
-    Ended::Settled
 }
 
-pub(crate) fn delivery_of(core: &SubscriptionCore, job: &Job) -> Delivery {
-    Delivery::new(job.waiting.event.clone(), Arc::clone(&core.scope)).with_lagged(core.mailbox.take_lagged())
+/// A delivery that tells what was lost since the one before.
+pub(crate) fn delivery_of(core: &SubscriptionCore, event: AnyEvent) -> Delivery {
+    Delivery::new(event, Arc::clone(&core.scope)).with_lagged(core.mailbox.take_lagged())
 }
 
 /// Publishes what a handler wants published. A refused one makes a failure of the whole; what went out before it stays.

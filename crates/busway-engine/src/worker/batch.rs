@@ -47,7 +47,8 @@ async fn handle(
     progress: &mut [Progress],
     jobs: Vec<Job>,
 ) -> bool {
-    let mut deliveries: Vec<_> = jobs.iter().map(|job| delivery_of(core, job)).collect();
+    let mut deliveries: Vec<_> =
+        jobs.iter().map(|job| delivery_of(core, job.waiting.event.clone())).collect();
     let chain = chain.get(member, &core.services.middleware);
     let outcomes = tokio::select! {
         biased;
@@ -62,8 +63,11 @@ async fn handle(
         if let Some(trace) = progress.take_trace() {
             core.keep_trace(trace);
         }
-        let outcome = emit(core, outcome, progress.take_emits()).await;
-        settle(core, job, &outcome, progress.cut_by());
+        let emitted = emit(core, outcome, progress.take_emits());
+        match core.abort.run_until_cancelled(emitted).await {
+            Some(outcome) => settle(core, job, &outcome, progress.cut_by()),
+            None => cut_short(core, job),
+        }
     }
-    true
+    !core.abort.is_cancelled()
 }

@@ -10,6 +10,7 @@ mod single;
 mod thread;
 
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use busway_middleware::Run;
 
@@ -18,7 +19,7 @@ use crate::mailbox::{Bell, Job, WorkerShare};
 use crate::stats::State;
 use crate::subscription::{Member, SubscriptionCore};
 
-pub(crate) use self::attempt::progress_of;
+pub(crate) use self::attempt::{delivery_of, progress_of};
 
 /// Starts one more worker of `member`.
 #[expect(clippy::disallowed_methods, reason = "this module is the supervisor: it owns every task and thread")]
@@ -29,7 +30,8 @@ pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) {
     match member.handler.info().run {
         Run::Inline => {}
         Run::Blocking => {
-            let name = format!("busway-{}", core.name);
+            // The system ends a thread's name at a NUL.
+            let name = format!("busway-{}", core.name.replace('\0', "?"));
             let work = move || {
                 thread::work(&core, &member);
                 drop(token);
@@ -102,10 +104,19 @@ impl<'a> Intake<'a> {
 
     /// Another event if there is one: for batches.
     fn take(&mut self) -> Option<Job> {
-        if !self.core.may_start() || self.member.leaving.is_cancelled() {
-            return None;
+        let mailbox = &self.core.mailbox;
+        // Counted before the state is looked at: who pauses and then sees nothing running can rely on it.
+        mailbox.account.started();
+        fence(Ordering::SeqCst);
+        let may_start = self.core.may_start() && !self.member.leaving.is_cancelled();
+        let job = match may_start {
+            true => mailbox.take(self.member.id, &mut self.share, &*self.core.services.clock),
+            false => None,
+        };
+        if job.is_none() {
+            mailbox.account.not_started();
         }
-        self.core.mailbox.take(self.member.id, &mut self.share, &*self.core.services.clock)
+        job
     }
 
     /// To be called after the bell rang: a ring that was meant for an earlier sleep leaves the registration behind.

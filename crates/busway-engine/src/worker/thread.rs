@@ -34,7 +34,7 @@ fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: J
         return cut_short(core, &job);
     }
     let chain = slot.chain.get(member, &core.services.middleware);
-    let mut delivery = delivery_of(core, &job);
+    let mut delivery = delivery_of(core, job.waiting.event.clone());
     let Some(outcome) = run_now(chain, &mut delivery, &member.handler, &mut slot.progress) else {
         let attempt = async {
             let aborted = core.abort.cancelled();
@@ -49,8 +49,11 @@ fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: J
     }
     let emits = slot.progress.take_emits();
     let outcome = match emits.is_empty() {
-        true => outcome,
-        false => core.services.runtime.block_on(emit(core, outcome, emits)),
+        true => Some(outcome),
+        false => core.services.runtime.block_on(core.abort.run_until_cancelled(emit(core, outcome, emits))),
     };
-    settle(core, &job, &outcome, slot.progress.cut_by());
+    match outcome {
+        Some(outcome) => settle(core, &job, &outcome, slot.progress.cut_by()),
+        None => cut_short(core, &job),
+    }
 }

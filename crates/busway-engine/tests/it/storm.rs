@@ -178,7 +178,6 @@ async fn round(seed: u64) {
     let report = ends(storm.bus.shutdown(grace)).await;
     let handled = storm.entered.load(Ordering::SeqCst);
     assert!(report.tally.is_settled(), "seed {seed}: {report}");
-    assert_eq!(storm.bus.stats().tally, report.tally, "seed {seed}: the account went on after the report");
     let (least, most) = (report.tally.delivered, report.tally.delivered + report.tally.abandoned);
     assert!((least..=most).contains(&handled), "seed {seed}: {handled} handled; {report}");
     for publisher in publishers {
@@ -188,8 +187,7 @@ async fn round(seed: u64) {
     assert_eq!(storm.bus.stats().tally, report.tally, "seed {seed}: the account went on after the report");
     for subscription in &storm.subscriptions {
         ends(subscription.ended()).await;
-        let tally = subscription.stats().tally;
-        assert!(tally.is_settled(), "seed {seed}: {}", subscription.stats());
+        assert!(subscription.stats().tally.is_settled(), "seed {seed}: {}", subscription.stats());
     }
 }
 
@@ -229,8 +227,15 @@ async fn the_last_handle_dropped_in_the_middle_of_everything_ends_all_of_it() {
         }
         for subscription in &subscriptions {
             ends(subscription.ended()).await;
-            let stats = subscription.stats();
-            assert!(stats.tally.is_settled() && stats.running == 0, "seed {seed}: {stats}");
+            // A handler of another subscription may be in the middle of an offer to this one.
+            let settled = async {
+                while !subscription.stats().tally.is_settled() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            println!("seed {seed}");
+            ends(settled).await;
+            assert_eq!(subscription.stats().running, 0, "seed {seed}: {}", subscription.stats());
         }
     }
 }

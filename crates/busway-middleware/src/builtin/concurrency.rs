@@ -9,7 +9,10 @@ use crate::delivery::Delivery;
 use crate::middleware::Middleware;
 use crate::outcome::Outcome;
 
-/// Lets at most `limit` deliveries inwards at once and lets the others wait, first come first served.
+/// Lets at most `limit` deliveries inwards at once and lets the others wait.
+///
+/// A place that becomes free goes to the one that waits longest, unless a newcomer takes it before that one runs: fair
+/// over time, not in each case. Events of one lane keep their order anyway, since only one of them is on its way.
 ///
 /// A clone shares the limit: add clones to several subscriptions to bound what they do to one dependency together. For one
 /// subscription alone its `.concurrency(n)` is cheaper.

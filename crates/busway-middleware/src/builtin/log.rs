@@ -5,7 +5,7 @@ use crate::middleware::SyncMiddleware;
 use crate::outcome::Outcome;
 
 /// Emits a `tracing` event for each outcome: `debug` for done and skipped ones, `warn` for the others. Never the payload;
-/// error texts are escaped and cut at 256 characters, so that they cannot forge log lines.
+/// error texts (with their causes) are cut at 256 characters and escaped, so that they cannot forge log lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogOutcome;
 
@@ -30,7 +30,7 @@ impl SyncMiddleware for LogOutcome {
     }
 }
 
-/// A text of somebody else's as it may stand in a log: escaped, at most 256 characters.
+/// A text of somebody else's as it may stand in a log: its first 256 characters, escaped.
 #[must_use]
 pub fn log_text(text: &str) -> String {
     text.chars().take(LOG_CHARS_MAX).flat_map(char::escape_debug).collect()

@@ -1,7 +1,10 @@
 //! Rules of the application's own on metadata.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+
+use busway_event::Metadata;
 
 use crate::delivery::Delivery;
 use crate::middleware::{Flow, SyncMiddleware};
@@ -10,6 +13,7 @@ use crate::outcome::Outcome;
 /// Requires metadata pairs, and values that a function accepts. busway's own limits hold without this.
 ///
 /// An event that breaks a rule is `Dead` with [`MetadataRefused`]; rules are checked in the order in which they were added.
+/// `producer` and `traceparent` name the fixed fields, as they do for a publisher.
 ///
 /// ```
 /// use busway_middleware::builtin::ValidateMetadata;
@@ -21,7 +25,6 @@ use crate::outcome::Outcome;
 pub struct ValidateMetadata {
     rules: Vec<(Box<str>, Rule)>,
 }
-
 impl ValidateMetadata {
     /// No rules.
     #[must_use]
@@ -45,14 +48,23 @@ impl ValidateMetadata {
 impl SyncMiddleware for ValidateMetadata {
     fn before(&self, delivery: &mut Delivery) -> Flow {
         let metadata = delivery.event().metadata();
-        let broken = self.rules.iter().find_map(|(name, rule)| match (metadata.get(name), rule) {
+        let broken = self.rules.iter().find_map(|(name, rule)| match (value_of(metadata, name), rule) {
             (None, _) => Some(MetadataRefused::Missing { name: name.to_string() }),
-            (Some(value), Rule::Accepted(accepts)) if !accepts(value) => {
+            (Some(value), Rule::Accepted(accepts)) if !accepts(&value) => {
                 Some(MetadataRefused::Value { name: name.to_string() })
             }
             _ => None,
         });
         broken.map_or(Flow::Continue, |refused| Flow::Stop(Outcome::dead(refused)))
+    }
+}
+
+/// A free pair, or the fixed field of that name.
+fn value_of<'a>(metadata: &'a Metadata, name: &str) -> Option<Cow<'a, str>> {
+    match name {
+        "producer" => Some(metadata.producer().into()),
+        "traceparent" => metadata.trace().map(|trace| trace.to_string().into()),
+        _ => metadata.get(name).map(Cow::from),
     }
 }
 

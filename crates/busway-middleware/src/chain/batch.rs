@@ -103,14 +103,14 @@ fn drive(
             }
             continue;
         };
-        let polled = contain(|| under_way.future.as_mut().poll(context));
-        let members = match polled {
+        let answered = match contain(|| under_way.future.as_mut().poll(context)) {
             Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(_)) | Err(_) => std::mem::take(&mut under_way.members),
+            Ok(Poll::Ready(replies)) => Ok(replies),
+            Err(panic) => Err(panic),
         };
-        match polled {
-            Ok(Poll::Ready(replies)) => gather.lock().replies.extend(members.into_iter().zip(replies)),
-            Ok(Poll::Pending) => {}
+        let members = std::mem::take(&mut under_way.members);
+        match answered {
+            Ok(replies) => gather.lock().replies.extend(members.into_iter().zip(replies)),
             Err(panic) => fail_all(&members, &*panic, gather),
         }
         // A panic in dropping the call comes after its outcomes and changes nothing.

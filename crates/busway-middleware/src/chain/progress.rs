@@ -137,7 +137,13 @@ impl Progress {
 
     /// The outcome of an async node with `nodes_inside`, after which `before` steps inwards had been made: names the node when
     /// the failure is its own and was not handed through from the inside.
-    pub(super) fn judge(&mut self, node: &Node, nodes_inside: usize, before: u64, outcome: Outcome) -> Outcome {
+    pub(super) fn judge(
+        &mut self,
+        node: &Node,
+        nodes_inside: usize,
+        before: u64,
+        outcome: Outcome,
+    ) -> Outcome {
         if self.steps_inwards == before {
             return self.cut(node, outcome);
         }
@@ -154,7 +160,9 @@ impl Progress {
     }
 
     pub(super) fn leave(&mut self, entered: Option<usize>) {
-        let (Some(timing), Some(clock), Some(entered)) = (&mut self.timing, &self.clock, entered) else { return };
+        let (Some(timing), Some(clock), Some(entered)) = (&mut self.timing, &self.clock, entered) else {
+            return;
+        };
         timing.leave(entered, clock());
     }
 }

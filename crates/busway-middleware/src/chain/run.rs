@@ -31,7 +31,7 @@ use crate::outcome::{Outcome, Reply};
 pub async fn run(
     chain: &Chain,
     delivery: &mut Delivery,
-    invocation: &mut dyn Invocation,
+    invocation: &mut (dyn Invocation + 'static),
     progress: &mut Progress,
 ) -> Outcome {
     progress.begin(delivery);
@@ -73,7 +73,8 @@ pub fn run_now<M: Mode>(
 /// What is inside of an async middleware.
 pub struct Next<'a> {
     nodes: &'a [Node],
-    invocation: &'a mut dyn Invocation,
+    // `'static` keeps `Next` covariant, so that a closure can take it with the lifetime of the delivery.
+    invocation: &'a mut (dyn Invocation + 'static),
     progress: &'a mut Progress,
 }
 
@@ -148,7 +149,7 @@ async fn contained(
 
 /// The handler's slot while it is in use. However it is left, by a reply, by a panic or because the future was
 /// dropped: nothing runs in it afterwards.
-struct Slot<'a>(&'a mut dyn Invocation);
+struct Slot<'a>(&'a mut (dyn Invocation + 'static));
 
 impl Slot<'_> {
     async fn handle(self, delivery: &Delivery) -> Result<Reply, Box<dyn Any + Send>> {

@@ -119,7 +119,10 @@ impl Requirements {
 
     /// A state of type `S`.
     pub fn state<S: 'static>(&mut self) {
-        self.states.push((TypeId::of::<S>(), type_name::<S>()));
+        let state = (TypeId::of::<S>(), type_name::<S>());
+        if !self.states.contains(&state) {
+            self.states.push(state);
+        }
     }
 
     /// A transaction of the store.
@@ -133,7 +136,7 @@ impl Requirements {
         &self.payloads
     }
 
-    /// The states that the handler takes: id and Rust name of each type.
+    /// The states that the handler takes, each once: id and Rust name of each type.
     #[must_use]
     pub fn states(&self) -> &[(TypeId, &'static str)] {
         &self.states

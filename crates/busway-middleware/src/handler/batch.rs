@@ -10,9 +10,10 @@ use std::vec;
 
 use busway_event::{Event, EventType};
 
-use super::{AnyHandler, Call, Invocation, IntoHandler, Run};
+use super::{AnyHandler, Call, IntoHandler, Invocation, Run};
+use crate::chain::{HANDLER, Panicked, contain};
 use crate::delivery::Delivery;
-use crate::extract::{FromScope, Requirements};
+use crate::extract::{ExtractError, FromScope, Requirements};
 use crate::mode::Mode;
 use crate::outcome::{BoxError, IntoReply, Outcome, Reply};
 use crate::scope::Scope;
@@ -73,7 +74,14 @@ impl<T> IntoIterator for Batch<T> {
 
 /// What a batch handler may return: one outcome for all events, or a `Vec` with one for each, in their order.
 ///
-/// A `Vec` of another length fails all events of the batch: busway cannot tell which outcome belongs to which.
+/// Either may be inside of a `Result`, whose `Err` is the outcome of all events: [`Outcome::Failed`] unless it was marked
+/// [`Permanent`](crate::Permanent). A `Vec` of another length is [`Outcome::Dead`] for all of them: busway cannot tell which outcome
+/// belongs to which, and the next attempt would not either.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is nothing that a batch handler may return",
+    label = "not an outcome for a batch",
+    note = "return `()` or `Result<(), E>` for the batch as a whole, or a `Vec` with one entry an event, in order: `()`, `Result<_, E>`, `Outcome` or drafts of events, with `E: Into<Box<dyn Error + Send + Sync>>`"
+)]
 pub trait IntoBatchReply {
     /// One reply for each of `len` events.
     fn into_replies(self, len: usize) -> Vec<Reply>;
@@ -85,25 +93,28 @@ impl IntoBatchReply for () {
     }
 }
 
-impl<E: Into<BoxError>> IntoBatchReply for Result<(), E> {
+impl<R: IntoBatchReply, E: Into<BoxError>> IntoBatchReply for Result<R, E> {
     fn into_replies(self, len: usize) -> Vec<Reply> {
         match self {
-            Ok(()) => ().into_replies(len),
-            Err(error) => {
-                let first = Outcome::failed(error);
-                let shared: Arc<str> = first.to_string().into();
-                let is_dead = matches!(first, Outcome::Dead(_));
-                let another = || match is_dead {
-                    true => Outcome::dead(BatchFailed(Arc::clone(&shared))),
-                    false => Outcome::failed(BatchFailed(Arc::clone(&shared))),
-                };
-                let mut replies = vec![Reply::from(first)];
-                replies.extend((1..len).map(|_| another().into()));
-                replies.truncate(len);
-                replies
-            }
+            Ok(replies) => replies.into_replies(len),
+            Err(error) => all_with(Outcome::failed(error), len),
         }
     }
+}
+
+/// One failure as the outcome of `len` events: the first gets the error itself, the others its text.
+fn all_with(outcome: Outcome, len: usize) -> Vec<Reply> {
+    let error = BatchFailed(outcome.error_text().unwrap_or_default().into());
+    let another = match outcome {
+        Outcome::Dead(_) => Outcome::dead,
+        _ => Outcome::failed,
+    };
+    let others = (1..len).map(|_| another(error.clone()));
+    let others: Vec<Reply> = others.map(Reply::from).collect();
+    let mut replies = vec![Reply::from(outcome)];
+    replies.extend(others);
+    replies.truncate(len);
+    replies
 }
 
 impl<R: IntoReply> IntoBatchReply for Vec<R> {
@@ -173,7 +184,8 @@ impl<C: Fn(&[Delivery]) -> BatchFuture + Send + Sync> Invocation for Alone<C> {
         let Some(running) = &mut self.running else { return Poll::Pending };
         running.as_mut().poll(context).map(|mut replies| {
             self.running = None;
-            replies.pop().unwrap_or_else(|| Outcome::Done.into())
+            let missing = WrongLength { events: 1, outcomes: 0 };
+            replies.pop().unwrap_or_else(|| Outcome::dead(missing).into())
         })
     }
 
@@ -182,17 +194,18 @@ impl<C: Fn(&[Delivery]) -> BatchFuture + Send + Sync> Invocation for Alone<C> {
     }
 }
 
-/// Decodes a batch: an event that fails keeps its outcome, the others go to the handler.
+/// Decodes a batch: an event that fails (or whose type panics at it) keeps its outcome, the others go to the handler.
 fn decode<T: EventType>(deliveries: &[Delivery]) -> (Vec<Event<T>>, Vec<Option<Reply>>) {
     let mut events = Vec::with_capacity(deliveries.len());
-    let replies = deliveries.iter().map(|delivery| match delivery.event().typed::<T>() {
-        Ok(event) => {
+    let decode_one = |delivery: &Delivery| match contain(|| delivery.event().typed::<T>()) {
+        Ok(Ok(event)) => {
             events.push(event);
             None
         }
-        Err(error) => Some(Outcome::dead(error).into()),
-    });
-    let replies = replies.collect();
+        Ok(Err(error)) => Some(Outcome::dead(error).into()),
+        Err(panic) => Some(Panicked::in_node(HANDLER, &*panic).into()),
+    };
+    let replies = deliveries.iter().map(decode_one).collect();
     (events, replies)
 }
 
@@ -200,8 +213,9 @@ fn decode<T: EventType>(deliveries: &[Delivery]) -> (Vec<Event<T>>, Vec<Option<R
 fn merge(decoded: Vec<Option<Reply>>, handled: Vec<Reply>) -> Vec<Reply> {
     let missing = WrongLength { events: decoded.len(), outcomes: handled.len() };
     let mut handled = handled.into_iter();
-    let fill =
-        |reply: Option<Reply>| reply.or_else(|| handled.next()).unwrap_or_else(|| Outcome::dead(missing).into());
+    let fill = |reply: Option<Reply>| {
+        reply.or_else(|| handled.next()).unwrap_or_else(|| Outcome::dead(missing).into())
+    };
     decoded.into_iter().map(fill).collect()
 }
 
@@ -229,13 +243,13 @@ macro_rules! handler_of_batch_function {
                     };
                     let len = events.len();
                     let start = |_scope: &Scope| Ok(f(Batch { events }, $($arg::from_scope(_scope)?),*));
-                    let started: Result<Fut, crate::extract::ExtractError> = start(_scope);
+                    let started: Result<Fut, ExtractError> = start(_scope);
                     match started {
                         Ok(future) => {
                             Box::pin(async move { merge(decoded, future.await.into_replies(len)) })
                         }
                         Err(error) => {
-                            let replies = Err::<(), _>(error).into_replies(len);
+                            let replies = all_with(error.into(), len);
                             Box::pin(async move { merge(decoded, replies) })
                         }
                     }

@@ -1,15 +1,18 @@
-//! A [`tower::Layer`](tower_layer::Layer) as a middleware: timeouts, limits, load shedding and buffers that exist already.
+//! A [`tower::Layer`](tower_layer::Layer) as a middleware: timeouts, limits, load shedding, retries and buffers that exist
+//! already.
+
+mod gate;
 
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use self::gate::{Asked, Gate, Open};
 use crate::chain::Next;
 use crate::delivery::Delivery;
 use crate::middleware::Middleware;
@@ -18,11 +21,19 @@ use crate::outcome::{BoxError, Outcome};
 /// Runs deliveries through the service that a `tower` layer makes.
 ///
 /// The layer is applied once, so what its service shares between clones (a semaphore, say) is shared between deliveries.
-/// Each delivery calls a clone of it. The innermost service is the rest of busway's chain; its error never occurs:
-/// a failed handler is an `Outcome`, not an error. An error of the layer itself (elapsed, overloaded) is a `Failed` outcome.
+/// Each delivery calls a clone of it. The innermost service is the rest of busway's chain, and a failed handler is an
+/// `Outcome` there, not an error: a retry policy looks at the `Ok` side. An error of the layer itself (elapsed, overloaded)
+/// is a `Failed` outcome, or what it was [marked](crate::Permanent) as.
 ///
-/// The rest of the chain runs in the same task as the layer, so cancelling one cancels the other. A service that calls
-/// its inner service in another task (`Buffer`) works as well.
+/// The rest of the chain runs in the task of the delivery, also when the layer calls its inner service in another one
+/// (`Buffer`). A layer that drops its inner call (a timeout) drops the rest of the chain with it. One that makes several
+/// calls gets them one after the other, also when it makes them at once.
+///
+/// A layer that is not `Clone` (a rate limit) goes behind a `Buffer`.
+///
+/// # Cancel safety
+/// Dropping the future ends the layer's call and the rest of the chain. A call that another task still holds ends with an
+/// error.
 pub struct TowerMiddleware<S> {
     service: S,
 }
@@ -47,8 +58,8 @@ where
     S::Future: Send,
 {
     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
-        let gate = Arc::new(Mutex::new(Gate::default()));
-        let request = Request { delivery: delivery.clone(), gate: Arc::clone(&gate) };
+        let open = Open::default();
+        let request = Request { delivery: delivery.clone(), gate: open.gate() };
         let mut service = self.service.clone();
         let outer = async move {
             poll_fn(|context| service.poll_ready(context)).await.map_err(Into::into)?;
@@ -57,55 +68,52 @@ where
         let mut outer = pin!(outer);
         loop {
             // Until the layer either answers by itself or calls inwards.
-            let step = poll_fn(|context| match outer.as_mut().poll(context) {
-                Poll::Ready(answer) => Poll::Ready(Step::Answered(answer)),
-                Poll::Pending => gate.lock().poll_called(context).map(|()| Step::Called),
+            let turn = poll_fn(|context| match outer.as_mut().poll(context) {
+                Poll::Ready(answer) => Poll::Ready(Turn::Answered(answer)),
+                Poll::Pending => open.poll_asked(context).map(Turn::Called),
             });
-            match step.await {
-                Step::Answered(answer) => return answer.unwrap_or_else(Outcome::failed),
-                Step::Called => {}
-            }
+            let call = match turn.await {
+                Turn::Answered(answer) => return answer.unwrap_or_else(Outcome::failed),
+                Turn::Called(call) => call,
+            };
             // The layer keeps being polled while the rest of the chain runs: it may give up on it.
             let mut inner = pin!(next.run(delivery));
-            let step = poll_fn(|context| {
+            let turn = poll_fn(|context| {
                 if let Poll::Ready(answer) = outer.as_mut().poll(context) {
                     return Poll::Ready(Some(answer));
                 }
+                if open.is_dropped(call, context) {
+                    return Poll::Ready(None);
+                }
                 inner.as_mut().poll(context).map(|outcome| {
-                    gate.lock().answer(outcome);
+                    open.answer(call, outcome);
                     None
                 })
             });
-            if let Some(answer) = step.await {
+            if let Some(answer) = turn.await {
                 return answer.unwrap_or_else(Outcome::failed);
             }
         }
     }
 }
 
-enum Step {
+enum Turn {
     Answered(Result<Outcome, BoxError>),
-    Called,
+    Called(u64),
 }
 
-/// A delivery on its way through `tower` services.
+/// A delivery on its way through `tower` services. A clone (made by a retry) calls the same rest of the chain again.
+#[derive(Clone)]
 pub struct Request {
     delivery: Delivery,
-    gate: Arc<Mutex<Gate>>,
+    gate: Arc<Gate>,
 }
 
 impl Request {
-    /// The delivery.
+    /// The delivery, as it reached the layer.
     #[must_use]
     pub const fn delivery(&self) -> &Delivery {
         &self.delivery
-    }
-}
-
-/// A request that is cloned (by a retry) calls the same rest of the chain again.
-impl Clone for Request {
-    fn clone(&self) -> Self {
-        Self { delivery: self.delivery.clone(), gate: Arc::clone(&self.gate) }
     }
 }
 
@@ -133,16 +141,10 @@ impl Service<Request> for Inner {
     }
 }
 
-/// The future of [`Inner`].
+/// The future of [`Inner`]: the outcome of the rest of the chain. An error only when the delivery ended before.
 pub struct InnerFuture {
-    gate: Arc<Mutex<Gate>>,
+    gate: Arc<Gate>,
     asked: Asked,
-}
-
-#[derive(PartialEq, Eq)]
-enum Asked {
-    NotYet,
-    Yes,
 }
 
 impl fmt::Debug for InnerFuture {
@@ -155,56 +157,13 @@ impl Future for InnerFuture {
     type Output = Result<Outcome, BoxError>;
 
     fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let gate = Arc::clone(&self.gate);
-        let mut gate = gate.lock();
-        if self.asked == Asked::NotYet {
-            self.asked = Asked::Yes;
-            gate.call();
-        }
-        gate.poll_answer(context).map(Ok)
+        let Self { gate, asked } = &mut *self;
+        gate.poll_call(asked, context).map_err(BoxError::from)
     }
 }
 
-/// The hand-over between the services and the middleware: one call at a time, its answer, and who waits for which.
-#[derive(Default)]
-struct Gate {
-    called: u32,
-    outcome: Option<Outcome>,
-    caller: Option<Waker>,
-    runner: Option<Waker>,
-}
-
-impl Gate {
-    fn call(&mut self) {
-        self.called += 1;
-        if let Some(waker) = self.runner.take() {
-            waker.wake();
-        }
-    }
-
-    fn poll_called(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.called > 0 {
-            self.called -= 1;
-            return Poll::Ready(());
-        }
-        self.runner = Some(context.waker().clone());
-        Poll::Pending
-    }
-
-    fn answer(&mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
-        if let Some(waker) = self.caller.take() {
-            waker.wake();
-        }
-    }
-
-    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Outcome> {
-        match self.outcome.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                self.caller = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
+impl Drop for InnerFuture {
+    fn drop(&mut self) {
+        self.gate.drop_call(&self.asked);
     }
 }
