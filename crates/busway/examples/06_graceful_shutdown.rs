@@ -2,6 +2,8 @@
 //!
 //! Run with `--wait` to end it by Ctrl-C; press it twice to end at once.
 
+#![expect(clippy::disallowed_methods, reason = "a program may sleep and spawn; the ban is for the library")]
+
 use std::time::Duration;
 
 use busway::prelude::*;

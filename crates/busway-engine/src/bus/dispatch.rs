@@ -178,14 +178,13 @@ impl Dispatched {
     pub(crate) fn done(&mut self, core: &Arc<SubscriptionCore>, offer: &Offer) {
         match offer {
             Offer::Queued => core.ensure_worker(),
-            Offer::Dropped => core.touch(),
             Offer::Late => {
                 self.late += 1;
                 core.touch();
             }
             Offer::Disconnect => core.disconnect(),
-            // Whoever closes may wait for the end of this very offer.
-            Offer::Closed => core.touch(),
+            // Somebody may wait for this event's end, or, closing, for this very offer's.
+            Offer::Dropped | Offer::Closed => core.touch(),
             Offer::Woken | Offer::Blocked(_) => {}
         }
     }

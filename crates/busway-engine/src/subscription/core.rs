@@ -151,16 +151,19 @@ impl SubscriptionCore {
         self.services.idle.touch();
     }
 
-    /// Counts an outcome and reports it when it is not a success.
+    /// Reports an outcome, then counts it: who waits for the count finds the report.
     pub(crate) fn settle(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        self.mailbox.account.handled(outcome);
         tell(self.services.observer.as_deref(), |observer| observer.settled(&self.name, event, outcome));
-        let error = match outcome {
-            Outcome::Done | Outcome::Skip => return,
-            other => match other.error_text() {
-                Some(text) => format!("{}: {text}", other.label()),
-                None => other.to_string(),
-            },
+        if !matches!(outcome, Outcome::Done | Outcome::Skip) {
+            self.report_failure(event, outcome, cut_by);
+        }
+        self.mailbox.account.handled(outcome);
+    }
+
+    fn report_failure(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
+        let error = match outcome.error_text() {
+            Some(text) => format!("{}: {text}", outcome.label()),
+            None => outcome.to_string(),
         };
         tracing::warn!(
             subscription = &*self.name,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use busway_engine::{Bus, Subscription};
 use busway_event::{Draft, Event, Priority, Raw};
-use busway_middleware::{Batch, Delivery, Payload, Stage, batch, blocking};
+use busway_middleware::{Batch, Delivery, Flow, Payload, Stage, SyncMiddleware, batch, blocking};
 use busway_reliability::{Order, Overflow};
 use busway_testkit::{Gate, Recorder, TestBus};
 
@@ -206,17 +206,19 @@ async fn whatever_the_policy_and_the_shape_the_sum_and_the_lag_are_exact() {
     }
 }
 
+struct Sees(Seen);
+
+impl SyncMiddleware for Sees {
+    fn before(&self, delivery: &mut Delivery) -> Flow {
+        self.0.see(delivery);
+        Flow::Continue
+    }
+}
+
 #[tokio::test]
 async fn a_batch_tells_its_first_event_what_was_lost_before_it() {
     let bus = TestBus::start().await;
     let seen = Seen::default();
-    struct Sees(Seen);
-    impl busway_middleware::SyncMiddleware for Sees {
-        fn before(&self, delivery: &mut Delivery) -> busway_middleware::Flow {
-            self.0.see(delivery);
-            busway_middleware::Flow::Continue
-        }
-    }
     let builder = bus.subscribe("a").capacity(4).middleware(Stage::User, "sees", Sees(seen.clone()));
     let subscription = builder.to(batch(async |_: Batch<Number>| {})).await.unwrap();
     subscription.pause();

@@ -13,15 +13,15 @@ use crate::world::{AtGate, Number, account, assert_settled, number, turns};
 
 /// An inline subscription behind async middleware that holds its first event, published by a task of its own.
 async fn held(bus: &TestBus) -> (Subscription, Gate, Arc<AtomicU64>, JoinHandle<()>) {
-    let (gate, handled) = (Gate::closed(), Arc::new(AtomicU64::new(0)));
-    let count = Arc::clone(&handled);
+    let (gate, seen) = (Gate::closed(), Arc::new(AtomicU64::new(0)));
+    let count = Arc::clone(&seen);
     let builder = bus.subscribe("a").name("in").middleware(Stage::User, "hold", AtGate(gate.clone()));
     let handler = inline(move |_: Payload<Number>| _ = count.fetch_add(1, Ordering::SeqCst));
     let subscription = builder.to(handler).await.unwrap();
     let inner = Bus::clone(bus);
     let publishing = tokio::spawn(async move { _ = inner.publish(number("a", 1)).await });
     gate.reached(1).await;
-    (subscription, gate, handled, publishing)
+    (subscription, gate, seen, publishing)
 }
 
 #[tokio::test]

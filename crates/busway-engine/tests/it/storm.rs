@@ -85,7 +85,7 @@ impl Storm {
             3 => {
                 let emits = move |n: Payload<Number>| {
                     tick();
-                    std::future::ready((n.n % 2 == 0).then(|| number("b.c", n.n + 1)))
+                    std::future::ready(n.n.is_multiple_of(2).then(|| number("b.c", n.n + 1)))
                 };
                 builder.to(emits).await
             }
@@ -93,7 +93,7 @@ impl Storm {
                 let publishes = move |n: Payload<Number>, publisher: Publisher| {
                     tick();
                     async move {
-                        if n.n % 3 == 0 {
+                        if n.n.is_multiple_of(3) {
                             _ = publisher.publish(number("c", n.n + 1)).await;
                         }
                     }
@@ -105,7 +105,7 @@ impl Storm {
                     tick();
                     async move {
                         tokio::task::yield_now().await;
-                        if n.n % 5 == 0 { Err("five") } else { Ok(()) }
+                        if n.n.is_multiple_of(5) { Err("five") } else { Ok(()) }
                     }
                 };
                 builder.to(fails).await
@@ -132,10 +132,10 @@ impl Storm {
 }
 
 /// Publishes until it is refused; says how many were offered.
-async fn publish_all(bus: &Bus, publisher: u32) {
+async fn publish_all(bus: &Bus, who: u32) {
     let handle = bus.publisher::<Number>("a.b").unwrap();
     for n in 0_u32.. {
-        let draft = handle.draft(Number { n }).key(format!("{publisher}-{}", n % 3));
+        let draft = handle.draft(Number { n }).key(format!("{who}-{}", n % 3));
         let draft = draft.priority(Priority::ALL[n as usize % 4]);
         let published = match n % 5 {
             0 => bus.try_publish(draft),

@@ -20,15 +20,20 @@ pub(super) struct Exported {
 /// Takes `event` apart.
 pub(super) fn exported(event: &AnyEvent) -> Result<Exported, EncodeError> {
     let encoded = event.encoded_once()?;
-    if let Some(position) = attributes::forbidden_at(&encoded.type_name) {
-        let reason = format!("its type's name holds a forbidden character at byte {position}");
-        return Err(EncodeError::Failed { reason });
+    let id = event.origin_id().map_or_else(|| event.id().to_string(), str::to_owned);
+    let source = event.metadata().producer();
+    for (attribute, text) in [("id", &*id), ("source", source), ("type", &*encoded.type_name)] {
+        if let Some(position) = attributes::forbidden_at(text) {
+            let reason =
+                format!("its {attribute} holds a character at byte {position} that no CloudEvent may hold");
+            return Err(EncodeError::Failed { reason });
+        }
     }
     let mut out = Vec::with_capacity(16);
     let mut put = |name: &'static str, value: String| out.push((Cow::Borrowed(name), value));
     put("specversion", "1.0".to_owned());
-    put("id", event.origin_id().map_or_else(|| event.id().to_string(), str::to_owned));
-    put("source", event.metadata().producer().to_owned());
+    put("id", id);
+    put("source", source.to_owned());
     put("type", encoded.type_name.clone().into());
     put("subject", event.topic().as_str().to_owned());
     put("time", event.time().to_string());

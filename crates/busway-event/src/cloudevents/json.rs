@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
@@ -73,7 +73,10 @@ pub(super) fn meta_pairs(text: Option<&str>) -> Result<Vec<(String, String)>, Cl
     let Some(text) = text else { return Ok(Vec::new()) };
     let members: Members<'_> =
         serde_json::from_str(text).map_err(|cause| CloudEventError::Meta { reason: cause.to_string() })?;
-    let strings = members.0.into_iter().map(|(name, value)| match string(value) {
+    if members.beyond > 0 {
+        return Err(CloudEventError::Meta { reason: format!("it has {} members too many", members.beyond) });
+    }
+    let strings = members.list.into_iter().map(|(name, value)| match string(value) {
         Ok(Some(text)) => Ok((name, text)),
         _ => Err(CloudEventError::Meta { reason: format!("\"{}\" is none", cut(&name).escape_debug()) }),
     });
@@ -100,9 +103,12 @@ pub(super) fn document(bytes: &[u8]) -> Result<&RawValue, CloudEventError> {
 /// The event of one object.
 pub(super) fn read_one(object: &RawValue, import: &Import) -> Result<AnyEvent, CloudEventError> {
     let members: Members<'_> = serde_json::from_str(object.get()).map_err(malformed)?;
+    if members.beyond > 0 {
+        return Err(CloudEventError::TooManyAttributes { limit: ATTRIBUTES_MAX });
+    }
     let mut attributes = Attributes::default();
     let (mut data, mut base64) = (None, None);
-    for (name, value) in members.0 {
+    for (name, value) in members.list {
         let slot_is_taken = match name.as_str() {
             "data" => data.replace(value).is_some(),
             "data_base64" => base64.replace(value).is_some(),
@@ -156,8 +162,11 @@ fn failed(cause: impl fmt::Display) -> EncodeError {
     EncodeError::Failed { reason: cause.to_string() }
 }
 
-/// The members of an object, each value as it was written.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+/// The members of an object, each value as it was written, and how many more there were than an event can have.
+struct Members<'a> {
+    list: Vec<(String, &'a RawValue)>,
+    beyond: usize,
+}
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -175,15 +184,18 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Vec::new();
-        while let Some(name) = map.next_key()? {
-            // Two more than there may be attributes: `data` and `data_base64` are none.
-            if members.len() == ATTRIBUTES_MAX + 2 {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                return Err(A::Error::custom("it has too many members"));
+        let mut list = Vec::new();
+        // Two more than there may be attributes: `data` and `data_base64` are none.
+        while list.len() < ATTRIBUTES_MAX + 2 {
+            match map.next_entry()? {
+                Some(member) => list.push(member),
+                None => return Ok(Members { list, beyond: 0 }),
             }
-            members.push((name, map.next_value()?));
         }
-        Ok(Members(members))
+        let mut beyond = 0;
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            beyond += 1;
+        }
+        Ok(Members { list, beyond })
     }
 }

@@ -59,7 +59,8 @@ pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
 /// with it first.
 ///
 /// # Errors
-/// [`EncodeError`]: the payload cannot be encoded, or the type's name is none (an `EventType` written by hand).
+/// [`EncodeError`]: the payload cannot be encoded, or the producer, the type's name or the foreign id holds a character that
+/// no attribute may hold (a control character or a noncharacter of Unicode).
 pub fn to_json(event: &AnyEvent) -> Result<Vec<u8>, EncodeError> {
     json::write_one(&export::exported(event)?)
 }

@@ -10,11 +10,15 @@ use serde_json::{Value, json};
 
 use crate::publish;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, EventType)]
-#[event(name = "order", version = 2)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Order {
     id: u64,
     note: String,
+}
+
+impl EventType for Order {
+    const NAME: &'static str = "order";
+    const VERSION: u16 = 2;
 }
 
 fn order() -> Order {

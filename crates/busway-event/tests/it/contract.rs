@@ -37,7 +37,10 @@ fn its_json_holds_the_schema_under_the_name_of_the_version() {
     let value: Value = serde_json::from_str(&Contract::of::<OrderCreated>().to_json()).unwrap();
     assert_eq!(value["name"], "order-created");
     assert_eq!(value["version"], 2);
-    assert_eq!((&value["codec"], &value["content_type"]), (&json!("bincode"), &json!("application/x-bincode")));
+    assert_eq!(
+        (&value["codec"], &value["content_type"]),
+        (&json!("bincode"), &json!("application/x-bincode"))
+    );
     assert_eq!(value["topic"], "orders.created");
     let schema = &value["schema"];
     assert_eq!(schema["$id"], "urn:busway:event:order-created:2");

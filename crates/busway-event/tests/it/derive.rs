@@ -57,14 +57,17 @@ fn each_option_has_its_place_in_the_trait() {
     let order = OrderCreated { order_id: 7, currency: "EUR".to_owned() };
     assert_eq!(check_round_trip(&order), Ok(()));
     let event = finish(Event::of(order)).unwrap();
-    assert_eq!((event.topic().as_str(), event.key().map(busway_event::Key::as_str)), ("orders.created", Some("7")));
+    assert_eq!(
+        (event.topic().as_str(), event.key().map(busway_event::Key::as_str)),
+        ("orders.created", Some("7"))
+    );
 }
 
 #[test]
 fn an_older_version_is_read_through_the_type_that_upcast_from_names() {
     let older = Encoded::of(&OrderCreatedV1 { id: 7 }, 64).unwrap();
-    let order = OrderCreated::read(&older).unwrap();
-    assert_eq!(order, OrderCreated { order_id: 7, currency: "EUR".to_owned() });
+    let read = OrderCreated::read(&older).unwrap();
+    assert_eq!(read, OrderCreated { order_id: 7, currency: "EUR".to_owned() });
     let newer = Encoded { version: 3, ..older };
     let error = OrderCreated::read(&newer).unwrap_err();
     assert_eq!(error, DecodeError::TooNew { name: "order-created", expected: 2, found: 3 });

@@ -65,9 +65,3 @@ fn derived_types_survive_their_codec() {
     check_round_trip(&Light::Off).unwrap();
     check_round_trip(&Wrapped { inner: Tuple("k".into(), 1) }).unwrap();
 }
-
-#[test]
-fn compile_errors_lead_to_the_fix() {
-    let cases = trybuild::TestCases::new();
-    cases.compile_fail("tests/ui/*.rs");
-}

@@ -1,8 +1,8 @@
 //! `Proto<M>`: Protobuf messages as payloads.
 
 use busway_event::{
-    AnyEvent, CodecId, DecodeError, EncodeError, Encoded, Event, EventId, EventType, Invalid, Metadata, Proto, Raw,
-    Stamp, Timestamp, check_round_trip,
+    AnyEvent, CodecId, DecodeError, EncodeError, Encoded, Event, EventId, EventType, Invalid, Metadata,
+    Proto, Raw, Stamp, Timestamp, check_round_trip,
 };
 use bytes::Bytes;
 

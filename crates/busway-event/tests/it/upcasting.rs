@@ -51,7 +51,8 @@ fn received(type_name: &str, version: u16, codec: CodecId, bytes: impl Into<Byte
     let metadata = Metadata::draft("shop", 1);
     let topic = Topic::new("orders").unwrap();
     let parts = Parts::new(EventId::foreign("shop", "1"), Timestamp::from_nanos(1), topic, metadata);
-    AnyEvent::receive(parts, Encoded { type_name: type_name.into(), version, codec, bytes: bytes.into() }).unwrap()
+    AnyEvent::receive(parts, Encoded { type_name: type_name.into(), version, codec, bytes: bytes.into() })
+        .unwrap()
 }
 
 fn refusal<T: EventType + std::fmt::Debug>(event: &AnyEvent) -> DecodeError {

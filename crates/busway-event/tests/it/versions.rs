@@ -25,7 +25,7 @@ struct OrderV2 {
 #[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
 #[event(name = "order", version = 3, upcast_from = OrderV2)]
 struct Order {
-    order_id: String,
+    id: String,
     currency: String,
     cents: u64,
 }
@@ -38,7 +38,7 @@ impl From<OrderV1> for OrderV2 {
 
 impl From<OrderV2> for Order {
     fn from(old: OrderV2) -> Self {
-        Self { order_id: old.id, currency: old.currency, cents: 0 }
+        Self { id: old.id, currency: old.currency, cents: 0 }
     }
 }
 
@@ -62,11 +62,10 @@ fn received(name: &str, version: u16, codec: CodecId, bytes: &'static [u8]) -> A
 fn version_three_reads_one_two_and_three() {
     let order = |event: &AnyEvent| event.typed::<Order>().unwrap();
     let first = received("order", 1, CodecId::Json, br#"{"id":"A"}"#);
-    assert_eq!(order(&first).payload(), &Order { order_id: "A".into(), currency: "EUR".into(), cents: 0 });
+    assert_eq!(order(&first).payload(), &Order { id: "A".into(), currency: "EUR".into(), cents: 0 });
     let second = received("order", 2, CodecId::Json, br#"{"id":"A","currency":"USD"}"#);
     assert_eq!(order(&second).payload().currency, "USD");
-    let third =
-        publish(Event::new("orders", Order { order_id: "A".into(), currency: "USD".into(), cents: 7 }));
+    let third = publish(Event::new("orders", Order { id: "A".into(), currency: "USD".into(), cents: 7 }));
     assert_eq!(order(&third).payload().cents, 7);
     // The event keeps its version; what the handler gets is of the version that it wants.
     assert_eq!((first.metadata().version(), order(&first).metadata().version()), (1, 3));
@@ -75,7 +74,7 @@ fn version_three_reads_one_two_and_three() {
 #[test]
 fn older_versions_come_in_any_codec_that_serde_reads() {
     let bincode = received("order", 1, CodecId::Bincode, &[1, b'A']);
-    assert_eq!(bincode.typed::<Order>().unwrap().payload().order_id, "A");
+    assert_eq!(bincode.typed::<Order>().unwrap().payload().id, "A");
 }
 
 #[test]

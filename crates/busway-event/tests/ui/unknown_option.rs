@@ -1,7 +1,8 @@
 use busway_event::EventType;
+use serde::{Deserialize, Serialize};
 
-#[derive(serde::Serialize, serde::Deserialize, EventType)]
-#[event(nmae = "order", version = 0, topic = "orders..created")]
+#[derive(Serialize, Deserialize, EventType)]
+#[event(nmae = "order", version = 2, key = id, key = id)]
 struct Order {
     id: u32,
 }

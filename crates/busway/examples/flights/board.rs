@@ -36,8 +36,8 @@ pub(crate) struct Carrier {
     pub(crate) flights: u64,
     pub(crate) cancelled: u64,
     pub(crate) delayed: u64,
-    /// Sum over the flights that left.
-    pub(crate) delay_minutes: i64,
+    /// Sum over the flights that left. Wider than a delay: no file is long enough to overflow it.
+    pub(crate) delay_minutes: i128,
 }
 
 impl Boards {
@@ -53,12 +53,27 @@ impl Boards {
 type Shared = State<Arc<Boards>>;
 
 /// Starts all five. None may drop an event or let it expire.
-pub(crate) async fn subscribe(bus: &Bus) -> Result<(), BoxError> {
-    lossless(bus, "flights.#", "statistics").to(blocking(count)).await?;
-    lossless(bus, "flights.delayed.+.+", "delay-board").to(note_delay).await?;
-    lossless(bus, "flights.+.jfk.#", "jfk-desk").concurrency(4).to(serve_at_jfk).await?;
-    lossless(bus, "flights.cancelled.#", "cancellations").to(alert).await?;
-    lossless(bus, "flights.#", "order-check").order(Order::Key).concurrency(4).to(check_order).await?;
+pub(crate) async fn subscribe(bus: &Bus) -> Result<[Subscription; 5], BoxError> {
+    Ok([
+        lossless(bus, "flights.#", "statistics").to(blocking(count)).await?,
+        lossless(bus, "flights.delayed.+.+", "delay-board").to(note_delay).await?,
+        lossless(bus, "flights.+.jfk.#", "jfk-desk").concurrency(4).to(serve_at_jfk).await?,
+        lossless(bus, "flights.cancelled.#", "cancellations").to(alert).await?,
+        lossless(bus, "flights.#", "order-check").order(Order::Key).concurrency(4).to(check_order).await?,
+    ])
+}
+
+/// A handler that failed has left its events out of the figures: then there are none.
+pub(crate) fn check_handled(subscriptions: &[Subscription]) -> Result<(), BoxError> {
+    for stats in subscriptions.iter().map(Subscription::stats) {
+        let failed = stats.failed + stats.dead;
+        if failed > 0 {
+            let last = stats.last_failure.map(|failure| failure.error).unwrap_or_default();
+            return Err(
+                format!("{} failed to handle {failed} events, the last one: {last}", stats.name).into()
+            );
+        }
+    }
     Ok(())
 }
 
@@ -79,7 +94,7 @@ fn count(flight: Payload<Flight>, State(boards): Shared) {
     carrier.flights += 1;
     carrier.cancelled += u64::from(flight.status == Status::Cancelled);
     carrier.delayed += u64::from(matches!(flight.status, Status::Delayed { .. }));
-    carrier.delay_minutes += flight.status.minutes().unwrap_or(0);
+    carrier.delay_minutes += i128::from(flight.status.minutes().unwrap_or(0));
 }
 
 async fn note_delay(flight: Payload<Flight>, State(boards): Shared) {

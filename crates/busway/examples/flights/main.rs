@@ -8,6 +8,7 @@ mod flight;
 mod output;
 mod rows;
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,20 +40,32 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/flights-2013-01-week1.csv");
     let file = arguments.data.unwrap_or(shipped);
-    match replay(&file).await {
+    let printed = match replay(&file).await {
         Ok(figures) => {
-            if arguments.json {
-                println!("{}", figures.to_json());
-            } else {
-                println!("{figures}");
-            }
-            if figures.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            let text = if arguments.json { figures.to_json().to_string() } else { figures.to_string() };
+            print(&text).map(|()| figures.is_sound())
         }
+        Err(error) => Err(error),
+    };
+    match printed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("flights: {error}");
+            complain(format_args!("flights: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A full disk or a closed pipe is an error like any other.
+fn print(figures: &str) -> Result<(), BoxError> {
+    let written = writeln!(io::stdout().lock(), "{figures}");
+    written.map_err(|error| format!("the figures cannot be printed: {error}").into())
+}
+
+/// A line for people. That nobody can read it is no reason to stop.
+fn complain(line: std::fmt::Arguments<'_>) {
+    _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Publishes every row of `file` and waits until all of them are handled.
@@ -62,7 +75,7 @@ async fn replay(file: &Path) -> Result<Figures, BoxError> {
     let started = Instant::now();
     let boards = Arc::new(Boards::default());
     let bus = Bus::memory().producer("flights").state(Arc::clone(&boards)).start().await?;
-    board::subscribe(&bus).await?;
+    let subscriptions = board::subscribe(&bus).await?;
 
     let progress = progress_bar();
     let mut bad_rows = 0;
@@ -71,7 +84,7 @@ async fn replay(file: &Path) -> Result<Figures, BoxError> {
             Ok(Some(Row::Flight { line, flight })) => publish(&bus, line, flight).await?,
             Ok(Some(Row::Bad { line, reason })) => {
                 bad_rows += 1;
-                progress.suspend(|| eprintln!("{}:{line}: {reason}", file.display()));
+                progress.suspend(|| complain(format_args!("{}:{line}: {reason}", file.display())));
             }
             Ok(None) => break Ok(()),
             Err(error) => break Err::<(), ReadError>(error),
@@ -82,6 +95,7 @@ async fn replay(file: &Path) -> Result<Figures, BoxError> {
     progress.finish_and_clear();
     // A file that breaks off in the middle gives no figures that look whole.
     read?;
+    board::check_handled(&subscriptions)?;
     let lost = report.tally.dropped + report.tally.expired + report.tally.abandoned;
     Ok(Figures::new(&boards, lost, bad_rows, started.elapsed()))
 }

@@ -71,7 +71,7 @@ impl Carrier {
     ///
     /// Rounded in whole hundredths, so that the last digit does not depend on binary fractions.
     fn mean_delay(&self) -> Option<f64> {
-        let left = i64::try_from(self.flights - self.cancelled).ok().filter(|left| *left > 0)?;
+        let left = Some(i128::from(self.flights - self.cancelled)).filter(|left| *left > 0)?;
         let hundredths = (self.delay_minutes.abs() * 200 + left) / (left * 2) * self.delay_minutes.signum();
         #[expect(clippy::cast_precision_loss, reason = "delays of flights stay far below 2^52")]
         Some(hundredths as f64 / 100.0)

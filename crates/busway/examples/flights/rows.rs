@@ -13,7 +13,8 @@ use crate::flight::{Flight, Status};
 /// The rows of a file, one after the other. A row is a line: a stray quote spoils its own row, not those behind it.
 pub(crate) struct Rows {
     lines: Lines,
-    columns: Columns,
+    /// `None` in an empty file: it has no rows, so no column is missing.
+    columns: Option<Columns>,
 }
 
 /// One row.
@@ -26,14 +27,16 @@ impl Rows {
     /// Opens a file and finds its columns.
     pub(crate) fn open(path: &Path) -> Result<Self, ReadError> {
         let mut lines = Lines::open(path)?;
-        let header = lines.next_line()?.and_then(|line| fields(line).ok()).unwrap_or_default();
-        Ok(Self { columns: Columns::find(path, &header)?, lines })
+        let header = lines.next_line()?.map(|line| fields(line).unwrap_or_default());
+        let columns = header.map(|header| Columns::find(path, &header)).transpose()?;
+        Ok(Self { lines, columns })
     }
 
     /// The next row, `None` at the end.
     pub(crate) fn next_row(&mut self) -> Result<Option<Row>, ReadError> {
+        let Some(columns) = &self.columns else { return Ok(None) };
         let Some(text) = self.lines.next_line()? else { return Ok(None) };
-        let flight = fields(text).and_then(|record| self.columns.flight(&record));
+        let flight = fields(text).and_then(|record| columns.flight(&record));
         let line = self.lines.number;
         Ok(Some(match flight {
             Ok(flight) => Row::Flight { line, flight },
@@ -55,11 +58,11 @@ impl Lines {
         let open_error = |source| ReadError::Open { file: path.to_owned(), source };
         #[expect(clippy::disallowed_methods, reason = "the example reads its input")]
         let file = File::open(path).map_err(open_error)?;
-        let bytes: Box<dyn BufRead + Send> = match path.extension().is_some_and(|extension| extension == "xz")
-        {
-            true => Box::new(BufReader::new(XzDecoder::new_multi_decoder(file))),
-            false => Box::new(BufReader::new(file)),
-        };
+        let bytes: Box<dyn BufRead + Send> =
+            match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xz")) {
+                true => Box::new(BufReader::new(XzDecoder::new_multi_decoder(file))),
+                false => Box::new(BufReader::new(file)),
+            };
         Ok(Self { file: path.to_owned(), bytes, line: Vec::new(), number: 0 })
     }
 

@@ -5,7 +5,14 @@ use std::process::{Command, Output};
 
 /// Runs an example of this crate with `arguments` and gives what it printed.
 pub(crate) fn run(example: &str, arguments: &[&str]) -> Output {
-    Command::new(binary(example)).args(arguments).output().unwrap()
+    command(example, arguments).output().unwrap()
+}
+
+/// An example of this crate, ready to run with `arguments`.
+pub(crate) fn command(example: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary(example));
+    command.args(arguments);
+    command
 }
 
 /// Runs an example that must succeed and gives its standard output.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::example_process::run;
+use crate::example_process::{command, run};
 
 /// What the example prints with `--json`, without `seconds`.
 fn figures(arguments: &[&str]) -> (Value, String) {
@@ -118,12 +118,8 @@ fn a_file_that_cannot_be_read_to_its_end_is_an_error_that_says_what_to_do() {
     let cut = scratch("cut.csv.xz", &whole[..whole.len() / 2]);
     let headless = scratch("headless.csv", b"carrier,origin\n");
     let missing = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-such-file.csv");
-    let cases = [
-        (missing, "cannot be opened"),
-        (headless, "has no column dep_time"),
-        (cut, "breaks off at line"),
-        (scratch("empty.csv", b""), "has no column dep_time"),
-    ];
+    let cases =
+        [(missing, "cannot be opened"), (headless, "has no column dep_time"), (cut, "breaks off at line")];
     for (file, expected) in cases {
         let output = run("flights", &["--json", "--data", file.to_str().unwrap()]);
         let errors = String::from_utf8(output.stderr).unwrap();
@@ -131,6 +127,38 @@ fn a_file_that_cannot_be_read_to_its_end_is_an_error_that_says_what_to_do() {
         assert!(errors.contains(expected), "{errors} should say {expected}");
         assert!(output.stdout.is_empty(), "no figures that look whole");
     }
+}
+
+#[test]
+fn a_file_without_rows_gives_no_events_and_is_no_error() {
+    let header = std::fs::read_to_string(shipped()).unwrap().lines().next().unwrap().to_owned();
+    for (name, text) in [("empty.csv", ""), ("header.csv", header.as_str())] {
+        let (figures, errors) = figures(&["--data", scratch(name, text.as_bytes()).to_str().unwrap()]);
+        assert_eq!((&figures["events"], &figures["bad_rows"]), (&json!(0), &json!(0)), "{name}");
+        assert_eq!(errors, "", "{name}");
+    }
+}
+
+#[test]
+fn delays_that_no_clock_shows_are_summed_without_overflow() {
+    let header = std::fs::read_to_string(shipped()).unwrap().lines().next().unwrap().to_owned();
+    let row = format!("2013,1,1,517,515,{},830,819,11,UA,1545,N1,EWR,IAH,227,1400,5,15,x\n", i64::MAX);
+    let file = scratch("huge.csv", format!("{header}\n{row}{row}").as_bytes());
+    let (figures, errors) = figures(&["--data", file.to_str().unwrap()]);
+    assert_eq!(errors, "");
+    let mean = figures["by_carrier"]["ua"]["mean_dep_delay_min"].as_f64().unwrap();
+    assert!(mean > 9.2e18, "the mean is {mean}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_takes_nothing_is_an_error_and_no_panic() {
+    #[expect(clippy::disallowed_methods, reason = "the test opens a device, no file of a store")]
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command("flights", &["--json"]).stdout(full).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.starts_with("flights: the figures cannot be printed: "), "{errors}");
 }
 
 #[test]
@@ -146,6 +174,18 @@ fn the_full_year_gives_the_figures_of_an_independent_computation() {
     let sums = ["events", "alerts", "out_of_order", "dropped", "bad_rows"]
         .map(|name| figures[name].as_u64().unwrap());
     assert_eq!(sums, [336_776, 8_255, 0, 0, 0]);
-    assert_eq!(figures["by_carrier"]["9e"], carrier(18_460, 1_044, 4_563, 16.73));
-    assert_eq!(figures["by_carrier"]["aa"], carrier(32_729, 636, 5_270, 8.59));
+    assert_eq!(figures["by_status"], json!({ "cancelled": 8_255, "delayed": 72_914, "departed": 255_607 }));
+    assert_eq!(figures["by_origin"], json!({ "ewr": 120_835, "jfk": 111_279, "lga": 104_662 }));
+    assert_eq!(figures["jfk_desk"], json!(111_279));
+    let by_carrier = json!({
+        "9e": carrier(18_460, 1_044, 4_563, 16.73), "aa": carrier(32_729, 636, 5_270, 8.59),
+        "as": carrier(714, 2, 100, 5.8), "b6": carrier(54_635, 466, 12_711, 13.02),
+        "dl": carrier(48_110, 349, 8_081, 9.26), "ev": carrier(54_173, 2_817, 15_991, 19.96),
+        "f9": carrier(685, 3, 202, 20.22), "fl": carrier(3_260, 73, 882, 18.73),
+        "ha": carrier(342, 0, 24, 4.9), "mq": carrier(26_397, 1_234, 5_481, 10.55),
+        "oo": carrier(32, 3, 6, 12.59), "ua": carrier(58_665, 686, 12_655, 12.11),
+        "us": carrier(20_536, 663, 2_511, 3.78), "vx": carrier(5_162, 31, 925, 12.87),
+        "wn": carrier(12_275, 192, 3_352, 17.71), "yv": carrier(601, 56, 160, 19.0),
+    });
+    assert_eq!(figures["by_carrier"], by_carrier);
 }

@@ -1,0 +1,12 @@
+use busway_event::EventType;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize, EventType)]
+#[event(name = "order")]
+struct OrderV1;
+
+#[derive(Serialize, Deserialize, EventType)]
+#[event(name = "order", version = 2, upcast_from = OrderV1)]
+struct Order;
+
+fn main() {}
