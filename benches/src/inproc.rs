@@ -41,10 +41,8 @@ const CAPACITY: usize = 1_024;
 type Contest = (&'static str, &'static str, fn(u64) -> Result<Duration, Box<dyn Error>>);
 
 fn one_to_one(effort: Effort) -> Result<Suite, Box<dyn Error>> {
-    let contests: [Contest; 2] = [
-        ("busway", env!("CARGO_PKG_VERSION"), busway_blocking),
-        ("crossbeam-channel", "0.5", crossbeam),
-    ];
+    let contests: [Contest; 2] =
+        [("busway", env!("CARGO_PKG_VERSION"), busway_blocking), ("crossbeam-channel", "0.5", crossbeam)];
     let note = "publisher and sync handler on two threads, in memory; an Arc a message for the channel";
     Ok(Suite {
         name: "inproc/1p1c",
@@ -138,7 +136,8 @@ async fn publish_all(bus: &Bus, seen: &AtomicU64, events: u64) -> Result<Duratio
 
 fn crossbeam(events: u64) -> Result<Duration, Box<dyn Error>> {
     let (sender, receiver) = crossbeam_channel::bounded::<Arc<Sample>>(CAPACITY);
-    let consumer = thread::spawn(move || receiver.iter().map(|sample| sample.words.len() as u64 / 8).sum::<u64>());
+    let consumer =
+        thread::spawn(move || receiver.iter().map(|sample| sample.words.len() as u64 / 8).sum::<u64>());
     let started = Instant::now();
     for _ in 0..events {
         sender.send(Arc::new(SAMPLE))?;

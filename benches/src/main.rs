@@ -28,8 +28,9 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
-    let wanted =
-        |name: &str| arguments.suites.is_empty() || arguments.suites.iter().any(|suite| name.starts_with(&**suite));
+    let wanted = |name: &str| {
+        arguments.suites.is_empty() || arguments.suites.iter().any(|suite| name.starts_with(&**suite))
+    };
     let effort = if arguments.quick { inproc::QUICK } else { inproc::FULL };
     let mut suites: Vec<Suite> = Vec::new();
     for (name, measure) in inproc::SUITES {

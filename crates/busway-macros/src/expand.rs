@@ -17,7 +17,9 @@ pub(crate) fn event_type(input: &DeriveInput) -> syn::Result<TokenStream> {
     errors.take(check_shape(input));
     errors.take(check_generics(input));
     let key = match &attributes.key {
-        Some((member, span)) => errors.take(key_field(input, member, *span)),
+        Some((member, span)) => {
+            errors.take(key_field(input, member, *span)).map(|field| key_method(field, *span))
+        }
         None => None,
     };
     errors.finish()?;
@@ -37,7 +39,6 @@ pub(crate) fn event_type(input: &DeriveInput) -> syn::Result<TokenStream> {
     let topic = attributes.topic.as_ref().map(|topic| {
         quote! { const TOPIC: ::core::option::Option<&'static str> = ::core::option::Option::Some(#topic); }
     });
-    let key = key.map(|key| key_method(&key, attributes.key.as_ref().map(|(_, span)| *span)));
     let upcast = attributes.upcast_from.as_ref().map(|older| {
         Upcast { crate_path: &crate_path, ident: &input.ident, name: &name, version, older }.write(input)
     });
@@ -114,11 +115,13 @@ fn list(fields: &Fields) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn key_method(field: &Member, span: Option<Span>) -> TokenStream {
+fn key_method(mut field: Member, span: Span) -> TokenStream {
     // The option's span: a field without `ToString` is an error about `key = …`.
-    let text = quote_spanned! { span.unwrap_or_else(Span::call_site) =>
-        ::std::string::ToString::to_string(&self.#field)
-    };
+    match &mut field {
+        Member::Named(name) => name.set_span(span),
+        Member::Unnamed(index) => index.span = span,
+    }
+    let text = quote_spanned! { span => ::std::string::ToString::to_string(&self.#field) };
     quote! {
         fn key(&self) -> ::core::option::Option<::std::string::String> {
             ::core::option::Option::Some(#text)

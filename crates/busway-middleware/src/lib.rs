@@ -56,3 +56,7 @@ pub use crate::mode::{Durable, Ephemeral, Mode, ModeKind};
 pub use crate::outcome::{BoxError, Emit, IntoReply, Outcome, Permanent, Reply};
 pub use crate::publish::{PublishMiddleware, PublishRefused, PublishRegistry, PublishStage};
 pub use crate::scope::{Scope, States};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -31,6 +31,7 @@ use crate::outcome::Outcome;
 /// dropped there.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware",
+    label = "not a middleware",
     note = "implement `Middleware` (async, with `next`) or `SyncMiddleware` (before/after, no allocation) for it"
 )]
 pub trait Middleware: Send + Sync + 'static {
@@ -43,6 +44,7 @@ pub trait Middleware: Send + Sync + 'static {
 /// `before` runs on the way in, `after` on the way out for each step whose `before` went on.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware",
+    label = "not a middleware",
     note = "implement `Middleware` (async, with `next`) or `SyncMiddleware` (before/after, no allocation) for it"
 )]
 pub trait SyncMiddleware: Send + Sync + 'static {
@@ -72,6 +74,7 @@ pub enum Flow {
 /// Either form of middleware, as a node of a chain. `Form` only tells the two apart.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware",
+    label = "not a middleware",
     note = "implement `Middleware` (async, with `next`) or `SyncMiddleware` (before/after, no allocation) for it"
 )]
 pub trait IntoStep<Form> {

@@ -35,10 +35,10 @@ async fn main() -> busway::Result<()> {
 
     let mut round = [0; 4];
     for _ in 0..15 {
-        if let Some((priority, _)) = order.recv().await {
-            if let Some(count) = round.get_mut(priority.index()) {
-                *count += 1;
-            }
+        if let Some((priority, _)) = order.recv().await
+            && let Some(count) = round.get_mut(priority.index())
+        {
+            *count += 1;
         }
     }
     println!("the first 15 by priority: {round:?}");

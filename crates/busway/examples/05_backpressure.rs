@@ -29,6 +29,7 @@ async fn main() -> busway::Result<()> {
             bus.subscribe("prices").name("board").capacity(3).overflow(policy).to(handler).await?;
 
         println!("{name}:");
+        // Paused, it starts nothing: what would have waited when it is disconnected is abandoned.
         subscription.pause();
         for cents in 1..=5 {
             let key = if cents % 2 == 0 { "even" } else { "odd" };

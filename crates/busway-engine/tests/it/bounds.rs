@@ -229,3 +229,17 @@ async fn a_batch_tells_its_first_event_what_was_lost_before_it() {
     bus.settle().await;
     assert_eq!((seen.events.load(Ordering::SeqCst), seen.lag.load(Ordering::SeqCst)), (4, 6));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn statistics_never_say_that_more_runs_than_waits() {
+    let bus = Bus::memory().producer("test").start().await.unwrap();
+    let builder = bus.subscribe("a").concurrency(8);
+    let subscription = builder.to(async |_: Payload<Number>| tokio::task::yield_now().await).await.unwrap();
+    for n in 0..5_000 {
+        bus.publish(number("a", n)).await.unwrap();
+        let stats = subscription.stats();
+        assert!(stats.running <= stats.tally.waiting(), "{} run: {stats}", stats.running);
+    }
+    ends(bus.idle()).await;
+    assert_settled(&subscription.stats());
+}

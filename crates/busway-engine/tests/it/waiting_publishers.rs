@@ -269,3 +269,18 @@ async fn aborting_cuts_short_a_handler_whose_events_wait_for_room() {
     assert_eq!(bus.stats().tally.abandoned, 1, "the handler was cut short: {}", bus.stats().tally);
     bus.finish().await;
 }
+
+#[tokio::test]
+async fn the_end_of_a_subscription_is_not_told_as_the_end_of_the_bus() {
+    let bus = TestBus::start().await;
+    let paused = bus.subscribe("a").capacity(1).overflow(Overflow::Block(None));
+    let paused = paused.to(async |_: Payload<Number>| {}).await.unwrap();
+    paused.pause();
+    bus.publish(number("a", 1)).await.unwrap();
+    let task = publishing(&bus, number("a", 2)).await;
+    paused.abort();
+    turns().await;
+    // It was offered and is in the account as abandoned; the bus is as open as before.
+    assert_eq!(task.await.unwrap().map(|receipt| receipt.offered).map_err(|(reason, _)| reason), Ok(1));
+    assert_eq!(bus.publish(number("a", 3)).await.unwrap().offered, 0);
+}

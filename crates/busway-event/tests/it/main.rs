@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod cloudevents;
+mod cloudevents_import;
+mod cloudevents_refused;
+mod cloudevents_round_trip;
 #[cfg(feature = "schemars")]
 mod contract;
 #[cfg(feature = "derive")]

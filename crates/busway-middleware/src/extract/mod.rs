@@ -53,6 +53,7 @@ pub trait FromDelivery<M: Mode>: Sized + Send + 'static {
 /// An extractor that needs no single delivery: batch handlers may take it beside the batch.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a batch handler on this subscription ({M})",
+    label = "not an extractor of batch handlers",
     note = "a batch handler takes `Batch<T>` first, then up to four of `State<S>`, `Publisher`, `Stopping`"
 )]
 pub trait FromScope<M: Mode>: FromDelivery<M> {

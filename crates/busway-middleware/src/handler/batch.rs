@@ -1,6 +1,7 @@
 //! Batch handlers: many events a call, one outcome each.
 
 use std::fmt;
+use std::future::ready;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -10,13 +11,13 @@ use std::vec;
 
 use busway_event::{Event, EventType};
 
-use super::{AnyHandler, Call, IntoHandler, Invocation, Run};
+use super::shape::{Arguments, BatchForm, BesideBatch, ReplyOf, Shape};
+use super::{AnyHandler, Call, Invocation, Run};
 use crate::chain::{HANDLER, Panicked, contain};
 use crate::delivery::Delivery;
-use crate::extract::{ExtractError, FromScope, Requirements};
+use crate::extract::{ExtractError, Requirements};
 use crate::mode::Mode;
 use crate::outcome::{BoxError, IntoReply, Outcome, Reply};
-use crate::scope::Scope;
 
 /// A handler of many events at once: an async function that takes a [`Batch<T>`] and returns one outcome for all, or one
 /// an event. Whatever is there is handed over, at most [`max`](BatchHandler::max) events: a batch never waits to fill up.
@@ -99,6 +100,12 @@ impl<R: IntoBatchReply, E: Into<BoxError>> IntoBatchReply for Result<R, E> {
             Ok(replies) => replies.into_replies(len),
             Err(error) => all_with(Outcome::failed(error), len),
         }
+    }
+}
+
+impl<R: IntoBatchReply> ReplyOf<BatchForm> for R {
+    fn into_replies_to(self, events: usize) -> Vec<Reply> {
+        self.into_replies(events)
     }
 }
 
@@ -219,40 +226,55 @@ fn merge(decoded: Vec<Option<Reply>>, handled: Vec<Reply>) -> Vec<Reply> {
     decoded.into_iter().map(fill).collect()
 }
 
-macro_rules! handler_of_batch_function {
-    ($($arg:ident),*) => {
-        impl<M, F, Fut, R, T, $($arg),*> IntoHandler<M, (T, $($arg,)*)> for BatchHandler<F>
+/// A call under way, or the reason why the handler could not be called.
+async fn replies_of<R: ReplyOf<BatchForm>>(
+    decoded: Vec<Option<Reply>>,
+    events: usize,
+    started: Result<impl Future<Output = R>, ExtractError>,
+) -> Vec<Reply> {
+    let handled = match started {
+        Ok(future) => future.await.into_replies_to(events),
+        Err(error) => all_with(error.into(), events),
+    };
+    merge(decoded, handled)
+}
+
+macro_rules! shape_of_batch_function {
+    ($($value:ident: $arg:ident),*) => {
+        #[diagnostic::do_not_recommend]
+        impl<F, Fut, T, $($arg),*> Shape<BatchForm, BesideBatch<T, ($($arg,)*)>> for BatchHandler<F>
         where
-            M: Mode,
-            F: Fn(Batch<T>, $($arg),*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output = R> + Send + 'static,
-            R: IntoBatchReply + 'static,
+            F: Fn(Batch<T>, $($arg),*) -> Fut,
+            Fut: Future,
             T: EventType,
-            $($arg: FromScope<M>,)*
         {
-            fn into_handler(self) -> AnyHandler<M> {
+            type Function = F;
+            type Reply = Fut::Output;
+            type Future = Fut;
+
+            fn erase<M>(self) -> AnyHandler<M>
+            where
+                M: Mode,
+                F: Send + Sync + 'static,
+                Fut: Send + 'static,
+                Fut::Output: ReplyOf<BatchForm>,
+                BesideBatch<T, ($($arg,)*)>: Arguments<M>,
+            {
                 let BatchHandler { f, max } = self;
                 let mut requirements = Requirements::default();
                 requirements.payload(T::NAME);
-                $($arg::require(&mut requirements);)*
+                BesideBatch::<T, ($($arg,)*)>::require(&mut requirements);
                 let call = move |deliveries: &[Delivery]| -> BatchFuture {
                     let (events, decoded) = decode::<T>(deliveries);
-                    let Some(_scope) = deliveries.first().map(Delivery::scope).filter(|_| !events.is_empty())
-                    else {
-                        return Box::pin(async move { merge(decoded, Vec::new()) });
+                    let Some(delivery) = deliveries.first().filter(|_| !events.is_empty()) else {
+                        return Box::pin(ready(merge(decoded, Vec::new())));
                     };
                     let len = events.len();
-                    let start = |_scope: &Scope| Ok(f(Batch { events }, $($arg::from_scope(_scope)?),*));
-                    let started: Result<Fut, ExtractError> = start(_scope);
-                    match started {
-                        Ok(future) => {
-                            Box::pin(async move { merge(decoded, future.await.into_replies(len)) })
-                        }
-                        Err(error) => {
-                            let replies = all_with(error.into(), len);
-                            Box::pin(async move { merge(decoded, replies) })
-                        }
-                    }
+                    let started = BesideBatch::<T, ($($arg,)*)>::take(delivery).map(|beside| {
+                        let ($($value,)*) = beside.0;
+                        f(Batch { events }, $($value),*)
+                    });
+                    Box::pin(replies_of(decoded, len, started))
                 };
                 AnyHandler::new::<F>(Run::Batch(max), requirements, Erased { call })
             }
@@ -260,10 +282,10 @@ macro_rules! handler_of_batch_function {
     };
 }
 
-handler_of_batch_function!();
-handler_of_batch_function!(A1);
-handler_of_batch_function!(A1, A2);
-handler_of_batch_function!(A1, A2, A3);
-handler_of_batch_function!(A1, A2, A3, A4);
+shape_of_batch_function!();
+shape_of_batch_function!(a1: A1);
+shape_of_batch_function!(a1: A1, a2: A2);
+shape_of_batch_function!(a1: A1, a2: A2, a3: A3);
+shape_of_batch_function!(a1: A1, a2: A2, a3: A3, a4: A4);
 
 const BATCH_MAX_DEFAULT: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use super::call::{AsyncCall, SyncCall};
-use super::{AnyHandler, IntoHandler, Run};
+use super::shape::{Arguments, AsyncForm, ReplyOf, Shape, SyncForm, requirements_of};
+use super::{AnyHandler, Run};
 use crate::delivery::Delivery;
-use crate::extract::{ExtractError, FromDelivery, Requirements};
+use crate::extract::ExtractError;
 use crate::mode::Mode;
-use crate::outcome::{IntoReply, Outcome, Reply};
+use crate::outcome::{Outcome, Reply};
 
 /// A sync handler that may take long: it runs on threads of its subscription's own, as many as its concurrency, and never
 /// holds up a task. It cannot be cancelled, only awaited.
@@ -44,78 +45,81 @@ impl<F> fmt::Debug for Inline<F> {
 }
 
 /// Tells a future's type to the compiler: the reply of an async handler.
-async fn reply_of<R: IntoReply>(future: impl Future<Output = R>) -> Reply {
-    future.await.into_reply()
+async fn reply_of<R: ReplyOf<AsyncForm>>(future: impl Future<Output = R>) -> Reply {
+    future.await.into_replies_to(1)
 }
 
-macro_rules! requirements_of {
-    ($mode:ident, $($arg:ident),*) => {{
-        let collect: &[fn(&mut Requirements)] = &[$(<$arg as FromDelivery<$mode>>::require),*];
-        let mut requirements = Requirements::default();
-        collect.iter().for_each(|require| require(&mut requirements));
-        requirements
-    }};
-}
-
-macro_rules! handler_of_function {
-    ($($arg:ident),*) => {
-        impl<M, F, Fut, R, $($arg),*> IntoHandler<M, (AsyncForm, $($arg,)*)> for F
+macro_rules! shape_of_function {
+    ($($value:ident: $arg:ident),*) => {
+        #[diagnostic::do_not_recommend]
+        impl<F, Fut, $($arg),*> Shape<AsyncForm, ($($arg,)*)> for F
         where
-            M: Mode,
-            F: Fn($($arg),*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output = R> + Send + 'static,
-            R: IntoReply + 'static,
-            $($arg: FromDelivery<M>,)*
+            F: Fn($($arg),*) -> Fut,
+            Fut: Future,
         {
-            fn into_handler(self) -> AnyHandler<M> {
-                let make = move |_delivery: &Delivery| -> Result<_, ExtractError> {
-                    Ok(reply_of((self)($($arg::from_delivery(_delivery)?),*)))
+            type Function = F;
+            type Reply = Fut::Output;
+            type Future = Fut;
+
+            fn erase<M>(self) -> AnyHandler<M>
+            where
+                M: Mode,
+                F: Send + Sync + 'static,
+                Fut: Send + 'static,
+                Fut::Output: ReplyOf<AsyncForm>,
+                ($($arg,)*): Arguments<M>,
+            {
+                let make = move |delivery: &Delivery| {
+                    let ($($value,)*) = Arguments::<M>::take(delivery)?;
+                    Ok(reply_of(self($($value),*)))
                 };
-                AnyHandler::new::<F>(Run::Async, requirements_of!(M, $($arg),*), AsyncCall { make })
+                AnyHandler::new::<F>(Run::Async, requirements_of::<M, ($($arg,)*)>(), AsyncCall { make })
             }
         }
 
-        handler_of_sync_function!(Blocking, $($arg),*);
-        handler_of_sync_function!(Inline, $($arg),*);
+        shape_of_sync_function!(Blocking, $($value: $arg),*);
+        shape_of_sync_function!(Inline, $($value: $arg),*);
     };
 }
 
-macro_rules! handler_of_sync_function {
-    ($wrapper:ident, $($arg:ident),*) => {
-        impl<M, F, R, $($arg),*> IntoHandler<M, (SyncForm, $($arg,)*)> for $wrapper<F>
+macro_rules! shape_of_sync_function {
+    ($wrapper:ident, $($value:ident: $arg:ident),*) => {
+        #[diagnostic::do_not_recommend]
+        impl<F, R, $($arg),*> Shape<SyncForm, ($($arg,)*)> for $wrapper<F>
         where
-            M: Mode,
-            F: Fn($($arg),*) -> R + Send + Sync + 'static,
-            R: IntoReply + 'static,
-            $($arg: FromDelivery<M>,)*
+            F: Fn($($arg),*) -> R,
         {
-            fn into_handler(self) -> AnyHandler<M> {
+            type Function = F;
+            type Reply = R;
+            type Future = ();
+
+            fn erase<M>(self) -> AnyHandler<M>
+            where
+                M: Mode,
+                F: Send + Sync + 'static,
+                R: ReplyOf<SyncForm>,
+                ($($arg,)*): Arguments<M>,
+            {
                 let f = self.0;
-                let attempt = move |_delivery: &Delivery| -> Result<Reply, ExtractError> {
-                    Ok(f($($arg::from_delivery(_delivery)?),*).into_reply())
+                let attempt = move |delivery: &Delivery| -> Result<Reply, ExtractError> {
+                    let ($($value,)*) = Arguments::<M>::take(delivery)?;
+                    Ok(f($($value),*).into_replies_to(1))
                 };
                 let call = move |delivery: &Delivery| {
                     attempt(delivery).unwrap_or_else(|error| Outcome::from(error).into())
                 };
-                AnyHandler::new::<F>(Run::$wrapper, requirements_of!(M, $($arg),*), SyncCall { call })
+                AnyHandler::new::<F>(Run::$wrapper, requirements_of::<M, ($($arg,)*)>(), SyncCall { call })
             }
         }
     };
 }
 
-/// Marks implementations for async functions.
-#[derive(Debug)]
-pub enum AsyncForm {}
-/// Marks implementations for sync functions.
-#[derive(Debug)]
-pub enum SyncForm {}
-
-handler_of_function!();
-handler_of_function!(A1);
-handler_of_function!(A1, A2);
-handler_of_function!(A1, A2, A3);
-handler_of_function!(A1, A2, A3, A4);
-handler_of_function!(A1, A2, A3, A4, A5);
-handler_of_function!(A1, A2, A3, A4, A5, A6);
-handler_of_function!(A1, A2, A3, A4, A5, A6, A7);
-handler_of_function!(A1, A2, A3, A4, A5, A6, A7, A8);
+shape_of_function!();
+shape_of_function!(a1: A1);
+shape_of_function!(a1: A1, a2: A2);
+shape_of_function!(a1: A1, a2: A2, a3: A3);
+shape_of_function!(a1: A1, a2: A2, a3: A3, a4: A4);
+shape_of_function!(a1: A1, a2: A2, a3: A3, a4: A4, a5: A5);
+shape_of_function!(a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6);
+shape_of_function!(a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7);
+shape_of_function!(a1: A1, a2: A2, a3: A3, a4: A4, a5: A5, a6: A6, a7: A7, a8: A8);

@@ -14,6 +14,7 @@
 mod batch;
 mod call;
 mod function;
+mod shape;
 
 use std::any::type_name;
 use std::fmt;
@@ -37,7 +38,8 @@ use crate::outcome::Reply;
     label = "not a handler",
     note = "a handler is an `async fn` or closure with up to 8 arguments, each an extractor (`Payload<T>`, `Event<T>`, `Meta`, `Topic`, `Delivery`, `State<S>`, `Publisher`, `Stopping`), whose future is `Send`",
     note = "it returns `()`, `Result<_, E>` with `E: Into<Box<dyn Error + Send + Sync>>`, an `Outcome`, or drafts of events",
-    note = "wrap a function that is not async: `blocking(f)` or `inline(f)`; one that takes many events: `batch(f)`"
+    note = "wrap a function that is not async: `blocking(f)` or `inline(f)`",
+    note = "wrap an `async fn` of many events: `batch(f)`; its first argument is a `Batch<T>`, and up to 4 extractors may follow"
 )]
 pub trait IntoHandler<M: Mode, Args>: Sized {
     /// Erases the handler.

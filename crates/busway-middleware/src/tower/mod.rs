@@ -29,7 +29,19 @@ use crate::outcome::{BoxError, Outcome};
 /// (`Buffer`). A layer that drops its inner call (a timeout) drops the rest of the chain with it. One that makes several
 /// calls gets them one after the other, also when it makes them at once.
 ///
-/// A layer that is not `Clone` (a rate limit) goes behind a `Buffer`.
+/// A service that is not `Clone` (a rate limit) goes behind a `Buffer`.
+///
+/// ```
+/// use busway_middleware::middleware::IntoStep;
+/// use busway_middleware::tower::TowerMiddleware;
+/// use busway_middleware::{Registry, Stage};
+/// use tower::limit::ConcurrencyLimitLayer;
+///
+/// let registry = Registry::new();
+/// let layer = ConcurrencyLimitLayer::new(8);
+/// registry.add(Stage::User, "at most eight", TowerMiddleware::new(&layer).into_step())?;
+/// # Ok::<(), busway_middleware::RegistryError>(())
+/// ```
 ///
 /// # Cancel safety
 /// Dropping the future ends the layer's call and the rest of the chain. A call that another task still holds ends with an

@@ -91,10 +91,7 @@ coalesce:
   even at 4, 0 lost before
   5 offered = 2 delivered + 3 dropped + 0 expired + 0 abandoned + 0 waiting
 disconnect:
-  odd at 1, 1 lost before
-  even at 2, 0 lost before
-  odd at 3, 0 lost before
-  4 offered = 3 delivered + 1 dropped + 0 expired + 0 abandoned + 0 waiting
+  4 offered = 0 delivered + 1 dropped + 0 expired + 3 abandoned + 0 waiting
 block 5 ms:
   odd at 1, 2 lost before
   even at 2, 0 lost before

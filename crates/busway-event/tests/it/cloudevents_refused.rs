@@ -1,0 +1,149 @@
+//! `CloudEvents` of strangers: what is refused, and with which words.
+
+use busway_event::cloudevents::{CloudEventError, Import, from_json, from_json_batch};
+use busway_event::{Invalid, KeyError, MetadataError, Raw};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use crate::cloudevents_import::{payload, with};
+
+#[test]
+fn what_is_missing_or_wrong_is_named_with_its_attribute() {
+    let long = "x".repeat(2000);
+    let table = [
+        (json!({ "specversion": null }), "\"specversion\" is missing"),
+        (json!({ "id": null }), "\"id\" is missing"),
+        (json!({ "id": "" }), "\"id\" is missing or empty"),
+        (json!({ "source": null }), "\"source\" is missing"),
+        (json!({ "type": null }), "\"type\" is missing"),
+        (json!({ "subject": null }), "\"subject\" is missing or empty: name a topic"),
+        (json!({ "time": null }), "\"time\" is missing or empty: say when it came"),
+        (json!({ "specversion": "0.3" }), "specversion is \"0.3\""),
+        (json!({ "specversion": 1.0 }), "\"specversion\" is no string"),
+        (json!({ "id": 7 }), "\"id\" is no string"),
+        (json!({ "time": ["x"] }), "\"time\" is no string"),
+        (json!({ "data_base64": 7 }), "\"data_base64\" is no string"),
+        (json!({ "time": "yesterday" }), "\"time\" is no time"),
+        (json!({ "expirytime": "9999-01-01T00:00:00Z" }), "\"expirytime\" is no time"),
+        (json!({ "expirytime": "2026-01-31T10:00:00Z" }), "\"expirytime\" breaks a rule"),
+        (json!({ "priority": "urgent" }), "\"priority\" is refused"),
+        (json!({ "schemaversion": "0" }), "schemaversion is \"0\""),
+        (json!({ "schemaversion": "65536" }), "schemaversion is \"65536\""),
+        (json!({ "schemaversion": 1.5 }), "schemaversion is \"1.5\""),
+        (json!({ "subject": "orders..created" }), "\"subject\" breaks a rule"),
+        (json!({ "subject": "orders.#" }), "\"subject\" breaks a rule"),
+        (json!({ "partitionkey": "" }), "\"partitionkey\" breaks a rule"),
+        (json!({ "partitionkey": long }), "\"partitionkey\" breaks a rule"),
+        (json!({ "id": long }), "\"id\" breaks a rule"),
+        (json!({ "source": long }), "\"source\" breaks a rule"),
+        (json!({ "type": long }), "\"type\" breaks a rule"),
+        (json!({ "tenant": "x".repeat(8193) }), "\"tenant\" breaks a rule"),
+        (json!({ "bad name": "x" }), "\"bad name\" breaks a rule"),
+        (json!({ "type": "a\u{0}b" }), "\"type\" holds a forbidden character at byte 1"),
+        (json!({ "partitionkey": "ä\u{85}" }), "\"partitionkey\" holds a forbidden character at byte 2"),
+        (json!({ "tenant": "\u{fffe}" }), "\"tenant\" holds a forbidden character at byte 0"),
+        (json!({ "buswaymeta": "[]" }), "\"buswaymeta\" is no JSON object of strings"),
+        (json!({ "buswaymeta": "{\"a\":1}" }), "\"buswaymeta\" is no JSON object of strings: \"a\" is none"),
+        (json!({ "buswaymeta": "{\"producer\":\"x\"}" }), "\"producer\" breaks a rule"),
+        (json!({ "buswaymeta": "{\"traceparent\":\"x\"}" }), "\"traceparent\" breaks a rule"),
+        (json!({ "buswaymeta": "{\"@partitionkey\":\"\"}" }), "\"partitionkey\" breaks a rule"),
+        (json!({ "data": 1, "data_base64": "" }), "both data and data_base64"),
+        (json!({ "data_base64": "=" }), "data_base64 is no base64"),
+        (json!({ "data_base64": "QQ" }), "data_base64 is no base64"),
+        (
+            json!({ "datacontenttype": "text/xml", "data": { "a": 1 } }),
+            "data is no string, which it must be for",
+        ),
+        (json!({ "datacontenttype": "text/xml", "data": null }), "data is no string, which it must be for"),
+    ];
+    for (changes, expected) in table {
+        let message = from_json(&with(changes.clone()), &Import::new()).unwrap_err().to_string();
+        assert!(message.contains(expected), "{changes}: {message} should say {expected}");
+    }
+}
+
+#[test]
+fn an_error_carries_the_rule_that_was_broken() {
+    let refused = |changes| from_json(&with(changes), &Import::new()).unwrap_err();
+    let source = Invalid::Key(KeyError::Empty);
+    let expected = CloudEventError::Invalid { attribute: "partitionkey".to_owned(), source };
+    assert_eq!(refused(json!({ "partitionkey": "" })), expected);
+    let many: Map<_, _> = (0..65).map(|i| (format!("k{i}"), json!("x"))).collect();
+    let error = MetadataError::TooManyPairs { count: 65, limit: 64 };
+    assert_eq!(refused(Value::Object(many)), CloudEventError::Extensions(error));
+    let crowd: Map<_, _> = (0..125).map(|i| (format!("k{i}"), json!("x"))).collect();
+    assert_eq!(refused(Value::Object(crowd)), CloudEventError::TooManyAttributes { limit: 128 });
+    let hostile: Map<_, _> = (0..10_000).map(|i| (format!("k{i}"), json!(i))).collect();
+    assert_eq!(refused(Value::Object(hostile.clone())), CloudEventError::TooManyAttributes { limit: 128 });
+    let meta = Value::Object(hostile).to_string();
+    assert!(matches!(refused(json!({ "buswaymeta": meta })), CloudEventError::Meta { .. }));
+}
+
+#[test]
+fn a_payload_above_the_limit_is_refused_in_each_form() {
+    let import = Import::new().payload_bytes_max(4);
+    let forms = [
+        json!({ "data": "abcde" }),
+        json!({ "datacontenttype": "text/plain", "data": "abcde" }),
+        json!({ "data_base64": "YWJjZGU=" }),
+    ];
+    for form in forms {
+        let error = from_json(&with(form), &import).unwrap_err();
+        assert!(
+            matches!(&error, CloudEventError::Invalid { attribute, source: Invalid::PayloadTooLarge { limit: 4, .. } }
+            if attribute == "data"),
+            "{error:?}"
+        );
+    }
+    let fits = from_json(&with(json!({ "data_base64": "YWJjZA==" })), &import).unwrap();
+    assert_eq!(payload(&fits).1, Bytes::from_static(b"abcd"));
+}
+
+#[test]
+fn a_text_that_is_no_event_is_refused() {
+    let whole = with(json!({}));
+    let cut = &whole[..whole.len() - 1];
+    for json in [&b""[..], b" ", b"7", b"[]", b"\"x\"", b"null", cut, b"{\"id\": \xff}", b"{'a': 1}"] {
+        let error = from_json(json, &Import::new()).unwrap_err();
+        assert!(matches!(error, CloudEventError::Json { .. }), "{error:?}");
+    }
+    let lone = br#"{"specversion": "1.0", "id": "\ud800"}"#;
+    assert!(matches!(from_json(lone, &Import::new()), Err(CloudEventError::Json { .. })));
+    let deep = format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000));
+    assert!(from_json(deep.as_bytes(), &Import::new()).is_err());
+}
+
+#[test]
+fn bytes_after_the_event_and_members_that_are_there_twice_are_refused() {
+    let mut trailing = with(json!({}));
+    let at = trailing.len();
+    trailing.extend(b"\n ");
+    assert!(from_json(&trailing, &Import::new()).is_ok());
+    trailing.extend(b"{}");
+    let error = from_json(&trailing, &Import::new()).unwrap_err();
+    assert_eq!(error, CloudEventError::TrailingBytes { at, extra: 4 });
+    for (member, name) in
+        [("\"id\":\"x\"", "id"), ("\"data\":1,\"data\":2", "data"), ("\"\\u0069d\":\"x\"", "id")]
+    {
+        let mut json = String::from_utf8(with(json!({}))).unwrap();
+        json.truncate(json.len() - 1);
+        let error = from_json(format!("{json},{member}}}").as_bytes(), &Import::new()).unwrap_err();
+        assert_eq!(error, CloudEventError::Duplicate { attribute: name.to_owned() });
+    }
+}
+
+#[test]
+fn one_bad_event_refuses_its_batch_and_is_named_by_its_index() {
+    let batch = |items: &[Vec<u8>]| [b"[", items.join(&b","[..]).as_slice(), b"]"].concat();
+    let good = || with(json!({ "data": 1 }));
+    let events = from_json_batch(&batch(&[good(), good()]), &Import::new()).unwrap();
+    assert_eq!(events[1].typed::<Raw>().unwrap().payload().0, Bytes::from_static(b"1"));
+    assert_eq!(from_json_batch(b"[]", &Import::new()).unwrap().len(), 0);
+    let error = from_json_batch(&batch(&[good(), with(json!({ "id": null }))]), &Import::new()).unwrap_err();
+    let source = Box::new(CloudEventError::Missing { attribute: "id" });
+    assert_eq!(error, CloudEventError::Item { index: 1, source });
+    for json in [&b"{}"[..], b"", b"[1", b"[] []"] {
+        let error = from_json_batch(json, &Import::new()).unwrap_err();
+        assert!(!matches!(error, CloudEventError::Item { .. }), "{error:?}");
+    }
+}

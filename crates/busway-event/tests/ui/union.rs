@@ -1,9 +1,0 @@
-use busway_event::EventType;
-
-#[derive(EventType)]
-union Either {
-    one: u32,
-    other: f32,
-}
-
-fn main() {}

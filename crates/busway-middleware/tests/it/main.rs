@@ -1,0 +1,19 @@
+//! What the chain, its handlers and its middleware promise.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod batch;
+mod batch_replies;
+mod builtin;
+mod chain;
+mod extract;
+mod panics;
+mod publish;
+mod registry;
+mod reply;
+mod retry;
+#[cfg(feature = "tower")]
+mod tower;
+mod trace;
+mod ui;
+mod world;
