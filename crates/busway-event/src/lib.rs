@@ -26,7 +26,7 @@
 //! belongs into the tests of each event type.
 //!
 //! # Features
-//! `derive` (default): `#[derive(EventType)]`. `prost`: [`Proto`]. `schemars`: [`Contract`] with its JSON Schema.
+//! `derive` (default): `#[derive(EventType)]`. `prost`: `Proto`. `schemars`: `Contract` with its JSON Schema.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod check;

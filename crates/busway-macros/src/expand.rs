@@ -116,7 +116,8 @@ fn list(fields: &Fields) -> String {
 }
 
 fn key_method(mut field: Member, span: Span) -> TokenStream {
-    // The option's span: a field without `ToString` is an error about `key = …`.
+    // A field without `ToString` is an error about `key = …`.
+    let span = place_of(span);
     match &mut field {
         Member::Named(name) => name.set_span(span),
         Member::Unnamed(index) => index.span = span,
@@ -127,6 +128,11 @@ fn key_method(mut field: Member, span: Span) -> TokenStream {
             ::core::option::Option::Some(#text)
         }
     }
+}
+
+/// Errors point to `span`, names are those of the impl: an option may come out of a `macro_rules!` with names of its own.
+fn place_of(span: Span) -> Span {
+    span.resolved_at(Span::call_site())
 }
 
 /// The link to the version before.
@@ -143,7 +149,7 @@ impl Upcast<'_> {
     /// its parameters: its assertions are in the method and speak when a program uses it.
     fn write(&self, input: &DeriveInput) -> (TokenStream, TokenStream) {
         let Self { crate_path, older, .. } = self;
-        let read = quote_spanned! { older.span() =>
+        let read = quote_spanned! { place_of(older.span()) =>
             <#older as #crate_path::EventType>::read(older).map(::core::convert::Into::into)
         };
         let (inside, beside) = if input.generics.params.is_empty() {
@@ -173,10 +179,11 @@ impl Upcast<'_> {
              all versions of an event share one",
             name.value()
         );
-        let is_older = place(quote_spanned! { older.span() => {
+        let span = place_of(older.span());
+        let is_older = place(quote_spanned! { span => {
             ::core::assert!(<#older as #crate_path::EventType>::VERSION < #version, #not_older)
         }});
-        let is_same = place(quote_spanned! { older.span() => {
+        let is_same = place(quote_spanned! { span => {
             const fn same(mut one: &[u8], mut other: &[u8]) -> bool {
                 while let ([first, rest @ ..], [second, others @ ..]) = (one, other) {
                     if *first != *second {

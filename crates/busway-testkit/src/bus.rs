@@ -1,5 +1,6 @@
 //! A bus for tests: manual clock, a memory of what happened, assertions.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,12 +29,21 @@ impl TestBus {
         Self::build(|builder| builder).await
     }
 
-    /// A bus that `configure` has set up: states, settings, middleware.
+    /// A bus that `configure` has set up: states, settings, middleware. A clock or observer set there is replaced by the
+    /// test bus's own.
     ///
     /// # Panics
     /// When it does not start; the message lists what is wrong.
     pub async fn build(configure: impl FnOnce(BusBuilder) -> BusBuilder) -> Self {
-        let (clock, spy) = (ManualClock::new(), Arc::new(Spy::default()));
+        Self::build_on(ManualClock::new(), configure).await
+    }
+
+    /// As [`build`](TestBus::build), on a clock that exists already: for states and middleware that need the same one.
+    ///
+    /// # Panics
+    /// When it does not start; the message lists what is wrong.
+    pub async fn build_on(clock: ManualClock, configure: impl FnOnce(BusBuilder) -> BusBuilder) -> Self {
+        let spy = Arc::new(Spy::default());
         let builder = configure(Bus::memory().producer("test"));
         let builder = builder.clock(Arc::new(clock.clone())).observer(Arc::clone(&spy) as _);
         let bus = match builder.start().await {
@@ -59,17 +69,17 @@ impl TestBus {
     }
 
     /// As [`settle`](TestBus::settle), and moves the clock on to the next timer whenever only timers are left, for at most
-    /// `virtual_time`. Says whether everything came to rest. Meant for tests on a current-thread runtime, where everything
-    /// that can run has run when this is polled again.
+    /// `virtual_time`. Says whether everything came to rest; not, when handlers wait for something else than time or feed
+    /// themselves for ever. Meant for tests on a current-thread runtime with async or inline handlers: it cannot see that
+    /// another thread is about to do something.
     ///
     /// # Cancel safety
     /// Safe.
     pub async fn settle_within(&self, virtual_time: Duration) -> bool {
         let mut left = virtual_time;
         loop {
-            // Everything else runs before this is polled again; a few turns let chains of handlers finish.
-            for _ in 0..SETTLE_TURNS {
-                tokio::task::yield_now().await;
+            if !self.quiet().await {
+                return false;
             }
             let idle = self.bus.idle();
             tokio::pin!(idle);
@@ -88,6 +98,25 @@ impl TestBus {
         }
     }
 
+    /// Lets everything else run until nothing is published, handled or put to sleep any more; `false` when that has no end.
+    async fn quiet(&self) -> bool {
+        let (mut seen, mut quiet) = (self.activity(), 0);
+        for _ in 0..TURNS_MAX {
+            tokio::task::yield_now().await;
+            let now = self.activity();
+            quiet = if now == seen { quiet + 1 } else { 0 };
+            seen = now;
+            if quiet == QUIET_TURNS {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn activity(&self) -> (usize, usize, u64) {
+        (self.spy.published.lock().len(), self.spy.handled.lock().len(), self.clock.sleepers_ever())
+    }
+
     /// Events that were published, in order.
     #[must_use]
     pub fn published(&self) -> Vec<AnyEvent> {
@@ -101,10 +130,7 @@ impl TestBus {
     #[must_use]
     #[track_caller]
     pub fn published_on(&self, filter: &str) -> Vec<AnyEvent> {
-        let filter = match Filter::new(filter) {
-            Ok(filter) => filter,
-            Err(error) => panic!("{error}"),
-        };
+        let filter = parse(filter);
         self.published().into_iter().filter(|event| filter.matches(event.topic())).collect()
     }
 
@@ -146,11 +172,12 @@ impl TestBus {
     /// Everything that was published is on a topic of one of these filters: nothing unexpected was said.
     ///
     /// # Panics
-    /// When something else was published; the message names its topics.
+    /// When something else was published, the message names its topics; when one of `filters` is none.
     #[track_caller]
     pub fn assert_published_only(&self, filters: &[&str]) {
-        let expected: Vec<AnyEvent> = filters.iter().flat_map(|filter| self.published_on(filter)).collect();
-        let is_expected = |event: &AnyEvent| expected.iter().any(|known| known.id() == event.id());
+        let filters_parsed: Vec<Filter> = filters.iter().map(|filter| parse(filter)).collect();
+        let is_expected =
+            |event: &AnyEvent| filters_parsed.iter().any(|filter| filter.matches(event.topic()));
         let others: Vec<String> = self
             .published()
             .iter()
@@ -158,6 +185,23 @@ impl TestBus {
             .map(|event| event.topic().to_string())
             .collect();
         assert!(others.is_empty(), "published beside {filters:?}: {others:?}");
+    }
+
+    /// A subscription has handled `count` events, whatever the outcome. A name that no subscription has counts as 0.
+    ///
+    /// # Panics
+    /// When it were more or fewer; the message lists who has handled how many.
+    #[track_caller]
+    pub fn assert_handled(&self, subscription: &str, count: usize) {
+        let mut counts = BTreeMap::<String, usize>::new();
+        for handled in self.handled() {
+            *counts.entry(handled.subscription).or_default() += 1;
+        }
+        let found = counts.get(subscription).copied().unwrap_or(0);
+        assert!(
+            found == count,
+            "expected {count} events handled by {subscription}, handled {found}; by all: {counts:?}"
+        );
     }
 
     /// The outcomes of a subscription were these, in order.
@@ -184,7 +228,8 @@ impl TestBus {
         }
     }
 
-    /// Shuts down with a virtual minute of grace, and checks that the accounts are balanced and no timer is left.
+    /// Shuts down with a virtual minute of grace, and checks that the bus's account is balanced and no timer is left. A
+    /// handler that does not end keeps this from ending, until somebody moves the clock over the grace.
     ///
     /// # Panics
     /// When they are not.
@@ -205,5 +250,16 @@ impl Deref for TestBus {
     }
 }
 
-/// Each turn lets every task that is ready run once.
-const SETTLE_TURNS: usize = 64;
+#[track_caller]
+fn parse(filter: &str) -> Filter {
+    match Filter::new(filter) {
+        Ok(filter) => filter,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Each turn lets every task that is ready run once. A handler may take a few turns to do something that can be seen.
+const QUIET_TURNS: usize = 64;
+
+/// What is not quiet after so many turns feeds itself.
+const TURNS_MAX: usize = 2_048;

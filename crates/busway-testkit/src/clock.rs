@@ -44,10 +44,11 @@ impl ManualClock {
         Self { shared: Arc::new(Mutex::new(state)) }
     }
 
-    /// Moves both monotonic and wall time forward, and wakes what is due, earliest first.
+    /// Moves both monotonic and wall time forward, and wakes what is due, earliest first. Monotonic time ends 200 years
+    /// after the start: further than that it does not move.
     pub fn advance(&self, by: Duration) {
         let mut state = self.shared.lock();
-        state.elapsed += by;
+        state.elapsed = state.elapsed.saturating_add(by).min(ELAPSED_MAX);
         state.utc = state.utc.saturating_add(by);
         let now = state.now();
         let later = state.sleepers.split_off(&(now, u64::MAX));
@@ -74,6 +75,11 @@ impl ManualClock {
     #[must_use]
     pub fn sleepers(&self) -> usize {
         self.shared.lock().sleepers.len()
+    }
+
+    /// How many sleepers there ever were: it changes when a task has come as far as its next timer.
+    pub(crate) fn sleepers_ever(&self) -> u64 {
+        self.shared.lock().next
     }
 
     /// Lets the wall clock jump, as a correction of the machine's clock would. Monotonic time stays.
@@ -139,7 +145,10 @@ impl Future for Sleeper {
             state.next += 1;
             state.next
         });
-        state.sleepers.insert((self.until, number), context.waker().clone());
+        let replaced = state.sleepers.insert((self.until, number), context.waker().clone());
+        drop(state);
+        // Not under the lock: with the last waker of a task may go timers of this very clock.
+        drop(replaced);
         Poll::Pending
     }
 }
@@ -147,13 +156,20 @@ impl Future for Sleeper {
 impl Drop for Sleeper {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.clock.shared.lock().sleepers.remove(&(self.until, number));
+            // The lock is released before the waker is dropped: see `poll`.
+            let mut state = self.clock.shared.lock();
+            let waker = state.sleepers.remove(&(self.until, number));
+            drop(state);
+            drop(waker);
         }
     }
 }
 
 /// 2026-01-01T00:00:00Z.
 const START_UTC_NANOS: i64 = 1_767_225_600_000_000_000;
+
+/// 200 years: adding it to an instant is safe on every platform, and so is adding a timer's time to the sum.
+const ELAPSED_MAX: Duration = Duration::from_secs(200 * 365 * 24 * 3_600);
 
 #[cfg(test)]
 mod tests {

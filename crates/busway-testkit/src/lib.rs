@@ -49,7 +49,7 @@ mod spy;
 pub use crate::bus::TestBus;
 pub use crate::clock::ManualClock;
 pub use crate::recorder::Recorder;
-pub use crate::script::{Gate, Script, Step};
+pub use crate::script::{Emission, Gate, Script, Step};
 pub use crate::spy::Handled;
 
 /// The README's code compiles and runs.

@@ -4,36 +4,52 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use busway_middleware::Outcome;
+use busway_event::AnyDraft;
+use busway_middleware::{Outcome, Reply};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// What a handler does, delivery by delivery; `Done` when the script is over. Clones share the script.
+/// What a handler does, delivery by delivery; when the script is over, `Done` or what [`then`](Script::then) says. Clones
+/// share the script.
 #[derive(Debug, Clone, Default)]
 pub struct Script {
-    steps: Arc<Mutex<VecDeque<Step>>>,
+    shared: Arc<Mutex<Steps>>,
+}
+
+#[derive(Debug, Default)]
+struct Steps {
+    left: VecDeque<Step>,
+    then: Option<Step>,
 }
 
 impl Script {
     /// These steps, one a delivery.
     #[must_use]
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        Self { steps: Arc::new(Mutex::new(steps.into_iter().collect())) }
+        let steps = Steps { left: steps.into_iter().collect(), then: None };
+        Self { shared: Arc::new(Mutex::new(steps)) }
+    }
+
+    /// What is done at each delivery after the last step. Default [`Step::Done`].
+    pub fn then(self, step: Step) -> Self {
+        self.shared.lock().then = Some(step);
+        self
     }
 
     /// Adds a step at the end.
     pub fn push(&self, step: Step) {
-        self.steps.lock().push_back(step);
+        self.shared.lock().left.push_back(step);
     }
 
     /// Steps that were not needed so far.
     #[must_use]
     pub fn left(&self) -> usize {
-        self.steps.lock().len()
+        self.shared.lock().left.len()
     }
 
     pub(crate) fn next(&self) -> Step {
-        self.steps.lock().pop_front().unwrap_or(Step::Done)
+        let mut steps = self.shared.lock();
+        steps.left.pop_front().or_else(|| steps.then.clone()).unwrap_or(Step::Done)
     }
 }
 
@@ -51,15 +67,22 @@ pub enum Step {
     Skip,
     /// Panics.
     Panic(&'static str),
-    /// Never ends by itself: only cancelling ends it.
+    /// Succeeds and emits an event: see [`Step::emit`].
+    Emit(Emission),
+    /// Never ends by itself: only cancelling ends it. To be let go by the test, [`Wait`](Step::Wait).
     Hang,
     /// Waits at a gate, then succeeds.
     Wait(Gate),
 }
 
 impl Step {
-    pub(crate) async fn run(self) -> Outcome {
-        match self {
+    /// Succeeds and emits what `draft` makes, with the settlement.
+    pub fn emit<D: Into<AnyDraft>>(draft: impl Fn() -> D + Send + Sync + 'static) -> Self {
+        Self::Emit(Emission(Arc::new(move || draft().into())))
+    }
+
+    pub(crate) async fn run(self) -> Reply {
+        let outcome = match self {
             Self::Done => Outcome::Done,
             Self::Fail(error) => Outcome::failed(error),
             Self::Dead(reason) => Outcome::dead(reason),
@@ -70,7 +93,21 @@ impl Step {
                 gate.pass().await;
                 Outcome::Done
             }
-        }
+            Self::Emit(Emission(draft)) => {
+                return Reply { outcome: Outcome::Done, emits: vec![draft()] };
+            }
+        };
+        outcome.into()
+    }
+}
+
+/// How a [`Step::Emit`] makes its event.
+#[derive(Clone)]
+pub struct Emission(Arc<dyn Fn() -> AnyDraft + Send + Sync>);
+
+impl fmt::Debug for Emission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Emission")
     }
 }
 
@@ -109,7 +146,7 @@ impl Gate {
         self.shared.changed.notify_waiters();
     }
 
-    /// Lets one pass: the first that waits, or the next that comes.
+    /// Lets one pass: one of those that wait, or the next that comes.
     pub fn open_one(&self) {
         self.shared.state.lock().passes += 1;
         self.shared.changed.notify_waiters();

@@ -196,7 +196,9 @@ impl BusCore {
 
     /// The receipt, or the event again when all its offers came too late.
     fn finish(&self, event: AnyEvent, dispatched: &Dispatched) -> Result<Receipt, (AnyEvent, usize)> {
-        if dispatched.late > 0 && dispatched.late == dispatched.offered {
+        let all_late = dispatched.late > 0 && dispatched.late == dispatched.offered;
+        // A subscription that ends by itself abandons the event; only the end of the bus refuses it.
+        if all_late && !self.closing.admits(Source::Outside) {
             return Err((event, dispatched.offered));
         }
         self.published.fetch_add(1, Ordering::Relaxed);

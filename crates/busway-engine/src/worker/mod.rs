@@ -34,6 +34,8 @@ pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) {
             let name = format!("busway-{}", core.name.replace('\0', "?"));
             let work = move || {
                 thread::work(&core, &member);
+                // Before the token: who waits for the worker's end finds nothing of it left.
+                drop((core, member));
                 drop(token);
             };
             if let Err(error) = std::thread::Builder::new().name(name).spawn(work) {
@@ -43,6 +45,7 @@ pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) {
         Run::Batch(max) => {
             let work = async move {
                 batch::work(&core, &member, max.get()).await;
+                drop((core, member));
                 drop(token);
             };
             drop(runtime.spawn(work));
@@ -50,6 +53,7 @@ pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) {
         _ => {
             let work = async move {
                 single::work(&core, &member).await;
+                drop((core, member));
                 drop(token);
             };
             drop(runtime.spawn(work));

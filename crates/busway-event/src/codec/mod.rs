@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`Json`] | JSON text | the default: readable outside, fields may come and go |
 //! | [`Bincode`] | bincode 2, little endian, variable-length integers | small and fast between programs that share the type |
-//! | [`Protobuf`] | Protocol Buffers (feature `prost`) | contracts written in `.proto` files |
+//! | `Protobuf` | Protocol Buffers (feature `prost`) | contracts written in `.proto` files |
 //! | [`RawBytes`] | the bytes themselves | payloads that busway should not look into |
 //!
 //! Encoding stops at the size limit instead of filling memory first. Decoding refuses bytes that are left over:

@@ -176,6 +176,30 @@ fn the_trait_may_come_from_a_crate_that_re_exports_it() {
     assert_eq!(elsewhere::Moved.key(), None);
 }
 
+macro_rules! event {
+    ($name:ident, $field:ident, $older:ty) => {
+        #[derive(Serialize, Deserialize, EventType)]
+        #[event(name = "moved", version = 2, key = $field, upcast_from = $older)]
+        struct $name {
+            $field: u32,
+        }
+
+        impl From<$older> for $name {
+            fn from(_: $older) -> Self {
+                Self { $field: 7 }
+            }
+        }
+    };
+}
+
+event!(MovedAgain, place, MovedV1);
+
+#[test]
+fn options_may_come_out_of_another_macro() {
+    let moved = MovedAgain::read(&Encoded::of(&MovedV1, 64).unwrap()).unwrap();
+    assert_eq!(moved.key().as_deref(), Some("7"));
+}
+
 fn assert_same_rules(text: &str) {
     let ours = topic_rules::flaw(text);
     let theirs = Topic::new(text).err();

@@ -7,7 +7,7 @@
 //! | [`inline`]`(f)` | inside `publish`, on the publisher's thread | a few nanoseconds of work |
 //! | [`batch`]`(f)` | in the subscription's tasks, many events a call | bulk writes |
 //!
-//! All of them take extractors ([`crate::extract`]) and return what [`IntoReply`] lists. A handler is erased once, when
+//! All of them take extractors ([`crate::extract`]) and return what [`IntoReply`](crate::IntoReply) lists. A handler is erased once, when
 //! it is subscribed; from then on a delivery costs no allocation for it: the future of an async handler is put into the
 //! same pinned slot again and again.
 

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use busway_event::AnyEvent;
+use busway_event::{AnyEvent, CodecId, DecodeError, EventType};
 use busway_middleware::chain::{run, run_batch};
 use busway_middleware::{
     AnyHandler, Batch, Chain, Delivery, Ephemeral, IntoBatchReply, Outcome, Permanent, Progress, Run, State,
     States, batch,
 };
+use bytes::Bytes;
 
 use crate::world::{Order, chain_of, delivery_of, draft, ephemeral, event_of, run_once, scope, wire};
 
@@ -94,6 +95,24 @@ async fn an_event_that_does_not_decode_is_left_out_and_the_others_keep_their_pla
     let handler = ephemeral(batch(async |_: Batch<Order>| -> () { panic!("called") }));
     let outcomes = replies_to(&handler, vec![wire("x"), wire("y")]).await;
     assert_eq!(outcomes.iter().map(Outcome::label).collect::<Vec<_>>(), ["dead"; 2]);
+}
+
+#[tokio::test]
+async fn an_event_whose_type_panics_at_it_fails_alone() {
+    /// Has a bug in its decoder.
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Fragile;
+    impl EventType for Fragile {
+        const NAME: &'static str = "order";
+
+        fn decode(_: CodecId, bytes: &Bytes) -> Result<Self, DecodeError> {
+            assert!(!bytes.is_empty(), "a bug");
+            Ok(Self)
+        }
+    }
+    let handler = ephemeral(batch(async |_: Batch<Fragile>| {}));
+    let outcomes = replies_to(&handler, vec![wire("x"), wire(""), wire("y")]).await;
+    assert_eq!(told(&outcomes), ["done", "failed: handler panicked: a bug", "done"]);
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use busway_middleware::middleware::IntoStep;
@@ -261,29 +261,41 @@ async fn calls_that_are_made_at_once_are_served_one_after_the_other() {
     assert_eq!(most.load(Ordering::Relaxed), 1);
 }
 
+/// A waker that says whether it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[tokio::test]
-async fn a_call_that_outlives_its_delivery_ends_with_an_error() {
-    type Held = Pin<Box<dyn Future<Output = Result<Outcome, BoxError>> + Send>>;
-    let held: Arc<std::sync::Mutex<Option<Held>>> = Arc::default();
-    let keep = Arc::clone(&held);
+async fn a_call_that_outlives_its_delivery_is_woken_and_ends_with_an_error() {
+    // As another task would: one call waits, with a waker of its own, and one is not even polled yet.
+    let woken = Arc::new(Woken::default());
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let (keep, waker) = (Arc::clone(&held), Waker::from(Arc::clone(&woken)));
     let layer = tower::layer::layer_fn(move |_: Inner| {
-        let keep = Arc::clone(&keep);
+        let (keep, waker) = (Arc::clone(&keep), waker.clone());
         Custom(move |request: Request, mut inner: Inner| {
-            let keep = Arc::clone(&keep);
-            let mut call: Held = Box::pin(inner.call(request));
-            async move {
-                assert!(poll_once(&mut call).await.is_none());
-                *keep.lock().unwrap() = Some(call);
-                Ok::<_, BoxError>(Outcome::Skip)
-            }
+            let (mut waiting, unpolled) = (inner.call(request.clone()), inner.call(request));
+            assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_pending());
+            keep.lock().unwrap().extend([waiting, unpolled]);
+            ready(Ok(Outcome::Skip))
         })
     });
     let journal = Journal::default();
     let (outcome, _) = run_once(&chain_with!(layer, journal), &journal.handler(), &mut delivery(1)).await;
     assert_eq!(outcome.label(), "skipped");
-    let call = held.lock().unwrap().take().unwrap();
-    let error = call.await.unwrap_err();
-    assert_eq!(error.to_string(), "the delivery ended before the call to the rest of its chain");
+    assert!(woken.0.load(Ordering::Relaxed));
+    let calls = std::mem::take(&mut *held.lock().unwrap());
+    assert_eq!(calls.len(), 2);
+    for call in calls {
+        let error = poll_once(call).await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "the delivery ended before the call to the rest of its chain");
+    }
 }
 
 #[tokio::test]

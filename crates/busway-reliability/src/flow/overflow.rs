@@ -35,12 +35,13 @@ pub enum Overflow {
     /// The incoming event takes the place of the waiting event of the same key, which is dropped and counted:
     /// the subscriber sees the latest state of each key, in the order in which the keys came up.
     ///
-    /// If the event has no key, or none of its key waits, it is dropped and counted as under
+    /// The engine does so whenever one waits, not only when the queue is full: otherwise one busy key would fill it.
+    /// If the event has no key, or none of its key waits and the queue is full, it is dropped and counted as under
     /// [`DropNewest`](Self::DropNewest). How an event's key is found is not part of the policy: the engine
     /// knows.
     Coalesce,
     /// The subscription is closed, and the incoming event is dropped and counted. What waits already is still
-    /// handled; nothing more is offered.
+    /// handled, unless the subscription is paused: then it is abandoned. Nothing more is offered.
     Disconnect,
 }
 

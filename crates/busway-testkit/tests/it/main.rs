@@ -1,12 +1,15 @@
 //! The test kit keeps its own promises: it records, holds, moves time, and its assertions fail when they should.
 #![expect(clippy::disallowed_methods, reason = "a test may have tasks of its own")]
 
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use busway_engine::{Clock, Settings};
 use busway_event::{Draft, Event, EventType};
-use busway_middleware::Payload;
+use busway_middleware::{Payload, State};
 use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
+use parking_lot::Mutex;
 
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, EventType)]
 #[event(name = "number")]
@@ -158,4 +161,167 @@ fn clones_of_a_clock_are_the_same_clock() {
     let (copy, before) = (clock.clone(), clock.now());
     copy.advance(Duration::from_secs(1));
     assert_eq!(clock.now() - before, Duration::from_secs(1));
+}
+
+/// A waker whose end looks at the clock, as the end of a task with a timer of its own does.
+struct LooksAtTheClock(ManualClock);
+
+impl Wake for LooksAtTheClock {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for LooksAtTheClock {
+    fn drop(&mut self) {
+        _ = self.0.sleepers();
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_clock_when_it_is_dropped() {
+    let clock = ManualClock::new();
+    let mut sleep = clock.sleep_until(clock.now() + Duration::from_secs(1));
+    for _ in 0..2 {
+        let waker = Waker::from(Arc::new(LooksAtTheClock(clock.clone())));
+        assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    drop(sleep);
+    assert_eq!(clock.sleepers(), 0);
+}
+
+/// Notes its number when it is woken.
+struct Notes(u32, Arc<Mutex<Vec<u32>>>);
+
+impl Wake for Notes {
+    fn wake(self: Arc<Self>) {
+        self.1.lock().push(self.0);
+    }
+}
+
+#[test]
+fn sleepers_are_woken_in_the_order_in_which_they_are_due() {
+    let (clock, woken) = (ManualClock::new(), Arc::new(Mutex::new(Vec::new())));
+    let sleeps: Vec<_> = [3, 1, 4, 2]
+        .into_iter()
+        .map(|seconds| {
+            let mut sleep = clock.sleep_until(clock.now() + Duration::from_secs(u64::from(seconds)));
+            let waker = Waker::from(Arc::new(Notes(seconds, Arc::clone(&woken))));
+            assert!(sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            sleep
+        })
+        .collect();
+    clock.advance(Duration::from_secs(3));
+    assert_eq!(*woken.lock(), [1, 2, 3]);
+    assert_eq!(clock.sleepers(), 1);
+    drop(sleeps);
+}
+
+#[test]
+fn a_clock_that_is_moved_too_far_stops_at_its_end() {
+    let clock = ManualClock::new();
+    let start = clock.now();
+    clock.advance(Duration::MAX);
+    let end = clock.now();
+    clock.advance(Duration::MAX);
+    assert!(end > start);
+    assert_eq!(clock.now(), end);
+}
+
+#[tokio::test]
+async fn a_long_chain_of_handlers_comes_to_rest_without_time() {
+    let bus = TestBus::start().await;
+    let hop = async |number: Payload<Number>| {
+        // Each hop takes a few turns of the runtime, so that the chain outlasts any fixed number of them.
+        tokio::task::yield_now().await;
+        (number.n > 0).then(|| Event::new("hop", Number { n: number.n - 1 }))
+    };
+    bus.subscribe("hop").name("hops").to(hop).await.unwrap();
+    bus.publish(number("hop", 200)).await.unwrap();
+    assert!(bus.settle_within(Duration::ZERO).await);
+    bus.assert_handled("hops", 201);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn handlers_that_feed_themselves_for_ever_do_not_keep_a_test_from_ending() {
+    let bus = TestBus::start().await;
+    let again = async |_: Payload<Number>| Event::new("again", Number { n: 0 });
+    let subscription = bus.subscribe("again").to(again).await.unwrap();
+    bus.publish(number("again", 0)).await.unwrap();
+    assert!(!bus.settle_within(Duration::from_secs(1)).await);
+    subscription.abort();
+}
+
+#[tokio::test]
+#[should_panic(expected = "published beside [\"a\"]: [\"b\"]")]
+async fn an_unexpected_event_is_found_when_its_id_is_that_of_an_expected_one() {
+    let bus = TestBus::start().await;
+    bus.publish(number("a", 1)).await.unwrap();
+    let id = bus.published()[0].id();
+    bus.publish(number("b", 1).id(id)).await.unwrap();
+    bus.assert_published_only(&["a"]);
+}
+
+#[tokio::test]
+async fn a_step_can_emit_and_what_follows_a_script_can_be_chosen() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new([Step::emit(|| number("out", 7))]).then(Step::Fail("down"));
+    bus.subscribe("in").name("worker").to(recorder.scripted(&script)).await.unwrap();
+    for n in 0..3 {
+        bus.publish(number("in", n)).await.unwrap();
+    }
+    bus.settle().await;
+    bus.assert_payloads("out", &[Number { n: 7 }]);
+    bus.assert_outcomes("worker", &["done", "failed", "failed"]);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_bus_may_share_its_clock_with_the_state_of_its_handlers() {
+    let clock = ManualClock::new();
+    let state: Arc<dyn Clock> = Arc::new(clock.clone());
+    let bus = TestBus::build_on(clock, |builder| builder.state(state)).await;
+    let wait = async |_: Payload<Number>, State(clock): State<Arc<dyn Clock>>| {
+        clock.sleep_until(clock.now() + Duration::from_secs(3_600)).await;
+    };
+    bus.subscribe("a").name("waiter").to(wait).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    assert!(bus.settle_within(Duration::from_secs(3_600)).await);
+    bus.assert_handled("waiter", 1);
+    bus.finish().await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "expected 2 events handled by waiter, handled 0")]
+async fn a_missing_handling_fails_the_assertion() {
+    TestBus::start().await.assert_handled("waiter", 2);
+}
+
+#[tokio::test]
+#[should_panic(expected = "payloads published on a")]
+async fn another_payload_fails_the_assertion() {
+    let bus = TestBus::start().await;
+    bus.publish(number("a", 1)).await.unwrap();
+    bus.assert_payloads("a", &[Number { n: 2 }]);
+}
+
+#[tokio::test]
+#[should_panic(expected = "outcomes of worker")]
+async fn another_outcome_fails_the_assertion() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    bus.subscribe("a").name("worker").to(recorder.handler()).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    bus.settle().await;
+    bus.assert_outcomes("worker", &["failed"]);
+}
+
+#[tokio::test]
+#[should_panic(expected = "1 timers are left")]
+async fn a_timer_that_is_left_behind_fails_the_finish() {
+    let bus = TestBus::start().await;
+    let clock = bus.clock().clone();
+    let mut sleep = clock.sleep_until(clock.now() + Duration::from_secs(1));
+    assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    bus.finish().await;
 }
