@@ -99,16 +99,19 @@ impl SubscriptionCore {
     }
 
     pub(crate) fn stats(&self) -> SubscriptionStats {
+        let running = self.mailbox.account.running();
         let [done, failed, dead, skipped] = self.mailbox.account.outcomes();
+        let tally = self.mailbox.account.tally();
         SubscriptionStats {
             name: Arc::clone(&self.name),
             state: self.state(),
-            tally: self.mailbox.account.tally(),
+            tally,
             done,
             failed,
             dead,
             skipped,
-            running: self.mailbox.account.running(),
+            // A worker that looks for something counts itself in before it looks: it is not running anything then.
+            running: running.min(tally.waiting()),
             queued_bytes: self.mailbox.bytes(),
             last_failure: self.last_failure(),
         }
