@@ -88,10 +88,11 @@ pub use busway_event::Contract;
 pub use busway_event::Proto;
 #[doc(inline)]
 pub use busway_event::{
-    AnyDraft, AnyEvent, CodecId, DecodeError, Draft, DraftHead, EncodeError, Encoded, Event, EventId,
-    EventType, Filter, FilterError, Header, IntoTopic, Invalid, Key, KeyError, Metadata, MetadataDraft,
-    MetadataError, Priority, Raw, Timestamp, Topic, TopicError, TraceContext, cloudevents, codec, draft,
-    event, event_type, filter, metadata, topic, trace,
+    AnyDraft, AnyEvent, CloudEventError, Codec, CodecId, DecodeError, Draft, DraftHead, EncodeError, Encoded,
+    Event, EventId, EventIdError, EventType, Filter, FilterError, Header, IntoTopic, Invalid, KEY_BYTES_MAX,
+    Key, KeyError, Metadata, MetadataDraft, MetadataError, Parts, Priority, PriorityError, Raw,
+    RoundTripError, Timestamp, TimestampError, Topic, TopicError, TraceContext, TraceContextError,
+    check_round_trip, cloudevents, codec, draft, event, event_type, filter, metadata, topic, trace,
 };
 
 #[cfg(feature = "tower")]
@@ -101,10 +102,11 @@ pub use busway_middleware::tower;
 #[doc(inline)]
 pub use busway_middleware::{
     AnyHandler, Batch, BoxError, Chain, ChainTrace, Delivery, Durable, Emit, Ephemeral, Extension,
-    ExtractError, Flow, FromDelivery, FromScope, HandlerInfo, IntoHandler, IntoReply, Meta, Middleware, Mode,
-    ModeKind, Next, NodeTime, Outcome, Payload, Permanent, PublishMiddleware, PublishRefused, PublishStage,
-    RegistryError, Requirements, Run, Scope, Stage, State, SyncMiddleware, batch, blocking, builtin, chain,
-    extract, handler, inline, middleware, outcome, publish,
+    ExtractError, Flow, FromDelivery, FromScope, HandlerInfo, IntoBatchReply, IntoHandler, IntoReply,
+    IntoStep, Meta, Middleware, Mode, ModeKind, Next, NodeTime, Outcome, Payload, Permanent, Position,
+    PublishMiddleware, PublishRefused, PublishStage, RegistryError, Replay, Reply, Requirements, Run, Scope,
+    Stage, State, Step, SyncMiddleware, batch, blocking, builtin, chain, extract, handler, inline,
+    middleware, outcome, publish,
 };
 
 #[doc(inline)]

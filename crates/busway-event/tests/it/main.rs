@@ -1,7 +1,6 @@
 //! What the crate promises to those who depend on it, through its public face only.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
-mod cloudevents;
 mod cloudevents_import;
 mod cloudevents_refused;
 mod cloudevents_round_trip;
@@ -9,18 +8,14 @@ mod cloudevents_round_trip;
 mod contract;
 #[cfg(feature = "derive")]
 mod derive;
-#[cfg(feature = "derive")]
-mod derived;
-mod foreign;
 #[cfg(feature = "prost")]
 mod protobuf;
+mod received;
 // What the compiler says names types that only some features add, so the sentences are those of all features.
 #[cfg(all(feature = "derive", feature = "prost", feature = "schemars"))]
 mod ui;
 #[cfg(feature = "derive")]
 mod upcasting;
-#[cfg(feature = "derive")]
-mod versions;
 
 use busway_event::{AnyEvent, Draft, EventId, EventType, Metadata, Stamp, Timestamp};
 
