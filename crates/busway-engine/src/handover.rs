@@ -101,13 +101,13 @@ impl<B: Ring> HandOver<B> {
 
     /// Closes. The caller must empty the queue afterwards; whoever pushes later finds it closed and does the same.
     pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.closed.store(true, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         self.wake_all();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closed.load(Ordering::SeqCst)
     }
 
     fn wake(&self, wanted: impl Fn(&Sleeper<B>) -> bool) -> bool {

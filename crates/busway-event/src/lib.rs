@@ -3,7 +3,8 @@
 //! It is **not** a bus: there is no async, no clock and no I/O here. Depend on this crate alone to define the events of a
 //! domain, or to read and write them elsewhere.
 //!
-//! ```
+#![cfg_attr(feature = "derive", doc = "```")]
+#![cfg_attr(not(feature = "derive"), doc = "```ignore")]
 //! use busway_event::{Event, EventType, Filter};
 //!
 //! #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, EventType)]
@@ -60,7 +61,7 @@ pub use crate::codec::{Codec, CodecId, DecodeError, EncodeError};
 #[cfg_attr(docsrs, doc(cfg(feature = "schemars")))]
 pub use crate::contract::Contract;
 pub use crate::draft::{AnyDraft, Draft, DraftHead, IntoTopic, Invalid, Stamp};
-pub use crate::event::{AnyEvent, Event, Header, Parts};
+pub use crate::event::{AnyEvent, Envelopes, Event, Header, Parts, Spent};
 pub use crate::event_type::{Encoded, EventType};
 pub use crate::filter::{Filter, FilterError};
 pub use crate::id::{EventId, EventIdError};
@@ -74,3 +75,8 @@ pub use crate::raw::Raw;
 pub use crate::timestamp::{Timestamp, TimestampError};
 pub use crate::topic::{Topic, TopicError};
 pub use crate::trace::{TraceContext, TraceContextError};
+
+/// The README's code compiles and runs.
+#[cfg(all(doctest, feature = "derive"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -65,6 +65,11 @@ impl Metadata {
         Self { shared: Arc::clone(&self.shared), version: version.max(1) }
     }
 
+    /// Whether this is `other` under `version`, without looking at the pairs.
+    pub(crate) fn is(&self, other: &Self, version: u16) -> bool {
+        self.version == version && Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Bytes that count towards [`METADATA_BYTES_MAX`].
     #[must_use]
     pub fn size(&self) -> usize {

@@ -37,6 +37,12 @@ impl Delivery {
         }
     }
 
+    /// The event and the scope, when the attempt is over: a worker uses the scope for its next delivery.
+    #[must_use]
+    pub fn into_parts(self) -> (AnyEvent, Arc<Scope>) {
+        (self.event, self.scope)
+    }
+
     /// Sets how many events of this subscription were lost since the last delivery.
     pub fn with_lagged(mut self, lagged: u64) -> Self {
         self.lagged = lagged;

@@ -10,9 +10,11 @@ use busway_middleware::{PublishRegistry, Registry, States};
 use busway_reliability::{Outstanding, Tally};
 use busway_router::Router;
 use parking_lot::{Mutex, MutexGuard, RwLock};
+use thread_local::ThreadLocal;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
+use super::desk::Desk;
 use super::shutdown::Closing;
 use crate::clock::Clock;
 use crate::idle::IdleWatch;
@@ -61,6 +63,8 @@ pub(crate) struct BusCore {
     pub(crate) published: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) unrouted: AtomicU64,
+    /// One a thread that publishes.
+    desks: ThreadLocal<Desk>,
 }
 
 /// The accounts of subscriptions that are gone. A publisher may still be in the middle of an offer to one, so an account
@@ -118,7 +122,13 @@ impl BusCore {
             published: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unrouted: AtomicU64::new(0),
+            desks: ThreadLocal::new(),
         })
+    }
+
+    /// This thread's desk.
+    pub(crate) fn desk(&self) -> &Desk {
+        self.desks.get_or_default()
     }
 
     pub(crate) fn next_subscription(&self) -> u64 {
@@ -189,12 +199,12 @@ impl BusCore {
         let mut offered = 0;
         let mut running = 0;
         for core in &cores {
-            let now_running = core.mailbox.account.running();
+            let active = core.mailbox.account.active();
             let tally = core.mailbox.account.tally();
             offered += tally.offered;
-            running += now_running;
+            running += active;
             if core.state() == State::Paused {
-                resting += tally.waiting().saturating_sub(now_running);
+                resting += tally.waiting().saturating_sub(core.mailbox.account.running());
             }
         }
         Outstanding { waiting: offered.saturating_sub(settled + resting + running), running }
@@ -225,7 +235,7 @@ impl BusCore {
         let cores = self.subscriptions();
         drop(registering);
         for core in cores {
-            core.abort.cancel();
+            core.cut_handlers();
             core.close();
         }
     }

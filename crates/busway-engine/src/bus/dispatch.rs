@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
 use busway_event::{AnyDraft, AnyEvent, Stamp};
 use busway_middleware::Outcome;
@@ -16,7 +15,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{BusCore, Refused};
 use crate::ids;
-use crate::mailbox::{Blocked, Offer};
+use crate::mailbox::{Blocked, Moment, Offer};
 use crate::stats::State;
 use crate::subscription::{Member, SubscriptionCore};
 use crate::worker::{delivery_of, progress_of};
@@ -37,47 +36,73 @@ pub(crate) struct Dispatched {
     pub(crate) offered: usize,
     /// Of those, offers that came too late: the subscription was closing.
     pub(crate) late: usize,
+    /// The event, when a subscription closed while its publisher waited for room.
+    pub(crate) back: Option<AnyEvent>,
+    /// What could not be done at once; most publishes leave nothing over.
+    pub(crate) left: Option<Box<Left>>,
+}
+
+/// What a dispatch leaves over for its publisher.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
     /// Subscriptions without room whose policy is to wait.
     pub(crate) blocked: Vec<Waiter>,
     /// Inline handlers behind async middleware.
-    pub(crate) inline: Vec<(InlineRun, Arc<Member>)>,
+    pub(crate) inline: Vec<InlineCall>,
     /// Inline handlers that want events published before they are settled.
     pub(crate) emitting: VecDeque<Emitting>,
+}
+
+/// An inline handler that is to be called, behind async middleware.
+#[derive(Debug)]
+pub(crate) struct InlineCall {
+    run: InlineRun,
+    member: Arc<Member>,
+    event: AnyEvent,
 }
 
 impl BusCore {
     /// Offers an event to all its targets.
     pub(crate) fn dispatch(
         &self,
-        event: &AnyEvent,
+        event: AnyEvent,
         targets: &Targets<SubscriptionCore>,
         from: Source,
     ) -> Dispatched {
         let mut dispatched = Dispatched::default();
-        if targets.is_empty() {
-            return dispatched;
-        }
-        let now = self.services.clock.now();
-        for core in targets {
-            if let Some(member) = core.inline.get() {
-                self.run_inline(core, member, event, &mut dispatched);
-                continue;
-            }
-            // A handler that publishes to its own full subscription would wait for itself.
-            let may_wait = match from == Source::Handler(core.id) {
-                true => MayWait::No,
-                false => MayWait::Yes,
-            };
-            let offer = core.mailbox.offer(event.clone(), now, may_wait);
-            match offer {
-                Offer::Blocked(blocked) => {
-                    dispatched.offered += 1;
-                    dispatched.blocked.push(Waiter { core: Arc::clone(core), blocked: Some(blocked) });
+        let moment = Moment::new(&*self.services.clock);
+        // The last one gets the event itself: with one subscription nothing is counted up and down.
+        match targets.split_last() {
+            None => self.desk().let_go(event),
+            Some((last, others)) => {
+                for core in others {
+                    self.offer(core, event.clone(), &moment, from, &mut dispatched);
                 }
-                offer => dispatched.count(core, &offer),
+                self.offer(last, event, &moment, from, &mut dispatched);
             }
         }
         dispatched
+    }
+
+    fn offer(
+        &self,
+        core: &Arc<SubscriptionCore>,
+        event: AnyEvent,
+        moment: &Moment<'_>,
+        from: Source,
+        dispatched: &mut Dispatched,
+    ) {
+        if let Some(member) = core.inline.get() {
+            return self.run_inline(core, member, event, dispatched);
+        }
+        // A handler that publishes to its own full subscription would wait for itself.
+        let may_wait = match from == Source::Handler(core.id) {
+            true => MayWait::No,
+            false => MayWait::Yes,
+        };
+        let offer = core.mailbox.offer(event, moment, may_wait);
+        dispatched.offered += usize::from(!matches!(offer, Offer::Closed));
+        dispatched.done(core, offer);
     }
 
     /// Runs an inline handler here, or leaves it over when its chain is async.
@@ -85,7 +110,7 @@ impl BusCore {
         &self,
         core: &Arc<SubscriptionCore>,
         member: &Arc<Member>,
-        event: &AnyEvent,
+        event: AnyEvent,
         dispatched: &mut Dispatched,
     ) {
         match core.state() {
@@ -102,31 +127,33 @@ impl BusCore {
         let Some(run) = InlineRun::begin(core) else { return };
         dispatched.offered += 1;
         let chain = member.chain(&self.services.middleware);
-        let mut delivery = delivery_of(core, event.clone());
+        if chain.has_async() {
+            dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
+            return;
+        }
+        let mut delivery = delivery_of(core, event);
         let mut progress = progress_of(core);
-        match run_now(&chain, &mut delivery, &member.handler, &mut progress) {
-            Some(outcome) => dispatched.inline_ran(run, event, &outcome, &mut progress),
-            None => dispatched.inline.push((run, Arc::clone(member))),
+        let outcome = run_now(&chain, &mut delivery, &member.handler, &mut progress);
+        let outcome = outcome.unwrap_or_else(|| Outcome::failed("an inline handler that is none"));
+        let (event, _) = delivery.into_parts();
+        if let Some(event) = dispatched.inline_ran(run, event, &outcome, &mut progress) {
+            self.desk().let_go(event);
         }
     }
 
     /// Runs an inline handler whose chain is async.
-    pub(crate) async fn run_inline_async(
-        &self,
-        run: InlineRun,
-        member: &Member,
-        event: &AnyEvent,
-        dispatched: &mut Dispatched,
-    ) {
+    pub(crate) async fn run_inline_async(&self, call: InlineCall, dispatched: &mut Dispatched) {
+        let InlineCall { run, member, event } = call;
         let core = &run.core;
-        let mut delivery = delivery_of(core, event.clone());
+        let mut delivery = delivery_of(core, event);
         let mut progress = progress_of(core);
         let mut invocation = member.handler.invocation();
         let chain = member.chain(&self.services.middleware);
         let attempt = chain::run(&chain, &mut delivery, &mut *invocation, &mut progress);
         // Aborted: dropping the run counts it as cut short.
         let Some(outcome) = core.abort.run_until_cancelled(attempt).await else { return };
-        dispatched.inline_ran(run, event, &outcome, &mut progress);
+        let (event, _) = delivery.into_parts();
+        drop(dispatched.inline_ran(run, event, &outcome, &mut progress));
     }
 
     /// The stamp for a draft that is published now.
@@ -156,36 +183,45 @@ impl BusCore {
 }
 
 impl Dispatched {
-    /// Settles an inline handler, now or when its events are published.
-    fn inline_ran(&mut self, run: InlineRun, event: &AnyEvent, outcome: &Outcome, progress: &mut Progress) {
+    pub(crate) fn left(&mut self) -> &mut Left {
+        self.left.get_or_insert_default()
+    }
+
+    /// Settles an inline handler, now or when its events are published. Gives the event back when it is settled.
+    fn inline_ran(
+        &mut self,
+        run: InlineRun,
+        event: AnyEvent,
+        outcome: &Outcome,
+        progress: &mut Progress,
+    ) -> Option<AnyEvent> {
         if let Some(trace) = progress.take_trace() {
             run.core.keep_trace(trace);
         }
-        let emits = progress.take_emits();
-        if emits.is_empty() || !outcome.is_done() {
-            return run.settle(event, outcome, progress.cut_by());
+        if progress.has_emits() && outcome.is_done() {
+            self.left().emitting.push_back(Emitting { run, event, emits: progress.take_emits() });
+            return None;
         }
-        self.emitting.push_back(Emitting { run, event: event.clone(), emits });
-    }
-
-    /// Counts an offer, and does what it asks for.
-    pub(crate) fn count(&mut self, core: &Arc<SubscriptionCore>, offer: &Offer) {
-        self.offered += usize::from(!matches!(offer, Offer::Closed));
-        self.done(core, offer);
+        run.settle(&event, outcome, progress.cut_by());
+        Some(event)
     }
 
     /// Does what an offer asks for.
-    pub(crate) fn done(&mut self, core: &Arc<SubscriptionCore>, offer: &Offer) {
+    pub(crate) fn done(&mut self, core: &Arc<SubscriptionCore>, offer: Offer) {
         match offer {
             Offer::Queued => core.ensure_worker(),
-            Offer::Late => {
+            Offer::Blocked(blocked) => {
+                self.left().blocked.push(Waiter { core: Arc::clone(core), blocked: Some(blocked) });
+            }
+            Offer::Late(back) => {
                 self.late += 1;
+                self.back = back.or(self.back.take());
                 core.touch();
             }
             Offer::Disconnect => core.disconnect(),
             // Somebody may wait for this event's end, or, closing, for this very offer's.
             Offer::Dropped | Offer::Closed => core.touch(),
-            Offer::Woken | Offer::Blocked(_) => {}
+            Offer::Woken => {}
         }
     }
 }
@@ -236,23 +272,22 @@ impl InlineRun {
     /// `None` when the subscription is closed: nothing is counted then.
     fn begin(core: &Arc<SubscriptionCore>) -> Option<Self> {
         let (token, account) = (core.tracker.token(), &core.mailbox.account);
+        account.activate();
         account.offered();
-        account.started();
         // As in `Mailbox::offer`: whoever closes sees this run, or it does not begin.
-        fence(Ordering::SeqCst);
         if core.mailbox.hand.is_closed() {
-            account.not_started();
             account.retract();
+            account.rest();
             core.touch();
             return None;
         }
+        account.held();
         Some(Self { core: Arc::clone(core), ended: Settled::No, _token: token })
     }
 
     fn settle(mut self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        self.ended = Settled::Yes;
         self.core.settle(event, outcome, cut_by);
-        self.core.touch();
+        self.ended = Settled::Yes;
     }
 }
 
@@ -260,8 +295,9 @@ impl Drop for InlineRun {
     fn drop(&mut self) {
         if self.ended == Settled::No {
             self.core.mailbox.account.cut_short();
-            self.core.touch();
         }
+        self.core.mailbox.account.rest();
+        self.core.touch();
     }
 }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod core;
 mod describe;
+mod desk;
 mod dispatch;
 mod error;
 mod publish;

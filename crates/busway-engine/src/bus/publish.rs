@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType};
+use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventId, EventType, Topic};
 use futures_util::future::join_all;
 
-use super::dispatch::{Dispatched, Source, Waiter};
+use super::dispatch::{Dispatched, Left, Source, Waiter};
 use super::{BusCore, Durability, PublishError, Receipt, Refused};
 use crate::observer::tell;
+use crate::subscription::SubscriptionCore;
+use busway_router::Targets;
 
 impl BusCore {
     pub(crate) async fn publish<T: EventType>(
@@ -17,10 +19,30 @@ impl BusCore {
         from: Source,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
         let (event, original) = self.accept(draft, from)?;
-        let targets = self.router.lookup(event.topic());
-        let any = AnyEvent::from(event.clone());
-        let dispatched = self.dispatch(&any, &targets, from);
-        self.complete(any, dispatched).await.or_else(|late| self.too_late(event, original, late))
+        self.offer_to_all(event, original, from).await
+    }
+
+    /// Publishes a payload on a topic that is valid, without a draft in between when nobody wants to see one.
+    pub(crate) async fn publish_payload<T: EventType>(
+        self: &Arc<Self>,
+        topic: &Topic,
+        payload: T,
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
+        let (event, original) = self.accept_payload(topic, payload)?;
+        self.offer_to_all(event, original, Source::Outside).await
+    }
+
+    async fn offer_to_all<T: EventType>(
+        self: &Arc<Self>,
+        event: Event<T>,
+        original: Original,
+        from: Source,
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
+        let mut offering = self.begin(event.into(), from);
+        if offering.dispatched.left.is_some() {
+            self.complete(&mut offering.dispatched).await;
+        }
+        self.finish(offering).or_else(|late| self.closed_meanwhile(late, original))
     }
 
     pub(crate) fn try_publish<T: EventType>(
@@ -29,33 +51,40 @@ impl BusCore {
         from: Source,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
         let (event, original) = self.accept(draft, from)?;
+        self.try_offer(event, original, from)
+    }
+
+    /// As [`publish_payload`](Self::publish_payload), without waiting.
+    pub(crate) fn try_publish_payload<T: EventType>(
+        self: &Arc<Self>,
+        topic: &Topic,
+        payload: T,
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
+        let (event, original) = self.accept_payload(topic, payload)?;
+        self.try_offer(event, original, Source::Outside)
+    }
+
+    fn try_offer<T: EventType>(
+        self: &Arc<Self>,
+        event: Event<T>,
+        original: Original,
+        from: Source,
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
         let targets = self.router.lookup(event.topic());
         if let Some(reason) = self.needs_await(&targets) {
             self.refused.fetch_add(1, Ordering::Relaxed);
+            let id = event.id();
             return match event.into_draft() {
                 Ok(draft) => Err(PublishError::refused(restored(draft, original), reason)),
                 // Nobody else can hold an event that was offered to nobody.
-                Err(event) => Ok(receipt(&AnyEvent::from(event), 0)),
+                Err(_) => Ok(receipt(id, 0)),
             };
         }
-        let any = AnyEvent::from(event.clone());
-        let mut dispatched = self.dispatch(&any, &targets, from);
-        // Whoever blocks loses the event: this publisher does not wait.
-        dispatched.blocked.clear();
-        self.publish_emits_now(&mut dispatched);
-        self.finish(any, &dispatched).or_else(|late| self.too_late(event, original, late))
-    }
-
-    /// Publishes a draft of any type: what a handler emits.
-    pub(crate) async fn publish_draft(
-        self: &Arc<Self>,
-        draft: AnyDraft,
-        from: Source,
-    ) -> Result<Receipt, Refused> {
-        let event = self.accept_any(draft, from)?;
-        let targets = self.router.lookup(event.topic());
-        let dispatched = self.dispatch(&event, &targets, from);
-        Box::pin(self.complete(event, dispatched)).await.map_err(|_| Refused::Closed)
+        let mut offering = self.begin_with(event.into(), &targets, from);
+        if let Some(left) = offering.dispatched.left.take() {
+            self.complete_now(*left);
+        }
+        self.finish(offering).or_else(|late| self.closed_meanwhile(late, original))
     }
 
     pub(crate) async fn forward(
@@ -66,16 +95,34 @@ impl BusCore {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(PublishError::refused(event, reason));
         }
-        let targets = self.router.lookup(event.topic());
-        let dispatched = self.dispatch(&event, &targets, Source::Outside);
-        let completed = self.complete(event.clone(), dispatched).await;
-        completed.map_err(|_| PublishError::refused(event, Refused::Closed))
+        let mut offering = self.begin(event, Source::Outside);
+        self.complete(&mut offering.dispatched).await;
+        self.finish(offering).map_err(|(_, back)| PublishError::refused(back, Refused::Closed))
     }
 
     pub(crate) async fn publish_batch<T: EventType>(
         self: &Arc<Self>,
         drafts: Vec<Draft<T>>,
     ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
+        let events = self.accept_batch(drafts)?;
+        // All are offered before the first wait: dropping this future takes none of them back.
+        let mut offerings: Vec<_> =
+            events.into_iter().map(|event| self.begin(event.into(), Source::Outside)).collect();
+        for offering in &mut offerings {
+            self.complete(&mut offering.dispatched).await;
+        }
+        // The batch was accepted as a whole: an event that met a closing bus is in the account as abandoned.
+        let receipts = offerings.into_iter().map(|offering| {
+            let kept = receipt(offering.id, offering.dispatched.offered);
+            self.finish(offering).unwrap_or(kept)
+        });
+        Ok(receipts.collect())
+    }
+
+    fn accept_batch<T: EventType>(
+        &self,
+        drafts: Vec<Draft<T>>,
+    ) -> Result<Vec<Event<T>>, PublishError<Vec<Draft<T>>>> {
         let mut events = Vec::with_capacity(drafts.len());
         let mut drafts = drafts.into_iter();
         while let Some(draft) = drafts.next() {
@@ -94,16 +141,44 @@ impl BusCore {
                 }
             }
         }
-        let mut receipts = Vec::with_capacity(events.len());
-        for (event, _) in events {
-            let any = AnyEvent::from(event);
-            let targets = self.router.lookup(any.topic());
-            let dispatched = self.dispatch(&any, &targets, Source::Outside);
-            // The batch was accepted as a whole: an event that met a closing bus is in the account as abandoned.
-            let late = |(event, offered): (AnyEvent, usize)| receipt(&event, offered);
-            receipts.push(self.complete(any, dispatched).await.unwrap_or_else(late));
+        Ok(events.into_iter().map(|(event, _)| event).collect())
+    }
+
+    /// Publishes what a handler emits: all of it, or nothing when one of them is refused.
+    pub(crate) async fn publish_emits(
+        self: &Arc<Self>,
+        drafts: Vec<AnyDraft>,
+        from: Source,
+    ) -> Result<(), Refused> {
+        let events = self.accept_emits(drafts, from)?;
+        let mut offerings: Vec<_> = events.into_iter().map(|event| self.begin(event, from)).collect();
+        for offering in &mut offerings {
+            Box::pin(self.complete(&mut offering.dispatched)).await;
         }
-        Ok(receipts)
+        // One that met only closing subscriptions is in the account as abandoned.
+        offerings.into_iter().for_each(|offering| drop(self.finish(offering)));
+        Ok(())
+    }
+
+    /// As [`publish_emits`](Self::publish_emits), without waiting. What else is to be emitted then is added to `emitting`.
+    fn publish_emits_now(&self, drafts: Vec<AnyDraft>, from: Source, left: &mut Left) -> Result<(), Refused> {
+        let events = self.accept_emits(drafts, from)?;
+        let targets: Vec<_> = events.iter().map(|event| self.router.lookup(event.topic())).collect();
+        if let Some(reason) = targets.iter().find_map(|targets| self.needs_await(targets)) {
+            return Err(reason);
+        }
+        for (event, targets) in events.into_iter().zip(&targets) {
+            let mut offering = self.begin_with(event, targets, from);
+            if let Some(more) = offering.dispatched.left.take() {
+                left.emitting.extend(more.emitting);
+            }
+            drop(self.finish(offering));
+        }
+        Ok(())
+    }
+
+    fn accept_emits(&self, drafts: Vec<AnyDraft>, from: Source) -> Result<Vec<AnyEvent>, Refused> {
+        drafts.into_iter().map(|draft| self.accept_any(draft, from)).collect()
     }
 
     /// Runs the publish steps on a draft and validates it. A refused draft comes back as it was given; what it was is
@@ -124,65 +199,27 @@ impl BusCore {
         if let Err(reason) = self.publish_steps.run(draft.head_mut()) {
             return Err(refused(restored(draft, original), reason.into()));
         }
-        match draft.finish(&self.stamp()) {
+        let stamp = self.stamp();
+        match self.desk().with_envelopes(|envelopes| draft.finish_in(&stamp, envelopes)) {
             Ok(event) => Ok((event, original)),
             Err((draft, reason)) => Err(refused(restored(*draft, original), reason.into())),
         }
     }
 
-    /// Waits for what could not be done at once, publishes what inline handlers emitted, and makes the receipt.
-    async fn complete(
-        self: &Arc<Self>,
-        event: AnyEvent,
-        mut dispatched: Dispatched,
-    ) -> Result<Receipt, (AnyEvent, usize)> {
-        if !dispatched.blocked.is_empty() {
-            // All at once: one that is full does not keep another from taking the event when it has room.
-            let waits = std::mem::take(&mut dispatched.blocked).into_iter().map(Waiter::wait);
-            for (core, offer) in join_all(waits).await {
-                dispatched.done(&core, &offer);
-            }
+    fn accept_payload<T: EventType>(
+        &self,
+        topic: &Topic,
+        payload: T,
+    ) -> Result<(Event<T>, Original), PublishError<Draft<T>>> {
+        if !self.publish_steps.is_empty() || self.admit(Source::Outside).is_err() {
+            return self.accept(Event::new(topic, payload), Source::Outside);
         }
-        for (run, member) in std::mem::take(&mut dispatched.inline) {
-            self.run_inline_async(run, &member, &event, &mut dispatched).await;
-        }
-        while let Some(mut emitting) = dispatched.emitting.pop_front() {
-            let mut refused = None;
-            for draft in std::mem::take(&mut emitting.emits) {
-                let published = Box::pin(self.publish_draft(draft, emitting.source())).await;
-                refused = refused.or(published.err());
-            }
-            emitting.settle(refused);
-        }
-        self.finish(event, &dispatched)
-    }
-
-    /// Publishes what inline handlers emitted, without waiting, and what those emit in turn.
-    fn publish_emits_now(&self, dispatched: &mut Dispatched) {
-        while let Some(mut emitting) = dispatched.emitting.pop_front() {
-            let source = emitting.source();
-            let mut refused = None;
-            for draft in std::mem::take(&mut emitting.emits) {
-                match self.publish_draft_now(draft, source) {
-                    Ok(mut inner) => dispatched.emitting.append(&mut inner.emitting),
-                    Err(reason) => refused = refused.or(Some(reason)),
-                }
-            }
-            emitting.settle(refused);
-        }
-    }
-
-    fn publish_draft_now(&self, draft: AnyDraft, from: Source) -> Result<Dispatched, Refused> {
-        let event = self.accept_any(draft, from)?;
-        let targets = self.router.lookup(event.topic());
-        if let Some(reason) = self.needs_await(&targets) {
-            return Err(reason);
-        }
-        let mut dispatched = self.dispatch(&event, &targets, from);
-        // Whoever blocks loses the event: this publisher does not wait.
-        dispatched.blocked.clear();
-        _ = self.finish(event, &dispatched);
-        Ok(dispatched)
+        let stamp = self.stamp();
+        let made = self.desk().with_envelopes(|envelopes| envelopes.event(topic, payload, &stamp));
+        made.map(|event| (event, None)).map_err(|(payload, reason)| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            PublishError::refused(Event::new(topic, payload), reason.into())
+        })
     }
 
     /// Runs the publish steps on a draft of any type and validates it.
@@ -194,44 +231,100 @@ impl BusCore {
         })
     }
 
-    /// The receipt, or the event again when all its offers came too late.
-    fn finish(&self, event: AnyEvent, dispatched: &Dispatched) -> Result<Receipt, (AnyEvent, usize)> {
-        let all_late = dispatched.late > 0 && dispatched.late == dispatched.offered;
+    /// Offers an event to everybody whose filter matches.
+    fn begin(&self, event: AnyEvent, from: Source) -> Offering {
+        let targets = self.router.lookup(event.topic());
+        self.begin_with(event, &targets, from)
+    }
+
+    fn begin_with(&self, event: AnyEvent, targets: &Targets<SubscriptionCore>, from: Source) -> Offering {
+        let id = event.id();
+        let observed = self.services.observer.is_some().then(|| event.clone());
+        Offering { id, observed, dispatched: self.dispatch(event, targets, from) }
+    }
+
+    /// Waits for what could not be done at once, and publishes what inline handlers emitted.
+    async fn complete(self: &Arc<Self>, dispatched: &mut Dispatched) {
+        while let Some(mut left) = dispatched.left.take() {
+            // All at once: one that is full does not keep another from taking the event when it has room.
+            let waits = std::mem::take(&mut left.blocked).into_iter().map(Waiter::wait);
+            for (core, offer) in join_all(waits).await {
+                dispatched.done(&core, offer);
+            }
+            for call in std::mem::take(&mut left.inline) {
+                self.run_inline_async(call, dispatched).await;
+            }
+            for mut emitting in std::mem::take(&mut left.emitting) {
+                let emits = std::mem::take(&mut emitting.emits);
+                let published = Box::pin(self.publish_emits(emits, emitting.source())).await;
+                emitting.settle(published.err());
+            }
+        }
+    }
+
+    /// Publishes what inline handlers emitted, without waiting, and what those emit in turn. Whoever blocks loses the
+    /// event: this publisher does not wait.
+    fn complete_now(&self, mut left: Left) {
+        left.blocked.clear();
+        while let Some(mut emitting) = left.emitting.pop_front() {
+            let emits = std::mem::take(&mut emitting.emits);
+            let published = self.publish_emits_now(emits, emitting.source(), &mut left);
+            emitting.settle(published.err());
+        }
+    }
+
+    /// The receipt; or the receipt and the event again, when all its offers came too late.
+    fn finish(&self, offering: Offering) -> Result<Receipt, (Receipt, AnyEvent)> {
+        let Offering { id, observed, dispatched } = offering;
         // A subscription that ends by itself abandons the event; only the end of the bus refuses it.
-        if all_late && !self.closing.admits(Source::Outside) {
-            return Err((event, dispatched.offered));
+        if dispatched.late > 0
+            && dispatched.late == dispatched.offered
+            && !self.closing.admits(Source::Outside)
+            && let Some(back) = dispatched.back
+        {
+            return Err((receipt(id, dispatched.offered), back));
         }
         self.published.fetch_add(1, Ordering::Relaxed);
         if dispatched.offered == 0 {
             self.unrouted.fetch_add(1, Ordering::Relaxed);
         }
-        tell(self.services.observer.as_deref(), |observer| observer.published(&event, dispatched.offered));
-        Ok(receipt(&event, dispatched.offered))
+        if let Some(event) = observed {
+            tell(self.services.observer.as_deref(), |observer| {
+                observer.published(&event, dispatched.offered)
+            });
+        }
+        Ok(receipt(id, dispatched.offered))
     }
 
-    /// Gives an event back that met only closing subscriptions: the bus was closed while it was on its way.
-    fn too_late<T: EventType>(
+    /// Gives an event back that waited for room until the bus was closed.
+    fn closed_meanwhile<T: EventType>(
         &self,
-        event: Event<T>,
+        (kept, back): (Receipt, AnyEvent),
         original: Original,
-        late: (AnyEvent, usize),
     ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let (any, offered) = late;
-        let kept = receipt(&any, offered);
-        drop(any);
-        match event.into_draft() {
-            Ok(draft) => {
+        let event = back.typed::<T>();
+        drop(back);
+        match event.ok().and_then(|event| event.into_draft().ok()) {
+            Some(draft) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Err(PublishError::refused(restored(draft, original), Refused::Closed))
             }
             // Somebody still looks at it: it was offered, and is in the account as abandoned.
-            Err(_) => Ok(kept),
+            None => Ok(kept),
         }
     }
 }
 
-fn receipt(event: &AnyEvent, offered: usize) -> Receipt {
-    Receipt { id: event.id(), offered, durability: Durability::Memory }
+/// An event on its way to its subscriptions.
+struct Offering {
+    id: EventId,
+    /// For the observer, if there is one.
+    observed: Option<AnyEvent>,
+    dispatched: Dispatched,
+}
+
+fn receipt(id: EventId, offered: usize) -> Receipt {
+    Receipt { id, offered, durability: Durability::Memory }
 }
 
 /// A draft's head before publish middleware changed it; `None` when there is none.

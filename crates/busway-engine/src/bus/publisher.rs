@@ -61,7 +61,10 @@ impl<T: EventType> Publisher<T> {
     /// # Cancel safety
     /// As there.
     pub async fn publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
-        self.publish_event(self.draft(payload)).await
+        match self.ends() {
+            Some((core, topic)) => core.publish_payload(topic, payload).await,
+            None => Err(PublishError::refused(self.draft(payload), Refused::Closed)),
+        }
     }
 
     /// Publishes a draft, which should come from [`draft`](Publisher::draft): one on another topic works, but is looked up.
@@ -83,16 +86,23 @@ impl<T: EventType> Publisher<T> {
     /// # Errors
     /// As there.
     pub fn try_publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
-        let draft = self.draft(payload);
-        match self.core() {
-            Some(core) => core.try_publish(draft, Source::Outside),
-            None => Err(PublishError::refused(draft, Refused::Closed)),
+        match self.ends() {
+            Some((core, topic)) => core.try_publish_payload(topic, payload),
+            None => Err(PublishError::refused(self.draft(payload), Refused::Closed)),
         }
     }
 
     fn core(&self) -> Option<Arc<BusCore>> {
         match &self.kind {
             Kind::Topic { core, .. } | Kind::Handler { core, .. } => core.upgrade(),
+        }
+    }
+
+    /// The bus and the topic, when the bus is still there.
+    fn ends(&self) -> Option<(Arc<BusCore>, &Topic)> {
+        match &self.kind {
+            Kind::Topic { core, topic } => Some((core.upgrade()?, topic)),
+            Kind::Handler { .. } => None,
         }
     }
 }

@@ -139,7 +139,7 @@ impl BusCore {
         let cores = self.subscriptions();
         drop(registering);
         for core in &cores {
-            core.abort.cancel();
+            core.cut_handlers();
             core.close();
         }
         let clock = &self.services.clock;

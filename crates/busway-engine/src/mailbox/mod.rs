@@ -20,19 +20,20 @@ mod queues;
 mod schedule;
 mod take;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use busway_event::{AnyEvent, Key};
+use busway_event::{AnyEvent, Key, Priority};
 use busway_reliability::{ByteBudget, Lane, Order, Overflow, TimeToLive};
 use busway_router::GroupRule;
 
 pub(crate) use self::account::Account;
+use self::account::Writers;
 pub(crate) use self::bell::Bell;
 pub(crate) use self::coalesce::{CoalesceKey, Coalescer};
-pub(crate) use self::offer::{Blocked, Offer};
+pub(crate) use self::offer::{Blocked, Moment, Offer};
 use self::queues::Queues;
 use self::schedule::Schedule;
 pub(crate) use self::take::WorkerShare;
@@ -56,6 +57,8 @@ pub(crate) struct Mailbox {
     lagged: AtomicU64,
     space: offer::Space,
     share: [NonZeroU32; 4],
+    /// What the times of expiry are counted from.
+    born: Instant,
     supervisor: OnceLock<Weak<dyn Supervise>>,
 }
 
@@ -69,8 +72,17 @@ pub(crate) trait Supervise: Send + Sync {
 }
 
 impl Mailbox {
-    /// `scheduled` says whether lanes and members need a schedule.
-    pub(crate) fn new(settings: &Effective, coalesce: Option<CoalesceKey>, scheduled: Scheduled) -> Self {
+    /// `handling` says who takes events out, and whether lanes and members need a schedule; `born` is the time now.
+    pub(crate) fn new(
+        settings: &Effective,
+        coalesce: Option<CoalesceKey>,
+        handling: Handling,
+        born: Instant,
+    ) -> Self {
+        let writers = match handling {
+            Handling::OneWorker => Writers::One,
+            Handling::Scheduled | Handling::Inline => Writers::Many,
+        };
         Self {
             queues: Queues::new(settings.capacity, settings.order),
             overflow: settings.overflow,
@@ -79,12 +91,13 @@ impl Mailbox {
             budget: ByteBudget::new(settings.capacity_bytes),
             coalescer: (settings.overflow == Overflow::Coalesce)
                 .then(|| Coalescer::new(coalesce.unwrap_or_default())),
-            schedule: (scheduled == Scheduled::Yes).then(|| Mutex::new(Schedule::new(settings))),
-            account: Arc::default(),
+            schedule: (handling == Handling::Scheduled).then(|| Mutex::new(Schedule::new(settings))),
+            account: Arc::new(Account::new(writers)),
             hand: HandOver::new(),
             lagged: AtomicU64::new(0),
             space: offer::Space::default(),
             share: settings.share,
+            born,
             supervisor: OnceLock::new(),
         }
     }
@@ -130,13 +143,13 @@ impl Mailbox {
     /// Counts everything that waits as abandoned. May be called by several at once: each event is taken out once.
     fn abandon_queued(&self) {
         while let Some(waiting) = self.pop_any() {
-            self.budget.release(waiting.weight);
+            self.budget.release(waiting.weight());
             self.account.abandoned(1);
         }
         if let Some(schedule) = &self.schedule {
             let left = schedule.lock().drain();
             for waiting in left {
-                self.budget.release(waiting.weight);
+                self.budget.release(waiting.weight());
                 self.account.abandoned(1);
             }
         }
@@ -155,27 +168,56 @@ impl std::fmt::Debug for Mailbox {
     }
 }
 
-/// Whether a mailbox has a [`Schedule`].
+/// Who takes events out of a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheduled {
-    Yes,
-    No,
+pub(crate) enum Handling {
+    /// One worker, straight from the queues.
+    OneWorker,
+    /// Many workers or members, through a [`Schedule`].
+    Scheduled,
+    /// Nobody: the handler runs inside of `publish`.
+    Inline,
 }
 
-/// An event in a mailbox.
+/// An event in a mailbox. Small, so that more of them fit into a cache line of the queue.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) event: AnyEvent,
-    /// When it is too late to start.
-    pub(crate) expires: Option<Instant>,
-    /// Bytes reserved for it in the budget.
-    weight: usize,
+    expires: Option<Expires>,
+    /// Bytes reserved for it in the budget; what is heavier counts as 4 GiB.
+    weight: u32,
+}
+
+impl Waiting {
+    fn weight(&self) -> usize {
+        self.weight as usize
+    }
+}
+
+/// When it is too late to start: nanoseconds from the mailbox's first moment, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Expires(NonZeroU64);
+
+impl Expires {
+    /// Too late at `born` + `since`. Never, when that is centuries away.
+    fn after(since: Duration) -> Option<Self> {
+        u64::try_from(since.as_nanos())
+            .ok()
+            .map(|nanos| Self(NonZeroU64::new(nanos).unwrap_or(NonZeroU64::MIN)))
+    }
 }
 
 /// An event that a worker holds: running, and settled when it is done.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) waiting: Waiting,
+    pub(crate) event: AnyEvent,
+    pub(crate) ticket: Ticket,
+}
+
+/// What a worker gives back for the event that it is done with.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    priority: Priority,
     /// The lane that this event keeps closed.
     lane: Option<Lane<Key>>,
     /// The member that it runs at.

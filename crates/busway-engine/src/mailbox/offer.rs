@@ -1,7 +1,8 @@
 //! Offering: what happens when an event meets the mailbox, and the overflow policies.
 
+use std::cell::OnceCell;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use busway_event::AnyEvent;
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::coalesce::Coalesced;
 use super::queues::Slot;
-use super::{Mailbox, Waiting};
+use super::{Expires, Mailbox, Waiting};
 use crate::clock::Clock;
 use crate::handover::Announced;
 
@@ -29,8 +30,24 @@ pub(crate) enum Offer {
     Disconnect,
     /// The mailbox was closed before; not offered, not counted.
     Closed,
-    /// The mailbox was closed meanwhile; offered and abandoned.
-    Late,
+    /// The mailbox was closed meanwhile; offered and abandoned. The event is here unless it was queued already.
+    Late(Option<AnyEvent>),
+}
+
+/// The time of a publish: read when the first subscription asks for it, the same for all of them.
+pub(crate) struct Moment<'a> {
+    clock: &'a dyn Clock,
+    now: OnceCell<Instant>,
+}
+
+impl<'a> Moment<'a> {
+    pub(crate) const fn new(clock: &'a dyn Clock) -> Self {
+        Self { clock, now: OnceCell::new() }
+    }
+
+    fn now(&self) -> Instant {
+        *self.now.get_or_init(|| self.clock.now())
+    }
 }
 
 /// An event whose publisher waits for room.
@@ -43,7 +60,8 @@ pub(crate) struct Blocked {
 /// Publishers that wait for room.
 #[derive(Debug, Default)]
 pub(super) struct Space {
-    waiters: AtomicUsize,
+    /// Whether anybody has said that it waits since the last time that all were woken.
+    wanted: AtomicBool,
     freed: Notify,
 }
 
@@ -55,7 +73,7 @@ impl Space {
     pub(super) fn freed(&self) {
         // Pairs with the fence in `wait_for_space`: a waiter is seen here, or it sees the place.
         fence(Ordering::SeqCst);
-        if self.waiters.load(Ordering::Relaxed) > 0 {
+        if self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::Relaxed) {
             self.freed.notify_waiters();
         }
     }
@@ -66,18 +84,19 @@ impl Space {
 }
 
 impl Mailbox {
-    /// Offers an event at `now`. Never waits.
-    pub(crate) fn offer(&self, event: AnyEvent, now: Instant, may_wait: MayWait) -> Offer {
+    /// Offers an event. Never waits.
+    pub(crate) fn offer(&self, event: AnyEvent, moment: &Moment<'_>, may_wait: MayWait) -> Offer {
         if self.hand.is_closed() {
             return Offer::Closed;
         }
         let ttl = self.ttl.effective(event.ttl(), event.priority());
-        let expires = ttl.and_then(|ttl| now.checked_add(ttl));
+        let expires = ttl.and_then(|ttl| {
+            Expires::after(moment.now().saturating_duration_since(self.born).saturating_add(ttl))
+        });
         // The user's own code: before the account is opened, in case it panics.
-        let weight = event.weight();
+        let weight = u32::try_from(event.weight()).unwrap_or(u32::MAX);
         self.account.offered();
-        // Pairs with the fence of `close`: whoever closes sees this offer and waits for its end, or it is taken back here.
-        fence(Ordering::SeqCst);
+        // Whoever closes sees this offer and waits for its end, or it is taken back here.
         if self.hand.is_closed() {
             self.account.retract();
             return Offer::Closed;
@@ -90,7 +109,7 @@ impl Mailbox {
             Ok(offer) => return offer,
             Err(waiting) => waiting,
         };
-        if let Err(over) = self.budget.try_reserve(waiting.weight) {
+        if let Err(over) = self.budget.try_reserve(waiting.weight()) {
             // An event that is heavier than the whole budget would wait for ever.
             return match over.is_transient() {
                 true => self.full(waiting, may_wait),
@@ -100,7 +119,7 @@ impl Mailbox {
         match self.push(waiting) {
             Ok(offer) => offer,
             Err(waiting) => {
-                self.budget.release(waiting.weight);
+                self.budget.release(waiting.weight());
                 self.full(waiting, may_wait)
             }
         }
@@ -110,9 +129,9 @@ impl Mailbox {
     fn replace_waiting(&self, waiting: Waiting) -> Result<Offer, Waiting> {
         let Some(coalescer) = &self.coalescer else { return Err(waiting) };
         let old = coalescer.replace(waiting, |new, old| {
-            self.budget.release(old.weight);
+            self.budget.release(old.weight());
             // The latest counts more than the budget: what does not fit is not counted, at most one event a key.
-            if self.budget.try_reserve(new.weight).is_err() {
+            if self.budget.try_reserve(new.weight()).is_err() {
                 new.weight = 0;
             }
         })?;
@@ -130,7 +149,7 @@ impl Mailbox {
             Some(coalescer) => {
                 match coalescer.put(waiting, |key| self.queues.push(priority, Slot::Latest(key)).is_ok()) {
                     Coalesced::Replaced(old) => {
-                        self.budget.release(old.weight);
+                        self.budget.release(old.weight());
                         self.dropped(1);
                         return Ok(self.announce());
                     }
@@ -154,7 +173,7 @@ impl Mailbox {
             Announced::NobodyParked => Offer::Queued,
             Announced::Closed => {
                 self.abandon_queued();
-                Offer::Late
+                Offer::Late(None)
             }
         }
     }
@@ -182,19 +201,19 @@ impl Mailbox {
     fn make_room(&self, mut waiting: Waiting) -> Offer {
         for _ in 0..MAKE_ROOM_TRIES {
             if let Some(oldest) = self.pop_oldest_beside(waiting.event.priority()) {
-                self.budget.release(oldest.weight);
+                self.budget.release(oldest.weight());
                 self.dropped(1);
             } else if self.budget.used() > 0 && self.pop_heaviest() {
                 // The bytes are taken by events of other queues.
                 self.dropped(1);
             }
-            if self.budget.try_reserve(waiting.weight).is_err() {
+            if self.budget.try_reserve(waiting.weight()).is_err() {
                 continue;
             }
             match self.push(waiting) {
                 Ok(offer) => return offer,
                 Err(back) => {
-                    self.budget.release(back.weight);
+                    self.budget.release(back.weight());
                     waiting = back;
                 }
             }
@@ -205,7 +224,7 @@ impl Mailbox {
     /// Drops the oldest event of the least urgent queue that has one.
     fn pop_heaviest(&self) -> bool {
         let Some(waiting) = self.pop_any() else { return false };
-        self.budget.release(waiting.weight);
+        self.budget.release(waiting.weight());
         true
     }
 
@@ -214,12 +233,21 @@ impl Mailbox {
     pub(crate) async fn wait_for_space(&self, blocked: Blocked, clock: &dyn Clock) -> Offer {
         let Blocked { waiting, deadline } = blocked;
         let mut waiter = Waiter { mailbox: self, waiting: Some(waiting) };
-        self.space.waiters.fetch_add(1, Ordering::Relaxed);
+        // A running worker makes room within moments, sooner than a sleep could begin and end.
+        for _ in 0..PLACE_TRIES {
+            for _ in 0..PLACE_SPINS {
+                std::hint::spin_loop();
+            }
+            if let Some(offer) = waiter.try_place() {
+                return offer;
+            }
+        }
         let placed = async {
             loop {
                 let freed = self.space.freed.notified();
                 tokio::pin!(freed);
                 freed.as_mut().enable();
+                self.space.wanted.store(true, Ordering::Relaxed);
                 fence(Ordering::SeqCst);
                 if let Some(offer) = waiter.try_place() {
                     return offer;
@@ -254,16 +282,16 @@ impl Waiter<'_> {
         let waiting = self.waiting.take()?;
         if self.mailbox.hand.is_closed() {
             self.mailbox.account.abandoned(1);
-            return Some(Offer::Late);
+            return Some(Offer::Late(Some(waiting.event)));
         }
-        if self.mailbox.budget.try_reserve(waiting.weight).is_err() {
+        if self.mailbox.budget.try_reserve(waiting.weight()).is_err() {
             self.waiting = Some(waiting);
             return None;
         }
         match self.mailbox.push(waiting) {
             Ok(offer) => Some(offer),
             Err(back) => {
-                self.mailbox.budget.release(back.weight);
+                self.mailbox.budget.release(back.weight());
                 self.waiting = Some(back);
                 None
             }
@@ -273,7 +301,6 @@ impl Waiter<'_> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.mailbox.space.waiters.fetch_sub(1, Ordering::Relaxed);
         if self.waiting.take().is_some() {
             self.mailbox.dropped(1);
             if let Some(supervisor) = self.mailbox.supervisor.get().and_then(Weak::upgrade) {
@@ -285,3 +312,8 @@ impl Drop for Waiter<'_> {
 
 /// More than any two publishers could collide by accident; a bound, so that a publisher is never held for ever.
 const MAKE_ROOM_TRIES: usize = 64;
+
+/// How often a publisher looks for room before it sleeps, and how long it pauses in between: a microsecond or two in all,
+/// a tenth of what a sleep and a wake cost.
+const PLACE_TRIES: usize = 32;
+const PLACE_SPINS: usize = 8;

@@ -11,7 +11,7 @@ use busway_reliability::{Admission, Lane, Lanes, Order, PriorityLimits, Running,
 use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, Share, choose};
 
 use super::take::WorkerShare;
-use super::{Job, Waiting};
+use super::{Ticket, Waiting};
 use crate::settings::Effective;
 
 pub(super) struct Schedule {
@@ -108,7 +108,7 @@ impl Schedule {
     }
 
     /// Starts the next event of `member` that the limits allow.
-    pub(super) fn start(&mut self, member: u64) -> Option<Job> {
+    pub(super) fn start(&mut self, member: u64) -> Option<(Waiting, Option<Lane<Key>>)> {
         let member = self.members.iter_mut().find(|candidate| candidate.id == member)?;
         let running = &mut self.running;
         let ready = &mut member.ready;
@@ -121,16 +121,16 @@ impl Schedule {
         })?;
         self.assigned -= 1;
         member.running += 1;
-        Some(Job { waiting: next.waiting, lane: next.lane, member: member.id })
+        Some((next.waiting, next.lane))
     }
 
     /// Ends a started event: its lane opens for the next one.
-    pub(super) fn finish(&mut self, job: &Job) {
-        self.running.finish(job.waiting.event.priority());
-        if let Some(member) = self.members.iter_mut().find(|member| member.id == job.member) {
+    pub(super) fn finish(&mut self, ticket: &Ticket) {
+        self.running.finish(ticket.priority);
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == ticket.member) {
             member.running = member.running.saturating_sub(1);
         }
-        if let Some(next) = job.lane.as_ref().and_then(|lane| self.lanes.settle(lane)) {
+        if let Some(next) = ticket.lane.as_ref().and_then(|lane| self.lanes.settle(lane)) {
             self.supply(next);
         }
         // A limit may have kept others from starting.

@@ -2,15 +2,16 @@
 
 use std::num::NonZeroU32;
 use std::sync::Weak;
-use std::time::Instant;
 
-use busway_event::Priority;
-use busway_reliability::Overflow;
+use busway_event::{Key, Priority};
+use busway_reliability::{Lane, Overflow};
 use busway_router::Share;
 
 use super::queues::Slot;
-use super::{Job, Mailbox, Waiting};
+use super::schedule::Schedule;
+use super::{Expires, Job, Mailbox, Ticket, Waiting};
 use crate::clock::Clock;
+use crate::sync::Mutex;
 
 /// Whose turn it is among the priorities, for a worker that takes straight from the queues.
 #[derive(Debug)]
@@ -28,46 +29,65 @@ impl Mailbox {
     }
 
     /// The next event for a worker of `member`, `None` when there is nothing to do for it now. Expired events are
-    /// settled on the way. The caller has counted it as started, and takes that back when there is none.
+    /// settled on the way. The worker is counted as active.
     pub(crate) fn take(&self, member: u64, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Job> {
+        let mut freed = false;
         let job = match &self.schedule {
-            None => self.take_fresh(share, clock).map(|waiting| {
-                self.budget.release(waiting.weight);
-                Job { waiting, lane: None, member }
-            }),
-            Some(schedule) => {
-                let mut schedule = schedule.lock();
-                loop {
-                    match schedule.start(member) {
-                        Some(job) => {
-                            // Its bytes count while it waits, in a queue or for its lane.
-                            self.budget.release(job.waiting.weight);
-                            if !expired(&job.waiting, clock) {
-                                break Some(job);
-                            }
-                            self.account.expired();
-                            schedule.finish(&job);
-                        }
-                        None if !schedule.has_room() => break None,
-                        None => match self.take_fresh(&mut schedule.intake, clock) {
-                            Some(waiting) => schedule.assign(waiting, self.order),
-                            None => break None,
-                        },
-                    }
-                }
+            None => {
+                self.take_fresh(share, clock, &mut freed).map(|waiting| self.job_of(waiting, None, member))
             }
+            Some(schedule) => self.take_scheduled(schedule, member, clock, &mut freed),
         };
-        if job.is_some() && matches!(self.overflow, Overflow::Block(_)) {
+        if job.is_some() {
+            self.account.held();
+        }
+        if freed && matches!(self.overflow, Overflow::Block(_)) {
             self.space.freed();
         }
         self.wake_supplied();
         job
     }
 
+    fn take_scheduled(
+        &self,
+        schedule: &Mutex<Schedule>,
+        member: u64,
+        clock: &dyn Clock,
+        freed: &mut bool,
+    ) -> Option<Job> {
+        let mut schedule = schedule.lock();
+        loop {
+            match schedule.start(member) {
+                Some((waiting, lane)) => {
+                    *freed = true;
+                    let expired = self.expired(&waiting, clock);
+                    // Its bytes count while it waits, in a queue or for its lane.
+                    let job = self.job_of(waiting, lane, member);
+                    if !expired {
+                        return Some(job);
+                    }
+                    self.account.expired();
+                    schedule.finish(&job.ticket);
+                }
+                None if !schedule.has_room() => return None,
+                None => {
+                    let fresh = self.take_fresh(&mut schedule.intake, clock, freed)?;
+                    schedule.assign(fresh, self.order);
+                }
+            }
+        }
+    }
+
+    fn job_of(&self, waiting: Waiting, lane: Option<Lane<Key>>, member: u64) -> Job {
+        self.budget.release(waiting.weight());
+        let ticket = Ticket { priority: waiting.event.priority(), lane, member };
+        Job { event: waiting.event, ticket }
+    }
+
     /// To be called once for each job, after its account is settled. Says whether it made work for others.
-    pub(crate) fn finish(&self, job: &Job) {
+    pub(crate) fn finish(&self, ticket: &Ticket) {
         if let Some(schedule) = &self.schedule {
-            schedule.lock().finish(job);
+            schedule.lock().finish(ticket);
             self.wake_supplied();
         }
     }
@@ -111,16 +131,14 @@ impl Mailbox {
     }
 
     /// The oldest event by the share of the priorities that is not expired. Its bytes are still reserved.
-    fn take_fresh(&self, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Waiting> {
+    fn take_fresh(&self, share: &mut WorkerShare, clock: &dyn Clock, freed: &mut bool) -> Option<Waiting> {
         loop {
             let (_, waiting) = share.0.take(|priority| self.resolve(self.queues.pop(priority)?))?;
-            if matches!(self.overflow, Overflow::Block(_)) {
-                self.space.freed();
-            }
-            if !expired(&waiting, clock) {
+            *freed = true;
+            if !self.expired(&waiting, clock) {
                 return Some(waiting);
             }
-            self.budget.release(waiting.weight);
+            self.budget.release(waiting.weight());
             self.account.expired();
         }
     }
@@ -141,8 +159,8 @@ impl Mailbox {
             Slot::Latest(key) => self.coalescer.as_ref()?.take(&key),
         }
     }
-}
 
-fn expired(waiting: &Waiting, clock: &dyn Clock) -> bool {
-    waiting.expires.is_some_and(|expires: Instant| expires <= clock.now())
+    fn expired(&self, waiting: &Waiting, clock: &dyn Clock) -> bool {
+        waiting.expires.is_some_and(|expires| Expires::after(clock.now() - self.born) >= Some(expires))
+    }
 }

@@ -16,7 +16,7 @@ use super::handle::Subscription;
 use super::member::Member;
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
-use crate::mailbox::{CoalesceKey, Mailbox, Scheduled};
+use crate::mailbox::{CoalesceKey, Handling, Mailbox};
 use crate::settings::{Effective, Settings};
 
 /// An ephemeral subscription that has not begun: in memory, from now on, at most once across a crash.
@@ -184,7 +184,7 @@ impl SubscribeBuilder {
                 }
                 core
             }
-            None => self.found(filter, settings),
+            None => self.found(filter, settings, handler.info().run),
         };
         Ok(self.join(&core, handler))
     }
@@ -208,16 +208,17 @@ impl SubscribeBuilder {
     }
 
     /// Makes the subscription that this is the first member of.
-    fn found(&self, filter: Filter, settings: Effective) -> Arc<SubscriptionCore> {
+    fn found(&self, filter: Filter, settings: Effective, run: Run) -> Arc<SubscriptionCore> {
         let id = self.bus.next_subscription();
         let name: Arc<str> = match (&self.name, &self.group) {
             (Some(name), _) => name.as_str().into(),
             (None, Some(group)) => format!("{filter} @{group}").into(),
             (None, None) => format!("{filter} #{id}").into(),
         };
-        let scheduled = match self.group.is_some() || settings.concurrency > NonZeroU32::MIN {
-            true => Scheduled::Yes,
-            false => Scheduled::No,
+        let handling = match run {
+            Run::Inline => Handling::Inline,
+            _ if self.group.is_some() || settings.concurrency > NonZeroU32::MIN => Handling::Scheduled,
+            _ => Handling::OneWorker,
         };
         let mut states = self.bus.states.clone();
         let stopping = self.bus.stopping.child_token();
@@ -230,7 +231,12 @@ impl SubscribeBuilder {
             name,
             filter,
             group: self.group.clone(),
-            mailbox: Mailbox::new(&settings, Some(self.coalesce.clone()), scheduled),
+            mailbox: Mailbox::new(
+                &settings,
+                Some(self.coalesce.clone()),
+                handling,
+                self.bus.services.clock.now(),
+            ),
             settings,
             scope: Arc::new(scope),
             bus: Arc::downgrade(&self.bus),
@@ -246,7 +252,7 @@ impl SubscribeBuilder {
         if member.handler.info().run == Run::Inline {
             _ = core.inline.set(Arc::clone(&member));
         }
-        core.members.write().push(Arc::clone(&member));
+        core.add(Arc::clone(&member));
         core.mailbox.join(id);
         if let Some(rule) = self.rule {
             core.mailbox.set_rule(rule);

@@ -80,7 +80,7 @@ impl SubscriptionCore {
     /// Ends at once: what waits is abandoned, what runs is cut short.
     pub(crate) fn abort_now(&self) {
         self.stopping.cancel();
-        self.abort.cancel();
+        self.cut_handlers();
         self.close();
         self.retire();
     }
@@ -93,7 +93,7 @@ impl SubscriptionCore {
         }
         members.retain(|other| other.id != member.id);
         drop(members);
-        member.leaving.cancel();
+        member.leave();
         self.mailbox.part(member.id);
         true
     }
@@ -110,7 +110,7 @@ impl SubscriptionCore {
             failed,
             dead,
             skipped,
-            // A worker that looks for something counts itself in before it looks: it is not running anything then.
+            // Read before the tally: what was handled meanwhile runs no more.
             running: running.min(tally.waiting()),
             queued_bytes: self.mailbox.bytes(),
             last_failure: self.last_failure(),

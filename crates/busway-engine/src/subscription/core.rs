@@ -1,7 +1,8 @@
 //! The inside of a subscription, shared by its handle, its workers and the routing table.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use busway_event::{AnyEvent, Filter};
@@ -45,6 +46,10 @@ pub(crate) struct SubscriptionCore {
     /// The member whose handler runs inside of `publish`, when this is such a subscription.
     pub(crate) inline: OnceLock<Arc<Member>>,
     state: AtomicU8,
+    /// Readable without the token's lock, and set before it is cancelled.
+    aborted: AtomicBool,
+    /// Whether every member has all the workers that it may have.
+    staffed: AtomicBool,
     next_member: AtomicU64,
     next_worker: AtomicUsize,
     last_failure: Mutex<Option<LastFailure>>,
@@ -86,6 +91,8 @@ impl SubscriptionCore {
             route: OnceLock::new(),
             inline: OnceLock::new(),
             state: AtomicU8::new(RUNNING),
+            aborted: AtomicBool::new(false),
+            staffed: AtomicBool::new(false),
             next_member: AtomicU64::new(0),
             next_worker: AtomicUsize::new(0),
             last_failure: Mutex::default(),
@@ -137,6 +144,16 @@ impl SubscriptionCore {
         }
     }
 
+    /// Cuts short whatever runs.
+    pub(crate) fn cut_handlers(&self) {
+        self.aborted.store(true, Ordering::Release);
+        self.abort.cancel();
+    }
+
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Acquire)
+    }
+
     /// Stops at once: nothing more is taken in or started, what waits is abandoned. What runs goes on.
     pub(crate) fn close(&self) {
         self.unroute();
@@ -161,10 +178,14 @@ impl SubscriptionCore {
     }
 
     fn report_failure(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        let error = match outcome.error_text() {
+        // The user's own code writes the text. Its panic must not keep the event from being counted.
+        let text = catch_unwind(AssertUnwindSafe(|| match outcome.error_text() {
             Some(text) => format!("{}: {text}", outcome.label()),
             None => outcome.to_string(),
-        };
+        }));
+        let error = text.unwrap_or_else(|_| {
+            format!("{}: its error panicked when it was asked for its text", outcome.label())
+        });
         tracing::warn!(
             subscription = &*self.name,
             topic = event.topic().as_str(),
@@ -203,14 +224,29 @@ impl SubscriptionCore {
         }
     }
 
+    /// Adds a member.
+    pub(crate) fn add(&self, member: Arc<Member>) {
+        let mut members = self.members.write();
+        members.push(member);
+        self.staffed.store(false, Ordering::Release);
+    }
+
     /// Starts a worker where an event was queued and nobody sleeps.
     pub(crate) fn ensure_worker(self: &Arc<Self>) {
+        // Workers stay until the subscription is over or their member leaves, so this is false only for a short while.
+        if self.staffed.load(Ordering::Acquire) {
+            return;
+        }
         let limit = self.settings.concurrency.get() as usize;
         let members = self.members.read();
         let lacking = members.iter().find(|member| member.workers.load(Ordering::Relaxed) < limit);
-        if let Some(member) = lacking.cloned() {
-            drop(members);
-            self.supply(&member);
+        match lacking.cloned() {
+            Some(member) => {
+                drop(members);
+                self.supply(&member);
+            }
+            // Under the lock: no member comes in between.
+            None => self.staffed.store(true, Ordering::Release),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! A member of a subscription: one handler with its middleware. Without a group there is just one.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry};
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
 /// See the module.
 #[derive(Debug)]
@@ -16,8 +15,8 @@ pub(crate) struct Member {
     pub(crate) middleware: Arc<Registry>,
     /// Workers that were started.
     pub(crate) workers: AtomicUsize,
-    /// Cancelled when this member leaves its group: its workers end after what they run.
-    pub(crate) leaving: CancellationToken,
+    /// Set when this member leaves its group: its workers end after what they run.
+    left: AtomicBool,
     chain: Mutex<(u64, u64, Chain)>,
 }
 
@@ -34,10 +33,19 @@ impl Member {
             id,
             handler,
             workers: AtomicUsize::new(0),
-            leaving: CancellationToken::new(),
+            left: AtomicBool::new(false),
             chain: Mutex::new((generations.0, generations.1, chain)),
             middleware,
         }
+    }
+
+    /// Leaves the group. The workers have to be woken to notice it.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
     }
 
     /// The chain in force now.

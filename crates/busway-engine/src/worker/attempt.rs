@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::run;
-use busway_middleware::{Delivery, Invocation, Outcome, Progress};
+use busway_middleware::{Delivery, Invocation, Outcome, Progress, Scope};
 use tokio_util::sync::WaitForCancellationFuture;
 
 use crate::bus::Source;
-use crate::mailbox::Job;
+use crate::mailbox::{Job, Ticket};
 use crate::subscription::{ChainCache, Member, SubscriptionCore};
 
 /// What a worker keeps for one event after the other.
@@ -17,6 +17,8 @@ pub(crate) struct Slot {
     pub(crate) invocation: Box<dyn Invocation>,
     pub(crate) progress: Progress,
     pub(crate) chain: ChainCache,
+    /// Moved into each delivery and back; counting it for each event would cost more than the move.
+    scope: Option<Arc<Scope>>,
 }
 
 impl Slot {
@@ -25,7 +27,21 @@ impl Slot {
             invocation: member.handler.invocation(),
             progress: progress_of(core),
             chain: ChainCache::default(),
+            scope: None,
         }
+    }
+
+    /// A delivery that tells what was lost since the one before.
+    pub(super) fn delivery(&mut self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
+        let scope = self.scope.take().unwrap_or_else(|| Arc::clone(&core.scope));
+        Delivery::new(event, scope).with_lagged(core.mailbox.take_lagged())
+    }
+
+    /// Takes the delivery apart when its attempt is over.
+    pub(super) fn keep(&mut self, delivery: Delivery) -> AnyEvent {
+        let (event, scope) = delivery.into_parts();
+        self.scope = Some(scope);
+        event
     }
 }
 
@@ -42,7 +58,8 @@ pub(crate) fn progress_of(core: &SubscriptionCore) -> Progress {
 
 /// How an attempt ended.
 pub(crate) enum Ended {
-    Settled,
+    /// The event is let go by the worker.
+    Settled(AnyEvent),
     /// The subscription was aborted meanwhile.
     CutShort,
 }
@@ -55,15 +72,19 @@ pub(crate) async fn handle(
     job: Job,
     aborted: std::pin::Pin<&mut WaitForCancellationFuture<'_>>,
 ) -> Ended {
-    let mut delivery = delivery_of(core, job.waiting.event.clone());
-    let Slot { invocation, progress, chain } = &mut *slot;
+    let Job { event, ticket } = job;
+    let mut delivery = slot.delivery(core, event);
+    let Slot { invocation, progress, chain, .. } = &mut *slot;
     let chain = chain.get(member, &core.services.middleware);
     let attempt = async {
         let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
         if let Some(trace) = progress.take_trace() {
             core.keep_trace(trace);
         }
-        emit(core, outcome, progress.take_emits()).await
+        match progress.has_emits() {
+            true => emit(core, outcome, progress.take_emits()).await,
+            false => outcome,
+        }
     };
     let outcome = tokio::select! {
         biased;
@@ -72,12 +93,12 @@ pub(crate) async fn handle(
     };
     match outcome {
         Some(outcome) => {
-            settle(core, &job, &outcome, slot.progress.cut_by());
-            Ended::Settled
+            settle(core, delivery.event(), &ticket, &outcome, slot.progress.cut_by());
+            Ended::Settled(slot.keep(delivery))
         }
         None => {
             slot.invocation.stop();
-            cut_short(core, &job);
+            cut_short(core, &ticket);
             Ended::CutShort
         }
     }
@@ -88,7 +109,8 @@ pub(crate) fn delivery_of(core: &SubscriptionCore, event: AnyEvent) -> Delivery 
     Delivery::new(event, Arc::clone(&core.scope)).with_lagged(core.mailbox.take_lagged())
 }
 
-/// Publishes what a handler wants published. A refused one makes a failure of the whole; what went out before it stays.
+/// Publishes what a handler wants published, all of it or, when one of them is refused, nothing: that makes a failure of
+/// the whole.
 pub(crate) async fn emit(core: &SubscriptionCore, outcome: Outcome, emits: Vec<AnyDraft>) -> Outcome {
     if emits.is_empty() || !outcome.is_done() {
         return outcome;
@@ -96,20 +118,24 @@ pub(crate) async fn emit(core: &SubscriptionCore, outcome: Outcome, emits: Vec<A
     let Some(bus) = core.bus.upgrade() else {
         return Outcome::failed("the bus is gone: nothing was published");
     };
-    for draft in emits {
-        if let Err(error) = bus.publish_draft(draft, Source::Handler(core.id)).await {
-            return Outcome::failed(error);
-        }
+    match bus.publish_emits(emits, Source::Handler(core.id)).await {
+        Ok(()) => outcome,
+        Err(reason) => Outcome::failed(reason),
     }
-    outcome
 }
 
-pub(crate) fn settle(core: &SubscriptionCore, job: &Job, outcome: &Outcome, cut_by: Option<&str>) {
-    core.settle(&job.waiting.event, outcome, cut_by);
-    core.mailbox.finish(job);
+pub(crate) fn settle(
+    core: &SubscriptionCore,
+    event: &AnyEvent,
+    ticket: &Ticket,
+    outcome: &Outcome,
+    cut_by: Option<&str>,
+) {
+    core.settle(event, outcome, cut_by);
+    core.mailbox.finish(ticket);
 }
 
-pub(crate) fn cut_short(core: &SubscriptionCore, job: &Job) {
+pub(crate) fn cut_short(core: &SubscriptionCore, ticket: &Ticket) {
     core.mailbox.account.cut_short();
-    core.mailbox.finish(job);
+    core.mailbox.finish(ticket);
 }

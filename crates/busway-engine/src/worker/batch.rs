@@ -1,5 +1,6 @@
 //! A task that hands over many events at once.
 
+use busway_event::AnyEvent;
 use busway_middleware::Progress;
 use busway_middleware::chain::run_batch;
 use tokio::sync::Notify;
@@ -23,9 +24,10 @@ pub(super) async fn work(core: &SubscriptionCore, member: &Member, max: usize) {
                     jobs.push(job);
                 }
                 progress.resize_with(jobs.len().max(progress.len()), || progress_of(core));
-                if !handle(core, member, &mut chain, &mut progress, jobs).await {
+                let Some(events) = handle(core, member, &mut chain, &mut progress, jobs).await else {
                     return;
-                }
+                };
+                events.into_iter().for_each(|event| intake.let_go(event));
                 tokio::task::yield_now().await;
             }
             Next::Sleep => {
@@ -39,16 +41,16 @@ pub(super) async fn work(core: &SubscriptionCore, member: &Member, max: usize) {
     }
 }
 
-/// Handles a batch; `false` when it was cut short.
+/// Handles a batch and gives its events back; `None` when it was cut short.
 async fn handle(
     core: &SubscriptionCore,
     member: &Member,
     chain: &mut ChainCache,
     progress: &mut [Progress],
     jobs: Vec<Job>,
-) -> bool {
-    let mut deliveries: Vec<_> =
-        jobs.iter().map(|job| delivery_of(core, job.waiting.event.clone())).collect();
+) -> Option<Vec<AnyEvent>> {
+    let (events, tickets): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.event, job.ticket)).unzip();
+    let mut deliveries: Vec<_> = events.into_iter().map(|event| delivery_of(core, event)).collect();
     let chain = chain.get(member, &core.services.middleware);
     let outcomes = tokio::select! {
         biased;
@@ -56,18 +58,21 @@ async fn handle(
         () = core.abort.cancelled() => None,
     };
     let Some(outcomes) = outcomes else {
-        jobs.iter().for_each(|job| cut_short(core, job));
-        return false;
+        tickets.iter().for_each(|ticket| cut_short(core, ticket));
+        return None;
     };
-    for ((job, outcome), progress) in jobs.iter().zip(outcomes).zip(progress) {
+    for (((delivery, ticket), outcome), progress) in
+        deliveries.iter().zip(&tickets).zip(outcomes).zip(progress)
+    {
         if let Some(trace) = progress.take_trace() {
             core.keep_trace(trace);
         }
         let emitted = emit(core, outcome, progress.take_emits());
         match core.abort.run_until_cancelled(emitted).await {
-            Some(outcome) => settle(core, job, &outcome, progress.cut_by()),
-            None => cut_short(core, job),
+            Some(outcome) => settle(core, delivery.event(), ticket, &outcome, progress.cut_by()),
+            None => cut_short(core, ticket),
         }
     }
-    !core.abort.is_cancelled()
+    let events = deliveries.into_iter().map(|delivery| delivery.into_parts().0).collect();
+    (!core.is_aborted()).then_some(events)
 }

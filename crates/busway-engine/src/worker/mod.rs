@@ -10,8 +10,8 @@ mod single;
 mod thread;
 
 use std::sync::Arc;
-use std::sync::atomic::{Ordering, fence};
 
+use busway_event::{AnyEvent, Spent};
 use busway_middleware::Run;
 
 use crate::handover::Sleeper;
@@ -61,13 +61,25 @@ pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) {
     }
 }
 
-/// A worker's way of getting events.
+/// A worker's way of getting events, and of letting them go.
+///
+/// A worker is *active* from when it begins to look for events until it finds none. It is counted once for that whole
+/// stretch, before it first looks at the subscription's state: that costs a fence a stretch and not one an event.
 struct Intake<'a> {
     core: &'a SubscriptionCore,
     member: &'a Member,
     worker: usize,
     bell: Arc<Bell>,
     share: WorkerShare,
+    stretch: Stretch,
+    spent: Spent,
+}
+
+/// Whether a worker is counted as active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stretch {
+    Active,
+    Resting,
 }
 
 /// What a worker does next.
@@ -82,7 +94,9 @@ enum Next {
 impl<'a> Intake<'a> {
     fn new(core: &'a SubscriptionCore, member: &'a Member, bell: Bell) -> Self {
         let share = core.mailbox.worker_share();
-        Self { core, member, worker: core.next_worker(), bell: Arc::new(bell), share }
+        let worker = core.next_worker();
+        let stretch = Stretch::Resting;
+        Self { core, member, worker, bell: Arc::new(bell), share, stretch, spent: Spent::new() }
     }
 
     /// The next event. Registers for the bell before it says that there is none.
@@ -90,6 +104,7 @@ impl<'a> Intake<'a> {
         if let Some(job) = self.take() {
             return Next::Handle(job);
         }
+        self.spent.flush();
         let bell = Arc::clone(&self.bell);
         let sleeper = Sleeper { worker: self.worker, member: self.member.id, bell };
         self.core.mailbox.hand.park(sleeper);
@@ -102,25 +117,38 @@ impl<'a> Intake<'a> {
             self.core.mailbox.hand.leave(self.worker);
             return Next::End;
         }
-        self.core.touch();
         Next::Sleep
     }
 
-    /// Another event if there is one: for batches.
+    /// The next event if there is one; if there is none, the worker rests.
     fn take(&mut self) -> Option<Job> {
         let mailbox = &self.core.mailbox;
-        // Counted before the state is looked at: who pauses and then sees nothing running can rely on it.
-        mailbox.account.started();
-        fence(Ordering::SeqCst);
-        let may_start = self.core.may_start() && !self.member.leaving.is_cancelled();
+        if self.stretch == Stretch::Resting {
+            self.stretch = Stretch::Active;
+            mailbox.account.activate();
+        }
+        let may_start = self.core.may_start() && !self.member.has_left();
         let job = match may_start {
             true => mailbox.take(self.member.id, &mut self.share, &*self.core.services.clock),
             false => None,
         };
         if job.is_none() {
-            mailbox.account.not_started();
+            self.rest();
         }
         job
+    }
+
+    /// Lets go of an event that is settled.
+    fn let_go(&mut self, event: AnyEvent) {
+        self.spent.put(event);
+    }
+
+    fn rest(&mut self) {
+        if self.stretch == Stretch::Active {
+            self.stretch = Stretch::Resting;
+            self.core.mailbox.account.rest();
+            self.core.touch();
+        }
     }
 
     /// To be called after the bell rang: a ring that was meant for an earlier sleep leaves the registration behind.
@@ -137,13 +165,14 @@ impl<'a> Intake<'a> {
                 true
             }
             State::Draining => false,
-            State::Running | State::Paused => self.member.leaving.is_cancelled(),
+            State::Running | State::Paused => self.member.has_left(),
         }
     }
 }
 
 impl Drop for Intake<'_> {
     fn drop(&mut self) {
+        self.rest();
         // Others may have waited for this one to finish its last event.
         self.core.mailbox.hand.wake_all();
         self.core.touch();

@@ -18,7 +18,7 @@ pub(super) async fn work(core: &SubscriptionCore, member: &Member) {
         match intake.next() {
             Next::Handle(job) => {
                 match handle(core, member, &mut slot, job, aborted.as_mut()).await {
-                    Ended::Settled => {}
+                    Ended::Settled(event) => intake.let_go(event),
                     Ended::CutShort => return,
                 }
                 drained += 1;

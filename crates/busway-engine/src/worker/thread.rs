@@ -3,9 +3,11 @@
 use std::sync::OnceLock;
 use std::thread;
 
+use busway_event::AnyEvent;
+use busway_middleware::Outcome;
 use busway_middleware::chain::run_now;
 
-use super::attempt::{Slot, cut_short, delivery_of, emit, handle, settle};
+use super::attempt::{Ended, Slot, cut_short, emit, handle, settle};
 use super::{Intake, Next};
 use crate::mailbox::{Bell, Job};
 use crate::subscription::{Member, SubscriptionCore};
@@ -18,7 +20,11 @@ pub(super) fn work(core: &SubscriptionCore, member: &Member) {
     let mut slot = Slot::new(core, member);
     loop {
         match intake.next() {
-            Next::Handle(job) => handle_here(core, member, &mut slot, job),
+            Next::Handle(job) => {
+                if let Some(event) = handle_here(core, member, &mut slot, job) {
+                    intake.let_go(event);
+                }
+            }
             Next::Sleep => {
                 thread::park();
                 intake.woken();
@@ -28,32 +34,48 @@ pub(super) fn work(core: &SubscriptionCore, member: &Member) {
     }
 }
 
-/// Handles one event on this thread. Without async middleware nothing but the handler runs; with it, the chain is driven here.
-fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: Job) {
-    if core.abort.is_cancelled() {
-        return cut_short(core, &job);
+/// Handles one event on this thread, and gives it back when it is settled. Without async middleware nothing but the
+/// handler runs; with it, the chain is driven here.
+fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: Job) -> Option<AnyEvent> {
+    if core.is_aborted() {
+        cut_short(core, &job.ticket);
+        return None;
     }
-    let chain = slot.chain.get(member, &core.services.middleware);
-    let mut delivery = delivery_of(core, job.waiting.event.clone());
-    let Some(outcome) = run_now(chain, &mut delivery, &member.handler, &mut slot.progress) else {
+    if slot.chain.get(member, &core.services.middleware).has_async() {
         let attempt = async {
             let aborted = core.abort.cancelled();
             tokio::pin!(aborted);
             handle(core, member, slot, job, aborted).await
         };
-        _ = core.services.runtime.block_on(attempt);
-        return;
-    };
+        return match core.services.runtime.block_on(attempt) {
+            Ended::Settled(event) => Some(event),
+            Ended::CutShort => None,
+        };
+    }
+    let Job { event, ticket } = job;
+    let mut delivery = slot.delivery(core, event);
+    let chain = slot.chain.get(member, &core.services.middleware);
+    let outcome = run_now(chain, &mut delivery, &member.handler, &mut slot.progress);
+    let outcome =
+        outcome.unwrap_or_else(|| Outcome::failed("a handler of this kind does not run on a thread"));
     if let Some(trace) = slot.progress.take_trace() {
         core.keep_trace(trace);
     }
-    let emits = slot.progress.take_emits();
-    let outcome = match emits.is_empty() {
-        true => Some(outcome),
-        false => core.services.runtime.block_on(core.abort.run_until_cancelled(emit(core, outcome, emits))),
+    let outcome = match slot.progress.has_emits() {
+        false => Some(outcome),
+        true => {
+            let emits = slot.progress.take_emits();
+            core.services.runtime.block_on(core.abort.run_until_cancelled(emit(core, outcome, emits)))
+        }
     };
     match outcome {
-        Some(outcome) => settle(core, &job, &outcome, slot.progress.cut_by()),
-        None => cut_short(core, &job),
+        Some(outcome) => {
+            settle(core, delivery.event(), &ticket, &outcome, slot.progress.cut_by());
+            Some(slot.keep(delivery))
+        }
+        None => {
+            cut_short(core, &ticket);
+            None
+        }
     }
 }

@@ -125,6 +125,9 @@ async fn what_a_handler_returns_is_published_when_it_is_done() {
         async |n: Payload<Number>| (0..n.n).fold(Emit::new(), |emit, at| emit.event(number("many", at)));
     let failed = async |_: Payload<Number>| Err::<busway_event::Draft<Number>, _>("no");
     let invalid = async |_: Payload<Number>| vec![number("invalid", 1), number("invalid..", 2)];
+    let invalid_sync = inline(|_: Payload<Number>| {
+        vec![number("invalid-sync", 1), number("invalid..", 2), number("invalid-sync", 3)]
+    });
     let sync = inline(|n: Payload<Number>| number("sync", n.n));
     bus.subscribe("a").name("one").to(one).await.unwrap();
     bus.subscribe("a").name("two").to(two).await.unwrap();
@@ -132,15 +135,19 @@ async fn what_a_handler_returns_is_published_when_it_is_done() {
     bus.subscribe("a").name("many").to(many).await.unwrap();
     bus.subscribe("a").name("failed").to(failed).await.unwrap();
     bus.subscribe("a").name("invalid").to(invalid).await.unwrap();
+    bus.subscribe("a").name("invalid-sync").to(invalid_sync).await.unwrap();
     bus.subscribe("a").name("sync").to(sync).await.unwrap();
     bus.publish(number("a", 3)).await.unwrap();
     bus.settle().await;
-    for (filter, count) in [("one", 1), ("two.#", 2), ("some", 1), ("many", 3), ("invalid", 1), ("sync", 1)] {
+    for (filter, count) in
+        [("one", 1), ("two.#", 2), ("some", 1), ("many", 3), ("invalid", 0), ("invalid-sync", 0), ("sync", 1)]
+    {
         bus.assert_published(filter, count);
     }
     bus.assert_outcomes("failed", &["failed"]);
-    // The second event was refused: the handler failed, and the first one is out.
+    // The second event was refused: the handler failed, and nothing of it is out.
     bus.assert_outcomes("invalid", &["failed"]);
+    bus.assert_outcomes("invalid-sync", &["failed"]);
     bus.assert_outcomes("sync", &["done"]);
     bus.finish().await;
 }

@@ -18,7 +18,7 @@ pub use self::stamp::Stamp;
 use std::fmt;
 use std::time::Duration;
 
-use crate::event::{Event, Header};
+use crate::event::{Envelopes, Event, Header};
 use crate::event_type::EventType;
 use crate::id::EventId;
 use crate::key::Key;
@@ -92,9 +92,10 @@ impl<T: EventType> Draft<T> {
         self
     }
 
-    /// Names the event. Default: a new version 7 UUID.
+    /// Names the event. Default: a new version 7 UUID. An id that another system gave it is forgotten.
     pub fn id(mut self, id: impl Into<EventId>) -> Self {
         self.head.id = Some(id.into());
+        self.head.origin_id = None;
         self
     }
 
@@ -134,7 +135,22 @@ impl<T: EventType> Draft<T> {
     /// The first rule that is broken, with the unchanged draft.
     pub fn finish(self, stamp: &Stamp<'_>) -> Result<Event<T>, (Box<Self>, Invalid)> {
         match self.header(stamp) {
-            Ok(header) => Ok(Event::from_parts(header, self.payload)),
+            Ok(header) => Ok(Event::once(header, self.payload, stamp.payload_bytes_max)),
+            Err(reason) => Err((Box::new(self), reason)),
+        }
+    }
+
+    /// As [`finish`](Self::finish), in an envelope that is used again if there is one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn finish_in(
+        self,
+        stamp: &Stamp<'_>,
+        envelopes: &mut Envelopes<T>,
+    ) -> Result<Event<T>, (Box<Self>, Invalid)> {
+        match self.header(stamp) {
+            Ok(header) => Ok(envelopes.fill(header, self.payload, stamp.payload_bytes_max)),
             Err(reason) => Err((Box::new(self), reason)),
         }
     }
@@ -149,9 +165,7 @@ impl<T: EventType> Draft<T> {
         if head.ttl == Some(Duration::ZERO) {
             return Err(Invalid::TtlZero);
         }
-        if let Some(len) = self.payload.encoded_len().filter(|len| *len > stamp.payload_bytes_max) {
-            return Err(Invalid::PayloadTooLarge { len, limit: stamp.payload_bytes_max });
-        }
+        stamp.check_payload(&self.payload)?;
         let metadata = if head.metadata.is_default() {
             stamp.metadata.with_version(T::VERSION)
         } else {

@@ -7,20 +7,20 @@ use std::sync::Arc;
 
 use super::envelope::{Envelope, Typed, Wire};
 use super::{Event, Header};
-use crate::codec::{DecodeError, EncodeError, PAYLOAD_BYTES_MAX};
+use crate::codec::{DecodeError, EncodeError};
 use crate::event_type::{Encoded, EventType};
 
 /// An event whose payload's type is not known here. Cheap to clone; dereferences to its [`Header`].
 #[derive(Clone)]
 pub struct AnyEvent {
-    inner: Arc<dyn Envelope>,
+    pub(super) inner: Arc<dyn Envelope>,
 }
 
 impl AnyEvent {
     /// An event that exists as bytes. Its header is valid by construction; the payload is decoded when a handler
     /// asks for a type. What comes from outside has no header yet: [`AnyEvent::receive`].
     #[must_use]
-    pub fn from_encoded(header: Header, encoded: Encoded) -> Self {
+    pub(crate) fn from_encoded(header: Header, encoded: Encoded) -> Self {
         Self { inner: Arc::new(Wire { header, encoded }) }
     }
 
@@ -53,7 +53,7 @@ impl AnyEvent {
                     // The payload may have been upcast. A reader of any type, such as `Raw`, keeps the bytes' version.
                     header.metadata = header.metadata.with_version(T::VERSION);
                 }
-                Ok(Event::from_parts(header, payload))
+                Ok(Event::once(header, payload, self.inner.payload_bytes_max()))
             }
         }
     }
@@ -67,11 +67,11 @@ impl AnyEvent {
     }
 
     /// The payload as bytes, for a reader that has no limit of its own. Bytes that exist were let in under some limit
-    /// and are taken whatever their size; others are made within the default limit.
+    /// and are taken whatever their size; others are made within the limit that the event was published under.
     pub(crate) fn encoded_once(&self) -> Result<Encoded, EncodeError> {
         match self.inner.at_hand() {
             Some(encoded) => Ok(encoded.clone()),
-            None => self.encoded(PAYLOAD_BYTES_MAX),
+            None => self.encoded(self.inner.payload_bytes_max()),
         }
     }
 

@@ -1,9 +1,10 @@
 //! What an event is in memory: a value, or bytes.
 
 use std::any::Any;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::Header;
+use super::recycle::Home;
 use crate::codec::EncodeError;
 use crate::event_type::{Encoded, EventType};
 
@@ -14,14 +15,48 @@ pub(super) trait Envelope: Any + Send + Sync {
     fn encoded(&self, limit: usize) -> Result<Encoded, EncodeError>;
     /// The bytes, if they exist already.
     fn at_hand(&self) -> Option<&Encoded>;
+    /// The largest payload that may be encoded, for readers without a limit of their own.
+    fn payload_bytes_max(&self) -> usize;
     fn payload_weight(&self) -> usize;
+
+    /// Drops the payload, and says where the empty envelope belongs. `None` when it is used for this event only.
+    fn empty(&mut self) -> Option<&Arc<Home>> {
+        None
+    }
 }
 
 /// An event that holds a value.
+///
+/// The order of the fields is that of the memory: what each event writes comes first, what most events of a publisher
+/// share comes last, so that an envelope which is used again makes few cache lines travel between cores.
+#[repr(C)]
 pub(super) struct Typed<T> {
+    /// `None` only while the envelope waits to be used again; nobody else holds it then.
+    pub(super) payload: Option<T>,
     pub(super) header: Header,
-    pub(super) payload: T,
-    pub(super) encoded: OnceLock<Encoded>,
+    pub(super) encoded: OnceLock<Box<Encoded>>,
+    pub(super) payload_bytes_max: usize,
+    pub(super) home: Option<Arc<Home>>,
+}
+
+impl<T> Typed<T> {
+    /// An envelope that goes back to `home` when it is empty, or is used for this event only.
+    pub(super) const fn new(
+        header: Header,
+        payload: T,
+        payload_bytes_max: usize,
+        home: Option<Arc<Home>>,
+    ) -> Self {
+        Self { payload: Some(payload), header, encoded: OnceLock::new(), payload_bytes_max, home }
+    }
+
+    #[expect(clippy::unreachable, reason = "an empty envelope has one owner: the pool, or who fills it")]
+    pub(super) fn payload(&self) -> &T {
+        match &self.payload {
+            Some(payload) => payload,
+            None => unreachable!("an event without a payload"),
+        }
+    }
 }
 
 impl<T: EventType> Envelope for Typed<T> {
@@ -34,23 +69,33 @@ impl<T: EventType> Envelope for Typed<T> {
     }
 
     fn encoded(&self, limit: usize) -> Result<Encoded, EncodeError> {
-        if self.encoded.get().is_none() {
-            let encoded = Encoded::of(&self.payload, limit)?;
-            // Two readers may encode at once; the first result stays.
-            _ = self.encoded.set(encoded);
+        if let Some(encoded) = self.encoded.get() {
+            return within(encoded, limit);
         }
-        match self.encoded.get() {
-            Some(encoded) => within(encoded, limit),
-            None => Encoded::of(&self.payload, limit),
-        }
+        // Two readers may encode at once; the first result stays.
+        let encoded = Box::new(Encoded::of(self.payload(), limit)?);
+        within(self.encoded.get_or_init(|| encoded), limit)
     }
 
     fn at_hand(&self) -> Option<&Encoded> {
-        self.encoded.get()
+        self.encoded.get().map(|encoded| &**encoded)
+    }
+
+    fn payload_bytes_max(&self) -> usize {
+        self.payload_bytes_max
     }
 
     fn payload_weight(&self) -> usize {
-        self.payload.weight()
+        self.payload().weight()
+    }
+
+    fn empty(&mut self) -> Option<&Arc<Home>> {
+        let home = self.home.as_ref()?;
+        self.payload = None;
+        if self.encoded.get().is_some() {
+            self.encoded = OnceLock::new();
+        }
+        Some(home)
     }
 }
 
@@ -75,6 +120,10 @@ impl Envelope for Wire {
 
     fn at_hand(&self) -> Option<&Encoded> {
         Some(&self.encoded)
+    }
+
+    fn payload_bytes_max(&self) -> usize {
+        self.encoded.bytes.len()
     }
 
     fn payload_weight(&self) -> usize {

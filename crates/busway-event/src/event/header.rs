@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::draft::{Invalid, Stamp};
+use crate::event_type::EventType;
 use crate::id::EventId;
 use crate::key::Key;
 use crate::metadata::Metadata;
@@ -10,19 +12,67 @@ use crate::timestamp::Timestamp;
 use crate::topic::Topic;
 
 /// All that an event carries beside its payload. Always valid.
+// In the order of the memory: what differs from event to event first, see `Typed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[repr(C)]
 pub struct Header {
     pub(crate) id: EventId,
     pub(crate) time: Timestamp,
-    pub(crate) topic: Topic,
-    pub(crate) key: Option<Key>,
     pub(crate) priority: Priority,
+    pub(crate) key: Option<Key>,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) topic: Topic,
     pub(crate) metadata: Metadata,
     pub(crate) origin_id: Option<Box<str>>,
 }
 
 impl Header {
+    /// The header of an event that says nothing but its topic.
+    pub(crate) fn plain<T: EventType>(topic: &Topic, key: Option<Key>, stamp: &Stamp<'_>) -> Self {
+        Self {
+            id: stamp.id,
+            time: stamp.time,
+            priority: Priority::default(),
+            key,
+            ttl: None,
+            topic: topic.clone(),
+            metadata: stamp.metadata.with_version(T::VERSION),
+            origin_id: None,
+        }
+    }
+
+    /// Becomes [`plain`](Self::plain), and leaves alone what is so already: writing a shared pointer anew would count it
+    /// down and up, and make its cache line travel.
+    pub(crate) fn renew<T: EventType>(&mut self, topic: &Topic, key: Option<Key>, stamp: &Stamp<'_>) {
+        self.id = stamp.id;
+        self.time = stamp.time;
+        if self.priority != Priority::default() {
+            self.priority = Priority::default();
+        }
+        if self.key.is_some() || key.is_some() {
+            self.key = key;
+        }
+        if self.ttl.is_some() {
+            self.ttl = None;
+        }
+        if !self.topic.is(topic) {
+            self.topic = topic.clone();
+        }
+        if !self.metadata.is(stamp.metadata, T::VERSION) {
+            self.metadata = stamp.metadata.with_version(T::VERSION);
+        }
+        if self.origin_id.is_some() {
+            self.origin_id = None;
+        }
+    }
+
+    /// Checks what only the payload can break, and takes its key.
+    pub(crate) fn key_of<T: EventType>(payload: &T, stamp: &Stamp<'_>) -> Result<Option<Key>, Invalid> {
+        let key = payload.key().map(Key::new).transpose()?;
+        stamp.check_payload(payload)?;
+        Ok(key)
+    }
+
     /// The identity.
     #[must_use]
     pub const fn id(&self) -> EventId {

@@ -8,14 +8,16 @@ mod any;
 mod envelope;
 mod header;
 mod receive;
+mod recycle;
 
 pub use self::any::AnyEvent;
 pub use self::header::Header;
 pub use self::receive::{ORIGIN_ID_BYTES_MAX, Parts, TYPE_NAME_BYTES_MAX};
+pub use self::recycle::{BATCH, Envelopes, HOMES_MAX, KEPT_MAX, Spent};
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use self::envelope::Typed;
 use crate::draft::{Draft, IntoTopic, Invalid};
@@ -46,8 +48,9 @@ impl<T: EventType> Event<T> {
         Draft::new(topic, payload)
     }
 
-    pub(crate) fn from_parts(header: Header, payload: T) -> Self {
-        Self { inner: Arc::new(Typed { header, payload, encoded: OnceLock::new() }) }
+    /// An event in an envelope of its own.
+    pub(crate) fn once(header: Header, payload: T, payload_bytes_max: usize) -> Self {
+        Self { inner: Arc::new(Typed::new(header, payload, payload_bytes_max, None)) }
     }
 
     /// Back to a draft with the same header and id, without a copy.
@@ -56,7 +59,8 @@ impl<T: EventType> Event<T> {
     /// The event itself when somebody else holds it too.
     pub fn into_draft(self) -> Result<Draft<T>, Self> {
         match Arc::try_unwrap(self.inner) {
-            Ok(typed) => Ok(Draft::of_event(typed.header, typed.payload)),
+            Ok(Typed { header, payload: Some(payload), .. }) => Ok(Draft::of_event(header, payload)),
+            Ok(empty) => Err(Self { inner: Arc::new(empty) }),
             Err(inner) => Err(Self { inner }),
         }
     }
@@ -72,7 +76,7 @@ impl<T> Event<T> {
     /// The payload.
     #[must_use]
     pub fn payload(&self) -> &T {
-        &self.inner.payload
+        self.inner.payload()
     }
 }
 

@@ -84,12 +84,13 @@ impl AnyEvent {
         metadata.set_version(encoded.version);
         let metadata = metadata.build()?;
         let origin_id = origin_id.map(String::into_boxed_str);
-        let header = Header { id, time, topic, key, priority, ttl, metadata, origin_id };
+        let header = Header { id, time, priority, key, ttl, topic, metadata, origin_id };
         Ok(Self::from_encoded(header, encoded))
     }
 }
 
-/// The rule that `#[derive(EventType)]` holds names to at compile time (`busway-macros/src/name.rs`).
+/// The rule that `#[derive(EventType)]` holds names to at compile time (`busway-macros/src/name.rs`, whose tests hold the
+/// two against each other).
 fn check_type_name(name: &str) -> Result<(), Invalid> {
     let wrong = |reason: String| Invalid::TypeName { name: name.chars().take(64).collect(), reason };
     match name.len() {

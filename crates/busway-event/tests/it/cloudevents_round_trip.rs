@@ -6,8 +6,8 @@ use busway_event::cloudevents::{
     self, Binary, Import, from_binary, from_json, from_json_batch, to_binary, to_json, to_json_batch,
 };
 use busway_event::{
-    AnyEvent, CodecId, EncodeError, Encoded, Event, EventId, Key, Metadata, MetadataDraft, Parts, Priority,
-    Raw, Stamp, Timestamp, Topic, TraceContext,
+    AnyEvent, CodecId, EncodeError, Encoded, Event, EventId, EventType, Key, Metadata, MetadataDraft, Parts,
+    Priority, Raw, Stamp, Timestamp, Topic, TraceContext,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -231,17 +231,29 @@ fn the_content_type_of_binary_mode_stands_beside_the_attributes() {
     assert!(binary.attributes.contains(&("specversion".to_owned(), "1.0".to_owned())));
 }
 
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Text(String);
+
+impl EventType for Text {
+    const NAME: &'static str = "text";
+}
+
 #[test]
-fn a_value_is_encoded_within_the_default_limit_and_bytes_that_exist_are_exported_as_they_are() {
+fn a_value_is_encoded_within_the_limit_that_it_was_published_under() {
     let metadata = Metadata::draft("shop", 1).build().unwrap();
     let mut stamp = Stamp::new(EventId::foreign("shop", "1"), Timestamp::from_nanos(1), &metadata);
+    let publish = |stamp: &Stamp<'_>, len: usize| {
+        AnyEvent::from(Event::new("a", Text("x".repeat(len))).finish(stamp).unwrap())
+    };
     stamp.payload_bytes_max = 2 << 20;
-    let large = Raw(Bytes::from(vec![0; (1 << 20) + 1]));
-    let event = AnyEvent::from(Event::new("a", large).finish(&stamp).unwrap());
-    let refused = EncodeError::TooLarge { len: (1 << 20) + 1, limit: 1 << 20 };
-    assert_eq!(to_binary(&event), Err(refused));
-    event.encoded(2 << 20).unwrap();
-    assert_eq!(to_binary(&event).unwrap().body.len(), (1 << 20) + 1);
+    let large = publish(&stamp, 1 << 20);
+    assert_eq!(to_binary(&large).unwrap().body.len(), (1 << 20) + 2);
+    assert_eq!(large.typed::<Raw>().unwrap().payload().0.len(), (1 << 20) + 2);
+    stamp.payload_bytes_max = 10;
+    let small = publish(&stamp, 9);
+    let refused = EncodeError::TooLarge { len: 11, limit: 10 };
+    assert_eq!(to_binary(&small), Err(refused.clone()));
+    assert_eq!(small.typed::<Raw>().unwrap_err(), busway_event::DecodeError::Encode(refused));
 }
 
 #[test]

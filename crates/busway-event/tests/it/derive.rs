@@ -1,16 +1,11 @@
 //! `#[derive(EventType)]`: what it writes. What it refuses is in `tests/ui`.
 
 use busway_event::{
-    CodecId, DecodeError, Encoded, Event, EventId, EventType, Invalid, Metadata, Stamp, Timestamp, Topic,
+    CodecId, DecodeError, Encoded, Event, EventId, EventType, Invalid, Metadata, Stamp, Timestamp,
     check_round_trip,
 };
-use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-/// The rules of a topic as the derive has them.
-#[path = "../../../busway-macros/src/topic.rs"]
-mod topic_rules;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize, EventType)]
 struct HTTPRequestSeen {
@@ -200,28 +195,30 @@ fn options_may_come_out_of_another_macro() {
     assert_eq!(moved.key().as_deref(), Some("7"));
 }
 
-fn assert_same_rules(text: &str) {
-    let ours = topic_rules::flaw(text);
-    let theirs = Topic::new(text).err();
-    let position = theirs.as_ref().map(busway_event::TopicError::position);
-    assert_eq!(ours.as_ref().map(|(position, _)| *position), position, "{text:?}: {ours:?} and {theirs:?}");
+#[derive(Serialize, Deserialize, EventType)]
+#[event(weight = Image::bytes)]
+struct Image(Vec<u8>);
+
+impl Image {
+    fn bytes(&self) -> usize {
+        size_of_val(self) + self.0.len()
+    }
+}
+
+#[derive(Serialize, Deserialize, EventType)]
+#[serde(bound = "")]
+#[event(weight = doubled)]
+struct Doubled<T: Serialize + DeserializeOwned + Send + Sync + 'static>(T);
+
+fn doubled<T: Serialize + DeserializeOwned + Send + Sync>(it: &Doubled<T>) -> usize {
+    2 * size_of_val(&it.0)
 }
 
 #[test]
-fn the_derive_and_topic_agree_on_the_borders_of_each_rule() {
-    let table = ["", ".", "a", "a.", ".a", "a..b", "a.+", "#", "a b", "größe", "a.b-c_9", "\0"];
-    table.into_iter().for_each(assert_same_rules);
-    for len in [254, 255, 256] {
-        assert_same_rules(&"x".repeat(len));
-    }
-    for count in [15, 16, 17, 18] {
-        assert_same_rules(&vec!["a"; count].join("."));
-    }
-}
-
-proptest! {
-    #[test]
-    fn the_derive_and_topic_agree_on_every_text(text in "([A-Za-z0-9_-]{1,4}|[.]|[.a]{2}|[+#]|.){0,40}") {
-        assert_same_rules(&text);
-    }
+fn an_event_weighs_what_its_type_declares_and_otherwise_its_size() {
+    assert_eq!(Image(vec![0; 1_000]).weight(), 1_000 + size_of::<Image>());
+    assert_eq!(Doubled([0_u32; 4]).weight(), 32);
+    assert_eq!(Renamed(7).weight(), 4);
+    let event = busway_event::AnyEvent::from(finish(Event::new("a", Image(vec![0; 1_000]))).unwrap());
+    assert!(event.weight() >= 1_000);
 }

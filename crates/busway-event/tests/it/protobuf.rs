@@ -2,9 +2,10 @@
 
 use busway_event::{
     AnyEvent, CodecId, DecodeError, EncodeError, Encoded, Event, EventId, EventType, Invalid, Metadata,
-    Proto, Raw, Stamp, Timestamp, check_round_trip,
+    Parts, Proto, Raw, Stamp, Timestamp, check_round_trip,
 };
 use bytes::Bytes;
+use prost::Name as _;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Shipped {
@@ -34,9 +35,12 @@ fn publish(payload: Proto<Shipped>, limit: usize) -> Result<AnyEvent, Invalid> {
 }
 
 #[test]
-fn a_message_is_named_after_itself_and_encoded_as_protobuf() {
+fn a_message_is_named_after_its_package_and_itself_and_encoded_as_protobuf() {
     let encoded = Encoded::of(&shipped(), 64).unwrap();
-    assert_eq!((&*encoded.type_name, encoded.version, encoded.codec), ("Shipped", 1, CodecId::Protobuf));
+    assert_eq!(
+        (&*encoded.type_name, encoded.version, encoded.codec),
+        ("shop.v1.Shipped", 1, CodecId::Protobuf)
+    );
     assert_eq!(encoded.bytes, Bytes::from_static(BYTES));
     assert_eq!(shipped().encoded_len(), Some(BYTES.len()));
     assert_eq!(check_round_trip(&shipped()), Ok(()));
@@ -46,7 +50,8 @@ fn a_message_is_named_after_itself_and_encoded_as_protobuf() {
 fn a_handler_of_bytes_and_one_of_the_message_read_the_same_event() {
     let event = publish(shipped(), 64).unwrap();
     assert_eq!(event.typed::<Raw>().unwrap().payload().0, Bytes::from_static(BYTES));
-    let wire = AnyEvent::from_encoded(event.header().clone(), event.encoded(64).unwrap());
+    let parts = Parts::new(event.id(), event.time(), event.topic().clone(), event.metadata().into());
+    let wire = AnyEvent::receive(parts, event.encoded(64).unwrap()).unwrap();
     assert_eq!(wire.typed::<Proto<Shipped>>().unwrap().payload().order_id, "A-1");
 }
 
@@ -61,7 +66,8 @@ fn a_message_that_is_too_large_is_refused_when_it_is_published() {
 fn another_codec_and_a_cut_message_are_refused() {
     let encoded = Encoded::of(&shipped(), 64).unwrap();
     let json = Encoded { codec: CodecId::Json, ..encoded.clone() };
-    let expected = DecodeError::WrongCodec { name: "Shipped", expected: "protobuf", found: CodecId::Json };
+    let expected =
+        DecodeError::WrongCodec { name: "shop.v1.Shipped", expected: "protobuf", found: CodecId::Json };
     assert_eq!(Proto::<Shipped>::read(&json).unwrap_err(), expected);
     let cut = Encoded { bytes: encoded.bytes.slice(..4), ..encoded };
     assert!(matches!(Proto::<Shipped>::read(&cut), Err(DecodeError::Malformed { .. })));
@@ -71,4 +77,31 @@ fn another_codec_and_a_cut_message_are_refused() {
 fn through_serde_a_message_is_its_bytes() {
     let json = serde_json::to_string(&shipped()).unwrap();
     assert_eq!(serde_json::from_str::<Proto<Shipped>>(&json).unwrap(), shipped());
+}
+
+macro_rules! message {
+    ($message:ident, $package:expr, $name:expr) => {
+        #[derive(Clone, PartialEq, prost::Message)]
+        struct $message {}
+
+        impl prost::Name for $message {
+            const NAME: &'static str = $name;
+            const PACKAGE: &'static str = $package;
+        }
+    };
+}
+
+message!(ShopOrder, "shop.v1", "Order");
+message!(BillingOrder, "billing.v1", "Order");
+message!(Loose, "", "Order");
+
+#[test]
+fn messages_of_one_name_in_two_packages_are_two_types() {
+    let names = [Proto::<ShopOrder>::NAME, Proto::<BillingOrder>::NAME, Proto::<Loose>::NAME];
+    assert_eq!(names, ["shop.v1.Order", "billing.v1.Order", "Order"]);
+    let full = [ShopOrder::full_name(), BillingOrder::full_name(), Loose::full_name()];
+    assert_eq!(names.map(str::to_owned), full);
+    let shop = Encoded::of(&Proto(ShopOrder {}), 64).unwrap();
+    let expected = DecodeError::WrongType { expected: "billing.v1.Order", found: "shop.v1.Order".to_owned() };
+    assert_eq!(Proto::<BillingOrder>::read(&shop).unwrap_err(), expected);
 }

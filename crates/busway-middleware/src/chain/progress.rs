@@ -7,10 +7,10 @@ use std::time::Instant;
 use busway_event::AnyDraft;
 
 use super::Node;
-use super::panicked::Panicked;
+use super::failure::HandlerFailures;
 use super::trace::{ChainTrace, Timing};
 use crate::delivery::Delivery;
-use crate::outcome::{BoxError, Outcome, Reply};
+use crate::outcome::{Outcome, Reply};
 
 /// What one delivery's run through the chain left behind. A worker keeps one and uses it again and again.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub struct Progress {
     cut_by: Option<Arc<str>>,
     /// How often any step went on inwards.
     steps_inwards: u64,
-    returned: Option<Returned>,
+    handler_failures: HandlerFailures,
     clock: Option<Arc<dyn Fn() -> Instant + Send + Sync>>,
     timing: Option<Timing>,
     trace: Option<ChainTrace>,
@@ -32,29 +32,6 @@ enum Phase {
     #[default]
     Running,
     Ended,
-}
-
-/// The last `next.run` that was not dropped in the middle: how many nodes it had inside of it, which tells it from those
-/// of other nodes, and whether it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Returned {
-    nodes_inside: usize,
-    ended: Ended,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Failed,
-    Otherwise,
-}
-
-impl Ended {
-    const fn of(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Failed(_) => Self::Failed,
-            _ => Self::Otherwise,
-        }
-    }
 }
 
 impl Progress {
@@ -77,6 +54,12 @@ impl Progress {
         }
     }
 
+    /// Whether [`take_emits`](Self::take_emits) has something to take.
+    #[must_use]
+    pub fn has_emits(&self) -> bool {
+        self.phase == Phase::Ended && !self.emits.is_empty()
+    }
+
     /// The node that cut the chain short: it did not go on inwards. Of a step that went inwards several times, the last
     /// time counts.
     #[must_use]
@@ -93,7 +76,7 @@ impl Progress {
         self.phase = Phase::Running;
         self.emits.clear();
         self.cut_by = None;
-        self.returned = None;
+        self.handler_failures.clear();
         self.trace = None;
         self.timing = self.clock.is_some().then(|| Timing::new(delivery.event().id()));
     }
@@ -111,46 +94,38 @@ impl Progress {
     /// A step goes on inwards; what an earlier time inwards left is forgotten.
     pub(super) fn go_inwards(&mut self) {
         self.steps_inwards += 1;
-        self.returned = None;
         self.emits.clear();
         self.cut_by = None;
-    }
-
-    pub(super) fn come_back(&mut self, nodes_inside: usize, outcome: &Outcome) {
-        self.returned = Some(Returned { nodes_inside, ended: Ended::of(outcome) });
     }
 
     pub(super) const fn steps_inwards(&self) -> u64 {
         self.steps_inwards
     }
 
+    /// Takes what the handler replied.
     pub(super) fn keep(&mut self, reply: Reply) -> Outcome {
         self.emits = reply.emits;
+        self.handler_failures.remember(&reply.outcome);
         reply.outcome
     }
 
     /// Remembers who cut the chain short, and puts its name on a failure.
     pub(super) fn cut(&mut self, node: &Node, outcome: Outcome) -> Outcome {
         self.cut_by = Some(Arc::clone(&node.name));
-        own_failure(node, outcome)
+        self.name(node, outcome)
     }
 
-    /// The outcome of an async node with `nodes_inside`, after which `before` steps inwards had been made: names the node when
-    /// the failure is its own and was not handed through from the inside.
-    pub(super) fn judge(
-        &mut self,
-        node: &Node,
-        nodes_inside: usize,
-        before: u64,
-        outcome: Outcome,
-    ) -> Outcome {
-        if self.steps_inwards == before {
-            return self.cut(node, outcome);
+    /// The outcome of an async node, before which `before` steps inwards had been made.
+    pub(super) fn judge(&mut self, node: &Node, before: u64, outcome: Outcome) -> Outcome {
+        match self.steps_inwards == before {
+            true => self.cut(node, outcome),
+            false => self.name(node, outcome),
         }
-        match self.returned {
-            Some(returned) if returned == (Returned { nodes_inside, ended: Ended::Failed }) => outcome,
-            _ => own_failure(node, outcome),
-        }
+    }
+
+    /// Puts the node's name on a failure of its own: one that bears no name and is not the handler's.
+    pub(super) fn name(&self, node: &Node, outcome: Outcome) -> Outcome {
+        self.handler_failures.name(node, outcome)
     }
 
     /// Notes that a node is entered; the answer is for [`leave`](Self::leave).
@@ -175,22 +150,4 @@ impl fmt::Debug for Progress {
             .field("trace", &self.trace)
             .finish_non_exhaustive()
     }
-}
-
-/// Puts the node's name on its failure, unless one is on it already.
-pub(super) fn own_failure(node: &Node, outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Failed(source) if !source.is::<Panicked>() && !source.is::<NodeFailed>() => {
-            Outcome::Failed(Box::new(NodeFailed { node: Arc::clone(&node.name), source }))
-        }
-        outcome => outcome,
-    }
-}
-
-/// A middleware failed by itself: the handler was not reached, or had not failed.
-#[derive(Debug, thiserror::Error)]
-#[error("middleware {node} failed")]
-struct NodeFailed {
-    node: Arc<str>,
-    source: BoxError,
 }

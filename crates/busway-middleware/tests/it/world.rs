@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use busway_event::codec::CodecId;
-use busway_event::{AnyEvent, Draft, Encoded, Event, EventId, EventType, Filter, Metadata, Stamp, Timestamp};
+use busway_event::{
+    AnyEvent, Draft, Encoded, Event, EventId, EventType, Filter, Metadata, Parts, Stamp, Timestamp,
+};
 use busway_middleware::chain::run;
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{
@@ -42,7 +44,9 @@ pub(crate) fn wire(json: &'static str) -> AnyEvent {
         codec: CodecId::Json,
         bytes: json.as_bytes().into(),
     };
-    AnyEvent::from_encoded(event_of(draft(0)).header().clone(), encoded)
+    let event = event_of(draft(0));
+    let parts = Parts::new(event.id(), event.time(), event.topic().clone(), event.metadata().into());
+    AnyEvent::receive(parts, encoded).unwrap()
 }
 
 pub(crate) fn scope(states: States) -> Arc<Scope> {

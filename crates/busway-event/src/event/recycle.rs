@@ -1,0 +1,375 @@
+//! Envelopes that are used again and again.
+//!
+//! An event is allocated by the thread that publishes it and freed by the thread that handled it last. For a general
+//! allocator that is the worst case: the memory never comes back to the publisher's own cache, and above 128 bytes both
+//! threads meet at one lock of glibc's. So a publisher keeps [`Envelopes`], a worker collects what it is done with in
+//! [`Spent`], and whole batches of empty envelopes go back at once. In a steady state nothing is allocated.
+//!
+//! Only the memory is kept: the payload is dropped by whoever held the event last, at that moment, as if there were no
+//! such thing as an envelope. An event that somebody keeps longer is freed like any other value when it is let go.
+//!
+//! # Bounds
+//! A publisher keeps at most [`KEPT_MAX`] empty envelopes, a worker at most [`BATCH`] for each of [`HOMES_MAX`]
+//! publishers; all others are freed. When a publisher's [`Envelopes`] are dropped, its empty envelopes are freed and
+//! those still under way are freed when they come back.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::envelope::{Envelope, Typed};
+use super::{AnyEvent, Event, Header};
+use crate::draft::{Invalid, Stamp};
+use crate::event_type::EventType;
+use crate::topic::Topic;
+
+/// A publisher's empty envelopes for payloads of type `T`.
+pub struct Envelopes<T> {
+    free: Vec<Arc<Typed<T>>>,
+    home: Arc<Home>,
+}
+
+impl<T: EventType> Envelopes<T> {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { free: Vec::new(), home: Arc::default() }
+    }
+
+    /// The event that [`Draft::finish`](crate::Draft::finish) makes of `Event::new(topic, payload)`, without the draft
+    /// in between.
+    ///
+    /// # Errors
+    /// The first rule that is broken, with the payload.
+    pub fn event(&mut self, topic: &Topic, payload: T, stamp: &Stamp<'_>) -> Result<Event<T>, (T, Invalid)> {
+        let key = match Header::key_of(&payload, stamp) {
+            Ok(key) => key,
+            Err(reason) => return Err((payload, reason)),
+        };
+        if let Some(mut inner) = self.take()
+            && let Some(typed) = Arc::get_mut(&mut inner)
+        {
+            typed.header.renew::<T>(topic, key, stamp);
+            typed.payload = Some(payload);
+            if typed.payload_bytes_max != stamp.payload_bytes_max {
+                typed.payload_bytes_max = stamp.payload_bytes_max;
+            }
+            return Ok(Event { inner });
+        }
+        let header = Header::plain::<T>(topic, key, stamp);
+        Ok(self.allocate(header, payload, stamp.payload_bytes_max))
+    }
+
+    pub(crate) fn fill(&mut self, header: Header, payload: T, payload_bytes_max: usize) -> Event<T> {
+        if let Some(mut inner) = self.take()
+            && let Some(typed) = Arc::get_mut(&mut inner)
+        {
+            typed.header = header;
+            typed.payload = Some(payload);
+            typed.payload_bytes_max = payload_bytes_max;
+            return Event { inner };
+        }
+        self.allocate(header, payload, payload_bytes_max)
+    }
+
+    fn allocate(&self, header: Header, payload: T, payload_bytes_max: usize) -> Event<T> {
+        let home = Some(Arc::clone(&self.home));
+        Event { inner: Arc::new(Typed::new(header, payload, payload_bytes_max, home)) }
+    }
+
+    fn take(&mut self) -> Option<Arc<Typed<T>>> {
+        if self.free.is_empty() {
+            // A worker that holds the lock is about to put some there: not worth the wait.
+            let mut shelf = self.home.shelf.try_lock()?;
+            let Shelf::Open(envelopes) = &mut *shelf else { return None };
+            self.free.extend(envelopes.drain(..).filter_map(typed));
+        }
+        self.free.pop()
+    }
+}
+
+fn typed<T: EventType>(envelope: Arc<dyn Envelope>) -> Option<Arc<Typed<T>>> {
+    let any: Arc<dyn std::any::Any + Send + Sync> = envelope;
+    any.downcast().ok()
+}
+
+impl<T: EventType> Default for Envelopes<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Drop for Envelopes<T> {
+    fn drop(&mut self) {
+        // They hold their home, and it must not hold them for ever.
+        let left = std::mem::replace(&mut *self.home.shelf.lock(), Shelf::Closed);
+        drop(left);
+    }
+}
+
+impl<T> fmt::Debug for Envelopes<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Envelopes({} at hand)", self.free.len())
+    }
+}
+
+/// Where the empty envelopes of one publisher come back to.
+#[derive(Default)]
+pub(super) struct Home {
+    /// Held to move a batch in or out, never while foreign code runs.
+    shelf: Mutex<Shelf>,
+}
+
+enum Shelf {
+    Open(Vec<Arc<dyn Envelope>>),
+    /// The publisher is gone.
+    Closed,
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self::Open(Vec::new())
+    }
+}
+
+impl Home {
+    /// Takes a batch back; what there is no room for is left in it.
+    fn take_back(&self, batch: &mut Vec<Arc<dyn Envelope>>) {
+        if let Shelf::Open(envelopes) = &mut *self.shelf.lock() {
+            let room = KEPT_MAX.saturating_sub(envelopes.len()).min(batch.len());
+            envelopes.extend(batch.drain(..room));
+        }
+    }
+}
+
+/// Events that a worker is done with, on their way back to their publishers.
+#[derive(Default)]
+pub struct Spent {
+    batches: Vec<Batch>,
+}
+
+struct Batch {
+    home: Arc<Home>,
+    envelopes: Vec<Arc<dyn Envelope>>,
+}
+
+impl Spent {
+    /// Nothing yet. Allocates nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { batches: Vec::new() }
+    }
+
+    /// Lets an event go. If nobody else holds it, its payload is dropped here and its memory is kept for its publisher.
+    pub fn put(&mut self, event: AnyEvent) {
+        let mut inner = event.inner;
+        let Some(envelope) = Arc::get_mut(&mut inner) else { return };
+        let Some(home) = envelope.empty() else { return };
+        let known = self.batches.iter().position(|batch| Arc::ptr_eq(&batch.home, home));
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let home = Arc::clone(home);
+                self.begin(home)
+            }
+        };
+        if let Some(batch) = self.batches.get_mut(at) {
+            batch.envelopes.push(inner);
+            if batch.envelopes.len() >= BATCH {
+                batch.flush();
+            }
+        }
+    }
+
+    /// Gives back what was collected. To be called before a long pause.
+    pub fn flush(&mut self) {
+        self.batches.iter_mut().for_each(Batch::flush);
+        self.batches.clear();
+    }
+
+    fn begin(&mut self, home: Arc<Home>) -> usize {
+        if self.batches.len() >= HOMES_MAX {
+            self.flush();
+        }
+        self.batches.push(Batch { home, envelopes: Vec::with_capacity(BATCH) });
+        self.batches.len() - 1
+    }
+}
+
+impl Batch {
+    fn flush(&mut self) {
+        self.home.take_back(&mut self.envelopes);
+        self.envelopes.clear();
+    }
+}
+
+impl Drop for Spent {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+impl fmt::Debug for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let envelopes: usize = self.batches.iter().map(|batch| batch.envelopes.len()).sum();
+        write!(f, "Spent({envelopes} envelopes)")
+    }
+}
+
+/// Empty envelopes that a publisher keeps: as many as a large queue holds, so that a burst which filled it finds them.
+pub const KEPT_MAX: usize = 1_024;
+/// Envelopes that go back at once: enough that the lock of the shelf is nothing beside them.
+pub const BATCH: usize = 32;
+/// Publishers whose envelopes a worker collects at a time.
+pub const HOMES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::id::EventId;
+    use crate::metadata::Metadata;
+    use crate::priority::Priority;
+    use crate::timestamp::Timestamp;
+
+    static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Counted(u8);
+
+    impl Counted {
+        fn new(value: u8) -> Self {
+            ALIVE.fetch_add(1, Ordering::SeqCst);
+            Self(value)
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            ALIVE.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    impl EventType for Counted {
+        const NAME: &'static str = "counted";
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Plain(u8);
+
+    impl EventType for Plain {
+        const NAME: &'static str = "plain";
+    }
+
+    fn address(event: &AnyEvent) -> *const u8 {
+        Arc::as_ptr(&event.inner).cast()
+    }
+
+    struct Desk {
+        metadata: Metadata,
+        topic: Topic,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let metadata = Metadata::draft("test", 1).build().unwrap();
+            Self { metadata, topic: Topic::new("a.b").unwrap() }
+        }
+
+        fn stamp(&self, nanos: i64) -> Stamp<'_> {
+            Stamp::new(
+                EventId::foreign("test", &nanos.to_string()),
+                Timestamp::from_nanos(nanos),
+                &self.metadata,
+            )
+        }
+
+        fn event<T: EventType>(&self, envelopes: &mut Envelopes<T>, payload: T, nanos: i64) -> AnyEvent {
+            let made = envelopes.event(&self.topic, payload, &self.stamp(nanos));
+            made.map_err(|(_, reason)| reason).unwrap().into()
+        }
+    }
+
+    #[test]
+    fn memory_comes_back_and_the_payload_goes_when_the_event_is_let_go() {
+        let (desk, mut envelopes, mut spent) = (Desk::new(), Envelopes::new(), Spent::new());
+        let first = desk.event(&mut envelopes, Counted::new(1), 1);
+        let place = address(&first);
+        first.encoded(64).unwrap();
+        spent.put(first);
+        assert_eq!(ALIVE.load(Ordering::SeqCst), 0, "dropped at once, not when the memory is used again");
+        spent.flush();
+        let second = desk.event(&mut envelopes, Counted::new(2), 2);
+        assert_eq!(address(&second), place);
+        assert_eq!((second.time().as_nanos(), second.id()), (2, desk.stamp(2).id));
+        assert_eq!(second.encoded(64).unwrap().bytes, &b"2"[..], "nothing is left of the first");
+        assert_eq!(second.typed::<Counted>().unwrap().payload().0, 2);
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_event_is_left_in_the_next() {
+        let (desk, mut envelopes, mut spent) = (Desk::new(), Envelopes::new(), Spent::new());
+        let rich = Event::new("x.y.z", Plain(1)).key("k").priority(Priority::P0).meta("tenant", "acme");
+        let rich = rich.ttl(std::time::Duration::from_secs(1));
+        let rich: AnyEvent =
+            rich.finish_in(&desk.stamp(1), &mut envelopes).map_err(|(_, reason)| reason).unwrap().into();
+        let place = address(&rich);
+        spent.put(rich);
+        spent.flush();
+        let plain = desk.event(&mut envelopes, Plain(2), 2);
+        let fresh = Event::new("a.b", Plain(2)).finish(&desk.stamp(2)).unwrap();
+        assert_eq!(address(&plain), place);
+        assert_eq!(plain.header(), fresh.header());
+    }
+
+    #[test]
+    fn an_event_that_is_held_elsewhere_is_not_touched() {
+        let (desk, mut envelopes, mut spent) = (Desk::new(), Envelopes::new(), Spent::new());
+        let event = desk.event(&mut envelopes, Plain(1), 1);
+        let kept = event.clone();
+        spent.put(event);
+        spent.flush();
+        let next = desk.event(&mut envelopes, Plain(2), 2);
+        assert_ne!(address(&next), address(&kept));
+        assert_eq!(kept.typed::<Plain>().unwrap().payload().0, 1);
+    }
+
+    #[test]
+    fn a_publisher_keeps_a_bounded_number_and_a_gone_one_none() {
+        let (desk, mut envelopes, mut spent) = (Desk::new(), Envelopes::new(), Spent::new());
+        let events: Vec<_> = (0..2 * KEPT_MAX).map(|_| desk.event(&mut envelopes, Plain(1), 1)).collect();
+        let late = desk.event(&mut envelopes, Plain(1), 1);
+        events.into_iter().for_each(|event| spent.put(event));
+        spent.flush();
+        assert!(matches!(&*envelopes.home.shelf.lock(), Shelf::Open(kept) if kept.len() == KEPT_MAX));
+        let home = Arc::downgrade(&envelopes.home);
+        drop(envelopes);
+        spent.put(late);
+        drop(spent);
+        assert!(home.upgrade().is_none(), "no envelope holds its home, and the home none of them");
+    }
+
+    #[test]
+    fn each_publisher_gets_its_own_back_and_too_many_are_given_back_early() {
+        let (desk, mut spent) = (Desk::new(), Spent::new());
+        let mut publishers: Vec<_> = (0..2 * HOMES_MAX).map(|_| Envelopes::new()).collect();
+        let places: Vec<_> = publishers
+            .iter_mut()
+            .map(|envelopes| {
+                let event = desk.event(envelopes, Plain(1), 1);
+                let place = address(&event);
+                spent.put(event);
+                assert!(spent.batches.len() <= HOMES_MAX);
+                place
+            })
+            .collect();
+        spent.flush();
+        for (envelopes, place) in publishers.iter_mut().zip(places) {
+            assert_eq!(address(&desk.event(envelopes, Plain(2), 2)), place);
+        }
+    }
+}
