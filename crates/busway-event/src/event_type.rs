@@ -55,7 +55,8 @@ pub trait EventType: Serialize + DeserializeOwned + Send + Sync + 'static {
     const VERSION: u16 = 1;
 
     /// The codec for encoding. JSON unless said otherwise. The default [`decode`](Self::decode) reads JSON and bincode,
-    /// whichever the bytes say they are, so the codec may change between releases.
+    /// whichever the bytes say they are, so the codec may change between releases. The default
+    /// [`encode`](Self::encode) writes those two: a type of another codec overrides both methods.
     const CODEC: CodecId = CodecId::Json;
 
     /// The topic of [`Event::of`](crate::Event::of), when all events of this type share one.
@@ -67,7 +68,8 @@ pub trait EventType: Serialize + DeserializeOwned + Send + Sync + 'static {
     }
 
     /// Bytes that a waiting event of this value counts for in a queue's byte budget. The size of the value without what
-    /// it points to, unless said otherwise: types with large buffers should add them.
+    /// it points to, unless said otherwise (`#[event(weight = …)]`): a budget in bytes bounds what is declared here and
+    /// nothing else, so types with large buffers should add them.
     fn weight(&self) -> usize {
         size_of_val(self)
     }
@@ -81,11 +83,18 @@ pub trait EventType: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Appends the encoded value to `out`.
     ///
     /// # Errors
-    /// [`EncodeError`], see [`Codec::encode`].
+    /// [`EncodeError`], see [`Codec::encode`]; [`EncodeError::Failed`] when [`CODEC`](Self::CODEC) is neither JSON nor
+    /// bincode and this method is not overridden.
     fn encode(&self, out: &mut Bounded) -> Result<(), EncodeError> {
         match Self::CODEC {
+            CodecId::Json => Json::encode(self, out),
             CodecId::Bincode => Bincode::encode(self, out),
-            _ => Json::encode(self, out),
+            other => {
+                let name = Self::NAME;
+                let reason =
+                    format!("\"{name}\" names the codec {other} and does not say how to encode with it");
+                Err(EncodeError::Failed { reason })
+            }
         }
     }
 
@@ -154,5 +163,26 @@ impl Encoded {
             codec: T::CODEC,
             bytes: out.into_bytes().into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    struct Mislabelled(u8);
+
+    impl EventType for Mislabelled {
+        const NAME: &'static str = "mislabelled";
+        const CODEC: CodecId = CodecId::Protobuf;
+    }
+
+    #[test]
+    fn bytes_of_one_codec_never_bear_the_name_of_another() {
+        let refused = Encoded::of(&Mislabelled(7), 64).unwrap_err();
+        let reason =
+            "\"mislabelled\" names the codec protobuf and does not say how to encode with it".to_owned();
+        assert_eq!(refused, EncodeError::Failed { reason });
     }
 }

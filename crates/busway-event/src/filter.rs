@@ -97,7 +97,8 @@ impl Filter {
         }
     }
 
-    /// Whether some topic is meant by both filters. One pass over both texts; allocates nothing.
+    /// Whether some topic is meant by both filters, if topics could be of any length: long literals on both sides may
+    /// together ask for more bytes than a topic has. One pass over both texts; allocates nothing.
     ///
     /// ```
     /// # use busway_event::{Filter, FilterError};
@@ -110,7 +111,7 @@ impl Filter {
         let (mut left, mut right) = (self.segments(), other.segments());
         loop {
             match (left.next(), right.next()) {
-                // What is left on the other side can be named within the limits, or is nothing, which `#` matches too.
+                // What is left on the other side can be named, or is nothing, which `#` matches too.
                 (Some(FilterSegment::Rest), _) | (_, Some(FilterSegment::Rest)) | (None, None) => {
                     return true;
                 }
@@ -295,12 +296,13 @@ mod tests {
         }
     }
 
+    // One name starts with the other, so that matching a part of a segment would show.
     fn any_topic() -> impl Strategy<Value = Topic> {
-        prop::collection::vec("[ab]", 1..6).prop_map(|names| topic(&names.join(".")))
+        prop::collection::vec("aa?", 1..6).prop_map(|names| topic(&names.join(".")))
     }
 
     fn any_filter() -> impl Strategy<Value = Filter> {
-        (prop::collection::vec("[ab+]", 1..6), any::<bool>()).prop_map(|(mut segments, open)| {
+        (prop::collection::vec("[+]|aa?", 1..6), any::<bool>()).prop_map(|(mut segments, open)| {
             if open {
                 segments.pop();
                 segments.push("#".into());
@@ -323,7 +325,7 @@ mod tests {
             let mut names = vec![String::new()];
             let mut shared = false;
             for _ in 0..5 {
-                names = names.iter().flat_map(|name| ["a", "b", "c"].map(|next| format!("{name}.{next}"))).collect();
+                names = names.iter().flat_map(|name| ["a", "aa", "c"].map(|next| format!("{name}.{next}"))).collect();
                 shared |= names.iter().any(|name| {
                     let topic = topic(name.trim_start_matches('.'));
                     one.matches(&topic) && two.matches(&topic)

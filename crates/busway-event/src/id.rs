@@ -22,14 +22,15 @@ impl EventId {
         Self(id)
     }
 
-    /// The id of an event that another system named: `id` itself when it is a UUID, otherwise the version 5 UUID
-    /// (RFC 9562 §5.5) of `source`, a line feed, and `id`, under busway's own namespace.
+    /// The id of an event that another system named: `id` itself when it is a UUID in its form of 36 characters, in any
+    /// case, otherwise the version 5 UUID (RFC 9562 §5.5) of `source`, a line feed, and `id`, under busway's own
+    /// namespace. 32 digits without dashes are no UUID here: other systems' digests and counters look like that.
     ///
     /// `CloudEvents` promise that `source` and `id` together are unique, so the result is too, and is the same in each
     /// process that receives the event.
     #[must_use]
     pub fn foreign(source: &str, id: &str) -> Self {
-        Uuid::parse_str(id).map_or_else(|_| Self::derived(source, id), Self)
+        parse(id).map_or_else(|_| Self::derived(source, id), Self)
     }
 
     fn derived(source: &str, id: &str) -> Self {
@@ -75,19 +76,27 @@ impl FromStr for EventId {
     type Err = EventIdError;
 
     fn from_str(text: &str) -> Result<Self, EventIdError> {
-        Uuid::parse_str(text)
+        parse(text)
             .map(Self)
             .map_err(|source| EventIdError { input: text.chars().take(64).collect(), source })
     }
 }
 
-/// The text is no UUID.
+/// The text is no UUID in its form of 36 characters.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("\"{}\" is no event id: write a UUID", input.escape_debug())]
+#[error("\"{}\" is no event id: write a UUID of 36 characters", input.escape_debug())]
 pub struct EventIdError {
     input: String,
-    source: uuid::Error,
+    source: Option<uuid::Error>,
 }
+
+/// A UUID as RFC 9562 §4 writes it. The library reads it without dashes, in braces and as a URN too.
+fn parse(text: &str) -> Result<Uuid, Option<uuid::Error>> {
+    if text.len() == UUID_BYTES { Uuid::parse_str(text).map_err(Some) } else { Err(None) }
+}
+
+/// 32 digits and four dashes.
+const UUID_BYTES: usize = 36;
 
 /// Namespace of derived ids. Fixed for ever: changing it would change the identity of every foreign event.
 const FOREIGN_NAMESPACE: Uuid = Uuid::from_u128(0x6f0b_6c1e_9a55_5d0f_8a3d_2f61_7c0e_b05a);
@@ -110,6 +119,18 @@ mod tests {
     #[test]
     fn source_and_id_do_not_run_into_each_other() {
         assert_ne!(EventId::foreign("/a", "b-1"), EventId::foreign("/ab", "-1"));
+    }
+
+    #[test]
+    fn only_the_form_of_36_characters_is_a_uuid() {
+        let uuid = "0192f0c1-2b3d-7e4f-8a5b-6c7d8e9fa0b1";
+        assert_eq!(EventId::foreign("/shop", &uuid.to_uppercase()).to_string(), uuid);
+        let bare = uuid.replace('-', "");
+        for other in [bare.clone(), format!("urn:uuid:{uuid}"), format!("{{{uuid}}}"), format!("{bare}0000")]
+        {
+            assert_eq!(EventId::foreign("/shop", &other).as_uuid().get_version_num(), 5, "{other}");
+            assert!(other.parse::<EventId>().is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! Limits hold when an event is published and again when one is received, so nothing that busway holds exceeds
 //! them: at most 64 free pairs, 8 KiB a value, 16 KiB in all.
 
+mod error;
+
+pub use self::error::MetadataError;
+
 use std::sync::Arc;
 
 use crate::trace::{TraceContext, TraceContextError};
@@ -84,33 +88,49 @@ pub struct MetadataDraft {
     version: u16,
     trace: Option<TraceContext>,
     trace_error: Option<TraceContextError>,
+    /// A `tracestate` whose `traceparent` has not been set yet.
+    state_without_parent: Option<Box<str>>,
     pairs: Vec<(Box<str>, Box<str>)>,
 }
 
 impl MetadataDraft {
     /// Sets a pair; the last value of a name wins. Three names are the fixed fields: `producer` sets the producer,
-    /// `traceparent` and `tracestate` the trace context (in this order).
+    /// `traceparent` and `tracestate` the trace context, in any order.
     pub fn set(&mut self, name: &str, value: &str) {
         match name {
             "producer" => self.producer = Some(value.into()),
             "traceparent" => match value.parse() {
-                Ok(trace) => (self.trace, self.trace_error) = (Some(trace), None),
+                Ok(trace) => (self.trace, self.trace_error) = (Some(self.with_waiting_state(trace)), None),
                 Err(error) => self.trace_error = Some(error),
             },
-            "tracestate" if self.trace.is_some() => {
-                self.trace = self.trace.take().map(|trace| trace.with_state(value));
-            }
-            _ => self.set_pair(name, value),
+            "tracestate" => match self.trace.take() {
+                Some(trace) => self.trace = Some(trace.with_state(value)),
+                None => self.state_without_parent = Some(value.into()),
+            },
+            _ => match self.pairs.iter_mut().find(|(key, _)| **key == *name) {
+                Some((_, old)) => *old = value.into(),
+                None => self.pairs.push((name.into(), value.into())),
+            },
         }
     }
 
-    /// Sets a free pair, whatever its name: a reserved one is an error of [`build`](Self::build). For what a stranger
-    /// sends, who must not set the fixed fields under another heading.
-    pub(crate) fn set_pair(&mut self, name: &str, value: &str) {
-        match self.pairs.iter_mut().find(|(key, _)| **key == *name) {
-            Some((_, old)) => *old = value.into(),
-            None => self.pairs.push((name.into(), value.into())),
+    fn with_waiting_state(&mut self, trace: TraceContext) -> TraceContext {
+        match self.state_without_parent.take() {
+            Some(state) => trace.with_state(&state),
+            None => trace,
         }
+    }
+
+    /// Adds a free pair, whatever its name: a reserved one is an error of [`build`](Self::build). Gives `false`, and
+    /// changes nothing, when there is one of that name. For what a stranger sends, who must not set the fixed fields
+    /// under another heading, and of whose pairs none may be lost.
+    #[must_use]
+    pub(crate) fn add_pair(&mut self, name: &str, value: &str) -> bool {
+        let is_new = self.get(name).is_none();
+        if is_new {
+            self.pairs.push((name.into(), value.into()));
+        }
+        is_new
     }
 
     /// The value of the free pair `name`.
@@ -121,7 +141,7 @@ impl MetadataDraft {
 
     /// Sets the trace context.
     pub fn set_trace(&mut self, trace: TraceContext) {
-        (self.trace, self.trace_error) = (Some(trace), None);
+        (self.trace, self.trace_error, self.state_without_parent) = (Some(trace), None, None);
     }
 
     /// The trace context, when one was set and is valid.
@@ -144,7 +164,11 @@ impl MetadataDraft {
     /// Whether nothing but a version is set: then the bus's shared default metadata serves, without an allocation.
     #[must_use]
     pub fn is_default(&self) -> bool {
-        self.producer.is_none() && self.trace.is_none() && self.trace_error.is_none() && self.pairs.is_empty()
+        self.producer.is_none()
+            && self.trace.is_none()
+            && self.trace_error.is_none()
+            && self.state_without_parent.is_none()
+            && self.pairs.is_empty()
     }
 
     /// Validates and freezes.
@@ -171,6 +195,10 @@ impl MetadataDraft {
         if let Some(error) = &self.trace_error {
             return Err(MetadataError::Trace(error.clone()));
         }
+        if self.state_without_parent.is_some() {
+            let reason = "belongs to a traceparent, and there is none".to_owned();
+            return Err(MetadataError::Name { name: "tracestate".to_owned(), reason });
+        }
         if self.pairs.len() > PAIRS_MAX {
             return Err(MetadataError::TooManyPairs { count: self.pairs.len(), limit: PAIRS_MAX });
         }
@@ -193,74 +221,10 @@ impl From<&Metadata> for MetadataDraft {
             version: metadata.version,
             trace: metadata.shared.trace.clone(),
             trace_error: None,
+            state_without_parent: None,
             pairs: metadata.shared.pairs.clone(),
         }
     }
-}
-
-/// Why metadata is not valid.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MetadataError {
-    /// No producer, or an empty one.
-    #[error(
-        "the producer is missing: name the service when the bus is built, or with .meta(\"producer\", …)"
-    )]
-    ProducerMissing,
-    /// The producer's name is too long.
-    #[error("the producer's name has {len} bytes, more than {limit}")]
-    ProducerTooLong {
-        /// Bytes of the name.
-        len: usize,
-        /// [`PRODUCER_BYTES_MAX`].
-        limit: usize,
-    },
-    /// A control character in the producer's name: it could not be sent on as a header of any protocol.
-    #[error("the producer's name holds a control character at position {position}")]
-    ProducerCharacter {
-        /// Characters before it.
-        position: usize,
-    },
-    /// No schema version.
-    #[error("the schema version is missing or 0: versions start at 1")]
-    VersionMissing,
-    /// A `traceparent` that is none.
-    #[error("the trace context is not valid")]
-    Trace(#[source] TraceContextError),
-    /// Too many free pairs.
-    #[error("{count} metadata pairs, more than {limit}")]
-    TooManyPairs {
-        /// Pairs given.
-        count: usize,
-        /// [`PAIRS_MAX`].
-        limit: usize,
-    },
-    /// A pair's name is empty, too long, reserved, or holds a byte outside of `[A-Za-z0-9._-]`.
-    #[error("metadata name \"{}\" {reason}", name.escape_debug())]
-    Name {
-        /// The name, cut at 64 characters.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A value is too large.
-    #[error("the value of metadata \"{name}\" has {len} bytes, more than {limit}")]
-    ValueTooLarge {
-        /// The pair's name.
-        name: String,
-        /// Bytes of the value.
-        len: usize,
-        /// [`VALUE_BYTES_MAX`].
-        limit: usize,
-    },
-    /// All together are too large.
-    #[error("the metadata has {len} bytes in all, more than {limit}")]
-    TooLarge {
-        /// Bytes of the producer, names and values.
-        len: usize,
-        /// [`METADATA_BYTES_MAX`].
-        limit: usize,
-    },
 }
 
 /// Free pairs an event may carry.
@@ -337,6 +301,8 @@ mod tests {
         assert_eq!(metadata.trace().and_then(TraceContext::state), Some("a=1"));
         assert_eq!(metadata.iter().count(), 0);
         assert_eq!(MetadataDraft::from(&metadata), draft);
+        let other_order = draft_with(&[("tracestate", "a=1"), ("producer", "bank"), ("traceparent", parent)]);
+        assert_eq!(other_order, draft);
     }
 
     #[test]
@@ -355,6 +321,8 @@ mod tests {
             (Metadata::draft("shop", 0), "versions start at 1"),
             (draft_with(&[("traceparent", "00-0")]), "the trace context is not valid"),
             (crowded, "65 metadata pairs, more than 64"),
+            (draft_with(&[("tracestate", "a=1")]), "\"tracestate\" belongs to a traceparent"),
+            (draft_with(&[("trace_id", "1")]), "is reserved"),
             (draft_with(&[("", "x")]), "is empty"),
             (draft_with(&[(&name, "x")]), "has 129 bytes, more than 128"),
             (draft_with(&[("version", "2")]), "is reserved"),
@@ -369,10 +337,19 @@ mod tests {
     }
 
     #[test]
-    fn sixty_four_pairs_and_sixteen_kib_fit() {
-        let mut draft = Metadata::draft("shop", 1);
-        (0..64).for_each(|i| draft.set(&format!("k{i:02}"), &"x".repeat(249)));
-        let metadata = draft.build().unwrap();
-        assert!(metadata.size() <= METADATA_BYTES_MAX);
+    fn what_fills_each_limit_exactly_fits_and_a_byte_more_does_not() {
+        // 4 + 64 pairs of 3 + 252 bytes, and 60 more in the last: 16 KiB.
+        let full = |more: usize| {
+            let mut draft = Metadata::draft("shop", 1);
+            (0..63).for_each(|i| draft.set(&format!("k{i:02}"), &"x".repeat(252)));
+            draft.set("k63", &"x".repeat(252 + 60 + more));
+            draft.build()
+        };
+        assert_eq!(full(0).map(|metadata| (metadata.size(), metadata.iter().count())), Ok((16_384, 64)));
+        assert_eq!(full(1), Err(MetadataError::TooLarge { len: 16_385, limit: 16_384 }));
+        let pair = |name: usize, value: usize| draft_with(&[(&"n".repeat(name), &"v".repeat(value))]).build();
+        assert!(pair(128, 8_192).is_ok() && pair(129, 0).is_err() && pair(1, 8_193).is_err());
+        let producer = |len: usize| Metadata::draft(&"p".repeat(len), 1).build();
+        assert!(producer(255).is_ok() && producer(256).is_err() && producer(1).is_ok());
     }
 }

@@ -11,8 +11,9 @@ use crate::event_type::{Encoded, EventType};
 
 /// Opaque bytes as a payload.
 ///
-/// A handler that takes `Raw` receives every event, whatever its type: the encoded bytes of it. That is what an
-/// archiver or a bridge wants.
+/// A handler that takes `Raw` receives every event, whatever its type: the encoded bytes of it. The event that it holds
+/// is one of type `raw`: who sends events on, such as an archiver or a bridge, takes [`AnyEvent`](crate::AnyEvent) and
+/// its [`encoded`](crate::AnyEvent::encoded), which keep the type's name, version and codec.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Raw(pub Bytes);
 

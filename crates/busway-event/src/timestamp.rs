@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// A point in time, in whole nanoseconds since 1970-01-01T00:00:00Z. Covers the years 1677 to 2262.
 ///
 /// It says when an event happened by its producer's wall clock. It orders nothing: offsets and ids do.
-/// `Display` and `FromStr` are RFC 3339.
+/// `Display` and `FromStr` are RFC 3339 (§5.6): a `T` between date and time, seconds, and an offset, nothing else. A leap
+/// second is read as the second before it, and more than nine digits of a second are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
@@ -61,11 +62,34 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         let error = |reason: String| TimestampError { input: text.chars().take(64).collect(), reason };
+        if !is_rfc_3339(text) {
+            return Err(error(
+                "it is not of the form 2026-01-31T10:00:00Z, with or without a fraction".to_owned(),
+            ));
+        }
         let time: jiff::Timestamp = text.parse().map_err(|cause: jiff::Error| error(cause.to_string()))?;
         i64::try_from(time.as_nanosecond())
             .map(Self)
             .map_err(|_| error("outside of the years 1677 to 2262".to_owned()))
     }
+}
+
+/// Whether the text has the form of RFC 3339. The library reads other forms of ISO 8601 too, and names of zones; the
+/// numbers are left to it.
+fn is_rfc_3339(text: &str) -> bool {
+    let is_like = |text: &str, form: &str| {
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(byte, form)| match form {
+                b'0' => byte.is_ascii_digit(),
+                form => byte.eq_ignore_ascii_case(&form),
+            })
+    };
+    let Some((head, tail)) = text.split_at_checked("0000-00-00T00:00:00".len()) else { return false };
+    let fraction = tail.strip_prefix('.').map(|tail| tail.trim_start_matches(|it: char| it.is_ascii_digit()));
+    let offset = fraction.unwrap_or(tail);
+    let has_digits = fraction.is_none_or(|offset| tail.len() > offset.len() + 1);
+    let is_offset = ["z", "+00:00", "-00:00"].into_iter().any(|form| is_like(offset, form));
+    is_like(head, "0000-00-00T00:00:00") && has_digits && is_offset
 }
 
 /// The text is no RFC 3339 time with an offset, or lies outside of the range.
@@ -92,6 +116,45 @@ mod tests {
     fn a_time_without_an_offset_or_out_of_range_is_an_error() {
         assert!("2013-01-01T10:00:00".parse::<Timestamp>().is_err());
         assert!("9000-01-01T00:00:00Z".parse::<Timestamp>().unwrap_err().to_string().contains("1677"));
+    }
+
+    #[test]
+    fn other_forms_of_a_time_are_refused() {
+        for other in [
+            "",
+            "2013-01-01",
+            "20130101T100000Z",
+            "20130101T10Z",
+            "2013-01-01T10Z",
+            "2013-01-01T10:00Z",
+            "2013-01-01 10:00:00Z",
+            "2013-01-01T10:00:00.Z",
+            "2013-01-01T10:00:00,5Z",
+            "2013-01-01T10:00:00+01",
+            "2013-01-01T10:00:00+0100",
+            "2013-01-01T10:00:00+01:00:00",
+            "2013-01-01T10:00:00+01:00[Europe/Berlin]",
+            "2013-01-01T10:00:00Z[UTC]",
+            "+002013-01-01T10:00:00Z",
+            "2013-01-01T24:00:00Z",
+            "2013-02-29T10:00:00Z",
+            "2013-01-01T10:00:00Z ",
+            "2013-01-01T10:00:00ß",
+            "2013-01-01T10:00:0ß",
+        ] {
+            assert!(other.parse::<Timestamp>().is_err(), "{other:?}");
+        }
+        let time = Ok(Timestamp::from_nanos(1_357_034_400_000_000_000));
+        for same in [
+            "2013-01-01t10:00:00z",
+            "2013-01-01T10:00:00.000Z",
+            "2013-01-01T09:30:00-00:30",
+            "2013-01-01T10:00:00-00:00",
+        ] {
+            assert_eq!(same.parse(), time, "{same}");
+        }
+        let before_the_year: Timestamp = "2016-12-31T23:59:59Z".parse().unwrap();
+        assert_eq!("2016-12-31T23:59:60Z".parse(), Ok(before_the_year));
     }
 
     #[test]

@@ -22,12 +22,15 @@ impl TraceContext {
         valid.then_some(Self { trace_id, parent_id, flags, state: None })
     }
 
-    /// The same context with a `tracestate`. A list of more than 32 members or 512 bytes, or one with characters outside
-    /// of printable ASCII, is left out, as the specification asks: it never spoils the `traceparent`.
+    /// The same context with a `tracestate`, in place of any that it has. A list that breaks a rule of the specification
+    /// (§3.3.1: `key=value` members, at most 32 of them; here also at most 512 bytes) is left out, as it asks: it never
+    /// spoils the `traceparent`.
     pub fn with_state(mut self, state: &str) -> Self {
-        let fits = state.len() <= STATE_BYTES_MAX && state.split(',').count() <= STATE_MEMBERS_MAX;
-        let printable = state.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-        self.state = (fits && printable && !state.trim().is_empty()).then(|| state.into());
+        let members = || state.split(',').map(|member| member.trim_matches([' ', '\t']));
+        let fits = state.len() <= STATE_BYTES_MAX && members().count() <= STATE_MEMBERS_MAX;
+        let is_said = members().any(|member| !member.is_empty());
+        let valid = fits && is_said && members().all(|member| member.is_empty() || is_state_member(member));
+        self.state = valid.then(|| state.into());
         self
     }
 
@@ -112,6 +115,25 @@ pub struct TraceContextError {
     reason: &'static str,
 }
 
+/// `key=value` of a `tracestate`; a key may name a tenant, `tenant@system` (W3C Trace Context §3.3.1.3).
+fn is_state_member(member: &str) -> bool {
+    let Some((key, value)) = member.split_once('=') else { return false };
+    let rest = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'*' | b'/')
+    };
+    let part = |part: &str, max: usize| {
+        part.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+            && part.len() <= max
+            && part.bytes().all(rest)
+    };
+    let is_key = match key.split_once('@') {
+        Some((tenant, system)) => part(tenant, 241) && part(system, 14),
+        None => part(key, 256),
+    };
+    let is_value = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b'=';
+    is_key && (1..=256).contains(&value.len()) && value.bytes().all(is_value)
+}
+
 /// The value of up to 32 lower-case hexadecimal digits; `None` for any other byte.
 fn lower_hex(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0_u128, |value, digit| {
@@ -166,8 +188,35 @@ mod tests {
         let context: TraceContext = VALID.parse().unwrap();
         assert_eq!(context.clone().with_state("a=1,b=2").state(), Some("a=1,b=2"));
         let crowded = vec!["a=1"; 33].join(",");
-        for bad in [crowded.as_str(), "a=\n", &"x".repeat(513), "  "] {
-            assert_eq!(context.clone().with_state(bad).state(), None);
+        let long = format!("a={}", "x".repeat(257));
+        for bad in [
+            crowded.as_str(),
+            "a=\n",
+            &"x".repeat(513),
+            "  ",
+            ",",
+            "x",
+            "a=",
+            "=1",
+            "A=1",
+            "a=1,b",
+            "a=b=c",
+            "a b=1",
+            "a@=1",
+            "@a=1",
+            "a@b@c=1",
+            "-a=1",
+            "ä=1",
+            "a=ä",
+            &long,
+            "{\"a\":1}",
+        ] {
+            assert_eq!(context.clone().with_state(bad).state(), None, "{bad:?}");
+        }
+        for good in
+            ["a=1", "1a=!", "a=1 , b=2", "a=1,,b=2", "t-1@sys=x y", "a_b-c*d/e=~", &crowded[..32 * 4 - 1]]
+        {
+            assert_eq!(context.clone().with_state(good).state(), Some(good));
         }
     }
 }

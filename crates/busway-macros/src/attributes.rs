@@ -17,6 +17,7 @@ pub(crate) struct Attributes {
     pub(crate) topic: Option<LitStr>,
     pub(crate) key: Option<(Member, Span)>,
     pub(crate) codec: Option<Ident>,
+    pub(crate) weight: Option<Path>,
     pub(crate) upcast_from: Option<Type>,
     pub(crate) crate_path: Option<Path>,
 }
@@ -65,6 +66,7 @@ impl Attributes {
             "topic" => once(&option, &mut self.topic, read_topic(input)?),
             "key" => once(&option, &mut self.key, read_key(input)?),
             "codec" => once(&option, &mut self.codec, read_codec(input)?),
+            "weight" => once(&option, &mut self.weight, read_weight(input)?),
             "upcast_from" => once(&option, &mut self.upcast_from, input.parse()?),
             _ => once(&option, &mut self.crate_path, input.call(Path::parse_mod_style)?),
         }
@@ -139,4 +141,8 @@ fn read_codec(input: ParseStream<'_>) -> syn::Result<Ident> {
     }
 }
 
-const OPTIONS: [&str; 7] = ["name", "version", "topic", "key", "codec", "upcast_from", "crate"];
+fn read_weight(input: ParseStream<'_>) -> syn::Result<Path> {
+    input.parse().map_err(|error| syn::Error::new(error.span(), "name a function: `weight = Image::bytes`"))
+}
+
+const OPTIONS: [&str; 8] = ["name", "version", "topic", "key", "codec", "weight", "upcast_from", "crate"];

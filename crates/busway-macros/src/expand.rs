@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{Data, DeriveInput, Fields, GenericParam, Ident, LitStr, Member, Type};
+use syn::{Data, DeriveInput, Fields, GenericParam, Ident, LitStr, Member, Path, Type};
 
 use crate::attributes::Attributes;
 use crate::errors::Errors;
@@ -22,15 +22,16 @@ pub(crate) fn event_type(input: &DeriveInput) -> syn::Result<TokenStream> {
         }
         None => None,
     };
+    let name = event_name(&input.ident, attributes.name.as_ref());
+    if let Err(error) = &name {
+        errors.push(error.clone());
+    }
     errors.finish()?;
+    let name = name?;
 
     let crate_path = match &attributes.crate_path {
         Some(path) => quote!(#path),
         None => crate_path::find(),
-    };
-    let name = match &attributes.name {
-        Some(name) => name.clone(),
-        None => LitStr::new(&name::kebab_case(&input.ident.unraw().to_string()), input.ident.span()),
     };
     let version = attributes.version.unwrap_or(1);
     let codec = attributes.codec.as_ref().map(|codec| {
@@ -39,6 +40,7 @@ pub(crate) fn event_type(input: &DeriveInput) -> syn::Result<TokenStream> {
     let topic = attributes.topic.as_ref().map(|topic| {
         quote! { const TOPIC: ::core::option::Option<&'static str> = ::core::option::Option::Some(#topic); }
     });
+    let weight = attributes.weight.as_ref().map(weight_method);
     let upcast = attributes.upcast_from.as_ref().map(|older| {
         Upcast { crate_path: &crate_path, ident: &input.ident, name: &name, version, older }.write(input)
     });
@@ -54,10 +56,27 @@ pub(crate) fn event_type(input: &DeriveInput) -> syn::Result<TokenStream> {
             #codec
             #topic
             #key
+            #weight
             #method
         }
         #assertions
     })
+}
+
+/// The name that was given, which is checked already, or the type's own.
+fn event_name(ident: &Ident, given: Option<&LitStr>) -> syn::Result<LitStr> {
+    if let Some(name) = given {
+        return Ok(name.clone());
+    }
+    let name = name::kebab_case(&ident.unraw().to_string());
+    match name::flaw(&name) {
+        None => Ok(LitStr::new(&name, ident.span())),
+        Some(_) => {
+            let message =
+                format!("`{ident}` gives no name for an event: write one, `#[event(name = \"…\")]`");
+            Err(syn::Error::new(ident.span(), message))
+        }
+    }
 }
 
 fn check_shape(input: &DeriveInput) -> syn::Result<()> {
@@ -126,6 +145,19 @@ fn key_method(mut field: Member, span: Span) -> TokenStream {
     quote! {
         fn key(&self) -> ::core::option::Option<::std::string::String> {
             ::core::option::Option::Some(#text)
+        }
+    }
+}
+
+fn weight_method(function: &Path) -> TokenStream {
+    // A function of another shape is an error about `weight = …`.
+    let call = quote_spanned! { place_of(function.span()) =>
+        let weight: fn(&Self) -> usize = #function;
+    };
+    quote! {
+        fn weight(&self) -> usize {
+            #call
+            weight(self)
         }
     }
 }

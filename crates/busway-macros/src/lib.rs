@@ -5,8 +5,8 @@
 //!
 //! # Guarantee
 //! What can be wrong with an event type at compile time is an error at compile time, at the place where it was
-//! written, all of it at once: an unknown option, version 0, a topic that no bus would accept, a key that is no field, an
-//! older version that is not older.
+//! written, all of it at once: an unknown option, version 0, a name or topic that no bus would accept, a key that is no
+//! field, an older version that is not older.
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
@@ -20,10 +20,28 @@ mod topic;
 
 /// Implements `EventType` for a struct or enum that is `Serialize + DeserializeOwned + Send + Sync + 'static`.
 ///
-/// ```ignore
+/// ```
+/// use busway_event::EventType;
+/// use busway_macros::EventType;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, EventType)]
+/// #[event(name = "order-created")]
+/// struct OrderCreatedV1 { order_id: String }
+///
 /// #[derive(Serialize, Deserialize, EventType)]
 /// #[event(name = "order-created", version = 2, topic = "orders.created", key = order_id, upcast_from = OrderCreatedV1)]
 /// struct OrderCreated { order_id: String, currency: String }
+///
+/// impl From<OrderCreatedV1> for OrderCreated {
+///     fn from(older: OrderCreatedV1) -> Self {
+///         Self { order_id: older.order_id, currency: "EUR".to_owned() }
+///     }
+/// }
+///
+/// let order = OrderCreated { order_id: "A-1".to_owned(), currency: "SEK".to_owned() };
+/// assert_eq!((OrderCreated::NAME, OrderCreated::VERSION), ("order-created", 2));
+/// assert_eq!((OrderCreated::TOPIC, order.key().as_deref()), (Some("orders.created"), Some("A-1")));
 /// ```
 ///
 /// Options of `#[event(…)]`, all optional:
@@ -35,6 +53,7 @@ mod topic;
 /// | `topic = "…"` | the topic of `Event::of`; checked here by the rules of `Topic` | none |
 /// | `key = field` | the field whose `ToString` is the key; also `"field"`, or the index of a tuple struct's field | none |
 /// | `codec = "…"` | `"json"` or `"bincode"` | `"json"` |
+/// | `weight = function` | a `fn(&Self) -> usize`: the bytes that a waiting event counts for in a queue's byte budget | the size of the value, without what it points to |
 /// | `upcast_from = Old` | reads older versions through `Old`, which must be `Into` this type, older, and of the same name | none |
 /// | `crate = path` | where `EventType` lives, for crates that re-export it | `::busway_event` or `::busway`, by the manifest |
 ///

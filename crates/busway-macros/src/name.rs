@@ -24,8 +24,8 @@ pub(crate) fn kebab_case(ident: &str) -> String {
     name.trim_end_matches('-').to_owned()
 }
 
-/// What is wrong with `name`, if anything. The same rule holds for events that are received: see `Invalid::TypeName` in
-/// `busway-event`.
+/// What is wrong with `name`, if anything. The same rule holds for events that are received: `Invalid::TypeName` of
+/// `busway-event`, which this crate cannot depend on. `tests/it` holds the two against each other.
 pub(crate) fn flaw(name: &str) -> Option<String> {
     match name.len() {
         0 => return Some("the name is empty: leave it out, or name the event".to_owned()),

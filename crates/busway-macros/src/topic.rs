@@ -1,7 +1,7 @@
 //! The rules of a topic, once more, so that a bad one is an error at compile time.
 //!
-//! This crate cannot depend on `busway-event`, which depends on it. Far end: `busway-event/src/topic/scan.rs`; the test
-//! `tests/it/derive.rs` there includes this file and holds the two against each other.
+//! This crate cannot depend on `busway-event`, which depends on it. Far end: `busway-event/src/topic/scan.rs`;
+//! `tests/it` holds the two against each other.
 
 /// The first rule that `text` breaks: the byte at which it does, and what to do about it.
 pub(crate) fn flaw(text: &str) -> Option<(usize, String)> {

@@ -4,8 +4,8 @@
 //! *closed by one running event*; the next event starts when that one is settled, and not before: not when
 //! its attempt fails, not when its handler is late, not while it waits for a retry. Other lanes never notice.
 //!
-//! An open lane is *no entry*: memory goes with what runs and what waits, not with how many keys were ever
-//! seen.
+//! An open lane is *no entry*: memory goes with the most that ran and waited at one time, not with how many keys
+//! were ever seen.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -79,7 +79,8 @@ pub enum Admission<V> {
 /// - two events of one lane never run at once, and they start in the order in which they were admitted;
 /// - an event whose lane is open starts at once, however many others are held;
 /// - every admitted event comes out exactly once: from `admit`, `settle` or `drain`;
-/// - memory goes with the closed lanes and the held events.
+/// - memory goes with the most closed lanes and held events that there were at one time: room once made is
+///   kept for the next busy moment.
 ///
 /// | from | on | to |
 /// |---|---|---|

@@ -20,6 +20,8 @@ pub(super) const META: &str = "buswaymeta";
 /// The member of [`META`] that is the key, when that holds characters which no attribute may hold. No metadata pair can
 /// have this name.
 pub(super) const KEY_IN_META: &str = "@partitionkey";
+/// The member of [`META`] that is the producer, when that is no URI reference and `source` is what was made of it.
+pub(super) const PRODUCER_IN_META: &str = "@producer";
 /// What the names of foreign attributes start with that metadata pairs must not have.
 pub(super) const FOREIGN: &str = "ce-";
 /// Foreign attributes that are kept under [`FOREIGN`] names and exported under their own. The content type is one
@@ -85,7 +87,7 @@ impl Attributes {
     /// wrong with it never refuses an event.
     pub(super) fn add(&mut self, name: String, value: Value) -> Result<(), CloudEventError> {
         if self.0.iter().any(|(there, _)| *there == name) {
-            return Err(CloudEventError::Duplicate { attribute: cut(&name) });
+            return Err(CloudEventError::duplicate(&name));
         }
         if self.0.len() == ATTRIBUTES_MAX {
             return Err(CloudEventError::TooManyAttributes { limit: ATTRIBUTES_MAX });

@@ -3,7 +3,7 @@
 use crate::draft::Invalid;
 use crate::metadata::MetadataError;
 use crate::priority::PriorityError;
-use crate::timestamp::TimestampError;
+use crate::timestamp::{Timestamp, TimestampError};
 
 /// Why something is no `CloudEvent` that this bus takes. Names of attributes are cut at 64 characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,8 @@ pub enum CloudEventError {
         /// The limit.
         limit: usize,
     },
-    /// An attribute is there twice.
+    /// An attribute is there twice, or two attributes come to one name: a member of `buswaymeta` and an attribute of its
+    /// name, `version` and `ce-version`.
     #[error("the attribute \"{}\" is there twice", attribute.escape_debug())]
     Duplicate {
         /// Its name.
@@ -74,6 +75,15 @@ pub enum CloudEventError {
         attribute: &'static str,
         /// What is wrong with it.
         source: TimestampError,
+    },
+    /// `expirytime` is past: not after `time`, nor after [`Import::received_at`](super::Import::received_at) when that is
+    /// known.
+    #[error("the attribute \"expirytime\" says that the event expired at {expiry}, and it is {at}")]
+    Expired {
+        /// When its time ended.
+        expiry: Timestamp,
+        /// Its own time or that of its receipt, whichever is later.
+        at: Timestamp,
     },
     /// `priority` is no priority.
     #[error("the attribute \"priority\" is refused")]
@@ -121,6 +131,11 @@ pub enum CloudEventError {
 }
 
 impl CloudEventError {
+    /// Two values for one name.
+    pub(super) fn duplicate(name: &str) -> Self {
+        Self::Duplicate { attribute: cut(name) }
+    }
+
     /// The payload is known to be too large before it is decoded.
     pub(super) fn too_large(len: usize, limit: usize) -> Self {
         Self::Invalid { attribute: "data".to_owned(), source: Invalid::PayloadTooLarge { len, limit } }

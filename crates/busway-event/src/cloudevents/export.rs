@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::attributes::{self, FOREIGN, KEPT, KEY, KEY_IN_META, META};
-use super::json;
+use super::attributes::{self, FOREIGN, KEPT, KEY, KEY_IN_META, META, PRODUCER_IN_META};
+use super::{json, source};
 use crate::codec::{CodecId, EncodeError};
 use crate::event::{AnyEvent, Header};
 
@@ -21,8 +21,8 @@ pub(super) struct Exported {
 pub(super) fn exported(event: &AnyEvent) -> Result<Exported, EncodeError> {
     let encoded = event.encoded_once()?;
     let id = event.origin_id().map_or_else(|| event.id().to_string(), str::to_owned);
-    let source = event.metadata().producer();
-    for (attribute, text) in [("id", &*id), ("source", source), ("type", &*encoded.type_name)] {
+    let source = source::written(event.metadata().producer());
+    for (attribute, text) in [("id", &*id), ("type", &*encoded.type_name)] {
         if let Some(position) = attributes::forbidden_at(text) {
             let reason =
                 format!("its {attribute} holds a character at byte {position} that no CloudEvent may hold");
@@ -33,7 +33,7 @@ pub(super) fn exported(event: &AnyEvent) -> Result<Exported, EncodeError> {
     let mut put = |name: &'static str, value: String| out.push((Cow::Borrowed(name), value));
     put("specversion", "1.0".to_owned());
     put("id", id);
-    put("source", source.to_owned());
+    put("source", source.into_owned());
     put("type", encoded.type_name.clone().into());
     put("subject", event.topic().as_str().to_owned());
     put("time", event.time().to_string());
@@ -57,7 +57,7 @@ pub(super) fn exported(event: &AnyEvent) -> Result<Exported, EncodeError> {
     Ok(Exported { attributes: out, content_type, body: encoded.bytes })
 }
 
-/// Adds key and metadata pairs, and gives back what cannot be an attribute.
+/// Adds key and metadata pairs, and gives back what cannot be an attribute. The far end is `import::meta_fields`.
 fn put_pairs<'a>(
     header: &'a Header,
     codec: CodecId,
@@ -65,6 +65,10 @@ fn put_pairs<'a>(
     out: &mut Vec<(Cow<'static, str>, String)>,
 ) -> Vec<(&'a str, &'a str)> {
     let mut meta = Vec::new();
+    let producer = header.metadata().producer();
+    if source::written(producer) != producer {
+        meta.push((PRODUCER_IN_META, producer));
+    }
     if let Some(key) = header.key() {
         match attributes::forbidden_at(key.as_str()) {
             None => out.push((KEY.into(), key.as_str().to_owned())),

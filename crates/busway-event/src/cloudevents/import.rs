@@ -1,11 +1,13 @@
 //! Attributes and a payload become an event: what both modes read.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::attributes::{self, Attributes, FOREIGN, KEPT, KEY_IN_META};
+use super::attributes::{self, Attributes, FOREIGN, KEPT, KEY_IN_META, PRODUCER_IN_META};
 use super::error::{CloudEventError, cut};
 use super::{Import, TopicFrom, json};
 use crate::codec::CodecId;
@@ -40,7 +42,8 @@ pub(super) fn event(
     let source = attributes.require("source")?;
     let type_name = attributes.require("type")?;
     let version = schema_version(&mut attributes)?;
-    let mut metadata = Metadata::draft(&source, version);
+    let meta = meta(&mut attributes, source)?;
+    let mut metadata = Metadata::draft(&meta.producer, version);
     let topic = topic(&mut attributes, &mut metadata, import)?;
     let Some(time) = time(&mut attributes, "time")?.or(import.received_at) else {
         return Err(CloudEventError::Missing { attribute: "time" });
@@ -48,18 +51,21 @@ pub(super) fn event(
     let content_type = content_type(&mut attributes, &mut metadata)?;
     let (codec, bytes) = payload(data, content_type.as_deref(), import.payload_bytes_max)?;
 
-    let id = EventId::foreign(&source, &id_text);
+    let id = EventId::foreign(&meta.producer, &id_text);
     let mut parts = Parts::new(id, time, topic, metadata);
     // A UUID in another spelling is another text to its owner.
     parts.origin_id = (id_text != id.to_string()).then_some(id_text);
     parts.payload_bytes_max = import.payload_bytes_max;
-    parts.key = attributes.take(attributes::KEY)?;
+    parts.key = match (attributes.take(attributes::KEY)?, meta.key) {
+        (Some(_), Some(_)) => return Err(CloudEventError::duplicate(attributes::KEY)),
+        (key, in_meta) => key.or(in_meta),
+    };
     if let Some(priority) = attributes.take(attributes::PRIORITY)? {
         parts.priority = priority.parse().map_err(CloudEventError::Priority)?;
     }
-    parts.ttl = self::time(&mut attributes, attributes::EXPIRY)?.map(|expiry| expiry.saturating_since(time));
+    parts.ttl = ttl(&mut attributes, import.received_at.map_or(time, |received_at| received_at.max(time)))?;
     trace(&mut attributes, &mut parts.metadata);
-    pairs(attributes, &mut parts)?;
+    pairs(attributes, &meta.pairs, &mut parts.metadata)?;
     let encoded = Encoded { type_name: type_name.into_boxed_str(), version, codec, bytes };
     AnyEvent::receive(parts, encoded).map_err(CloudEventError::invalid)
 }
@@ -67,7 +73,8 @@ pub(super) fn event(
 fn schema_version(attributes: &mut Attributes) -> Result<u16, CloudEventError> {
     let Some(text) = attributes.take_any(attributes::SCHEMA_VERSION) else { return Ok(1) };
     match text.parse() {
-        Ok(version) if version > 0 => Ok(version),
+        // A sign is none of a number's digits.
+        Ok(version) if version > 0 && !text.starts_with('+') => Ok(version),
         _ => Err(CloudEventError::SchemaVersion { found: cut(&text) }),
     }
 }
@@ -84,7 +91,7 @@ fn topic(
         }
         TopicFrom::Fixed(topic) => {
             if let Some(subject) = attributes.take("subject")?.filter(|subject| subject != topic.as_str()) {
-                metadata.set_pair(&format!("{FOREIGN}subject"), &subject);
+                add(metadata, &format!("{FOREIGN}subject"), &subject)?;
             }
             Ok(topic.clone())
         }
@@ -96,6 +103,14 @@ fn time(attributes: &mut Attributes, attribute: &'static str) -> Result<Option<T
     text.map(|text| text.parse()).transpose().map_err(|source| CloudEventError::Time { attribute, source })
 }
 
+/// What is left of the time to live at `from`, where a bus starts to count it.
+fn ttl(attributes: &mut Attributes, from: Timestamp) -> Result<Option<Duration>, CloudEventError> {
+    match time(attributes, attributes::EXPIRY)? {
+        Some(expiry) if expiry <= from => Err(CloudEventError::Expired { expiry, at: from }),
+        expiry => Ok(expiry.map(|expiry| expiry.saturating_since(from))),
+    }
+}
+
 /// The content type, kept among `metadata` when it says more than the codec does. The far end is `export::is_refined`.
 fn content_type(
     attributes: &mut Attributes,
@@ -105,7 +120,7 @@ fn content_type(
     if let Some(text) = &text
         && text != CodecId::from_content_type(text).content_type()
     {
-        metadata.set_pair(&format!("{FOREIGN}datacontenttype"), text);
+        add(metadata, &format!("{FOREIGN}datacontenttype"), text)?;
     }
     Ok(text)
 }
@@ -164,22 +179,57 @@ fn trace(attributes: &mut Attributes, metadata: &mut MetadataDraft) {
     }
 }
 
-/// All attributes that are left become metadata pairs, then the members of `buswaymeta`.
-fn pairs(mut attributes: Attributes, parts: &mut Parts) -> Result<(), CloudEventError> {
-    let meta = attributes.take(attributes::META)?;
+/// What stands in `buswaymeta`.
+struct Meta {
+    producer: String,
+    key: Option<String>,
+    pairs: Vec<(String, String)>,
+}
+
+/// Takes `buswaymeta` apart. The far end is `export::put_pairs`.
+fn meta(attributes: &mut Attributes, source: String) -> Result<Meta, CloudEventError> {
+    let text = attributes.take(attributes::META)?;
+    let (mut producer, mut key, mut pairs) = (None, None, Vec::new());
+    for (name, value) in json::meta_pairs(text.as_deref())? {
+        let slot = match name.as_str() {
+            PRODUCER_IN_META => &mut producer,
+            KEY_IN_META => &mut key,
+            _ => {
+                pairs.push((name, value));
+                continue;
+            }
+        };
+        if slot.replace(value).is_some() {
+            return Err(CloudEventError::duplicate(&name));
+        }
+    }
+    let producer = match producer {
+        Some(producer) if super::source::written(&producer) != source => {
+            let reason = format!("\"{PRODUCER_IN_META}\" is not what source was made of");
+            return Err(CloudEventError::Meta { reason });
+        }
+        producer => producer.unwrap_or(source),
+    };
+    Ok(Meta { producer, key, pairs })
+}
+
+/// All attributes that are left become metadata pairs, then those of `buswaymeta`.
+fn pairs(
+    attributes: Attributes,
+    in_meta: &[(String, String)],
+    metadata: &mut MetadataDraft,
+) -> Result<(), CloudEventError> {
     for (name, value) in attributes.into_rest() {
         if KEPT.contains(&name.as_str()) {
-            parts.metadata.set_pair(&format!("{FOREIGN}{name}"), &value);
+            add(metadata, &format!("{FOREIGN}{name}"), &value)?;
         } else {
-            parts.metadata.set_pair(&name, &value);
+            add(metadata, &name, &value)?;
         }
     }
-    for (name, value) in json::meta_pairs(meta.as_deref())? {
-        if name == KEY_IN_META {
-            parts.key = Some(value);
-        } else {
-            parts.metadata.set_pair(&name, &value);
-        }
-    }
-    Ok(())
+    in_meta.iter().try_for_each(|(name, value)| add(metadata, name, value))
+}
+
+/// Adds a pair. Two attributes may come to the same name, and neither may be lost.
+fn add(metadata: &mut MetadataDraft, name: &str, value: &str) -> Result<(), CloudEventError> {
+    if metadata.add_pair(name, value) { Ok(()) } else { Err(CloudEventError::duplicate(name)) }
 }

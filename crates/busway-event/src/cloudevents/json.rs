@@ -137,13 +137,13 @@ pub(super) fn read_one(object: &RawValue, import: &Import) -> Result<AnyEvent, C
     import::event(attributes, Data::Json { data, base64 }, import)
 }
 
-/// The events of an array.
-pub(super) fn read_batch(array: &RawValue, import: &Import) -> Result<Vec<AnyEvent>, CloudEventError> {
+/// The items of an array, each an event or refused.
+pub(super) fn read_batch(
+    array: &RawValue,
+    import: &Import,
+) -> Result<impl Iterator<Item = Result<AnyEvent, CloudEventError>>, CloudEventError> {
     let items: Vec<&RawValue> = serde_json::from_str(array.get()).map_err(malformed)?;
-    let events = items.into_iter().enumerate().map(|(index, item)| {
-        read_one(item, import).map_err(|source| CloudEventError::Item { index, source: Box::new(source) })
-    });
-    events.collect()
+    Ok(items.into_iter().map(|item| read_one(item, import)))
 }
 
 /// The text of a JSON string; `None` for any other value.

@@ -3,7 +3,7 @@
 //! | busway | attribute | notes |
 //! |---|---|---|
 //! | id | `id` | the other system's id when the event came with one that is no UUID |
-//! | producer | `source` | |
+//! | producer | `source` | percent-encoded when it is no URI reference |
 //! | type name | `type` | |
 //! | topic | `subject` | |
 //! | time | `time` | |
@@ -12,20 +12,23 @@
 //! | schema version | `schemaversion` | missing: 1 |
 //! | key | `partitionkey` | |
 //! | priority | `priority` | `p0` to `p3`; missing: `p2` |
-//! | time to live | `expirytime` | `time` plus the time to live |
+//! | time to live | `expirytime` | `time` plus the time to live; imported as what is left of it |
 //! | trace context | `traceparent`, `tracestate` | a bad one is ignored, as W3C Trace Context asks |
 //! | metadata pair | an attribute of its name | when that is a legal name that means nothing else |
-//! | other metadata pairs | `buswaymeta` | all of them as one JSON object in text |
+//! | other metadata pairs | `buswaymeta` | all of them as one JSON object in text, with key and producer when their own attributes cannot hold them |
 //!
-//! What is exported and imported again is the same event, with two limits: an expiry beyond the year 2262 becomes that
-//! year's, and pairs out of `buswaymeta` follow those that were attributes.
+//! What is exported and imported again is the same event, with these limits: an expiry beyond the year 2262 becomes that
+//! year's, pairs out of `buswaymeta` follow those that were attributes, white space around a JSON payload is lost, and
+//! an import that knows when it received the event ([`Import::received_at`]) keeps only what is left of its time to live
+//! then. Since `expirytime` is made of `time` and time to live, such an event, exported once more, expires earlier.
 //!
 //! # Foreign events
 //! An `id` that is no UUID gives a UUID made of `source` and `id` ([`EventId::foreign`](crate::EventId::foreign)), and is
 //! exported again as it was. Attributes that busway does not know become metadata pairs, values that are no strings as
 //! their JSON text. Attributes whose names mean something else in metadata (`dataschema`, `datacontenttype`, `producer`,
-//! `version`) are kept as `ce-` and their name, and exported under their own again. An event without `time` needs
-//! [`Import::received_at`], one whose `subject` is no topic [`TopicFrom::Fixed`].
+//! `version`) are kept as `ce-` and their name, and exported under their own again. Two values that come to one name
+//! refuse the event, for one of them would be lost. An event without `time` needs [`Import::received_at`], one whose
+//! `subject` is no topic [`TopicFrom::Fixed`].
 //!
 //! All rules of an event are checked again on receipt. No input makes an import panic, and a JSON payload is
 //! passed through as it was written: no number changes and no member is lost.
@@ -37,6 +40,7 @@ mod error;
 mod export;
 mod import;
 mod json;
+mod source;
 
 pub use self::error::CloudEventError;
 
@@ -55,11 +59,10 @@ pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
 /// The event as a JSON object.
 ///
 /// Bytes that the event has already are exported whatever their size, as some limit let them in; a value that
-/// was never encoded is encoded within the default limit of 1 MiB. A bus with a higher limit calls [`AnyEvent::encoded`]
-/// with it first.
+/// was never encoded is encoded within the limit that it was published under.
 ///
 /// # Errors
-/// [`EncodeError`]: the payload cannot be encoded, or the producer, the type's name or the foreign id holds a character that
+/// [`EncodeError`]: the payload cannot be encoded, or the type's name or the foreign id holds a character that
 /// no attribute may hold (a control character or a noncharacter of Unicode).
 pub fn to_json(event: &AnyEvent) -> Result<Vec<u8>, EncodeError> {
     json::write_one(&export::exported(event)?)
@@ -82,12 +85,25 @@ pub fn from_json(json: &[u8], import: &Import) -> Result<AnyEvent, CloudEventErr
     json::read_one(json::document(json)?, import)
 }
 
-/// The events of a JSON array, all or none.
+/// The events of a JSON array, all or none. Where a bad event must not cost its neighbours: [`from_json_items`].
 ///
 /// # Errors
 /// [`CloudEventError::Item`] with the index of the first event that is refused, or what is wrong with the array.
 pub fn from_json_batch(json: &[u8], import: &Import) -> Result<Vec<AnyEvent>, CloudEventError> {
-    json::read_batch(json::document(json)?, import)
+    let items = json::read_batch(json::document(json)?, import)?.enumerate();
+    let at = |index| move |source| CloudEventError::Item { index, source: Box::new(source) };
+    items.map(|(index, item)| item.map_err(at(index))).collect()
+}
+
+/// The items of a JSON array in their order, each an event or why it is none.
+///
+/// # Errors
+/// What is wrong with the array; a refused item is no error of it.
+pub fn from_json_items(
+    json: &[u8],
+    import: &Import,
+) -> Result<Vec<Result<AnyEvent, CloudEventError>>, CloudEventError> {
+    Ok(json::read_batch(json::document(json)?, import)?.collect())
 }
 
 /// An event in binary mode: attributes as the headers of a message, the payload as its body.
@@ -171,7 +187,9 @@ impl Import {
         self
     }
 
-    /// The time of an event that has none. Default: such an event is an error, for this crate reads no clock.
+    /// When the events come in: the time of an event that has none, and from where the rest of a time to live counts. An
+    /// event that expired before is refused. Default: an event without a time is an error, and a time to live counts
+    /// from the event's own time, for this crate reads no clock.
     pub const fn received_at(mut self, time: Timestamp) -> Self {
         self.received_at = Some(time);
         self

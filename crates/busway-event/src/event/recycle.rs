@@ -81,8 +81,8 @@ impl<T: EventType> Envelopes<T> {
     fn take(&mut self) -> Option<Arc<Typed<T>>> {
         if self.free.is_empty() {
             // A worker that holds the lock is about to put some there: not worth the wait.
-            let mut shelf = self.home.shelf.try_lock()?;
-            let Shelf::Open(envelopes) = &mut *shelf else { return None };
+            let mut back = self.home.shelf.try_lock()?;
+            let Shelf::Open(envelopes) = &mut *back else { return None };
             self.free.extend(envelopes.drain(..).filter_map(typed));
         }
         self.free.pop()

@@ -3,7 +3,7 @@
 use busway_event::cloudevents::{
     CloudEventError, Import, TopicFrom, from_binary, from_json, from_json_batch, to_json,
 };
-use busway_event::{AnyEvent, CodecId, EventId, Invalid, Key, Priority, Timestamp, Topic, TraceContext};
+use busway_event::{AnyEvent, CodecId, EventId, Invalid, Key, Priority, Timestamp, Topic};
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -117,18 +117,16 @@ fn a_bad_trace_context_is_ignored_and_a_bad_tracestate_spoils_nothing() {
         let event = taken(json!({ "traceparent": bad, "tracestate": "a=1" }));
         assert_eq!((event.metadata().trace(), event.metadata().iter().count()), (None, 0));
     }
-    for bad in [json!("a=\n"), json!({ "a": 1 }), json!("x".repeat(513))] {
+    for bad in [json!("a=\n"), json!({ "a": 1 }), json!("x".repeat(513)), json!("x")] {
         let event = taken(json!({ "traceparent": parent(), "tracestate": bad }));
         let trace = event.metadata().trace().unwrap();
-        assert_eq!(trace.to_string(), parent());
-        let kept = trace.state().map(str::to_owned);
-        assert!(kept.is_none() || bad.is_object(), "{kept:?}");
+        assert_eq!((trace.to_string().as_str(), trace.state()), (parent(), None));
     }
-    assert!(taken(json!({ "tracestate": "a=1" })).metadata().trace().is_none_or(TraceContext::is_sampled));
+    assert_eq!(taken(json!({ "tracestate": "a=1" })).metadata().trace(), None);
 }
 
 #[test]
-fn attributes_that_busway_does_not_know_become_metadata_and_leave_again_as_they_came() {
+fn attributes_that_busway_does_not_know_become_metadata_and_leave_again_as_text() {
     let changes = json!({
         "tenant": "acme", "count": 5, "flag": true, "nested": { "a": [1] }, "unset": null, "Loud_Name": "x",
         "dataschema": "https://example.com/s", "version": "9", "producer": "someone",

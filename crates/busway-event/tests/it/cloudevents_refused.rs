@@ -1,7 +1,9 @@
 //! `CloudEvents` of strangers: what is refused, and with which words.
 
-use busway_event::cloudevents::{CloudEventError, Import, from_json, from_json_batch};
-use busway_event::{Invalid, KeyError, MetadataError, Raw};
+use busway_event::cloudevents::{
+    CloudEventError, Import, TopicFrom, from_json, from_json_batch, from_json_items,
+};
+use busway_event::{Invalid, KeyError, MetadataError, Raw, Timestamp, Topic};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -25,10 +27,13 @@ fn what_is_missing_or_wrong_is_named_with_its_attribute() {
         (json!({ "data_base64": 7 }), "\"data_base64\" is no string"),
         (json!({ "time": "yesterday" }), "\"time\" is no time"),
         (json!({ "expirytime": "9999-01-01T00:00:00Z" }), "\"expirytime\" is no time"),
-        (json!({ "expirytime": "2026-01-31T10:00:00Z" }), "\"expirytime\" breaks a rule"),
+        (json!({ "expirytime": "2026-01-31T10:00:00Z" }), "\"expirytime\" says that the event expired"),
+        (json!({ "expirytime": "2025-01-31T10:00:00Z" }), "expired at 2025-01-31T10:00:00Z, and it is 2026-"),
+        (json!({ "time": "2026-01-31 10:00:00Z" }), "\"time\" is no time"),
         (json!({ "priority": "urgent" }), "\"priority\" is refused"),
         (json!({ "schemaversion": "0" }), "schemaversion is \"0\""),
         (json!({ "schemaversion": "65536" }), "schemaversion is \"65536\""),
+        (json!({ "schemaversion": "+7" }), "schemaversion is \"+7\""),
         (json!({ "schemaversion": 1.5 }), "schemaversion is \"1.5\""),
         (json!({ "subject": "orders..created" }), "\"subject\" breaks a rule"),
         (json!({ "subject": "orders.#" }), "\"subject\" breaks a rule"),
@@ -47,6 +52,7 @@ fn what_is_missing_or_wrong_is_named_with_its_attribute() {
         (json!({ "buswaymeta": "{\"producer\":\"x\"}" }), "\"producer\" breaks a rule"),
         (json!({ "buswaymeta": "{\"traceparent\":\"x\"}" }), "\"traceparent\" breaks a rule"),
         (json!({ "buswaymeta": "{\"@partitionkey\":\"\"}" }), "\"partitionkey\" breaks a rule"),
+        (json!({ "buswaymeta": "{\"@producer\":\"bank\"}" }), "\"@producer\" is not what source was made of"),
         (json!({ "data": 1, "data_base64": "" }), "both data and data_base64"),
         (json!({ "data_base64": "=" }), "data_base64 is no base64"),
         (json!({ "data_base64": "QQ" }), "data_base64 is no base64"),
@@ -59,6 +65,71 @@ fn what_is_missing_or_wrong_is_named_with_its_attribute() {
     for (changes, expected) in table {
         let message = from_json(&with(changes.clone()), &Import::new()).unwrap_err().to_string();
         assert!(message.contains(expected), "{changes}: {message} should say {expected}");
+    }
+}
+
+/// All that an error and its causes say.
+fn said(error: &CloudEventError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[test]
+fn the_place_and_the_length_of_what_is_wrong_reach_the_one_who_asks() {
+    let table = [
+        (json!({ "subject": "orders..created" }), "refused at byte 7"),
+        (json!({ "source": "x".repeat(256) }), "256 bytes, more than 255"),
+        (json!({ "partitionkey": "x".repeat(256) }), "256 bytes, more than 255"),
+        (json!({ "type": "x".repeat(256) }), "256 bytes, more than 255"),
+        (json!({ "tenant": "x".repeat(8193) }), "8193 bytes, more than 8192"),
+        (json!({ "tenant-\u{e4}": "x" }), "at position 7"),
+        (json!({ "data": "x".repeat(1 << 20) }), "1048578 bytes, more than 1048576"),
+    ];
+    for (changes, expected) in table {
+        let error = from_json(&with(changes), &Import::new()).unwrap_err();
+        assert!(said(&error).contains(expected), "{} should say {expected}", said(&error));
+    }
+}
+
+#[test]
+fn two_values_that_come_to_one_name_are_refused_and_none_is_lost() {
+    let meta = |members: &str| json!(format!("{{{members}}}"));
+    let table = [
+        (json!({ "tenant": "a", "buswaymeta": meta(r#""tenant":"b""#) }), "tenant"),
+        (json!({ "buswaymeta": meta(r#""tenant":"a","tenant":"b""#) }), "tenant"),
+        (json!({ "version": "1", "ce-version": "2" }), "ce-version"),
+        (json!({ "version": "1", "buswaymeta": meta(r#""ce-version":"2""#) }), "ce-version"),
+        (json!({ "producer": "a", "ce-producer": "b" }), "ce-producer"),
+        (json!({ "dataschema": "a", "ce-dataschema": "b" }), "ce-dataschema"),
+        (json!({ "datacontenttype": "text/xml", "ce-datacontenttype": "b" }), "ce-datacontenttype"),
+        (json!({ "partitionkey": "a", "buswaymeta": meta(r#""@partitionkey":"b""#) }), "partitionkey"),
+        (json!({ "buswaymeta": meta(r#""@partitionkey":"a","@partitionkey":"b""#) }), "@partitionkey"),
+        (json!({ "buswaymeta": meta(r#""@producer":"/shop","@producer":"/shop""#) }), "@producer"),
+    ];
+    for (changes, attribute) in table {
+        let error = from_json(&with(changes.clone()), &Import::new()).unwrap_err();
+        assert_eq!(error, CloudEventError::Duplicate { attribute: attribute.to_owned() }, "{changes}");
+    }
+    let fixed = Import::new().topic(TopicFrom::Fixed(Topic::new("a").unwrap()));
+    let error = from_json(&with(json!({ "subject": "x", "ce-subject": "y" })), &fixed).unwrap_err();
+    assert_eq!(error, CloudEventError::Duplicate { attribute: "ce-subject".to_owned() });
+    assert!(from_json(&with(json!({ "subject": "x", "ce-subject": "y" })), &Import::new()).is_ok());
+}
+
+#[test]
+fn an_event_that_expired_before_it_came_is_refused() {
+    let changes = || with(json!({ "expirytime": "2026-01-31T10:00:30Z" }));
+    let at = |time: &str| time.parse::<Timestamp>().unwrap();
+    let import = |time: &str| from_json(&changes(), &Import::new().received_at(at(time)));
+    for late in ["2026-01-31T10:00:30Z", "2026-02-01T00:00:00Z"] {
+        let expected = CloudEventError::Expired { expiry: at("2026-01-31T10:00:30Z"), at: at(late) };
+        assert_eq!(import(late).unwrap_err(), expected);
+    }
+    // What is left counts from the receipt; a clock that is behind the sender's adds nothing.
+    for (time, seconds) in
+        [("2026-01-31T10:00:10Z", 20), ("2026-01-31T10:00:00Z", 30), ("2026-01-31T09:00:00Z", 30)]
+    {
+        assert_eq!(import(time).unwrap().ttl().map(|ttl| ttl.as_secs()), Some(seconds), "{time}");
     }
 }
 
@@ -133,7 +204,7 @@ fn bytes_after_the_event_and_members_that_are_there_twice_are_refused() {
 }
 
 #[test]
-fn one_bad_event_refuses_its_batch_and_is_named_by_its_index() {
+fn one_bad_event_refuses_its_batch_by_index_and_only_itself_where_items_are_asked_for() {
     let batch = |items: &[Vec<u8>]| [b"[", items.join(&b","[..]).as_slice(), b"]"].concat();
     let good = || with(json!({ "data": 1 }));
     let events = from_json_batch(&batch(&[good(), good()]), &Import::new()).unwrap();
@@ -142,7 +213,16 @@ fn one_bad_event_refuses_its_batch_and_is_named_by_its_index() {
     let error = from_json_batch(&batch(&[good(), with(json!({ "id": null }))]), &Import::new()).unwrap_err();
     let source = Box::new(CloudEventError::Missing { attribute: "id" });
     assert_eq!(error, CloudEventError::Item { index: 1, source });
+    let items = from_json_items(
+        &batch(&[good(), with(json!({ "id": null })), b"7".to_vec(), good()]),
+        &Import::new(),
+    );
+    let items: Vec<_> = items.unwrap().into_iter().map(|item| item.map(|event| payload(&event).1)).collect();
+    assert_eq!((&items[0], &items[3]), (&Ok(Bytes::from_static(b"1")), &items[0]));
+    assert_eq!(items[1], Err(CloudEventError::Missing { attribute: "id" }));
+    assert!(matches!(items[2], Err(CloudEventError::Json { .. })), "{:?}", items[2]);
     for json in [&b"{}"[..], b"", b"[1", b"[] []"] {
+        assert!(from_json_items(json, &Import::new()).is_err());
         let error = from_json_batch(json, &Import::new()).unwrap_err();
         assert!(!matches!(error, CloudEventError::Item { .. }), "{error:?}");
     }

@@ -272,6 +272,21 @@ fn a_name_that_no_attribute_can_hold_is_an_error_of_the_export() {
 }
 
 #[test]
+fn a_producer_that_is_no_uri_reference_comes_back_as_it_is() {
+    let event = published(&Metadata::draft("our größte shop", 1), b"");
+    let json: Value = serde_json::from_slice(&to_json(&event).unwrap()).unwrap();
+    assert_eq!(json["source"], "our%20gr%C3%B6%C3%9Fte%20shop");
+    assert_eq!(json["buswaymeta"], r#"{"@producer":"our größte shop"}"#);
+    let again = from_json(json.to_string().as_bytes(), &Import::new()).unwrap();
+    assert_eq!(essence(&again), essence(&event));
+    assert_eq!(again.metadata().producer(), "our größte shop");
+    // A stranger's escapes are not ours to take away.
+    let foreign = published(&Metadata::draft("/a%20b", 1), b"");
+    let json = to_json(&foreign).unwrap();
+    assert_eq!(from_json(&json, &Import::new()).unwrap().metadata().producer(), "/a%20b");
+}
+
+#[test]
 fn the_media_types_are_those_of_the_specification() {
     assert_eq!(cloudevents::CONTENT_TYPE, "application/cloudevents+json");
     assert_eq!(cloudevents::BATCH_CONTENT_TYPE, "application/cloudevents-batch+json");
