@@ -1,7 +1,7 @@
 //! What surrounds handling on a busway event bus: handlers, extractors, outcomes, middleware and the chain of them.
 //!
-//! It is **not** where events come from: it routes nothing, stores nothing, spawns nothing and owns no timer. Depend on this
-//! crate alone to write middleware or extractors for others to use.
+//! It is **not** where events come from: it routes nothing, stores nothing, spawns nothing and owns no timer. Depend
+//! on this crate alone to write middleware or extractors for others to use.
 //!
 //! ```
 //! use busway_middleware::{Delivery, Flow, Outcome, SyncMiddleware};
@@ -17,8 +17,9 @@
 //! ```
 //!
 //! # Guarantee
-//! Each delivery passes the chain that was in force when it started, ordered by [`Stage`]. A panic or failure of a node or of
-//! the handler is an [`Outcome`] that names it, and touches no other delivery.
+//! Each delivery passes the chain that was in force when it started, ordered by [`Stage`]. A panic of a node or of the
+//! handler, and a failure of a node's own, is an [`Outcome`] that names it, and touches no other delivery. The
+//! handler's own error is the outcome's error as it is.
 //!
 //! # Modules
 //! [`outcome`] and [`handler`] are what users write, [`extract`] what handlers take, [`middleware`] and [`chain`] what

@@ -3,14 +3,17 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::chain::Next;
+use crate::chain::{Next, drop_contained};
 use crate::delivery::Delivery;
 use crate::outcome::Outcome;
 
 /// A step around handling that may wait.
 ///
-/// It is called for each attempt. Calling [`Next::run`] goes on inwards; not calling it cuts the chain short, and
-/// what it returns is the outcome. A panic or failure in it is contained: the outcome is `Failed` and names this node.
+/// It is called for each attempt. Calling [`Next::run`] goes on inwards; not calling it cuts the chain short, and what
+/// it returns is the outcome. A panic in it is contained: the outcome is `Failed` and names this node. A `Failed`
+/// outcome that it returns bears this node's name too, also when it stands in the place of another; only what came
+/// from the inside and is handed on (of several attempts, any of the last 16) stays as it is. A `Dead` outcome is its
+/// reason as it is; [`Progress::cut_by`](crate::Progress::cut_by) names the node that cut the chain short.
 ///
 /// ```
 /// use busway_middleware::{Delivery, Middleware, Next, Outcome};
@@ -28,7 +31,30 @@ use crate::outcome::Outcome;
 ///
 /// # Cancel safety
 /// The future is dropped when a deadline or a shutdown cancels the attempt: hold nothing across an await that must not be
-/// dropped there.
+/// dropped there. What has to be undone in any case belongs into a guard whose `Drop` undoes it:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// use busway_middleware::{Delivery, Middleware, Next, Outcome};
+///
+/// struct InFlight(Arc<AtomicUsize>);
+///
+/// impl Middleware for InFlight {
+///     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
+///         struct Entered<'a>(&'a AtomicUsize);
+///         impl Drop for Entered<'_> {
+///             fn drop(&mut self) {
+///                 self.0.fetch_sub(1, Ordering::Relaxed);
+///             }
+///         }
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///         let _entered = Entered(&self.0);
+///         next.run(delivery).await
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware",
     label = "not a middleware",
@@ -41,7 +67,13 @@ pub trait Middleware: Send + Sync + 'static {
 
 /// A step around handling that never waits and allocates nothing.
 ///
-/// `before` runs on the way in, `after` on the way out for each step whose `before` went on.
+/// `before` runs on the way in, `after` on the way out for each step whose `before` went on, unless the attempt is
+/// dropped in between. A panic or failure of either is contained and named as that of [`Middleware`].
+///
+/// # Cancel safety
+/// An attempt that is dropped inside of this step (by a timeout outside of it, or a shutdown whose grace is over) has
+/// no outcome to look at: `after` is not called. Let `before` change nothing that only `after` sets right; what
+/// counts, locks or lends is for the async form, which can hold a guard.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware",
     label = "not a middleware",
@@ -87,10 +119,18 @@ pub trait IntoStep<Form> {
 pub struct Step(pub(crate) StepForm);
 
 impl Step {
-    /// Whether it is of the async form: then it needs an async context, which an inline handler under `try_publish` has not.
+    /// Whether it is of the async form: then it needs an async context, which an inline handler under `try_publish`
+    /// has not.
     #[must_use]
     pub const fn is_async(&self) -> bool {
         matches!(self.0, StepForm::Async(_))
+    }
+}
+
+/// Whoever drops it last (the registry, or a worker with its chain), a panic in that ends here.
+impl Drop for Step {
+    fn drop(&mut self) {
+        drop_contained(std::mem::replace(&mut self.0, StepForm::Gone));
     }
 }
 
@@ -130,6 +170,8 @@ impl IntoStep<Self> for Step {
 pub(crate) enum StepForm {
     Async(Arc<dyn ErasedMiddleware>),
     Sync(Arc<dyn SyncMiddleware>),
+    /// Only while it is dropped.
+    Gone,
 }
 
 /// [`Middleware`] with a boxed future: one allocation a delivery and async node.

@@ -28,7 +28,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// [`Outcome::Failed`] from anything that becomes an error.
+    /// [`Outcome::Failed`] from anything that becomes an error, as an `Err` of a handler would be: one that is marked
+    /// [`Permanent`] becomes [`Outcome::Dead`].
+    ///
+    /// ```
+    /// use busway_middleware::{Outcome, Permanent};
+    ///
+    /// assert_eq!(Outcome::failed("no connection").to_string(), "failed: no connection");
+    /// assert_eq!(Outcome::failed(Permanent("no such order")).to_string(), "dead: no such order");
+    /// ```
     pub fn failed(error: impl Into<BoxError>) -> Self {
         Self::of_error(error.into())
     }
@@ -53,8 +61,8 @@ impl Outcome {
         }
     }
 
-    /// The error or reason with what caused it, outermost first, when there is one: `middleware billing failed: connection
-    /// refused`. A cause with which the text ends already is not repeated.
+    /// The error or reason with what caused it, outermost first, when there is one: `middleware billing failed:
+    /// connection refused`. A cause with which the text ends already is not repeated.
     #[must_use]
     pub fn error_text(&self) -> Option<String> {
         let error = self.error()?;

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use busway_event::DraftHead;
 use parking_lot::Mutex;
 
-use crate::chain::{RegistryError, contain, message_of};
+use crate::chain::{RegistryError, contain, drop_contained, message_of};
 
 /// A step around publishing.
 pub trait PublishMiddleware: Send + Sync + 'static {
@@ -42,7 +42,8 @@ pub enum PublishStage {
     Enrich,
     /// The application's own steps.
     User,
-    /// Says no: authorization, rules on metadata. What busway validates itself comes after this.
+    /// Says no: [`Authorize`](crate::builtin::Authorize), [`ValidateMetadata`](crate::builtin::ValidateMetadata).
+    /// What busway validates itself comes after this.
     Validate,
 }
 
@@ -52,7 +53,7 @@ pub struct PublishRegistry {
     steps: ArcSwap<Vec<PublishStep>>,
     /// How many there are: a bus without publish steps pays one load of this.
     count: AtomicUsize,
-    /// Held while a new list is made, by writers only.
+    /// Held while a new list is made, by writers only. No step is dropped under it.
     writing: Mutex<()>,
 }
 
@@ -60,7 +61,27 @@ pub struct PublishRegistry {
 struct PublishStep {
     stage: PublishStage,
     name: Arc<str>,
-    step: Arc<dyn PublishMiddleware>,
+    step: Held,
+}
+
+/// A step's code. Whoever drops it last, a panic in that ends here.
+#[derive(Clone)]
+struct Held(Option<Arc<dyn PublishMiddleware>>);
+
+impl Held {
+    fn new(step: impl PublishMiddleware) -> Self {
+        Self(Some(Arc::new(step)))
+    }
+
+    fn before(&self, draft: &mut DraftHead) -> Result<(), PublishRefused> {
+        self.0.as_ref().map_or(Ok(()), |step| step.before(draft))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop_contained(self.0.take());
+    }
 }
 
 impl PublishRegistry {
@@ -80,11 +101,12 @@ impl PublishRegistry {
         name: &str,
         step: impl PublishMiddleware,
     ) -> Result<(), RegistryError> {
-        let step = PublishStep { stage, name: name.into(), step: Arc::new(step) };
+        // It lives until the lock is released, also when it is refused.
+        let added = PublishStep { stage, name: name.into(), step: Held::new(step) };
         self.change(|steps| match steps.iter().any(|step| *step.name == *name) {
             true => Err(RegistryError::NameTaken { name: name.to_owned() }),
             false => {
-                steps.push(step);
+                steps.push(added.clone());
                 steps.sort_by_key(|step| step.stage);
                 Ok(())
             }
@@ -96,9 +118,10 @@ impl PublishRegistry {
     /// # Errors
     /// [`RegistryError::NotFound`].
     pub fn replace(&self, name: &str, step: impl PublishMiddleware) -> Result<(), RegistryError> {
+        let held = Held::new(step);
         self.change(|steps| match steps.iter_mut().find(|step| *step.name == *name) {
             Some(found) => {
-                found.step = Arc::new(step);
+                found.step = held.clone();
                 Ok(())
             }
             None => Err(RegistryError::NotFound { name: name.to_owned() }),
@@ -152,12 +175,15 @@ impl PublishRegistry {
         &self,
         edit: impl FnOnce(&mut Vec<PublishStep>) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
-        let _writing = self.writing.lock();
+        let writing = self.writing.lock();
         let mut steps = self.steps.load().as_ref().clone();
         edit(&mut steps)?;
         let count = steps.len();
-        self.steps.store(Arc::new(steps));
+        let before = self.steps.swap(Arc::new(steps));
         self.count.store(count, Ordering::Release);
+        drop(writing);
+        // A step that goes is user code once more, and may change this registry itself.
+        drop(before);
         Ok(())
     }
 }

@@ -4,16 +4,18 @@ use std::fmt;
 
 use busway_event::{DraftHead, Topic};
 
+use super::Pairs;
 use crate::delivery::Delivery;
 use crate::middleware::{Flow, SyncMiddleware};
 use crate::outcome::Outcome;
 use crate::publish::{PublishMiddleware, PublishRefused};
 
-/// Asks a function of topic and metadata whether an event may pass.
+/// Asks a function of topic and metadata whether an event may pass. The function reaches each field by its name, see
+/// [`Pairs`].
 ///
 /// Around handling (put it into [`Stage::Decode`](crate::Stage::Decode)), a refusal is a `Dead` outcome with the
-/// [`Refusal`] as its reason; around publishing, the publisher gets it as an error and the event back. It is a guard against
-/// mistakes: code in the same process can always reach around it.
+/// [`Refusal`] as its reason; around publishing, the publisher gets it as an error and the event back. It is a guard
+/// against mistakes: code in the same process can always reach around it.
 ///
 /// ```
 /// use busway_middleware::builtin::{Authorize, Refusal};
@@ -30,7 +32,7 @@ pub struct Authorize<F> {
 
 impl<F> Authorize<F>
 where
-    F: Fn(&Topic, &dyn Pairs) -> Result<(), Refusal> + Send + Sync + 'static,
+    F: Fn(&Topic, &Pairs<'_>) -> Result<(), Refusal> + Send + Sync + 'static,
 {
     /// `check` says whether an event on this topic with this metadata may pass.
     pub const fn new(check: F) -> Self {
@@ -38,41 +40,13 @@ where
     }
 }
 
-/// What an authorization function sees of the metadata, before and after it is frozen.
-pub trait Pairs {
-    /// The value of the free pair `name`.
-    fn get(&self, name: &str) -> Option<&str>;
-    /// The producer, when one is set.
-    fn producer(&self) -> Option<&str>;
-}
-
-impl Pairs for busway_event::Metadata {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.get(name)
-    }
-
-    fn producer(&self) -> Option<&str> {
-        Some(self.producer())
-    }
-}
-
-impl Pairs for busway_event::MetadataDraft {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.get(name)
-    }
-
-    fn producer(&self) -> Option<&str> {
-        self.producer()
-    }
-}
-
 impl<F> SyncMiddleware for Authorize<F>
 where
-    F: Fn(&Topic, &dyn Pairs) -> Result<(), Refusal> + Send + Sync + 'static,
+    F: Fn(&Topic, &Pairs<'_>) -> Result<(), Refusal> + Send + Sync + 'static,
 {
     fn before(&self, delivery: &mut Delivery) -> Flow {
         let event = delivery.event();
-        match (self.check)(event.topic(), event.metadata()) {
+        match (self.check)(event.topic(), &Pairs::from(event.metadata())) {
             Ok(()) => Flow::Continue,
             Err(refusal) => Flow::Stop(Outcome::dead(refusal)),
         }
@@ -81,12 +55,12 @@ where
 
 impl<F> PublishMiddleware for Authorize<F>
 where
-    F: Fn(&Topic, &dyn Pairs) -> Result<(), Refusal> + Send + Sync + 'static,
+    F: Fn(&Topic, &Pairs<'_>) -> Result<(), Refusal> + Send + Sync + 'static,
 {
     fn before(&self, draft: &mut DraftHead) -> Result<(), PublishRefused> {
         // A draft without a valid topic is refused by validation, which says why.
         let Ok(topic) = draft.topic() else { return Ok(()) };
-        (self.check)(topic, draft.metadata()).map_err(|refusal| PublishRefused::new(refusal.to_string()))
+        (self.check)(topic, &Pairs::from(&*draft)).map_err(|refusal| PublishRefused::new(refusal.to_string()))
     }
 }
 

@@ -1,19 +1,26 @@
 //! Rules of the application's own on metadata.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use busway_event::Metadata;
+use busway_event::DraftHead;
 
+use super::Pairs;
 use crate::delivery::Delivery;
 use crate::middleware::{Flow, SyncMiddleware};
 use crate::outcome::Outcome;
+use crate::publish::{PublishMiddleware, PublishRefused};
 
 /// Requires metadata pairs, and values that a function accepts. busway's own limits hold without this.
 ///
-/// An event that breaks a rule is `Dead` with [`MetadataRefused`]; rules are checked in the order in which they were added.
-/// `producer` and `traceparent` name the fixed fields, as they do for a publisher.
+/// Rules are checked in the order in which they were added; the first that is broken counts. Around handling (put it
+/// into [`Stage::Decode`](crate::Stage::Decode)), an event that breaks one is `Dead` with [`MetadataRefused`]; around
+/// publishing ([`PublishStage::Validate`](crate::PublishStage::Validate)), the publisher gets its text as an error and
+/// the event back.
+///
+/// `producer`, `version`, `trace_id`, `traceparent` and `tracestate` name the fixed fields, see [`Pairs`]. Around
+/// publishing, a rule on a `producer` that the publisher did not set, or on the `version`, holds: busway fills them in
+/// afterwards.
 ///
 /// ```
 /// use busway_middleware::builtin::ValidateMetadata;
@@ -25,6 +32,7 @@ use crate::outcome::Outcome;
 pub struct ValidateMetadata {
     rules: Vec<(Box<str>, Rule)>,
 }
+
 impl ValidateMetadata {
     /// No rules.
     #[must_use]
@@ -43,28 +51,31 @@ impl ValidateMetadata {
         self.rules.push((name.into(), Rule::Accepted(Arc::new(accepts))));
         self
     }
+
+    /// The first rule that is broken.
+    fn broken_by(&self, pairs: &Pairs<'_>) -> Option<MetadataRefused> {
+        self.rules.iter().find_map(|(name, rule)| match (pairs.get(name), rule) {
+            (None, _) if pairs.is_filled_in_later(name) => None,
+            (None, _) => Some(MetadataRefused::Missing { name: name.to_string() }),
+            (Some(value), Rule::Accepted(accepts)) if !accepts(value) => {
+                Some(MetadataRefused::Value { name: name.to_string() })
+            }
+            _ => None,
+        })
+    }
 }
 
 impl SyncMiddleware for ValidateMetadata {
     fn before(&self, delivery: &mut Delivery) -> Flow {
-        let metadata = delivery.event().metadata();
-        let broken = self.rules.iter().find_map(|(name, rule)| match (value_of(metadata, name), rule) {
-            (None, _) => Some(MetadataRefused::Missing { name: name.to_string() }),
-            (Some(value), Rule::Accepted(accepts)) if !accepts(&value) => {
-                Some(MetadataRefused::Value { name: name.to_string() })
-            }
-            _ => None,
-        });
+        let broken = self.broken_by(&delivery.event().metadata().into());
         broken.map_or(Flow::Continue, |refused| Flow::Stop(Outcome::dead(refused)))
     }
 }
 
-/// A free pair, or the fixed field of that name.
-fn value_of<'a>(metadata: &'a Metadata, name: &str) -> Option<Cow<'a, str>> {
-    match name {
-        "producer" => Some(metadata.producer().into()),
-        "traceparent" => metadata.trace().map(|trace| trace.to_string().into()),
-        _ => metadata.get(name).map(Cow::from),
+impl PublishMiddleware for ValidateMetadata {
+    fn before(&self, draft: &mut DraftHead) -> Result<(), PublishRefused> {
+        let broken = self.broken_by(&Pairs::from(&*draft));
+        broken.map_or(Ok(()), |refused| Err(PublishRefused::new(refused.to_string())))
     }
 }
 

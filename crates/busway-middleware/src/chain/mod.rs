@@ -4,14 +4,19 @@
 //! trace → decode → idempotency → breaker → retry → timeout → user → handler
 //! ```
 //!
-//! The order is by [`Stage`], not by registration, so a retry can never end up outside of what it should repeat. A chain is
-//! immutable: [`Registry`] makes a new one for each change and swaps it, and a delivery that has started keeps the one
-//! it started with. Sync nodes run in a loop without an allocation; an async node allocates its future.
+//! The order is by [`Stage`], not by registration, so a retry can never end up outside of what it should repeat. A
+//! chain is immutable: [`Registry`] makes a new one for each change and swaps it, and a delivery that has started
+//! keeps the one it started with. Sync nodes run in a loop without an allocation; an async node allocates its future.
 //!
-//! A node that panics or fails is contained: the outcome names it, the handlers of other events notice nothing.
+//! A node that panics or fails is contained, the handlers of other events notice nothing: a panic is a `Failed`
+//! outcome that names the node or the handler, a failure of a node's own bears its name too, also in the place of
+//! another. The handler's own error passes as it is, so that a step may recognize it. A `Dead` outcome is its reason
+//! as it is, and not a failure; who cut the chain short is in [`Progress::cut_by`].
 
 mod batch;
+mod failure;
 mod panicked;
+mod plain;
 mod progress;
 mod registry;
 mod run;
@@ -22,7 +27,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::batch::run_batch;
-pub(crate) use self::panicked::{Panicked, contain, message_of};
+pub(crate) use self::panicked::{Panicked, contain, drop_contained, message_of};
+pub use self::plain::{call_plain, run_plain};
 pub use self::progress::Progress;
 pub use self::registry::{Registry, RegistryError};
 pub(crate) use self::run::HANDLER;
@@ -88,6 +94,12 @@ impl Chain {
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
+    }
+
+    /// Whether there is no node.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
     }
 
     /// Whether any node is of the async form.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::builtin::log_text;
 use crate::outcome::Outcome;
 
 /// A panic of user code, caught.
@@ -24,6 +25,13 @@ impl Panicked {
 /// seen again.
 pub(crate) fn contain<T>(work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     catch_unwind(AssertUnwindSafe(work))
+}
+
+/// Drops user code that belongs to nobody's outcome: a panic in it is logged and ends there.
+pub(crate) fn drop_contained<T>(code: T) {
+    if let Err(panic) = contain(|| drop(code)) {
+        tracing::error!(panic = log_text(&message_of(&*panic)), "a middleware panicked while it was dropped");
+    }
 }
 
 /// What the panic said, when it said so in a text.

@@ -2,7 +2,7 @@
 //!
 //! Readers load a snapshot; writers make a new one under a lock and swap it. The generation tells a reader that
 //! keeps a merged chain when to merge again: it is raised after the swap, so a reader that sees the new generation sees
-//! the new nodes too.
+//! the new nodes too. What a change removes is dropped when the change is complete and the lock released.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::middleware::Step;
 pub struct Registry {
     nodes: ArcSwap<Vec<Node>>,
     generation: AtomicU64,
-    /// Held while a new snapshot is made, by writers only.
+    /// Held while a new snapshot is made, by writers only. No step is dropped under it.
     writing: Mutex<()>,
 }
 
@@ -34,10 +34,12 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::NameTaken`].
     pub fn add(&self, stage: Stage, name: &str, step: Step) -> Result<(), RegistryError> {
+        // It lives until the lock is released, also when it is refused.
+        let added = Node::new(stage, name, step);
         self.change(|nodes| match nodes.iter().any(|node| node.name() == name) {
             true => Err(RegistryError::NameTaken { name: name.to_owned() }),
             false => {
-                nodes.push(Node::new(stage, name, step));
+                nodes.push(added.clone());
                 Ok(())
             }
         })
@@ -48,13 +50,16 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::NotFound`].
     pub fn replace(&self, name: &str, step: Step) -> Result<(), RegistryError> {
-        self.change(|nodes| match nodes.iter_mut().find(|node| node.name() == name) {
+        let changed = self.change(|nodes| match nodes.iter_mut().find(|node| node.name() == name) {
             Some(node) => {
-                node.step = step;
+                node.step = step.clone();
                 Ok(())
             }
             None => Err(RegistryError::NotFound { name: name.to_owned() }),
-        })
+        });
+        // A refused one goes here, where the lock is released.
+        drop(step);
+        changed
     }
 
     /// Removes the node that bears `name`. Deliveries that have started still pass it.
@@ -88,11 +93,14 @@ impl Registry {
         &self,
         edit: impl FnOnce(&mut Vec<Node>) -> Result<(), RegistryError>,
     ) -> Result<(), RegistryError> {
-        let _writing = self.writing.lock();
+        let writing = self.writing.lock();
         let mut nodes = self.nodes();
         edit(&mut nodes)?;
-        self.nodes.store(Arc::new(nodes));
+        let before = self.nodes.swap(Arc::new(nodes));
         self.generation.fetch_add(1, Ordering::Release);
+        drop(writing);
+        // A step that goes is user code once more, and may change this registry itself.
+        drop(before);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use std::task::Poll;
 use futures_util::future::poll_fn;
 
 use super::panicked::{Panicked, contain};
-use super::progress::{Progress, own_failure};
+use super::progress::Progress;
 use super::{Chain, Node};
 use crate::delivery::Delivery;
 use crate::handler::{AnyHandler, Invocation, Run};
@@ -100,9 +100,7 @@ impl Next<'_> {
                 None => self.handle(delivery).await,
             },
         };
-        let outcome = leave(&entered, delivery, outcome, self.progress);
-        self.progress.come_back(self.nodes.len(), &outcome);
-        outcome
+        leave(&entered, delivery, outcome, self.progress)
     }
 
     /// Runs an async node with the rest of the chain as its next.
@@ -111,14 +109,13 @@ impl Next<'_> {
         let timed = self.progress.enter(&node.name);
         let before = self.progress.steps_inwards();
         let nodes = self.nodes.get(at + 1..).unwrap_or_default();
-        let inside = nodes.len();
         let inner = Next { nodes, invocation: &mut *self.invocation, progress: &mut *self.progress };
         let outcome = match contain(|| middleware.handle(delivery, inner)) {
             Ok(future) => contained(future).await,
             Err(panic) => Err(panic),
         };
         let outcome = outcome.unwrap_or_else(|panic| Panicked::in_node(&node.name, &*panic));
-        let outcome = self.progress.judge(node, inside, before, outcome);
+        let outcome = self.progress.judge(node, before, outcome);
         self.progress.leave(timed);
         outcome
     }
@@ -149,10 +146,10 @@ async fn contained(
 
 /// The handler's slot while it is in use. However it is left, by a reply, by a panic or because the future was
 /// dropped: nothing runs in it afterwards.
-struct Slot<'a>(&'a mut (dyn Invocation + 'static));
+pub(super) struct Slot<'a>(pub(super) &'a mut (dyn Invocation + 'static));
 
 impl Slot<'_> {
-    async fn handle(self, delivery: &Delivery) -> Result<Reply, Box<dyn Any + Send>> {
+    pub(super) async fn handle(self, delivery: &Delivery) -> Result<Reply, Box<dyn Any + Send>> {
         contain(|| self.0.start(delivery))?;
         poll_fn(|context| match contain(|| self.0.poll(context)) {
             Ok(poll) => poll.map(Ok),
@@ -209,10 +206,8 @@ fn leave(entered: &Entered<'_>, delivery: &Delivery, outcome: Outcome, progress:
     let mut outcome = outcome;
     for (at, node) in entered.nodes.iter().enumerate().rev() {
         let StepForm::Sync(middleware) = &node.step.0 else { continue };
-        let had_failed = matches!(outcome, Outcome::Failed(_));
         outcome = match contain(|| middleware.after(delivery, outcome)) {
-            Ok(outcome) if had_failed => outcome,
-            Ok(outcome) => own_failure(node, outcome),
+            Ok(outcome) => progress.name(node, outcome),
             Err(panic) => Panicked::in_node(&node.name, &*panic),
         };
         progress.leave(entered.first.map(|first| first + at));

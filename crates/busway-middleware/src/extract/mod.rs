@@ -35,7 +35,7 @@ pub use self::state::{Extension, State};
     message = "`{Self}` cannot be an argument of a handler on this subscription ({M})",
     label = "not an extractor here",
     note = "take `Payload<T>`, `Event<T>`, `AnyEvent`, `Meta`, `Topic`, `Delivery`, `State<S>`, `Extension<V>`, `Publisher` or `Stopping`",
-    note = "a payload type `T` is taken as `Payload<T>`, a value of the application as `State<S>`; `Tx` needs a durable subscription: `.durable(\"name\")`"
+    note = "a payload type `T` is taken as `Payload<T>`, a value of the application as `State<S>`"
 )]
 pub trait FromDelivery<M: Mode>: Sized + Send + 'static {
     /// Takes the argument.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use busway_event::Draft;
 use busway_middleware::builtin::{
     Authorize, ConcurrencyLimit, IsolatePanics, LogOutcome, MetadataRefused, PanicOutcome, Refusal,
     ValidateMetadata,
@@ -13,7 +14,9 @@ use busway_middleware::{Chain, Outcome, inline};
 use tokio::sync::oneshot;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::world::{chain_of, delivery, delivery_of, draft, ephemeral, event_of, pause, poll_once, run_once};
+use crate::world::{
+    Order, chain_of, delivery, delivery_of, draft, ephemeral, event_of, pause, poll_once, run_once,
+};
 
 #[tokio::test]
 async fn authorize_lets_pass_or_ends_an_event_with_its_reason() {
@@ -74,6 +77,49 @@ async fn a_trace_may_be_required() {
     assert!(outcome.is_done(), "{outcome}");
     let (outcome, _) = run_once(&chain, &handler, &mut delivery(1)).await;
     assert_eq!(outcome.to_string(), "dead: metadata \"traceparent\" is required here and missing");
+}
+
+/// The fixed fields of [`traced`], and a free pair.
+const FIELDS: [(&str, &str); 6] = [
+    ("producer", "test"),
+    ("version", "1"),
+    ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
+    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ("tracestate", "shop=1"),
+    ("tenant", "a"),
+];
+
+fn traced() -> Draft<Order> {
+    let fixed = FIELDS.into_iter().filter(|(name, _)| !matches!(*name, "producer" | "version" | "trace_id"));
+    fixed.fold(draft(1), |draft, (name, value)| draft.meta(name, value))
+}
+
+#[tokio::test]
+async fn rules_and_authorization_reach_every_field_by_its_name() {
+    let handler = ephemeral(async || {});
+    for (name, expected) in FIELDS {
+        let rules = ValidateMetadata::new().require(name).check(name, move |value| value == expected);
+        let authorize = Authorize::new(move |_, metadata| match metadata.get(name) {
+            Some(value) if value == expected => Ok(()),
+            other => Err(Refusal::new(format!("{name} is {other:?}"))),
+        });
+        for step in [rules.into_step(), authorize.into_step()] {
+            let chain = chain_of([("step", step)]);
+            let (outcome, _) = run_once(&chain, &handler, &mut delivery_of(event_of(traced()))).await;
+            assert_eq!(outcome.to_string(), "done", "{name}");
+            // The others are not there by themselves.
+            let (outcome, _) = run_once(&chain, &handler, &mut delivery(1)).await;
+            assert_eq!(outcome.is_done(), matches!(name, "producer" | "version"), "{name}: {outcome}");
+        }
+        let refusing = ValidateMetadata::new().check(name, move |value| value != expected);
+        let chain = chain_of([("rules", refusing.into_step())]);
+        let (outcome, _) = run_once(&chain, &handler, &mut delivery_of(event_of(traced()))).await;
+        assert_eq!(
+            outcome.to_string(),
+            format!("dead: the value of metadata \"{name}\" is not accepted here"),
+            "{name}"
+        );
+    }
 }
 
 #[tokio::test]

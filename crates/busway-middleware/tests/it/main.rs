@@ -7,6 +7,7 @@ mod batch_replies;
 mod builtin;
 mod chain;
 mod extract;
+mod failures;
 mod panics;
 mod publish;
 mod registry;

@@ -1,10 +1,10 @@
 //! Publish middleware: its order, refusals, panics and changes.
 
 use busway_event::{DraftHead, Topic};
-use busway_middleware::builtin::{Authorize, Refusal};
+use busway_middleware::builtin::{Authorize, Refusal, ValidateMetadata};
 use busway_middleware::{PublishMiddleware, PublishRefused, PublishRegistry, PublishStage, RegistryError};
 
-use crate::world::{Journal, draft};
+use crate::world::{Journal, Order, draft};
 
 fn noting(journal: &Journal, name: &'static str) -> impl PublishMiddleware {
     let journal = journal.clone();
@@ -109,10 +109,68 @@ fn what_is_enriched_first_is_validated_last() {
 }
 
 #[test]
+fn rules_on_metadata_refuse_a_draft_and_name_the_first_that_is_broken() {
+    let registry = PublishRegistry::new();
+    let rules = ValidateMetadata::new().require("tenant").check("region", |value| value.len() == 2);
+    registry.add(PublishStage::Validate, "rules", rules.require("trace_id")).unwrap();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let cases = [
+        (draft(1), "metadata \"tenant\" is required here and missing"),
+        (draft(1).meta("tenant", "a"), "metadata \"region\" is required here and missing"),
+        (
+            draft(1).meta("tenant", "a").meta("region", "secret"),
+            "the value of metadata \"region\" is not accepted here",
+        ),
+        (
+            draft(1).meta("tenant", "a").meta("region", "eu"),
+            "metadata \"trace_id\" is required here and missing",
+        ),
+    ];
+    for (mut draft, reason) in cases {
+        let refused = registry.run(draft.head_mut()).unwrap_err();
+        assert_eq!(refused.to_string(), format!("publish middleware rules refused the event: {reason}"));
+    }
+    let mut complete = draft(1).meta("tenant", "a").meta("region", "eu").meta("traceparent", trace);
+    assert_eq!(registry.run(complete.head_mut()), Ok(()));
+}
+
+#[test]
+fn a_rule_on_what_busway_fills_in_later_binds_only_a_publisher_who_sets_it() {
+    let registry = PublishRegistry::new();
+    let rules = ValidateMetadata::new().require("producer").require("version");
+    let rules = rules.check("producer", |value| value == "billing").check("version", |_| false);
+    registry.add(PublishStage::Validate, "rules", rules).unwrap();
+    assert_eq!(run(&registry), Ok(()));
+    assert_eq!(registry.run(draft(1).meta("producer", "billing").head_mut()), Ok(()));
+    let refused = registry.run(draft(1).meta("producer", "stranger").head_mut()).unwrap_err();
+    assert!(refused.to_string().ends_with("the value of metadata \"producer\" is not accepted here"));
+}
+
+#[test]
+fn authorization_reaches_the_fields_of_a_draft_by_their_names() {
+    let registry = PublishRegistry::new();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let authorize = Authorize::new(|_, metadata| {
+        let names = ["producer", "version", "trace_id", "traceparent", "tracestate", "tenant"];
+        let found: Vec<_> = names.into_iter().map(|name| metadata.get(name).unwrap_or("-")).collect();
+        Err(Refusal::new(found.join(" ")))
+    });
+    registry.add(PublishStage::Validate, "authorize", authorize).unwrap();
+    let told = |mut draft: busway_event::Draft<Order>| {
+        let refused = registry.run(draft.head_mut()).unwrap_err().to_string();
+        refused.rsplit_once("not authorized: ").unwrap().1.to_owned()
+    };
+    assert_eq!(told(draft(1)), "- - - - - -");
+    let full = draft(1).meta("producer", "bank").meta("traceparent", trace).meta("tracestate", "b=1");
+    let trace_id = "0af7651916cd43dd8448eb211c80319c";
+    assert_eq!(told(full.meta("tenant", "a")), format!("bank - {trace_id} {trace} b=1 a"));
+}
+
+#[test]
 fn a_draft_without_a_topic_is_left_to_validation() {
     let registry = PublishRegistry::new();
     let nobody = Authorize::new(|_, _| Err(Refusal::new("nobody")));
     registry.add(PublishStage::Validate, "authorize", nobody).unwrap();
-    let mut draft = busway_event::Event::new("orders..x", crate::world::Order { id: 1 });
+    let mut draft = busway_event::Event::new("orders..x", Order { id: 1 });
     assert_eq!(registry.run(draft.head_mut()), Ok(()));
 }

@@ -1,10 +1,16 @@
 //! The registry: changes while events are handled.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
 
+use busway_event::DraftHead;
 use busway_middleware::chain::{run, run_now};
-use busway_middleware::{Chain, Flow, Node, Progress, Registry, RegistryError, Stage, Step, inline};
+use busway_middleware::middleware::IntoStep;
+use busway_middleware::{
+    Chain, Flow, Node, Progress, PublishMiddleware, PublishRefused, PublishRegistry, PublishStage, Registry,
+    RegistryError, Stage, Step, SyncMiddleware, inline,
+};
 
 use crate::world::{Journal, before, delivery, ephemeral};
 
@@ -173,4 +179,110 @@ fn a_replaced_step_is_passed_by_no_delivery_that_starts_later() {
         run_now(&chain, &mut delivery(1), &handler, &mut Progress::new()).unwrap();
     }
     assert_eq!(misused.load(Ordering::Relaxed), 0);
+}
+
+/// A step that does something when it is dropped.
+struct Parting<F: Fn() + Send + Sync + 'static>(F);
+
+impl<F: Fn() + Send + Sync> SyncMiddleware for Parting<F> {}
+
+impl<F: Fn() + Send + Sync> PublishMiddleware for Parting<F> {
+    fn before(&self, _draft: &mut DraftHead) -> Result<(), PublishRefused> {
+        Ok(())
+    }
+}
+
+impl<F: Fn() + Send + Sync> Drop for Parting<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// Does `work` on a thread of its own, so that a deadlock is a failure and not a test that never ends.
+fn in_time(work: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    #[expect(clippy::disallowed_methods, reason = "one that waits for itself cannot be waited for")]
+    let thread = std::thread::spawn(move || {
+        work();
+        _ = done.send(());
+    });
+    let ended = ended.recv_timeout(Duration::from_secs(20));
+    assert_ne!(ended, Err(mpsc::RecvTimeoutError::Timeout), "it waits for itself");
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_step_may_change_its_registry_while_it_is_dropped() {
+    in_time(|| {
+        let registry = Arc::new(Registry::new());
+        let names = |registry: &Registry| names(&Chain::merge([registry])).join(" ");
+        let noting = |name: &'static str| {
+            let registry = Arc::downgrade(&registry);
+            Parting(move || {
+                let Some(registry) = registry.upgrade() else { return };
+                // Whatever the step was dropped for is in force already.
+                let seen = format!("{name} gone, {}", registry.generation());
+                registry.add(Stage::Trace, &seen, before(|_| Flow::Continue)).unwrap();
+            })
+            .into_step()
+        };
+        for name in ["a", "b"] {
+            registry.add(Stage::User, name, noting(name)).unwrap();
+        }
+        registry.remove("a").unwrap();
+        assert_eq!(names(&registry), "a gone, 3 b");
+        registry.replace("b", before(|_| Flow::Continue)).unwrap();
+        assert_eq!(names(&registry), "a gone, 3 b gone, 5 b");
+        // One that is refused is dropped as well.
+        registry.add(Stage::User, "b", noting("c")).unwrap_err();
+        registry.replace("d", noting("d")).unwrap_err();
+        assert_eq!(names(&registry), "a gone, 3 b gone, 5 c gone, 6 d gone, 7 b");
+    });
+}
+
+#[test]
+fn a_publish_step_may_change_its_registry_while_it_is_dropped() {
+    in_time(|| {
+        let registry = Arc::new(PublishRegistry::new());
+        let count = |registry: &PublishRegistry| (registry.names().len(), registry.is_empty());
+        let removing = |other: &'static str| {
+            let registry = Arc::downgrade(&registry);
+            Parting(move || _ = registry.upgrade().map(|registry| registry.remove(other)))
+        };
+        let user = PublishStage::User;
+        for (name, other) in [("a", "b"), ("b", "c"), ("c", "-"), ("d", "-"), ("e", "-"), ("f", "-")] {
+            registry.add(user, name, removing(other)).unwrap();
+        }
+        registry.remove("a").unwrap();
+        assert_eq!(count(&registry), (3, false), "a took b with it, and b took c");
+        registry.add(user, "d", removing("e")).unwrap_err();
+        registry.replace("x", removing("f")).unwrap_err();
+        assert_eq!(count(&registry), (1, false));
+        registry.replace("d", removing("-")).unwrap();
+        registry.remove("d").unwrap();
+        assert_eq!(count(&registry), (0, true));
+    });
+}
+
+#[test]
+fn a_panic_in_dropping_a_step_changes_nothing() {
+    let registry = Registry::new();
+    let odd = || Parting(|| panic!("a bug in drop"));
+    registry.add(Stage::User, "a", odd().into_step()).unwrap();
+    let (start, chain) = (registry.generation(), Chain::merge([&registry]));
+    registry.remove("a").unwrap();
+    assert_eq!((registry.generation(), registry.nodes().len()), (start + 1, 0));
+    // The last who holds it drops it: a worker, with its chain.
+    drop(chain);
+    registry.add(Stage::User, "a", odd().into_step()).unwrap();
+    registry.replace("a", before(|_| Flow::Continue)).unwrap();
+    assert_eq!(registry.generation(), start + 3);
+
+    let publishing = PublishRegistry::new();
+    publishing.add(PublishStage::User, "a", odd()).unwrap();
+    publishing.remove("a").unwrap();
+    assert!(publishing.is_empty());
+    publishing.add(PublishStage::User, "a", odd()).unwrap();
+    publishing.replace("a", Parting(|| {})).unwrap();
+    assert_eq!(publishing.names().len(), 1);
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use busway_middleware::{Delivery, Flow, Outcome, Step, inline};
 
-use crate::world::{Journal, around, before, chain_of, delivery, ephemeral, pause, poll_once, run_once};
+use crate::world::{
+    Journal, around, before, both, chain_of, delivery, ephemeral, pause, poll_once, run_once,
+};
 
 /// Goes inwards until it is done, at most `attempts` times.
 fn retrying(attempts: u32) -> Step {
@@ -112,4 +114,64 @@ async fn an_attempt_that_was_given_up_has_stopped_before_the_next_one_starts() {
     let (outcome, _) = run_once(&chain_of([("impatient", impatient)]), &handler, &mut delivery(1)).await;
     assert!(outcome.is_done());
     assert_eq!(journal.take(), ["started", "stopped", "started", "stopped"]);
+}
+
+/// Counts who is inside: a sync step by hand, an async one with a guard.
+struct Inside(Arc<AtomicU32>);
+
+impl Inside {
+    fn enter(count: &Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn after_an_attempt_that_was_dropped_only_what_a_guard_held_is_undone() {
+    let (by_hand, guarded, left) = (Arc::<AtomicU32>::default(), Arc::default(), Arc::<AtomicU32>::default());
+    let impatient = || {
+        around(|delivery, mut next| {
+            Box::pin(async move {
+                assert!(poll_once(next.run(delivery)).await.is_none());
+                Outcome::Skip
+            })
+        })
+    };
+    let sync = {
+        let (enter, leave, left) = (Arc::clone(&by_hand), Arc::clone(&by_hand), Arc::clone(&left));
+        both(
+            move |_| {
+                enter.fetch_add(1, Ordering::Relaxed);
+                Flow::Continue
+            },
+            move |outcome| {
+                leave.fetch_sub(1, Ordering::Relaxed);
+                left.fetch_add(1, Ordering::Relaxed);
+                outcome
+            },
+        )
+    };
+    let count = Arc::clone(&guarded);
+    let held = around(move |delivery, mut next| {
+        let inside = Inside::enter(&count);
+        Box::pin(async move {
+            let outcome = next.run(delivery).await;
+            drop(inside);
+            outcome
+        })
+    });
+    let dropped = chain_of([("timeout", impatient()), ("by hand", sync.clone()), ("held", held.clone())]);
+    let ended = chain_of([("by hand", sync), ("held", held)]);
+    let counts = || [&by_hand, &guarded, &left].map(|count| count.load(Ordering::Relaxed));
+    run_once(&dropped, &ephemeral(std::future::pending::<()>), &mut delivery(1)).await;
+    assert_eq!(counts(), [1, 0, 0], "what only `after` would set right stays, and `after` was not called");
+
+    run_once(&ended, &ephemeral(async || {}), &mut delivery(1)).await;
+    assert_eq!(counts(), [1, 0, 1], "an attempt that ends leaves every step");
 }

@@ -1,0 +1,31 @@
+//! Handling without middleware: what [`run`](super::run()) and [`run_now`](super::run_now) come to when the chain is
+//! empty and nobody asks for times. There is nothing to record then.
+
+use super::panicked::{Panicked, contain};
+use super::run::{HANDLER, Slot};
+use crate::delivery::Delivery;
+use crate::handler::{AnyHandler, Invocation};
+use crate::mode::Mode;
+use crate::outcome::Reply;
+
+/// Hands `delivery` to a sync handler, at once. A panic is a `Failed` outcome. `None` when the handler is not sync: nothing
+/// was called then.
+#[inline]
+pub fn call_plain<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>) -> Option<Reply> {
+    match contain(|| handler.call_now(delivery)) {
+        Ok(reply) => reply,
+        Err(panic) => Some(Panicked::in_node(HANDLER, &*panic).into()),
+    }
+}
+
+/// Hands `delivery` to the handler in `invocation`. A panic is a `Failed` outcome.
+///
+/// # Cancel safety
+/// Dropping the future drops the handler's before the drop returns: the slot can be used again at once.
+#[inline]
+pub async fn run_plain(delivery: &Delivery, invocation: &mut (dyn Invocation + 'static)) -> Reply {
+    match Slot(invocation).handle(delivery).await {
+        Ok(reply) => reply,
+        Err(panic) => Panicked::in_node(HANDLER, &*panic).into(),
+    }
+}
