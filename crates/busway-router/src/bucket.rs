@@ -4,6 +4,7 @@
 //! of pointers, so that the edit of a filter with n routes copies one chunk and n / [`CHUNK`] pointers: a few hundred
 //! reference counts at 100,000 routes of the very same filter.
 
+use std::slice;
 use std::sync::Arc;
 
 use crate::route::{Route, RouteId};
@@ -71,10 +72,24 @@ impl<T> Bucket<T> {
         }
     }
 
-    pub(crate) fn collect_into<'a>(&'a self, routes: &mut Vec<&'a Route<T>>) {
+    /// The routes, in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route<T>> {
+        (0..).map_while(|index| self.chunk(index)).flatten()
+    }
+
+    /// The chunk with this number; `None` behind the last.
+    #[inline]
+    pub(crate) fn chunk(&self, index: usize) -> Option<&[Route<T>]> {
         match self {
-            Self::One(route) => routes.push(route),
-            Self::Many(chunks) => chunks.iter().for_each(|chunk| routes.extend(chunk.iter())),
+            Self::One(route) => (index == 0).then_some(slice::from_ref(route)),
+            Self::Many(chunks) => chunks.get(index).map(|chunk| &**chunk),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(chunks) => chunks.iter().map(|chunk| chunk.len()).sum(),
         }
     }
 }
@@ -89,9 +104,8 @@ mod tests {
     use super::*;
 
     fn ids(bucket: &Bucket<()>) -> Vec<RouteId> {
-        let mut routes = Vec::new();
-        bucket.collect_into(&mut routes);
-        routes.into_iter().map(|route| route.id).collect()
+        assert_eq!(bucket.iter().count(), bucket.len());
+        bucket.iter().map(|route| route.id).collect()
     }
 
     fn route() -> Route<()> {

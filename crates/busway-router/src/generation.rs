@@ -25,6 +25,7 @@ pub(crate) struct GenerationClock(AtomicU64);
 
 impl GenerationClock {
     /// To be called before the snapshot is taken.
+    #[inline]
     pub(crate) fn read(&self) -> Generation {
         Generation(self.0.load(Ordering::Acquire))
     }

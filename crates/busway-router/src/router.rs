@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,8 +11,10 @@ use busway_event::{Filter, Topic};
 use parking_lot::Mutex;
 use thread_local::ThreadLocal;
 
+use crate::found::Found;
 use crate::generation::{Generation, GenerationClock};
-use crate::match_cache::MatchCache;
+use crate::match_cache::{MatchCache, Place, Sight};
+use crate::reached::Reached;
 use crate::route::{Route, RouteId};
 use crate::snapshot::Snapshot;
 use crate::targets::Targets;
@@ -25,12 +28,15 @@ use crate::text_hash::TextHash;
 ///
 /// **Waiting.** Lookups take no lock; they wait neither for writers nor for each other. Writers wait for each other only.
 ///
-/// **Cost.** A topic that this thread has looked up since the last change costs one atomic load, one comparison and one
-/// hash lookup, however many filters there are; so does a topic that nobody listens to. Any other costs a walk that does
-/// not depend on the number of filters either, but on the depth of the topic and on how many filters match. A change
-/// copies a few small arrays, also with a million routes, and makes all threads forget what they remembered.
+/// **Cost.** A topic that this thread has looked up since the last change costs one atomic load, a few comparisons and at
+/// most one hash, however many filters there are; so does a topic that nobody listens to. Any other costs a walk that does
+/// not depend on the number of filters either, but on the depth of the topic and on how many filters match. To hand out a
+/// list ([`Router::lookup`], [`Router::walk`]) counts references, which costs more than to find it; the forms with a closure
+/// ([`Router::lookup_with`], [`Router::walk_with`]) count none. A change copies a few small arrays, also with a million
+/// routes, and makes all threads forget what they remembered.
 ///
-/// **Memory.** Each thread that looks up remembers at most 1,024 matches; they are freed with the router. A removed target
+/// **Memory.** Each thread that looks up remembers at most 1,024 matches, in a table of 4 to 64 kilobytes beside the lists
+/// themselves; they are freed with the router. A removed target
 /// is released by a thread's memory in the next lookup of that thread, whatever its topic; one that looks up nothing more
 /// keeps it until the router is dropped. Targets and the values they own must not rely on being dropped any sooner.
 ///
@@ -121,24 +127,73 @@ impl<T: Send + Sync + 'static> Router<T> {
     }
 
     /// The targets that `topic` reaches, from this thread's memory if it was asked since the last change.
+    ///
+    /// The list may be kept. Counting its references is dearer than finding it: who only goes through the targets once is
+    /// better served by [`Router::lookup_with`].
     pub fn lookup(&self, topic: &Topic) -> Targets<T> {
         // Before the snapshot: see `generation.rs` for why this order is the whole proof.
         let generation = self.generation();
-        let cache = self.caches.get_or(|| RefCell::new(MatchCache::new(self.hash)));
-        if let Some(targets) = cache.borrow().get(generation, topic) {
+        let (cache, key) = (self.cache(), self.hash.of(topic.as_str()));
+        if let Some(targets) = cache.borrow().get(generation, key, topic) {
             return targets;
         }
-        let targets: Targets<T> =
-            self.match_with(topic, |routes| routes.map(|route| Arc::clone(&route.target)).collect());
-        let evicted = cache.borrow_mut().put(generation, topic, &targets);
+        let targets = self.walk_for(topic, key, |reached| reached.to_targets());
+        let garbage = cache.borrow_mut().keep(generation, key, topic, &targets);
         // Outside the borrow: this may run destructors of targets, which may look up.
-        drop(evicted);
+        drop(garbage);
         targets
+    }
+
+    /// Runs `f` on the targets that `topic` reaches, from this thread's memory if it was asked since the last change.
+    ///
+    /// The fastest way to go through them: a warm topic counts no reference, and one that is not remembered makes no list
+    /// before it is asked for the second time.
+    ///
+    /// `f` may look up, insert and remove; it still sees the targets of the moment when it was called. While it runs on a
+    /// topic that was not remembered, it keeps alive the whole state of the table that it sees, also what is removed
+    /// meanwhile. If it panics, the thread forgets this one match.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use busway_event::{Filter, Topic};
+    /// # use busway_router::Router;
+    /// let router = Router::new();
+    /// router.insert(&Filter::new("orders.#")?, Arc::new("audit"));
+    /// let names = router.lookup_with(&Topic::new("orders.created")?, |targets| {
+    ///     targets.iter().map(|name| **name).collect::<Vec<_>>()
+    /// });
+    /// assert_eq!(names, ["audit"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lookup_with<R>(&self, topic: &Topic, f: impl FnOnce(Reached<'_, T>) -> R) -> R {
+        // Before the snapshot: see `generation.rs`.
+        let generation = self.generation();
+        let cache = self.cache();
+        let same = cache.borrow().find_same(generation, topic);
+        let (place, key) = match same {
+            Some(place) => (Some(place), 0),
+            None => {
+                let key = self.hash.of(topic.as_str());
+                (cache.borrow_mut().find(generation, key, topic), key)
+            }
+        };
+        match place {
+            Some(place) => Self::lend(cache, place, f),
+            None => self.lookup_missed(generation, key, topic, f),
+        }
     }
 
     /// The targets that `topic` reaches, without asking or filling a memory: for topics that are not expected again.
     pub fn walk(&self, topic: &Topic) -> Vec<Arc<T>> {
-        self.match_with(topic, |routes| routes.map(|route| Arc::clone(&route.target)).collect())
+        self.walk_with(topic, |reached| reached.iter().cloned().collect())
+    }
+
+    /// Runs `f` on the targets that `topic` reaches, without asking or filling a memory. Allocates nothing, unless more than
+    /// eight filters match.
+    ///
+    /// What [`Router::lookup_with`] says of `f` holds here too.
+    pub fn walk_with<R>(&self, topic: &Topic, f: impl FnOnce(Reached<'_, T>) -> R) -> R {
+        self.walk_for(topic, self.hash.of(topic.as_str()), f)
     }
 
     /// How many routes there are. Takes no lock.
@@ -151,10 +206,50 @@ impl<T: Send + Sync + 'static> Router<T> {
         self.len() == 0
     }
 
-    fn match_with<R>(&self, topic: &Topic, collect: impl FnOnce(RoutesFound<'_, T>) -> R) -> R {
+    #[inline]
+    fn lend<R>(cache: &RefCell<MatchCache<T>>, place: Place, f: impl FnOnce(Reached<'_, T>) -> R) -> R {
+        let (targets, serial) = cache.borrow_mut().lend(place);
+        let loan = Loan { cache, place, serial };
+        let result = f(Reached::from(&targets));
+        mem::forget(loan);
+        let outdated = cache.borrow_mut().give_back(place, serial, targets);
+        // Outside the borrow: this may run destructors of targets, which may look up.
+        drop(outdated);
+        result
+    }
+
+    #[cold]
+    fn lookup_missed<R>(
+        &self,
+        generation: Generation,
+        key: u64,
+        topic: &Topic,
+        f: impl FnOnce(Reached<'_, T>) -> R,
+    ) -> R {
+        let cache = self.cache();
+        let (sight, garbage) = cache.borrow_mut().miss(generation, key);
+        // Outside the borrow: this may run destructors of targets, which may look up.
+        drop(garbage);
+        match sight {
+            Sight::First => self.walk_for(topic, key, f),
+            Sight::Again => {
+                let targets = self.walk_for(topic, key, |reached| reached.to_targets());
+                let garbage = cache.borrow_mut().keep(generation, key, topic, &targets);
+                drop(garbage);
+                f(Reached::from(&targets))
+            }
+        }
+    }
+
+    fn walk_for<R>(&self, topic: &Topic, key: u64, f: impl FnOnce(Reached<'_, T>) -> R) -> R {
         let snapshot = self.snapshot.load();
-        let routes = snapshot.routes(topic, &self.hash);
-        collect(routes.into_iter())
+        let mut found = Found::nothing();
+        snapshot.find(topic, key, &self.hash, &mut found);
+        f(Reached::found(&found))
+    }
+
+    fn cache(&self) -> &RefCell<MatchCache<T>> {
+        self.caches.get_or(|| RefCell::new(MatchCache::new()))
     }
 
     /// Makes a new state visible and gives the old one back, so that the next writer does not wait for it to be freed. To
@@ -169,7 +264,18 @@ impl<T: Send + Sync + 'static> Router<T> {
     }
 }
 
-type RoutesFound<'a, T> = std::vec::IntoIter<&'a Route<T>>;
+/// Tells the cache that a list is lost: dropped only if the closure that uses it panics.
+struct Loan<'a, T> {
+    cache: &'a RefCell<MatchCache<T>>,
+    place: Place,
+    serial: u64,
+}
+
+impl<T> Drop for Loan<'_, T> {
+    fn drop(&mut self) {
+        self.cache.borrow_mut().forget(self.place, self.serial);
+    }
+}
 
 impl<T: Send + Sync + 'static> Default for Router<T> {
     fn default() -> Self {

@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use busway_event::topic::SEGMENTS_MAX;
 use busway_event::{Filter, Topic};
 
+use crate::found::Found;
 use crate::hash_trie::HashTrie;
 use crate::route::{Route, RouteId};
 use crate::terminal::Terminal;
 use crate::text_hash::TextHash;
-use crate::wildcard_trie::{Node, Step};
+use crate::wildcard_trie::{Node, Path, Step};
 
 pub(crate) struct Snapshot<T> {
     exact: HashTrie<Arc<Terminal<T>>>,
@@ -35,24 +35,16 @@ impl<T> Snapshot<T> {
         Self { len: self.len - 1, ..edited }
     }
 
-    /// All routes whose filter matches, in the order of their ids.
-    pub(crate) fn routes(&self, topic: &Topic, hash: &TextHash) -> Vec<&Route<T>> {
-        let mut routes = Vec::new();
-        if let Some(terminal) = self.exact.get(hash.of(topic.as_str())) {
-            terminal.collect_into(topic, &mut routes);
+    /// The routes whose filters match `topic`, whose hash is `key`.
+    #[inline]
+    pub(crate) fn find<'a>(&'a self, topic: &Topic, key: u64, hash: &TextHash, found: &mut Found<'a, T>) {
+        if let Some(terminal) = self.exact.get(key) {
+            terminal.find_exact(topic, found);
         }
         if let Some(root) = &self.wildcards {
-            let mut hashes = [0; SEGMENTS_MAX];
-            let mut depth = 0;
-            for (slot, segment) in hashes.iter_mut().zip(topic.segments()) {
-                *slot = hash.of(segment);
-                depth += 1;
-            }
-            root.collect_into(topic, hashes.get(..depth).unwrap_or_default(), &mut routes);
+            root.find(topic, 0, &mut Path::new(topic, hash), found);
         }
-        // Each filter's routes are sorted already, and the sort finds such runs.
-        routes.sort_by_key(|route| route.id);
-        routes
+        found.complete();
     }
 
     fn edited(

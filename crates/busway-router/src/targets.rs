@@ -24,6 +24,7 @@ impl<T> Targets<T> {
 impl<T> Deref for Targets<T> {
     type Target = [Arc<T>];
 
+    #[inline]
     fn deref(&self) -> &[Arc<T>] {
         self.list.as_deref().unwrap_or_default()
     }

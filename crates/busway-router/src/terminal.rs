@@ -9,6 +9,7 @@ use std::sync::Arc;
 use busway_event::{Filter, Topic};
 
 use crate::bucket::Bucket;
+use crate::found::Found;
 use crate::route::{Route, RouteId};
 
 pub(crate) struct Terminal<T> {
@@ -46,12 +47,21 @@ impl<T> Terminal<T> {
         Some(Arc::new(Self { filter: here.filter.clone(), bucket, next }))
     }
 
+    /// Adds the routes of the filter in this chain that is `topic`, if there is one.
+    pub(crate) fn find_exact<'a>(&'a self, topic: &Topic, found: &mut Found<'a, T>) {
+        self.find_if(|filter| filter.as_str() == topic.as_str(), found);
+    }
+
     /// Adds the routes of the filters in this chain that really match.
-    pub(crate) fn collect_into<'a>(&'a self, topic: &Topic, routes: &mut Vec<&'a Route<T>>) {
+    pub(crate) fn find<'a>(&'a self, topic: &Topic, found: &mut Found<'a, T>) {
+        self.find_if(|filter| filter.matches(topic), found);
+    }
+
+    fn find_if<'a>(&'a self, matches: impl Fn(&Filter) -> bool, found: &mut Found<'a, T>) {
         let mut place = Some(self);
         while let Some(here) = place {
-            if here.filter.matches(topic) {
-                here.bucket.collect_into(routes);
+            if matches(&here.filter) {
+                found.push(&here.bucket);
             }
             place = here.next.as_deref();
         }

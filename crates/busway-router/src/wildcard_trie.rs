@@ -14,10 +14,11 @@
 use std::sync::Arc;
 
 use busway_event::filter::FilterSegment;
+use busway_event::topic::SEGMENTS_MAX;
 use busway_event::{Filter, Topic};
 
+use crate::found::Found;
 use crate::hash_trie::HashTrie;
-use crate::route::Route;
 use crate::terminal::Terminal;
 use crate::text_hash::TextHash;
 
@@ -53,22 +54,28 @@ impl<T> Node<T> {
         (!node.is_empty()).then(|| Arc::new(node))
     }
 
-    /// Adds the routes of all filters in this subtree that match. `hashes` are those of the segments still to come.
-    pub(crate) fn collect_into<'a>(&'a self, topic: &Topic, hashes: &[u64], routes: &mut Vec<&'a Route<T>>) {
+    /// Adds the routes of all filters in this subtree that match. `depth` segments lie behind.
+    pub(crate) fn find<'a>(
+        &'a self,
+        topic: &Topic,
+        depth: usize,
+        path: &mut Path<'_>,
+        found: &mut Found<'a, T>,
+    ) {
         if let Some(rest) = &self.rest {
-            rest.collect_into(topic, routes);
+            rest.find(topic, found);
         }
-        let Some((hash, hashes)) = hashes.split_first() else {
+        let Some(hash) = path.hash_at(depth) else {
             if let Some(here) = &self.here {
-                here.collect_into(topic, routes);
+                here.find(topic, found);
             }
             return;
         };
-        if let Some(child) = self.literal.get(*hash) {
-            child.collect_into(topic, hashes, routes);
+        if let Some(child) = self.literal.get(hash) {
+            child.find(topic, depth + 1, path, found);
         }
         if let Some(child) = &self.one {
-            child.collect_into(topic, hashes, routes);
+            child.find(topic, depth + 1, path, found);
         }
     }
 
@@ -91,6 +98,43 @@ impl<T> Clone for Node<T> {
             rest: self.rest.clone(),
             here: self.here.clone(),
         }
+    }
+}
+
+/// The segments of a topic, as the trie sees them: each is hashed when a walk first comes to it.
+pub(crate) struct Path<'a> {
+    hash: &'a TextHash,
+    hashes: [u64; SEGMENTS_MAX],
+    hashed: usize,
+    left: Option<&'a str>,
+}
+
+impl<'a> Path<'a> {
+    pub(crate) fn new(topic: &'a Topic, hash: &'a TextHash) -> Self {
+        Self { hash, hashes: [0; SEGMENTS_MAX], hashed: 0, left: Some(topic.as_str()) }
+    }
+
+    /// The hash of the segment after `depth` others; `None` behind the last. A walk comes to them one after the other.
+    fn hash_at(&mut self, depth: usize) -> Option<u64> {
+        if depth < self.hashed {
+            return self.hashes.get(depth).copied();
+        }
+        let left = self.left?;
+        let end = left.bytes().position(|byte| byte == b'.');
+        let segment = match end.and_then(|end| left.split_at_checked(end)) {
+            Some((segment, after)) => {
+                self.left = after.get(1..);
+                segment
+            }
+            None => {
+                self.left = None;
+                left
+            }
+        };
+        let hash = self.hash.of(segment);
+        *self.hashes.get_mut(depth)? = hash;
+        self.hashed = depth + 1;
+        Some(hash)
     }
 }
 
