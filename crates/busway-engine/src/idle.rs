@@ -24,6 +24,13 @@ impl IdleWatch {
         }
     }
 
+    /// As [`touch`](Self::touch), right behind a sequentially consistent change of the counters: that is a fence of its own.
+    pub(crate) fn touch_after_rest(&self) {
+        if self.watchers.load(Ordering::SeqCst) > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
     /// Waits until `ready` says something; asks at the start and after each change.
     pub(crate) async fn until<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
         self.watchers.fetch_add(1, Ordering::Relaxed);

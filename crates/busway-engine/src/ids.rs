@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use busway_event::{EventId, Timestamp};
-use uuid::Builder;
+use uuid::Uuid;
 
 /// Makes the next id; `time` is the wall clock now. All buses of a process draw from the same counter.
 pub(crate) fn next(time: Timestamp) -> EventId {
@@ -22,19 +22,17 @@ pub(crate) fn next(time: Timestamp) -> EventId {
 
 fn of(word: u64, random: u64) -> EventId {
     let counter = word & COUNTER_MAX;
-    // 12 bits of the counter fill rand_a, the other 4 the top of rand_b, behind the version and variant bits.
-    let rand_a = u16::try_from(counter >> 4).unwrap_or_default();
-    let rand_b = (counter & 0xf) << 58 | random >> 6;
-    let mut bytes = [0; 10];
-    let (head, tail) = bytes.split_at_mut(2);
-    head.copy_from_slice(&rand_a.to_be_bytes());
-    tail.copy_from_slice(&rand_b.to_be_bytes());
-    EventId::new(Builder::from_unix_timestamp_millis(word >> COUNTER_BITS, &bytes).into_uuid())
+    // 12 bits of the counter fill rand_a, behind the version; the other 4 the top of rand_b, behind the variant.
+    let high = word & !COUNTER_MAX | VERSION_7 | counter >> 4;
+    let low = VARIANT | (counter & 0xf) << 58 | random >> 6;
+    EventId::new(Uuid::from_u64_pair(high, low))
 }
 
 static LAST: AtomicU64 = AtomicU64::new(0);
 const COUNTER_BITS: u32 = 16;
 const COUNTER_MAX: u64 = (1 << COUNTER_BITS) - 1;
+const VERSION_7: u64 = 0x7000;
+const VARIANT: u64 = 0b10 << 62;
 const MILLIS_MAX: u64 = (1 << 48) - 1;
 
 #[cfg(test)]

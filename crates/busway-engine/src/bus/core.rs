@@ -178,7 +178,7 @@ impl BusCore {
 
     /// Forgets subscriptions that have ended meanwhile.
     fn sweep(&self) {
-        let over = |core: &&Arc<SubscriptionCore>| core.state() == State::Stopped && core.tracker.is_empty();
+        let over = |core: &&Arc<SubscriptionCore>| core.state() == State::Stopped && core.has_ended();
         let ended: Vec<_> = self.subscriptions.read().values().filter(over).cloned().collect();
         ended.iter().for_each(|core| self.forget(core));
     }

@@ -7,11 +7,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use busway_event::{AnyDraft, AnyEvent, Stamp};
-use busway_middleware::Outcome;
-use busway_middleware::chain::{self, Progress, run_now};
+use busway_middleware::chain::{self, Progress, call_plain, run_now};
+use busway_middleware::{Outcome, Reply};
 use busway_reliability::MayWait;
-use busway_router::Targets;
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use busway_router::Reached;
 
 use super::{BusCore, Refused};
 use crate::ids;
@@ -66,21 +65,22 @@ impl BusCore {
     pub(crate) fn dispatch(
         &self,
         event: AnyEvent,
-        targets: &Targets<SubscriptionCore>,
+        targets: Reached<'_, SubscriptionCore>,
         from: Source,
     ) -> Dispatched {
         let mut dispatched = Dispatched::default();
         let moment = Moment::new(&*self.services.clock);
         // The last one gets the event itself: with one subscription nothing is counted up and down.
-        match targets.split_last() {
-            None => self.desk().let_go(event),
-            Some((last, others)) => {
-                for core in others {
-                    self.offer(core, event.clone(), &moment, from, &mut dispatched);
-                }
-                self.offer(last, event, &moment, from, &mut dispatched);
-            }
+        let mut targets = targets.iter();
+        let Some(mut core) = targets.next() else {
+            self.desk().let_go(event);
+            return dispatched;
+        };
+        for next in targets {
+            self.offer(core, event.clone(), &moment, from, &mut dispatched);
+            core = next;
         }
+        self.offer(core, event, &moment, from, &mut dispatched);
         dispatched
     }
 
@@ -113,19 +113,15 @@ impl BusCore {
         event: AnyEvent,
         dispatched: &mut Dispatched,
     ) {
-        match core.state() {
-            State::Stopped => return,
-            // There is no queue in which the event could wait.
-            State::Paused => {
-                core.mailbox.account.offered();
-                core.mailbox.dropped(1);
-                dispatched.offered += 1;
-                return;
-            }
-            State::Running | State::Draining => {}
+        if !core.begin_inline() {
+            dispatched.offered += usize::from(core.state() == State::Paused);
+            return;
         }
-        let Some(run) = InlineRun::begin(core) else { return };
         dispatched.offered += 1;
+        if core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
+            return self.run_plain_inline(core, member, event, dispatched);
+        }
+        let run = InlineRun::new(core);
         let chain = member.chain(&self.services.middleware);
         if chain.has_async() {
             dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
@@ -139,6 +135,29 @@ impl BusCore {
         if let Some(event) = dispatched.inline_ran(run, event, &outcome, &mut progress) {
             self.desk().let_go(event);
         }
+    }
+
+    /// Runs an inline handler without middleware. Nothing here unwinds: the handler's panic is its outcome.
+    fn run_plain_inline(
+        &self,
+        core: &Arc<SubscriptionCore>,
+        member: &Member,
+        event: AnyEvent,
+        dispatched: &mut Dispatched,
+    ) {
+        let delivery = delivery_of(core, event);
+        let reply = call_plain(&delivery, &member.handler);
+        let (event, _) = delivery.into_parts();
+        let Reply { outcome, emits } =
+            reply.unwrap_or_else(|| Outcome::failed("an inline handler that is none").into());
+        if !emits.is_empty() && outcome.is_done() {
+            let run = InlineRun::new(core);
+            dispatched.left().emitting.push_back(Emitting { run, event, emits });
+            return;
+        }
+        core.settle(&event, &outcome, None);
+        core.end_inline();
+        self.desk().let_go(event);
     }
 
     /// Runs an inline handler whose chain is async.
@@ -173,9 +192,11 @@ impl BusCore {
     }
 
     /// The first inline subscription that could not run without an await.
-    pub(crate) fn needs_await(&self, targets: &Targets<SubscriptionCore>) -> Option<Refused> {
+    pub(crate) fn needs_await(&self, targets: Reached<'_, SubscriptionCore>) -> Option<Refused> {
+        let middleware = &self.services.middleware;
         let needs = |core: &&Arc<SubscriptionCore>| {
-            core.inline.get().is_some_and(|member| member.chain(&self.services.middleware).has_async())
+            let member = core.inline.get().filter(|member| !member.is_plain(middleware));
+            member.is_some_and(|member| member.chain(middleware).has_async())
         };
         let core = targets.iter().find(needs)?;
         Some(Refused::NeedsAwait { subscription: core.name.to_string() })
@@ -183,6 +204,11 @@ impl BusCore {
 }
 
 impl Dispatched {
+    /// Whether nothing is left to be done or to be looked at.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.left.is_none() && self.late == 0
+    }
+
     pub(crate) fn left(&mut self) -> &mut Left {
         self.left.get_or_insert_default()
     }
@@ -253,13 +279,12 @@ impl Drop for Waiter {
     }
 }
 
-/// An inline handler under way. Counted as cut short when its publisher gives up before it is settled.
+/// An inline handler under way, begun by [`SubscriptionCore::begin_inline`]. Counted as cut short when its publisher gives
+/// up before it is settled.
 #[derive(Debug)]
 pub(crate) struct InlineRun {
     core: Arc<SubscriptionCore>,
     ended: Settled,
-    /// Who stops the subscription waits for this.
-    _token: TaskTrackerToken,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -269,20 +294,8 @@ enum Settled {
 }
 
 impl InlineRun {
-    /// `None` when the subscription is closed: nothing is counted then.
-    fn begin(core: &Arc<SubscriptionCore>) -> Option<Self> {
-        let (token, account) = (core.tracker.token(), &core.mailbox.account);
-        account.activate();
-        account.offered();
-        // As in `Mailbox::offer`: whoever closes sees this run, or it does not begin.
-        if core.mailbox.hand.is_closed() {
-            account.retract();
-            account.rest();
-            core.touch();
-            return None;
-        }
-        account.held();
-        Some(Self { core: Arc::clone(core), ended: Settled::No, _token: token })
+    fn new(core: &Arc<SubscriptionCore>) -> Self {
+        Self { core: Arc::clone(core), ended: Settled::No }
     }
 
     fn settle(mut self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
@@ -296,8 +309,7 @@ impl Drop for InlineRun {
         if self.ended == Settled::No {
             self.core.mailbox.account.cut_short();
         }
-        self.core.mailbox.account.rest();
-        self.core.touch();
+        self.core.end_inline();
     }
 }
 

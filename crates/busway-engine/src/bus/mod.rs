@@ -6,6 +6,7 @@ mod describe;
 mod desk;
 mod dispatch;
 mod error;
+mod latch;
 mod publish;
 mod publisher;
 mod receipt;
@@ -24,6 +25,7 @@ pub(crate) use self::core::{BusCore, Services};
 pub use self::describe::{Description, HandlerDescription, NodeDescription, SubscriptionDescription};
 pub(crate) use self::dispatch::Source;
 pub use self::error::{Error, PublishError, Refused};
+use self::publish::{Patience, wait};
 pub(crate) use self::publisher::PublisherSource;
 pub use self::publisher::{AnyPublisher, Publisher};
 pub use self::receipt::{Durability, Receipt};
@@ -62,7 +64,7 @@ impl Bus {
     /// Dropping the future never un-publishes: the event is offered when it is first polled. A blocked subscription that
     /// had no room yet counts it as dropped.
     pub async fn publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-        self.core().publish(event, Source::Outside).await
+        wait(self.core().publish(event, Source::Outside, Patience::Waits)).await
     }
 
     /// Publishes an event without waiting: a subscription that would block drops it and counts that.
@@ -70,7 +72,7 @@ impl Bus {
     /// # Errors
     /// As [`publish`](Bus::publish), and [`Refused::NeedsAwait`] when an inline handler stands behind async middleware.
     pub fn try_publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-        self.core().try_publish(event, Source::Outside)
+        self.core().publish(event, Source::Outside, Patience::Never).or_else(|later| later.end_now())
     }
 
     /// Publishes all events, in order, or none: when one is not valid, nothing is offered and all come back.

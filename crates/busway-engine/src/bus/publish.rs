@@ -10,81 +10,125 @@ use super::dispatch::{Dispatched, Left, Source, Waiter};
 use super::{BusCore, Durability, PublishError, Receipt, Refused};
 use crate::observer::tell;
 use crate::subscription::SubscriptionCore;
-use busway_router::Targets;
+use busway_router::Reached;
+
+/// What a publish comes to at once: its receipt, or what is left to do. Boxed, so that the future of a publish that has
+/// nothing to wait for is no larger than its event.
+pub(crate) type Now<T> = Result<Receipt, Box<Later<T>>>;
+
+/// A publish that is not over at once.
+pub(crate) enum Later<T> {
+    Refused(PublishError<Draft<T>>),
+    Left { core: Arc<BusCore>, offering: Offering, original: Original },
+}
+
+/// The end of a publish that may wait.
+pub(crate) async fn wait<T: EventType>(now: Now<T>) -> Result<Receipt, PublishError<Draft<T>>> {
+    match now {
+        Ok(receipt) => Ok(receipt),
+        Err(later) => Box::pin(later.end()).await,
+    }
+}
+
+impl<T: EventType> Later<T> {
+    /// Waits for what could not be done at once.
+    pub(crate) async fn end(self) -> Result<Receipt, PublishError<Draft<T>>> {
+        match self {
+            Self::Refused(error) => Err(error),
+            Self::Left { core, mut offering, original } => {
+                core.complete(&mut offering.dispatched).await;
+                core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
+            }
+        }
+    }
+
+    /// Does what is left without waiting: whoever blocks loses the event.
+    pub(crate) fn end_now(self) -> Result<Receipt, PublishError<Draft<T>>> {
+        match self {
+            Self::Refused(error) => Err(error),
+            Self::Left { core, mut offering, original } => {
+                if let Some(left) = offering.dispatched.left.take() {
+                    core.complete_now(*left);
+                }
+                core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
+            }
+        }
+    }
+}
+
+/// Whether a publisher may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Waits,
+    /// It is told which inline handler it would have to wait for.
+    Never,
+}
 
 impl BusCore {
-    pub(crate) async fn publish<T: EventType>(
+    /// Publishes a draft, as far as it goes without waiting.
+    pub(crate) fn publish<T: EventType>(
         self: &Arc<Self>,
         draft: Draft<T>,
         from: Source,
-    ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let (event, original) = self.accept(draft, from)?;
-        self.offer_to_all(event, original, from).await
+        patience: Patience,
+    ) -> Now<T> {
+        let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
+        let topic = event.topic().clone();
+        self.router.lookup_with(&topic, |targets| self.offer_to_all(event, original, targets, from, patience))
     }
 
     /// Publishes a payload on a topic that is valid, without a draft in between when nobody wants to see one.
-    pub(crate) async fn publish_payload<T: EventType>(
+    pub(crate) fn publish_payload<T: EventType>(
         self: &Arc<Self>,
         topic: &Topic,
         payload: T,
-    ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let (event, original) = self.accept_payload(topic, payload)?;
-        self.offer_to_all(event, original, Source::Outside).await
+        patience: Patience,
+    ) -> Now<T> {
+        if !self.publish_steps.is_empty() || self.admit(Source::Outside).is_err() {
+            return self.publish(Event::new(topic, payload), Source::Outside, patience);
+        }
+        let stamp = self.stamp();
+        let desk = self.desk();
+        let made = desk.with_envelopes(|envelopes| envelopes.event(topic, payload, &stamp));
+        let event =
+            made.map_err(|(payload, reason)| self.refused(Event::new(topic, payload), reason.into()))?;
+        self.router
+            .lookup_with(topic, |targets| self.offer_to_all(event, None, targets, Source::Outside, patience))
     }
 
-    async fn offer_to_all<T: EventType>(
+    fn offer_to_all<T: EventType>(
         self: &Arc<Self>,
         event: Event<T>,
         original: Original,
+        targets: Reached<'_, SubscriptionCore>,
         from: Source,
-    ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let mut offering = self.begin(event.into(), from);
-        if offering.dispatched.left.is_some() {
-            self.complete(&mut offering.dispatched).await;
+        patience: Patience,
+    ) -> Now<T> {
+        if patience == Patience::Never
+            && let Some(reason) = self.needs_await(targets)
+        {
+            return Err(self.give_back(event, original, reason).into());
         }
-        self.finish(offering).or_else(|late| self.closed_meanwhile(late, original))
+        let offering = self.begin_with(event.into(), targets, from);
+        match offering.dispatched.is_over() {
+            true => Ok(self.count(offering)),
+            false => Err(Box::new(Later::Left { core: Arc::clone(self), offering, original })),
+        }
     }
 
-    pub(crate) fn try_publish<T: EventType>(
-        self: &Arc<Self>,
-        draft: Draft<T>,
-        from: Source,
-    ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let (event, original) = self.accept(draft, from)?;
-        self.try_offer(event, original, from)
+    #[cold]
+    fn refused<T: EventType>(&self, draft: Draft<T>, reason: Refused) -> Later<T> {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Later::Refused(PublishError::refused(draft, reason))
     }
 
-    /// As [`publish_payload`](Self::publish_payload), without waiting.
-    pub(crate) fn try_publish_payload<T: EventType>(
-        self: &Arc<Self>,
-        topic: &Topic,
-        payload: T,
-    ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let (event, original) = self.accept_payload(topic, payload)?;
-        self.try_offer(event, original, Source::Outside)
-    }
-
-    fn try_offer<T: EventType>(
-        self: &Arc<Self>,
-        event: Event<T>,
-        original: Original,
-        from: Source,
-    ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let targets = self.router.lookup(event.topic());
-        if let Some(reason) = self.needs_await(&targets) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            let id = event.id();
-            return match event.into_draft() {
-                Ok(draft) => Err(PublishError::refused(restored(draft, original), reason)),
-                // Nobody else can hold an event that was offered to nobody.
-                Err(_) => Ok(receipt(id, 0)),
-            };
+    /// Refuses an event that was offered to nobody yet.
+    #[cold]
+    fn give_back<T: EventType>(&self, event: Event<T>, original: Original, reason: Refused) -> Later<T> {
+        match event.into_draft() {
+            Ok(draft) => self.refused(restored(draft, original), reason),
+            Err(_) => unreachable!("an event that nobody was offered has one owner"),
         }
-        let mut offering = self.begin_with(event.into(), &targets, from);
-        if let Some(left) = offering.dispatched.left.take() {
-            self.complete_now(*left);
-        }
-        self.finish(offering).or_else(|late| self.closed_meanwhile(late, original))
     }
 
     pub(crate) async fn forward(
@@ -164,11 +208,11 @@ impl BusCore {
     fn publish_emits_now(&self, drafts: Vec<AnyDraft>, from: Source, left: &mut Left) -> Result<(), Refused> {
         let events = self.accept_emits(drafts, from)?;
         let targets: Vec<_> = events.iter().map(|event| self.router.lookup(event.topic())).collect();
-        if let Some(reason) = targets.iter().find_map(|targets| self.needs_await(targets)) {
+        if let Some(reason) = targets.iter().find_map(|targets| self.needs_await(targets.into())) {
             return Err(reason);
         }
         for (event, targets) in events.into_iter().zip(&targets) {
-            let mut offering = self.begin_with(event, targets, from);
+            let mut offering = self.begin_with(event, targets.into(), from);
             if let Some(more) = offering.dispatched.left.take() {
                 left.emitting.extend(more.emitting);
             }
@@ -206,22 +250,6 @@ impl BusCore {
         }
     }
 
-    fn accept_payload<T: EventType>(
-        &self,
-        topic: &Topic,
-        payload: T,
-    ) -> Result<(Event<T>, Original), PublishError<Draft<T>>> {
-        if !self.publish_steps.is_empty() || self.admit(Source::Outside).is_err() {
-            return self.accept(Event::new(topic, payload), Source::Outside);
-        }
-        let stamp = self.stamp();
-        let made = self.desk().with_envelopes(|envelopes| envelopes.event(topic, payload, &stamp));
-        made.map(|event| (event, None)).map_err(|(payload, reason)| {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            PublishError::refused(Event::new(topic, payload), reason.into())
-        })
-    }
-
     /// Runs the publish steps on a draft of any type and validates it.
     fn accept_any(&self, mut draft: AnyDraft, from: Source) -> Result<AnyEvent, Refused> {
         let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
@@ -233,11 +261,11 @@ impl BusCore {
 
     /// Offers an event to everybody whose filter matches.
     fn begin(&self, event: AnyEvent, from: Source) -> Offering {
-        let targets = self.router.lookup(event.topic());
-        self.begin_with(event, &targets, from)
+        let topic = event.topic().clone();
+        self.router.lookup_with(&topic, |targets| self.begin_with(event, targets, from))
     }
 
-    fn begin_with(&self, event: AnyEvent, targets: &Targets<SubscriptionCore>, from: Source) -> Offering {
+    fn begin_with(&self, event: AnyEvent, targets: Reached<'_, SubscriptionCore>, from: Source) -> Offering {
         let id = event.id();
         let observed = self.services.observer.is_some().then(|| event.clone());
         Offering { id, observed, dispatched: self.dispatch(event, targets, from) }
@@ -280,20 +308,28 @@ impl BusCore {
         if dispatched.late > 0
             && dispatched.late == dispatched.offered
             && !self.closing.admits(Source::Outside)
-            && let Some(back) = dispatched.back
         {
-            return Err((receipt(id, dispatched.offered), back));
+            match dispatched.back {
+                Some(back) => return Err((receipt(id, dispatched.offered), back)),
+                None => return Ok(self.count(Offering { id, observed, dispatched })),
+            }
         }
+        Ok(self.count(Offering { id, observed, dispatched }))
+    }
+
+    /// Counts a publish that is over.
+    fn count(&self, offering: Offering) -> Receipt {
+        let Offering { id, observed, dispatched } = offering;
         self.published.fetch_add(1, Ordering::Relaxed);
         if dispatched.offered == 0 {
             self.unrouted.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(event) = observed {
             tell(self.services.observer.as_deref(), |observer| {
-                observer.published(&event, dispatched.offered)
+                observer.published(&event, dispatched.offered);
             });
         }
-        Ok(receipt(id, dispatched.offered))
+        receipt(id, dispatched.offered)
     }
 
     /// Gives an event back that waited for room until the bus was closed.
@@ -316,7 +352,7 @@ impl BusCore {
 }
 
 /// An event on its way to its subscriptions.
-struct Offering {
+pub(crate) struct Offering {
     id: EventId,
     /// For the observer, if there is one.
     observed: Option<AnyEvent>,
@@ -328,7 +364,7 @@ fn receipt(id: EventId, offered: usize) -> Receipt {
 }
 
 /// A draft's head before publish middleware changed it; `None` when there is none.
-type Original = Option<Box<DraftHead>>;
+pub(crate) type Original = Option<Box<DraftHead>>;
 
 /// The draft as its publisher gave it, so that publishing it again does not change it twice.
 fn restored<T: EventType>(mut draft: Draft<T>, original: Original) -> Draft<T> {

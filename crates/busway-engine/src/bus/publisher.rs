@@ -9,6 +9,7 @@ use busway_event::{Draft, Event, EventType, Topic};
 use busway_middleware::{Delivery, ExtractError, FromDelivery, FromScope, Mode, Requirements, Scope};
 
 use super::dispatch::Source;
+use super::publish::{Later, Now, Patience, wait};
 use super::{BusCore, PublishError, Receipt, Refused};
 
 /// Publishes: [`Publisher<T>`] payloads of one type to one topic, [`Publisher`] (an extractor) anything from inside a
@@ -61,10 +62,7 @@ impl<T: EventType> Publisher<T> {
     /// # Cancel safety
     /// As there.
     pub async fn publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
-        match self.ends() {
-            Some((core, topic)) => core.publish_payload(topic, payload).await,
-            None => Err(PublishError::refused(self.draft(payload), Refused::Closed)),
-        }
+        wait(self.publish_now(payload, Patience::Waits)).await
     }
 
     /// Publishes a draft, which should come from [`draft`](Publisher::draft): one on another topic works, but is looked up.
@@ -75,10 +73,11 @@ impl<T: EventType> Publisher<T> {
     /// # Cancel safety
     /// As there.
     pub async fn publish_event(&self, draft: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-        match self.core() {
-            Some(core) => core.publish(draft, Source::Outside).await,
-            None => Err(PublishError::refused(draft, Refused::Closed)),
-        }
+        let now = match self.core() {
+            Some(core) => core.publish(draft, Source::Outside, Patience::Waits),
+            None => Err(closed(draft).into()),
+        };
+        wait(now).await
     }
 
     /// Publishes a payload without waiting, see [`Bus::try_publish`](crate::Bus::try_publish).
@@ -86,23 +85,21 @@ impl<T: EventType> Publisher<T> {
     /// # Errors
     /// As there.
     pub fn try_publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
-        match self.ends() {
-            Some((core, topic)) => core.try_publish_payload(topic, payload),
-            None => Err(PublishError::refused(self.draft(payload), Refused::Closed)),
+        self.publish_now(payload, Patience::Never).or_else(|later| later.end_now())
+    }
+
+    fn publish_now(&self, payload: T, patience: Patience) -> Now<T> {
+        if let Kind::Topic { core, topic } = &self.kind
+            && let Some(core) = core.upgrade()
+        {
+            return core.publish_payload(topic, payload, patience);
         }
+        Err(closed(self.draft(payload)).into())
     }
 
     fn core(&self) -> Option<Arc<BusCore>> {
         match &self.kind {
             Kind::Topic { core, .. } | Kind::Handler { core, .. } => core.upgrade(),
-        }
-    }
-
-    /// The bus and the topic, when the bus is still there.
-    fn ends(&self) -> Option<(Arc<BusCore>, &Topic)> {
-        match &self.kind {
-            Kind::Topic { core, topic } => Some((core.upgrade()?, topic)),
-            Kind::Handler { .. } => None,
         }
     }
 }
@@ -118,10 +115,11 @@ impl Publisher<AnyPublisher> {
     /// # Cancel safety
     /// As there.
     pub async fn publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-        match self.open() {
-            Some((core, from)) => core.publish(event, from).await,
-            None => Err(PublishError::refused(event, Refused::Closed)),
-        }
+        let now = match self.open() {
+            Some((core, from)) => core.publish(event, from, Patience::Waits),
+            None => Err(closed(event).into()),
+        };
+        wait(now).await
     }
 
     /// Publishes an event from inside a handler without waiting, see [`Bus::try_publish`](crate::Bus::try_publish).
@@ -129,10 +127,11 @@ impl Publisher<AnyPublisher> {
     /// # Errors
     /// As there; [`Refused::Closed`] also when the bus has been dropped.
     pub fn try_publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-        match self.open() {
-            Some((core, from)) => core.try_publish(event, from),
-            None => Err(PublishError::refused(event, Refused::Closed)),
-        }
+        let now = match self.open() {
+            Some((core, from)) => core.publish(event, from, Patience::Never),
+            None => Err(closed(event).into()),
+        };
+        now.or_else(|later| later.end_now())
     }
 
     fn open(&self) -> Option<(Arc<BusCore>, Source)> {
@@ -141,6 +140,11 @@ impl Publisher<AnyPublisher> {
             Kind::Topic { core, .. } => Some((core.upgrade()?, Source::Outside)),
         }
     }
+}
+
+#[cold]
+fn closed<T: EventType>(draft: Draft<T>) -> Later<T> {
+    Later::Refused(PublishError::refused(draft, Refused::Closed))
 }
 
 impl<T> fmt::Debug for Publisher<T> {

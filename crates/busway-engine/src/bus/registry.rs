@@ -28,17 +28,28 @@ impl<'a> MiddlewareHandle<'a> {
     /// Puts another middleware in the place of one that is there; it keeps its stage and place.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`].
+    /// [`RegistryError::NotFound`], also when the name is borne in another stage.
     pub fn replace<Form>(&self, name: &str, middleware: impl IntoStep<Form>) -> Result<(), RegistryError> {
+        self.find(name)?;
         self.registry.replace(name, middleware.into_step())
     }
 
     /// Removes a middleware.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`].
+    /// [`RegistryError::NotFound`], also when the name is borne in another stage.
     pub fn remove(&self, name: &str) -> Result<(), RegistryError> {
+        self.find(name)?;
         self.registry.remove(name)
+    }
+
+    /// A name is unique over all stages, so of those who change one at the same time one finds it gone.
+    fn find(&self, name: &str) -> Result<(), RegistryError> {
+        let nodes = self.registry.nodes();
+        match nodes.iter().any(|node| node.name() == name && node.stage() == self.stage) {
+            true => Ok(()),
+            false => Err(RegistryError::NotFound { name: name.to_owned() }),
+        }
     }
 }
 
@@ -65,16 +76,70 @@ impl<'a> PublishMiddlewareHandle<'a> {
     /// Puts another middleware in the place of one that is there; it keeps its stage and place.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`].
+    /// [`RegistryError::NotFound`], also when the name is borne in another stage.
     pub fn replace(&self, name: &str, middleware: impl PublishMiddleware) -> Result<(), RegistryError> {
+        self.find(name)?;
         self.registry.replace(name, middleware)
     }
 
     /// Removes a middleware.
     ///
     /// # Errors
-    /// [`RegistryError::NotFound`].
+    /// [`RegistryError::NotFound`], also when the name is borne in another stage.
     pub fn remove(&self, name: &str) -> Result<(), RegistryError> {
+        self.find(name)?;
         self.registry.remove(name)
+    }
+
+    fn find(&self, name: &str) -> Result<(), RegistryError> {
+        let steps = self.registry.names();
+        match steps.iter().any(|(stage, step)| **step == *name && *stage == self.stage) {
+            true => Ok(()),
+            false => Err(RegistryError::NotFound { name: name.to_owned() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busway_event::DraftHead;
+    use busway_middleware::builtin::LogOutcome;
+    use busway_middleware::publish::PublishRefused;
+
+    use super::*;
+
+    fn names(registry: &Registry) -> Vec<(Stage, String)> {
+        registry.nodes().iter().map(|node| (node.stage(), node.name().to_owned())).collect()
+    }
+
+    #[test]
+    fn a_handle_changes_the_middleware_of_its_own_stage_only() {
+        let registry = Registry::new();
+        let [decode, user] =
+            [Stage::Decode, Stage::User].map(|stage| MiddlewareHandle::new(&registry, stage));
+        decode.add("tenants", LogOutcome).unwrap();
+        let not_found = Err(RegistryError::NotFound { name: "tenants".to_owned() });
+        assert_eq!(user.remove("tenants"), not_found);
+        assert_eq!(user.replace("tenants", LogOutcome), not_found);
+        assert_eq!(names(&registry), [(Stage::Decode, "tenants".to_owned())]);
+        decode.replace("tenants", LogOutcome).unwrap();
+        decode.remove("tenants").unwrap();
+        assert_eq!(names(&registry), []);
+    }
+
+    #[test]
+    fn a_publish_handle_changes_the_steps_of_its_own_stage_only() {
+        let registry = PublishRegistry::new();
+        let [enrich, validate] = [PublishStage::Enrich, PublishStage::Validate]
+            .map(|stage| PublishMiddlewareHandle::new(&registry, stage));
+        let pass = |_: &mut DraftHead| Ok::<(), PublishRefused>(());
+        enrich.add("tenant", pass).unwrap();
+        let not_found = Err(RegistryError::NotFound { name: "tenant".to_owned() });
+        assert_eq!(validate.remove("tenant"), not_found);
+        assert_eq!(validate.replace("tenant", pass), not_found);
+        assert_eq!(registry.names().len(), 1);
+        enrich.replace("tenant", pass).unwrap();
+        enrich.remove("tenant").unwrap();
+        assert!(registry.is_empty());
     }
 }

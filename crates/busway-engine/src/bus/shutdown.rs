@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use busway_reliability::{Begun, End, Shutdown, Step, Tally};
@@ -14,13 +13,14 @@ use tokio::sync::{Notify, watch};
 
 use super::BusCore;
 use super::dispatch::Source;
+use super::latch::Latch;
 use crate::stats::State;
 use crate::subscription::SubscriptionCore;
 
 /// How far the closing of a bus has come.
 #[derive(Debug)]
 pub(crate) struct Closing {
-    gate: AtomicU8,
+    latch: Latch,
     machine: Mutex<Shutdown>,
     /// Rung when another call shortened the grace.
     shortened: Notify,
@@ -30,7 +30,7 @@ pub(crate) struct Closing {
 impl Default for Closing {
     fn default() -> Self {
         Self {
-            gate: AtomicU8::new(OPEN),
+            latch: Latch::new(),
             machine: Mutex::new(Shutdown::new()),
             shortened: Notify::new(),
             report: watch::Sender::new(None),
@@ -41,20 +41,12 @@ impl Default for Closing {
 impl Closing {
     /// Whether a publish passes.
     pub(crate) fn admits(&self, from: Source) -> bool {
-        match self.gate.load(Ordering::Acquire) {
-            OPEN => true,
-            HANDLERS_ONLY => matches!(from, Source::Handler(_)),
-            _ => false,
-        }
+        self.latch.admits(from)
     }
 
     /// Lets nothing pass any more.
     pub(crate) fn close(&self) {
-        self.gate.store(CLOSED, Ordering::Release);
-    }
-
-    fn refuse_outside(&self) {
-        _ = self.gate.compare_exchange(OPEN, HANDLERS_ONLY, Ordering::AcqRel, Ordering::Acquire);
+        self.latch.close();
     }
 }
 
@@ -66,7 +58,7 @@ impl BusCore {
         let begun = self.closing.machine.lock().begin(now, grace);
         match begun {
             Begun::First { .. } => {
-                self.closing.refuse_outside();
+                self.closing.latch.refuse_outside();
                 let core = Arc::clone(self);
                 // A task of its own: the shutdown goes on when its caller gives up.
                 drop(self.services.runtime.spawn(async move { core.drive(now).await }));
@@ -157,10 +149,10 @@ impl BusCore {
         for core in &cores {
             tokio::select! {
                 biased;
-                () = core.tracker.wait() => {}
+                () = core.ended() => {}
                 () = &mut patience => {}
             }
-            if !core.tracker.is_empty() {
+            if !core.has_ended() {
                 stuck.push(Arc::clone(&core.name));
             }
         }
@@ -259,7 +251,3 @@ impl Abandoned {
 /// A task that was aborted ends at its next await: at once, on a machine that runs at all. What has not ended by then is
 /// code that does not return.
 const STUCK_AFTER: Duration = Duration::from_millis(500);
-
-const OPEN: u8 = 0;
-const HANDLERS_ONLY: u8 = 1;
-const CLOSED: u8 = 2;

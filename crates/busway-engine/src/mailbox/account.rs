@@ -1,6 +1,6 @@
 //! The account of a subscription: what became of each event.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use busway_middleware::Outcome;
 use busway_reliability::Tally;
@@ -44,6 +44,8 @@ pub(crate) enum Writers {
     /// One worker at a time: it counts by plain stores.
     One,
     Many,
+    /// Publishers, which run the handler themselves: whoever is active has exactly one event.
+    Publishers,
 }
 
 impl Account {
@@ -74,21 +76,23 @@ impl Account {
         self.ends.abandoned.fetch_add(events, Ordering::Release);
     }
 
-    /// A worker begins to look for events. Counted before it looks at the subscription's state: who pauses and then sees
-    /// nobody active can rely on it.
+    /// A worker begins to look for events, or a publisher to run an inline handler. Sequentially consistent, and before it
+    /// looks at the subscription's state, which is so too: who pauses and then sees nobody active can rely on it.
     pub(crate) fn activate(&self) {
-        self.ends.active.fetch_add(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.ends.active.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// It has none left and holds none.
+    /// It has none left and holds none. Sequentially consistent, as is the look for somebody who waits for this, see
+    /// `IdleWatch::touch_after_rest`.
     pub(crate) fn rest(&self) {
-        self.ends.active.fetch_sub(1, Ordering::Release);
+        self.ends.active.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// An event goes to a handler.
     pub(crate) fn held(&self) {
-        self.add(&self.ends.held, 1);
+        if self.writers != Writers::Publishers {
+            self.add(&self.ends.held, 1);
+        }
     }
 
     /// An event that was with a handler was handled.
@@ -111,7 +115,9 @@ impl Account {
 
     /// Before its end is counted: an event is never seen both as held and as settled.
     fn let_go(&self) {
-        self.add(&self.ends.held, u64::MAX);
+        if self.writers != Writers::Publishers {
+            self.add(&self.ends.held, u64::MAX);
+        }
     }
 
     /// Adds, wrapping round: `u64::MAX` takes one off.
@@ -120,7 +126,7 @@ impl Account {
             Writers::One => {
                 counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Release);
             }
-            Writers::Many => {
+            Writers::Many | Writers::Publishers => {
                 counter.fetch_add(n, Ordering::Release);
             }
         }
@@ -128,6 +134,9 @@ impl Account {
 
     /// Whether every event that was offered is settled or with a handler: no publisher is in the middle of an offer.
     pub(crate) fn is_at_rest(&self) -> bool {
+        if self.writers == Writers::Publishers {
+            return self.active() == 0;
+        }
         // In this order: see `let_go`.
         let tally = self.tally();
         tally.offered <= tally.settled() + self.running()
@@ -135,7 +144,10 @@ impl Account {
 
     /// Events that are with a handler.
     pub(crate) fn running(&self) -> u64 {
-        self.ends.held.load(Ordering::Acquire)
+        match self.writers {
+            Writers::Publishers => self.active(),
+            Writers::One | Writers::Many => self.ends.held.load(Ordering::Acquire),
+        }
     }
 
     /// Workers and inline handlers that have an event or look for one: 0 only when nothing runs.

@@ -81,7 +81,8 @@ impl Mailbox {
     ) -> Self {
         let writers = match handling {
             Handling::OneWorker => Writers::One,
-            Handling::Scheduled | Handling::Inline => Writers::Many,
+            Handling::Scheduled => Writers::Many,
+            Handling::Inline => Writers::Publishers,
         };
         Self {
             queues: Queues::new(settings.capacity, settings.order),

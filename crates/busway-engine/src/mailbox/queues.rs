@@ -52,6 +52,10 @@ impl Queues {
         self.lanes.iter().filter_map(OnceLock::get).map(|(_, receiver)| receiver.len()).sum()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.iter().filter_map(OnceLock::get).all(|(_, receiver)| receiver.is_empty())
+    }
+
     fn index(&self, priority: Priority) -> usize {
         match self.order {
             // One queue keeps the order across priorities.

@@ -92,6 +92,11 @@ impl Mailbox {
         }
     }
 
+    /// Whether an event waits in a queue. A glance: what it says may have changed already.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.queues.is_empty()
+    }
+
     /// Whether there is anything left to take: for workers that end when there is not.
     pub(crate) fn is_empty(&self) -> bool {
         self.depth() == 0

@@ -22,7 +22,7 @@ impl SubscriptionCore {
             return self.stats();
         }
         self.tracker.close();
-        self.tracker.wait().await;
+        self.ended().await;
         // A publish that found the subscription before it was taken off the table may come now.
         self.close();
         self.retire();
@@ -70,9 +70,20 @@ impl SubscriptionCore {
         self.touch();
     }
 
+    /// Whether no worker is left and no inline handler runs.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.tracker.is_empty() && self.mailbox.account.active() == 0
+    }
+
+    /// Waits until that is so for good: not before the tracker is closed.
+    pub(crate) async fn ended(&self) {
+        self.tracker.wait().await;
+        self.services.idle.until(|| (self.mailbox.account.active() == 0).then_some(())).await;
+    }
+
     /// Forgets the subscription, but for its account; one whose handlers still run is forgotten later.
     fn retire(&self) {
-        if let Some(bus) = self.bus.upgrade().filter(|_| self.tracker.is_empty()) {
+        if let Some(bus) = self.bus.upgrade().filter(|_| self.has_ended()) {
             bus.forget(self);
         }
     }

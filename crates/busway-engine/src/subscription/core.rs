@@ -112,7 +112,7 @@ impl SubscriptionCore {
     }
 
     pub(crate) fn state(&self) -> State {
-        match self.state.load(Ordering::Acquire) {
+        match self.state.load(Ordering::SeqCst) {
             RUNNING => State::Running,
             PAUSED => State::Paused,
             DRAINING => State::Draining,
@@ -127,14 +127,14 @@ impl SubscriptionCore {
             let back = current == PAUSED && target == RUNNING;
             (current < target || back).then_some(target)
         };
-        let moved = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).is_ok();
+        let moved = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, step).is_ok();
         self.mailbox.hand.wake_all();
         moved
     }
 
     /// Whether workers may start events now.
     pub(crate) fn may_start(&self) -> bool {
-        matches!(self.state.load(Ordering::Acquire), RUNNING | DRAINING)
+        matches!(self.state.load(Ordering::SeqCst), RUNNING | DRAINING)
     }
 
     /// Takes the subscription off the routing table: no new publish finds it.

@@ -64,7 +64,7 @@ impl Subscription {
     /// # Cancel safety
     /// Safe.
     pub async fn ended(&self) {
-        self.core.tracker.wait().await;
+        self.core.ended().await;
     }
 
     /// What became of its events.

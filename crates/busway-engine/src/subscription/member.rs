@@ -48,15 +48,25 @@ impl Member {
         self.left.load(Ordering::Acquire)
     }
 
+    /// Whether there never was a middleware around this handler: then there is no chain to look at.
+    pub(crate) fn is_plain(&self, bus: &Registry) -> bool {
+        bus.generation() == 0 && self.middleware.generation() == 0
+    }
+
     /// The chain in force now.
     pub(crate) fn chain(&self, bus: &Registry) -> Chain {
         // The generations are read before the nodes: a chain is never taken for newer than it is.
         let generations = (bus.generation(), self.middleware.generation());
         let mut kept = self.chain.lock();
-        if (kept.0, kept.1) != generations {
-            *kept = (generations.0, generations.1, Chain::merge([bus, &self.middleware]));
+        if (kept.0, kept.1) == generations {
+            return kept.2.clone();
         }
-        kept.2.clone()
+        let chain = Chain::merge([bus, &self.middleware]);
+        let before = std::mem::replace(&mut *kept, (generations.0, generations.1, chain.clone()));
+        drop(kept);
+        // A middleware that goes is user code once more.
+        drop(before);
+        chain
     }
 }
 

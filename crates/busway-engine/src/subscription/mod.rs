@@ -5,6 +5,7 @@ mod control;
 mod core;
 mod error;
 mod handle;
+mod inline;
 mod member;
 
 pub use self::builder::{IntoFilter, SubscribeBuilder};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent};
-use busway_middleware::chain::run;
-use busway_middleware::{Delivery, Invocation, Outcome, Progress, Scope};
+use busway_middleware::chain::{run, run_plain};
+use busway_middleware::{Delivery, Invocation, Outcome, Progress, Reply, Scope};
 use tokio_util::sync::WaitForCancellationFuture;
 
 use crate::bus::Source;
@@ -35,6 +35,11 @@ impl Slot {
     pub(super) fn delivery(&mut self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
         let scope = self.scope.take().unwrap_or_else(|| Arc::clone(&core.scope));
         Delivery::new(event, scope).with_lagged(core.mailbox.take_lagged())
+    }
+
+    /// Whether nothing but the handler is to be run, and no times are to be taken.
+    pub(super) fn is_plain(&mut self, core: &SubscriptionCore, member: &Member) -> bool {
+        core.settings.traces == 0 && self.chain.get(member, &core.services.middleware).is_empty()
     }
 
     /// Takes the delivery apart when its attempt is over.
@@ -74,6 +79,9 @@ pub(crate) async fn handle(
 ) -> Ended {
     let Job { event, ticket } = job;
     let mut delivery = slot.delivery(core, event);
+    if slot.is_plain(core, member) {
+        return handle_plain(core, slot, delivery, &ticket, aborted).await;
+    }
     let Slot { invocation, progress, chain, .. } = &mut *slot;
     let chain = chain.get(member, &core.services.middleware);
     let attempt = async {
@@ -99,6 +107,39 @@ pub(crate) async fn handle(
         None => {
             slot.invocation.stop();
             cut_short(core, &ticket);
+            Ended::CutShort
+        }
+    }
+}
+
+/// [`handle`] without middleware.
+async fn handle_plain(
+    core: &SubscriptionCore,
+    slot: &mut Slot,
+    delivery: Delivery,
+    ticket: &Ticket,
+    aborted: std::pin::Pin<&mut WaitForCancellationFuture<'_>>,
+) -> Ended {
+    let attempt = async {
+        let Reply { outcome, emits } = run_plain(&delivery, &mut *slot.invocation).await;
+        match emits.is_empty() {
+            true => outcome,
+            false => emit(core, outcome, emits).await,
+        }
+    };
+    let outcome = tokio::select! {
+        biased;
+        outcome = attempt => Some(outcome),
+        () = aborted => None,
+    };
+    match outcome {
+        Some(outcome) => {
+            settle(core, delivery.event(), ticket, &outcome, None);
+            Ended::Settled(slot.keep(delivery))
+        }
+        None => {
+            slot.invocation.stop();
+            cut_short(core, ticket);
             Ended::CutShort
         }
     }

@@ -16,11 +16,15 @@ pub(super) async fn work(core: &SubscriptionCore, member: &Member, max: usize) {
     let mut chain = ChainCache::default();
     let mut progress: Vec<Progress> = Vec::new();
     loop {
-        match intake.next() {
+        let next = match intake.take() {
+            Some(job) => Next::Handle(job),
+            None => intake.park(),
+        };
+        match next {
             Next::Handle(first) => {
                 let mut jobs = vec![first];
                 while jobs.len() < max {
-                    let Some(job) = intake.take() else { break };
+                    let Some(job) = intake.take_more() else { break };
                     jobs.push(job);
                 }
                 progress.resize_with(jobs.len().max(progress.len()), || progress_of(core));

@@ -6,6 +6,7 @@
 
 mod attempt;
 mod batch;
+mod linger;
 mod single;
 mod thread;
 
@@ -99,11 +100,8 @@ impl<'a> Intake<'a> {
         Self { core, member, worker, bell: Arc::new(bell), share, stretch, spent: Spent::new() }
     }
 
-    /// The next event. Registers for the bell before it says that there is none.
-    fn next(&mut self) -> Next {
-        if let Some(job) = self.take() {
-            return Next::Handle(job);
-        }
+    /// What to do when there is nothing to take. Registers for the bell before it says so.
+    fn park(&mut self) -> Next {
         self.spent.flush();
         let bell = Arc::clone(&self.bell);
         let sleeper = Sleeper { worker: self.worker, member: self.member.id, bell };
@@ -122,20 +120,24 @@ impl<'a> Intake<'a> {
 
     /// The next event if there is one; if there is none, the worker rests.
     fn take(&mut self) -> Option<Job> {
-        let mailbox = &self.core.mailbox;
         if self.stretch == Stretch::Resting {
             self.stretch = Stretch::Active;
-            mailbox.account.activate();
+            self.core.mailbox.account.activate();
         }
-        let may_start = self.core.may_start() && !self.member.has_left();
-        let job = match may_start {
-            true => mailbox.take(self.member.id, &mut self.share, &*self.core.services.clock),
-            false => None,
-        };
+        let job = self.take_more();
         if job.is_none() {
             self.rest();
         }
         job
+    }
+
+    /// Another event if there is one, while others are in hand.
+    fn take_more(&mut self) -> Option<Job> {
+        let may_start = self.core.may_start() && !self.member.has_left();
+        match may_start {
+            true => self.core.mailbox.take(self.member.id, &mut self.share, &*self.core.services.clock),
+            false => None,
+        }
     }
 
     /// Lets go of an event that is settled.
@@ -147,7 +149,7 @@ impl<'a> Intake<'a> {
         if self.stretch == Stretch::Active {
             self.stretch = Stretch::Resting;
             self.core.mailbox.account.rest();
-            self.core.touch();
+            self.core.services.idle.touch_after_rest();
         }
     }
 

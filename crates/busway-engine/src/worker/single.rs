@@ -15,7 +15,11 @@ pub(super) async fn work(core: &SubscriptionCore, member: &Member) {
     tokio::pin!(aborted);
     let mut drained = 0;
     loop {
-        match intake.next() {
+        let next = match intake.take() {
+            Some(job) => Next::Handle(job),
+            None => intake.park(),
+        };
+        match next {
             Next::Handle(job) => {
                 match handle(core, member, &mut slot, job, aborted.as_mut()).await {
                     Ended::Settled(event) => intake.let_go(event),

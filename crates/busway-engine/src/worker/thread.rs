@@ -4,12 +4,13 @@ use std::sync::OnceLock;
 use std::thread;
 
 use busway_event::AnyEvent;
-use busway_middleware::Outcome;
-use busway_middleware::chain::run_now;
+use busway_middleware::chain::{call_plain, run_now};
+use busway_middleware::{Delivery, Outcome};
 
 use super::attempt::{Ended, Slot, cut_short, emit, handle, settle};
+use super::linger::linger;
 use super::{Intake, Next};
-use crate::mailbox::{Bell, Job};
+use crate::mailbox::{Bell, Job, Ticket};
 use crate::subscription::{Member, SubscriptionCore};
 
 /// Works until the subscription is over or its member leaves.
@@ -19,7 +20,12 @@ pub(super) fn work(core: &SubscriptionCore, member: &Member) {
     let mut intake = Intake::new(core, member, Bell::Thread(bell));
     let mut slot = Slot::new(core, member);
     loop {
-        match intake.next() {
+        let next = match intake.take() {
+            Some(job) => Next::Handle(job),
+            None if linger(core) => continue,
+            None => intake.park(),
+        };
+        match next {
             Next::Handle(job) => {
                 if let Some(event) = handle_here(core, member, &mut slot, job) {
                     intake.let_go(event);
@@ -54,10 +60,20 @@ fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: J
     }
     let Job { event, ticket } = job;
     let mut delivery = slot.delivery(core, event);
+    if slot.is_plain(core, member) {
+        let reply = call_plain(&delivery, &member.handler).unwrap_or_else(|| not_sync().into());
+        let outcome = match reply.emits.is_empty() {
+            true => Some(reply.outcome),
+            false => {
+                let emitted = emit(core, reply.outcome, reply.emits);
+                core.services.runtime.block_on(core.abort.run_until_cancelled(emitted))
+            }
+        };
+        return end(core, slot, delivery, &ticket, outcome, None);
+    }
     let chain = slot.chain.get(member, &core.services.middleware);
     let outcome = run_now(chain, &mut delivery, &member.handler, &mut slot.progress);
-    let outcome =
-        outcome.unwrap_or_else(|| Outcome::failed("a handler of this kind does not run on a thread"));
+    let outcome = outcome.unwrap_or_else(not_sync);
     if let Some(trace) = slot.progress.take_trace() {
         core.keep_trace(trace);
     }
@@ -68,14 +84,30 @@ fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: J
             core.services.runtime.block_on(core.abort.run_until_cancelled(emit(core, outcome, emits)))
         }
     };
+    let cut_by = slot.progress.cut_by().map(str::to_owned);
+    end(core, slot, delivery, &ticket, outcome, cut_by.as_deref())
+}
+
+fn end(
+    core: &SubscriptionCore,
+    slot: &mut Slot,
+    delivery: Delivery,
+    ticket: &Ticket,
+    outcome: Option<Outcome>,
+    cut_by: Option<&str>,
+) -> Option<AnyEvent> {
     match outcome {
         Some(outcome) => {
-            settle(core, delivery.event(), &ticket, &outcome, slot.progress.cut_by());
+            settle(core, delivery.event(), ticket, &outcome, cut_by);
             Some(slot.keep(delivery))
         }
         None => {
-            cut_short(core, &ticket);
+            cut_short(core, ticket);
             None
         }
     }
+}
+
+fn not_sync() -> Outcome {
+    Outcome::failed("a handler of this kind does not run on a thread")
 }

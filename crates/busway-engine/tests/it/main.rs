@@ -19,5 +19,7 @@ mod random_shutdown;
 mod refusals;
 mod shutdown;
 mod storm;
+mod stuck_lane;
+mod undecodable;
 mod waiting_publishers;
 mod world;
