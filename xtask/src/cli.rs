@@ -22,7 +22,10 @@ pub(crate) struct Cli {
 /// One command; each has a file of the same name in `step/`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Everything that must hold before a change is merged: fmt, tidy, clippy, docs, deny, package, isolate, test.
+    /// Everything that must hold before a change is merged.
+    ///
+    /// In this order: fmt, tidy, clippy (bench harness included), docs, deny, advisories, package, isolate, msrv,
+    /// coverage, sbom, test.
     ///
     /// Runs all of them even when an early one fails. What a missing tool makes impossible is listed as left out.
     Ci,
@@ -56,29 +59,38 @@ pub(crate) enum Command {
     Coverage,
     /// A bill of materials (CycloneDX) of each published crate, in the target folder.
     Sbom,
-    /// The published crates can be packaged, and build from what was packaged.
+    /// The published crates can be packaged, and build from what was packaged, examples included.
     Package {
         /// Package files that are not committed as well.
         #[arg(long)]
         allow_dirty: bool,
     },
-    /// Each crate compiles by itself with no features, its defaults, each single one, and all of them.
+    /// Each crate compiles and passes its tests by itself with no features, its defaults, each single one, and all.
     Isolate {
         /// Only these crates; all when none is named.
         #[arg(value_name = "CRATE")]
         crates: Vec<String>,
     },
-    /// The benchmark harness, in release mode.
+    /// The benchmark: busway beside what people use instead. Report and plots: `target/bench`.
     Bench {
-        /// Suites to run, such as `inproc` or `route`; all when none is named.
+        /// Suites to run: a name (`inproc/1p1c`) or the start of names (`inproc`); all when none is given.
         #[arg(value_name = "SUITE")]
         suites: Vec<String>,
-        /// Short runs: a smoke test whose numbers mean little.
+        /// Fewer and shorter runs: a minute at most for `inproc`, `route` and so on.
         #[arg(long)]
         quick: bool,
-        /// Write the results to this file.
+        /// Write the results to this file as well.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
+        /// Only count instructions; fail if a message costs 5 % more than `benches/instructions.json` says.
+        #[arg(long, conflicts_with_all = ["suites", "quick", "json", "bless"])]
+        check: bool,
+        /// Only count instructions, and write `benches/instructions.json`.
+        #[arg(long, conflicts_with_all = ["suites", "quick", "json"])]
+        bless: bool,
+        /// List the suites.
+        #[arg(long, conflicts_with_all = ["suites", "quick", "json", "check", "bless"])]
+        list: bool,
     },
 }
 
@@ -101,9 +113,15 @@ impl Command {
                 test::run(&workspace, &mut report, loom);
                 return Ok(report.finish(Missing::Excused));
             }
-            Self::Bench { suites, quick, json } => {
-                let length = if quick { bench::Length::Quick } else { bench::Length::Full };
-                bench::run(&workspace, &suites, length, json.as_deref())?;
+            Self::Bench { suites, quick, json, check, bless, list } => {
+                let task = match (check, bless, list) {
+                    (true, ..) => bench::Task::Check,
+                    (_, true, _) => bench::Task::Bless,
+                    (.., true) => bench::Task::List,
+                    _ if quick => bench::Task::Measure(bench::Length::Quick),
+                    _ => bench::Task::Measure(bench::Length::Full),
+                };
+                bench::run(&workspace, task, &suites, json.as_deref())?;
                 return Ok(ExitCode::SUCCESS);
             }
             single => report.measure(single.name(), || single.check(&workspace)),
@@ -163,11 +181,21 @@ mod tests {
     #[test]
     fn bench_takes_suites_before_its_options() {
         let cli = Cli::try_parse_from(["xtask", "bench", "inproc", "route", "--quick", "--json", "out.json"]);
-        let Ok(Cli { command: Command::Bench { suites, quick, json } }) = cli else {
+        let Ok(Cli {
+            command: Command::Bench { suites, quick, json, check: false, bless: false, list: false },
+        }) = cli
+        else {
             panic!("not understood as bench: {cli:?}");
         };
         assert_eq!(suites, ["inproc", "route"]);
         assert!(quick);
         assert_eq!(json, Some(PathBuf::from("out.json")));
+    }
+
+    #[test]
+    fn a_check_of_the_baseline_takes_no_suites() {
+        assert!(Cli::try_parse_from(["xtask", "bench", "--check"]).is_ok());
+        assert!(Cli::try_parse_from(["xtask", "bench", "inproc", "--check"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "bench", "--check", "--bless"]).is_err());
     }
 }

@@ -34,7 +34,8 @@
 //! ```
 //!
 //! # Guarantee
-//! Nothing here waits for real time, and no assertion passes because it looked too early: call it after
+//! Nothing here waits for real time: handlers that ask the bus for its clock and the timeouts and rate limits that a service
+//! adds to it go by the manual one. No assertion passes because it looked too early: call it after
 //! [`settle`](TestBus::settle).
 //!
 //! # Modules

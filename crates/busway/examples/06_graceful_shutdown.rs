@@ -2,7 +2,7 @@
 //!
 //! Run with `--wait` to end it by Ctrl-C; press it twice to end at once.
 
-#![expect(clippy::disallowed_methods, reason = "a program may sleep and spawn; the ban is for the library")]
+#![expect(clippy::disallowed_methods, reason = "a program may spawn; the ban is for the library")]
 
 use std::time::Duration;
 
@@ -12,13 +12,23 @@ use busway::prelude::*;
 #[event(name = "upload")]
 struct Upload {
     parts: u32,
+    /// Whether its client has gone away in the middle: then the next part never comes.
+    broken: bool,
+}
+
+/// Takes in one part.
+async fn receive(upload: &Upload) {
+    match upload.broken {
+        true => std::future::pending().await,
+        false => tokio::task::yield_now().await,
+    }
 }
 
 /// Each upload announces its end. What a running handler publishes passes also while the bus shuts down.
 async fn store(upload: Payload<Upload>, stopping: Stopping, publisher: Publisher) -> Result<(), BoxError> {
     for _part in 0..upload.parts {
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            () = receive(&upload) => {}
             // Live until the grace is over: only then it is time to leave things in order.
             () = stopping.stopped() => {
                 println!("interrupted, left in order");
@@ -26,7 +36,7 @@ async fn store(upload: Payload<Upload>, stopping: Stopping, publisher: Publisher
             }
         }
     }
-    publisher.publish(Event::new("uploads.stored", Upload { parts: upload.parts })).await?;
+    publisher.publish(Event::new("uploads.stored", Upload::clone(&upload))).await?;
     Ok(())
 }
 
@@ -39,8 +49,8 @@ async fn main() -> busway::Result<()> {
     let bus = Bus::memory().start().await?;
     bus.subscribe("uploads.received").name("store").to(store).await?;
     bus.subscribe("uploads.stored").name("confirm").to(confirm).await?;
-    for parts in [1, 2, 3, 1_000_000] {
-        bus.publish(Event::new("uploads.received", Upload { parts })).await?;
+    for (parts, broken) in [(1, false), (2, false), (3, false), (4, true)] {
+        bus.publish(Event::new("uploads.received", Upload { parts, broken })).await?;
     }
 
     if std::env::args().any(|argument| argument == "--wait") {
@@ -57,7 +67,7 @@ async fn main() -> busway::Result<()> {
     let report = bus.shutdown(Duration::from_millis(500)).await;
     println!("drained: {}, {}", report.is_drained(), report.tally);
 
-    let late = bus.publish(Event::new("uploads.received", Upload { parts: 1 })).await;
+    let late = bus.publish(Event::new("uploads.received", Upload { parts: 1, broken: false })).await;
     if let Err(error) = late {
         println!("afterwards: {}", error.reason());
     }

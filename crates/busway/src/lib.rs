@@ -46,7 +46,7 @@
 //! | every queue is bounded | in events and bytes, with a policy for the moment it is full ([`Overflow`]) |
 //! | one subscriber stalls no other | unless it was told to [`Block`](Overflow::Block) |
 //! | order | events with the same key and priority never overlap, in a group too ([`Order`]) |
-//! | a panic or failure stays where it is | it is an [`Outcome`] that names the handler or middleware |
+//! | a panic or failure stays where it is | a panic, or a middleware's own failure, is an [`Outcome`] that names it |
 //! | shutdown is an answer | [`Bus::shutdown`] handles what waits, and reports what it could not |
 //! | nothing stays behind | no task, thread or timer outlives the last handle of its bus |
 //!
@@ -54,6 +54,7 @@
 //!
 //! | to … | see |
 //! |---|---|
+//! | start | [`Bus::memory`], [`BusBuilder::start`]; so that it can be given up: [`BusBuilder::start_until`] |
 //! | say what happened | [`Event`], [`EventType`], [`Topic`], [`Priority`] |
 //! | publish | [`Bus::publish`], [`Bus::try_publish`], [`Bus::publish_batch`], [`Publisher`] |
 //! | receive | [`Bus::subscribe`], [`Filter`], [`SubscribeBuilder`] |
@@ -108,6 +109,42 @@ pub use busway_middleware::{
     Stage, State, Step, SyncMiddleware, batch, blocking, builtin, chain, extract, handler, inline,
     middleware, outcome, publish,
 };
+
+/// A middleware is tested without a bus: with a delivery, and with the chain around a handler.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use busway::chain::{Progress, Registry, run_now};
+/// use busway::draft::Stamp;
+/// use busway::prelude::*;
+/// use busway::{Chain, Ephemeral, EventId, IntoHandler, IntoStep, Metadata, ModeKind, Scope, States, Timestamp};
+///
+/// struct LiveOnly;
+///
+/// impl SyncMiddleware for LiveOnly {
+///     fn before(&self, delivery: &mut Delivery) -> Flow {
+///         if delivery.is_replay() { Flow::Stop(Outcome::Skip) } else { Flow::Continue }
+///     }
+/// }
+///
+/// let metadata = Metadata::draft("test", 1).build()?;
+/// let stamp = Stamp::new(EventId::foreign("test", "1"), Timestamp::from_nanos(0), &metadata);
+/// let event = Event::new("orders.created", Raw::default()).finish(&stamp).map_err(|(_draft, reason)| reason)?;
+/// let scope = Scope::new("stock", Filter::new("orders.#")?, ModeKind::Ephemeral, States::new());
+/// let mut delivery = Delivery::new(event.into(), Arc::new(scope)).with_replay(busway::Replay::Repeated);
+///
+/// let registry = Registry::new();
+/// registry.add(Stage::User, "live-only", LiveOnly.into_step())?;
+/// let handler = IntoHandler::<Ephemeral, _>::into_handler(inline(|| println!("handled")));
+/// let mut progress = Progress::new();
+/// let outcome = run_now(&Chain::merge([&registry]), &mut delivery, &handler, &mut progress);
+/// assert_eq!(outcome.map(|outcome| outcome.label()), Some("skipped"));
+/// assert_eq!(progress.cut_by(), Some("live-only"));
+/// # Ok::<(), BoxError>(())
+/// ```
+#[doc(inline)]
+pub use busway_middleware::States;
 
 #[doc(inline)]
 pub use busway_reliability::{Order, Overflow, PriorityLimits, Rate, RateError, Tally, TimeToLive};

@@ -1,8 +1,9 @@
-//! `isolate`: each crate compiles by itself, with each of its features by itself.
+//! `isolate`: each crate compiles and passes its tests by itself, with each of its features by itself.
 //!
 //! A workspace build turns on, for everybody, every feature that anybody asked for. A crate that forgot to ask for
-//! what it uses compiles there and breaks for its first user. So each crate is checked in a run of its own, first
-//! its library (no dev-dependencies, which turn features on as well), then its tests.
+//! what it uses compiles there and breaks for its first user. So each crate is built in runs of its own: first its
+//! library alone (dev-dependencies turn features on as well), then all of it, and what was built is run: tests,
+//! examples and doctests that hold with all features may fail without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,17 +22,10 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<Verdict> {
     let mut failures = Vec::new();
     for package in workspace.published().filter(|package| only.is_empty() || only.contains(&package.name)) {
         for features in combinations(&package.features) {
-            for target in ["--lib", "--tests"] {
-                let list = features.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-                // Clippy, because it can deny warnings here without building every dependency again.
-                let mut call = Call::cargo(workspace)
-                    .args(["clippy", "--quiet", "--no-deps", "-p", &package.name, target])
-                    .arg("--no-default-features");
-                if !list.is_empty() {
-                    call = call.args(["--features", &list]);
-                }
-                if call.args(["--", "-D", "warnings"]).run().is_err() {
-                    failures.push(format!("{} {target} with [{list}]", package.name));
+            let list = features.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+            for check in [Check::Library, Check::Tests] {
+                if check.call(workspace, &package.name, &list).run().is_err() {
+                    failures.push(format!("the {} of {} with [{list}]", check.subject(), package.name));
                 }
             }
         }
@@ -40,6 +34,39 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<Verdict> {
         bail!("does not stand alone: {}", failures.join("; "));
     }
     Ok(Verdict::Passed)
+}
+
+/// What is asked of a crate with one set of features.
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    /// It compiles without its dev-dependencies and without a warning.
+    Library,
+    /// Unit and integration tests, examples and doctests compile, and those that run pass.
+    Tests,
+}
+
+impl Check {
+    fn call(self, workspace: &Workspace, package: &str, features: &str) -> Call {
+        let cargo = Call::cargo(workspace);
+        let call = match self {
+            // Clippy, because it can deny warnings here without building every dependency again.
+            Self::Library => cargo.args(["clippy", "--quiet", "--no-deps", "--lib"]),
+            Self::Tests => cargo.args(["test", "--quiet", "--no-fail-fast"]),
+        };
+        let call = call.args(["-p", package, "--no-default-features"]);
+        let call = if features.is_empty() { call } else { call.args(["--features", features]) };
+        match self {
+            Self::Library => call.args(["--", "-D", "warnings"]),
+            Self::Tests => call,
+        }
+    }
+
+    const fn subject(self) -> &'static str {
+        match self {
+            Self::Library => "library",
+            Self::Tests => "tests",
+        }
+    }
 }
 
 /// No feature, the defaults, each feature, all features; each with what it turns on, equal sets once.

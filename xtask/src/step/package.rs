@@ -3,7 +3,8 @@
 //! `cargo package` can verify that itself, but not twice: it unpacks our crates below cargo's home under a name that
 //! is made of the target folder and the version, finds them there the next time, and then builds against last time's
 //! code. So it only packs here. The packages are unpacked into a workspace of their own in the target folder, where
-//! each finds the others by `[patch]`, as it would find them on the registry.
+//! each finds the others by `[patch]`, as it would find them on the registry. Its tests stay at home where they need the
+//! test kit; its examples are in the package, and build there.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +15,7 @@ use anyhow::{Context, Result};
 
 use crate::process::Call;
 use crate::report::Verdict;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, is_published};
 
 /// Which files may be in a package.
 #[derive(Debug, Clone, Copy)]
@@ -25,10 +26,11 @@ pub(crate) enum Files {
     AsTheyAre,
 }
 
-/// Fails when a published crate cannot be packaged, or does not build from its package with its default features.
+/// Fails when a published crate cannot be packaged, or when library and examples do not build from its package with its
+/// default features.
 pub(crate) fn run(workspace: &Workspace, files: Files) -> Result<Verdict> {
     let mut call =
-        Call::cargo(workspace).args(["package", "--no-verify"]).args(workspace.published_arguments());
+        Call::cargo(workspace).args(["package", "--workspace", "--no-verify"]).args(unpublished(workspace));
     if let Files::AsTheyAre = files {
         call = call.arg("--allow-dirty");
     }
@@ -37,12 +39,18 @@ pub(crate) fn run(workspace: &Workspace, files: Files) -> Result<Verdict> {
     let folder = workspace.target("packaged");
     unpack(workspace, &folder)?;
     Call::cargo(workspace)
-        .args(["check", "--workspace", "--manifest-path"])
+        .args(["check", "--workspace", "--lib", "--examples", "--manifest-path"])
         .arg(folder.join("Cargo.toml"))
         // Found from the root otherwise, and from there only when the target folder lies below it.
         .env("CARGO_TARGET_DIR", workspace.target(""))
         .run()?;
     Ok(Verdict::Passed)
+}
+
+/// `--exclude NAME` for each member that is not published.
+fn unpublished(workspace: &Workspace) -> Vec<String> {
+    let members = workspace.members().into_iter().filter(|package| !is_published(package));
+    members.flat_map(|package| ["--exclude".to_owned(), package.name.to_string()]).collect()
 }
 
 /// Unpacks every package into the folder, which is emptied first, and makes a workspace of them.

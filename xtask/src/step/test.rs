@@ -1,12 +1,12 @@
 //! `test`: everything that proves the project.
 //!
 //! Unit and integration tests (compile-fail tests and the examples among them) run under cargo-nextest when it is
-//! installed and under `cargo test` when not; then come the doctests, which nextest cannot run, and the loom models,
-//! which need the crate built another way.
+//! installed and under `cargo test` when not; then come the doctests, which nextest cannot run, what needs a file or a
+//! compiler that is not everywhere, and the loom models, which need the crate built another way.
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -27,7 +27,8 @@ pub(crate) enum Loom {
 /// Runs all of it, whatever fails on the way, and adds the runners' summaries to the report.
 pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
     let cargo = || Call::cargo(workspace);
-    if cargo().args(["nextest", "--version"]).succeeds() {
+    let has_nextest = cargo().args(["nextest", "--version"]).succeeds();
+    if has_nextest {
         let tests = cargo().args(["nextest", "run", "--all-features", "--no-fail-fast"]);
         run_one(report, "tests", Runner::Nextest, tests);
         let doctests = cargo().args(["test", "--doc", "--all-features", "--no-fail-fast"]);
@@ -36,6 +37,8 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
         let tests = cargo().args(["test", "--all-features", "--no-fail-fast"]);
         run_one(report, "tests and doctests", Runner::BuiltIn, tests);
     }
+    run_year(workspace, report, has_nextest);
+    report.measure("compiler messages", || check_messages(workspace));
     match loom {
         Loom::Run => run_models(workspace, report),
         Loom::LeaveOut => report.measure("loom", || Ok(Verdict::LeftOut("--no-loom was given".to_owned()))),
@@ -57,6 +60,56 @@ fn run_one(report: &mut Report, name: &str, runner: Runner, call: Call) {
 fn ended(status: &Result<()>) -> Ended {
     if status.is_ok() { Ended::Well } else { Ended::Badly }
 }
+
+/// The main job over a whole year, whose file is too large to ship. It is looked for where the variable says, then in a
+/// folder for shared data beside the workspace.
+fn run_year(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
+    let beside = workspace.root().join("../shared/data").join(YEAR.file);
+    let file = env::var_os(YEAR.variable).map_or(beside, PathBuf::from);
+    let Ok(file) = file.canonicalize() else {
+        let missing = format!("{} is not here; name it in {}", YEAR.file, YEAR.variable);
+        return report.measure(YEAR.step, || Ok(Verdict::LeftOut(missing)));
+    };
+    let cargo = Call::cargo(workspace).env(YEAR.variable, file);
+    if has_nextest {
+        let filter = format!("test({})", YEAR.test);
+        let year = cargo.args(["nextest", "run", "--all-features", "--run-ignored", "only", "-E", &filter]);
+        run_one(report, YEAR.step, Runner::Nextest, year);
+    } else {
+        let year = cargo.args(["test", "--all-features", "--test", "it", "--", "--ignored", YEAR.test]);
+        run_one(report, YEAR.step, Runner::BuiltIn, year);
+    }
+}
+
+struct Year {
+    step: &'static str,
+    test: &'static str,
+    file: &'static str,
+    variable: &'static str,
+}
+
+const YEAR: Year = Year {
+    step: "flights of a year",
+    test: "the_full_year",
+    file: "flights-2013.csv.xz",
+    variable: "BUSWAY_FLIGHTS_YEAR",
+};
+
+/// The compile-fail tests compare the compiler's words, which change from release to release: under another one than the
+/// expected texts are of, they pass without a look.
+fn check_messages(workspace: &Workspace) -> Result<Verdict> {
+    let version = Call::program(workspace, env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .arg("--version")
+        .output()?;
+    if version.starts_with(MESSAGES_OF) {
+        return Ok(Verdict::Passed);
+    }
+    let version = version.trim();
+    Ok(Verdict::LeftOut(format!("the expected texts are those of {MESSAGES_OF}x, this is {version}")))
+}
+
+/// As in each `tests/it/ui.rs`.
+const MESSAGES_OF: &str = "rustc 1.95.";
 
 /// Loom tries every order in which threads can meet, up to a number of forced switches. It needs its own types in place of those of the standard
 /// library, hence the `cfg` and a target folder of its own: sharing one would build everything twice each time.

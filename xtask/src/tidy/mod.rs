@@ -6,10 +6,13 @@
 
 mod code;
 mod crate_papers;
+mod front_page;
+mod guarantees;
 mod idle_assertions;
 mod ignored;
 mod layers;
 mod length;
+mod licences;
 mod lock;
 mod machine_paths;
 mod manifests;
@@ -18,7 +21,9 @@ mod opening;
 mod placeholders;
 mod problem;
 mod records;
+mod scoped_threads;
 mod sleeps;
+mod tool_versions;
 mod tree;
 mod unsafe_code;
 
@@ -51,15 +56,20 @@ pub(crate) fn run(workspace: &Workspace) -> Result<Verdict> {
 /// The rules that need nothing but the files.
 const TEXT_RULES: &[fn(&Tree) -> Vec<Problem>] = &[
     crate_papers::check,
+    front_page::check,
+    guarantees::check,
     idle_assertions::check,
     ignored::check,
     length::check,
+    licences::check,
     lock::check,
     machine_paths::check,
     names::check,
     opening::check,
     placeholders::check,
     records::check,
+    scoped_threads::check,
     sleeps::check,
+    tool_versions::check,
     unsafe_code::check,
 ];

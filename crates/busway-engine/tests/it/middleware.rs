@@ -154,6 +154,51 @@ async fn panics_of_every_kind_of_handler_are_outcomes_and_the_subscription_goes_
     bus.finish().await;
 }
 
+/// An error that cannot say what it is.
+#[derive(Debug)]
+struct Speechless;
+
+impl std::fmt::Display for Speechless {
+    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("no words")
+    }
+}
+
+impl std::error::Error for Speechless {}
+
+fn fails(n: &Number) -> Result<(), Speechless> {
+    if n.n == 0 { Err(Speechless) } else { Ok(()) }
+}
+
+#[tokio::test]
+async fn an_error_whose_text_panics_is_counted_like_any_other_and_costs_no_worker() {
+    for stage in [None, Some(Stage::User)] {
+        let bus = busway_engine::Bus::memory().start().await.unwrap();
+        if let Some(stage) = stage {
+            bus.middleware(stage).add("limit", ConcurrencyLimit::new(2)).unwrap();
+        }
+        bus.subscribe("a").name("async").to(async |n: Payload<Number>| fails(&n)).await.unwrap();
+        bus.subscribe("a").name("blocking").to(blocking(|n: Payload<Number>| fails(&n))).await.unwrap();
+        bus.subscribe("a").name("inline").to(inline(|n: Payload<Number>| fails(&n))).await.unwrap();
+        let many = async |numbers: Batch<Number>| {
+            numbers.iter().map(|n| fails(n.payload())).collect::<Vec<Result<(), Speechless>>>()
+        };
+        bus.subscribe("a").name("batch").to(batch(many).max(1)).await.unwrap();
+        for n in 0..3 {
+            bus.publish(number("a", n)).await.unwrap();
+        }
+        bus.idle().await;
+        for name in ["async", "blocking", "inline", "batch"] {
+            let stats = bus.stats();
+            let stats = stats.subscription(name).unwrap();
+            assert_settled(stats);
+            assert_eq!((stats.failed, stats.done, stats.running), (1, 2, 0), "{name}");
+            assert!(stats.last_failure.is_some(), "{name}");
+        }
+        assert!(bus.shutdown(Duration::from_secs(5)).await.is_drained());
+    }
+}
+
 #[tokio::test]
 async fn a_batch_has_an_outcome_for_each_event_and_middleware_sees_each() {
     let bus = TestBus::start().await;

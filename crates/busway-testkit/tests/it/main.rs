@@ -1,6 +1,8 @@
 //! The test kit keeps its own promises: it records, holds, moves time, and its assertions fail when they should.
 #![expect(clippy::disallowed_methods, reason = "a test may have tasks of its own")]
 
+mod stages;
+
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;

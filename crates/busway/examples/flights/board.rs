@@ -21,12 +21,24 @@ pub(crate) struct Boards {
 }
 
 /// Counts of all flights, by status, origin and carrier.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Carriers {
     pub(crate) events: u64,
     pub(crate) by_status: BTreeMap<&'static str, u64>,
     pub(crate) by_origin: BTreeMap<String, u64>,
     pub(crate) by_carrier: BTreeMap<String, Carrier>,
+}
+
+impl Default for Carriers {
+    /// Every status is there from the start: that no flight was cancelled is a figure too.
+    fn default() -> Self {
+        Self {
+            events: 0,
+            by_status: Status::WORDS.into_iter().map(|word| (word, 0)).collect(),
+            by_origin: BTreeMap::new(),
+            by_carrier: BTreeMap::new(),
+        }
+    }
 }
 
 /// Counts of one carrier's flights.

@@ -40,12 +40,16 @@ impl Status {
         if minutes >= DELAYED_FROM_MINUTES { Self::Delayed { minutes } } else { Self::Departed { minutes } }
     }
 
+    /// The words for each, see [`word`](Status::word).
+    pub(crate) const WORDS: [&'static str; 3] = ["cancelled", "delayed", "departed"];
+
     /// The word for it, which is a segment of the topic.
     pub(crate) const fn word(self) -> &'static str {
+        let [cancelled, delayed, departed] = Self::WORDS;
         match self {
-            Self::Cancelled => "cancelled",
-            Self::Delayed { .. } => "delayed",
-            Self::Departed { .. } => "departed",
+            Self::Cancelled => cancelled,
+            Self::Delayed { .. } => delayed,
+            Self::Departed { .. } => departed,
         }
     }
 

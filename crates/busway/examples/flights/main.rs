@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use busway::prelude::*;
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::board::Boards;
 use crate::flight::Flight;
@@ -43,13 +43,12 @@ async fn main() -> ExitCode {
     let printed = match replay(&file).await {
         Ok(figures) => {
             let text = if arguments.json { figures.to_json().to_string() } else { figures.to_string() };
-            print(&text).map(|()| figures.is_sound())
+            print(&text).map(|()| figures.exit_code())
         }
         Err(error) => Err(error),
     };
     match printed {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(format_args!("flights: {error}"));
             ExitCode::FAILURE
@@ -70,14 +69,14 @@ fn complain(line: std::fmt::Arguments<'_>) {
 
 /// Publishes every row of `file` and waits until all of them are handled.
 async fn replay(file: &Path) -> Result<Figures, BoxError> {
-    let mut rows = Rows::open(file)?;
+    let progress = progress_bar();
+    let mut rows = Rows::open(file, &progress)?;
     #[expect(clippy::disallowed_methods, reason = "the example reports how long it took")]
     let started = Instant::now();
     let boards = Arc::new(Boards::default());
     let bus = Bus::memory().producer("flights").state(Arc::clone(&boards)).start().await?;
     let subscriptions = board::subscribe(&bus).await?;
 
-    let progress = progress_bar();
     let mut bad_rows = 0;
     let read = loop {
         match rows.next_row() {
@@ -89,7 +88,6 @@ async fn replay(file: &Path) -> Result<Figures, BoxError> {
             Ok(None) => break Ok(()),
             Err(error) => break Err::<(), ReadError>(error),
         }
-        progress.inc(1);
     };
     let report = bus.shutdown(Duration::from_secs(60)).await;
     progress.finish_and_clear();
@@ -107,11 +105,11 @@ async fn publish(bus: &Bus, line: u64, flight: Flight) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Drawn on a terminal only; silent when the output goes elsewhere.
+/// Drawn on a terminal only; silent when the output goes elsewhere. It measures the bytes of the file, which are known
+/// before its rows are.
 fn progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {human_pos} departures, {per_sec}, {elapsed}");
-    let bar = ProgressBar::new_spinner();
-    match style {
+    let bar = ProgressBar::new(0).with_finish(ProgressFinish::AndClear);
+    match ProgressStyle::with_template("{wide_bar} {percent}% of {total_bytes}, {elapsed}, {eta} left") {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use busway::Topic;
 use csv::{ReaderBuilder, StringRecord};
+use indicatif::ProgressBar;
 use liblzma::read::XzDecoder;
 
 use crate::flight::{Flight, Status};
@@ -24,9 +25,9 @@ pub(crate) enum Row {
 }
 
 impl Rows {
-    /// Opens a file and finds its columns.
-    pub(crate) fn open(path: &Path) -> Result<Self, ReadError> {
-        let mut lines = Lines::open(path)?;
+    /// Opens a file and finds its columns. `progress` is told how many bytes the file has, and moves with those read.
+    pub(crate) fn open(path: &Path, progress: &ProgressBar) -> Result<Self, ReadError> {
+        let mut lines = Lines::open(path, progress)?;
         let header = lines.next_line()?.map(|line| fields(line).unwrap_or_default());
         let columns = header.map(|header| Columns::find(path, &header)).transpose()?;
         Ok(Self { lines, columns })
@@ -54,10 +55,13 @@ struct Lines {
 }
 
 impl Lines {
-    fn open(path: &Path) -> Result<Self, ReadError> {
+    fn open(path: &Path, progress: &ProgressBar) -> Result<Self, ReadError> {
         let open_error = |source| ReadError::Open { file: path.to_owned(), source };
         #[expect(clippy::disallowed_methods, reason = "the example reads its input")]
         let file = File::open(path).map_err(open_error)?;
+        progress.set_length(file.metadata().map_err(open_error)?.len());
+        // Of a compressed file the bytes as they lie on the disk: their number is known from the start.
+        let file = progress.wrap_read(file);
         let bytes: Box<dyn BufRead + Send> =
             match path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xz")) {
                 true => Box::new(BufReader::new(XzDecoder::new_multi_decoder(file))),
@@ -73,8 +77,12 @@ impl Lines {
             if !self.read().map_err(|source| self.broken(source))? {
                 return Ok(None);
             }
+            // It may stand at the beginning of a file and nowhere else.
+            if self.number == 1 && self.line.starts_with(UTF8_MARK) {
+                self.line.drain(..UTF8_MARK.len());
+            }
             if !self.line.trim_ascii().is_empty() {
-                return Ok(Some(self.line.strip_prefix(UTF8_MARK).unwrap_or(&self.line)));
+                return Ok(Some(&self.line));
             }
         }
     }
@@ -155,9 +163,7 @@ impl Columns {
             "NA" => Status::Cancelled,
             time => {
                 departure_time(time)?;
-                let minutes = field(self.dep_delay).parse();
-                let delay = field(self.dep_delay);
-                Status::of_delay(minutes.map_err(|_| format!("dep_delay {delay:?} is no number of minutes"))?)
+                Status::of_delay(delay_minutes(field(self.dep_delay))?)
             }
         };
         let tail_number = match field(self.tailnum) {
@@ -178,8 +184,17 @@ impl Columns {
 /// A time of day as `HHMM` without leading zeros; 2400 is midnight.
 fn departure_time(text: &str) -> Result<(), String> {
     let wrong = || format!("dep_time {text:?} is no time of day (HHMM) and not NA");
+    // Rust reads "+517" as a number too.
+    let digits = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
     let time: u16 = text.parse().map_err(|_| wrong())?;
-    if time <= 2400 && time % 100 < 60 { Ok(()) } else { Err(wrong()) }
+    if digits && time <= 2400 && time % 100 < 60 { Ok(()) } else { Err(wrong()) }
+}
+
+/// Whole minutes, negative when the flight left early.
+fn delay_minutes(text: &str) -> Result<i64, String> {
+    let digits = text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
+    let minutes = text.parse().ok().filter(|_| digits);
+    minutes.ok_or_else(|| format!("dep_delay {text:?} is no number of minutes"))
 }
 
 /// A code in lower case, which must be able to stand in a topic.

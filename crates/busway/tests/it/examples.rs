@@ -119,3 +119,78 @@ fn a_test_of_a_handler_needs_no_sleep() {
     let expected = "reminded after a virtual hour\n3 delivered, none lost\n";
     assert_eq!(stdout("07_testing", &[]), expected);
 }
+
+#[test]
+fn each_form_of_handler_gives_its_outcomes() {
+    let expected = "  charged 4200
+  charged 100
+async: 2 done, 1 failed, 0 dead
+  archived 4200 from sales.berlin
+  archived 0 from sales.berlin
+  archived 100 from sales.berlin
+blocking: 3 done, 0 failed, 0 dead
+  stored [4200, 0, 100] at once
+batch: 2 done, 0 failed, 1 dead
+inline: 4200 in all, 1 done
+";
+    assert_eq!(stdout("08_handlers", &[]), expected);
+}
+
+#[cfg(feature = "tower")]
+#[test]
+fn each_built_in_middleware_does_what_it_is_for() {
+    let printed = stdout("09_builtins", &[]);
+    let (logs, lines): (Vec<&str>, Vec<&str>) =
+        printed.lines().partition(|line| line.contains("busway_middleware::builtin::log: "));
+    // The engine says of itself what it has to say; that is not what the example is about.
+    let lines: Vec<&str> = lines.into_iter().filter(|line| !line.contains(" busway_engine::")).collect();
+    let expected = [
+        "packed book",
+        "tower saw: done",
+        "tower saw: failed",
+        "1 done, 1 failed, 2 dead",
+        "in pairs: 6 of 6",
+        "at once: Some(\"a\"), Some(\"b\")",
+        "then: None",
+        "faster: Some(\"c\")",
+    ];
+    assert_eq!(lines, expected, "{printed}");
+
+    let expected = [
+        ("DEBUG", "outcome=\"done\"", ""),
+        ("WARN", "outcome=\"dead\"", "this must not be packed"),
+        ("WARN", "outcome=\"failed\"", "middleware deadline failed: the handler was cancelled after 50ms"),
+        ("WARN", "outcome=\"dead\"", "is required here and missing"),
+    ];
+    assert_eq!(logs.len(), expected.len(), "{printed}");
+    for (log, (level, outcome, error)) in logs.iter().zip(expected) {
+        assert!(log.trim_start().starts_with(level), "{log}");
+        assert!(log.contains(outcome) && log.contains(error), "{log}");
+        assert!(log.contains("subscription=\"packing\" topic=\"orders.created\""), "{log}");
+    }
+}
+
+#[test]
+fn a_bus_is_set_looked_at_and_its_subscriptions_are_ended() {
+    let expected = "\
+the bus did not start: the start was cancelled
+one: 2 subscriptions
+at once: 2 subscriptions
+batch: 2 receipts
+event 1 of the batch: it is not valid; 2 come back
+watched: 3 subscriptions
+not watched: 3 subscriptions
+aborted: 1 offered = 0 delivered + 0 dropped + 0 expired + 1 abandoned + 0 waiting
+workers: 2 members, running
+  capacity = 8 (filter jobs.#)
+  overflow = Block(None) (bus)
+  order = Lane (default)
+  concurrency = 2 (subscription)
+  share = [4, 3, 2, 1] (filter jobs.#)
+  limit_p0 = 4 (subscription)
+published 8, refused 1, unrouted 0; 18 offered = 17 delivered + 0 dropped + 0 expired + 1 abandoned + 0 waiting
+  audit (running): 8 offered = 8 delivered + 0 dropped + 0 expired + 0 abandoned + 0 waiting
+  workers (running): 8 offered = 8 delivered + 0 dropped + 0 expired + 0 abandoned + 0 waiting
+";
+    assert_eq!(stdout("10_operating", &[]), expected);
+}

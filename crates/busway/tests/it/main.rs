@@ -4,4 +4,14 @@
 mod example_process;
 mod examples;
 mod flights;
+mod flights_control;
 mod reachable;
+mod ui;
+
+// Parts of the main job, to be fed with what its own rows never are.
+#[path = "../../examples/flights/board.rs"]
+mod board;
+#[path = "../../examples/flights/flight.rs"]
+mod flight;
+#[path = "../../examples/flights/output.rs"]
+mod output;
