@@ -1,51 +1,49 @@
-//! The benchmark: busway beside what people use instead, in the same run, interleaved.
-//!
-//! `cargo xtask bench` builds and runs it. On a shared machine only ratios between contenders of one run mean anything.
-#![expect(clippy::disallowed_methods, reason = "a benchmark owns its clock and its threads")]
+//! The harness: runs the suites that were asked for, prints and writes the report.
 
-mod inproc;
-mod report;
+use std::path::Path;
+use std::process::ExitCode;
 
-use std::fs;
-use std::path::PathBuf;
-
+use anyhow::{Context, Result, anyhow};
+use busway_benches::arguments::Arguments;
+use busway_benches::instructions;
+use busway_benches::report::{Machine, Report};
+use busway_benches::suites::SUITES;
 use clap::Parser;
 
-use crate::report::{Report, Suite};
-
-/// Measures busway beside what people use instead.
-#[derive(Debug, Parser)]
-struct Arguments {
-    /// Suites to run, by the start of their names; all when none is given.
-    suites: Vec<String>,
-    /// Fewer events and runs: a minute at most.
-    #[arg(long)]
-    quick: bool,
-    /// Also writes the report as JSON to this file.
-    #[arg(long)]
-    json: Option<PathBuf>,
+fn main() -> ExitCode {
+    run(&Arguments::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments = Arguments::parse();
-    let wanted = |name: &str| {
-        arguments.suites.is_empty() || arguments.suites.iter().any(|suite| name.starts_with(&**suite))
-    };
-    let effort = if arguments.quick { inproc::QUICK } else { inproc::FULL };
-    let mut suites: Vec<Suite> = Vec::new();
-    for (name, measure) in inproc::SUITES {
-        if wanted(name) {
-            eprintln!("measuring {name} …");
-            suites.push(measure(effort)?);
-        }
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.check || arguments.bless {
+        return if arguments.bless { instructions::bless() } else { instructions::check() };
     }
-    if suites.is_empty() {
-        return Err(format!("no suite is named {:?}", arguments.suites).into());
+    let names: Vec<_> = SUITES.iter().map(|(name, _)| *name).collect();
+    if arguments.list {
+        println!("{}", names.join("\n"));
+        return Ok(ExitCode::SUCCESS);
     }
-    let report = Report::new(suites);
-    println!("{report}");
-    if let Some(file) = arguments.json {
-        fs::write(file, report.to_json())?;
+    let selected = arguments
+        .selected(&names)
+        .map_err(|word| anyhow!("no suite is named {word:?}; there are: {}", names.join(", ")))?;
+    let machine = Machine::here();
+    let mut suites = Vec::new();
+    for (name, measure) in SUITES.iter().filter(|(name, _)| selected.contains(name)) {
+        suites.extend(measure(&arguments.terms()).with_context(|| format!("{name} was not measured"))?);
     }
-    Ok(())
+    let report = Report::new(machine, suites);
+    println!("{}", report.to_table());
+    report.write(Path::new(FOLDER))?;
+    if let Some(file) = &arguments.json {
+        let json = report.to_json()? + "\n";
+        std::fs::write(file, json).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    eprintln!("report and plots: {FOLDER}");
+    Ok(ExitCode::SUCCESS)
 }
+
+/// Where the report goes; the harness runs in the root of the workspace.
+const FOLDER: &str = "target/bench";

@@ -7,6 +7,19 @@ use anyhow::{Context, Result};
 use crate::process::Call;
 use crate::workspace::Workspace;
 
+/// What the harness is to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Task {
+    /// Measure suites.
+    Measure(Length),
+    /// Compare instruction counts with the committed baseline.
+    Check,
+    /// Write that baseline.
+    Bless,
+    /// List the suites.
+    List,
+}
+
 /// How long the harness measures.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Length {
@@ -16,18 +29,17 @@ pub(crate) enum Length {
     Quick,
 }
 
-/// Builds and runs the harness in release mode.
-pub(crate) fn run(
-    workspace: &Workspace,
-    suites: &[String],
-    length: Length,
-    json: Option<&Path>,
-) -> Result<()> {
-    let mut call =
-        Call::cargo(workspace).args(["run", "--release", "-p", "busway-benches", "--"]).args(suites);
-    if let Length::Quick = length {
-        call = call.arg("--quick");
-    }
+/// Builds the harness and the programs that it starts, in release mode, and runs it in the root of the workspace.
+pub(crate) fn run(workspace: &Workspace, task: Task, suites: &[String], json: Option<&Path>) -> Result<()> {
+    Call::cargo(workspace).args(["build", "--release", "-p", PACKAGE, "--bins"]).run()?;
+    let call = Call::cargo(workspace).args(["run", "--release", "--quiet", "-p", PACKAGE, "--"]).args(suites);
+    let mut call = match task {
+        Task::Measure(Length::Full) => call,
+        Task::Measure(Length::Quick) => call.arg("--quick"),
+        Task::Check => call.arg("--check"),
+        Task::Bless => call.arg("--bless"),
+        Task::List => call.arg("--list"),
+    };
     if let Some(file) = json {
         // The harness runs in the root; the path was written where the user stands.
         let file = absolute(file).with_context(|| format!("not a path: {}", file.display()))?;
@@ -35,3 +47,5 @@ pub(crate) fn run(
     }
     call.run()
 }
+
+const PACKAGE: &str = "busway-benches";

@@ -1,0 +1,25 @@
+//! A program whose allocator counts: `busway-counted QUESTION` prints its answers as JSON. It is never timed.
+
+use std::alloc::System;
+use std::env;
+
+use anyhow::{Context, Result};
+use busway_benches::memory::counted::{Heap, answer};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+fn main() -> Result<()> {
+    let question = env::args().nth(1).context("a question is needed")?;
+    println!("{}", serde_json::to_string(&answer(&question, heap)?)?);
+    Ok(())
+}
+
+fn heap() -> Heap {
+    let stats = ALLOCATOR.stats();
+    Heap {
+        calls: (stats.allocations + stats.reallocations) as u64,
+        live_bytes: stats.bytes_allocated.saturating_sub(stats.bytes_deallocated) as u64,
+    }
+}

@@ -1,0 +1,34 @@
+//! Everything that can be measured. A new suite is a file with one such function, and a line here.
+
+use anyhow::Result;
+
+use crate::report::Suite;
+use crate::terms::Terms;
+use crate::{inproc, instructions, latency, memory, route};
+
+/// Answers one question; suites that come out of the same runs come together.
+pub type Measure = fn(&Terms) -> Result<Vec<Suite>>;
+
+/// The suites by name, in the order in which they run.
+pub const SUITES: &[(&str, Measure)] = &[
+    ("inproc/1p1c", inproc::one_to_one::measure),
+    ("inproc/1p1c-async", inproc::one_to_one_async::measure),
+    ("inproc/2p1c", inproc::two_to_one::measure),
+    ("inproc/fanout-4", inproc::fan_out::measure_4),
+    ("inproc/fanout-16", inproc::fan_out::measure_16),
+    ("inproc/inline", inproc::inline::measure),
+    ("inproc/stage", inproc::inline::measure_stage),
+    ("inproc/middleware-1", inproc::behind_stages::measure_1),
+    ("inproc/middleware-4", inproc::behind_stages::measure_4),
+    ("inproc/allocs", memory::measure_allocations),
+    ("route/four-warm", route::four_tokens::measure_warm),
+    ("route/four-cold", route::four_tokens::measure_cold),
+    ("route/mixed-100k", route::mixed::measure_100k),
+    ("route/mixed-1m", route::mixed::measure_1m),
+    ("route/subscribe-100k", route::subscribe::measure),
+    ("latency/half", latency::measure_half),
+    ("latency/eighty", latency::measure_eighty),
+    ("memory/idle", memory::measure_idle),
+    ("memory/subscription", memory::measure_subscription),
+    ("instructions", instructions::measure),
+];
