@@ -1,13 +1,16 @@
 //! Settings of a subscription, from three levels: bus, filter, subscription. The nearest one wins, and `describe()` says
 //! which.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::time::Duration;
 
 use busway_event::filter::FilterSegment;
 use busway_event::{Filter, Priority};
 use busway_reliability::{Order, Overflow, PriorityLimits, TimeToLive};
+use parking_lot::Mutex;
 
 /// Settings that may or may not be given at a level. Give them for the whole bus, for all subscriptions within a filter, or
 /// on a subscription itself.
@@ -161,8 +164,8 @@ impl fmt::Display for Setting {
     }
 }
 
-/// All settings in force of one subscription.
-#[derive(Debug, Clone)]
+/// All settings in force of one subscription. Shared: most subscriptions of a bus have the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Effective {
     pub(crate) capacity: NonZeroUsize,
     pub(crate) capacity_bytes: usize,
@@ -177,13 +180,28 @@ pub(crate) struct Effective {
 }
 
 /// Settings of the bus and of filters.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Levels {
     pub(crate) bus: Settings,
     pub(crate) filters: Vec<(Filter, Settings)>,
+    /// What was resolved last, to be shared by those who resolve to the same.
+    known: Mutex<VecDeque<Arc<Effective>>>,
 }
 
 impl Levels {
+    /// As [`resolve`](Self::resolve), shared with others who came to the same lately.
+    pub(crate) fn resolve_shared(&self, filter: &Filter, own: &Settings) -> Arc<Effective> {
+        let effective = self.resolve(filter, own);
+        let mut known = self.known.lock();
+        if let Some(same) = known.iter().find(|same| ***same == effective) {
+            return Arc::clone(same);
+        }
+        let effective = Arc::new(effective);
+        known.truncate(KNOWN_MAX - 1);
+        known.push_front(Arc::clone(&effective));
+        effective
+    }
+
     /// The settings in force for a subscription to `filter` that sets `own` itself. Of several filter levels that cover the
     /// subscription's filter, the one declared last wins.
     pub(crate) fn resolve(&self, filter: &Filter, own: &Settings) -> Effective {
@@ -258,6 +276,8 @@ impl Pick<'_> {
     }
 }
 
+/// Settings that are remembered to be shared: those of the bus, and a few kinds of subscriptions.
+const KNOWN_MAX: usize = 16;
 const CAPACITY_DEFAULT: usize = 64;
 const CAPACITY_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 const CONCURRENCY_MAX: usize = 65_536;
@@ -280,13 +300,11 @@ mod tests {
 
     #[test]
     fn the_nearest_level_wins_and_says_so() {
-        let levels = Levels {
-            bus: Settings::new().capacity(1).concurrency(2),
-            filters: vec![
-                (filter("orders.#"), Settings::new().capacity(10).ttl(Priority::P0, None)),
-                (filter("orders.+"), Settings::new().capacity(20)),
-            ],
-        };
+        let filters = vec![
+            (filter("orders.#"), Settings::new().capacity(10).ttl(Priority::P0, None)),
+            (filter("orders.+"), Settings::new().capacity(20)),
+        ];
+        let levels = Levels { bus: Settings::new().capacity(1).concurrency(2), filters, ..Levels::default() };
         let effective = levels.resolve(&filter("orders.created"), &Settings::new().concurrency(3));
         assert_eq!((effective.capacity.get(), effective.concurrency.get()), (20, 3));
         assert_eq!(effective.ttl.of(Priority::P0), None);
@@ -306,6 +324,25 @@ mod tests {
         assert_eq!((effective.capacity.get(), effective.concurrency.get()), (1, 1));
         assert_eq!((effective.traces, effective.capacity_bytes), (TRACES_MAX, 1));
         assert_eq!(effective.limits.of(Priority::P0).get(), 1);
+    }
+
+    #[test]
+    fn equal_settings_are_kept_once_and_different_ones_apart() {
+        let levels = Levels {
+            bus: Settings::new().capacity(1),
+            filters: vec![(filter("orders.#"), Settings::new().capacity(2))],
+            ..Levels::default()
+        };
+        let one = levels.resolve_shared(&filter("a"), &Settings::new());
+        assert!(Arc::ptr_eq(&one, &levels.resolve_shared(&filter("b.#"), &Settings::new())));
+        assert_eq!(levels.resolve_shared(&filter("orders.x"), &Settings::new()).capacity.get(), 2);
+        // The same value from another level is another answer of `describe`.
+        let own = levels.resolve_shared(&filter("a"), &Settings::new().capacity(1));
+        assert!(own.capacity == one.capacity && own.described != one.described);
+        for capacity in 0..100 {
+            levels.resolve_shared(&filter("a"), &Settings::new().capacity(capacity));
+            assert!(levels.known.lock().len() <= KNOWN_MAX);
+        }
     }
 
     #[test]

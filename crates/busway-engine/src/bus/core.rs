@@ -214,10 +214,12 @@ impl BusCore {
         self.sweep();
         let mut ended_now = self.ended.lock();
         let ended = ended_now.tally();
-        let subscriptions: Vec<SubscriptionStats> =
+        let mut subscriptions: Vec<SubscriptionStats> =
             self.subscriptions().iter().map(|core| core.stats()).collect();
         let tally = subscriptions.iter().map(|stats| stats.tally).sum::<Tally>() + ended;
         drop(ended_now);
+        // One whose workers have not all noticed that it is over counts in the sum and is not shown.
+        subscriptions.retain(|stats| stats.state != State::Stopped);
         BusStats {
             published: self.published.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),

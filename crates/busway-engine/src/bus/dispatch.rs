@@ -122,14 +122,15 @@ impl BusCore {
             return self.run_plain_inline(core, member, event, dispatched);
         }
         let run = InlineRun::new(core);
-        let chain = member.chain(&self.services.middleware);
+        let merged = member.merged(&self.services.middleware);
+        let chain = &merged.chain;
         if chain.has_async() {
             dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
             return;
         }
         let mut delivery = delivery_of(core, event);
         let mut progress = progress_of(core);
-        let outcome = run_now(&chain, &mut delivery, &member.handler, &mut progress);
+        let outcome = run_now(chain, &mut delivery, &member.handler, &mut progress);
         let outcome = outcome.unwrap_or_else(|| Outcome::failed("an inline handler that is none"));
         let (event, _) = delivery.into_parts();
         if let Some(event) = dispatched.inline_ran(run, event, &outcome, &mut progress) {
@@ -196,7 +197,7 @@ impl BusCore {
         let middleware = &self.services.middleware;
         let needs = |core: &&Arc<SubscriptionCore>| {
             let member = core.inline.get().filter(|member| !member.is_plain(middleware));
-            member.is_some_and(|member| member.chain(middleware).has_async())
+            member.is_some_and(|member| member.merged(middleware).chain.has_async())
         };
         let core = targets.iter().find(needs)?;
         Some(Refused::NeedsAwait { subscription: core.name.to_string() })

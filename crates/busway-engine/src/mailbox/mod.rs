@@ -20,13 +20,13 @@ mod queues;
 mod schedule;
 mod take;
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use busway_event::{AnyEvent, Key, Priority};
-use busway_reliability::{ByteBudget, Lane, Order, Overflow, TimeToLive};
+use busway_reliability::{ByteBudget, Lane, Overflow};
 use busway_router::GroupRule;
 
 pub(crate) use self::account::Account;
@@ -44,19 +44,17 @@ use crate::sync::Mutex;
 /// See the module.
 pub(crate) struct Mailbox {
     queues: Queues,
-    overflow: Overflow,
-    order: Order,
-    ttl: TimeToLive,
+    settings: Arc<Effective>,
     budget: ByteBudget,
-    coalescer: Option<Coalescer>,
-    schedule: Option<Mutex<Schedule>>,
+    // Boxed: most subscriptions have neither.
+    coalescer: Option<Box<Coalescer>>,
+    schedule: Option<Box<Mutex<Schedule>>>,
     /// Shared with the bus, which sums it also when the subscription is gone.
     pub(crate) account: Arc<Account>,
     pub(crate) hand: HandOver<Arc<Bell>>,
     /// Dropped since the last delivery: what the subscriber is told as lag.
     lagged: AtomicU64,
     space: offer::Space,
-    share: [NonZeroU32; 4],
     /// What the times of expiry are counted from.
     born: Instant,
     supervisor: OnceLock<Weak<dyn Supervise>>,
@@ -74,7 +72,7 @@ pub(crate) trait Supervise: Send + Sync {
 impl Mailbox {
     /// `handling` says who takes events out, and whether lanes and members need a schedule; `born` is the time now.
     pub(crate) fn new(
-        settings: &Effective,
+        settings: Arc<Effective>,
         coalesce: Option<CoalesceKey>,
         handling: Handling,
         born: Instant,
@@ -86,18 +84,16 @@ impl Mailbox {
         };
         Self {
             queues: Queues::new(settings.capacity, settings.order),
-            overflow: settings.overflow,
-            order: settings.order,
-            ttl: settings.ttl,
             budget: ByteBudget::new(settings.capacity_bytes),
             coalescer: (settings.overflow == Overflow::Coalesce)
-                .then(|| Coalescer::new(coalesce.unwrap_or_default())),
-            schedule: (handling == Handling::Scheduled).then(|| Mutex::new(Schedule::new(settings))),
+                .then(|| Box::new(Coalescer::new(coalesce.unwrap_or_default()))),
+            schedule: (handling == Handling::Scheduled)
+                .then(|| Box::new(Mutex::new(Schedule::new(&settings)))),
             account: Arc::new(Account::new(writers)),
             hand: HandOver::new(),
             lagged: AtomicU64::new(0),
             space: offer::Space::default(),
-            share: settings.share,
+            settings,
             born,
             supervisor: OnceLock::new(),
         }

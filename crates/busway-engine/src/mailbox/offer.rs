@@ -89,7 +89,7 @@ impl Mailbox {
         if self.hand.is_closed() {
             return Offer::Closed;
         }
-        let ttl = self.ttl.effective(event.ttl(), event.priority());
+        let ttl = self.settings.ttl.effective(event.ttl(), event.priority());
         let expires = ttl.and_then(|ttl| {
             Expires::after(moment.now().saturating_duration_since(self.born).saturating_add(ttl))
         });
@@ -179,7 +179,7 @@ impl Mailbox {
     }
 
     fn full(&self, waiting: Waiting, may_wait: MayWait) -> Offer {
-        match on_full(self.overflow, may_wait) {
+        match on_full(self.settings.overflow, may_wait) {
             FullAction::Wait { deadline } => Offer::Blocked(Blocked { waiting, deadline }),
             FullAction::DropOldest => self.make_room(waiting),
             FullAction::Close => {

@@ -25,7 +25,7 @@ impl WorkerShare {
 
 impl Mailbox {
     pub(crate) fn worker_share(&self) -> WorkerShare {
-        WorkerShare::new(self.share)
+        WorkerShare::new(self.settings.share)
     }
 
     /// The next event for a worker of `member`, `None` when there is nothing to do for it now. Expired events are
@@ -41,7 +41,7 @@ impl Mailbox {
         if job.is_some() {
             self.account.held();
         }
-        if freed && matches!(self.overflow, Overflow::Block(_)) {
+        if freed && matches!(self.settings.overflow, Overflow::Block(_)) {
             self.space.freed();
         }
         self.wake_supplied();
@@ -72,7 +72,7 @@ impl Mailbox {
                 None if !schedule.has_room() => return None,
                 None => {
                     let fresh = self.take_fresh(&mut schedule.intake, clock, freed)?;
-                    schedule.assign(fresh, self.order);
+                    schedule.assign(fresh, self.settings.order);
                 }
             }
         }

@@ -173,7 +173,7 @@ impl SubscribeBuilder {
                 return Err(SubscribeError { subscription: shown, problems });
             }
         };
-        let settings = self.bus.levels.resolve(&filter, &self.settings);
+        let settings = self.bus.levels.resolve_shared(&filter, &self.settings);
         let group = self.group.clone();
         let existing = group.as_deref().and_then(|group| self.bus.group(filter.as_str(), group));
         let core = match existing {
@@ -208,7 +208,7 @@ impl SubscribeBuilder {
     }
 
     /// Makes the subscription that this is the first member of.
-    fn found(&self, filter: Filter, settings: Effective, run: Run) -> Arc<SubscriptionCore> {
+    fn found(&self, filter: Filter, settings: Arc<Effective>, run: Run) -> Arc<SubscriptionCore> {
         let id = self.bus.next_subscription();
         let name: Arc<str> = match (&self.name, &self.group) {
             (Some(name), _) => name.as_str().into(),
@@ -232,7 +232,7 @@ impl SubscribeBuilder {
             filter,
             group: self.group.clone(),
             mailbox: Mailbox::new(
-                &settings,
+                Arc::clone(&settings),
                 Some(self.coalesce.clone()),
                 handling,
                 self.bus.services.clock.now(),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use arc_swap::{ArcSwap, Guard};
 use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry};
-use parking_lot::Mutex;
 
 /// See the module.
 #[derive(Debug)]
@@ -17,7 +17,23 @@ pub(crate) struct Member {
     pub(crate) workers: AtomicUsize,
     /// Set when this member leaves its group: its workers end after what they run.
     left: AtomicBool,
-    chain: Mutex<(u64, u64, Chain)>,
+    /// Replaced by whoever finds it out of date; it may be older than what another one found, never taken for newer.
+    merged: ArcSwap<Merged>,
+}
+
+/// The chain of a member, as it was at these generations of the bus's registry and its own.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    generations: (u64, u64),
+    pub(crate) chain: Chain,
+}
+
+impl Merged {
+    fn of(bus: &Registry, own: &Registry) -> Self {
+        // The generations are read before the nodes: a chain is never taken for newer than it is.
+        let generations = (bus.generation(), own.generation());
+        Self { generations, chain: Chain::merge([bus, own]) }
+    }
 }
 
 impl Member {
@@ -27,16 +43,8 @@ impl Member {
         middleware: Arc<Registry>,
         bus: &Registry,
     ) -> Self {
-        let generations = (bus.generation(), middleware.generation());
-        let chain = Chain::merge([bus, &middleware]);
-        Self {
-            id,
-            handler,
-            workers: AtomicUsize::new(0),
-            left: AtomicBool::new(false),
-            chain: Mutex::new((generations.0, generations.1, chain)),
-            middleware,
-        }
+        let merged = ArcSwap::from_pointee(Merged::of(bus, &middleware));
+        Self { id, handler, workers: AtomicUsize::new(0), left: AtomicBool::new(false), merged, middleware }
     }
 
     /// Leaves the group. The workers have to be woken to notice it.
@@ -53,20 +61,20 @@ impl Member {
         bus.generation() == 0 && self.middleware.generation() == 0
     }
 
-    /// The chain in force now.
-    pub(crate) fn chain(&self, bus: &Registry) -> Chain {
-        // The generations are read before the nodes: a chain is never taken for newer than it is.
-        let generations = (bus.generation(), self.middleware.generation());
-        let mut kept = self.chain.lock();
-        if (kept.0, kept.1) == generations {
-            return kept.2.clone();
+    /// The chain in force now. Takes no lock.
+    pub(crate) fn merged(&self, bus: &Registry) -> Guard<Arc<Merged>> {
+        let kept = self.merged.load();
+        if kept.generations == (bus.generation(), self.middleware.generation()) {
+            return kept;
         }
-        let chain = Chain::merge([bus, &self.middleware]);
-        let before = std::mem::replace(&mut *kept, (generations.0, generations.1, chain.clone()));
-        drop(kept);
-        // A middleware that goes is user code once more.
-        drop(before);
-        chain
+        let fresh = Arc::new(Merged::of(bus, &self.middleware));
+        self.merged.store(Arc::clone(&fresh));
+        Guard::from_inner(fresh)
+    }
+
+    /// A copy of it, to be kept.
+    pub(crate) fn chain(&self, bus: &Registry) -> Chain {
+        self.merged(bus).chain.clone()
     }
 }
 
