@@ -12,7 +12,7 @@ use crate::course::Course;
 use crate::inproc::on_bus::{self, Handling, TOPIC};
 use crate::inproc::stage::Look;
 use crate::route::four_tokens;
-use crate::route::tables::Table;
+use crate::route::tables::{Table, visit};
 use crate::sample::Sample;
 use crate::terms::{CAPACITY, one_thread};
 
@@ -225,13 +225,13 @@ fn crossbeam_queue(messages: u64) -> Result<()> {
 fn route_warm(lookups: u64) -> Result<()> {
     let table = Table::four_tokens()?;
     let topic = Topic::new(four_tokens::TOPIC)?;
-    found_once(lookups, || table.router.lookup(black_box(&topic)).len())
+    found_once(lookups, || table.router.lookup_with(black_box(&topic), visit))
 }
 
 fn route_cold(lookups: u64) -> Result<()> {
     let table = Table::four_tokens()?;
     let topic = Topic::new(four_tokens::TOPIC)?;
-    found_once(lookups, || table.router.walk(black_box(&topic)).len())
+    found_once(lookups, || table.router.walk_with(black_box(&topic), visit))
 }
 
 fn hashmap(lookups: u64) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use busway::Topic;
 
-use super::tables::{Table, mixed_topics};
+use super::tables::{Table, mixed_topics, visit};
 use crate::contest::{Contest, Lap, Question, Unit, interleave_alone};
 use crate::inproc::on_bus::version;
 use crate::report::Suite;
@@ -41,14 +41,14 @@ fn measure(terms: &Terms, name: &'static str, subscriptions: usize) -> Result<Ve
         name,
         unit: Unit::Nanoseconds("ns/op"),
         note: "so many subscriptions of four tokens, a tenth with + at a random level, one in fifty ending in #; random topics \
-               that the thread's memory has not seen lately, matched and the results dropped; busway: Router::lookup as publish \
-               calls it, busway-walk: Router::walk; hashmap: hits on as many texts of the table",
+               that the thread's memory has not seen lately, matched and all targets visited; busway: Router::lookup_with as \
+               publish calls it, busway-walk: Router::walk_with; hashmap: hits on as many texts of the table",
     };
     let (at_lookup, at_walk, at_hit) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let contests =
         vec![
             Contest::new("busway", version(), |lookups| {
-                over(&topics, &at_lookup, lookups, |topic: &Topic| Ok(table.router.lookup(topic).len()))
+                over(&topics, &at_lookup, lookups, |topic: &Topic| Ok(table.router.lookup_with(topic, visit)))
             }),
             Contest::new("hashmap", "std".to_owned(), |lookups| {
                 over(&keys, &at_hit, lookups, |key| {
@@ -56,7 +56,7 @@ fn measure(terms: &Terms, name: &'static str, subscriptions: usize) -> Result<Ve
                 })
             }),
             Contest::new("busway-walk", version(), |lookups| {
-                over(&topics, &at_walk, lookups, |topic: &Topic| Ok(table.router.walk(topic).len()))
+                over(&topics, &at_walk, lookups, |topic: &Topic| Ok(table.router.walk_with(topic, visit)))
             }),
         ];
     let mut suite = interleave_alone(terms, question, contests)?;

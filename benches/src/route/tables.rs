@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use busway::{Filter, Topic};
-use busway_router::Router;
+use busway_router::{Reached, Router};
 use fastrand::Rng;
 
 /// A router full of subscriptions, and a hash map with the same texts for its keys.
@@ -81,6 +81,12 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// Goes through all targets that a match lends, as a publish does, and says how many there were.
+#[must_use]
+pub fn visit(targets: Reached<'_, u32>) -> usize {
+    targets.iter().fold(0, |visited, target| visited + usize::from(**target != u32::MAX))
 }
 
 /// So many topics of the mixed workload, never the same for two seeds.

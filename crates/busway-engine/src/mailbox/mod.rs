@@ -183,6 +183,8 @@ pub(crate) struct Waiting {
     expires: Option<Expires>,
     /// Bytes reserved for it in the budget; what is heavier counts as 4 GiB.
     weight: u32,
+    /// That of the event, so that a worker need not look at the event to put it in its place.
+    priority: Priority,
 }
 
 impl Waiting {

@@ -89,7 +89,9 @@ impl Mailbox {
         if self.hand.is_closed() {
             return Offer::Closed;
         }
-        let ttl = self.settings.ttl.effective(event.ttl(), event.priority());
+        let header = event.header();
+        let priority = header.priority();
+        let ttl = self.settings.ttl.effective(header.ttl(), priority);
         let expires = ttl.and_then(|ttl| {
             Expires::after(moment.now().saturating_duration_since(self.born).saturating_add(ttl))
         });
@@ -101,7 +103,7 @@ impl Mailbox {
             self.account.retract();
             return Offer::Closed;
         }
-        self.admit(Waiting { event, expires, weight }, may_wait)
+        self.admit(Waiting { event, expires, weight, priority }, may_wait)
     }
 
     fn admit(&self, waiting: Waiting, may_wait: MayWait) -> Offer {
@@ -143,7 +145,7 @@ impl Mailbox {
 
     /// Queues an event whose bytes are reserved, or gives it back.
     fn push(&self, waiting: Waiting) -> Result<Offer, Waiting> {
-        let priority = waiting.event.priority();
+        let priority = waiting.priority;
         let waiting = match &self.coalescer {
             None => waiting,
             Some(coalescer) => {
@@ -200,7 +202,7 @@ impl Mailbox {
     /// many tries as the queue has places, this event is the one that is dropped.
     fn make_room(&self, mut waiting: Waiting) -> Offer {
         for _ in 0..MAKE_ROOM_TRIES {
-            if let Some(oldest) = self.pop_oldest_beside(waiting.event.priority()) {
+            if let Some(oldest) = self.pop_oldest_beside(waiting.priority) {
                 self.budget.release(oldest.weight());
                 self.dropped(1);
             } else if self.budget.used() > 0 && self.pop_heaviest() {

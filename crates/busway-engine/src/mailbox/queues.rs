@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use busway_event::{Key, Priority};
 use busway_reliability::Order;
@@ -11,6 +12,8 @@ use super::Waiting;
 
 pub(super) struct Queues {
     lanes: [OnceLock<(Sender<Slot>, Receiver<Slot>)>; 4],
+    /// A bit a lane, set before the lane can be used.
+    made: AtomicU8,
     capacity: NonZeroUsize,
     order: Order,
 }
@@ -25,16 +28,30 @@ pub(super) enum Slot {
 
 impl Queues {
     pub(super) fn new(capacity: NonZeroUsize, order: Order) -> Self {
-        Self { lanes: Default::default(), capacity, order }
+        Self { lanes: Default::default(), made: AtomicU8::new(0), capacity, order }
     }
 
     /// Queues a slot, or gives it back when the queue is full.
     pub(super) fn push(&self, priority: Priority, slot: Slot) -> Result<(), Slot> {
-        let Some(lane) = self.lanes.get(self.index(priority)) else { return Err(slot) };
-        let (sender, _) = lane.get_or_init(|| bounded(self.capacity.get()));
+        let index = self.index(priority);
+        let Some(lane) = self.lanes.get(index) else { return Err(slot) };
+        let (sender, _) = lane.get_or_init(|| {
+            self.made.fetch_or(1 << index, Ordering::Relaxed);
+            bounded(self.capacity.get())
+        });
         sender.try_send(slot).map_err(|error| match error {
             TrySendError::Full(slot) | TrySendError::Disconnected(slot) => slot,
         })
+    }
+
+    /// The priority of the only queue, when there is just one: nobody has to share then.
+    ///
+    /// An event in a queue that is not seen here yet is found as any event that comes while a worker looks: its publisher
+    /// announces it, or the worker looks again before it sleeps.
+    pub(super) fn only(&self) -> Option<Priority> {
+        let made = self.made.load(Ordering::Relaxed);
+        let only = (made.count_ones() == 1).then(|| made.trailing_zeros() as usize)?;
+        Priority::from_index(only)
     }
 
     /// The oldest slot of a priority.

@@ -100,7 +100,7 @@ impl Schedule {
 
     /// Takes in an event from the queues: it waits for its lane, or for a worker.
     pub(super) fn assign(&mut self, waiting: Waiting, order: Order) {
-        let lane = order.lane(waiting.event.key().cloned(), waiting.event.priority());
+        let lane = order.lane(waiting.event.key().cloned(), waiting.priority);
         let ready = Ready { waiting, lane: lane.clone() };
         if let Admission::Start(ready) = self.lanes.admit(lane, ready) {
             self.supply(ready);
@@ -160,7 +160,7 @@ impl Schedule {
         let loads: Vec<MemberLoad> = self.members.iter().map(Member::load).collect();
         let key = ready.waiting.event.key().filter(|_| ready.lane.is_some()).map(Key::as_str);
         let chosen = choose(self.rule, &mut self.rotation, key, &loads).unwrap_or(0);
-        let priority = ready.waiting.event.priority();
+        let priority = ready.waiting.priority;
         let Some(member) = self.members.get_mut(chosen) else { return };
         if let Some(queue) = member.ready.get_mut(priority.index()) {
             queue.push_back(ready);

@@ -80,7 +80,7 @@ impl Mailbox {
 
     fn job_of(&self, waiting: Waiting, lane: Option<Lane<Key>>, member: u64) -> Job {
         self.budget.release(waiting.weight());
-        let ticket = Ticket { priority: waiting.event.priority(), lane, member };
+        let ticket = Ticket { priority: waiting.priority, lane, member };
         Job { event: waiting.event, ticket }
     }
 
@@ -138,7 +138,11 @@ impl Mailbox {
     /// The oldest event by the share of the priorities that is not expired. Its bytes are still reserved.
     fn take_fresh(&self, share: &mut WorkerShare, clock: &dyn Clock, freed: &mut bool) -> Option<Waiting> {
         loop {
-            let (_, waiting) = share.0.take(|priority| self.resolve(self.queues.pop(priority)?))?;
+            let next = |priority| self.resolve(self.queues.pop(priority)?);
+            let waiting = match self.queues.only() {
+                Some(only) => next(only)?,
+                None => share.0.take(next)?.1,
+            };
             *freed = true;
             if !self.expired(&waiting, clock) {
                 return Some(waiting);
