@@ -50,7 +50,7 @@ impl Queues {
     /// announces it, or the worker looks again before it sleeps.
     pub(super) fn only(&self) -> Option<Priority> {
         let made = self.made.load(Ordering::Relaxed);
-        let only = (made.count_ones() == 1).then(|| made.trailing_zeros() as usize)?;
+        let only = made.is_power_of_two().then(|| made.trailing_zeros() as usize)?;
         Priority::from_index(only)
     }
 
