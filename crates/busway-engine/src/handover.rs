@@ -53,6 +53,7 @@ impl<B: Ring> HandOver<B> {
     }
 
     /// To be called after each push.
+    #[inline]
     pub(crate) fn announce(&self) -> Announced {
         fence(Ordering::SeqCst);
         if self.closed.load(Ordering::Relaxed) {
@@ -106,6 +107,7 @@ impl<B: Ring> HandOver<B> {
         self.wake_all();
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }

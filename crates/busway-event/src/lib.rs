@@ -61,7 +61,7 @@ pub use crate::codec::{Codec, CodecId, DecodeError, EncodeError};
 #[cfg_attr(docsrs, doc(cfg(feature = "schemars")))]
 pub use crate::contract::Contract;
 pub use crate::draft::{AnyDraft, Draft, DraftHead, IntoTopic, Invalid, Stamp};
-pub use crate::event::{AnyEvent, Envelopes, Event, Header, Parts, Spent};
+pub use crate::event::{AnyEvent, Empty, Envelopes, Event, Header, Parts, Spent};
 pub use crate::event_type::{Encoded, EventType};
 pub use crate::filter::{Filter, FilterError};
 pub use crate::id::{EventId, EventIdError};

@@ -65,17 +65,20 @@ impl Metadata {
     /// The same producer and pairs under another schema version: what an upcast or a shared default needs.
     /// A version of 0 becomes 1.
     #[must_use]
+    #[inline]
     pub fn with_version(&self, version: u16) -> Self {
         Self { shared: Arc::clone(&self.shared), version: version.max(1) }
     }
 
     /// Whether this is `other` under `version`, without looking at the pairs.
+    #[inline]
     pub(crate) fn is(&self, other: &Self, version: u16) -> bool {
         self.version == version && Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Bytes that count towards [`METADATA_BYTES_MAX`].
     #[must_use]
+    #[inline]
     pub fn size(&self) -> usize {
         self.shared.size
     }

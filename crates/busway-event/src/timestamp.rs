@@ -18,6 +18,7 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// From nanoseconds since the epoch.
     #[must_use]
+    #[inline]
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
@@ -30,6 +31,7 @@ impl Timestamp {
 
     /// Whole milliseconds since the epoch, rounded down.
     #[must_use]
+    #[inline]
     pub const fn as_millis(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }

@@ -66,6 +66,7 @@ impl Topic {
     }
 
     /// The whole name.
+    #[inline]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -103,6 +104,7 @@ impl Topic {
     }
 
     /// Whether both share one text: a comparison of pointers, which may say no to equal topics.
+    #[inline]
     pub(crate) fn is(&self, other: &Self) -> bool {
         std::ptr::eq(self.as_str(), other.as_str())
     }

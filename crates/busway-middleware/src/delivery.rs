@@ -25,6 +25,7 @@ pub struct Delivery {
 impl Delivery {
     /// The first attempt at a live event.
     #[must_use]
+    #[inline]
     pub fn new(event: AnyEvent, scope: Arc<Scope>) -> Self {
         Self {
             event,
@@ -39,11 +40,13 @@ impl Delivery {
 
     /// The event and the scope, when the attempt is over: a worker uses the scope for its next delivery.
     #[must_use]
+    #[inline]
     pub fn into_parts(self) -> (AnyEvent, Arc<Scope>) {
         (self.event, self.scope)
     }
 
     /// Sets how many events of this subscription were lost since the last delivery.
+    #[inline]
     pub fn with_lagged(mut self, lagged: u64) -> Self {
         self.lagged = lagged;
         self
@@ -69,12 +72,14 @@ impl Delivery {
 
     /// The event.
     #[must_use]
+    #[inline]
     pub const fn event(&self) -> &AnyEvent {
         &self.event
     }
 
     /// What all deliveries of the subscription share.
     #[must_use]
+    #[inline]
     pub fn scope(&self) -> &Scope {
         &self.scope
     }

@@ -56,6 +56,7 @@ impl TimeToLive {
 
     /// The time to live of one event: its own if it brings one, also if that is the longer one; else the
     /// setting of its priority. `None` means that it never expires.
+    #[inline]
     pub fn effective(&self, event_ttl: Option<Duration>, priority: Priority) -> Option<Duration> {
         event_ttl.or(self.of(priority))
     }

@@ -102,14 +102,22 @@ impl<T> MatchCache<T> {
         })
     }
 
-    /// Where that can be lent from, if its text lies where it lay when it was asked for before: found without a hash.
+    /// Lends that, if its text lies where it lay when it was asked for before: found without a hash.
     #[inline]
-    pub(crate) fn find_same(&self, generation: Generation, topic: &Topic) -> Option<Place> {
+    pub(crate) fn lend_same(
+        &mut self,
+        generation: Generation,
+        topic: &Topic,
+    ) -> Option<(Place, Targets<T>, u64)> {
         let place = Place(usize::from(*self.hints.get(hint_of(topic))?));
-        let Slot::Kept(entry) = self.slots.get(place.0)? else { return None };
+        let Slot::Kept(entry) = self.slots.get_mut(place.0)? else { return None };
         let is_here =
             self.generation == generation && !entry.lent && ptr::eq(entry.topic.as_str(), topic.as_str());
-        is_here.then_some(place)
+        if !is_here {
+            return None;
+        }
+        entry.lent = true;
+        Some((place, mem::take(&mut entry.targets), entry.serial))
     }
 
     /// Where that can be lent from.

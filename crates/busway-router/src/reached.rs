@@ -32,6 +32,15 @@ impl<'a, T> Reached<'a, T> {
         }
     }
 
+    /// All of them as a slice, when they are remembered as one.
+    #[inline]
+    pub const fn as_slice(&self) -> Option<&'a [Arc<T>]> {
+        match self.0 {
+            Source::Listed(list) => Some(list),
+            Source::Found(_) => None,
+        }
+    }
+
     /// Whether nobody listens.
     pub fn is_empty(&self) -> bool {
         match self.0 {
@@ -79,6 +88,7 @@ impl<T> Default for Reached<'_, T> {
 }
 
 impl<'a, T> From<&'a Targets<T>> for Reached<'a, T> {
+    #[inline]
     fn from(targets: &'a Targets<T>) -> Self {
         Self(Source::Listed(targets))
     }

@@ -122,6 +122,7 @@ impl<T: Send + Sync + 'static> Router<T> {
     ///
     /// Read it *before* the lookup whose result you keep; as long as it then has the same value, the result is current.
     /// Read afterwards, it may belong to a change that the result does not show.
+    #[inline]
     pub fn generation(&self) -> Generation {
         self.generation.read()
     }
@@ -165,20 +166,33 @@ impl<T: Send + Sync + 'static> Router<T> {
     /// assert_eq!(names, ["audit"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[inline]
     pub fn lookup_with<R>(&self, topic: &Topic, f: impl FnOnce(Reached<'_, T>) -> R) -> R {
         // Before the snapshot: see `generation.rs`.
         let generation = self.generation();
         let cache = self.cache();
-        let same = cache.borrow().find_same(generation, topic);
-        let (place, key) = match same {
-            Some(place) => (Some(place), 0),
-            None => {
-                let key = self.hash.of(topic.as_str());
-                (cache.borrow_mut().find(generation, key, topic), key)
-            }
-        };
+        let same = cache.borrow_mut().lend_same(generation, topic);
+        match same {
+            Some((place, targets, serial)) => Self::with_loan(cache, place, targets, serial, f),
+            None => self.lookup_elsewhere(generation, topic, f),
+        }
+    }
+
+    /// For a topic that was not found by the address of its text.
+    #[cold]
+    fn lookup_elsewhere<R>(
+        &self,
+        generation: Generation,
+        topic: &Topic,
+        f: impl FnOnce(Reached<'_, T>) -> R,
+    ) -> R {
+        let (cache, key) = (self.cache(), self.hash.of(topic.as_str()));
+        let place = cache.borrow_mut().find(generation, key, topic);
         match place {
-            Some(place) => Self::lend(cache, place, f),
+            Some(place) => {
+                let (targets, serial) = cache.borrow_mut().lend(place);
+                Self::with_loan(cache, place, targets, serial, f)
+            }
             None => self.lookup_missed(generation, key, topic, f),
         }
     }
@@ -207,8 +221,13 @@ impl<T: Send + Sync + 'static> Router<T> {
     }
 
     #[inline]
-    fn lend<R>(cache: &RefCell<MatchCache<T>>, place: Place, f: impl FnOnce(Reached<'_, T>) -> R) -> R {
-        let (targets, serial) = cache.borrow_mut().lend(place);
+    fn with_loan<R>(
+        cache: &RefCell<MatchCache<T>>,
+        place: Place,
+        targets: Targets<T>,
+        serial: u64,
+        f: impl FnOnce(Reached<'_, T>) -> R,
+    ) -> R {
         let loan = Loan { cache, place, serial };
         let result = f(Reached::from(&targets));
         mem::forget(loan);
@@ -248,6 +267,7 @@ impl<T: Send + Sync + 'static> Router<T> {
         f(Reached::found(&found))
     }
 
+    #[inline]
     fn cache(&self) -> &RefCell<MatchCache<T>> {
         self.caches.get_or(|| RefCell::new(MatchCache::new()))
     }

@@ -14,7 +14,7 @@ use thread_local::ThreadLocal;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::Desk;
+use super::desk::{Desk, DeskTally};
 use super::shutdown::Closing;
 use crate::clock::Clock;
 use crate::idle::IdleWatch;
@@ -60,11 +60,11 @@ pub(crate) struct BusCore {
     /// Held while a subscription is checked and entered, and while it is decided that one ends: names and groups are found
     /// or made in one step, and whoever enters does so before the bus closes or not at all.
     registering: Mutex<()>,
-    pub(crate) published: AtomicU64,
     pub(crate) refused: AtomicU64,
-    pub(crate) unrouted: AtomicU64,
     /// One a thread that publishes.
     desks: ThreadLocal<Desk>,
+    /// What was published at each of them.
+    desk_tallies: Mutex<Vec<Arc<DeskTally>>>,
 }
 
 /// The accounts of subscriptions that are gone. A publisher may still be in the middle of an offer to one, so an account
@@ -119,16 +119,20 @@ impl BusCore {
             next_subscription: AtomicU64::new(0),
             ended: Mutex::default(),
             registering: Mutex::default(),
-            published: AtomicU64::new(0),
             refused: AtomicU64::new(0),
-            unrouted: AtomicU64::new(0),
+            desk_tallies: Mutex::default(),
             desks: ThreadLocal::new(),
         })
     }
 
     /// This thread's desk.
+    #[inline]
     pub(crate) fn desk(&self) -> &Desk {
-        self.desks.get_or_default()
+        self.desks.get_or(|| {
+            let tally: Arc<DeskTally> = Arc::default();
+            self.desk_tallies.lock().push(Arc::clone(&tally));
+            Desk::new(tally)
+        })
     }
 
     pub(crate) fn next_subscription(&self) -> u64 {
@@ -220,13 +224,11 @@ impl BusCore {
         drop(ended_now);
         // One whose workers have not all noticed that it is over counts in the sum and is not shown.
         subscriptions.retain(|stats| stats.state != State::Stopped);
-        BusStats {
-            published: self.published.load(Ordering::Relaxed),
-            refused: self.refused.load(Ordering::Relaxed),
-            unrouted: self.unrouted.load(Ordering::Relaxed),
-            subscriptions,
-            tally,
-        }
+        let (published, unrouted) = self.desk_tallies.lock().iter().fold((0, 0), |sum, desk| {
+            let (published, unrouted) = desk.read();
+            (sum.0 + published, sum.1 + unrouted)
+        });
+        BusStats { published, refused: self.refused.load(Ordering::Relaxed), unrouted, subscriptions, tally }
     }
 
     /// Stops everything at once, without waiting for it.

@@ -2,14 +2,20 @@
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use busway_event::{AnyEvent, Envelopes, EventType, Spent};
+use busway_event::{AnyEvent, Draft, Empty, Envelopes, Event, EventType, Invalid, Spent, Stamp, Topic};
+use busway_middleware::{Delivery, Scope};
+
+use crate::subscription::SubscriptionCore;
 
 /// See the module. Borrowed for moments; user code that publishes from within one of them (a payload's key, its drop) finds
 /// the desk taken and does without.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Desk {
     papers: RefCell<Papers>,
+    tally: Arc<DeskTally>,
 }
 
 #[derive(Debug, Default)]
@@ -17,40 +23,134 @@ struct Papers {
     /// One entry a payload type, the latest used first.
     envelopes: Vec<(TypeId, Box<dyn Any + Send>)>,
     spent: Spent,
+    /// The envelope that was emptied last here: by an inline handler, to be filled again by the next publish.
+    last: Option<Empty>,
+    /// The scope of the inline handler that ran last here, with its subscription: moved into each delivery and back.
+    scope: Option<(u64, Arc<Scope>)>,
+}
+
+/// What was published at one desk. One thread writes, by plain stores; any may read.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct DeskTally {
+    published: AtomicU64,
+    unrouted: AtomicU64,
+}
+
+impl DeskTally {
+    /// Publishes that were accepted, and those of them that no subscription was offered.
+    pub(crate) fn read(&self) -> (u64, u64) {
+        (self.published.load(Ordering::Relaxed), self.unrouted.load(Ordering::Relaxed))
+    }
 }
 
 impl Desk {
-    /// Makes an event in an envelope of this desk.
-    pub(crate) fn with_envelopes<T: EventType, R>(&self, make: impl FnOnce(&mut Envelopes<T>) -> R) -> R {
-        match self.papers.try_borrow_mut() {
-            Ok(mut papers) => match papers.envelopes_of::<T>() {
-                Some(envelopes) => make(envelopes),
-                None => make(&mut Envelopes::new()),
-            },
-            Err(_) => make(&mut Envelopes::new()),
+    /// A desk that counts there.
+    pub(crate) fn new(tally: Arc<DeskTally>) -> Self {
+        Self { papers: RefCell::default(), tally }
+    }
+
+    /// Counts a publish that was accepted and offered to so many.
+    #[inline]
+    pub(crate) fn published(&self, offered: usize) {
+        let add_one = |counter: &AtomicU64| {
+            counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        };
+        add_one(&self.tally.published);
+        if offered == 0 {
+            add_one(&self.tally.unrouted);
         }
     }
 
-    /// Lets go of an event that was handled on this thread.
-    pub(crate) fn let_go(&self, event: AnyEvent) {
+    /// Makes an event in an envelope of this desk.
+    #[inline]
+    pub(crate) fn event<T: EventType>(
+        &self,
+        topic: &Topic,
+        payload: T,
+        stamp: &Stamp<'_>,
+    ) -> Result<Event<T>, Box<(T, Invalid)>> {
         if let Ok(mut papers) = self.papers.try_borrow_mut() {
-            papers.spent.put(event);
+            let last = papers.last.take();
+            if let Some(envelopes) = papers.envelopes_of::<T>() {
+                return match last {
+                    Some(last) => envelopes.event_again(last, topic, payload, stamp),
+                    None => envelopes.event(topic, payload, stamp),
+                };
+            }
+        }
+        Envelopes::new().event(topic, payload, stamp)
+    }
+
+    /// Makes an event of a draft, in an envelope of this desk.
+    pub(crate) fn finish<T: EventType>(
+        &self,
+        draft: Draft<T>,
+        stamp: &Stamp<'_>,
+    ) -> Result<Event<T>, (Box<Draft<T>>, Invalid)> {
+        if let Ok(mut papers) = self.papers.try_borrow_mut()
+            && let Some(envelopes) = papers.envelopes_of::<T>()
+        {
+            return draft.finish_in(stamp, envelopes);
+        }
+        draft.finish_in(stamp, &mut Envelopes::new())
+    }
+
+    /// A delivery to an inline handler of a subscription.
+    #[inline]
+    pub(crate) fn delivery(&self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
+        let kept = self.papers.try_borrow_mut().ok().and_then(|mut papers| papers.scope.take());
+        let scope = match kept {
+            Some((id, scope)) if id == core.id => scope,
+            _ => Arc::clone(&core.scope),
+        };
+        Delivery::new(event, scope).with_lagged(core.mailbox.take_lagged())
+    }
+
+    /// Lets go of an event that was delivered on this thread.
+    #[inline]
+    pub(crate) fn delivered(&self, core: &SubscriptionCore, delivery: Delivery) {
+        let (event, scope) = delivery.into_parts();
+        let before =
+            self.papers.try_borrow_mut().ok().and_then(|mut papers| papers.scope.replace((core.id, scope)));
+        // Outside of the borrow: what is dropped may be the last of a subscription, with all that its handler held.
+        drop(before);
+        self.let_go(event);
+    }
+
+    /// Lets go of an event on this thread.
+    #[inline]
+    pub(crate) fn let_go(&self, event: AnyEvent) {
+        // Outside of the borrow: the payload's drop is the user's own code.
+        let Some(empty) = Empty::of(event) else { return };
+        if let Ok(mut papers) = self.papers.try_borrow_mut() {
+            let before = papers.last.replace(empty);
+            if let Some(before) = before {
+                papers.spent.put_empty(before);
+            }
         }
     }
 }
 
 impl Papers {
+    #[inline]
     fn envelopes_of<T: EventType>(&mut self) -> Option<&mut Envelopes<T>> {
+        if self.envelopes.first().is_none_or(|(id, _)| *id != TypeId::of::<T>()) {
+            self.put_first::<T>();
+        }
+        self.envelopes.first_mut()?.1.downcast_mut()
+    }
+
+    #[cold]
+    fn put_first<T: EventType>(&mut self) {
         let wanted = TypeId::of::<T>();
         match self.envelopes.iter().position(|(id, _)| *id == wanted) {
-            Some(0) => {}
             Some(at) => self.envelopes.swap(0, at),
             None => {
                 self.envelopes.truncate(TYPES_MAX - 1);
                 self.envelopes.insert(0, (wanted, Box::new(Envelopes::<T>::new())));
             }
         }
-        self.envelopes.first_mut()?.1.downcast_mut()
     }
 }
 
@@ -59,7 +159,7 @@ const TYPES_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
-    use busway_event::{EventId, Metadata, Raw, Stamp, Timestamp, Topic};
+    use busway_event::{EventId, Metadata, Raw, Timestamp};
 
     use super::*;
 
@@ -67,13 +167,12 @@ mod tests {
         let metadata = Metadata::draft("test", 1).build().unwrap();
         let stamp = Stamp::new(EventId::foreign("test", "1"), Timestamp::from_nanos(7), &metadata);
         let topic = Topic::new("a").unwrap();
-        let made = desk.with_envelopes(|envelopes| envelopes.event(&topic, Raw::from("x"), &stamp));
-        made.map_err(|(_, reason)| reason).unwrap().into()
+        desk.event(&topic, Raw::from("x"), &stamp).map_err(|refused| refused.1).unwrap().into()
     }
 
     #[test]
     fn a_desk_that_is_taken_is_done_without() {
-        let desk = Desk::default();
+        let desk = Desk::new(Arc::default());
         let taken = desk.papers.borrow_mut();
         let one = event(&desk);
         desk.let_go(one);
@@ -89,12 +188,12 @@ mod tests {
             const NAME: &'static str = "numbered";
         }
         macro_rules! use_types {
-            ($desk:ident: $($n:literal)*) => { $($desk.with_envelopes(|_: &mut Envelopes<Numbered<$n>>| ());)* };
+            ($desk:ident: $($n:literal)*) => { $(assert!($desk.papers.borrow_mut().envelopes_of::<Numbered<$n>>().is_some());)* };
         }
-        let desk = Desk::default();
+        let desk = Desk::new(Arc::default());
         use_types!(desk: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
         assert_eq!(desk.papers.borrow().envelopes.len(), TYPES_MAX);
-        desk.with_envelopes(|_: &mut Envelopes<Numbered<10>>| ());
+        assert!(desk.papers.borrow_mut().envelopes_of::<Numbered<10>>().is_some());
         assert_eq!(desk.papers.borrow().envelopes.first().unwrap().0, TypeId::of::<Numbered<10>>());
     }
 }

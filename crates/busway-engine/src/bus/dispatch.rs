@@ -12,9 +12,10 @@ use busway_middleware::{Outcome, Reply};
 use busway_reliability::MayWait;
 use busway_router::Reached;
 
+use super::desk::Desk;
 use super::{BusCore, Refused};
 use crate::ids;
-use crate::mailbox::{Blocked, Moment, Offer};
+use crate::mailbox::{Arrival, Blocked, Offer};
 use crate::stats::State;
 use crate::subscription::{Member, SubscriptionCore};
 use crate::worker::{delivery_of, progress_of};
@@ -33,12 +34,17 @@ pub(crate) enum Source {
 pub(crate) struct Dispatched {
     /// Subscriptions that were offered the event.
     pub(crate) offered: usize,
-    /// Of those, offers that came too late: the subscription was closing.
-    pub(crate) late: usize,
-    /// The event, when a subscription closed while its publisher waited for room.
-    pub(crate) back: Option<AnyEvent>,
     /// What could not be done at once; most publishes leave nothing over.
     pub(crate) left: Option<Box<Left>>,
+    pub(crate) late: Option<Box<Late>>,
+}
+
+/// Offers that came too late: the subscription was closing.
+#[derive(Debug, Default)]
+pub(crate) struct Late {
+    pub(crate) offers: usize,
+    /// The event, when a subscription closed while its publisher waited for room.
+    pub(crate) back: Option<AnyEvent>,
 }
 
 /// What a dispatch leaves over for its publisher.
@@ -62,52 +68,76 @@ pub(crate) struct InlineCall {
 
 impl BusCore {
     /// Offers an event to all its targets.
+    #[inline]
     pub(crate) fn dispatch(
         &self,
+        desk: &Desk,
         event: AnyEvent,
+        arrival: &Arrival,
         targets: Reached<'_, SubscriptionCore>,
         from: Source,
     ) -> Dispatched {
         let mut dispatched = Dispatched::default();
-        let moment = Moment::new(&*self.services.clock);
-        // The last one gets the event itself: with one subscription nothing is counted up and down.
-        let mut targets = targets.iter();
-        let Some(mut core) = targets.next() else {
-            self.desk().let_go(event);
-            return dispatched;
-        };
-        for next in targets {
-            self.offer(core, event.clone(), &moment, from, &mut dispatched);
-            core = next;
+        match targets.as_slice() {
+            Some([core]) => self.offer(desk, core, event, arrival, from, &mut dispatched),
+            Some([]) => desk.let_go(event),
+            _ => self.dispatch_to_many(desk, event, arrival, targets, from, &mut dispatched),
         }
-        self.offer(core, event, &moment, from, &mut dispatched);
         dispatched
     }
 
+    #[inline(never)]
+    fn dispatch_to_many(
+        &self,
+        desk: &Desk,
+        event: AnyEvent,
+        arrival: &Arrival,
+        targets: Reached<'_, SubscriptionCore>,
+        from: Source,
+        dispatched: &mut Dispatched,
+    ) {
+        let mut targets = targets.iter();
+        let Some(mut core) = targets.next() else { return desk.let_go(event) };
+        for next in targets {
+            self.offer(desk, core, event.clone(), arrival, from, dispatched);
+            core = next;
+        }
+        // The last one gets the event itself: one count less.
+        self.offer(desk, core, event, arrival, from, dispatched);
+    }
+
+    #[inline]
     fn offer(
         &self,
+        desk: &Desk,
         core: &Arc<SubscriptionCore>,
         event: AnyEvent,
-        moment: &Moment<'_>,
+        arrival: &Arrival,
         from: Source,
         dispatched: &mut Dispatched,
     ) {
         if let Some(member) = core.inline.get() {
-            return self.run_inline(core, member, event, dispatched);
+            return self.run_inline(desk, core, member, event, dispatched);
         }
         // A handler that publishes to its own full subscription would wait for itself.
         let may_wait = match from == Source::Handler(core.id) {
             true => MayWait::No,
             false => MayWait::Yes,
         };
-        let offer = core.mailbox.offer(event, moment, may_wait);
-        dispatched.offered += usize::from(!matches!(offer, Offer::Closed));
-        dispatched.done(core, offer);
+        match core.mailbox.offer(event, arrival, &*self.services.clock, may_wait) {
+            Offer::Queued if core.is_staffed() => dispatched.offered += 1,
+            offer => {
+                dispatched.offered += usize::from(!matches!(offer, Offer::Closed));
+                dispatched.done(core, offer);
+            }
+        }
     }
 
     /// Runs an inline handler here, or leaves it over when its chain is async.
+    #[inline]
     fn run_inline(
         &self,
+        desk: &Desk,
         core: &Arc<SubscriptionCore>,
         member: &Arc<Member>,
         event: AnyEvent,
@@ -118,9 +148,22 @@ impl BusCore {
             return;
         }
         dispatched.offered += 1;
-        if core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
-            return self.run_plain_inline(core, member, event, dispatched);
+        match core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
+            true => Self::run_plain_inline(desk, core, member, event, dispatched),
+            false => self.run_chained_inline(desk, core, member, event, dispatched),
         }
+    }
+
+    /// Runs an inline handler behind its middleware.
+    #[inline(never)]
+    fn run_chained_inline(
+        &self,
+        desk: &Desk,
+        core: &Arc<SubscriptionCore>,
+        member: &Arc<Member>,
+        event: AnyEvent,
+        dispatched: &mut Dispatched,
+    ) {
         let run = InlineRun::new(core);
         let merged = member.merged(&self.services.middleware);
         let chain = &merged.chain;
@@ -128,37 +171,38 @@ impl BusCore {
             dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
             return;
         }
-        let mut delivery = delivery_of(core, event);
+        let mut delivery = desk.delivery(core, event);
         let mut progress = progress_of(core);
         let outcome = run_now(chain, &mut delivery, &member.handler, &mut progress);
         let outcome = outcome.unwrap_or_else(|| Outcome::failed("an inline handler that is none"));
         let (event, _) = delivery.into_parts();
         if let Some(event) = dispatched.inline_ran(run, event, &outcome, &mut progress) {
-            self.desk().let_go(event);
+            desk.let_go(event);
         }
     }
 
     /// Runs an inline handler without middleware. Nothing here unwinds: the handler's panic is its outcome.
+    #[inline]
     fn run_plain_inline(
-        &self,
+        desk: &Desk,
         core: &Arc<SubscriptionCore>,
         member: &Member,
         event: AnyEvent,
         dispatched: &mut Dispatched,
     ) {
-        let delivery = delivery_of(core, event);
+        let delivery = desk.delivery(core, event);
         let reply = call_plain(&delivery, &member.handler);
-        let (event, _) = delivery.into_parts();
         let Reply { outcome, emits } =
             reply.unwrap_or_else(|| Outcome::failed("an inline handler that is none").into());
         if !emits.is_empty() && outcome.is_done() {
             let run = InlineRun::new(core);
+            let (event, _) = delivery.into_parts();
             dispatched.left().emitting.push_back(Emitting { run, event, emits });
             return;
         }
-        core.settle(&event, &outcome, None);
-        core.end_inline();
-        self.desk().let_go(event);
+        core.settle(delivery.event(), &outcome, None);
+        core.inline_ended();
+        desk.delivered(core, delivery);
     }
 
     /// Runs an inline handler whose chain is async.
@@ -177,6 +221,7 @@ impl BusCore {
     }
 
     /// The stamp for a draft that is published now.
+    #[inline]
     pub(crate) fn stamp(&self) -> Stamp<'_> {
         let time = self.services.clock.utc();
         let mut stamp = Stamp::new(ids::next(time), time, &self.metadata);
@@ -185,6 +230,7 @@ impl BusCore {
     }
 
     /// Whether a publish from there passes now.
+    #[inline]
     pub(crate) fn admit(&self, from: Source) -> Result<(), Refused> {
         match self.closing.admits(from) {
             true => Ok(()),
@@ -193,21 +239,26 @@ impl BusCore {
     }
 
     /// The first inline subscription that could not run without an await.
+    #[inline]
     pub(crate) fn needs_await(&self, targets: Reached<'_, SubscriptionCore>) -> Option<Refused> {
         let middleware = &self.services.middleware;
-        let needs = |core: &&Arc<SubscriptionCore>| {
-            let member = core.inline.get().filter(|member| !member.is_plain(middleware));
-            member.is_some_and(|member| member.merged(middleware).chain.has_async())
+        let around = |core: &&Arc<SubscriptionCore>| {
+            core.inline.get().is_some_and(|member| !member.is_plain(middleware))
         };
-        let core = targets.iter().find(needs)?;
-        Some(Refused::NeedsAwait { subscription: core.name.to_string() })
+        targets.iter().filter(around).find_map(|core| self.needs_await_of(core))
+    }
+
+    #[cold]
+    fn needs_await_of(&self, core: &SubscriptionCore) -> Option<Refused> {
+        let chain_is_async = core.inline.get()?.merged(&self.services.middleware).chain.has_async();
+        chain_is_async.then(|| Refused::NeedsAwait { subscription: core.name.to_string() })
     }
 }
 
 impl Dispatched {
     /// Whether nothing is left to be done or to be looked at.
     pub(crate) const fn is_over(&self) -> bool {
-        self.left.is_none() && self.late == 0
+        self.left.is_none() && self.late.is_none()
     }
 
     pub(crate) fn left(&mut self) -> &mut Left {
@@ -238,11 +289,12 @@ impl Dispatched {
         match offer {
             Offer::Queued => core.ensure_worker(),
             Offer::Blocked(blocked) => {
-                self.left().blocked.push(Waiter { core: Arc::clone(core), blocked: Some(blocked) });
+                self.left().blocked.push(Waiter { core: Arc::clone(core), blocked: Some(*blocked) });
             }
             Offer::Late(back) => {
-                self.late += 1;
-                self.back = back.or(self.back.take());
+                let late = self.late.get_or_insert_default();
+                late.offers += 1;
+                late.back = back.or(late.back.take());
                 core.touch();
             }
             Offer::Disconnect => core.disconnect(),
@@ -310,7 +362,7 @@ impl Drop for InlineRun {
         if self.ended == Settled::No {
             self.core.mailbox.account.cut_short();
         }
-        self.core.end_inline();
+        self.core.inline_ended();
     }
 }
 

@@ -20,6 +20,7 @@ impl Latch {
     }
 
     /// Whether a publish passes.
+    #[inline]
     pub(super) fn admits(&self, from: Source) -> bool {
         match self.state.load(Ordering::Acquire) {
             OPEN => true,

@@ -7,6 +7,7 @@ mod desk;
 mod dispatch;
 mod error;
 mod latch;
+mod offering;
 mod publish;
 mod publisher;
 mod receipt;

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventId, EventType, Topic};
-use futures_util::future::join_all;
+use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, Topic};
 
-use super::dispatch::{Dispatched, Left, Source, Waiter};
-use super::{BusCore, Durability, PublishError, Receipt, Refused};
-use crate::observer::tell;
-use crate::subscription::SubscriptionCore;
-use busway_router::Reached;
+use super::desk::Desk;
+use super::dispatch::{Left, Source};
+use super::offering::{Offering, Unfinished, receipt};
+use super::{BusCore, PublishError, Receipt, Refused};
+use crate::mailbox::Arrival;
 
 /// What a publish comes to at once: its receipt, or what is left to do. Boxed, so that the future of a publish that has
 /// nothing to wait for is no larger than its event.
@@ -23,6 +22,7 @@ pub(crate) enum Later<T> {
 }
 
 /// The end of a publish that may wait.
+#[inline]
 pub(crate) async fn wait<T: EventType>(now: Now<T>) -> Result<Receipt, PublishError<Draft<T>>> {
     match now {
         Ok(receipt) => Ok(receipt),
@@ -74,10 +74,11 @@ impl BusCore {
     ) -> Now<T> {
         let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
         let topic = event.topic().clone();
-        self.router.lookup_with(&topic, |targets| self.offer_to_all(event, original, targets, from, patience))
+        self.offer_to_all(self.desk(), &topic, event, original, from, patience)
     }
 
     /// Publishes a payload on a topic that is valid, without a draft in between when nobody wants to see one.
+    #[inline]
     pub(crate) fn publish_payload<T: EventType>(
         self: &Arc<Self>,
         topic: &Topic,
@@ -87,48 +88,49 @@ impl BusCore {
         if !self.publish_steps.is_empty() || self.admit(Source::Outside).is_err() {
             return self.publish(Event::new(topic, payload), Source::Outside, patience);
         }
-        let stamp = self.stamp();
         let desk = self.desk();
-        let made = desk.with_envelopes(|envelopes| envelopes.event(topic, payload, &stamp));
-        let event =
-            made.map_err(|(payload, reason)| self.refused(Event::new(topic, payload), reason.into()))?;
-        self.router
-            .lookup_with(topic, |targets| self.offer_to_all(event, None, targets, Source::Outside, patience))
+        match desk.event(topic, payload, &self.stamp()) {
+            Ok(event) => self.offer_to_all(desk, topic, event, None, Source::Outside, patience),
+            Err(refused) => {
+                let (payload, reason) = *refused;
+                Err(self.refused(Event::new(topic, payload), reason.into()).into())
+            }
+        }
     }
 
+    #[inline]
     fn offer_to_all<T: EventType>(
         self: &Arc<Self>,
+        desk: &Desk,
+        topic: &Topic,
         event: Event<T>,
         original: Original,
-        targets: Reached<'_, SubscriptionCore>,
         from: Source,
         patience: Patience,
     ) -> Now<T> {
-        if patience == Patience::Never
-            && let Some(reason) = self.needs_await(targets)
-        {
-            return Err(self.give_back(event, original, reason).into());
+        let id = event.id();
+        let arrival = Arrival::of(&event, event.payload().weight());
+        match self.route(desk, topic, event.into(), &arrival, from, patience) {
+            Ok(offered) => Ok(receipt(id, offered)),
+            Err(unfinished) => Err(self.later(*unfinished, original)),
         }
-        let offering = self.begin_with(event.into(), targets, from);
-        match offering.dispatched.is_over() {
-            true => Ok(self.count(offering)),
-            false => Err(Box::new(Later::Left { core: Arc::clone(self), offering, original })),
-        }
+    }
+
+    #[cold]
+    fn later<T: EventType>(self: &Arc<Self>, unfinished: Unfinished, original: Original) -> Box<Later<T>> {
+        Box::new(match unfinished {
+            Unfinished::Left(offering) => Later::Left { core: Arc::clone(self), offering, original },
+            Unfinished::Refused(event, reason) => match taken_back::<T>(event) {
+                Some(draft) => self.refused(restored(draft, original), reason),
+                None => unreachable!("an event that nobody was offered has one owner"),
+            },
+        })
     }
 
     #[cold]
     fn refused<T: EventType>(&self, draft: Draft<T>, reason: Refused) -> Later<T> {
         self.refused.fetch_add(1, Ordering::Relaxed);
         Later::Refused(PublishError::refused(draft, reason))
-    }
-
-    /// Refuses an event that was offered to nobody yet.
-    #[cold]
-    fn give_back<T: EventType>(&self, event: Event<T>, original: Original, reason: Refused) -> Later<T> {
-        match event.into_draft() {
-            Ok(draft) => self.refused(restored(draft, original), reason),
-            Err(_) => unreachable!("an event that nobody was offered has one owner"),
-        }
     }
 
     pub(crate) async fn forward(
@@ -205,14 +207,20 @@ impl BusCore {
     }
 
     /// As [`publish_emits`](Self::publish_emits), without waiting. What else is to be emitted then is added to `emitting`.
-    fn publish_emits_now(&self, drafts: Vec<AnyDraft>, from: Source, left: &mut Left) -> Result<(), Refused> {
+    pub(super) fn publish_emits_now(
+        &self,
+        drafts: Vec<AnyDraft>,
+        from: Source,
+        left: &mut Left,
+    ) -> Result<(), Refused> {
         let events = self.accept_emits(drafts, from)?;
         let targets: Vec<_> = events.iter().map(|event| self.router.lookup(event.topic())).collect();
         if let Some(reason) = targets.iter().find_map(|targets| self.needs_await(targets.into())) {
             return Err(reason);
         }
         for (event, targets) in events.into_iter().zip(&targets) {
-            let mut offering = self.begin_with(event, targets.into(), from);
+            let arrival = Arrival::of(&event, event.weight());
+            let mut offering = self.begin_with(event, &arrival, targets.into(), from);
             if let Some(more) = offering.dispatched.left.take() {
                 left.emitting.extend(more.emitting);
             }
@@ -244,7 +252,7 @@ impl BusCore {
             return Err(refused(restored(draft, original), reason.into()));
         }
         let stamp = self.stamp();
-        match self.desk().with_envelopes(|envelopes| draft.finish_in(&stamp, envelopes)) {
+        match self.desk().finish(draft, &stamp) {
             Ok(event) => Ok((event, original)),
             Err((draft, reason)) => Err(refused(restored(*draft, original), reason.into())),
         }
@@ -259,88 +267,13 @@ impl BusCore {
         })
     }
 
-    /// Offers an event to everybody whose filter matches.
-    fn begin(&self, event: AnyEvent, from: Source) -> Offering {
-        let topic = event.topic().clone();
-        self.router.lookup_with(&topic, |targets| self.begin_with(event, targets, from))
-    }
-
-    fn begin_with(&self, event: AnyEvent, targets: Reached<'_, SubscriptionCore>, from: Source) -> Offering {
-        let id = event.id();
-        let observed = self.services.observer.is_some().then(|| event.clone());
-        Offering { id, observed, dispatched: self.dispatch(event, targets, from) }
-    }
-
-    /// Waits for what could not be done at once, and publishes what inline handlers emitted.
-    async fn complete(self: &Arc<Self>, dispatched: &mut Dispatched) {
-        while let Some(mut left) = dispatched.left.take() {
-            // All at once: one that is full does not keep another from taking the event when it has room.
-            let waits = std::mem::take(&mut left.blocked).into_iter().map(Waiter::wait);
-            for (core, offer) in join_all(waits).await {
-                dispatched.done(&core, offer);
-            }
-            for call in std::mem::take(&mut left.inline) {
-                self.run_inline_async(call, dispatched).await;
-            }
-            for mut emitting in std::mem::take(&mut left.emitting) {
-                let emits = std::mem::take(&mut emitting.emits);
-                let published = Box::pin(self.publish_emits(emits, emitting.source())).await;
-                emitting.settle(published.err());
-            }
-        }
-    }
-
-    /// Publishes what inline handlers emitted, without waiting, and what those emit in turn. Whoever blocks loses the
-    /// event: this publisher does not wait.
-    fn complete_now(&self, mut left: Left) {
-        left.blocked.clear();
-        while let Some(mut emitting) = left.emitting.pop_front() {
-            let emits = std::mem::take(&mut emitting.emits);
-            let published = self.publish_emits_now(emits, emitting.source(), &mut left);
-            emitting.settle(published.err());
-        }
-    }
-
-    /// The receipt; or the receipt and the event again, when all its offers came too late.
-    fn finish(&self, offering: Offering) -> Result<Receipt, (Receipt, AnyEvent)> {
-        let Offering { id, observed, dispatched } = offering;
-        // A subscription that ends by itself abandons the event; only the end of the bus refuses it.
-        if dispatched.late > 0
-            && dispatched.late == dispatched.offered
-            && !self.closing.admits(Source::Outside)
-        {
-            match dispatched.back {
-                Some(back) => return Err((receipt(id, dispatched.offered), back)),
-                None => return Ok(self.count(Offering { id, observed, dispatched })),
-            }
-        }
-        Ok(self.count(Offering { id, observed, dispatched }))
-    }
-
-    /// Counts a publish that is over.
-    fn count(&self, offering: Offering) -> Receipt {
-        let Offering { id, observed, dispatched } = offering;
-        self.published.fetch_add(1, Ordering::Relaxed);
-        if dispatched.offered == 0 {
-            self.unrouted.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(event) = observed {
-            tell(self.services.observer.as_deref(), |observer| {
-                observer.published(&event, dispatched.offered);
-            });
-        }
-        receipt(id, dispatched.offered)
-    }
-
     /// Gives an event back that waited for room until the bus was closed.
     fn closed_meanwhile<T: EventType>(
         &self,
         (kept, back): (Receipt, AnyEvent),
         original: Original,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let event = back.typed::<T>();
-        drop(back);
-        match event.ok().and_then(|event| event.into_draft().ok()) {
+        match taken_back::<T>(back) {
             Some(draft) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Err(PublishError::refused(restored(draft, original), Refused::Closed))
@@ -349,18 +282,6 @@ impl BusCore {
             None => Ok(kept),
         }
     }
-}
-
-/// An event on its way to its subscriptions.
-pub(crate) struct Offering {
-    id: EventId,
-    /// For the observer, if there is one.
-    observed: Option<AnyEvent>,
-    dispatched: Dispatched,
-}
-
-fn receipt(id: EventId, offered: usize) -> Receipt {
-    Receipt { id, offered, durability: Durability::Memory }
 }
 
 /// A draft's head before publish middleware changed it; `None` when there is none.
@@ -372,4 +293,11 @@ fn restored<T: EventType>(mut draft: Draft<T>, original: Original) -> Draft<T> {
         *draft.head_mut() = *original;
     }
     draft
+}
+
+/// The draft of an event that nobody else holds.
+fn taken_back<T: EventType>(event: AnyEvent) -> Option<Draft<T>> {
+    let typed = event.typed::<T>();
+    drop(event);
+    typed.ok()?.into_draft().ok()
 }

@@ -88,6 +88,7 @@ impl<T: EventType> Publisher<T> {
         self.publish_now(payload, Patience::Never).or_else(|later| later.end_now())
     }
 
+    #[inline]
     fn publish_now(&self, payload: T, patience: Patience) -> Now<T> {
         if let Kind::Topic { core, topic } = &self.kind
             && let Some(core) = core.upgrade()

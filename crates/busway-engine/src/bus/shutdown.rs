@@ -40,6 +40,7 @@ impl Default for Closing {
 
 impl Closing {
     /// Whether a publish passes.
+    #[inline]
     pub(crate) fn admits(&self, from: Source) -> bool {
         self.latch.admits(from)
     }

@@ -30,9 +30,11 @@ struct Ends {
     failed: AtomicU64,
     dead: AtomicU64,
     skipped: AtomicU64,
-    /// Events that are with a handler.
-    held: AtomicU64,
-    /// Workers that are about to look for an event or have one, and inline handlers.
+    /// Events that were with a handler and were cut short: they count as abandoned.
+    cut: AtomicU64,
+    /// Events that went to a handler. Those that have not ended yet run.
+    taken: AtomicU64,
+    /// Workers that are about to look for an event or have one.
     active: AtomicU64,
     expired: AtomicU64,
     abandoned: AtomicU64,
@@ -44,7 +46,7 @@ pub(crate) enum Writers {
     /// One worker at a time: it counts by plain stores.
     One,
     Many,
-    /// Publishers, which run the handler themselves: whoever is active has exactly one event.
+    /// Publishers, which run the handler themselves: what was offered and has not ended is with a handler.
     Publishers,
 }
 
@@ -55,17 +57,18 @@ impl Account {
 
     /// Counts an offer. Sequentially consistent, as is the mark that a mailbox is closed: of who offers and then looks for
     /// the mark, and who closes and then reads this, at least one sees the other.
+    #[inline]
     pub(crate) fn offered(&self) {
         self.offers.offered.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Takes back an offer that met a closed mailbox: nobody looked at it.
     pub(crate) fn retract(&self) {
-        self.offers.offered.fetch_sub(1, Ordering::Release);
+        self.offers.offered.fetch_sub(1, Ordering::SeqCst);
     }
 
     pub(crate) fn dropped(&self, events: u64) {
-        self.offers.dropped.fetch_add(events, Ordering::Release);
+        self.offers.dropped.fetch_add(events, Ordering::SeqCst);
     }
 
     pub(crate) fn expired(&self) {
@@ -76,7 +79,7 @@ impl Account {
         self.ends.abandoned.fetch_add(events, Ordering::Release);
     }
 
-    /// A worker begins to look for events, or a publisher to run an inline handler. Sequentially consistent, and before it
+    /// A worker begins to look for events. Sequentially consistent, and before it
     /// looks at the subscription's state, which is so too: who pauses and then sees nobody active can rely on it.
     pub(crate) fn activate(&self) {
         self.ends.active.fetch_add(1, Ordering::SeqCst);
@@ -89,45 +92,34 @@ impl Account {
     }
 
     /// An event goes to a handler.
-    pub(crate) fn held(&self) {
-        if self.writers != Writers::Publishers {
-            self.add(&self.ends.held, 1);
-        }
+    #[inline]
+    pub(crate) fn taken(&self) {
+        self.add_one(&self.ends.taken);
     }
 
     /// An event that was with a handler was handled.
+    #[inline]
     pub(crate) fn handled(&self, outcome: &Outcome) {
-        let counter = match outcome {
+        self.add_one(match outcome {
             Outcome::Done => &self.ends.done,
             Outcome::Dead(_) => &self.ends.dead,
             Outcome::Skip => &self.ends.skipped,
             _ => &self.ends.failed,
-        };
-        self.let_go();
-        self.add(counter, 1);
+        });
     }
 
     /// An event that was with a handler was cut short: it counts as abandoned.
     pub(crate) fn cut_short(&self) {
-        self.let_go();
-        self.abandoned(1);
+        self.add_one(&self.ends.cut);
     }
 
-    /// Before its end is counted: an event is never seen both as held and as settled.
-    fn let_go(&self) {
-        if self.writers != Writers::Publishers {
-            self.add(&self.ends.held, u64::MAX);
-        }
-    }
-
-    /// Adds, wrapping round: `u64::MAX` takes one off.
-    fn add(&self, counter: &AtomicU64, n: u64) {
+    #[inline]
+    fn add_one(&self, counter: &AtomicU64) {
         match self.writers {
-            Writers::One => {
-                counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Release);
-            }
+            Writers::One => counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Release),
+            // Sequentially consistent for publishers: it is their rest, see `rest`.
             Writers::Many | Writers::Publishers => {
-                counter.fetch_add(n, Ordering::Release);
+                counter.fetch_add(1, Ordering::SeqCst);
             }
         }
     }
@@ -137,22 +129,34 @@ impl Account {
         if self.writers == Writers::Publishers {
             return self.active() == 0;
         }
-        // In this order: see `let_go`.
-        let tally = self.tally();
-        tally.offered <= tally.settled() + self.running()
+        let (gone, taken) = (self.gone_untaken(), self.ends.taken.load(Ordering::Acquire));
+        self.offers.offered.load(Ordering::SeqCst) <= gone + taken
     }
 
     /// Events that are with a handler.
     pub(crate) fn running(&self) -> u64 {
         match self.writers {
             Writers::Publishers => self.active(),
-            Writers::One | Writers::Many => self.ends.held.load(Ordering::Acquire),
+            Writers::One | Writers::Many => {
+                // In this order: an event is taken before it ends.
+                let ended = self.outcomes().iter().sum::<u64>() + self.ends.cut.load(Ordering::Acquire);
+                self.ends.taken.load(Ordering::Acquire).saturating_sub(ended)
+            }
         }
+    }
+
+    /// Events that ended without having been with a handler.
+    fn gone_untaken(&self) -> u64 {
+        let gone = [&self.offers.dropped, &self.ends.expired, &self.ends.abandoned];
+        gone.iter().map(|counter| counter.load(Ordering::Acquire)).sum()
     }
 
     /// Workers and inline handlers that have an event or look for one: 0 only when nothing runs.
     pub(crate) fn active(&self) -> u64 {
-        self.ends.active.load(Ordering::Acquire)
+        match self.writers {
+            Writers::Publishers => self.tally().waiting(),
+            Writers::One | Writers::Many => self.ends.active.load(Ordering::Acquire),
+        }
     }
 
     /// Handled events by outcome: done, failed, dead, skipped.
@@ -165,8 +169,9 @@ impl Account {
     pub(crate) fn tally(&self) -> Tally {
         let delivered = self.outcomes().iter().sum();
         let (offers, ends) = (&self.offers, &self.ends);
-        let [dropped, expired, abandoned] =
-            [&offers.dropped, &ends.expired, &ends.abandoned].map(|counter| counter.load(Ordering::Acquire));
-        Tally { delivered, dropped, expired, abandoned, offered: offers.offered.load(Ordering::SeqCst) }
+        let [dropped, expired, abandoned, cut] = [&offers.dropped, &ends.expired, &ends.abandoned, &ends.cut]
+            .map(|counter| counter.load(Ordering::Acquire));
+        let offered = offers.offered.load(Ordering::SeqCst);
+        Tally { delivered, dropped, expired, abandoned: abandoned + cut, offered }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) use self::account::Account;
 use self::account::Writers;
 pub(crate) use self::bell::Bell;
 pub(crate) use self::coalesce::{CoalesceKey, Coalescer};
-pub(crate) use self::offer::{Blocked, Moment, Offer};
+pub(crate) use self::offer::{Arrival, Blocked, Offer};
 use self::queues::Queues;
 use self::schedule::Schedule;
 pub(crate) use self::take::WorkerShare;
@@ -55,6 +55,8 @@ pub(crate) struct Mailbox {
     /// Dropped since the last delivery: what the subscriber is told as lag.
     lagged: AtomicU64,
     space: offer::Space,
+    /// Whether publishers may wait for room, by the policy.
+    waited_for: bool,
     /// What the times of expiry are counted from.
     born: Instant,
     supervisor: OnceLock<Weak<dyn Supervise>>,
@@ -93,6 +95,7 @@ impl Mailbox {
             hand: HandOver::new(),
             lagged: AtomicU64::new(0),
             space: offer::Space::default(),
+            waited_for: matches!(settings.overflow, Overflow::Block(_)),
             settings,
             born,
             supervisor: OnceLock::new(),

@@ -5,11 +5,11 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use busway_event::AnyEvent;
+use busway_event::{AnyEvent, Header, Priority};
 use busway_reliability::{FullAction, MayWait, on_full};
 use tokio::sync::Notify;
 
-use super::coalesce::Coalesced;
+use super::coalesce::{Coalesced, Coalescer};
 use super::queues::Slot;
 use super::{Expires, Mailbox, Waiting};
 use crate::clock::Clock;
@@ -25,7 +25,7 @@ pub(crate) enum Offer {
     /// It was dropped, and counted.
     Dropped,
     /// The publisher must wait for room, see [`Mailbox::wait_for_space`].
-    Blocked(Blocked),
+    Blocked(Box<Blocked>),
     /// The policy is to close the subscription; the event was dropped, and counted.
     Disconnect,
     /// The mailbox was closed before; not offered, not counted.
@@ -34,19 +34,26 @@ pub(crate) enum Offer {
     Late(Option<AnyEvent>),
 }
 
-/// The time of a publish: read when the first subscription asks for it, the same for all of them.
-pub(crate) struct Moment<'a> {
-    clock: &'a dyn Clock,
+/// What every mailbox wants to know of an event, found out once for all of them.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    priority: Priority,
+    ttl: Option<Duration>,
+    weight: u32,
+    /// Read when the first subscription asks for it, the same for all of them.
     now: OnceCell<Instant>,
 }
 
-impl<'a> Moment<'a> {
-    pub(crate) const fn new(clock: &'a dyn Clock) -> Self {
-        Self { clock, now: OnceCell::new() }
+impl Arrival {
+    /// Of an event that weighs so many bytes.
+    #[inline]
+    pub(crate) fn of(header: &Header, weight: usize) -> Self {
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        Self { priority: header.priority(), ttl: header.ttl(), weight, now: OnceCell::new() }
     }
 
-    fn now(&self) -> Instant {
-        *self.now.get_or_init(|| self.clock.now())
+    fn now(&self, clock: &dyn Clock) -> Instant {
+        *self.now.get_or_init(|| clock.now())
     }
 }
 
@@ -85,31 +92,44 @@ impl Space {
 
 impl Mailbox {
     /// Offers an event. Never waits.
-    pub(crate) fn offer(&self, event: AnyEvent, moment: &Moment<'_>, may_wait: MayWait) -> Offer {
+    #[inline]
+    pub(crate) fn offer(
+        &self,
+        event: AnyEvent,
+        arrival: &Arrival,
+        clock: &dyn Clock,
+        may_wait: MayWait,
+    ) -> Offer {
         if self.hand.is_closed() {
             return Offer::Closed;
         }
-        let header = event.header();
-        let priority = header.priority();
-        let ttl = self.settings.ttl.effective(header.ttl(), priority);
-        let expires = ttl.and_then(|ttl| {
-            Expires::after(moment.now().saturating_duration_since(self.born).saturating_add(ttl))
-        });
-        // The user's own code: before the account is opened, in case it panics.
-        let weight = u32::try_from(event.weight()).unwrap_or(u32::MAX);
+        let priority = arrival.priority;
+        let expires = match self.settings.ttl.effective(arrival.ttl, priority) {
+            None => None,
+            Some(ttl) => self.expires(arrival.now(clock), ttl),
+        };
         self.account.offered();
         // Whoever closes sees this offer and waits for its end, or it is taken back here.
         if self.hand.is_closed() {
             self.account.retract();
             return Offer::Closed;
         }
-        self.admit(Waiting { event, expires, weight, priority }, may_wait)
+        self.admit(Waiting { event, expires, weight: arrival.weight, priority }, may_wait)
     }
 
+    #[inline(never)]
+    fn expires(&self, now: Instant, ttl: Duration) -> Option<Expires> {
+        Expires::after(now.saturating_duration_since(self.born).saturating_add(ttl))
+    }
+
+    #[inline]
     fn admit(&self, waiting: Waiting, may_wait: MayWait) -> Offer {
-        let waiting = match self.replace_waiting(waiting) {
-            Ok(offer) => return offer,
-            Err(waiting) => waiting,
+        let waiting = match self.coalescer {
+            None => waiting,
+            Some(_) => match self.replace_waiting(waiting) {
+                Ok(offer) => return offer,
+                Err(waiting) => waiting,
+            },
         };
         if let Err(over) = self.budget.try_reserve(waiting.weight()) {
             // An event that is heavier than the whole budget would wait for ever.
@@ -144,24 +164,17 @@ impl Mailbox {
     }
 
     /// Queues an event whose bytes are reserved, or gives it back.
+    #[inline]
     fn push(&self, waiting: Waiting) -> Result<Offer, Waiting> {
-        let priority = waiting.priority;
         let waiting = match &self.coalescer {
             None => waiting,
-            Some(coalescer) => {
-                match coalescer.put(waiting, |key| self.queues.push(priority, Slot::Latest(key)).is_ok()) {
-                    Coalesced::Replaced(old) => {
-                        self.budget.release(old.weight());
-                        self.dropped(1);
-                        return Ok(self.announce());
-                    }
-                    Coalesced::Placed => return Ok(self.announce()),
-                    Coalesced::Full(waiting) => return Err(waiting),
-                    Coalesced::NoKey(waiting) => waiting,
-                }
-            }
+            Some(coalescer) => match self.push_latest(coalescer, waiting) {
+                Ok(offer) => return Ok(offer),
+                Err(Unplaced::Full(waiting)) => return Err(waiting),
+                Err(Unplaced::NoKey(waiting)) => waiting,
+            },
         };
-        match self.queues.push(priority, Slot::Event(waiting)) {
+        match self.queues.push(waiting.priority, Slot::Event(waiting)) {
             Ok(()) => Ok(self.announce()),
             Err(Slot::Event(waiting)) => Err(waiting),
             // A queue gives back what it was given.
@@ -169,6 +182,21 @@ impl Mailbox {
         }
     }
 
+    fn push_latest(&self, coalescer: &Coalescer, waiting: Waiting) -> Result<Offer, Unplaced> {
+        let priority = waiting.priority;
+        match coalescer.put(waiting, |key| self.queues.push(priority, Slot::Latest(key)).is_ok()) {
+            Coalesced::Replaced(old) => {
+                self.budget.release(old.weight());
+                self.dropped(1);
+                Ok(self.announce())
+            }
+            Coalesced::Placed => Ok(self.announce()),
+            Coalesced::Full(waiting) => Err(Unplaced::Full(waiting)),
+            Coalesced::NoKey(waiting) => Err(Unplaced::NoKey(waiting)),
+        }
+    }
+
+    #[inline]
     fn announce(&self) -> Offer {
         match self.hand.announce() {
             Announced::Woken => Offer::Woken,
@@ -180,9 +208,10 @@ impl Mailbox {
         }
     }
 
+    #[cold]
     fn full(&self, waiting: Waiting, may_wait: MayWait) -> Offer {
         match on_full(self.settings.overflow, may_wait) {
-            FullAction::Wait { deadline } => Offer::Blocked(Blocked { waiting, deadline }),
+            FullAction::Wait { deadline } => Offer::Blocked(Box::new(Blocked { waiting, deadline })),
             FullAction::DropOldest => self.make_room(waiting),
             FullAction::Close => {
                 self.dropped(1);
@@ -235,13 +264,18 @@ impl Mailbox {
     pub(crate) async fn wait_for_space(&self, blocked: Blocked, clock: &dyn Clock) -> Offer {
         let Blocked { waiting, deadline } = blocked;
         let mut waiter = Waiter { mailbox: self, waiting: Some(waiting) };
-        // A running worker makes room within moments, sooner than a sleep could begin and end.
-        for _ in 0..PLACE_TRIES {
+        let until = deadline.and_then(|deadline| clock.now().checked_add(deadline));
+        // A running worker makes room within moments, sooner than a sleep could begin and end; and a publisher that slept
+        // would be run again by the worker's own thread, after its stretch (see `worker/linger.rs`).
+        for turn in 0..PLACE_TURNS {
             for _ in 0..PLACE_SPINS {
                 std::hint::spin_loop();
             }
             if let Some(offer) = waiter.try_place() {
                 return offer;
+            }
+            if turn >= PLACE_TURNS_ALONE {
+                tokio::task::yield_now().await;
             }
         }
         let placed = async {
@@ -257,7 +291,6 @@ impl Mailbox {
                 freed.await;
             }
         };
-        let until = deadline.and_then(|deadline| clock.now().checked_add(deadline));
         let offer = match until {
             None => Some(placed.await),
             Some(until) => tokio::select! {
@@ -271,6 +304,13 @@ impl Mailbox {
             Offer::Dropped
         })
     }
+}
+
+/// Why an event did not take the place of its key.
+enum Unplaced {
+    Full(Waiting),
+    /// It has none.
+    NoKey(Waiting),
 }
 
 /// A publisher that waits; counts its event as dropped when it gives up.
@@ -315,7 +355,8 @@ impl Drop for Waiter<'_> {
 /// More than any two publishers could collide by accident; a bound, so that a publisher is never held for ever.
 const MAKE_ROOM_TRIES: usize = 64;
 
-/// How often a publisher looks for room before it sleeps, and how long it pauses in between: a microsecond or two in all,
-/// a tenth of what a sleep and a wake cost.
-const PLACE_TRIES: usize = 32;
-const PLACE_SPINS: usize = 8;
+/// How often a publisher looks for room before it sleeps, how long it pauses in between, and from which turn on it lets other
+/// tasks run: a microsecond alone and then some ten together with others, as much as a sleep and a wake cost.
+const PLACE_TURNS: usize = 24;
+const PLACE_TURNS_ALONE: usize = 8;
+const PLACE_SPINS: usize = 16;

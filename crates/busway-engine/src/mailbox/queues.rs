@@ -32,6 +32,7 @@ impl Queues {
     }
 
     /// Queues a slot, or gives it back when the queue is full.
+    #[inline]
     pub(super) fn push(&self, priority: Priority, slot: Slot) -> Result<(), Slot> {
         let index = self.index(priority);
         let Some(lane) = self.lanes.get(index) else { return Err(slot) };
@@ -48,6 +49,7 @@ impl Queues {
     ///
     /// An event in a queue that is not seen here yet is found as any event that comes while a worker looks: its publisher
     /// announces it, or the worker looks again before it sleeps.
+    #[inline]
     pub(super) fn only(&self) -> Option<Priority> {
         let made = self.made.load(Ordering::Relaxed);
         let only = made.is_power_of_two().then(|| made.trailing_zeros() as usize)?;
@@ -55,6 +57,7 @@ impl Queues {
     }
 
     /// The oldest slot of a priority.
+    #[inline]
     pub(super) fn pop(&self, priority: Priority) -> Option<Slot> {
         let (_, receiver) = self.lanes.get(priority.index())?.get()?;
         receiver.try_recv().ok()
@@ -69,10 +72,12 @@ impl Queues {
         self.lanes.iter().filter_map(OnceLock::get).map(|(_, receiver)| receiver.len()).sum()
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.iter().filter_map(OnceLock::get).all(|(_, receiver)| receiver.is_empty())
     }
 
+    #[inline]
     fn index(&self, priority: Priority) -> usize {
         match self.order {
             // One queue keeps the order across priorities.

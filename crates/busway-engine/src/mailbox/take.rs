@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Weak;
 
 use busway_event::{Key, Priority};
-use busway_reliability::{Lane, Overflow};
+use busway_reliability::Lane;
 use busway_router::Share;
 
 use super::queues::Slot;
@@ -30,18 +30,33 @@ impl Mailbox {
 
     /// The next event for a worker of `member`, `None` when there is nothing to do for it now. Expired events are
     /// settled on the way. The worker is counted as active.
+    #[inline]
     pub(crate) fn take(&self, member: u64, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Job> {
-        let mut freed = false;
-        let job = match &self.schedule {
-            None => {
-                self.take_fresh(share, clock, &mut freed).map(|waiting| self.job_of(waiting, None, member))
-            }
-            Some(schedule) => self.take_scheduled(schedule, member, clock, &mut freed),
-        };
-        if job.is_some() {
-            self.account.held();
+        match &self.schedule {
+            None => self.take_straight(member, share, clock),
+            Some(schedule) => self.take_planned(schedule, member, clock),
         }
-        if freed && matches!(self.settings.overflow, Overflow::Block(_)) {
+    }
+
+    #[inline]
+    fn take_straight(&self, member: u64, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Job> {
+        let mut freed = false;
+        let waiting = self.take_fresh(share, clock, &mut freed);
+        if freed && self.waited_for {
+            self.space.freed();
+        }
+        let waiting = waiting?;
+        self.account.taken();
+        Some(self.job_of(waiting, None, member))
+    }
+
+    fn take_planned(&self, schedule: &Mutex<Schedule>, member: u64, clock: &dyn Clock) -> Option<Job> {
+        let mut freed = false;
+        let job = self.take_scheduled(schedule, member, clock, &mut freed);
+        if job.is_some() {
+            self.account.taken();
+        }
+        if freed && self.waited_for {
             self.space.freed();
         }
         self.wake_supplied();
@@ -78,6 +93,7 @@ impl Mailbox {
         }
     }
 
+    #[inline]
     fn job_of(&self, waiting: Waiting, lane: Option<Lane<Key>>, member: u64) -> Job {
         self.budget.release(waiting.weight());
         let ticket = Ticket { priority: waiting.priority, lane, member };
@@ -85,11 +101,17 @@ impl Mailbox {
     }
 
     /// To be called once for each job, after its account is settled. Says whether it made work for others.
+    #[inline]
     pub(crate) fn finish(&self, ticket: &Ticket) {
         if let Some(schedule) = &self.schedule {
             schedule.lock().finish(ticket);
             self.wake_supplied();
         }
+    }
+
+    /// Whether lanes or members decide which event may be taken.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        self.schedule.is_some()
     }
 
     /// Whether an event waits in a queue. A glance: what it says may have changed already.
@@ -136,6 +158,7 @@ impl Mailbox {
     }
 
     /// The oldest event by the share of the priorities that is not expired. Its bytes are still reserved.
+    #[inline]
     fn take_fresh(&self, share: &mut WorkerShare, clock: &dyn Clock, freed: &mut bool) -> Option<Waiting> {
         loop {
             let next = |priority| self.resolve(self.queues.pop(priority)?);
@@ -162,6 +185,7 @@ impl Mailbox {
         self.resolve(self.queues.pop_oldest_beside(priority)?)
     }
 
+    #[inline]
     fn resolve(&self, slot: Slot) -> Option<Waiting> {
         match slot {
             Slot::Event(waiting) => Some(waiting),
@@ -169,6 +193,7 @@ impl Mailbox {
         }
     }
 
+    #[inline]
     fn expired(&self, waiting: &Waiting, clock: &dyn Clock) -> bool {
         waiting.expires.is_some_and(|expires| Expires::after(clock.now() - self.born) >= Some(expires))
     }

@@ -48,7 +48,7 @@ pub(crate) struct SubscriptionCore {
     state: AtomicU8,
     /// Readable without the token's lock, and set before it is cancelled.
     aborted: AtomicBool,
-    /// Whether every member has all the workers that it may have.
+    /// See [`is_staffed`](Self::is_staffed).
     staffed: AtomicBool,
     next_member: AtomicU64,
     next_worker: AtomicUsize,
@@ -111,6 +111,7 @@ impl SubscriptionCore {
         self.next_worker.fetch_add(1, Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> State {
         match self.state.load(Ordering::SeqCst) {
             RUNNING => State::Running,
@@ -133,6 +134,7 @@ impl SubscriptionCore {
     }
 
     /// Whether workers may start events now.
+    #[inline]
     pub(crate) fn may_start(&self) -> bool {
         matches!(self.state.load(Ordering::SeqCst), RUNNING | DRAINING)
     }
@@ -150,6 +152,7 @@ impl SubscriptionCore {
         self.abort.cancel();
     }
 
+    #[inline]
     pub(crate) fn is_aborted(&self) -> bool {
         self.aborted.load(Ordering::Acquire)
     }
@@ -169,14 +172,18 @@ impl SubscriptionCore {
     }
 
     /// Reports an outcome, then counts it: who waits for the count finds the report.
+    #[inline]
     pub(crate) fn settle(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        tell(self.services.observer.as_deref(), |observer| observer.settled(&self.name, event, outcome));
+        if self.services.observer.is_some() {
+            tell(self.services.observer.as_deref(), |observer| observer.settled(&self.name, event, outcome));
+        }
         if !matches!(outcome, Outcome::Done | Outcome::Skip) {
             self.report_failure(event, outcome, cut_by);
         }
         self.mailbox.account.handled(outcome);
     }
 
+    #[cold]
     fn report_failure(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
         // The user's own code writes the text. Its panic must not keep the event from being counted.
         let text = catch_unwind(AssertUnwindSafe(|| match outcome.error_text() {
@@ -231,10 +238,16 @@ impl SubscriptionCore {
         self.staffed.store(false, Ordering::Release);
     }
 
+    /// Whether every member has all the workers that it may have. They stay until the subscription is over or their member
+    /// leaves, so this is false only for a short while.
+    #[inline]
+    pub(crate) fn is_staffed(&self) -> bool {
+        self.staffed.load(Ordering::Acquire)
+    }
+
     /// Starts a worker where an event was queued and nobody sleeps.
     pub(crate) fn ensure_worker(self: &Arc<Self>) {
-        // Workers stay until the subscription is over or their member leaves, so this is false only for a short while.
-        if self.staffed.load(Ordering::Acquire) {
+        if self.is_staffed() {
             return;
         }
         let limit = self.settings.concurrency.get() as usize;

@@ -6,28 +6,25 @@ use crate::stats::State;
 impl SubscriptionCore {
     /// Counts a publisher in that is about to run the handler. `false` when it must not: paused (the event has no queue to
     /// wait in, and is counted as dropped) or closed (nothing is counted).
+    ///
+    /// The offer is what counts it in: an event that was offered and has not ended is with a handler, because none waits.
+    #[inline]
     pub(crate) fn begin_inline(&self) -> bool {
         let account = &self.mailbox.account;
-        account.activate();
+        // Sequentially consistent, as is the state: whoever closes or pauses sees this run, or it does not begin.
+        account.offered();
         match self.state() {
-            // As in `Mailbox::offer`: whoever closes sees this run, or it does not begin.
-            State::Running | State::Draining if !self.mailbox.hand.is_closed() => {
-                account.offered();
-                return true;
-            }
-            State::Paused => {
-                account.offered();
-                self.mailbox.dropped(1);
-            }
-            State::Running | State::Draining | State::Stopped => {}
+            State::Running | State::Draining if !self.mailbox.hand.is_closed() => return true,
+            State::Paused => self.mailbox.dropped(1),
+            State::Running | State::Draining | State::Stopped => account.retract(),
         }
-        self.end_inline();
+        self.inline_ended();
         false
     }
 
-    /// Counts it out again, when its event is settled.
-    pub(crate) fn end_inline(&self) {
-        self.mailbox.account.rest();
+    /// To be called when it is counted as settled.
+    #[inline]
+    pub(crate) fn inline_ended(&self) {
         self.services.idle.touch_after_rest();
     }
 }

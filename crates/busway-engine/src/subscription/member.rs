@@ -52,11 +52,13 @@ impl Member {
         self.left.store(true, Ordering::Release);
     }
 
+    #[inline]
     pub(crate) fn has_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
     }
 
     /// Whether there never was a middleware around this handler: then there is no chain to look at.
+    #[inline]
     pub(crate) fn is_plain(&self, bus: &Registry) -> bool {
         bus.generation() == 0 && self.middleware.generation() == 0
     }
@@ -86,6 +88,7 @@ pub(crate) struct ChainCache {
 }
 
 impl ChainCache {
+    #[inline]
     pub(crate) fn get(&mut self, member: &Member, bus: &Registry) -> &Chain {
         let generations = (bus.generation(), member.middleware.generation());
         if self.generations != Some(generations) {

@@ -1,10 +1,12 @@
 //! One attempt: an event through the chain to the handler, and its settlement.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent};
-use busway_middleware::chain::{run, run_plain};
+use busway_middleware::chain::{begin_plain, go_on_plain, run};
 use busway_middleware::{Delivery, Invocation, Outcome, Progress, Reply, Scope};
 use tokio_util::sync::WaitForCancellationFuture;
 
@@ -32,17 +34,20 @@ impl Slot {
     }
 
     /// A delivery that tells what was lost since the one before.
+    #[inline]
     pub(super) fn delivery(&mut self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
         let scope = self.scope.take().unwrap_or_else(|| Arc::clone(&core.scope));
         Delivery::new(event, scope).with_lagged(core.mailbox.take_lagged())
     }
 
     /// Whether nothing but the handler is to be run, and no times are to be taken.
+    #[inline]
     pub(super) fn is_plain(&mut self, core: &SubscriptionCore, member: &Member) -> bool {
         core.settings.traces == 0 && self.chain.get(member, &core.services.middleware).is_empty()
     }
 
     /// Takes the delivery apart when its attempt is over.
+    #[inline]
     pub(super) fn keep(&mut self, delivery: Delivery) -> AnyEvent {
         let (event, scope) = delivery.into_parts();
         self.scope = Some(scope);
@@ -69,19 +74,19 @@ pub(crate) enum Ended {
     CutShort,
 }
 
-/// Handles one event. `aborted` is the worker's own registration for the abort, made once for all events.
+/// A worker's registration for the abort of its subscription, made once for all events.
+pub(crate) type Aborted<'a, 'b> = Pin<&'a mut WaitForCancellationFuture<'b>>;
+
+/// Handles one event behind its chain.
 pub(crate) async fn handle(
     core: &SubscriptionCore,
     member: &Member,
     slot: &mut Slot,
     job: Job,
-    aborted: std::pin::Pin<&mut WaitForCancellationFuture<'_>>,
+    aborted: Aborted<'_, '_>,
 ) -> Ended {
     let Job { event, ticket } = job;
     let mut delivery = slot.delivery(core, event);
-    if slot.is_plain(core, member) {
-        return handle_plain(core, slot, delivery, &ticket, aborted).await;
-    }
     let Slot { invocation, progress, chain, .. } = &mut *slot;
     let chain = chain.get(member, &core.services.middleware);
     let attempt = async {
@@ -112,20 +117,48 @@ pub(crate) async fn handle(
     }
 }
 
-/// [`handle`] without middleware.
-async fn handle_plain(
+/// An attempt without middleware that could not end at once.
+pub(crate) struct Under {
+    delivery: Delivery,
+    ticket: Ticket,
+    /// What the handler said; `None` while it runs.
+    reply: Option<Reply>,
+}
+
+/// Begins to handle an event without middleware, and settles it when the handler does not wait.
+#[inline]
+pub(crate) fn begin(
     core: &SubscriptionCore,
     slot: &mut Slot,
-    delivery: Delivery,
-    ticket: &Ticket,
-    aborted: std::pin::Pin<&mut WaitForCancellationFuture<'_>>,
-) -> Ended {
-    let attempt = async {
-        let Reply { outcome, emits } = run_plain(&delivery, &mut *slot.invocation).await;
-        match emits.is_empty() {
-            true => outcome,
-            false => emit(core, outcome, emits).await,
+    job: Job,
+    context: &mut Context<'_>,
+) -> Result<AnyEvent, Under> {
+    let Job { event, ticket } = job;
+    let delivery = slot.delivery(core, event);
+    match begin_plain(&delivery, &mut *slot.invocation, context) {
+        Poll::Ready(reply) if reply.emits.is_empty() => {
+            settle(core, delivery.event(), &ticket, &reply.outcome, None);
+            Ok(slot.keep(delivery))
         }
+        Poll::Ready(reply) => Err(Under { delivery, ticket, reply: Some(reply) }),
+        Poll::Pending => Err(Under { delivery, ticket, reply: None }),
+    }
+}
+
+/// Does what is left of it.
+pub(crate) async fn go_on(
+    core: &SubscriptionCore,
+    slot: &mut Slot,
+    under: Under,
+    aborted: Aborted<'_, '_>,
+) -> Ended {
+    let Under { delivery, ticket, reply } = under;
+    let attempt = async {
+        let Reply { outcome, emits } = match reply {
+            Some(reply) => reply,
+            None => go_on_plain(&mut *slot.invocation).await,
+        };
+        emit(core, outcome, emits).await
     };
     let outcome = tokio::select! {
         biased;
@@ -134,12 +167,12 @@ async fn handle_plain(
     };
     match outcome {
         Some(outcome) => {
-            settle(core, delivery.event(), ticket, &outcome, None);
+            settle(core, delivery.event(), &ticket, &outcome, None);
             Ended::Settled(slot.keep(delivery))
         }
         None => {
             slot.invocation.stop();
-            cut_short(core, ticket);
+            cut_short(core, &ticket);
             Ended::CutShort
         }
     }
@@ -165,6 +198,7 @@ pub(crate) async fn emit(core: &SubscriptionCore, outcome: Outcome, emits: Vec<A
     }
 }
 
+#[inline]
 pub(crate) fn settle(
     core: &SubscriptionCore,
     event: &AnyEvent,

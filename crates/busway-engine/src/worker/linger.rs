@@ -10,27 +10,58 @@
 //! with a first pause of 0.3 us, 1.0 x with 1 us, 1.1 x with 2 us. An event that comes within the pause waits for its end: a
 //! fraction of what waking a thread takes.
 //!
-//! A task does not linger: its runtime finds other work for the core, and wakes it without a system call.
+//! A task lingers too, and lets the others of its runtime run in between. What a task wakes, tokio runs next on the very
+//! thread of the one that woke it, and no other thread may take it from there: a worker that falls asleep under load is not
+//! run again before its publisher stops for want of room, and the two share one core while another one idles. Measured with
+//! two workers and a queue of 1,024: 1.0 us an event without this, 0.5 us with it.
 
 use std::hint::spin_loop;
 use std::thread;
 
-use crate::subscription::SubscriptionCore;
+use crate::subscription::{Member, SubscriptionCore};
 
 /// Looks for new events for a few microseconds; `false` when none came.
-pub(super) fn linger(core: &SubscriptionCore) -> bool {
+pub(super) fn linger(core: &SubscriptionCore, member: &Member) -> bool {
+    if core.mailbox.is_scheduled() {
+        return false;
+    }
     for step in SPINS.chain(YIELDS) {
         match SPINS.contains(&step) {
             true => (0..1 << step).for_each(|_| spin_loop()),
             false => thread::yield_now(),
         }
-        if core.mailbox.has_queued() {
+        if worth_a_look(core, member) {
             return true;
         }
     }
     false
 }
 
+/// Looks for new events between the turns of other tasks, for some ten microseconds when there are none; `false` when no
+/// event came.
+pub(super) async fn linger_between_tasks(core: &SubscriptionCore, member: &Member) -> bool {
+    if core.mailbox.is_scheduled() {
+        return false;
+    }
+    for _ in 0..TURNS {
+        (0..SPINS_A_TURN).for_each(|_| spin_loop());
+        if worth_a_look(core, member) {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    worth_a_look(core, member)
+}
+
+/// Whether a worker that looks again now finds something. What a schedule holds back, or a pause, must not keep it looking.
+fn worth_a_look(core: &SubscriptionCore, member: &Member) -> bool {
+    core.mailbox.has_queued() && core.may_start() && !member.has_left()
+}
+
 /// 2⁸ and then 2⁹ pauses, of 8 ns (measured) to some 40 ns (older cores) each: short, also where they are long.
 const SPINS: std::ops::Range<u32> = 8..10;
 const YIELDS: std::ops::Range<u32> = 10..14;
+
+/// A turn costs a microsecond or less on a runtime that has nothing else to do: it looks for readiness of sockets and timers.
+const TURNS: usize = 16;
+const SPINS_A_TURN: usize = 64;

@@ -119,6 +119,7 @@ impl<'a> Intake<'a> {
     }
 
     /// The next event if there is one; if there is none, the worker rests.
+    #[inline]
     fn take(&mut self) -> Option<Job> {
         if self.stretch == Stretch::Resting {
             self.stretch = Stretch::Active;
@@ -132,6 +133,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Another event if there is one, while others are in hand.
+    #[inline]
     fn take_more(&mut self) -> Option<Job> {
         let may_start = self.core.may_start() && !self.member.has_left();
         match may_start {
@@ -141,6 +143,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Lets go of an event that is settled.
+    #[inline]
     fn let_go(&mut self, event: AnyEvent) {
         self.spent.put(event);
     }

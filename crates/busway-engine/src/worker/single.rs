@@ -1,10 +1,14 @@
 //! A task that handles one event after the other.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
 use tokio::sync::Notify;
 
-use super::attempt::{Ended, Slot, handle};
+use super::attempt::{Ended, Slot, Under, begin, go_on, handle};
+use super::linger::linger_between_tasks;
 use super::{DRAIN_MAX, Intake, Next};
-use crate::mailbox::Bell;
+use crate::mailbox::{Bell, Job};
 use crate::subscription::{Member, SubscriptionCore};
 
 /// Works until the subscription is over or its member leaves.
@@ -13,32 +17,69 @@ pub(super) async fn work(core: &SubscriptionCore, member: &Member) {
     let mut slot = Slot::new(core, member);
     let aborted = core.abort.cancelled();
     tokio::pin!(aborted);
-    let mut drained = 0;
+    let mut left = DRAIN_MAX;
     loop {
-        let next = match intake.take() {
-            Some(job) => Next::Handle(job),
-            None => intake.park(),
+        let drained =
+            poll_fn(|context| Poll::Ready(drain(core, member, &mut intake, &mut slot, &mut left, context)));
+        let ended = match drained.await {
+            Drained::Many => {
+                left = DRAIN_MAX;
+                tokio::task::yield_now().await;
+                continue;
+            }
+            Drained::Under(under) => go_on(core, &mut slot, under, aborted.as_mut()).await,
+            Drained::Behind(job) => handle(core, member, &mut slot, job, aborted.as_mut()).await,
+            Drained::Empty if linger_between_tasks(core, member).await => continue,
+            Drained::Empty => match intake.park() {
+                Next::Handle(job) => handle(core, member, &mut slot, job, aborted.as_mut()).await,
+                Next::Sleep => {
+                    if let Bell::Task(notify) = &*intake.bell {
+                        notify.notified().await;
+                    }
+                    intake.woken();
+                    continue;
+                }
+                Next::End => return,
+            },
         };
-        match next {
-            Next::Handle(job) => {
-                match handle(core, member, &mut slot, job, aborted.as_mut()).await {
-                    Ended::Settled(event) => intake.let_go(event),
-                    Ended::CutShort => return,
-                }
-                drained += 1;
-                if drained == DRAIN_MAX {
-                    drained = 0;
-                    tokio::task::yield_now().await;
-                }
-            }
-            Next::Sleep => {
-                drained = 0;
-                if let Bell::Task(notify) = &*intake.bell {
-                    notify.notified().await;
-                }
-                intake.woken();
-            }
-            Next::End => return,
+        match ended {
+            Ended::Settled(event) => intake.let_go(event),
+            Ended::CutShort => return,
         }
     }
+}
+
+/// Why a stretch of events ended.
+enum Drained {
+    /// Nothing is left.
+    Empty,
+    /// Others may want to run.
+    Many,
+    /// A handler waits, or wants something published.
+    Under(Under),
+    /// There is middleware around the handler.
+    Behind(Job),
+}
+
+/// Handles events for as long as no handler waits: one poll, many events.
+fn drain(
+    core: &SubscriptionCore,
+    member: &Member,
+    intake: &mut Intake<'_>,
+    slot: &mut Slot,
+    left: &mut usize,
+    context: &mut Context<'_>,
+) -> Drained {
+    while *left > 0 {
+        *left -= 1;
+        let Some(job) = intake.take() else { return Drained::Empty };
+        if !slot.is_plain(core, member) {
+            return Drained::Behind(job);
+        }
+        match begin(core, slot, job, context) {
+            Ok(event) => intake.let_go(event),
+            Err(under) => return Drained::Under(under),
+        }
+    }
+    Drained::Many
 }

@@ -22,7 +22,7 @@ pub(super) fn work(core: &SubscriptionCore, member: &Member) {
     loop {
         let next = match intake.take() {
             Some(job) => Next::Handle(job),
-            None if linger(core) => continue,
+            None if linger(core, member) => continue,
             None => intake.park(),
         };
         match next {

@@ -31,6 +31,7 @@ impl<'a> Stamp<'a> {
 
     /// Checks the rules that a type alone can break (when its code is compiled: a name or version that is none stops the
     /// build) and the length of a payload that knows its own.
+    #[inline]
     pub(crate) fn check_payload<T: EventType>(&self, payload: &T) -> Result<(), Invalid> {
         const {
             assert!(T::VERSION > 0, "EventType::VERSION starts at 1");

@@ -26,6 +26,7 @@ impl AnyEvent {
 
     /// All but the payload.
     #[must_use]
+    #[inline]
     pub fn header(&self) -> &Header {
         self.inner.header()
     }
@@ -41,21 +42,25 @@ impl AnyEvent {
     ///
     /// # Errors
     /// [`DecodeError`].
+    #[inline]
     pub fn typed<T: EventType>(&self) -> Result<Event<T>, DecodeError> {
         let any: Arc<dyn Any + Send + Sync> = self.inner.clone();
         match any.downcast::<Typed<T>>() {
             Ok(inner) => Ok(Event { inner }),
-            Err(_) => {
-                let encoded = self.encoded_once().map_err(DecodeError::Encode)?;
-                let payload = T::read(&encoded)?;
-                let mut header = self.header().clone();
-                if *encoded.type_name == *T::NAME {
-                    // The payload may have been upcast. A reader of any type, such as `Raw`, keeps the bytes' version.
-                    header.metadata = header.metadata.with_version(T::VERSION);
-                }
-                Ok(Event::once(header, payload, self.inner.payload_bytes_max()))
-            }
+            Err(_) => self.decoded(),
         }
+    }
+
+    #[cold]
+    fn decoded<T: EventType>(&self) -> Result<Event<T>, DecodeError> {
+        let encoded = self.encoded_once().map_err(DecodeError::Encode)?;
+        let payload = T::read(&encoded)?;
+        let mut header = self.header().clone();
+        if *encoded.type_name == *T::NAME {
+            // The payload may have been upcast. A reader of any type, such as `Raw`, keeps the bytes' version.
+            header.metadata = header.metadata.with_version(T::VERSION);
+        }
+        Ok(Event::once(header, payload, self.inner.payload_bytes_max()))
     }
 
     /// The payload as bytes, with its type's name, version and codec. Made on the first call and kept.

@@ -19,8 +19,13 @@ pub(super) trait Envelope: Any + Send + Sync {
     fn payload_bytes_max(&self) -> usize;
     fn payload_weight(&self) -> usize;
 
-    /// Drops the payload, and says where the empty envelope belongs. `None` when it is used for this event only.
-    fn empty(&mut self) -> Option<&Arc<Home>> {
+    /// Where the envelope belongs when it is empty. `None` when it is used for this event only.
+    fn home(&self) -> Option<&Arc<Home>> {
+        None
+    }
+
+    /// Drops the payload of an envelope that has a home; `None` when it has none.
+    fn empty(&mut self) -> Option<()> {
         None
     }
 }
@@ -89,13 +94,17 @@ impl<T: EventType> Envelope for Typed<T> {
         self.payload().weight()
     }
 
-    fn empty(&mut self) -> Option<&Arc<Home>> {
-        let home = self.home.as_ref()?;
+    fn home(&self) -> Option<&Arc<Home>> {
+        self.home.as_ref()
+    }
+
+    fn empty(&mut self) -> Option<()> {
+        self.home.as_ref()?;
         self.payload = None;
         if self.encoded.get().is_some() {
             self.encoded = OnceLock::new();
         }
-        Some(home)
+        Some(())
     }
 }
 

@@ -43,6 +43,7 @@ impl Header {
 
     /// Becomes [`plain`](Self::plain), and leaves alone what is so already: writing a shared pointer anew would count it
     /// down and up, and make its cache line travel.
+    #[inline]
     pub(crate) fn renew<T: EventType>(&mut self, topic: &Topic, key: Option<Key>, stamp: &Stamp<'_>) {
         self.id = stamp.id;
         self.time = stamp.time;
@@ -67,6 +68,7 @@ impl Header {
     }
 
     /// Checks what only the payload can break, and takes its key.
+    #[inline]
     pub(crate) fn key_of<T: EventType>(payload: &T, stamp: &Stamp<'_>) -> Result<Option<Key>, Invalid> {
         let key = payload.key().map(Key::new).transpose()?;
         stamp.check_payload(payload)?;
@@ -75,6 +77,7 @@ impl Header {
 
     /// The identity.
     #[must_use]
+    #[inline]
     pub const fn id(&self) -> EventId {
         self.id
     }
@@ -87,30 +90,35 @@ impl Header {
 
     /// What it is about.
     #[must_use]
+    #[inline]
     pub const fn topic(&self) -> &Topic {
         &self.topic
     }
 
     /// What orders it.
     #[must_use]
+    #[inline]
     pub const fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
 
     /// How urgent it is.
     #[must_use]
+    #[inline]
     pub const fn priority(&self) -> Priority {
         self.priority
     }
 
     /// How long it may wait, when its publisher said so.
     #[must_use]
+    #[inline]
     pub const fn ttl(&self) -> Option<Duration> {
         self.ttl
     }
 
     /// Producer, version, trace and free pairs.
     #[must_use]
+    #[inline]
     pub const fn metadata(&self) -> &Metadata {
         &self.metadata
     }

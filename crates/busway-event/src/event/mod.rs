@@ -13,7 +13,7 @@ mod recycle;
 pub use self::any::AnyEvent;
 pub use self::header::Header;
 pub use self::receive::{ORIGIN_ID_BYTES_MAX, Parts, TYPE_NAME_BYTES_MAX};
-pub use self::recycle::{BATCH, Envelopes, HOMES_MAX, KEPT_MAX, Spent};
+pub use self::recycle::{BATCH, Empty, Envelopes, HOMES_MAX, KEPT_MAX, Spent};
 
 use std::fmt;
 use std::ops::Deref;
@@ -69,12 +69,14 @@ impl<T: EventType> Event<T> {
 impl<T> Event<T> {
     /// All but the payload.
     #[must_use]
+    #[inline]
     pub fn header(&self) -> &Header {
         &self.inner.header
     }
 
     /// The payload.
     #[must_use]
+    #[inline]
     pub fn payload(&self) -> &T {
         self.inner.payload()
     }

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 pub use self::batch::run_batch;
 pub(crate) use self::panicked::{Panicked, contain, drop_contained, message_of};
-pub use self::plain::{call_plain, run_plain};
+pub use self::plain::{begin_plain, call_plain, go_on_plain};
 pub use self::progress::Progress;
 pub use self::registry::{Registry, RegistryError};
 pub(crate) use self::run::HANDLER;
@@ -98,12 +98,14 @@ impl Chain {
 
     /// Whether there is no node.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
     /// Whether any node is of the async form.
     #[must_use]
+    #[inline]
     pub fn has_async(&self) -> bool {
         self.has_async == HasAsync::Yes
     }

@@ -1,6 +1,9 @@
 //! Handling without middleware: what [`run`](super::run()) and [`run_now`](super::run_now) come to when the chain is
 //! empty and nobody asks for times. There is nothing to record then.
 
+use std::any::Any;
+use std::task::{Context, Poll};
+
 use super::panicked::{Panicked, contain};
 use super::run::{HANDLER, Slot};
 use crate::delivery::Delivery;
@@ -18,13 +21,32 @@ pub fn call_plain<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>) -> Opti
     }
 }
 
-/// Hands `delivery` to the handler in `invocation`. A panic is a `Failed` outcome.
+/// Hands `delivery` to the handler in `invocation` and lets it run up to its first wait. A panic is a `Failed` outcome. When it
+/// waits, [`go_on_plain`] does the rest; nothing runs in the slot otherwise.
+#[inline]
+pub fn begin_plain(
+    delivery: &Delivery,
+    invocation: &mut (dyn Invocation + 'static),
+    context: &mut Context<'_>,
+) -> Poll<Reply> {
+    match contain(|| invocation.begin(delivery, context)) {
+        Ok(poll) => poll,
+        Err(panic) => Poll::Ready(stopped_by(&*panic, invocation)),
+    }
+}
+
+#[cold]
+fn stopped_by(panic: &(dyn Any + Send), invocation: &mut (dyn Invocation + 'static)) -> Reply {
+    drop(Slot(invocation));
+    Panicked::in_node(HANDLER, panic).into()
+}
+
+/// Drives a handler that [`begin_plain`] left waiting. A panic is a `Failed` outcome.
 ///
 /// # Cancel safety
 /// Dropping the future drops the handler's before the drop returns: the slot can be used again at once.
-#[inline]
-pub async fn run_plain(delivery: &Delivery, invocation: &mut (dyn Invocation + 'static)) -> Reply {
-    match Slot(invocation).handle(delivery).await {
+pub async fn go_on_plain(invocation: &mut (dyn Invocation + 'static)) -> Reply {
+    match Slot(invocation).finish().await {
         Ok(reply) => reply,
         Err(panic) => Panicked::in_node(HANDLER, &*panic).into(),
     }

@@ -85,6 +85,7 @@ impl Registry {
 
     /// Changes whenever the nodes do.
     #[must_use]
+    #[inline]
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

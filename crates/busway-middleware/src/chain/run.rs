@@ -149,8 +149,13 @@ async fn contained(
 pub(super) struct Slot<'a>(pub(super) &'a mut (dyn Invocation + 'static));
 
 impl Slot<'_> {
-    pub(super) async fn handle(self, delivery: &Delivery) -> Result<Reply, Box<dyn Any + Send>> {
+    async fn handle(self, delivery: &Delivery) -> Result<Reply, Box<dyn Any + Send>> {
         contain(|| self.0.start(delivery))?;
+        self.finish().await
+    }
+
+    /// Drives what was started.
+    pub(super) async fn finish(self) -> Result<Reply, Box<dyn Any + Send>> {
         poll_fn(|context| match contain(|| self.0.poll(context)) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),

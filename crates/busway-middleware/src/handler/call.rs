@@ -57,6 +57,14 @@ where
         self.refused = None;
         self.running.set(None);
     }
+
+    fn begin(&mut self, delivery: &Delivery, context: &mut Context<'_>) -> Poll<Reply> {
+        match (self.call.make)(delivery) {
+            Ok(future) => self.running.set(Some(future)),
+            Err(error) => return Poll::Ready(Outcome::from(error).into()),
+        }
+        self.poll(context)
+    }
 }
 
 /// A sync handler: makes a reply from a delivery.

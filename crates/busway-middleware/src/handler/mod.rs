@@ -61,6 +61,7 @@ impl<M: Mode> AnyHandler<M> {
 
     /// What the handler is and needs.
     #[must_use]
+    #[inline]
     pub fn info(&self) -> &HandlerInfo {
         &self.info
     }
@@ -73,6 +74,7 @@ impl<M: Mode> AnyHandler<M> {
 
     /// Handles a delivery at once, when the handler is sync; `None` for an async one.
     #[must_use]
+    #[inline]
     pub fn call_now(&self, delivery: &Delivery) -> Option<Reply> {
         self.call.call_now(delivery)
     }
@@ -151,6 +153,12 @@ pub trait Invocation: Send {
 
     /// Drops a running handler.
     fn stop(&mut self);
+
+    /// [`start`](Invocation::start) and the first [`poll`](Invocation::poll) in one: most handlers are done then.
+    fn begin(&mut self, delivery: &Delivery, context: &mut Context<'_>) -> Poll<Reply> {
+        self.start(delivery);
+        self.poll(context)
+    }
 }
 
 /// The erased form behind [`AnyHandler`].

@@ -47,6 +47,7 @@ impl ByteBudget {
     /// # Errors
     ///
     /// [`OverBudget`] if `weight` does not fit beside what is reserved; nothing is reserved then.
+    #[inline]
     pub fn try_reserve(&self, weight: usize) -> Result<(), OverBudget> {
         if Self::counted(weight) == 0 {
             return Ok(());
@@ -60,6 +61,7 @@ impl ByteBudget {
 
     /// Gives `weight` bytes back. Never below zero: giving back what was not reserved must not wrap round to
     /// a budget that is used up for ever.
+    #[inline]
     pub fn release(&self, weight: usize) {
         if Self::counted(weight) == 0 {
             return;
@@ -71,6 +73,7 @@ impl ByteBudget {
 
     /// What an event of `weight` bytes takes from a budget: all of it, or nothing below
     /// [`WEIGHT_FLOOR_BYTES`].
+    #[inline]
     pub const fn counted(weight: usize) -> usize {
         if weight < WEIGHT_FLOOR_BYTES { 0 } else { weight }
     }

@@ -1,0 +1,169 @@
+//! Offering: an event that is valid, on its way to all subscriptions that it matches.
+//!
+//! Nothing here knows the payload's type, so that it is compiled once. Most publishes are over when [`BusCore::route`]
+//! returns; what is left of the others is done by [`complete`](BusCore::complete) and told by [`finish`](BusCore::finish).
+
+use busway_event::{AnyEvent, EventId, Topic};
+use busway_router::Reached;
+use futures_util::future::join_all;
+use std::sync::Arc;
+
+use super::desk::Desk;
+use super::dispatch::{Dispatched, Late, Left, Source, Waiter};
+use super::publish::Patience;
+use super::{BusCore, Durability, Receipt, Refused};
+use crate::mailbox::Arrival;
+use crate::observer::tell;
+use crate::subscription::SubscriptionCore;
+
+/// An event on its way to its subscriptions.
+pub(crate) struct Offering {
+    pub(super) id: EventId,
+    /// For the observer, if there is one.
+    observed: Option<AnyEvent>,
+    pub(super) dispatched: Dispatched,
+}
+
+/// A publish that is not over at once.
+pub(crate) enum Unfinished {
+    /// Nobody was offered the event.
+    Refused(AnyEvent, Refused),
+    Left(Offering),
+}
+
+impl BusCore {
+    /// Offers an event to everybody whose filter matches: says to how many, or what is left to do. `topic` is the event's.
+    pub(super) fn route(
+        &self,
+        desk: &Desk,
+        topic: &Topic,
+        event: AnyEvent,
+        arrival: &Arrival,
+        from: Source,
+        patience: Patience,
+    ) -> Result<usize, Box<Unfinished>> {
+        self.router.lookup_with(topic, |targets| {
+            if patience == Patience::Never
+                && let Some(reason) = self.needs_await(targets)
+            {
+                return Err(Box::new(Unfinished::Refused(event, reason)));
+            }
+            if self.services.observer.is_some() {
+                return self.route_observed(desk, event, arrival, targets, from);
+            }
+            let id = event.id();
+            let dispatched = self.dispatch(desk, event, arrival, targets, from);
+            match dispatched.is_over() {
+                true => {
+                    desk.published(dispatched.offered);
+                    Ok(dispatched.offered)
+                }
+                false => Err(Box::new(Unfinished::Left(Offering { id, observed: None, dispatched }))),
+            }
+        })
+    }
+
+    #[cold]
+    fn route_observed(
+        &self,
+        desk: &Desk,
+        event: AnyEvent,
+        arrival: &Arrival,
+        targets: Reached<'_, SubscriptionCore>,
+        from: Source,
+    ) -> Result<usize, Box<Unfinished>> {
+        let offering = self.begin_at(desk, event, arrival, targets, from);
+        if !offering.dispatched.is_over() {
+            return Err(Box::new(Unfinished::Left(offering)));
+        }
+        self.count(offering.dispatched.offered, offering.observed.as_ref());
+        Ok(offering.dispatched.offered)
+    }
+
+    /// Offers an event to everybody whose filter matches.
+    pub(super) fn begin(&self, event: AnyEvent, from: Source) -> Offering {
+        let topic = event.topic().clone();
+        let arrival = Arrival::of(&event, event.weight());
+        self.router.lookup_with(&topic, |targets| self.begin_with(event, &arrival, targets, from))
+    }
+
+    pub(super) fn begin_with(
+        &self,
+        event: AnyEvent,
+        arrival: &Arrival,
+        targets: Reached<'_, SubscriptionCore>,
+        from: Source,
+    ) -> Offering {
+        self.begin_at(self.desk(), event, arrival, targets, from)
+    }
+
+    fn begin_at(
+        &self,
+        desk: &Desk,
+        event: AnyEvent,
+        arrival: &Arrival,
+        targets: Reached<'_, SubscriptionCore>,
+        from: Source,
+    ) -> Offering {
+        let id = event.id();
+        let observed = self.services.observer.is_some().then(|| event.clone());
+        Offering { id, observed, dispatched: self.dispatch(desk, event, arrival, targets, from) }
+    }
+
+    /// Waits for what could not be done at once, and publishes what inline handlers emitted.
+    pub(super) async fn complete(self: &Arc<Self>, dispatched: &mut Dispatched) {
+        while let Some(mut left) = dispatched.left.take() {
+            // All at once: one that is full does not keep another from taking the event when it has room.
+            let waits = std::mem::take(&mut left.blocked).into_iter().map(Waiter::wait);
+            for (core, offer) in join_all(waits).await {
+                dispatched.done(&core, offer);
+            }
+            for call in std::mem::take(&mut left.inline) {
+                self.run_inline_async(call, dispatched).await;
+            }
+            for mut emitting in std::mem::take(&mut left.emitting) {
+                let emits = std::mem::take(&mut emitting.emits);
+                let published = Box::pin(self.publish_emits(emits, emitting.source())).await;
+                emitting.settle(published.err());
+            }
+        }
+    }
+
+    /// Publishes what inline handlers emitted, without waiting, and what those emit in turn. Whoever blocks loses the
+    /// event: this publisher does not wait.
+    pub(super) fn complete_now(&self, mut left: Left) {
+        left.blocked.clear();
+        while let Some(mut emitting) = left.emitting.pop_front() {
+            let emits = std::mem::take(&mut emitting.emits);
+            let published = self.publish_emits_now(emits, emitting.source(), &mut left);
+            emitting.settle(published.err());
+        }
+    }
+
+    /// The receipt; or the receipt and the event again, when all its offers came too late.
+    pub(super) fn finish(&self, offering: Offering) -> Result<Receipt, (Receipt, AnyEvent)> {
+        let Offering { id, observed, dispatched } = offering;
+        let Dispatched { offered, late, .. } = dispatched;
+        // A subscription that ends by itself abandons the event; only the end of the bus refuses it.
+        if let Some(Late { offers, back: Some(back) }) = late.map(|late| *late)
+            && offers == offered
+            && !self.closing.admits(Source::Outside)
+        {
+            return Err((receipt(id, offered), back));
+        }
+        self.count(offered, observed.as_ref());
+        Ok(receipt(id, offered))
+    }
+
+    /// Counts a publish that is over.
+    fn count(&self, offered: usize, observed: Option<&AnyEvent>) {
+        self.desk().published(offered);
+        if let Some(event) = observed {
+            tell(self.services.observer.as_deref(), |observer| observer.published(event, offered));
+        }
+    }
+}
+
+pub(super) const fn receipt(id: EventId, offered: usize) -> Receipt {
+    Receipt { id, offered, durability: Durability::Memory }
+}
