@@ -40,13 +40,14 @@
 //! # Modules, in reading order
 //!
 //! `router` holds it together, `generation` says why a remembered match can be trusted, `match_cache` is that memory.
-//! `targets` and `reached` are results, owned and borrowed; `found` is what a walk gathers and the merge that orders it.
+//! `targets`, `lent` and `reached` are results, owned, on loan and borrowed; `found` is what a walk gathers and the merge that orders it.
 //! `snapshot` is the table: `hash_trie` its persistent map, `wildcard_trie` the filters with wildcards, `terminal` and
 //! `bucket` what stands at the end of a path, `text_hash` the hash that leads there. [`share`] and [`group`] are the rules.
 
 mod router;
 
 mod generation;
+mod lent;
 mod match_cache;
 mod reached;
 mod targets;
@@ -65,6 +66,7 @@ pub mod share;
 
 pub use generation::Generation;
 pub use group::{GroupRule, MemberId, MemberLoad, Rotation, choose};
+pub use lent::Lent;
 pub use reached::{Reached, ReachedIter};
 pub use route::RouteId;
 pub use router::Router;

@@ -102,22 +102,14 @@ impl<T> MatchCache<T> {
         })
     }
 
-    /// Lends that, if its text lies where it lay when it was asked for before: found without a hash.
+    /// Where that can be lent from, if its text lies where it lay when it was asked for before: found without a hash.
     #[inline]
-    pub(crate) fn lend_same(
-        &mut self,
-        generation: Generation,
-        topic: &Topic,
-    ) -> Option<(Place, Targets<T>, u64)> {
+    pub(crate) fn find_same(&self, generation: Generation, topic: &Topic) -> Option<Place> {
         let place = Place(usize::from(*self.hints.get(hint_of(topic))?));
-        let Slot::Kept(entry) = self.slots.get_mut(place.0)? else { return None };
+        let Slot::Kept(entry) = self.slots.get(place.0)? else { return None };
         let is_here =
             self.generation == generation && !entry.lent && ptr::eq(entry.topic.as_str(), topic.as_str());
-        if !is_here {
-            return None;
-        }
-        entry.lent = true;
-        Some((place, mem::take(&mut entry.targets), entry.serial))
+        is_here.then_some(place)
     }
 
     /// Where that can be lent from.
@@ -169,16 +161,6 @@ impl<T> MatchCache<T> {
         match self.slots.get_mut(place.0)? {
             Slot::Kept(entry) => Some(entry),
             Slot::Empty | Slot::Seen(_) => None,
-        }
-    }
-
-    /// Forgets what was lent and will not come back.
-    pub(crate) fn forget(&mut self, place: Place, serial: u64) {
-        if let Some(slot) = self.slots.get_mut(place.0)
-            && matches!(slot, Slot::Kept(entry) if entry.serial == serial)
-        {
-            self.kept -= 1;
-            *slot = Slot::Empty;
         }
     }
 

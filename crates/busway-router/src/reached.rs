@@ -94,6 +94,13 @@ impl<'a, T> From<&'a Targets<T>> for Reached<'a, T> {
     }
 }
 
+impl<'a, T> From<&'a [Arc<T>]> for Reached<'a, T> {
+    #[inline]
+    fn from(targets: &'a [Arc<T>]) -> Self {
+        Self(Source::Listed(targets))
+    }
+}
+
 impl<'a, T> IntoIterator for Reached<'a, T> {
     type Item = &'a Arc<T>;
     type IntoIter = ReachedIter<'a, T>;

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -13,7 +12,8 @@ use thread_local::ThreadLocal;
 
 use crate::found::Found;
 use crate::generation::{Generation, GenerationClock};
-use crate::match_cache::{MatchCache, Place, Sight};
+use crate::lent::Lent;
+use crate::match_cache::{MatchCache, Sight};
 use crate::reached::Reached;
 use crate::route::{Route, RouteId};
 use crate::snapshot::Snapshot;
@@ -152,7 +152,7 @@ impl<T: Send + Sync + 'static> Router<T> {
     ///
     /// `f` may look up, insert and remove; it still sees the targets of the moment when it was called. While it runs on a
     /// topic that was not remembered, it keeps alive the whole state of the table that it sees, also what is removed
-    /// meanwhile. If it panics, the thread forgets this one match.
+    /// meanwhile.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -171,11 +171,22 @@ impl<T: Send + Sync + 'static> Router<T> {
         // Before the snapshot: see `generation.rs`.
         let generation = self.generation();
         let cache = self.cache();
-        let same = cache.borrow_mut().lend_same(generation, topic);
-        match same {
-            Some((place, targets, serial)) => Self::with_loan(cache, place, targets, serial, f),
+        let place = cache.borrow_mut().find_same(generation, topic);
+        match place {
+            Some(place) => f(Reached::from(&Lent::of(cache, place).targets)),
             None => self.lookup_elsewhere(generation, topic, f),
         }
+    }
+
+    /// The targets that `topic` reaches, if this thread remembers them by the very text of this topic: what a publisher that
+    /// keeps its topic finds, and the quickest of all. `None` says nothing about the topic: look it up then.
+    #[inline]
+    pub fn lent(&self, topic: &Topic) -> Option<Lent<'_, T>> {
+        // Before the match: see `generation.rs`.
+        let generation = self.generation();
+        let cache = self.cache();
+        let place = cache.borrow_mut().find_same(generation, topic)?;
+        Some(Lent::of(cache, place))
     }
 
     /// For a topic that was not found by the address of its text.
@@ -189,10 +200,7 @@ impl<T: Send + Sync + 'static> Router<T> {
         let (cache, key) = (self.cache(), self.hash.of(topic.as_str()));
         let place = cache.borrow_mut().find(generation, key, topic);
         match place {
-            Some(place) => {
-                let (targets, serial) = cache.borrow_mut().lend(place);
-                Self::with_loan(cache, place, targets, serial, f)
-            }
+            Some(place) => f(Reached::from(&Lent::of(cache, place).targets)),
             None => self.lookup_missed(generation, key, topic, f),
         }
     }
@@ -218,23 +226,6 @@ impl<T: Send + Sync + 'static> Router<T> {
     /// Whether there is no route. Takes no lock.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    #[inline]
-    fn with_loan<R>(
-        cache: &RefCell<MatchCache<T>>,
-        place: Place,
-        targets: Targets<T>,
-        serial: u64,
-        f: impl FnOnce(Reached<'_, T>) -> R,
-    ) -> R {
-        let loan = Loan { cache, place, serial };
-        let result = f(Reached::from(&targets));
-        mem::forget(loan);
-        let outdated = cache.borrow_mut().give_back(place, serial, targets);
-        // Outside the borrow: this may run destructors of targets, which may look up.
-        drop(outdated);
-        result
     }
 
     #[cold]
@@ -281,19 +272,6 @@ impl<T: Send + Sync + 'static> Router<T> {
         // After the snapshot: see `generation.rs`.
         self.generation.advance();
         old
-    }
-}
-
-/// Tells the cache that a list is lost: dropped only if the closure that uses it panics.
-struct Loan<'a, T> {
-    cache: &'a RefCell<MatchCache<T>>,
-    place: Place,
-    serial: u64,
-}
-
-impl<T> Drop for Loan<'_, T> {
-    fn drop(&mut self) {
-        self.cache.borrow_mut().forget(self.place, self.serial);
     }
 }
 

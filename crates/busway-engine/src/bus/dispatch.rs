@@ -106,8 +106,14 @@ impl BusCore {
         self.offer(desk, core, event, arrival, from, dispatched);
     }
 
+    /// Whether an offer to it never needs an await but for room: it has a queue, or its inline handler no middleware.
     #[inline]
-    fn offer(
+    pub(super) fn is_simple(&self, core: &SubscriptionCore) -> bool {
+        core.inline.get().is_none_or(|member| member.is_plain(&self.services.middleware))
+    }
+
+    #[inline]
+    pub(super) fn offer(
         &self,
         desk: &Desk,
         core: &Arc<SubscriptionCore>,
@@ -241,11 +247,8 @@ impl BusCore {
     /// The first inline subscription that could not run without an await.
     #[inline]
     pub(crate) fn needs_await(&self, targets: Reached<'_, SubscriptionCore>) -> Option<Refused> {
-        let middleware = &self.services.middleware;
-        let around = |core: &&Arc<SubscriptionCore>| {
-            core.inline.get().is_some_and(|member| !member.is_plain(middleware))
-        };
-        targets.iter().filter(around).find_map(|core| self.needs_await_of(core))
+        let mut behind = targets.iter().filter(|core| !self.is_simple(core));
+        behind.find_map(|core| self.needs_await_of(core))
     }
 
     #[cold]

@@ -42,25 +42,61 @@ impl BusCore {
         from: Source,
         patience: Patience,
     ) -> Result<usize, Box<Unfinished>> {
-        self.router.lookup_with(topic, |targets| {
-            if patience == Patience::Never
-                && let Some(reason) = self.needs_await(targets)
-            {
-                return Err(Box::new(Unfinished::Refused(event, reason)));
+        let Some(lent) = self.router.lent(topic) else {
+            return self.router.lookup_with(topic, |targets| {
+                self.route_to(desk, event, arrival, targets, from, patience)
+            });
+        };
+        let [core] = &*lent else {
+            return self.route_to(desk, event, arrival, Reached::from(&*lent), from, patience);
+        };
+        if self.services.observer.is_some() || !self.is_simple(core) {
+            return self.route_to(desk, event, arrival, Reached::from(&*lent), from, patience);
+        }
+        // One subscription, and nothing that this could wait for but its room: most publishes come by here.
+        let mut dispatched = Dispatched::default();
+        self.offer(desk, core, event, arrival, from, &mut dispatched);
+        self.ended(desk, arrival, dispatched)
+    }
+
+    /// What is left of a dispatch that nobody observes.
+    #[inline]
+    fn ended(
+        &self,
+        desk: &Desk,
+        arrival: &Arrival,
+        dispatched: Dispatched,
+    ) -> Result<usize, Box<Unfinished>> {
+        match dispatched.is_over() {
+            true => {
+                desk.published(dispatched.offered);
+                Ok(dispatched.offered)
             }
-            if self.services.observer.is_some() {
-                return self.route_observed(desk, event, arrival, targets, from);
+            false => {
+                Err(Box::new(Unfinished::Left(Offering { id: arrival.id, observed: None, dispatched })))
             }
-            let id = event.id();
-            let dispatched = self.dispatch(desk, event, arrival, targets, from);
-            match dispatched.is_over() {
-                true => {
-                    desk.published(dispatched.offered);
-                    Ok(dispatched.offered)
-                }
-                false => Err(Box::new(Unfinished::Left(Offering { id, observed: None, dispatched }))),
-            }
-        })
+        }
+    }
+
+    fn route_to(
+        &self,
+        desk: &Desk,
+        event: AnyEvent,
+        arrival: &Arrival,
+        targets: Reached<'_, SubscriptionCore>,
+        from: Source,
+        patience: Patience,
+    ) -> Result<usize, Box<Unfinished>> {
+        if patience == Patience::Never
+            && let Some(reason) = self.needs_await(targets)
+        {
+            return Err(Box::new(Unfinished::Refused(event, reason)));
+        }
+        if self.services.observer.is_some() {
+            return self.route_observed(desk, event, arrival, targets, from);
+        }
+        let dispatched = self.dispatch(desk, event, arrival, targets, from);
+        self.ended(desk, arrival, dispatched)
     }
 
     #[cold]
@@ -105,9 +141,8 @@ impl BusCore {
         targets: Reached<'_, SubscriptionCore>,
         from: Source,
     ) -> Offering {
-        let id = event.id();
         let observed = self.services.observer.is_some().then(|| event.clone());
-        Offering { id, observed, dispatched: self.dispatch(desk, event, arrival, targets, from) }
+        Offering { id: arrival.id, observed, dispatched: self.dispatch(desk, event, arrival, targets, from) }
     }
 
     /// Waits for what could not be done at once, and publishes what inline handlers emitted.

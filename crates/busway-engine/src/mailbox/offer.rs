@@ -5,7 +5,7 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use busway_event::{AnyEvent, Header, Priority};
+use busway_event::{AnyEvent, EventId, Header, Priority};
 use busway_reliability::{FullAction, MayWait, on_full};
 use tokio::sync::Notify;
 
@@ -37,6 +37,7 @@ pub(crate) enum Offer {
 /// What every mailbox wants to know of an event, found out once for all of them.
 #[derive(Debug)]
 pub(crate) struct Arrival {
+    pub(crate) id: EventId,
     priority: Priority,
     ttl: Option<Duration>,
     weight: u32,
@@ -49,7 +50,7 @@ impl Arrival {
     #[inline]
     pub(crate) fn of(header: &Header, weight: usize) -> Self {
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        Self { priority: header.priority(), ttl: header.ttl(), weight, now: OnceCell::new() }
+        Self { id: header.id(), priority: header.priority(), ttl: header.ttl(), weight, now: OnceCell::new() }
     }
 
     fn now(&self, clock: &dyn Clock) -> Instant {

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use busway_event::{Key, Priority};
 use busway_reliability::Order;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_queue::ArrayQueue;
 
 use super::Waiting;
 
 pub(super) struct Queues {
-    lanes: [OnceLock<(Sender<Slot>, Receiver<Slot>)>; 4],
+    lanes: [OnceLock<Box<ArrayQueue<Slot>>>; 4],
     /// A bit a lane, set before the lane can be used.
     made: AtomicU8,
     capacity: NonZeroUsize,
@@ -36,12 +36,17 @@ impl Queues {
     pub(super) fn push(&self, priority: Priority, slot: Slot) -> Result<(), Slot> {
         let index = self.index(priority);
         let Some(lane) = self.lanes.get(index) else { return Err(slot) };
-        let (sender, _) = lane.get_or_init(|| {
+        match lane.get() {
+            Some(queue) => queue.push(slot),
+            None => self.make(lane, index).push(slot),
+        }
+    }
+
+    #[cold]
+    fn make<'a>(&self, lane: &'a OnceLock<Box<ArrayQueue<Slot>>>, index: usize) -> &'a ArrayQueue<Slot> {
+        lane.get_or_init(|| {
             self.made.fetch_or(1 << index, Ordering::Relaxed);
-            bounded(self.capacity.get())
-        });
-        sender.try_send(slot).map_err(|error| match error {
-            TrySendError::Full(slot) | TrySendError::Disconnected(slot) => slot,
+            Box::new(ArrayQueue::new(self.capacity.get()))
         })
     }
 
@@ -59,8 +64,7 @@ impl Queues {
     /// The oldest slot of a priority.
     #[inline]
     pub(super) fn pop(&self, priority: Priority) -> Option<Slot> {
-        let (_, receiver) = self.lanes.get(priority.index())?.get()?;
-        receiver.try_recv().ok()
+        self.lanes.get(priority.index())?.get()?.pop()
     }
 
     /// The oldest slot of the queue that takes events of this priority.
@@ -69,12 +73,12 @@ impl Queues {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lanes.iter().filter_map(OnceLock::get).map(|(_, receiver)| receiver.len()).sum()
+        self.lanes.iter().filter_map(OnceLock::get).map(|queue| queue.len()).sum()
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.lanes.iter().filter_map(OnceLock::get).all(|(_, receiver)| receiver.is_empty())
+        self.lanes.iter().filter_map(OnceLock::get).all(|queue| queue.is_empty())
     }
 
     #[inline]

@@ -174,6 +174,14 @@ impl SubscriptionCore {
     /// Reports an outcome, then counts it: who waits for the count finds the report.
     #[inline]
     pub(crate) fn settle(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
+        if matches!(outcome, Outcome::Done) && self.services.observer.is_none() {
+            return self.mailbox.account.handled(&Outcome::Done);
+        }
+        self.settle_seen(event, outcome, cut_by);
+    }
+
+    #[inline(never)]
+    fn settle_seen(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
         if self.services.observer.is_some() {
             tell(self.services.observer.as_deref(), |observer| observer.settled(&self.name, event, outcome));
         }

@@ -81,19 +81,24 @@ impl Member {
 }
 
 /// A worker's copy of its member's chain, merged again when one of the registries has changed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ChainCache {
-    generations: Option<(u64, u64)>,
+    of_bus: u64,
+    of_member: u64,
     chain: Chain,
 }
 
 impl ChainCache {
+    pub(crate) fn new(member: &Member, bus: &Registry) -> Self {
+        let (of_bus, of_member) = (bus.generation(), member.middleware.generation());
+        Self { of_bus, of_member, chain: member.chain(bus) }
+    }
+
     #[inline]
     pub(crate) fn get(&mut self, member: &Member, bus: &Registry) -> &Chain {
-        let generations = (bus.generation(), member.middleware.generation());
-        if self.generations != Some(generations) {
-            self.chain = member.chain(bus);
-            self.generations = Some(generations);
+        let (of_bus, of_member) = (bus.generation(), member.middleware.generation());
+        if of_bus != self.of_bus || of_member != self.of_member {
+            *self = Self { of_bus, of_member, chain: member.chain(bus) };
         }
         &self.chain
     }

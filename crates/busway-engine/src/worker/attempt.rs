@@ -28,7 +28,7 @@ impl Slot {
         Self {
             invocation: member.handler.invocation(),
             progress: progress_of(core),
-            chain: ChainCache::default(),
+            chain: ChainCache::new(member, &core.services.middleware),
             scope: None,
         }
     }
@@ -136,8 +136,8 @@ pub(crate) fn begin(
     let Job { event, ticket } = job;
     let delivery = slot.delivery(core, event);
     match begin_plain(&delivery, &mut *slot.invocation, context) {
-        Poll::Ready(reply) if reply.emits.is_empty() => {
-            settle(core, delivery.event(), &ticket, &reply.outcome, None);
+        Poll::Ready(Reply { outcome, emits }) if emits.is_empty() => {
+            settle(core, delivery.event(), &ticket, &outcome, None);
             Ok(slot.keep(delivery))
         }
         Poll::Ready(reply) => Err(Under { delivery, ticket, reply: Some(reply) }),

@@ -13,7 +13,7 @@ use crate::subscription::{ChainCache, Member, SubscriptionCore};
 /// Works until the subscription is over or its member leaves.
 pub(super) async fn work(core: &SubscriptionCore, member: &Member, max: usize) {
     let mut intake = Intake::new(core, member, Bell::Task(Notify::new()));
-    let mut chain = ChainCache::default();
+    let mut chain = ChainCache::new(member, &core.services.middleware);
     let mut progress: Vec<Progress> = Vec::new();
     loop {
         let next = match intake.take() {

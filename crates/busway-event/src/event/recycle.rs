@@ -14,6 +14,7 @@
 //! those still under way are freed when they come back.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -26,15 +27,16 @@ use crate::topic::Topic;
 
 /// A publisher's empty envelopes for payloads of type `T`.
 pub struct Envelopes<T> {
-    free: Vec<Arc<Typed<T>>>,
+    free: Vec<Arc<dyn Envelope>>,
     home: Arc<Home>,
+    payload: PhantomData<fn(T)>,
 }
 
 impl<T: EventType> Envelopes<T> {
     /// None yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { free: Vec::new(), home: Arc::default() }
+        Self { free: Vec::new(), home: Arc::default(), payload: PhantomData }
     }
 
     /// The event that [`Draft::finish`](crate::Draft::finish) makes of `Event::new(topic, payload)`, without the draft
@@ -115,7 +117,7 @@ impl<T: EventType> Envelopes<T> {
     #[inline]
     fn take(&mut self) -> Option<Arc<Typed<T>>> {
         match self.free.pop() {
-            Some(envelope) => Some(envelope),
+            Some(envelope) => typed(envelope),
             None => self.take_from_shelf(),
         }
     }
@@ -125,8 +127,9 @@ impl<T: EventType> Envelopes<T> {
         // A worker that holds the lock is about to put some there: not worth the wait.
         let mut back = self.home.shelf.try_lock()?;
         let Shelf::Open(envelopes) = &mut *back else { return None };
-        self.free.extend(envelopes.drain(..).filter_map(typed));
-        self.free.pop()
+        std::mem::swap(envelopes, &mut self.free);
+        drop(back);
+        self.free.pop().and_then(typed)
     }
 }
 
