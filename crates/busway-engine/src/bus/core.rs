@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use busway_event::Metadata;
 use busway_middleware::{PublishRegistry, Registry, States};
@@ -22,7 +22,7 @@ use crate::mailbox::Account;
 use crate::observer::Observer;
 use crate::settings::Levels;
 use crate::stats::{BusStats, State, SubscriptionStats};
-use crate::subscription::SubscriptionCore;
+use crate::subscription::{Entry, SubscriptionCore};
 
 /// What subscriptions need of their bus and may keep alive.
 pub(crate) struct Services {
@@ -43,7 +43,7 @@ impl fmt::Debug for Services {
 #[derive(Debug)]
 pub(crate) struct BusCore {
     pub(crate) services: Arc<Services>,
-    pub(crate) router: Router<SubscriptionCore>,
+    pub(crate) router: Router<Entry>,
     pub(crate) publish_steps: PublishRegistry,
     /// Metadata of events that bring none: the producer's name.
     pub(crate) metadata: Metadata,
@@ -53,7 +53,9 @@ pub(crate) struct BusCore {
     pub(crate) closing: Closing,
     /// Tells handlers to stop.
     pub(crate) stopping: CancellationToken,
-    subscriptions: RwLock<BTreeMap<u64, Arc<SubscriptionCore>>>,
+    entries: RwLock<BTreeMap<u64, Arc<Entry>>>,
+    /// Whether an entry may have to be forgotten: so that subscribing need not look through all of them.
+    unswept: AtomicBool,
     next_subscription: AtomicU64,
     /// Also held while subscriptions are forgotten or summed, so that each is in one of the two.
     ended: Mutex<Ended>,
@@ -115,7 +117,8 @@ impl BusCore {
             levels: parts.levels,
             closing: Closing::default(),
             stopping: CancellationToken::new(),
-            subscriptions: RwLock::default(),
+            entries: RwLock::default(),
+            unswept: AtomicBool::new(false),
             next_subscription: AtomicU64::new(0),
             ended: Mutex::default(),
             registering: Mutex::default(),
@@ -143,15 +146,20 @@ impl BusCore {
         self.registering.lock()
     }
 
-    /// Subscriptions that have not ended, in the order in which they subscribed.
+    /// Entries that have not ended, in the order in which they subscribed.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.entries.read().values().cloned().collect()
+    }
+
+    /// Those of them that are at work: the others never had an event.
     pub(crate) fn subscriptions(&self) -> Vec<Arc<SubscriptionCore>> {
-        self.subscriptions.read().values().cloned().collect()
+        self.entries.read().values().filter_map(|entry| entry.awake().cloned()).collect()
     }
 
     /// The group of this name on this filter.
     pub(crate) fn group(&self, filter: &str, group: &str) -> Option<Arc<SubscriptionCore>> {
-        let subscriptions = self.subscriptions.read();
-        let found = subscriptions.values().find(|core| {
+        let entries = self.entries.read();
+        let found = entries.values().filter_map(|entry| entry.awake()).find(|core| {
             core.group.as_deref() == Some(group)
                 && core.filter.as_str() == filter
                 && matches!(core.state(), State::Running | State::Paused)
@@ -161,30 +169,57 @@ impl BusCore {
 
     /// Whether a subscription of this name has not ended.
     pub(crate) fn has_name(&self, name: &str) -> bool {
-        self.subscriptions.read().values().any(|core| *core.name == *name && core.state() != State::Stopped)
+        let bears = |entry: &Arc<Entry>| match entry.awake() {
+            Some(core) => *core.name == *name,
+            None => entry.is_named(name),
+        };
+        self.entries.read().values().any(|entry| bears(entry) && entry.state() != State::Stopped)
     }
 
     /// Enters a subscription and routes events to it.
-    pub(crate) fn enter(&self, core: &Arc<SubscriptionCore>) {
+    pub(crate) fn enter(&self, entry: &Arc<Entry>) {
         self.sweep();
-        self.subscriptions.write().insert(core.id, Arc::clone(core));
-        let route = self.router.insert(&core.filter, Arc::clone(core));
-        _ = core.route.set(route);
+        self.entries.write().insert(entry.id, Arc::clone(entry));
+        entry.routed(self.router.insert(&entry.filter, Arc::clone(entry)));
+        // Its first event may have ended it before its route was noted.
+        if entry.state() == State::Stopped {
+            entry.unroute();
+        }
     }
 
     /// Forgets an ended subscription, but for its account.
     pub(crate) fn forget(&self, core: &SubscriptionCore) {
         let mut ended = self.ended.lock();
-        if self.subscriptions.write().remove(&core.id).is_some() {
+        if self.forget_entry(core.id) {
             ended.accounts.push(Arc::clone(&core.mailbox.account));
         }
     }
 
+    /// Forgets an entry that never had an event; `false` when it is forgotten already.
+    pub(crate) fn forget_entry(&self, id: u64) -> bool {
+        let entry = self.entries.write().remove(&id);
+        entry.is_some()
+    }
+
+    pub(crate) fn something_ended(&self) {
+        self.unswept.store(true, Ordering::Release);
+    }
+
     /// Forgets subscriptions that have ended meanwhile.
     fn sweep(&self) {
-        let over = |core: &&Arc<SubscriptionCore>| core.state() == State::Stopped && core.has_ended();
-        let ended: Vec<_> = self.subscriptions.read().values().filter(over).cloned().collect();
-        ended.iter().for_each(|core| self.forget(core));
+        if !self.unswept.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let stopped = |entry: &&Arc<Entry>| entry.state() == State::Stopped;
+        let stopped: Vec<_> = self.entries.read().values().filter(stopped).cloned().collect();
+        for entry in stopped {
+            match entry.awake() {
+                // Its handlers still run.
+                _ if !entry.has_ended() => self.something_ended(),
+                Some(core) => self.forget(core),
+                None => _ = self.forget_entry(entry.id),
+            }
+        }
     }
 
     /// Whether no publisher is in the middle of an offer, to whatever subscription.
@@ -219,7 +254,7 @@ impl BusCore {
         let mut ended_now = self.ended.lock();
         let ended = ended_now.tally();
         let mut subscriptions: Vec<SubscriptionStats> =
-            self.subscriptions().iter().map(|core| core.stats()).collect();
+            self.entries().iter().map(|entry| entry.stats()).collect();
         let tally = subscriptions.iter().map(|stats| stats.tally).sum::<Tally>() + ended;
         drop(ended_now);
         // One whose workers have not all noticed that it is over counts in the sum and is not shown.
@@ -236,11 +271,13 @@ impl BusCore {
         self.closing.close();
         self.stopping.cancel();
         let registering = self.registering();
-        let cores = self.subscriptions();
+        let entries = self.entries();
         drop(registering);
-        for core in cores {
-            core.cut_handlers();
-            core.close();
+        for entry in entries {
+            if let Some(core) = entry.end_asleep() {
+                core.cut_handlers();
+                core.close();
+            }
         }
     }
 }

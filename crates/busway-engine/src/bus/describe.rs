@@ -6,10 +6,10 @@ use std::sync::Arc;
 use busway_middleware::publish::PublishStage;
 use busway_middleware::{Chain, ModeKind, Run, Stage};
 
-use super::BusCore;
+use super::{BusCore, Services};
 use crate::settings::Setting;
 use crate::stats::State;
-use crate::subscription::{Member, SubscriptionCore};
+use crate::subscription::{Entry, Member};
 
 /// A bus at one moment. `Display` is a text for people.
 #[derive(Debug, Clone)]
@@ -76,9 +76,9 @@ impl Description {
             payload_bytes_max: core.payload_bytes_max,
             publish_middleware: core.publish_steps.names(),
             subscriptions: core
-                .subscriptions()
+                .entries()
                 .iter()
-                .map(|core| SubscriptionDescription::of(core))
+                .map(|entry| SubscriptionDescription::of(entry, &core.services))
                 .collect(),
         }
     }
@@ -91,24 +91,27 @@ impl Description {
 }
 
 impl SubscriptionDescription {
-    pub(crate) fn of(core: &SubscriptionCore) -> Self {
-        let members = core.members.read();
+    pub(crate) fn of(entry: &Entry, services: &Services) -> Self {
+        let members = match entry.awake() {
+            Some(core) => core.members.read().clone(),
+            None => vec![Arc::clone(&entry.member)],
+        };
         Self {
-            name: Arc::clone(&core.name),
-            filter: core.filter.to_string(),
-            mode: core.scope.mode(),
-            group: core.group.clone(),
-            state: core.state(),
-            handlers: members.iter().map(|member| HandlerDescription::of(core, member)).collect(),
-            settings: core.settings.described.clone(),
+            name: entry.awake().map_or_else(|| entry.name(), |core| Arc::clone(&core.name)),
+            filter: entry.filter.to_string(),
+            mode: ModeKind::Ephemeral,
+            group: entry.awake().and_then(|core| core.group.clone()),
+            state: entry.state(),
+            handlers: members.iter().map(|member| HandlerDescription::of(member, services)).collect(),
+            settings: entry.settings.described.clone(),
         }
     }
 }
 
 impl HandlerDescription {
-    fn of(core: &SubscriptionCore, member: &Member) -> Self {
+    fn of(member: &Member, services: &Services) -> Self {
         let info = member.handler.info();
-        let chain: Chain = member.chain(&core.services.middleware);
+        let chain: Chain = member.chain(&services.middleware);
         let node = |node: &busway_middleware::Node| NodeDescription {
             stage: node.stage(),
             name: node.name().to_owned(),

@@ -17,7 +17,7 @@ use super::{BusCore, Refused};
 use crate::ids;
 use crate::mailbox::{Arrival, Blocked, Offer};
 use crate::stats::State;
-use crate::subscription::{Member, SubscriptionCore};
+use crate::subscription::{Entry, Member, SubscriptionCore};
 use crate::worker::{delivery_of, progress_of};
 
 /// Who publishes.
@@ -74,12 +74,12 @@ impl BusCore {
         desk: &Desk,
         event: AnyEvent,
         arrival: &Arrival,
-        targets: Reached<'_, SubscriptionCore>,
+        targets: Reached<'_, Entry>,
         from: Source,
     ) -> Dispatched {
         let mut dispatched = Dispatched::default();
         match targets.as_slice() {
-            Some([core]) => self.offer(desk, core, event, arrival, from, &mut dispatched),
+            Some([entry]) => self.offer(desk, entry, event, arrival, from, &mut dispatched),
             Some([]) => desk.let_go(event),
             _ => self.dispatch_to_many(desk, event, arrival, targets, from, &mut dispatched),
         }
@@ -92,36 +92,39 @@ impl BusCore {
         desk: &Desk,
         event: AnyEvent,
         arrival: &Arrival,
-        targets: Reached<'_, SubscriptionCore>,
+        targets: Reached<'_, Entry>,
         from: Source,
         dispatched: &mut Dispatched,
     ) {
         let mut targets = targets.iter();
-        let Some(mut core) = targets.next() else { return desk.let_go(event) };
+        let Some(mut entry) = targets.next() else { return desk.let_go(event) };
         for next in targets {
-            self.offer(desk, core, event.clone(), arrival, from, dispatched);
-            core = next;
+            self.offer(desk, entry, event.clone(), arrival, from, dispatched);
+            entry = next;
         }
         // The last one gets the event itself: one count less.
-        self.offer(desk, core, event, arrival, from, dispatched);
+        self.offer(desk, entry, event, arrival, from, dispatched);
     }
 
     /// Whether an offer to it never needs an await but for room: it has a queue, or its inline handler no middleware.
     #[inline]
-    pub(super) fn is_simple(&self, core: &SubscriptionCore) -> bool {
-        core.inline.get().is_none_or(|member| member.is_plain(&self.services.middleware))
+    pub(super) fn is_simple(&self, entry: &Entry) -> bool {
+        let inline = entry.awake().and_then(|core| core.inline.get());
+        inline.is_none_or(|member| member.is_plain(&self.services.middleware))
     }
 
     #[inline]
     pub(super) fn offer(
         &self,
         desk: &Desk,
-        core: &Arc<SubscriptionCore>,
+        entry: &Arc<Entry>,
         event: AnyEvent,
         arrival: &Arrival,
         from: Source,
         dispatched: &mut Dispatched,
     ) {
+        // Without one it has ended: not offered, not counted.
+        let Some(core) = entry.core() else { return };
         if let Some(member) = core.inline.get() {
             return self.run_inline(desk, core, member, event, dispatched);
         }
@@ -246,13 +249,14 @@ impl BusCore {
 
     /// The first inline subscription that could not run without an await.
     #[inline]
-    pub(crate) fn needs_await(&self, targets: Reached<'_, SubscriptionCore>) -> Option<Refused> {
-        let mut behind = targets.iter().filter(|core| !self.is_simple(core));
-        behind.find_map(|core| self.needs_await_of(core))
+    pub(crate) fn needs_await(&self, targets: Reached<'_, Entry>) -> Option<Refused> {
+        let mut behind = targets.iter().filter(|entry| !self.is_simple(entry));
+        behind.find_map(|entry| self.needs_await_of(entry))
     }
 
     #[cold]
-    fn needs_await_of(&self, core: &SubscriptionCore) -> Option<Refused> {
+    fn needs_await_of(&self, entry: &Entry) -> Option<Refused> {
+        let core = entry.awake()?;
         let chain_is_async = core.inline.get()?.merged(&self.services.middleware).chain.has_async();
         chain_is_async.then(|| Refused::NeedsAwait { subscription: core.name.to_string() })
     }

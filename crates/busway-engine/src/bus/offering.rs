@@ -14,7 +14,7 @@ use super::publish::Patience;
 use super::{BusCore, Durability, Receipt, Refused};
 use crate::mailbox::Arrival;
 use crate::observer::tell;
-use crate::subscription::SubscriptionCore;
+use crate::subscription::Entry;
 
 /// An event on its way to its subscriptions.
 pub(crate) struct Offering {
@@ -43,20 +43,19 @@ impl BusCore {
         patience: Patience,
     ) -> Result<usize, Box<Unfinished>> {
         let Some(lent) = self.router.lent(topic) else {
-            return self.router.lookup_with(topic, |targets| {
-                self.route_to(desk, event, arrival, targets, from, patience)
-            });
+            return self
+                .router
+                .lookup_with(topic, |targets| self.route_to(desk, event, arrival, targets, from, patience));
         };
-        let [core] = &*lent else {
-            return self.route_to(desk, event, arrival, Reached::from(&*lent), from, patience);
-        };
-        if self.services.observer.is_some() || !self.is_simple(core) {
-            return self.route_to(desk, event, arrival, Reached::from(&*lent), from, patience);
+        match &*lent {
+            [entry] if self.services.observer.is_none() && self.is_simple(entry) => {
+                // One subscription, and nothing that this could wait for but its room: most publishes come by here.
+                let mut dispatched = Dispatched::default();
+                self.offer(desk, entry, event, arrival, from, &mut dispatched);
+                self.ended(desk, arrival, dispatched)
+            }
+            targets => self.route_to(desk, event, arrival, Reached::from(targets), from, patience),
         }
-        // One subscription, and nothing that this could wait for but its room: most publishes come by here.
-        let mut dispatched = Dispatched::default();
-        self.offer(desk, core, event, arrival, from, &mut dispatched);
-        self.ended(desk, arrival, dispatched)
     }
 
     /// What is left of a dispatch that nobody observes.
@@ -72,9 +71,7 @@ impl BusCore {
                 desk.published(dispatched.offered);
                 Ok(dispatched.offered)
             }
-            false => {
-                Err(Box::new(Unfinished::Left(Offering { id: arrival.id, observed: None, dispatched })))
-            }
+            false => Err(Box::new(Unfinished::Left(Offering { id: arrival.id, observed: None, dispatched }))),
         }
     }
 
@@ -83,7 +80,7 @@ impl BusCore {
         desk: &Desk,
         event: AnyEvent,
         arrival: &Arrival,
-        targets: Reached<'_, SubscriptionCore>,
+        targets: Reached<'_, Entry>,
         from: Source,
         patience: Patience,
     ) -> Result<usize, Box<Unfinished>> {
@@ -105,7 +102,7 @@ impl BusCore {
         desk: &Desk,
         event: AnyEvent,
         arrival: &Arrival,
-        targets: Reached<'_, SubscriptionCore>,
+        targets: Reached<'_, Entry>,
         from: Source,
     ) -> Result<usize, Box<Unfinished>> {
         let offering = self.begin_at(desk, event, arrival, targets, from);
@@ -127,7 +124,7 @@ impl BusCore {
         &self,
         event: AnyEvent,
         arrival: &Arrival,
-        targets: Reached<'_, SubscriptionCore>,
+        targets: Reached<'_, Entry>,
         from: Source,
     ) -> Offering {
         self.begin_at(self.desk(), event, arrival, targets, from)
@@ -138,7 +135,7 @@ impl BusCore {
         desk: &Desk,
         event: AnyEvent,
         arrival: &Arrival,
-        targets: Reached<'_, SubscriptionCore>,
+        targets: Reached<'_, Entry>,
         from: Source,
     ) -> Offering {
         let observed = self.services.observer.is_some().then(|| event.clone());

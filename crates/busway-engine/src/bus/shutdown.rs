@@ -129,8 +129,9 @@ impl BusCore {
         self.closing.close();
         self.stopping.cancel();
         let registering = self.registering();
-        let cores = self.subscriptions();
+        let entries = self.entries();
         drop(registering);
+        let cores: Vec<_> = entries.iter().filter_map(|entry| entry.end_asleep().cloned()).collect();
         for core in &cores {
             core.cut_handlers();
             core.close();
@@ -169,6 +170,7 @@ impl BusCore {
             _ => ShutdownEnd::Abandoned,
         };
         cores.iter().for_each(|core| self.forget(core));
+        self.something_ended();
         ShutdownReport { end, tally, left, stuck, elapsed }
     }
 }

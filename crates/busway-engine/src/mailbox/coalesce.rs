@@ -17,6 +17,11 @@ pub(crate) struct CoalesceKey(pub(crate) Option<Arc<KeyOf>>);
 pub(crate) type KeyOf = dyn Fn(&AnyEvent) -> Option<String> + Send + Sync;
 
 impl CoalesceKey {
+    /// Whether somebody said what coalesces, instead of the event's own key.
+    pub(crate) const fn is_function(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn of(&self, event: &AnyEvent) -> Option<Key> {
         match &self.0 {
             None => event.key().cloned(),

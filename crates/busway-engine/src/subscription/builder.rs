@@ -1,22 +1,21 @@
 //! Building a subscription.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use busway_event::{AnyEvent, Filter, FilterError, Priority, Topic};
 use busway_middleware::middleware::IntoStep;
-use busway_middleware::{AnyHandler, Ephemeral, IntoHandler, ModeKind, Registry, Run, Scope, Stage};
+use busway_middleware::{AnyHandler, Ephemeral, IntoHandler, Registry, Run, Stage};
 use busway_reliability::{Order, Overflow};
 use busway_router::GroupRule;
 
-use super::core::{SubscriptionCore, SubscriptionParts};
+use super::core::SubscriptionCore;
+use super::entry::Entry;
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::member::Member;
-use crate::bus::{BusCore, PublisherSource, Source};
-use crate::extract::Stopping;
-use crate::mailbox::{CoalesceKey, Handling, Mailbox};
+use crate::bus::{BusCore, Source};
+use crate::mailbox::{CoalesceKey, Handling};
 use crate::settings::{Effective, Settings};
 
 /// An ephemeral subscription that has not begun: in memory, from now on, at most once across a crash.
@@ -176,17 +175,16 @@ impl SubscribeBuilder {
         let settings = self.bus.levels.resolve_shared(&filter, &self.settings);
         let group = self.group.clone();
         let existing = group.as_deref().and_then(|group| self.bus.group(filter.as_str(), group));
-        let core = match existing {
+        match existing {
             Some(core) => {
                 let differing = differences(&core, &settings);
-                if !differing.is_empty() {
-                    return Err(SubscribeError { subscription: shown, problems: differing });
+                match core.entry() {
+                    Some(entry) if differing.is_empty() => Ok(self.join(entry, &core, handler)),
+                    _ => Err(SubscribeError { subscription: shown, problems: differing }),
                 }
-                core
             }
-            None => self.found(filter, settings, handler.info().run),
-        };
-        Ok(self.join(&core, handler))
+            None => Ok(self.found(filter, settings, handler)),
+        }
     }
 
     /// What is wrong with the handler, the name, the bus.
@@ -207,60 +205,37 @@ impl SubscribeBuilder {
         problems
     }
 
-    /// Makes the subscription that this is the first member of.
-    fn found(&self, filter: Filter, settings: Arc<Effective>, run: Run) -> Arc<SubscriptionCore> {
-        let id = self.bus.next_subscription();
-        let name: Arc<str> = match (&self.name, &self.group) {
-            (Some(name), _) => name.as_str().into(),
-            (None, Some(group)) => format!("{filter} @{group}").into(),
-            (None, None) => format!("{filter} #{id}").into(),
-        };
-        let handling = match run {
-            Run::Inline => Handling::Inline,
-            _ if self.group.is_some() || settings.concurrency > NonZeroU32::MIN => Handling::Scheduled,
-            _ => Handling::OneWorker,
-        };
-        let mut states = self.bus.states.clone();
-        let stopping = self.bus.stopping.child_token();
-        states.insert(PublisherSource { core: Arc::downgrade(&self.bus), subscription: id });
-        states.insert(Stopping::of(stopping.clone()));
-        let scope = Scope::new(Arc::clone(&name), filter.clone(), ModeKind::Ephemeral, states);
-        SubscriptionCore::new(SubscriptionParts {
-            services: Arc::clone(&self.bus.services),
-            id,
-            name,
-            filter,
-            group: self.group.clone(),
-            mailbox: Mailbox::new(
-                Arc::clone(&settings),
-                Some(self.coalesce.clone()),
-                handling,
-                self.bus.services.clock.now(),
-            ),
-            settings,
-            scope: Arc::new(scope),
-            bus: Arc::downgrade(&self.bus),
-            stopping,
-        })
+    /// Makes the subscription that this is the first member of, and routes events to it.
+    fn found(self, filter: Filter, settings: Arc<Effective>, handler: AnyHandler<Ephemeral>) -> Subscription {
+        let member = Arc::new(Member::new(0, handler, self.middleware));
+        let name = self.name.map(Into::into);
+        let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
+        // What has lanes, members or keys to keep, or no queue to fill, is made at once.
+        if self.group.is_some() || self.coalesce.is_function() || entry.handling() != Handling::OneWorker {
+            let core = entry.wake(self.group, self.coalesce);
+            if let (Some(core), Some(rule)) = (core, self.rule) {
+                core.mailbox.set_rule(rule);
+            }
+        }
+        self.bus.enter(&entry);
+        Subscription::new(entry, member)
     }
 
-    /// Adds the handler to the subscription, and routes events to it when it is the first one.
-    fn join(self, core: &Arc<SubscriptionCore>, handler: AnyHandler<Ephemeral>) -> Subscription {
+    /// Adds the handler to a group that is there.
+    fn join(
+        self,
+        entry: Arc<Entry>,
+        core: &Arc<SubscriptionCore>,
+        handler: AnyHandler<Ephemeral>,
+    ) -> Subscription {
         let id = core.next_member();
-        let member = Member::new(id, handler, Arc::new(self.middleware), &self.bus.services.middleware);
-        let member = Arc::new(member);
-        if member.handler.info().run == Run::Inline {
-            _ = core.inline.set(Arc::clone(&member));
-        }
+        let member = Arc::new(Member::new(id, handler, self.middleware));
         core.add(Arc::clone(&member));
         core.mailbox.join(id);
         if let Some(rule) = self.rule {
             core.mailbox.set_rule(rule);
         }
-        if core.route.get().is_none() {
-            self.bus.enter(core);
-        }
-        Subscription::new(Arc::clone(core), member)
+        Subscription::new(entry, member)
     }
 }
 

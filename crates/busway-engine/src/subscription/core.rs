@@ -8,11 +8,11 @@ use std::sync::{Arc, OnceLock, Weak};
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::builtin::log_text;
 use busway_middleware::{ChainTrace, Outcome, Scope};
-use busway_router::RouteId;
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::entry::Entry;
 use super::member::Member;
 use crate::bus::{BusCore, Services};
 use crate::mailbox::{Mailbox, Supervise};
@@ -42,7 +42,7 @@ pub(crate) struct SubscriptionCore {
     pub(crate) abort: CancellationToken,
     /// Counts workers that have not ended.
     pub(crate) tracker: TaskTracker,
-    pub(crate) route: OnceLock<RouteId>,
+    entry: Weak<Entry>,
     /// The member whose handler runs inside of `publish`, when this is such a subscription.
     pub(crate) inline: OnceLock<Arc<Member>>,
     state: AtomicU8,
@@ -59,6 +59,7 @@ pub(crate) struct SubscriptionCore {
 /// What a subscription is made of.
 #[derive(Debug)]
 pub(crate) struct SubscriptionParts {
+    pub(crate) entry: Weak<Entry>,
     pub(crate) services: Arc<Services>,
     pub(crate) id: u64,
     pub(crate) name: Arc<str>,
@@ -88,12 +89,13 @@ impl SubscriptionCore {
             stopping: parts.stopping,
             abort: CancellationToken::new(),
             tracker: TaskTracker::new(),
-            route: OnceLock::new(),
+            entry: parts.entry,
             inline: OnceLock::new(),
             state: AtomicU8::new(RUNNING),
             aborted: AtomicBool::new(false),
             staffed: AtomicBool::new(false),
-            next_member: AtomicU64::new(0),
+            // The entry has the first one.
+            next_member: AtomicU64::new(1),
             next_worker: AtomicUsize::new(0),
             last_failure: Mutex::default(),
             traces: Mutex::default(),
@@ -139,10 +141,15 @@ impl SubscriptionCore {
         matches!(self.state.load(Ordering::SeqCst), RUNNING | DRAINING)
     }
 
+    /// Its entry; `None` when its bus is gone.
+    pub(crate) fn entry(&self) -> Option<Arc<Entry>> {
+        self.entry.upgrade()
+    }
+
     /// Takes the subscription off the routing table: no new publish finds it.
     pub(crate) fn unroute(&self) {
-        if let (Some(route), Some(bus)) = (self.route.get(), self.bus.upgrade()) {
-            bus.router.remove(*route);
+        if let Some(entry) = self.entry() {
+            entry.unroute();
         }
     }
 

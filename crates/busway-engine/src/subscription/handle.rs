@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use busway_middleware::{ChainTrace, Stage};
 
-use super::core::SubscriptionCore;
+use super::entry::Entry;
 use super::member::Member;
 use crate::bus::MiddlewareHandle;
 use crate::stats::{State, SubscriptionStats};
@@ -14,32 +14,41 @@ use crate::stats::{State, SubscriptionStats};
 /// A running subscription, or one member of a group. Dropping it changes nothing: the subscription goes on until the bus
 /// stops. [`scoped`](Subscription::scoped) makes a guard of it.
 pub struct Subscription {
-    core: Arc<SubscriptionCore>,
+    entry: Arc<Entry>,
+    name: Arc<str>,
     member: Arc<Member>,
 }
 
 impl Subscription {
-    pub(crate) const fn new(core: Arc<SubscriptionCore>, member: Arc<Member>) -> Self {
-        Self { core, member }
+    pub(crate) fn new(entry: Arc<Entry>, member: Arc<Member>) -> Self {
+        let name = match entry.awake() {
+            Some(core) => Arc::clone(&core.name),
+            None => entry.name(),
+        };
+        Self { entry, name, member }
     }
 
     /// The subscription's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.core.name
+        &self.name
     }
 
     /// Starts no further event until [`resume`](Subscription::resume). Events go on being taken in, under the overflow
     /// policy; those that run go on. Of a group, all members pause. An inline subscription has no queue: it drops what is
     /// published while it is paused, and counts that.
     pub fn pause(&self) {
-        self.core.advance(State::Paused);
-        self.core.touch();
+        if let Some(core) = self.entry.core() {
+            core.advance(State::Paused);
+            core.touch();
+        }
     }
 
     /// Goes on after [`pause`](Subscription::pause).
     pub fn resume(&self) {
-        self.core.resume();
+        if let Some(core) = self.entry.awake() {
+            core.resume();
+        }
     }
 
     /// Ends the subscription: nothing new is routed to it, what waits is handled, and it returns when all of it is done. A
@@ -48,14 +57,19 @@ impl Subscription {
     /// # Cancel safety
     /// Dropping the future does not undo the stop: the subscription ends all the same.
     pub async fn stop(self) -> SubscriptionStats {
-        self.core.stop(&self.member).await
+        match self.entry.end() {
+            Some(core) => core.stop(&self.member).await,
+            None => self.entry.stats(),
+        }
     }
 
     /// Ends the subscription at once: what waits is abandoned, running handlers are cut short. Blocking ones cannot be; the
     /// call does not wait for them. Of a group, all members end.
     pub fn abort(self) -> SubscriptionStats {
-        self.core.abort_now();
-        self.core.stats()
+        if let Some(core) = self.entry.end() {
+            core.abort_now();
+        }
+        self.entry.stats()
     }
 
     /// Waits until the subscription has ended by itself: by [`Overflow::Disconnect`](busway_reliability::Overflow), or with
@@ -64,19 +78,21 @@ impl Subscription {
     /// # Cancel safety
     /// Safe.
     pub async fn ended(&self) {
-        self.core.ended().await;
+        if let Some(core) = self.entry.core() {
+            core.ended().await;
+        }
     }
 
     /// What became of its events.
     #[must_use]
     pub fn stats(&self) -> SubscriptionStats {
-        self.core.stats()
+        self.entry.stats()
     }
 
     /// The last deliveries' ways through the chain, oldest first: see `.traces(n)` on the builder.
     #[must_use]
     pub fn traces(&self) -> Vec<ChainTrace> {
-        self.core.traces()
+        self.entry.awake().map(|core| core.traces()).unwrap_or_default()
     }
 
     /// The middleware of this handler alone, in a stage; it may change while events are handled.
@@ -93,7 +109,7 @@ impl Subscription {
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Subscription({}, {})", self.core.name, self.core.state())
+        write!(f, "Subscription({}, {})", self.name, self.entry.state())
     }
 }
 

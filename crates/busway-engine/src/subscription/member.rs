@@ -1,7 +1,7 @@
 //! A member of a subscription: one handler with its middleware. Without a group there is just one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry};
@@ -12,13 +12,13 @@ pub(crate) struct Member {
     pub(crate) id: u64,
     pub(crate) handler: AnyHandler<Ephemeral>,
     /// The subscription's own middleware, merged with the bus's.
-    pub(crate) middleware: Arc<Registry>,
+    pub(crate) middleware: Registry,
     /// Workers that were started.
     pub(crate) workers: AtomicUsize,
     /// Set when this member leaves its group: its workers end after what they run.
     left: AtomicBool,
     /// Replaced by whoever finds it out of date; it may be older than what another one found, never taken for newer.
-    merged: ArcSwap<Merged>,
+    merged: OnceLock<ArcSwap<Merged>>,
 }
 
 /// The chain of a member, as it was at these generations of the bus's registry and its own.
@@ -37,14 +37,9 @@ impl Merged {
 }
 
 impl Member {
-    pub(crate) fn new(
-        id: u64,
-        handler: AnyHandler<Ephemeral>,
-        middleware: Arc<Registry>,
-        bus: &Registry,
-    ) -> Self {
-        let merged = ArcSwap::from_pointee(Merged::of(bus, &middleware));
-        Self { id, handler, workers: AtomicUsize::new(0), left: AtomicBool::new(false), merged, middleware }
+    pub(crate) fn new(id: u64, handler: AnyHandler<Ephemeral>, middleware: Registry) -> Self {
+        let (workers, left, merged) = (AtomicUsize::new(0), AtomicBool::new(false), OnceLock::new());
+        Self { id, handler, middleware, workers, left, merged }
     }
 
     /// Leaves the group. The workers have to be woken to notice it.
@@ -65,12 +60,13 @@ impl Member {
 
     /// The chain in force now. Takes no lock.
     pub(crate) fn merged(&self, bus: &Registry) -> Guard<Arc<Merged>> {
-        let kept = self.merged.load();
+        let merged = self.merged.get_or_init(|| ArcSwap::from_pointee(Merged::of(bus, &self.middleware)));
+        let kept = merged.load();
         if kept.generations == (bus.generation(), self.middleware.generation()) {
             return kept;
         }
         let fresh = Arc::new(Merged::of(bus, &self.middleware));
-        self.merged.store(Arc::clone(&fresh));
+        merged.store(Arc::clone(&fresh));
         Guard::from_inner(fresh)
     }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod control;
 mod core;
+mod entry;
 mod error;
 mod handle;
 mod inline;
@@ -10,6 +11,7 @@ mod member;
 
 pub use self::builder::{IntoFilter, SubscribeBuilder};
 pub(crate) use self::core::SubscriptionCore;
+pub(crate) use self::entry::Entry;
 pub use self::error::{SubscribeError, SubscribeProblem};
 pub use self::handle::{ScopedSubscription, Subscription};
 pub(crate) use self::member::{ChainCache, Member};

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use super::{Node, Stage};
@@ -16,7 +16,8 @@ use crate::middleware::Step;
 
 /// Named nodes, in the order in which they were added.
 pub struct Registry {
-    nodes: ArcSwap<Vec<Node>>,
+    /// `None` until the first change: most handlers have no middleware of their own.
+    nodes: ArcSwapOption<Vec<Node>>,
     generation: AtomicU64,
     /// Held while a new snapshot is made, by writers only. No step is dropped under it.
     writing: Mutex<()>,
@@ -25,8 +26,8 @@ pub struct Registry {
 impl Registry {
     /// An empty registry.
     #[must_use]
-    pub fn new() -> Self {
-        Self { nodes: ArcSwap::default(), generation: AtomicU64::new(0), writing: Mutex::new(()) }
+    pub const fn new() -> Self {
+        Self { nodes: ArcSwapOption::const_empty(), generation: AtomicU64::new(0), writing: Mutex::new(()) }
     }
 
     /// Adds a node behind those of its stage. Deliveries that start from now on pass it.
@@ -80,7 +81,7 @@ impl Registry {
     /// The nodes now, in the order in which they were added.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {
-        self.nodes.load().as_ref().clone()
+        self.nodes.load().as_ref().map_or_else(Vec::new, |nodes| nodes.to_vec())
     }
 
     /// Changes whenever the nodes do.
@@ -97,7 +98,7 @@ impl Registry {
         let writing = self.writing.lock();
         let mut nodes = self.nodes();
         edit(&mut nodes)?;
-        let before = self.nodes.swap(Arc::new(nodes));
+        let before = self.nodes.swap(Some(Arc::new(nodes)));
         self.generation.fetch_add(1, Ordering::Release);
         drop(writing);
         // A step that goes is user code once more, and may change this registry itself.

@@ -48,7 +48,7 @@ pub fn run_now<M: Mode>(
     handler: &AnyHandler<M>,
     progress: &mut Progress,
 ) -> Option<Outcome> {
-    if chain.has_async() || !matches!(handler.info().run, Run::Blocking | Run::Inline) {
+    if chain.has_async() || !matches!(handler.run(), Run::Blocking | Run::Inline) {
         return None;
     }
     progress.begin(delivery);

@@ -15,7 +15,7 @@ use super::shape::{Arguments, BatchForm, BesideBatch, ReplyOf, Shape};
 use super::{AnyHandler, Call, Invocation, Run};
 use crate::chain::{HANDLER, Panicked, contain};
 use crate::delivery::Delivery;
-use crate::extract::{ExtractError, Requirements};
+use crate::extract::ExtractError;
 use crate::mode::Mode;
 use crate::outcome::{BoxError, IntoReply, Outcome, Reply};
 
@@ -261,9 +261,6 @@ macro_rules! shape_of_batch_function {
                 BesideBatch<T, ($($arg,)*)>: Arguments<M>,
             {
                 let BatchHandler { f, max } = self;
-                let mut requirements = Requirements::default();
-                requirements.payload(T::NAME);
-                BesideBatch::<T, ($($arg,)*)>::require(&mut requirements);
                 let call = move |deliveries: &[Delivery]| -> BatchFuture {
                     let (events, decoded) = decode::<T>(deliveries);
                     let Some(delivery) = deliveries.first().filter(|_| !events.is_empty()) else {
@@ -276,7 +273,7 @@ macro_rules! shape_of_batch_function {
                     });
                     Box::pin(replies_of(decoded, len, started))
                 };
-                AnyHandler::new::<F>(Run::Batch(max), requirements, Erased { call })
+                AnyHandler::new::<F, BesideBatch<T, ($($arg,)*)>>(Run::Batch(max), Erased { call })
             }
         }
     };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::call::{AsyncCall, SyncCall};
-use super::shape::{Arguments, AsyncForm, ReplyOf, Shape, SyncForm, requirements_of};
+use super::shape::{Arguments, AsyncForm, ReplyOf, Shape, SyncForm};
 use super::{AnyHandler, Run};
 use crate::delivery::Delivery;
 use crate::extract::ExtractError;
@@ -73,7 +73,7 @@ macro_rules! shape_of_function {
                     let ($($value,)*) = Arguments::<M>::take(delivery)?;
                     Ok(reply_of(self($($value),*)))
                 };
-                AnyHandler::new::<F>(Run::Async, requirements_of::<M, ($($arg,)*)>(), AsyncCall { make })
+                AnyHandler::new::<F, ($($arg,)*)>(Run::Async, AsyncCall { make })
             }
         }
 
@@ -108,7 +108,7 @@ macro_rules! shape_of_sync_function {
                 let call = move |delivery: &Delivery| {
                     attempt(delivery).unwrap_or_else(|error| Outcome::from(error).into())
                 };
-                AnyHandler::new::<F>(Run::$wrapper, requirements_of::<M, ($($arg,)*)>(), SyncCall { call })
+                AnyHandler::new::<F, ($($arg,)*)>(Run::$wrapper, SyncCall { call })
             }
         }
     };

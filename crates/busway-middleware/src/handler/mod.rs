@@ -27,6 +27,7 @@ pub use self::batch::{Batch, BatchHandler, IntoBatchReply, batch};
 pub use self::function::{Blocking, Inline, blocking, inline};
 
 pub(crate) use self::batch::BatchCall;
+use self::shape::{Arguments, requirements_of};
 use crate::delivery::Delivery;
 use crate::extract::Requirements;
 use crate::mode::Mode;
@@ -49,21 +50,30 @@ pub trait IntoHandler<M: Mode, Args>: Sized {
 /// An erased handler: shareable, and says what it needs.
 pub struct AnyHandler<M> {
     call: Arc<dyn Call>,
-    info: Arc<HandlerInfo>,
+    run: Run,
+    /// Its name and what it needs: made when somebody asks, so that a handler that waits for its first event takes little room.
+    about: fn() -> (&'static str, Requirements),
     mode: PhantomData<fn(M)>,
 }
 
 impl<M: Mode> AnyHandler<M> {
-    fn new<H>(run: Run, requirements: Requirements, call: impl Call + 'static) -> Self {
-        let info = HandlerInfo { name: type_name::<H>(), run, requirements };
-        Self { call: Arc::new(call), info: Arc::new(info), mode: PhantomData }
+    fn new<H, Args: Arguments<M>>(run: Run, call: impl Call + 'static) -> Self {
+        let about = || (type_name::<H>(), requirements_of::<M, Args>());
+        Self { call: Arc::new(call), run, about, mode: PhantomData }
     }
 
     /// What the handler is and needs.
     #[must_use]
+    pub fn info(&self) -> HandlerInfo {
+        let (name, requirements) = (self.about)();
+        HandlerInfo { name, run: self.run, requirements }
+    }
+
+    /// Where it runs.
+    #[must_use]
     #[inline]
-    pub fn info(&self) -> &HandlerInfo {
-        &self.info
+    pub const fn run(&self) -> Run {
+        self.run
     }
 
     /// A slot in which one delivery at a time can be handled. Each worker makes one and keeps it.
@@ -87,13 +97,13 @@ impl<M: Mode> AnyHandler<M> {
 
 impl<M> Clone for AnyHandler<M> {
     fn clone(&self) -> Self {
-        Self { call: Arc::clone(&self.call), info: Arc::clone(&self.info), mode: PhantomData }
+        Self { call: Arc::clone(&self.call), run: self.run, about: self.about, mode: PhantomData }
     }
 }
 
-impl<M> fmt::Debug for AnyHandler<M> {
+impl<M: Mode> fmt::Debug for AnyHandler<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AnyHandler").field(&self.info).finish()
+        f.debug_tuple("AnyHandler").field(&self.info()).finish()
     }
 }
 

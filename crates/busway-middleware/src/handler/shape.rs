@@ -6,6 +6,8 @@
 
 use std::marker::PhantomData;
 
+use busway_event::EventType;
+
 use super::{AnyHandler, IntoHandler};
 use crate::delivery::Delivery;
 use crate::extract::{ExtractError, FromDelivery, FromScope, Requirements};
@@ -131,13 +133,14 @@ macro_rules! arguments {
 
 macro_rules! arguments_beside_batch {
     ($($arg:ident),*) => {
-        impl<M: Mode, T, $($arg: FromScope<M>),*> Arguments<M> for BesideBatch<T, ($($arg,)*)> {
+        impl<M: Mode, T: EventType, $($arg: FromScope<M>),*> Arguments<M> for BesideBatch<T, ($($arg,)*)> {
             fn take(_delivery: &Delivery) -> Result<Self, ExtractError> {
                 Ok(Self(($($arg::from_scope(_delivery.scope())?,)*), PhantomData))
             }
 
-            fn require(_requirements: &mut Requirements) {
-                $($arg::require(_requirements);)*
+            fn require(requirements: &mut Requirements) {
+                requirements.payload(T::NAME);
+                $($arg::require(requirements);)*
             }
         }
     };

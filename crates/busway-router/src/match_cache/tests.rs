@@ -99,16 +99,18 @@ fn a_new_generation_empties_the_cache_and_an_old_one_changes_nothing() {
 }
 
 #[test]
-fn what_was_lent_and_lost_is_forgotten() {
+fn what_was_lent_and_never_comes_back_is_walked_for_until_the_next_change() {
     let mut cache = MatchCache::new();
-    let now = Generation::default();
+    let clock = GenerationClock::default();
+    let now = clock.read();
     keep(&mut cache, now, 1);
     let place = cache.find(now, key(1), &topic(1)).unwrap();
-    let (_, serial) = cache.lend(place);
-    assert_eq!(cache.miss(now, key(1)).0, Sight::First, "somebody uses it");
-    cache.forget(place, serial);
-    assert_eq!(cache.kept, 0);
-    keep(&mut cache, now, 1);
-    cache.forget(place, serial);
-    assert_eq!(kept(&cache, now, 1), Some(1), "another entry");
+    drop(cache.lend(place));
+    for _ in 0..2 {
+        assert_eq!(cache.miss(now, key(1)).0, Sight::First, "somebody uses it");
+        assert!(cache.find(now, key(1), &topic(1)).is_none());
+    }
+    clock.advance();
+    keep(&mut cache, clock.read(), 1);
+    assert_eq!((cache.kept, kept(&cache, clock.read(), 1)), (1, Some(1)));
 }

@@ -1,0 +1,217 @@
+//! A subscription's entry in the routing table: all that there is of it before its first event.
+//!
+//! A program may subscribe to ten thousand topics of which ten are busy. So a subscription begins as what it was asked for
+//! (a filter, settings, a handler), and what it needs to handle events (mailbox, account, tokens, scope) is made when the first
+//! one comes, or when somebody pauses it. Groups, inline handlers and whatever has lanes to keep are made at once.
+//!
+//! # Ending
+//! An entry that ends before it was made is marked so, in the same word in which it would be made: of who publishes and who ends
+//! it, one comes first, and the other finds out.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use busway_event::Filter;
+use busway_middleware::{ModeKind, Run, Scope};
+use busway_reliability::Tally;
+use busway_router::RouteId;
+
+use super::core::{SubscriptionCore, SubscriptionParts};
+use super::member::Member;
+use crate::bus::{BusCore, PublisherSource};
+use crate::extract::Stopping;
+use crate::mailbox::{CoalesceKey, Handling, Mailbox};
+use crate::settings::Effective;
+use crate::stats::{State, SubscriptionStats};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: u64,
+    /// The name that it was given.
+    name: Option<Arc<str>>,
+    pub(crate) filter: Filter,
+    pub(crate) settings: Arc<Effective>,
+    /// The first member; others are the core's.
+    pub(crate) member: Arc<Member>,
+    /// Weak: a subscription never keeps its bus alive.
+    bus: Weak<BusCore>,
+    route: OnceLock<RouteId>,
+    /// `None` inside: it has ended without having been made.
+    core: OnceLock<Option<Arc<SubscriptionCore>>>,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        bus: &Arc<BusCore>,
+        name: Option<Arc<str>>,
+        filter: Filter,
+        settings: Arc<Effective>,
+        member: Arc<Member>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id: bus.next_subscription(),
+            name,
+            filter,
+            settings,
+            member,
+            bus: Arc::downgrade(bus),
+            route: OnceLock::new(),
+            core: OnceLock::new(),
+        })
+    }
+
+    /// The name that it was given, or its filter with a number.
+    pub(crate) fn name(&self) -> Arc<str> {
+        match &self.name {
+            Some(name) => Arc::clone(name),
+            None => format!("{} #{}", self.filter, self.id).into(),
+        }
+    }
+
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        match &self.name {
+            Some(own) => **own == *name,
+            None => name.starts_with(self.filter.as_str()) && *self.name() == *name,
+        }
+    }
+
+    /// The subscription at work, made now if it was not; `None` when it has ended before.
+    #[inline]
+    pub(crate) fn core(self: &Arc<Self>) -> Option<&Arc<SubscriptionCore>> {
+        match self.core.get() {
+            Some(core) => core.as_ref(),
+            None => self.wake(None, CoalesceKey::default()),
+        }
+    }
+
+    /// The subscription at work, if it was made and has not ended before.
+    #[inline]
+    pub(crate) fn awake(&self) -> Option<&Arc<SubscriptionCore>> {
+        self.core.get()?.as_ref()
+    }
+
+    /// Ends it if it was not made yet; otherwise the caller has to end what was made.
+    pub(crate) fn end_asleep(&self) -> Option<&Arc<SubscriptionCore>> {
+        self.core.get_or_init(|| None).as_ref()
+    }
+
+    /// Ends it, and takes it off the bus, if it was not made yet; otherwise the caller has to end what was made.
+    pub(crate) fn end(&self) -> Option<&Arc<SubscriptionCore>> {
+        let core = self.end_asleep();
+        if core.is_none() {
+            self.unroute();
+            if let Some(bus) = self.bus.upgrade() {
+                bus.forget_entry(self.id);
+            }
+        }
+        core
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.core.get() {
+            None => State::Running,
+            Some(None) => State::Stopped,
+            Some(Some(core)) => core.state(),
+        }
+    }
+
+    /// Whether it is over and nothing of it runs.
+    pub(crate) fn has_ended(&self) -> bool {
+        match self.core.get() {
+            None => false,
+            Some(None) => true,
+            Some(Some(core)) => core.state() == State::Stopped && core.has_ended(),
+        }
+    }
+
+    /// Notes its route. One that was over before has to be taken off the table by the caller.
+    pub(crate) fn routed(&self, route: RouteId) {
+        _ = self.route.set(route);
+    }
+
+    /// Takes it off the routing table: no new publish finds it.
+    pub(crate) fn unroute(&self) {
+        if let (Some(route), Some(bus)) = (self.route.get(), self.bus.upgrade()) {
+            bus.router.remove(*route);
+            bus.something_ended();
+        }
+    }
+
+    pub(crate) fn stats(&self) -> SubscriptionStats {
+        match self.awake() {
+            Some(core) => core.stats(),
+            None => SubscriptionStats {
+                name: self.name(),
+                state: self.state(),
+                tally: Tally::default(),
+                done: 0,
+                failed: 0,
+                dead: 0,
+                skipped: 0,
+                running: 0,
+                queued_bytes: 0,
+                last_failure: None,
+            },
+        }
+    }
+
+    /// Who takes its events out, when it is no group.
+    pub(crate) fn handling(&self) -> Handling {
+        match self.member.handler.run() {
+            Run::Inline => Handling::Inline,
+            _ if self.settings.concurrency.get() > 1 => Handling::Scheduled,
+            _ => Handling::OneWorker,
+        }
+    }
+
+    /// Makes the subscription.
+    #[cold]
+    pub(crate) fn wake(
+        self: &Arc<Self>,
+        group: Option<Arc<str>>,
+        coalesce: CoalesceKey,
+    ) -> Option<&Arc<SubscriptionCore>> {
+        self.core.get_or_init(|| Some(self.made(&*self.bus.upgrade()?, group, coalesce))).as_ref()
+    }
+
+    fn made(
+        self: &Arc<Self>,
+        bus: &BusCore,
+        group: Option<Arc<str>>,
+        coalesce: CoalesceKey,
+    ) -> Arc<SubscriptionCore> {
+        let handling = match group {
+            Some(_) => Handling::Scheduled,
+            None => self.handling(),
+        };
+        let name = match (&self.name, &group) {
+            (None, Some(group)) => format!("{} @{group}", self.filter).into(),
+            _ => self.name(),
+        };
+        let stopping = bus.stopping.child_token();
+        let mut states = bus.states.clone();
+        states.insert(PublisherSource { core: Weak::clone(&self.bus), subscription: self.id });
+        states.insert(Stopping::of(stopping.clone()));
+        let scope = Scope::new(Arc::clone(&name), self.filter.clone(), ModeKind::Ephemeral, states);
+        let now = bus.services.clock.now();
+        let core = SubscriptionCore::new(SubscriptionParts {
+            entry: Arc::downgrade(self),
+            services: Arc::clone(&bus.services),
+            id: self.id,
+            name,
+            filter: self.filter.clone(),
+            group,
+            mailbox: Mailbox::new(Arc::clone(&self.settings), Some(coalesce), handling, now),
+            settings: Arc::clone(&self.settings),
+            scope: Arc::new(scope),
+            bus: Weak::clone(&self.bus),
+            stopping,
+        });
+        if handling == Handling::Inline {
+            _ = core.inline.set(Arc::clone(&self.member));
+        }
+        core.add(Arc::clone(&self.member));
+        core.mailbox.join(self.member.id);
+        core
+    }
+}
