@@ -6,9 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use busway_event::{AnyEvent, Draft, Empty, Envelopes, Event, EventType, Invalid, Spent, Stamp, Topic};
-use busway_middleware::{Delivery, Scope};
-
-use crate::subscription::SubscriptionCore;
 
 /// See the module. Borrowed for moments; user code that publishes from within one of them (a payload's key, its drop) finds
 /// the desk taken and does without.
@@ -25,8 +22,6 @@ struct Papers {
     spent: Spent,
     /// The envelope that was emptied last here: by an inline handler, to be filled again by the next publish.
     last: Option<Empty>,
-    /// The scope of the inline handler that ran last here, with its subscription: moved into each delivery and back.
-    scope: Option<(u64, Arc<Scope>)>,
 }
 
 /// What was published at one desk. One thread writes, by plain stores; any may read.
@@ -94,28 +89,6 @@ impl Desk {
             return draft.finish_in(stamp, envelopes);
         }
         draft.finish_in(stamp, &mut Envelopes::new())
-    }
-
-    /// A delivery to an inline handler of a subscription.
-    #[inline]
-    pub(crate) fn delivery(&self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
-        let kept = self.papers.try_borrow_mut().ok().and_then(|mut papers| papers.scope.take());
-        let scope = match kept {
-            Some((id, scope)) if id == core.id => scope,
-            _ => Arc::clone(&core.scope),
-        };
-        Delivery::new(event, scope).with_lagged(core.mailbox.take_lagged())
-    }
-
-    /// Lets go of an event that was delivered on this thread.
-    #[inline]
-    pub(crate) fn delivered(&self, core: &SubscriptionCore, delivery: Delivery) {
-        let (event, scope) = delivery.into_parts();
-        let before =
-            self.papers.try_borrow_mut().ok().and_then(|mut papers| papers.scope.replace((core.id, scope)));
-        // Outside of the borrow: what is dropped may be the last of a subscription, with all that its handler held.
-        drop(before);
-        self.let_go(event);
     }
 
     /// Lets go of an event on this thread.

@@ -13,12 +13,12 @@ use busway_reliability::MayWait;
 use busway_router::Reached;
 
 use super::desk::Desk;
+use super::publish::Patience;
 use super::{BusCore, Refused};
 use crate::ids;
 use crate::mailbox::{Arrival, Blocked, Offer};
-use crate::stats::State;
 use crate::subscription::{Entry, Member, SubscriptionCore};
-use crate::worker::{delivery_of, progress_of};
+use crate::worker::{Slot, delivery_of, progress_of};
 
 /// Who publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(crate) struct Dispatched {
     /// What could not be done at once; most publishes leave nothing over.
     pub(crate) left: Option<Box<Left>>,
     pub(crate) late: Option<Box<Late>>,
+    /// The event, when it could not be offered to the only subscription without an await.
+    pub(crate) refused: Option<Box<(AnyEvent, Refused)>>,
 }
 
 /// Offers that came too late: the subscription was closing.
@@ -79,7 +81,9 @@ impl BusCore {
     ) -> Dispatched {
         let mut dispatched = Dispatched::default();
         match targets.as_slice() {
-            Some([entry]) => self.offer(desk, entry, event, arrival, from, &mut dispatched),
+            Some([entry]) => {
+                self.offer(desk, entry, event, arrival, (from, Patience::Waits), &mut dispatched)
+            }
             Some([]) => desk.let_go(event),
             _ => self.dispatch_to_many(desk, event, arrival, targets, from, &mut dispatched),
         }
@@ -99,20 +103,14 @@ impl BusCore {
         let mut targets = targets.iter();
         let Some(mut entry) = targets.next() else { return desk.let_go(event) };
         for next in targets {
-            self.offer(desk, entry, event.clone(), arrival, from, dispatched);
+            self.offer(desk, entry, event.clone(), arrival, (from, Patience::Waits), dispatched);
             entry = next;
         }
         // The last one gets the event itself: one count less.
-        self.offer(desk, entry, event, arrival, from, dispatched);
+        self.offer(desk, entry, event, arrival, (from, Patience::Waits), dispatched);
     }
 
-    /// Whether an offer to it never needs an await but for room: it has a queue, or its inline handler no middleware.
-    #[inline]
-    pub(super) fn is_simple(&self, entry: &Entry) -> bool {
-        let inline = entry.awake().and_then(|core| core.inline.get());
-        inline.is_none_or(|member| member.is_plain(&self.services.middleware))
-    }
-
+    /// Offers it to one subscription. One that would need an await refuses it, for a publisher without patience.
     #[inline]
     pub(super) fn offer(
         &self,
@@ -120,13 +118,16 @@ impl BusCore {
         entry: &Arc<Entry>,
         event: AnyEvent,
         arrival: &Arrival,
-        from: Source,
+        (from, patience): (Source, Patience),
         dispatched: &mut Dispatched,
     ) {
         // Without one it has ended: not offered, not counted.
         let Some(core) = entry.core() else { return };
         if let Some(member) = core.inline.get() {
-            return self.run_inline(desk, core, member, event, dispatched);
+            return match core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
+                true => Self::run_plain_inline(desk, core, member, event, dispatched),
+                false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
+            };
         }
         // A handler that publishes to its own full subscription would wait for itself.
         let may_wait = match from == Source::Handler(core.id) {
@@ -142,28 +143,7 @@ impl BusCore {
         }
     }
 
-    /// Runs an inline handler here, or leaves it over when its chain is async.
-    #[inline]
-    fn run_inline(
-        &self,
-        desk: &Desk,
-        core: &Arc<SubscriptionCore>,
-        member: &Arc<Member>,
-        event: AnyEvent,
-        dispatched: &mut Dispatched,
-    ) {
-        if !core.begin_inline() {
-            dispatched.offered += usize::from(core.state() == State::Paused);
-            return;
-        }
-        dispatched.offered += 1;
-        match core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
-            true => Self::run_plain_inline(desk, core, member, event, dispatched),
-            false => self.run_chained_inline(desk, core, member, event, dispatched),
-        }
-    }
-
-    /// Runs an inline handler behind its middleware.
+    /// Runs an inline handler behind its middleware, or leaves it over when that is async.
     #[inline(never)]
     fn run_chained_inline(
         &self,
@@ -171,23 +151,45 @@ impl BusCore {
         core: &Arc<SubscriptionCore>,
         member: &Arc<Member>,
         event: AnyEvent,
+        patience: Patience,
         dispatched: &mut Dispatched,
     ) {
-        let run = InlineRun::new(core);
-        let merged = member.merged(&self.services.middleware);
-        let chain = &merged.chain;
-        if chain.has_async() {
+        let place = member.inline_slot();
+        let mut slot = place.take().unwrap_or_else(|| Box::new(Slot::new(core, member)));
+        let is_async = slot.chain.get(member, &self.services.middleware).has_async();
+        if is_async && patience == Patience::Never {
+            place.set(Some(slot));
+            dispatched.refused = Some(Box::new((event, needs_await(core))));
+            return;
+        }
+        if !core.begin_inline(dispatched) {
+            return;
+        }
+        if is_async {
+            place.set(Some(slot));
+            let run = InlineRun::new(core);
             dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
             return;
         }
-        let mut delivery = desk.delivery(core, event);
-        let mut progress = progress_of(core);
-        let outcome = run_now(chain, &mut delivery, &member.handler, &mut progress);
+        let mut delivery = slot.delivery(core, event);
+        let Slot { chain, progress, .. } = &mut *slot;
+        let chain = chain.get(member, &self.services.middleware);
+        // Nothing here unwinds: a panic of a step or of the handler is an outcome.
+        let outcome = run_now(chain, &mut delivery, &member.handler, progress);
         let outcome = outcome.unwrap_or_else(|| Outcome::failed("an inline handler that is none"));
-        let (event, _) = delivery.into_parts();
-        if let Some(event) = dispatched.inline_ran(run, event, &outcome, &mut progress) {
-            desk.let_go(event);
+        if let Some(trace) = progress.take_trace() {
+            core.keep_trace(trace);
         }
+        let event = slot.keep(delivery);
+        if slot.progress.has_emits() {
+            let emits = slot.progress.take_emits();
+            place.set(Some(slot));
+            return dispatched.emit(core, event, emits);
+        }
+        core.settle(&event, &outcome, slot.progress.cut_by());
+        core.inline_ended();
+        place.set(Some(slot));
+        desk.let_go(event);
     }
 
     /// Runs an inline handler without middleware. Nothing here unwinds: the handler's panic is its outcome.
@@ -199,19 +201,23 @@ impl BusCore {
         event: AnyEvent,
         dispatched: &mut Dispatched,
     ) {
-        let delivery = desk.delivery(core, event);
+        if !core.begin_inline(dispatched) {
+            return;
+        }
+        let place = member.inline_slot();
+        let mut slot = place.take().unwrap_or_else(|| Box::new(Slot::new(core, member)));
+        let delivery = slot.delivery(core, event);
         let reply = call_plain(&delivery, &member.handler);
         let Reply { outcome, emits } =
             reply.unwrap_or_else(|| Outcome::failed("an inline handler that is none").into());
+        let event = slot.keep(delivery);
+        place.set(Some(slot));
         if !emits.is_empty() && outcome.is_done() {
-            let run = InlineRun::new(core);
-            let (event, _) = delivery.into_parts();
-            dispatched.left().emitting.push_back(Emitting { run, event, emits });
-            return;
+            return dispatched.emit(core, event, emits);
         }
-        core.settle(delivery.event(), &outcome, None);
+        core.settle(&event, &outcome, None);
         core.inline_ended();
-        desk.delivered(core, delivery);
+        desk.let_go(event);
     }
 
     /// Runs an inline handler whose chain is async.
@@ -226,7 +232,7 @@ impl BusCore {
         // Aborted: dropping the run counts it as cut short.
         let Some(outcome) = core.abort.run_until_cancelled(attempt).await else { return };
         let (event, _) = delivery.into_parts();
-        drop(dispatched.inline_ran(run, event, &outcome, &mut progress));
+        dispatched.inline_ran(run, event, &outcome, &mut progress);
     }
 
     /// The stamp for a draft that is published now.
@@ -248,47 +254,45 @@ impl BusCore {
     }
 
     /// The first inline subscription that could not run without an await.
-    #[inline]
     pub(crate) fn needs_await(&self, targets: Reached<'_, Entry>) -> Option<Refused> {
-        let mut behind = targets.iter().filter(|entry| !self.is_simple(entry));
-        behind.find_map(|entry| self.needs_await_of(entry))
+        targets.iter().filter_map(|entry| entry.awake()).find_map(|core| {
+            let middleware = &self.services.middleware;
+            let member = core.inline.get().filter(|member| !member.is_plain(middleware))?;
+            member.merged(middleware).chain.has_async().then(|| needs_await(core))
+        })
     }
+}
 
-    #[cold]
-    fn needs_await_of(&self, entry: &Entry) -> Option<Refused> {
-        let core = entry.awake()?;
-        let chain_is_async = core.inline.get()?.merged(&self.services.middleware).chain.has_async();
-        chain_is_async.then(|| Refused::NeedsAwait { subscription: core.name.to_string() })
-    }
+#[cold]
+fn needs_await(core: &SubscriptionCore) -> Refused {
+    Refused::NeedsAwait { subscription: core.name.to_string() }
 }
 
 impl Dispatched {
     /// Whether nothing is left to be done or to be looked at.
     pub(crate) const fn is_over(&self) -> bool {
-        self.left.is_none() && self.late.is_none()
+        self.left.is_none() && self.late.is_none() && self.refused.is_none()
     }
 
     pub(crate) fn left(&mut self) -> &mut Left {
         self.left.get_or_insert_default()
     }
 
-    /// Settles an inline handler, now or when its events are published. Gives the event back when it is settled.
-    fn inline_ran(
-        &mut self,
-        run: InlineRun,
-        event: AnyEvent,
-        outcome: &Outcome,
-        progress: &mut Progress,
-    ) -> Option<AnyEvent> {
+    /// Leaves over what an inline handler wants published; it is settled when that is done.
+    #[cold]
+    fn emit(&mut self, core: &Arc<SubscriptionCore>, event: AnyEvent, emits: Vec<AnyDraft>) {
+        self.left().emitting.push_back(Emitting { run: InlineRun::new(core), event, emits });
+    }
+
+    /// Settles an inline handler behind async middleware, now or when its events are published.
+    fn inline_ran(&mut self, run: InlineRun, event: AnyEvent, outcome: &Outcome, progress: &mut Progress) {
         if let Some(trace) = progress.take_trace() {
             run.core.keep_trace(trace);
         }
-        if progress.has_emits() && outcome.is_done() {
-            self.left().emitting.push_back(Emitting { run, event, emits: progress.take_emits() });
-            return None;
+        match progress.has_emits() {
+            true => self.left().emitting.push_back(Emitting { run, event, emits: progress.take_emits() }),
+            false => run.settle(&event, outcome, progress.cut_by()),
         }
-        run.settle(&event, outcome, progress.cut_by());
-        Some(event)
     }
 
     /// Does what an offer asks for.

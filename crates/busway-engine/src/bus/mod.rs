@@ -24,7 +24,7 @@ pub(crate) use self::builder::list;
 pub use self::builder::{BuildError, BuildProblem, BusBuilder};
 pub(crate) use self::core::{BusCore, Services};
 pub use self::describe::{Description, HandlerDescription, NodeDescription, SubscriptionDescription};
-pub(crate) use self::dispatch::Source;
+pub(crate) use self::dispatch::{Dispatched, Source};
 pub use self::error::{Error, PublishError, Refused};
 use self::publish::{Patience, wait};
 pub(crate) use self::publisher::PublisherSource;

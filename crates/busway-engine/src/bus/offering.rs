@@ -48,10 +48,10 @@ impl BusCore {
                 .lookup_with(topic, |targets| self.route_to(desk, event, arrival, targets, from, patience));
         };
         match &*lent {
-            [entry] if self.services.observer.is_none() && self.is_simple(entry) => {
-                // One subscription, and nothing that this could wait for but its room: most publishes come by here.
+            // One subscription, and nobody looks on: most publishes come by here.
+            [entry] if self.services.observer.is_none() => {
                 let mut dispatched = Dispatched::default();
-                self.offer(desk, entry, event, arrival, from, &mut dispatched);
+                self.offer(desk, entry, event, arrival, (from, patience), &mut dispatched);
                 self.ended(desk, arrival, dispatched)
             }
             targets => self.route_to(desk, event, arrival, Reached::from(targets), from, patience),
@@ -71,7 +71,7 @@ impl BusCore {
                 desk.published(dispatched.offered);
                 Ok(dispatched.offered)
             }
-            false => Err(Box::new(Unfinished::Left(Offering { id: arrival.id, observed: None, dispatched }))),
+            false => Err(unfinished(arrival, dispatched)),
         }
     }
 
@@ -194,6 +194,14 @@ impl BusCore {
             tell(self.services.observer.as_deref(), |observer| observer.published(event, offered));
         }
     }
+}
+
+#[cold]
+fn unfinished(arrival: &Arrival, mut dispatched: Dispatched) -> Box<Unfinished> {
+    Box::new(match dispatched.refused.take().map(|refused| *refused) {
+        Some((event, reason)) => Unfinished::Refused(event, reason),
+        None => Unfinished::Left(Offering { id: arrival.id, observed: None, dispatched }),
+    })
 }
 
 pub(super) const fn receipt(id: EventId, offered: usize) -> Receipt {

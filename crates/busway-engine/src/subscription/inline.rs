@@ -1,6 +1,7 @@
 //! Inline handlers: a publisher is the worker for the length of one call.
 
 use super::core::SubscriptionCore;
+use crate::bus::Dispatched;
 use crate::stats::State;
 
 impl SubscriptionCore {
@@ -9,13 +10,19 @@ impl SubscriptionCore {
     ///
     /// The offer is what counts it in: an event that was offered and has not ended is with a handler, because none waits.
     #[inline]
-    pub(crate) fn begin_inline(&self) -> bool {
+    pub(crate) fn begin_inline(&self, dispatched: &mut Dispatched) -> bool {
         let account = &self.mailbox.account;
         // Sequentially consistent, as is the state: whoever closes or pauses sees this run, or it does not begin.
         account.offered();
         match self.state() {
-            State::Running | State::Draining if !self.mailbox.hand.is_closed() => return true,
-            State::Paused => self.mailbox.dropped(1),
+            State::Running | State::Draining if !self.mailbox.hand.is_closed() => {
+                dispatched.offered += 1;
+                return true;
+            }
+            State::Paused => {
+                dispatched.offered += 1;
+                self.mailbox.dropped(1);
+            }
             State::Running | State::Draining | State::Stopped => account.retract(),
         }
         self.inline_ended();

@@ -1,10 +1,15 @@
 //! A member of a subscription: one handler with its middleware. Without a group there is just one.
 
+use std::cell::Cell;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry};
+use thread_local::ThreadLocal;
+
+use crate::worker::Slot;
 
 /// See the module.
 #[derive(Debug)]
@@ -19,6 +24,18 @@ pub(crate) struct Member {
     left: AtomicBool,
     /// Replaced by whoever finds it out of date; it may be older than what another one found, never taken for newer.
     merged: OnceLock<ArcSwap<Merged>>,
+    /// Of an inline handler: what each publishing thread keeps for it.
+    slots: OnceLock<Box<InlineSlots>>,
+}
+
+/// A slot a thread, taken out while the handler runs: one that publishes to itself finds it taken and gets another.
+#[derive(Default)]
+struct InlineSlots(ThreadLocal<Cell<Option<Box<Slot>>>>);
+
+impl fmt::Debug for InlineSlots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InlineSlots")
+    }
 }
 
 /// The chain of a member, as it was at these generations of the bus's registry and its own.
@@ -38,8 +55,8 @@ impl Merged {
 
 impl Member {
     pub(crate) fn new(id: u64, handler: AnyHandler<Ephemeral>, middleware: Registry) -> Self {
-        let (workers, left, merged) = (AtomicUsize::new(0), AtomicBool::new(false), OnceLock::new());
-        Self { id, handler, middleware, workers, left, merged }
+        let (workers, left) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Self { id, handler, middleware, workers, left, merged: OnceLock::new(), slots: OnceLock::new() }
     }
 
     /// Leaves the group. The workers have to be woken to notice it.
@@ -56,6 +73,12 @@ impl Member {
     #[inline]
     pub(crate) fn is_plain(&self, bus: &Registry) -> bool {
         bus.generation() == 0 && self.middleware.generation() == 0
+    }
+
+    /// Where this thread keeps what its calls of the inline handler need. Empty while one runs.
+    #[inline]
+    pub(crate) fn inline_slot(&self) -> &Cell<Option<Box<Slot>>> {
+        self.slots.get_or_init(Box::default).0.get_or_default()
     }
 
     /// The chain in force now. Takes no lock.

@@ -14,7 +14,7 @@ use crate::bus::Source;
 use crate::mailbox::{Job, Ticket};
 use crate::subscription::{ChainCache, Member, SubscriptionCore};
 
-/// What a worker keeps for one event after the other.
+/// What a worker, or a thread that runs an inline handler, keeps for one event after the other.
 pub(crate) struct Slot {
     pub(crate) invocation: Box<dyn Invocation>,
     pub(crate) progress: Progress,
@@ -35,7 +35,7 @@ impl Slot {
 
     /// A delivery that tells what was lost since the one before.
     #[inline]
-    pub(super) fn delivery(&mut self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
+    pub(crate) fn delivery(&mut self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
         let scope = self.scope.take().unwrap_or_else(|| Arc::clone(&core.scope));
         Delivery::new(event, scope).with_lagged(core.mailbox.take_lagged())
     }
@@ -48,7 +48,7 @@ impl Slot {
 
     /// Takes the delivery apart when its attempt is over.
     #[inline]
-    pub(super) fn keep(&mut self, delivery: Delivery) -> AnyEvent {
+    pub(crate) fn keep(&mut self, delivery: Delivery) -> AnyEvent {
         let (event, scope) = delivery.into_parts();
         self.scope = Some(scope);
         event

@@ -20,7 +20,7 @@ use crate::mailbox::{Bell, Job, WorkerShare};
 use crate::stats::State;
 use crate::subscription::{Member, SubscriptionCore};
 
-pub(crate) use self::attempt::{delivery_of, progress_of};
+pub(crate) use self::attempt::{Slot, delivery_of, progress_of};
 
 /// Starts one more worker of `member`.
 #[expect(clippy::disallowed_methods, reason = "this module is the supervisor: it owns every task and thread")]

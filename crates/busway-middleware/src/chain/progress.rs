@@ -72,15 +72,22 @@ impl Progress {
         self.trace.take()
     }
 
+    #[inline]
     pub(super) fn begin(&mut self, delivery: &Delivery) {
         self.phase = Phase::Running;
         self.emits.clear();
-        self.cut_by = None;
+        // Asked before it is written: most runs leave neither, and dropping nothing has a price too.
+        if self.cut_by.is_some() {
+            self.cut_by = None;
+        }
+        if self.clock.is_some() || self.timing.is_some() || self.trace.is_some() {
+            self.trace = None;
+            self.timing = self.clock.is_some().then(|| Timing::new(delivery.event().id()));
+        }
         self.handler_failures.clear();
-        self.trace = None;
-        self.timing = self.clock.is_some().then(|| Timing::new(delivery.event().id()));
     }
 
+    #[inline]
     pub(super) fn end(&mut self, outcome: &Outcome) {
         self.phase = Phase::Ended;
         if !outcome.is_done() {
@@ -103,8 +110,11 @@ impl Progress {
     }
 
     /// Takes what the handler replied.
+    #[inline]
     pub(super) fn keep(&mut self, reply: Reply) -> Outcome {
-        self.emits = reply.emits;
+        if !reply.emits.is_empty() {
+            self.emits = reply.emits;
+        }
         self.handler_failures.remember(&reply.outcome);
         reply.outcome
     }
@@ -124,16 +134,19 @@ impl Progress {
     }
 
     /// Puts the node's name on a failure of its own: one that bears no name and is not the handler's.
+    #[inline]
     pub(super) fn name(&self, node: &Node, outcome: Outcome) -> Outcome {
         self.handler_failures.name(node, outcome)
     }
 
     /// Notes that a node is entered; the answer is for [`leave`](Self::leave).
+    #[inline]
     pub(super) fn enter(&mut self, node: &str) -> Option<usize> {
         let (Some(timing), Some(clock)) = (&mut self.timing, &self.clock) else { return None };
         Some(timing.enter(node, clock()))
     }
 
+    #[inline]
     pub(super) fn leave(&mut self, entered: Option<usize>) {
         let (Some(timing), Some(clock), Some(entered)) = (&mut self.timing, &self.clock, entered) else {
             return;

@@ -184,38 +184,56 @@ fn enter<'a>(
     delivery: &mut Delivery,
     progress: &mut Progress,
 ) -> (Entered<'a>, Option<Outcome>) {
-    let mut first = None;
-    let mut count = 0;
-    let mut stopped = None;
-    for node in nodes {
-        let StepForm::Sync(middleware) = &node.step.0 else { break };
-        let timed = progress.enter(&node.name);
-        first = first.or(timed);
-        let outcome = match contain(|| middleware.before(delivery)) {
-            Ok(Flow::Continue) => {
-                count += 1;
-                continue;
+    let (mut first, mut timed, mut count) = (None, None, 0);
+    // One guard around all of them: `count` says which one panicked.
+    let stopped = contain(|| {
+        for node in nodes {
+            let StepForm::Sync(middleware) = &node.step.0 else { break };
+            timed = progress.enter(&node.name);
+            first = first.or(timed);
+            match middleware.before(delivery) {
+                Flow::Continue => count += 1,
+                Flow::Stop(outcome) => return Some(outcome),
             }
-            Ok(Flow::Stop(outcome)) => outcome,
-            Err(panic) => Panicked::in_node(&node.name, &*panic),
-        };
-        stopped = Some(progress.cut(node, outcome));
-        progress.leave(timed);
-        break;
-    }
-    (Entered { nodes: nodes.get(..count).unwrap_or_default(), first }, stopped)
+        }
+        None
+    });
+    let entered = Entered { nodes: nodes.get(..count).unwrap_or_default(), first };
+    let outcome = match (stopped, nodes.get(count)) {
+        (Ok(None), _) | (_, None) => return (entered, None),
+        (Ok(Some(outcome)), Some(node)) => progress.cut(node, outcome),
+        (Err(panic), Some(node)) => progress.cut(node, Panicked::in_node(&node.name, &*panic)),
+    };
+    progress.leave(timed);
+    (entered, Some(outcome))
 }
 
 /// Runs `after` of the entered nodes, innermost first.
 fn leave(entered: &Entered<'_>, delivery: &Delivery, outcome: Outcome, progress: &mut Progress) -> Outcome {
+    let mut nodes = entered.nodes;
     let mut outcome = outcome;
-    for (at, node) in entered.nodes.iter().enumerate().rev() {
-        let StepForm::Sync(middleware) = &node.step.0 else { continue };
-        outcome = match contain(|| middleware.after(delivery, outcome)) {
-            Ok(outcome) => progress.name(node, outcome),
-            Err(panic) => Panicked::in_node(&node.name, &*panic),
+    // One guard around all of them, and another after each panic: `nodes` says which one panicked.
+    while let Some((node, _)) = nodes.split_last() {
+        let left = contain(|| {
+            let mut outcome = outcome;
+            while let Some((node, outer)) = nodes.split_last() {
+                if let StepForm::Sync(middleware) = &node.step.0 {
+                    outcome = progress.name(node, middleware.after(delivery, outcome));
+                }
+                nodes = outer;
+                progress.leave(entered.first.map(|first| first + outer.len()));
+            }
+            outcome
+        });
+        outcome = match (left, nodes.split_last()) {
+            (Ok(outcome), _) => return outcome,
+            (Err(panic), Some((node, outer))) => {
+                nodes = outer;
+                progress.leave(entered.first.map(|first| first + outer.len()));
+                Panicked::in_node(&node.name, &*panic)
+            }
+            (Err(panic), None) => return Panicked::in_node(&node.name, &*panic),
         };
-        progress.leave(entered.first.map(|first| first + at));
     }
     outcome
 }
