@@ -27,13 +27,20 @@ impl Delivery {
     #[must_use]
     #[inline]
     pub fn new(event: AnyEvent, scope: Arc<Scope>) -> Self {
+        Self::live(event, scope, 0)
+    }
+
+    /// As [`new`](Self::new), after which so many events of the subscription were lost, see [`lagged`](Self::lagged).
+    #[must_use]
+    #[inline]
+    pub fn live(event: AnyEvent, scope: Arc<Scope>, lagged: u64) -> Self {
         Self {
             event,
             scope,
             attempt: NonZeroU32::MIN,
             position: None,
             replay: Replay::Live,
-            lagged: 0,
+            lagged,
             extensions: None,
         }
     }

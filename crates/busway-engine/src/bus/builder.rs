@@ -187,6 +187,9 @@ impl BusBuilder {
                 return Err(BuildError { problems });
             }
         };
+        if let Some(work) = self.clock.prepare() {
+            drop(runtime.spawn_blocking(work));
+        }
         Ok(BusCore::new(BusParts {
             services: Services {
                 clock: self.clock,

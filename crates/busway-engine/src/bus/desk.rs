@@ -68,13 +68,10 @@ impl Desk {
         if let Ok(mut papers) = self.papers.try_borrow_mut() {
             let last = papers.last.take();
             if let Some(envelopes) = papers.envelopes_of::<T>() {
-                return match last {
-                    Some(last) => envelopes.event_again(last, topic, payload, stamp),
-                    None => envelopes.event(topic, payload, stamp),
-                };
+                return envelopes.event(last, topic, payload, stamp);
             }
         }
-        Envelopes::new().event(topic, payload, stamp)
+        Envelopes::new().event(None, topic, payload, stamp)
     }
 
     /// Makes an event of a draft, in an envelope of this desk.

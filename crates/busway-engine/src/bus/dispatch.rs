@@ -13,10 +13,11 @@ use busway_reliability::MayWait;
 use busway_router::Reached;
 
 use super::desk::Desk;
+use super::offering::Passage;
 use super::publish::Patience;
 use super::{BusCore, Refused};
 use crate::ids;
-use crate::mailbox::{Arrival, Blocked, Offer};
+use crate::mailbox::{Blocked, Offer};
 use crate::subscription::{Entry, Member, SubscriptionCore};
 use crate::worker::{Slot, delivery_of, progress_of};
 
@@ -75,50 +76,29 @@ impl BusCore {
         &self,
         desk: &Desk,
         event: AnyEvent,
-        arrival: &Arrival,
+        passage: &Passage,
         targets: Reached<'_, Entry>,
-        from: Source,
-    ) -> Dispatched {
-        let mut dispatched = Dispatched::default();
-        match targets.as_slice() {
-            Some([entry]) => {
-                self.offer(desk, entry, event, arrival, (from, Patience::Waits), &mut dispatched)
-            }
-            Some([]) => desk.let_go(event),
-            _ => self.dispatch_to_many(desk, event, arrival, targets, from, &mut dispatched),
-        }
-        dispatched
-    }
-
-    #[inline(never)]
-    fn dispatch_to_many(
-        &self,
-        desk: &Desk,
-        event: AnyEvent,
-        arrival: &Arrival,
-        targets: Reached<'_, Entry>,
-        from: Source,
         dispatched: &mut Dispatched,
     ) {
         let mut targets = targets.iter();
         let Some(mut entry) = targets.next() else { return desk.let_go(event) };
         for next in targets {
-            self.offer(desk, entry, event.clone(), arrival, (from, Patience::Waits), dispatched);
+            self.offer(desk, entry, event.clone(), passage, dispatched);
             entry = next;
         }
-        // The last one gets the event itself: one count less.
-        self.offer(desk, entry, event, arrival, (from, Patience::Waits), dispatched);
+        // The last one gets the event itself: with one subscription nothing is counted up and down.
+        self.offer(desk, entry, event, passage, dispatched);
     }
 
-    /// Offers it to one subscription. One that would need an await refuses it, for a publisher without patience.
+    /// Offers it to one subscription. An inline handler that needs an await refuses it, for a publisher without patience:
+    /// then it is the only one, or `needs_await` was asked before.
     #[inline]
     pub(super) fn offer(
         &self,
         desk: &Desk,
         entry: &Arc<Entry>,
         event: AnyEvent,
-        arrival: &Arrival,
-        (from, patience): (Source, Patience),
+        passage: &Passage,
         dispatched: &mut Dispatched,
     ) {
         // Without one it has ended: not offered, not counted.
@@ -126,15 +106,15 @@ impl BusCore {
         if let Some(member) = core.inline.get() {
             return match core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
                 true => Self::run_plain_inline(desk, core, member, event, dispatched),
-                false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
+                false => self.run_chained_inline(desk, core, member, event, passage.patience, dispatched),
             };
         }
         // A handler that publishes to its own full subscription would wait for itself.
-        let may_wait = match from == Source::Handler(core.id) {
+        let may_wait = match passage.from == Source::Handler(core.id) {
             true => MayWait::No,
             false => MayWait::Yes,
         };
-        match core.mailbox.offer(event, arrival, &*self.services.clock, may_wait) {
+        match core.mailbox.offer(event, &passage.arrival, may_wait) {
             Offer::Queued if core.is_staffed() => dispatched.offered += 1,
             offer => {
                 dispatched.offered += usize::from(!matches!(offer, Offer::Closed));
@@ -327,7 +307,7 @@ impl Waiter {
     /// Waits until there is room, see [`Mailbox::wait_for_space`](crate::mailbox::Mailbox::wait_for_space).
     pub(crate) async fn wait(mut self) -> (Arc<SubscriptionCore>, Offer) {
         let offer = match self.blocked.take() {
-            Some(blocked) => self.core.mailbox.wait_for_space(blocked, &*self.core.services.clock).await,
+            Some(blocked) => self.core.mailbox.wait_for_space(blocked).await,
             None => Offer::Dropped,
         };
         (Arc::clone(&self.core), offer)

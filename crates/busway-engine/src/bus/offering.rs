@@ -24,6 +24,13 @@ pub(crate) struct Offering {
     pub(super) dispatched: Dispatched,
 }
 
+/// An event's way to its subscriptions: what is asked of it at each of them.
+pub(crate) struct Passage {
+    pub(super) arrival: Arrival,
+    pub(super) from: Source,
+    pub(super) patience: Patience,
+}
+
 /// A publish that is not over at once.
 pub(crate) enum Unfinished {
     /// Nobody was offered the event.
@@ -38,40 +45,19 @@ impl BusCore {
         desk: &Desk,
         topic: &Topic,
         event: AnyEvent,
-        arrival: &Arrival,
-        from: Source,
-        patience: Patience,
+        passage: &Passage,
     ) -> Result<usize, Box<Unfinished>> {
         let Some(lent) = self.router.lent(topic) else {
-            return self
-                .router
-                .lookup_with(topic, |targets| self.route_to(desk, event, arrival, targets, from, patience));
+            return self.router.lookup_with(topic, |targets| self.route_to(desk, event, passage, targets));
         };
         match &*lent {
             // One subscription, and nobody looks on: most publishes come by here.
             [entry] if self.services.observer.is_none() => {
                 let mut dispatched = Dispatched::default();
-                self.offer(desk, entry, event, arrival, (from, patience), &mut dispatched);
-                self.ended(desk, arrival, dispatched)
+                self.offer(desk, entry, event, passage, &mut dispatched);
+                ended(desk, passage, &mut dispatched)
             }
-            targets => self.route_to(desk, event, arrival, Reached::from(targets), from, patience),
-        }
-    }
-
-    /// What is left of a dispatch that nobody observes.
-    #[inline]
-    fn ended(
-        &self,
-        desk: &Desk,
-        arrival: &Arrival,
-        dispatched: Dispatched,
-    ) -> Result<usize, Box<Unfinished>> {
-        match dispatched.is_over() {
-            true => {
-                desk.published(dispatched.offered);
-                Ok(dispatched.offered)
-            }
-            false => Err(unfinished(arrival, dispatched)),
+            targets => self.route_to(desk, event, passage, Reached::from(targets)),
         }
     }
 
@@ -79,21 +65,20 @@ impl BusCore {
         &self,
         desk: &Desk,
         event: AnyEvent,
-        arrival: &Arrival,
+        passage: &Passage,
         targets: Reached<'_, Entry>,
-        from: Source,
-        patience: Patience,
     ) -> Result<usize, Box<Unfinished>> {
-        if patience == Patience::Never
+        if passage.patience == Patience::Never
             && let Some(reason) = self.needs_await(targets)
         {
             return Err(Box::new(Unfinished::Refused(event, reason)));
         }
         if self.services.observer.is_some() {
-            return self.route_observed(desk, event, arrival, targets, from);
+            return self.route_observed(desk, event, passage, targets);
         }
-        let dispatched = self.dispatch(desk, event, arrival, targets, from);
-        self.ended(desk, arrival, dispatched)
+        let mut dispatched = Dispatched::default();
+        self.dispatch(desk, event, passage, targets, &mut dispatched);
+        ended(desk, passage, &mut dispatched)
     }
 
     #[cold]
@@ -101,11 +86,10 @@ impl BusCore {
         &self,
         desk: &Desk,
         event: AnyEvent,
-        arrival: &Arrival,
+        passage: &Passage,
         targets: Reached<'_, Entry>,
-        from: Source,
     ) -> Result<usize, Box<Unfinished>> {
-        let offering = self.begin_at(desk, event, arrival, targets, from);
+        let offering = self.begin_at(desk, event, passage, targets);
         if !offering.dispatched.is_over() {
             return Err(Box::new(Unfinished::Left(offering)));
         }
@@ -116,30 +100,25 @@ impl BusCore {
     /// Offers an event to everybody whose filter matches.
     pub(super) fn begin(&self, event: AnyEvent, from: Source) -> Offering {
         let topic = event.topic().clone();
-        let arrival = Arrival::of(&event, event.weight());
-        self.router.lookup_with(&topic, |targets| self.begin_with(event, &arrival, targets, from))
+        self.router.lookup_with(&topic, |targets| self.begin_with(event, targets, from))
     }
 
-    pub(super) fn begin_with(
-        &self,
-        event: AnyEvent,
-        arrival: &Arrival,
-        targets: Reached<'_, Entry>,
-        from: Source,
-    ) -> Offering {
-        self.begin_at(self.desk(), event, arrival, targets, from)
+    pub(super) fn begin_with(&self, event: AnyEvent, targets: Reached<'_, Entry>, from: Source) -> Offering {
+        let arrival = Arrival::of(&event, event.weight());
+        self.begin_at(self.desk(), event, &Passage { arrival, from, patience: Patience::Waits }, targets)
     }
 
     fn begin_at(
         &self,
         desk: &Desk,
         event: AnyEvent,
-        arrival: &Arrival,
+        passage: &Passage,
         targets: Reached<'_, Entry>,
-        from: Source,
     ) -> Offering {
         let observed = self.services.observer.is_some().then(|| event.clone());
-        Offering { id: arrival.id, observed, dispatched: self.dispatch(desk, event, arrival, targets, from) }
+        let mut dispatched = Dispatched::default();
+        self.dispatch(desk, event, passage, targets, &mut dispatched);
+        Offering { id: passage.arrival.id, observed, dispatched }
     }
 
     /// Waits for what could not be done at once, and publishes what inline handlers emitted.
@@ -196,11 +175,23 @@ impl BusCore {
     }
 }
 
+/// What is left of a dispatch that nobody observes.
+#[inline]
+fn ended(desk: &Desk, passage: &Passage, dispatched: &mut Dispatched) -> Result<usize, Box<Unfinished>> {
+    match dispatched.is_over() {
+        true => {
+            desk.published(dispatched.offered);
+            Ok(dispatched.offered)
+        }
+        false => Err(unfinished(passage, std::mem::take(dispatched))),
+    }
+}
+
 #[cold]
-fn unfinished(arrival: &Arrival, mut dispatched: Dispatched) -> Box<Unfinished> {
+fn unfinished(passage: &Passage, mut dispatched: Dispatched) -> Box<Unfinished> {
     Box::new(match dispatched.refused.take().map(|refused| *refused) {
         Some((event, reason)) => Unfinished::Refused(event, reason),
-        None => Unfinished::Left(Offering { id: arrival.id, observed: None, dispatched }),
+        None => Unfinished::Left(Offering { id: passage.arrival.id, observed: None, dispatched }),
     })
 }
 

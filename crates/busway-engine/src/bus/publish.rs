@@ -7,7 +7,7 @@ use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, Topic
 
 use super::desk::Desk;
 use super::dispatch::{Left, Source};
-use super::offering::{Offering, Unfinished, receipt};
+use super::offering::{Offering, Passage, Unfinished, receipt};
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::mailbox::Arrival;
 
@@ -74,7 +74,8 @@ impl BusCore {
     ) -> Now<T> {
         let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
         let topic = event.topic().clone();
-        self.offer_to_all(self.desk(), &topic, event, original, from, patience)
+        let arrival = Arrival::of(&event, event.payload().weight());
+        self.offer_to_all(self.desk(), &topic, event, original, &Passage { arrival, from, patience })
     }
 
     /// Publishes a payload on a topic that is valid, without a draft in between when nobody wants to see one.
@@ -88,9 +89,14 @@ impl BusCore {
         if !self.publish_steps.is_empty() || self.admit(Source::Outside).is_err() {
             return self.publish(Event::new(topic, payload), Source::Outside, patience);
         }
-        let desk = self.desk();
-        match desk.event(topic, payload, &self.stamp()) {
-            Ok(event) => self.offer_to_all(desk, topic, event, None, Source::Outside, patience),
+        let (desk, stamp) = (self.desk(), self.stamp());
+        match desk.event(topic, payload, &stamp) {
+            Ok(event) => {
+                // From the stamp: what was written into the event a moment ago is slow to be read again.
+                let arrival = Arrival::plain(stamp.id, event.payload().weight());
+                let passage = Passage { arrival, from: Source::Outside, patience };
+                self.offer_to_all(desk, topic, event, None, &passage)
+            }
             Err(refused) => {
                 let (payload, reason) = *refused;
                 Err(self.refused(Event::new(topic, payload), reason.into()).into())
@@ -105,13 +111,10 @@ impl BusCore {
         topic: &Topic,
         event: Event<T>,
         original: Original,
-        from: Source,
-        patience: Patience,
+        passage: &Passage,
     ) -> Now<T> {
-        let id = event.id();
-        let arrival = Arrival::of(&event, event.payload().weight());
-        match self.route(desk, topic, event.into(), &arrival, from, patience) {
-            Ok(offered) => Ok(receipt(id, offered)),
+        match self.route(desk, topic, event.into(), passage) {
+            Ok(offered) => Ok(receipt(passage.arrival.id, offered)),
             Err(unfinished) => Err(self.later(*unfinished, original)),
         }
     }
@@ -219,8 +222,7 @@ impl BusCore {
             return Err(reason);
         }
         for (event, targets) in events.into_iter().zip(&targets) {
-            let arrival = Arrival::of(&event, event.weight());
-            let mut offering = self.begin_with(event, &arrival, targets.into(), from);
+            let mut offering = self.begin_with(event, targets.into(), from);
             if let Some(more) = offering.dispatched.left.take() {
                 left.emitting.extend(more.emitting);
             }

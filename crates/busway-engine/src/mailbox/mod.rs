@@ -37,6 +37,7 @@ pub(crate) use self::offer::{Arrival, Blocked, Offer};
 use self::queues::Queues;
 use self::schedule::Schedule;
 pub(crate) use self::take::WorkerShare;
+use crate::clock::Clock;
 use crate::handover::HandOver;
 use crate::settings::Effective;
 use crate::sync::Mutex;
@@ -45,6 +46,7 @@ use crate::sync::Mutex;
 pub(crate) struct Mailbox {
     queues: Queues,
     settings: Arc<Effective>,
+    clock: Arc<dyn Clock>,
     budget: ByteBudget,
     // Boxed: most subscriptions have neither.
     coalescer: Option<Box<Coalescer>>,
@@ -72,12 +74,12 @@ pub(crate) trait Supervise: Send + Sync {
 }
 
 impl Mailbox {
-    /// `handling` says who takes events out, and whether lanes and members need a schedule; `born` is the time now.
+    /// `handling` says who takes events out, and whether lanes and members need a schedule.
     pub(crate) fn new(
         settings: Arc<Effective>,
         coalesce: Option<CoalesceKey>,
         handling: Handling,
-        born: Instant,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let writers = match handling {
             Handling::OneWorker => Writers::One,
@@ -97,7 +99,8 @@ impl Mailbox {
             space: offer::Space::default(),
             waited_for: matches!(settings.overflow, Overflow::Block(_)),
             settings,
-            born,
+            born: clock.now(),
+            clock,
             supervisor: OnceLock::new(),
         }
     }
@@ -224,4 +227,11 @@ pub(crate) struct Ticket {
     lane: Option<Lane<Key>>,
     /// The member that it runs at.
     member: u64,
+}
+
+impl Ticket {
+    /// Of an event that was taken straight from its queue: no lane opens, no limit counts.
+    pub(crate) const fn straight(member: u64) -> Self {
+        Self { priority: Priority::P2, lane: None, member }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use busway_event::{AnyEvent, EventId, Header, Priority};
-use busway_reliability::{FullAction, MayWait, on_full};
+use busway_reliability::{ByteBudget, FullAction, MayWait, on_full};
 use tokio::sync::Notify;
 
 use super::coalesce::{Coalesced, Coalescer};
@@ -46,11 +46,21 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    /// Of an event that weighs so many bytes.
+    /// Of an event that says nothing but its id, and weighs so many bytes.
     #[inline]
+    pub(crate) fn plain(id: EventId, weight: usize) -> Self {
+        Self::new(id, Priority::default(), None, weight)
+    }
+
+    /// Of an event that weighs so many bytes.
     pub(crate) fn of(header: &Header, weight: usize) -> Self {
+        Self::new(header.id(), header.priority(), header.ttl(), weight)
+    }
+
+    #[inline]
+    fn new(id: EventId, priority: Priority, ttl: Option<Duration>, weight: usize) -> Self {
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        Self { id: header.id(), priority: header.priority(), ttl: header.ttl(), weight, now: OnceCell::new() }
+        Self { id, priority, ttl, weight, now: OnceCell::new() }
     }
 
     fn now(&self, clock: &dyn Clock) -> Instant {
@@ -93,21 +103,17 @@ impl Space {
 
 impl Mailbox {
     /// Offers an event. Never waits.
-    #[inline]
-    pub(crate) fn offer(
-        &self,
-        event: AnyEvent,
-        arrival: &Arrival,
-        clock: &dyn Clock,
-        may_wait: MayWait,
-    ) -> Offer {
+    ///
+    /// Never inlined: the event comes in registers then, and is not read back from where a caller put it a moment ago.
+    #[inline(never)]
+    pub(crate) fn offer(&self, event: AnyEvent, arrival: &Arrival, may_wait: MayWait) -> Offer {
         if self.hand.is_closed() {
             return Offer::Closed;
         }
         let priority = arrival.priority;
         let expires = match self.settings.ttl.effective(arrival.ttl, priority) {
             None => None,
-            Some(ttl) => self.expires(arrival.now(clock), ttl),
+            Some(ttl) => self.expires(arrival.now(&*self.clock), ttl),
         };
         self.account.offered();
         // Whoever closes sees this offer and waits for its end, or it is taken back here.
@@ -115,7 +121,17 @@ impl Mailbox {
             self.account.retract();
             return Offer::Closed;
         }
-        self.admit(Waiting { event, expires, weight: arrival.weight, priority }, may_wait)
+        let weight = arrival.weight;
+        if self.coalescer.is_some() || ByteBudget::counted(weight as usize) > 0 {
+            return self.admit(Waiting { event, expires, weight, priority }, may_wait);
+        }
+        // Made once and moved once, into the queue: each move in between would read what was written a moment ago.
+        match self.queues.push(priority, Slot::Event(Waiting { event, expires, weight, priority })) {
+            Ok(()) => self.announce(),
+            Err(Slot::Event(waiting)) => self.full(waiting, may_wait),
+            // A queue gives back what it was given.
+            Err(Slot::Latest(_)) => Offer::Dropped,
+        }
     }
 
     #[inline(never)]
@@ -123,7 +139,7 @@ impl Mailbox {
         Expires::after(now.saturating_duration_since(self.born).saturating_add(ttl))
     }
 
-    #[inline]
+    /// Offers an event that has a key to look at, or bytes to count.
     fn admit(&self, waiting: Waiting, may_wait: MayWait) -> Offer {
         let waiting = match self.coalescer {
             None => waiting,
@@ -165,7 +181,6 @@ impl Mailbox {
     }
 
     /// Queues an event whose bytes are reserved, or gives it back.
-    #[inline]
     fn push(&self, waiting: Waiting) -> Result<Offer, Waiting> {
         let waiting = match &self.coalescer {
             None => waiting,
@@ -262,10 +277,10 @@ impl Mailbox {
 
     /// Waits until a blocked event finds room. Its account is settled whatever happens: queued; dropped at the deadline
     /// or when this future is dropped; abandoned when the mailbox closes.
-    pub(crate) async fn wait_for_space(&self, blocked: Blocked, clock: &dyn Clock) -> Offer {
+    pub(crate) async fn wait_for_space(&self, blocked: Blocked) -> Offer {
         let Blocked { waiting, deadline } = blocked;
         let mut waiter = Waiter { mailbox: self, waiting: Some(waiting) };
-        let until = deadline.and_then(|deadline| clock.now().checked_add(deadline));
+        let until = deadline.and_then(|deadline| self.clock.now().checked_add(deadline));
         // A running worker makes room within moments, sooner than a sleep could begin and end; and a publisher that slept
         // would be run again by the worker's own thread, after its stretch (see `worker/linger.rs`).
         for turn in 0..PLACE_TURNS {
@@ -297,7 +312,7 @@ impl Mailbox {
             Some(until) => tokio::select! {
                 biased;
                 offer = placed => Some(offer),
-                () = clock.sleep_until(until) => None,
+                () = self.clock.sleep_until(until) => None,
             },
         };
         offer.unwrap_or_else(|| {

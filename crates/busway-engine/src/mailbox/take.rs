@@ -3,14 +3,13 @@
 use std::num::NonZeroU32;
 use std::sync::Weak;
 
-use busway_event::{Key, Priority};
+use busway_event::{AnyEvent, Key, Priority};
 use busway_reliability::Lane;
 use busway_router::Share;
 
 use super::queues::Slot;
 use super::schedule::Schedule;
 use super::{Expires, Job, Mailbox, Ticket, Waiting};
-use crate::clock::Clock;
 use crate::sync::Mutex;
 
 /// Whose turn it is among the priorities, for a worker that takes straight from the queues.
@@ -30,29 +29,64 @@ impl Mailbox {
 
     /// The next event for a worker of `member`, `None` when there is nothing to do for it now. Expired events are
     /// settled on the way. The worker is counted as active.
-    #[inline]
-    pub(crate) fn take(&self, member: u64, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Job> {
+    pub(crate) fn take(&self, member: u64, share: &mut WorkerShare) -> Option<Job> {
         match &self.schedule {
-            None => self.take_straight(member, share, clock),
-            Some(schedule) => self.take_planned(schedule, member, clock),
+            None => {
+                let event = self.take_straight(share)?;
+                Some(Job { event, ticket: Ticket::straight(member) })
+            }
+            Some(schedule) => self.take_planned(schedule, member),
         }
     }
 
+    /// As [`take`](Self::take), where nothing stands between the queues and their one worker.
     #[inline]
-    fn take_straight(&self, member: u64, share: &mut WorkerShare, clock: &dyn Clock) -> Option<Job> {
-        let mut freed = false;
-        let waiting = self.take_fresh(share, clock, &mut freed);
+    pub(crate) fn take_straight(&self, share: &mut WorkerShare) -> Option<AnyEvent> {
+        let event = match self.queues.only().and_then(|only| self.queues.pop(only)) {
+            // By far the most: one priority in use, no key to look at, no time to keep.
+            Some(Slot::Event(Waiting { event, expires: None, weight, .. })) => {
+                self.budget.release(weight as usize);
+                event
+            }
+            Some(slot) => return self.take_slowly(Some(slot), share),
+            None if self.queues.only().is_some() => return None,
+            None => return self.take_slowly(None, share),
+        };
+        if self.waited_for {
+            self.space.freed();
+        }
+        self.account.taken();
+        Some(event)
+    }
+
+    /// The same for what `first` holds, if it is to be started, or for the next one.
+    #[inline(never)]
+    fn take_slowly(&self, first: Option<Slot>, share: &mut WorkerShare) -> Option<AnyEvent> {
+        let mut freed = first.is_some();
+        let first = first.and_then(|slot| self.resolve(slot)).and_then(|waiting| self.fresh(waiting));
+        let waiting = first.or_else(|| self.take_fresh(share, &mut freed));
         if freed && self.waited_for {
             self.space.freed();
         }
         let waiting = waiting?;
         self.account.taken();
-        Some(self.job_of(waiting, None, member))
+        self.budget.release(waiting.weight());
+        Some(waiting.event)
     }
 
-    fn take_planned(&self, schedule: &Mutex<Schedule>, member: u64, clock: &dyn Clock) -> Option<Job> {
+    /// An event that may be started; one that has expired is settled.
+    fn fresh(&self, waiting: Waiting) -> Option<Waiting> {
+        if !self.expired(&waiting) {
+            return Some(waiting);
+        }
+        self.budget.release(waiting.weight());
+        self.account.expired();
+        None
+    }
+
+    fn take_planned(&self, schedule: &Mutex<Schedule>, member: u64) -> Option<Job> {
         let mut freed = false;
-        let job = self.take_scheduled(schedule, member, clock, &mut freed);
+        let job = self.take_scheduled(schedule, member, &mut freed);
         if job.is_some() {
             self.account.taken();
         }
@@ -63,19 +97,13 @@ impl Mailbox {
         job
     }
 
-    fn take_scheduled(
-        &self,
-        schedule: &Mutex<Schedule>,
-        member: u64,
-        clock: &dyn Clock,
-        freed: &mut bool,
-    ) -> Option<Job> {
+    fn take_scheduled(&self, schedule: &Mutex<Schedule>, member: u64, freed: &mut bool) -> Option<Job> {
         let mut schedule = schedule.lock();
         loop {
             match schedule.start(member) {
                 Some((waiting, lane)) => {
                     *freed = true;
-                    let expired = self.expired(&waiting, clock);
+                    let expired = self.expired(&waiting);
                     // Its bytes count while it waits, in a queue or for its lane.
                     let job = self.job_of(waiting, lane, member);
                     if !expired {
@@ -86,7 +114,7 @@ impl Mailbox {
                 }
                 None if !schedule.has_room() => return None,
                 None => {
-                    let fresh = self.take_fresh(&mut schedule.intake, clock, freed)?;
+                    let fresh = self.take_fresh(&mut schedule.intake, freed)?;
                     schedule.assign(fresh, self.settings.order);
                 }
             }
@@ -158,8 +186,7 @@ impl Mailbox {
     }
 
     /// The oldest event by the share of the priorities that is not expired. Its bytes are still reserved.
-    #[inline]
-    fn take_fresh(&self, share: &mut WorkerShare, clock: &dyn Clock, freed: &mut bool) -> Option<Waiting> {
+    fn take_fresh(&self, share: &mut WorkerShare, freed: &mut bool) -> Option<Waiting> {
         loop {
             let next = |priority| self.resolve(self.queues.pop(priority)?);
             let waiting = match self.queues.only() {
@@ -167,11 +194,9 @@ impl Mailbox {
                 None => share.0.take(next)?.1,
             };
             *freed = true;
-            if !self.expired(&waiting, clock) {
+            if let Some(waiting) = self.fresh(waiting) {
                 return Some(waiting);
             }
-            self.budget.release(waiting.weight());
-            self.account.expired();
         }
     }
 
@@ -185,7 +210,6 @@ impl Mailbox {
         self.resolve(self.queues.pop_oldest_beside(priority)?)
     }
 
-    #[inline]
     fn resolve(&self, slot: Slot) -> Option<Waiting> {
         match slot {
             Slot::Event(waiting) => Some(waiting),
@@ -193,8 +217,7 @@ impl Mailbox {
         }
     }
 
-    #[inline]
-    fn expired(&self, waiting: &Waiting, clock: &dyn Clock) -> bool {
-        waiting.expires.is_some_and(|expires| Expires::after(clock.now() - self.born) >= Some(expires))
+    fn expired(&self, waiting: &Waiting) -> bool {
+        waiting.expires.is_some_and(|expires| Expires::after(self.clock.now() - self.born) >= Some(expires))
     }
 }

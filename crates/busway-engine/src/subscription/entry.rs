@@ -193,7 +193,7 @@ impl Entry {
         states.insert(PublisherSource { core: Weak::clone(&self.bus), subscription: self.id });
         states.insert(Stopping::of(stopping.clone()));
         let scope = Scope::new(Arc::clone(&name), self.filter.clone(), ModeKind::Ephemeral, states);
-        let now = bus.services.clock.now();
+        let clock = Arc::clone(&bus.services.clock);
         let core = SubscriptionCore::new(SubscriptionParts {
             entry: Arc::downgrade(self),
             services: Arc::clone(&bus.services),
@@ -201,7 +201,7 @@ impl Entry {
             name,
             filter: self.filter.clone(),
             group,
-            mailbox: Mailbox::new(Arc::clone(&self.settings), Some(coalesce), handling, now),
+            mailbox: Mailbox::new(Arc::clone(&self.settings), Some(coalesce), handling, clock),
             settings: Arc::clone(&self.settings),
             scope: Arc::new(scope),
             bus: Weak::clone(&self.bus),

@@ -37,7 +37,7 @@ impl Slot {
     #[inline]
     pub(crate) fn delivery(&mut self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
         let scope = self.scope.take().unwrap_or_else(|| Arc::clone(&core.scope));
-        Delivery::new(event, scope).with_lagged(core.mailbox.take_lagged())
+        Delivery::live(event, scope, core.mailbox.take_lagged())
     }
 
     /// Whether nothing but the handler is to be run, and no times are to be taken.
@@ -125,23 +125,35 @@ pub(crate) struct Under {
     reply: Option<Reply>,
 }
 
-/// Begins to handle an event without middleware, and settles it when the handler does not wait.
+/// How an attempt without middleware began.
+pub(crate) enum Begun {
+    /// The handler did not wait; settled but for its ticket.
+    Handled(AnyEvent),
+    Under(Delivery, Option<Reply>),
+}
+
+/// Begins to handle an event without middleware, and counts its end when the handler does not wait.
 #[inline]
 pub(crate) fn begin(
     core: &SubscriptionCore,
     slot: &mut Slot,
-    job: Job,
+    event: AnyEvent,
     context: &mut Context<'_>,
-) -> Result<AnyEvent, Under> {
-    let Job { event, ticket } = job;
+) -> Begun {
     let delivery = slot.delivery(core, event);
     match begin_plain(&delivery, &mut *slot.invocation, context) {
         Poll::Ready(Reply { outcome, emits }) if emits.is_empty() => {
-            settle(core, delivery.event(), &ticket, &outcome, None);
-            Ok(slot.keep(delivery))
+            core.settle(delivery.event(), &outcome, None);
+            Begun::Handled(slot.keep(delivery))
         }
-        Poll::Ready(reply) => Err(Under { delivery, ticket, reply: Some(reply) }),
-        Poll::Pending => Err(Under { delivery, ticket, reply: None }),
+        Poll::Ready(reply) => Begun::Under(delivery, Some(reply)),
+        Poll::Pending => Begun::Under(delivery, None),
+    }
+}
+
+impl Under {
+    pub(crate) const fn new(delivery: Delivery, reply: Option<Reply>, ticket: Ticket) -> Self {
+        Self { delivery, ticket, reply }
     }
 }
 
@@ -180,7 +192,7 @@ pub(crate) async fn go_on(
 
 /// A delivery that tells what was lost since the one before.
 pub(crate) fn delivery_of(core: &SubscriptionCore, event: AnyEvent) -> Delivery {
-    Delivery::new(event, Arc::clone(&core.scope)).with_lagged(core.mailbox.take_lagged())
+    Delivery::live(event, Arc::clone(&core.scope), core.mailbox.take_lagged())
 }
 
 /// Publishes what a handler wants published, all of it or, when one of them is refused, nothing: that makes a failure of

@@ -121,10 +121,7 @@ impl<'a> Intake<'a> {
     /// The next event if there is one; if there is none, the worker rests.
     #[inline]
     fn take(&mut self) -> Option<Job> {
-        if self.stretch == Stretch::Resting {
-            self.stretch = Stretch::Active;
-            self.core.mailbox.account.activate();
-        }
+        self.stretch();
         let job = self.take_more();
         if job.is_none() {
             self.rest();
@@ -132,12 +129,35 @@ impl<'a> Intake<'a> {
         job
     }
 
+    /// As [`take`](Self::take), where nothing stands between the queues and their one worker.
+    #[inline]
+    fn take_straight(&mut self) -> Option<AnyEvent> {
+        self.stretch();
+        let mailbox = &self.core.mailbox;
+        let event = match self.core.may_start() && !self.member.has_left() {
+            true => mailbox.take_straight(&mut self.share),
+            false => None,
+        };
+        if event.is_none() {
+            self.rest();
+        }
+        event
+    }
+
+    #[inline]
+    fn stretch(&mut self) {
+        if self.stretch == Stretch::Resting {
+            self.stretch = Stretch::Active;
+            self.core.mailbox.account.activate();
+        }
+    }
+
     /// Another event if there is one, while others are in hand.
     #[inline]
     fn take_more(&mut self) -> Option<Job> {
         let may_start = self.core.may_start() && !self.member.has_left();
         match may_start {
-            true => self.core.mailbox.take(self.member.id, &mut self.share, &*self.core.services.clock),
+            true => self.core.mailbox.take(self.member.id, &mut self.share),
             false => None,
         }
     }

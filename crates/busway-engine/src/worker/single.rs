@@ -5,10 +5,10 @@ use std::task::{Context, Poll};
 
 use tokio::sync::Notify;
 
-use super::attempt::{Ended, Slot, Under, begin, go_on, handle};
+use super::attempt::{Begun, Ended, Slot, Under, begin, go_on, handle};
 use super::linger::linger_between_tasks;
 use super::{DRAIN_MAX, Intake, Next};
-use crate::mailbox::{Bell, Job};
+use crate::mailbox::{Bell, Job, Ticket};
 use crate::subscription::{Member, SubscriptionCore};
 
 /// Works until the subscription is over or its member leaves.
@@ -70,15 +70,30 @@ fn drain(
     left: &mut usize,
     context: &mut Context<'_>,
 ) -> Drained {
+    let straight = !core.mailbox.is_scheduled();
     while *left > 0 {
         *left -= 1;
-        let Some(job) = intake.take() else { return Drained::Empty };
-        if !slot.is_plain(core, member) {
-            return Drained::Behind(job);
+        let is_plain = slot.is_plain(core, member);
+        if straight && is_plain {
+            let Some(event) = intake.take_straight() else { return Drained::Empty };
+            match begin(core, slot, event, context) {
+                Begun::Handled(event) => intake.let_go(event),
+                Begun::Under(delivery, reply) => {
+                    return Drained::Under(Under::new(delivery, reply, Ticket::straight(member.id)));
+                }
+            }
+            continue;
         }
-        match begin(core, slot, job, context) {
-            Ok(event) => intake.let_go(event),
-            Err(under) => return Drained::Under(under),
+        let Some(Job { event, ticket }) = intake.take() else { return Drained::Empty };
+        if !is_plain {
+            return Drained::Behind(Job { event, ticket });
+        }
+        match begin(core, slot, event, context) {
+            Begun::Handled(event) => {
+                core.mailbox.finish(&ticket);
+                intake.let_go(event);
+            }
+            Begun::Under(delivery, reply) => return Drained::Under(Under::new(delivery, reply, ticket)),
         }
     }
     Drained::Many

@@ -40,45 +40,22 @@ impl<T: EventType> Envelopes<T> {
     }
 
     /// The event that [`Draft::finish`](crate::Draft::finish) makes of `Event::new(topic, payload)`, without the draft
-    /// in between.
+    /// in between; in the envelope `last` if it fits: what this thread has emptied last is still in its cache.
     ///
     /// # Errors
     /// The first rule that is broken, with the payload.
     #[inline]
     pub fn event(
         &mut self,
+        last: Option<Empty>,
         topic: &Topic,
         payload: T,
         stamp: &Stamp<'_>,
     ) -> Result<Event<T>, Box<(T, Invalid)>> {
-        let at_hand = self.take();
-        self.event_in(at_hand, topic, payload, stamp)
-    }
-
-    /// As [`event`](Self::event), in this envelope if it fits: what this thread has emptied last is still in its cache.
-    ///
-    /// # Errors
-    /// As there.
-    #[inline]
-    pub fn event_again(
-        &mut self,
-        last: Empty,
-        topic: &Topic,
-        payload: T,
-        stamp: &Stamp<'_>,
-    ) -> Result<Event<T>, Box<(T, Invalid)>> {
-        let at_hand = typed(last.0).or_else(|| self.take());
-        self.event_in(at_hand, topic, payload, stamp)
-    }
-
-    #[inline]
-    fn event_in(
-        &self,
-        at_hand: Option<Arc<Typed<T>>>,
-        topic: &Topic,
-        payload: T,
-        stamp: &Stamp<'_>,
-    ) -> Result<Event<T>, Box<(T, Invalid)>> {
+        let at_hand = match last.and_then(|last| typed(last.0)) {
+            Some(last) => Some(last),
+            None => self.take(),
+        };
         let key = match Header::key_of(&payload, stamp) {
             Ok(key) => key,
             Err(reason) => return Err(Box::new((payload, reason))),
@@ -369,7 +346,7 @@ mod tests {
         }
 
         fn event<T: EventType>(&self, envelopes: &mut Envelopes<T>, payload: T, nanos: i64) -> AnyEvent {
-            let made = envelopes.event(&self.topic, payload, &self.stamp(nanos));
+            let made = envelopes.event(None, &self.topic, payload, &self.stamp(nanos));
             made.map_err(|refused| refused.1).unwrap().into()
         }
     }
