@@ -26,7 +26,7 @@ pub(crate) use self::core::{BusCore, Services};
 pub use self::describe::{Description, HandlerDescription, NodeDescription, SubscriptionDescription};
 pub(crate) use self::dispatch::{Dispatched, Source};
 pub use self::error::{Error, PublishError, Refused};
-use self::publish::{Patience, wait};
+use self::publish::Patience;
 pub(crate) use self::publisher::PublisherSource;
 pub use self::publisher::{AnyPublisher, Publisher};
 pub use self::receipt::{Durability, Receipt};
@@ -65,7 +65,10 @@ impl Bus {
     /// Dropping the future never un-publishes: the event is offered when it is first polled. A blocked subscription that
     /// had no room yet counts it as dropped.
     pub async fn publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-        wait(self.core().publish(event, Source::Outside, Patience::Waits)).await
+        match self.core().publish(event, Source::Outside, Patience::Waits) {
+            Ok(receipt) => Ok(receipt),
+            Err(later) => later.wait().await,
+        }
     }
 
     /// Publishes an event without waiting: a subscription that would block drops it and counts that.

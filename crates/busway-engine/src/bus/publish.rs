@@ -1,5 +1,6 @@
 //! The publishing verbs.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -21,18 +22,17 @@ pub(crate) enum Later<T> {
     Left { core: Arc<BusCore>, offering: Offering, original: Original },
 }
 
-/// The end of a publish that may wait.
-#[inline]
-pub(crate) async fn wait<T: EventType>(now: Now<T>) -> Result<Receipt, PublishError<Draft<T>>> {
-    match now {
-        Ok(receipt) => Ok(receipt),
-        Err(later) => Box::pin(later.end()).await,
-    }
-}
+type Ending<T> = Pin<Box<dyn Future<Output = Result<Receipt, PublishError<Draft<T>>>> + Send>>;
 
 impl<T: EventType> Later<T> {
-    /// Waits for what could not be done at once.
-    pub(crate) async fn end(self) -> Result<Receipt, PublishError<Draft<T>>> {
+    /// Waits for what could not be done at once. A box of its own, and no future around it: the receipt of a publish that
+    /// waits for nothing is handed on once.
+    #[cold]
+    pub(crate) fn wait(self: Box<Self>) -> Ending<T> {
+        Box::pin(self.end())
+    }
+
+    async fn end(self) -> Result<Receipt, PublishError<Draft<T>>> {
         match self {
             Self::Refused(error) => Err(error),
             Self::Left { core, mut offering, original } => {

@@ -9,7 +9,7 @@ use busway_event::{Draft, Event, EventType, Topic};
 use busway_middleware::{Delivery, ExtractError, FromDelivery, FromScope, Mode, Requirements, Scope};
 
 use super::dispatch::Source;
-use super::publish::{Later, Now, Patience, wait};
+use super::publish::{Later, Now, Patience};
 use super::{BusCore, PublishError, Receipt, Refused};
 
 /// Publishes: [`Publisher<T>`] payloads of one type to one topic, [`Publisher`] (an extractor) anything from inside a
@@ -62,7 +62,10 @@ impl<T: EventType> Publisher<T> {
     /// # Cancel safety
     /// As there.
     pub async fn publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
-        wait(self.publish_now(payload, Patience::Waits)).await
+        match self.publish_now(payload, Patience::Waits) {
+            Ok(receipt) => Ok(receipt),
+            Err(later) => later.wait().await,
+        }
     }
 
     /// Publishes a draft, which should come from [`draft`](Publisher::draft): one on another topic works, but is looked up.
@@ -77,7 +80,10 @@ impl<T: EventType> Publisher<T> {
             Some(core) => core.publish(draft, Source::Outside, Patience::Waits),
             None => Err(closed(draft).into()),
         };
-        wait(now).await
+        match now {
+            Ok(receipt) => Ok(receipt),
+            Err(later) => later.wait().await,
+        }
     }
 
     /// Publishes a payload without waiting, see [`Bus::try_publish`](crate::Bus::try_publish).
@@ -120,7 +126,10 @@ impl Publisher<AnyPublisher> {
             Some((core, from)) => core.publish(event, from, Patience::Waits),
             None => Err(closed(event).into()),
         };
-        wait(now).await
+        match now {
+            Ok(receipt) => Ok(receipt),
+            Err(later) => later.wait().await,
+        }
     }
 
     /// Publishes an event from inside a handler without waiting, see [`Bus::try_publish`](crate::Bus::try_publish).
