@@ -67,7 +67,7 @@ impl Bus {
     pub async fn publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
         match self.core().publish(event, Source::Outside, Patience::Waits) {
             Ok(receipt) => Ok(receipt),
-            Err(later) => later.wait().await,
+            Err(later) => Box::pin(later.end()).await,
         }
     }
 

@@ -183,16 +183,16 @@ fn ended(desk: &Desk, passage: &Passage, dispatched: &mut Dispatched) -> Result<
             desk.published(dispatched.offered);
             Ok(dispatched.offered)
         }
-        false => Err(unfinished(passage, std::mem::take(dispatched))),
+        false => Err(Box::new(unfinished(passage, std::mem::take(dispatched)))),
     }
 }
 
 #[cold]
-fn unfinished(passage: &Passage, mut dispatched: Dispatched) -> Box<Unfinished> {
-    Box::new(match dispatched.refused.take().map(|refused| *refused) {
+fn unfinished(passage: &Passage, mut dispatched: Dispatched) -> Unfinished {
+    match dispatched.refused.take().map(|refused| *refused) {
         Some((event, reason)) => Unfinished::Refused(event, reason),
         None => Unfinished::Left(Offering { id: passage.arrival.id, observed: None, dispatched }),
-    })
+    }
 }
 
 pub(super) const fn receipt(id: EventId, offered: usize) -> Receipt {

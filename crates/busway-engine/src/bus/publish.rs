@@ -1,6 +1,5 @@
 //! The publishing verbs.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,17 +21,9 @@ pub(crate) enum Later<T> {
     Left { core: Arc<BusCore>, offering: Offering, original: Original },
 }
 
-type Ending<T> = Pin<Box<dyn Future<Output = Result<Receipt, PublishError<Draft<T>>>> + Send>>;
-
 impl<T: EventType> Later<T> {
-    /// Waits for what could not be done at once. A box of its own, and no future around it: the receipt of a publish that
-    /// waits for nothing is handed on once.
-    #[cold]
-    pub(crate) fn wait(self: Box<Self>) -> Ending<T> {
-        Box::pin(self.end())
-    }
-
-    async fn end(self) -> Result<Receipt, PublishError<Draft<T>>> {
+    /// Waits for what could not be done at once.
+    pub(crate) async fn end(self) -> Result<Receipt, PublishError<Draft<T>>> {
         match self {
             Self::Refused(error) => Err(error),
             Self::Left { core, mut offering, original } => {
@@ -115,19 +106,19 @@ impl BusCore {
     ) -> Now<T> {
         match self.route(desk, topic, event.into(), passage) {
             Ok(offered) => Ok(receipt(passage.arrival.id, offered)),
-            Err(unfinished) => Err(self.later(*unfinished, original)),
+            Err(unfinished) => Err(self.later(*unfinished, original).into()),
         }
     }
 
     #[cold]
-    fn later<T: EventType>(self: &Arc<Self>, unfinished: Unfinished, original: Original) -> Box<Later<T>> {
-        Box::new(match unfinished {
+    fn later<T: EventType>(self: &Arc<Self>, unfinished: Unfinished, original: Original) -> Later<T> {
+        match unfinished {
             Unfinished::Left(offering) => Later::Left { core: Arc::clone(self), offering, original },
             Unfinished::Refused(event, reason) => match taken_back::<T>(event) {
                 Some(draft) => self.refused(restored(draft, original), reason),
                 None => unreachable!("an event that nobody was offered has one owner"),
             },
-        })
+        }
     }
 
     #[cold]
