@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use busway_engine::{Bus, State};
-use busway_middleware::Payload;
+use busway_middleware::{Payload, blocking};
 use busway_testkit::{Recorder, TestBus};
 
 use crate::world::{Number, ends, number};
@@ -100,4 +100,38 @@ async fn a_first_event_that_meets_the_end_is_handled_or_abandoned_or_never_offer
         assert_eq!(tally.delivered, handled.load(Ordering::Relaxed));
         bus.shutdown(Duration::from_secs(10)).await;
     }
+}
+
+/// Whether the thread of this name sleeps, by the kernel's word.
+#[cfg(target_os = "linux")]
+fn sleeps(named: &str) -> bool {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let read = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let state = |stat: &str| stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    read.filter(|stat| stat.contains(&format!("({named})"))).any(|stat| state(&stat) == Some('S'))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_paused_thread_sleeps_beside_events_that_wait() {
+    let bus = Bus::memory().producer("test").start().await.unwrap();
+    let (recorder, name) = (Arc::new(AtomicU64::new(0)), "nap-test");
+    let count = Arc::clone(&recorder);
+    let handler = blocking(move |_: Payload<Number>| _ = count.fetch_add(1, Ordering::Relaxed));
+    let subscription = bus.subscribe("a").name(name).to(handler).await.unwrap();
+    bus.publish(number("a", 0)).await.unwrap();
+    ends(bus.idle()).await;
+    subscription.pause();
+    bus.publish(number("a", 1)).await.unwrap();
+    ends(async {
+        while !sleeps("busway-nap-test") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!((subscription.stats().tally.waiting(), recorder.load(Ordering::Relaxed)), (1, 1));
+    subscription.resume();
+    ends(bus.idle()).await;
+    assert_eq!(recorder.load(Ordering::Relaxed), 2);
+    bus.shutdown(Duration::from_secs(10)).await;
 }
