@@ -64,7 +64,8 @@ impl Clock for SystemClock {
     }
 
     /// Calibrates the processor's counter: a millisecond as a rule, 200 at most on a machine that is busy. Until then the
-    /// system is asked for each reading.
+    /// system is asked for each reading. The bus does it on a thread of its runtime that may block, once a process; a runtime
+    /// that is dropped meanwhile waits for it.
     fn prepare(&self) -> Option<fn()> {
         TICKER.get().is_none().then_some(|| _ = TICKER.get_or_init(quanta::Clock::new))
     }

@@ -4,7 +4,7 @@
 //! thread. An id takes the larger of "now, counter 0" and "the last one plus 1"; when more than 65,536 ids are made in a
 //! millisecond the counter runs over into the time, which the RFC allows, so the ids of a thread are unique and rise whatever
 //! the clock does. 58 random bits make them unique between threads and processes; they are not secret. Ids of two threads
-//! are in the order of their milliseconds. One word for all threads would order them within the millisecond too, and make
+//! are in the order of their milliseconds, as long as the clock does not go back. One word for all threads would order them within the millisecond too, and make
 //! every publish of every thread wait for that one cache line.
 
 use std::cell::Cell;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 use busway_event::Metadata;
 use busway_middleware::{PublishRegistry, Registry, States};
@@ -181,8 +181,10 @@ impl BusCore {
         self.sweep();
         self.entries.write().insert(entry.id, Arc::clone(entry));
         entry.routed(self.router.insert(&entry.filter, Arc::clone(entry)));
-        // Its first event may have ended it before its route was noted.
-        if entry.state() == State::Stopped {
+        // Its first events may have ended it, or begun to, before its route was noted. Pairs with the fence in `unroute`:
+        // whoever ends it sees the route, or is seen here.
+        fence(Ordering::SeqCst);
+        if !matches!(entry.state(), State::Running | State::Paused) {
             entry.unroute();
         }
     }
@@ -230,14 +232,18 @@ impl BusCore {
 
     /// What is left to do. The sum of what is settled is read before the sum of what was offered, so equality means that at
     /// some moment in between nothing was waiting anywhere: an event that a handler emits is offered before its own is
-    /// settled, and both sums only rise.
+    /// settled, and both sums only rise, but for an offer that met a closed mailbox and is taken back.
+    ///
+    /// Both are taken over the same entries. One that sleeps in the first pass may have been woken by a handler that is
+    /// settled in it, so the second looks again.
     pub(crate) fn outstanding(&self) -> Outstanding {
-        let cores = self.subscriptions();
-        let settled: u64 = cores.iter().map(|core| core.mailbox.account.tally().settled()).sum();
+        let entries = self.entries();
+        let awake = || entries.iter().filter_map(|entry| entry.awake());
+        let settled: u64 = awake().map(|core| core.mailbox.account.tally().settled()).sum();
         let mut resting = 0;
         let mut offered = 0;
         let mut running = 0;
-        for core in &cores {
+        for core in awake() {
             let active = core.mailbox.account.active();
             let tally = core.mailbox.account.tally();
             offered += tally.offered;
@@ -274,7 +280,7 @@ impl BusCore {
         let entries = self.entries();
         drop(registering);
         for entry in entries {
-            if let Some(core) = entry.end_asleep() {
+            if let Some(core) = entry.end() {
                 core.cut_handlers();
                 core.close();
             }

@@ -18,7 +18,7 @@ pub(crate) struct Desk {
 #[derive(Debug, Default)]
 struct Papers {
     /// One entry a payload type, the latest used first.
-    envelopes: Vec<(TypeId, Box<dyn Any + Send>)>,
+    envelopes: Vec<Kept>,
     spent: Spent,
     /// The envelope that was emptied last here: by an inline handler, to be filled again by the next publish.
     last: Option<Empty>,
@@ -66,12 +66,12 @@ impl Desk {
         stamp: &Stamp<'_>,
     ) -> Result<Event<T>, Box<(T, Invalid)>> {
         if let Ok(mut papers) = self.papers.try_borrow_mut() {
-            let last = papers.last.take();
-            if let Some(envelopes) = papers.envelopes_of::<T>() {
+            let Papers { envelopes, last, .. } = &mut *papers;
+            if let Some(envelopes) = envelopes_of::<T>(envelopes) {
                 return envelopes.event(last, topic, payload, stamp);
             }
         }
-        Envelopes::new().event(None, topic, payload, stamp)
+        Envelopes::new().event(&mut None, topic, payload, stamp)
     }
 
     /// Makes an event of a draft, in an envelope of this desk.
@@ -81,7 +81,7 @@ impl Desk {
         stamp: &Stamp<'_>,
     ) -> Result<Event<T>, (Box<Draft<T>>, Invalid)> {
         if let Ok(mut papers) = self.papers.try_borrow_mut()
-            && let Some(envelopes) = papers.envelopes_of::<T>()
+            && let Some(envelopes) = envelopes_of::<T>(&mut papers.envelopes)
         {
             return draft.finish_in(stamp, envelopes);
         }
@@ -102,24 +102,25 @@ impl Desk {
     }
 }
 
-impl Papers {
-    #[inline]
-    fn envelopes_of<T: EventType>(&mut self) -> Option<&mut Envelopes<T>> {
-        if self.envelopes.first().is_none_or(|(id, _)| *id != TypeId::of::<T>()) {
-            self.put_first::<T>();
-        }
-        self.envelopes.first_mut()?.1.downcast_mut()
-    }
+/// A payload type with its envelopes.
+type Kept = (TypeId, Box<dyn Any + Send>);
 
-    #[cold]
-    fn put_first<T: EventType>(&mut self) {
-        let wanted = TypeId::of::<T>();
-        match self.envelopes.iter().position(|(id, _)| *id == wanted) {
-            Some(at) => self.envelopes.swap(0, at),
-            None => {
-                self.envelopes.truncate(TYPES_MAX - 1);
-                self.envelopes.insert(0, (wanted, Box::new(Envelopes::<T>::new())));
-            }
+#[inline]
+fn envelopes_of<T: EventType>(kept: &mut Vec<Kept>) -> Option<&mut Envelopes<T>> {
+    if kept.first().is_none_or(|(id, _)| *id != TypeId::of::<T>()) {
+        put_first::<T>(kept);
+    }
+    kept.first_mut()?.1.downcast_mut()
+}
+
+#[cold]
+fn put_first<T: EventType>(kept: &mut Vec<Kept>) {
+    let wanted = TypeId::of::<T>();
+    match kept.iter().position(|(id, _)| *id == wanted) {
+        Some(at) => kept.swap(0, at),
+        None => {
+            kept.truncate(TYPES_MAX - 1);
+            kept.insert(0, (wanted, Box::new(Envelopes::<T>::new())));
         }
     }
 }
@@ -158,12 +159,12 @@ mod tests {
             const NAME: &'static str = "numbered";
         }
         macro_rules! use_types {
-            ($desk:ident: $($n:literal)*) => { $(assert!($desk.papers.borrow_mut().envelopes_of::<Numbered<$n>>().is_some());)* };
+            ($desk:ident: $($n:literal)*) => { $(assert!(envelopes_of::<Numbered<$n>>(&mut $desk.papers.borrow_mut().envelopes).is_some());)* };
         }
         let desk = Desk::new(Arc::default());
         use_types!(desk: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
         assert_eq!(desk.papers.borrow().envelopes.len(), TYPES_MAX);
-        assert!(desk.papers.borrow_mut().envelopes_of::<Numbered<10>>().is_some());
+        assert!(envelopes_of::<Numbered<10>>(&mut desk.papers.borrow_mut().envelopes).is_some());
         assert_eq!(desk.papers.borrow().envelopes.first().unwrap().0, TypeId::of::<Numbered<10>>());
     }
 }

@@ -83,15 +83,15 @@ impl BusCore {
         let mut targets = targets.iter();
         let Some(mut entry) = targets.next() else { return desk.let_go(event) };
         for next in targets {
-            self.offer(desk, entry, event.clone(), passage, dispatched);
+            self.offer(desk, entry, event.clone(), passage, Patience::Waits, dispatched);
             entry = next;
         }
         // The last one gets the event itself: with one subscription nothing is counted up and down.
-        self.offer(desk, entry, event, passage, dispatched);
+        self.offer(desk, entry, event, passage, Patience::Waits, dispatched);
     }
 
-    /// Offers it to one subscription. An inline handler that needs an await refuses it, for a publisher without patience:
-    /// then it is the only one, or `needs_await` was asked before.
+    /// Offers it to one subscription. An inline handler that needs an await refuses it, for a publisher without patience: to be
+    /// had only when it is the one and only, so that nobody was offered the event.
     #[inline]
     pub(super) fn offer(
         &self,
@@ -99,6 +99,7 @@ impl BusCore {
         entry: &Arc<Entry>,
         event: AnyEvent,
         passage: &Passage,
+        patience: Patience,
         dispatched: &mut Dispatched,
     ) {
         // Without one it has ended: not offered, not counted.
@@ -106,7 +107,7 @@ impl BusCore {
         if let Some(member) = core.inline.get() {
             return match core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
                 true => Self::run_plain_inline(desk, core, member, event, dispatched),
-                false => self.run_chained_inline(desk, core, member, event, passage.patience, dispatched),
+                false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
             };
         }
         // A handler that publishes to its own full subscription would wait for itself.
@@ -136,38 +137,39 @@ impl BusCore {
     ) {
         let place = member.inline_slot();
         let mut slot = place.take().unwrap_or_else(|| Box::new(Slot::new(core, member)));
-        let is_async = slot.chain.get(member, &self.services.middleware).has_async();
-        if is_async && patience == Patience::Never {
+        if patience == Patience::Never && slot.chain.get(member, &self.services.middleware).has_async() {
             place.set(Some(slot));
             dispatched.refused = Some(Box::new((event, needs_await(core))));
             return;
         }
         if !core.begin_inline(dispatched) {
-            return;
-        }
-        if is_async {
             place.set(Some(slot));
-            let run = InlineRun::new(core);
-            dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
             return;
         }
         let mut delivery = slot.delivery(core, event);
         let Slot { chain, progress, .. } = &mut *slot;
         let chain = chain.get(member, &self.services.middleware);
-        // Nothing here unwinds: a panic of a step or of the handler is an outcome.
-        let outcome = run_now(chain, &mut delivery, &member.handler, progress);
-        let outcome = outcome.unwrap_or_else(|| Outcome::failed("an inline handler that is none"));
+        // A panic of a step or of the handler is an outcome. Without one there is an async step: nothing was called.
+        let Some(outcome) = run_now(chain, &mut delivery, &member.handler, progress) else {
+            let run = InlineRun::new(core);
+            let event = slot.keep(delivery);
+            place.set(Some(slot));
+            dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
+            return;
+        };
         if let Some(trace) = progress.take_trace() {
             core.keep_trace(trace);
         }
-        let event = slot.keep(delivery);
-        if slot.progress.has_emits() {
-            let emits = slot.progress.take_emits();
+        if progress.has_emits() {
+            let (run, emits) = (InlineRun::new(core), progress.take_emits());
+            let event = slot.keep(delivery);
             place.set(Some(slot));
-            return dispatched.emit(core, event, emits);
+            return dispatched.emit(run, event, emits);
         }
-        core.settle(&event, &outcome, slot.progress.cut_by());
+        // Settled before the delivery is taken apart: what a middleware left in it is dropped then, by code of the user's.
+        core.settle(delivery.event(), &outcome, progress.cut_by());
         core.inline_ended();
+        let event = slot.keep(delivery);
         place.set(Some(slot));
         desk.let_go(event);
     }
@@ -193,7 +195,7 @@ impl BusCore {
         let event = slot.keep(delivery);
         place.set(Some(slot));
         if !emits.is_empty() && outcome.is_done() {
-            return dispatched.emit(core, event, emits);
+            return dispatched.emit(InlineRun::new(core), event, emits);
         }
         core.settle(&event, &outcome, None);
         core.inline_ended();
@@ -260,8 +262,8 @@ impl Dispatched {
 
     /// Leaves over what an inline handler wants published; it is settled when that is done.
     #[cold]
-    fn emit(&mut self, core: &Arc<SubscriptionCore>, event: AnyEvent, emits: Vec<AnyDraft>) {
-        self.left().emitting.push_back(Emitting { run: InlineRun::new(core), event, emits });
+    fn emit(&mut self, run: InlineRun, event: AnyEvent, emits: Vec<AnyDraft>) {
+        self.left().emitting.push_back(Emitting { run, event, emits });
     }
 
     /// Settles an inline handler behind async middleware, now or when its events are published.

@@ -102,7 +102,7 @@ impl Bus {
         self.core().forward(event).await
     }
 
-    /// A handle for publishing payloads of one type to one topic, without looking either up again.
+    /// A handle for publishing payloads of one type to one topic, which is checked here and never again.
     ///
     /// # Errors
     /// The topic breaks a rule.

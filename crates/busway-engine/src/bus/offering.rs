@@ -54,7 +54,7 @@ impl BusCore {
             // One subscription, and nobody looks on: most publishes come by here.
             [entry] if self.services.observer.is_none() => {
                 let mut dispatched = Dispatched::default();
-                self.offer(desk, entry, event, passage, &mut dispatched);
+                self.offer(desk, entry, event, passage, passage.patience, &mut dispatched);
                 ended(desk, passage, &mut dispatched)
             }
             targets => self.route_to(desk, event, passage, Reached::from(targets)),

@@ -68,7 +68,7 @@ impl<T: EventType> Publisher<T> {
         }
     }
 
-    /// Publishes a draft, which should come from [`draft`](Publisher::draft): one on another topic works, but is looked up.
+    /// Publishes a draft, as [`draft`](Publisher::draft) makes it or on any other topic.
     ///
     /// # Errors
     /// As [`Bus::publish`](crate::Bus::publish).

@@ -117,8 +117,10 @@ impl BusCore {
 
     /// Tells handlers to stop and starts nothing more.
     fn stop_handlers(&self) {
-        for core in self.subscriptions() {
-            core.close();
+        for entry in self.entries() {
+            if let Some(core) = entry.end() {
+                core.close();
+            }
         }
         self.stopping.cancel();
         self.services.idle.touch();
@@ -131,7 +133,7 @@ impl BusCore {
         let registering = self.registering();
         let entries = self.entries();
         drop(registering);
-        let cores: Vec<_> = entries.iter().filter_map(|entry| entry.end_asleep().cloned()).collect();
+        let cores: Vec<_> = entries.iter().filter_map(|entry| entry.end().cloned()).collect();
         for core in &cores {
             core.cut_handlers();
             core.close();
@@ -170,7 +172,6 @@ impl BusCore {
             _ => ShutdownEnd::Abandoned,
         };
         cores.iter().for_each(|core| self.forget(core));
-        self.something_ended();
         ShutdownReport { end, tally, left, stuck, elapsed }
     }
 }

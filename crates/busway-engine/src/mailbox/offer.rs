@@ -292,6 +292,10 @@ impl Mailbox {
             }
             if turn >= PLACE_TURNS_ALONE {
                 tokio::task::yield_now().await;
+                // Others may have run for long.
+                if until.is_some_and(|until| self.clock.now() >= until) {
+                    break;
+                }
             }
         }
         let placed = async {

@@ -175,12 +175,13 @@ impl SubscribeBuilder {
         let settings = self.bus.levels.resolve_shared(&filter, &self.settings);
         let group = self.group.clone();
         let existing = group.as_deref().and_then(|group| self.bus.group(filter.as_str(), group));
-        match existing {
-            Some(core) => {
+        // One that was aborted a moment ago may be forgotten already: then there is no group.
+        match existing.and_then(|core| Some((core.entry()?, core))) {
+            Some((entry, core)) => {
                 let differing = differences(&core, &settings);
-                match core.entry() {
-                    Some(entry) if differing.is_empty() => Ok(self.join(entry, &core, handler)),
-                    _ => Err(SubscribeError { subscription: shown, problems: differing }),
+                match differing.is_empty() {
+                    true => Ok(self.join(entry, &core, handler)),
+                    false => Err(SubscribeError { subscription: shown, problems: differing }),
                 }
             }
             None => Ok(self.found(filter, settings, handler)),

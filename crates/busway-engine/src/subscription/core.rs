@@ -141,7 +141,7 @@ impl SubscriptionCore {
         matches!(self.state.load(Ordering::SeqCst), RUNNING | DRAINING)
     }
 
-    /// Its entry; `None` when its bus is gone.
+    /// Its entry; `None` when its bus has forgotten it.
     pub(crate) fn entry(&self) -> Option<Arc<Entry>> {
         self.entry.upgrade()
     }
@@ -166,8 +166,8 @@ impl SubscriptionCore {
 
     /// Stops at once: nothing more is taken in or started, what waits is abandoned. What runs goes on.
     pub(crate) fn close(&self) {
-        self.unroute();
         self.advance(State::Stopped);
+        self.unroute();
         self.mailbox.close();
         self.tracker.close();
         self.touch();

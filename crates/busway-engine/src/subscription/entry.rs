@@ -8,6 +8,7 @@
 //! An entry that ends before it was made is marked so, in the same word in which it would be made: of who publishes and who ends
 //! it, one comes first, and the other finds out.
 
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 
 use busway_event::Filter;
@@ -90,8 +91,8 @@ impl Entry {
         self.core.get()?.as_ref()
     }
 
-    /// Ends it if it was not made yet; otherwise the caller has to end what was made.
-    pub(crate) fn end_asleep(&self) -> Option<&Arc<SubscriptionCore>> {
+    /// Marks it ended if it was not made yet.
+    fn end_asleep(&self) -> Option<&Arc<SubscriptionCore>> {
         self.core.get_or_init(|| None).as_ref()
     }
 
@@ -129,8 +130,9 @@ impl Entry {
         _ = self.route.set(route);
     }
 
-    /// Takes it off the routing table: no new publish finds it.
+    /// Takes it off the routing table: no new publish finds it. After its state has said that it ends.
     pub(crate) fn unroute(&self) {
+        fence(Ordering::SeqCst);
         if let (Some(route), Some(bus)) = (self.route.get(), self.bus.upgrade()) {
             bus.router.remove(*route);
             bus.something_ended();

@@ -110,7 +110,6 @@ pub(crate) async fn handle(
             Ended::Settled(slot.keep(delivery))
         }
         None => {
-            slot.invocation.stop();
             cut_short(core, &ticket);
             Ended::CutShort
         }
@@ -183,7 +182,6 @@ pub(crate) async fn go_on(
             Ended::Settled(slot.keep(delivery))
         }
         None => {
-            slot.invocation.stop();
             cut_short(core, &ticket);
             Ended::CutShort
         }

@@ -17,11 +17,14 @@ pub(super) async fn work(core: &SubscriptionCore, member: &Member) {
     let mut slot = Slot::new(core, member);
     let aborted = core.abort.cancelled();
     tokio::pin!(aborted);
-    let mut left = DRAIN_MAX;
+    let (mut left, mut stretch) = (DRAIN_MAX, 0);
     loop {
+        let before = left;
         let drained =
             poll_fn(|context| Poll::Ready(drain(core, member, &mut intake, &mut slot, &mut left, context)));
-        let ended = match drained.await {
+        let drained = drained.await;
+        stretch += before - left;
+        let ended = match drained {
             Drained::Many => {
                 left = DRAIN_MAX;
                 tokio::task::yield_now().await;
@@ -29,7 +32,13 @@ pub(super) async fn work(core: &SubscriptionCore, member: &Member) {
             }
             Drained::Under(under) => go_on(core, &mut slot, under, aborted.as_mut()).await,
             Drained::Behind(job) => handle(core, member, &mut slot, job, aborted.as_mut()).await,
-            Drained::Empty if linger_between_tasks(core, member).await => continue,
+            // The last look found nothing.
+            Drained::Empty
+                if linger_between_tasks(core, member, std::mem::take(&mut stretch).saturating_sub(1))
+                    .await =>
+            {
+                continue;
+            }
             Drained::Empty => match intake.park() {
                 Next::Handle(job) => handle(core, member, &mut slot, job, aborted.as_mut()).await,
                 Next::Sleep => {
@@ -73,27 +82,31 @@ fn drain(
     let straight = !core.mailbox.is_scheduled();
     while *left > 0 {
         *left -= 1;
-        let is_plain = slot.is_plain(core, member);
-        if straight && is_plain {
-            let Some(event) = intake.take_straight() else { return Drained::Empty };
-            match begin(core, slot, event, context) {
-                Begun::Handled(event) => intake.let_go(event),
-                Begun::Under(delivery, reply) => {
-                    return Drained::Under(Under::new(delivery, reply, Ticket::straight(member.id)));
-                }
-            }
-            continue;
-        }
-        let Some(Job { event, ticket }) = intake.take() else { return Drained::Empty };
-        if !is_plain {
-            return Drained::Behind(Job { event, ticket });
+        // Taken first: an event that is published after a middleware was added passes it.
+        let (event, ticket) = match straight {
+            true => match intake.take_straight() {
+                Some(event) => (event, None),
+                None => return Drained::Empty,
+            },
+            false => match intake.take() {
+                Some(Job { event, ticket }) => (event, Some(ticket)),
+                None => return Drained::Empty,
+            },
+        };
+        let ticket_of = |ticket: Option<Ticket>| ticket.unwrap_or_else(|| Ticket::straight(member.id));
+        if !slot.is_plain(core, member) {
+            return Drained::Behind(Job { event, ticket: ticket_of(ticket) });
         }
         match begin(core, slot, event, context) {
             Begun::Handled(event) => {
-                core.mailbox.finish(&ticket);
+                if let Some(ticket) = ticket {
+                    core.mailbox.finish(&ticket);
+                }
                 intake.let_go(event);
             }
-            Begun::Under(delivery, reply) => return Drained::Under(Under::new(delivery, reply, ticket)),
+            Begun::Under(delivery, reply) => {
+                return Drained::Under(Under::new(delivery, reply, ticket_of(ticket)));
+            }
         }
     }
     Drained::Many

@@ -47,17 +47,6 @@ fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: J
         cut_short(core, &job.ticket);
         return None;
     }
-    if slot.chain.get(member, &core.services.middleware).has_async() {
-        let attempt = async {
-            let aborted = core.abort.cancelled();
-            tokio::pin!(aborted);
-            handle(core, member, slot, job, aborted).await
-        };
-        return match core.services.runtime.block_on(attempt) {
-            Ended::Settled(event) => Some(event),
-            Ended::CutShort => None,
-        };
-    }
     let Job { event, ticket } = job;
     let mut delivery = slot.delivery(core, event);
     if slot.is_plain(core, member) {
@@ -72,8 +61,10 @@ fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: J
         return end(core, slot, delivery, &ticket, outcome, None);
     }
     let chain = slot.chain.get(member, &core.services.middleware);
-    let outcome = run_now(chain, &mut delivery, &member.handler, &mut slot.progress);
-    let outcome = outcome.unwrap_or_else(not_sync);
+    let Some(outcome) = run_now(chain, &mut delivery, &member.handler, &mut slot.progress) else {
+        let event = slot.keep(delivery);
+        return handle_behind_async(core, member, slot, Job { event, ticket });
+    };
     if let Some(trace) = slot.progress.take_trace() {
         core.keep_trace(trace);
     }
@@ -86,6 +77,24 @@ fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: J
     };
     let cut_by = slot.progress.cut_by().map(str::to_owned);
     end(core, slot, delivery, &ticket, outcome, cut_by.as_deref())
+}
+
+/// Drives an async chain on this thread.
+fn handle_behind_async(
+    core: &SubscriptionCore,
+    member: &Member,
+    slot: &mut Slot,
+    job: Job,
+) -> Option<AnyEvent> {
+    let attempt = async {
+        let aborted = core.abort.cancelled();
+        tokio::pin!(aborted);
+        handle(core, member, slot, job, aborted).await
+    };
+    match core.services.runtime.block_on(attempt) {
+        Ended::Settled(event) => Some(event),
+        Ended::CutShort => None,
+    }
 }
 
 fn end(

@@ -244,6 +244,24 @@ async fn heavy_events_are_bounded_by_bytes_and_one_that_can_never_fit_is_dropped
     bus.finish().await;
 }
 
+#[tokio::test]
+async fn metadata_weighs_too_however_it_was_published() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let subscription = bus.subscribe("a").capacity_bytes(10_000).to(recorder.handler()).await.unwrap();
+    subscription.pause();
+    let with_pair = || number("a", 1).meta("note", "x".repeat(6_000));
+    bus.publish(with_pair()).await.unwrap();
+    let first = subscription.stats().queued_bytes;
+    assert!((6_000..10_000).contains(&first), "{first}");
+    bus.publish(with_pair()).await.unwrap();
+    assert_eq!(subscription.stats().tally.dropped, 1);
+    bus.publish_batch(vec![with_pair()]).await.unwrap();
+    assert_eq!((subscription.stats().tally.dropped, subscription.stats().queued_bytes), (2, first));
+    subscription.abort();
+    bus.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blocking_handlers_keep_the_account_too() {
     let bus = Bus::memory().producer("test").start().await.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use busway_engine::{Bus, State};
+use busway_engine::{Bus, Publisher, State, Stopping};
 use busway_middleware::{Payload, blocking};
 use busway_testkit::{Recorder, TestBus};
 
@@ -73,11 +73,11 @@ async fn pausing_holds_even_the_first_event_back() {
 async fn a_first_event_that_meets_the_end_is_handled_or_abandoned_or_never_offered() {
     for round in 0..400 {
         let bus = Bus::memory().producer("test").start().await.unwrap();
-        let handled = Arc::new(AtomicU64::new(0));
+        let count = Arc::new(AtomicU64::new(0));
         let handler = {
-            let handled = Arc::clone(&handled);
+            let count = Arc::clone(&count);
             move |_: Payload<Number>| {
-                handled.fetch_add(1, Ordering::Relaxed);
+                count.fetch_add(1, Ordering::Relaxed);
                 std::future::ready(())
             }
         };
@@ -97,7 +97,7 @@ async fn a_first_event_that_meets_the_end_is_handled_or_abandoned_or_never_offer
         ends(bus.idle()).await;
         let tally = bus.stats().tally;
         assert_eq!((tally.offered, tally.settled()), (offered as u64, offered as u64), "{tally}");
-        assert_eq!(tally.delivered, handled.load(Ordering::Relaxed));
+        assert_eq!(tally.delivered, count.load(Ordering::Relaxed));
         bus.shutdown(Duration::from_secs(10)).await;
     }
 }
@@ -134,4 +134,58 @@ async fn a_paused_thread_sleeps_beside_events_that_wait() {
     ends(bus.idle()).await;
     assert_eq!(recorder.load(Ordering::Relaxed), 2);
     bus.shutdown(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn idle_waits_for_what_a_handler_publishes_to_a_subscription_that_sleeps() {
+    for round in 0..300 {
+        let bus = Bus::memory().producer("test").start().await.unwrap();
+        let recorder = Recorder::<Number>::new();
+        // The sleeper is scanned first, and the scan takes its time.
+        bus.subscribe("b").to(recorder.handler()).await.unwrap();
+        for n in 0..40 {
+            bus.subscribe(format!("quiet.{n}")).to(recorder.handler()).await.unwrap();
+        }
+        bus.subscribe("a").to(|event: Payload<Number>| async move { number("b", event.n) }).await.unwrap();
+        bus.publish(number("a", round)).await.unwrap();
+        ends(bus.idle()).await;
+        recorder.assert_payloads(&[Number { n: round }]);
+        bus.shutdown(Duration::from_secs(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn after_the_grace_no_subscription_wakes_up() {
+    let bus = Bus::memory().producer("test").start().await.unwrap();
+    let (recorder, offered) = (Recorder::<Number>::new(), Arc::new(AtomicU64::new(u64::MAX)));
+    let told = Arc::clone(&offered);
+    let handler = move |_: Payload<Number>, stopping: Stopping, publisher: Publisher| {
+        let told = Arc::clone(&told);
+        async move {
+            stopping.stopped().await;
+            let receipt = publisher.publish(number("b", 1)).await.map_err(|error| error.to_string())?;
+            told.store(receipt.offered as u64, Ordering::Relaxed);
+            Ok::<(), String>(())
+        }
+    };
+    bus.subscribe("a").to(handler).await.unwrap();
+    bus.subscribe("b").to(recorder.handler()).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    let report = ends(bus.shutdown(Duration::ZERO)).await;
+    assert_eq!((offered.load(Ordering::Relaxed), recorder.payloads().len()), (0, 0), "{report}");
+}
+
+#[tokio::test]
+async fn what_a_sleeping_handler_holds_is_gone_after_a_shutdown() {
+    let bus = TestBus::start().await;
+    let held = Arc::new(());
+    let inside = Arc::clone(&held);
+    let handler = move |_: Payload<Number>| {
+        let _held = Arc::clone(&inside);
+        std::future::ready(())
+    };
+    drop(bus.subscribe("a").to(handler).await.unwrap());
+    bus.shutdown(Duration::from_secs(10)).await;
+    assert_eq!(Arc::strong_count(&held), 1);
+    assert!(bus.stats().subscriptions.is_empty());
 }

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use busway_engine::{RateLimit, Timeout};
@@ -9,7 +10,7 @@ use busway_middleware::builtin::ConcurrencyLimit;
 use busway_middleware::{
     Batch, Delivery, Flow, Outcome, Payload, Stage, SyncMiddleware, batch, blocking, inline,
 };
-use busway_reliability::Rate;
+use busway_reliability::{Overflow, Rate};
 use busway_testkit::{Gate, Recorder, Script, Step, TestBus};
 
 use crate::world::{Number, assert_settled, number};
@@ -240,4 +241,46 @@ async fn the_last_ways_through_the_chain_are_kept_with_their_times() {
         ("handler", Duration::from_millis(7))
     );
     assert_eq!((traces[1].cut_by.as_deref(), traces[1].outcome), (Some("stop"), "dead"));
+}
+
+/// Notes when the event of this number passes it.
+struct LooksFor(u32, Arc<AtomicBool>);
+
+impl SyncMiddleware for LooksFor {
+    fn before(&self, delivery: &mut Delivery) -> Flow {
+        if delivery.event().typed::<Number>().is_ok_and(|event| event.payload().n == self.0) {
+            self.1.store(true, Ordering::Relaxed);
+        }
+        Flow::Continue
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_event_that_is_published_after_a_middleware_was_added_passes_it() {
+    for blocks in [false, true] {
+        let bus = busway_engine::Bus::memory().producer("test").start().await.unwrap();
+        let builder = bus.subscribe("a").capacity(4).overflow(Overflow::Block(None));
+        match blocks {
+            true => builder.to(blocking(|_: Payload<Number>| ())).await.unwrap(),
+            false => builder.to(async |_: Payload<Number>| ()).await.unwrap(),
+        };
+        let flow = {
+            let bus = bus.clone();
+            tokio::spawn(async move { while bus.publish(number("a", 0)).await.is_ok() {} })
+        };
+        for round in 1..400 {
+            let passed = Arc::new(AtomicBool::new(false));
+            let (stage, name) = (bus.middleware(Stage::User), format!("look-{round}"));
+            stage.add(&name, LooksFor(round, Arc::clone(&passed))).unwrap();
+            bus.publish(number("a", round)).await.unwrap();
+            let offered = bus.stats().tally.offered;
+            while bus.stats().tally.settled() < offered {
+                tokio::task::yield_now().await;
+            }
+            assert!(passed.load(Ordering::Relaxed), "round {round}, blocking: {blocks}");
+            stage.remove(&name).unwrap();
+        }
+        bus.shutdown(Duration::from_secs(10)).await;
+        flow.await.unwrap();
+    }
 }

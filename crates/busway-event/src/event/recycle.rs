@@ -9,10 +9,11 @@
 //! such thing as an envelope. An event that somebody keeps longer is freed like any other value when it is let go.
 //!
 //! # Bounds
-//! A publisher keeps at most [`KEPT_MAX`] empty envelopes, a worker at most [`BATCH`] for each of [`HOMES_MAX`]
+//! A publisher keeps at most twice [`KEPT_MAX`] empty envelopes (at hand, and come back), a worker at most [`BATCH`] for each of [`HOMES_MAX`]
 //! publishers; all others are freed. When a publisher's [`Envelopes`] are dropped, its empty envelopes are freed and
 //! those still under way are freed when they come back.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -40,25 +41,26 @@ impl<T: EventType> Envelopes<T> {
     }
 
     /// The event that [`Draft::finish`](crate::Draft::finish) makes of `Event::new(topic, payload)`, without the draft
-    /// in between; in the envelope `last` if it fits: what this thread has emptied last is still in its cache.
+    /// in between; in the envelope `last` if it fits, which is taken then: what this thread has emptied last is still in its
+    /// cache.
     ///
     /// # Errors
     /// The first rule that is broken, with the payload.
     #[inline]
     pub fn event(
         &mut self,
-        last: Option<Empty>,
+        last: &mut Option<Empty>,
         topic: &Topic,
         payload: T,
         stamp: &Stamp<'_>,
     ) -> Result<Event<T>, Box<(T, Invalid)>> {
-        let at_hand = match last.and_then(|last| typed(last.0)) {
-            Some(last) => Some(last),
-            None => self.take(),
-        };
         let key = match Header::key_of(&payload, stamp) {
             Ok(key) => key,
             Err(reason) => return Err(Box::new((payload, reason))),
+        };
+        let at_hand = match last {
+            Some(Empty(envelope)) if is_of::<T>(&**envelope) => last.take().and_then(|last| typed(last.0)),
+            _ => self.take(),
         };
         if let Some(mut inner) = at_hand
             && let Some(typed) = Arc::get_mut(&mut inner)
@@ -108,6 +110,12 @@ impl<T: EventType> Envelopes<T> {
         drop(back);
         self.free.pop().and_then(typed)
     }
+}
+
+/// Whether an envelope is for payloads of type `T`.
+#[inline]
+fn is_of<T: EventType>(envelope: &dyn Envelope) -> bool {
+    envelope.type_id() == TypeId::of::<Typed<T>>()
 }
 
 #[inline]
@@ -274,7 +282,7 @@ impl fmt::Debug for Spent {
     }
 }
 
-/// Empty envelopes that a publisher keeps: as many as a large queue holds, so that a burst which filled it finds them.
+/// Empty envelopes that a publisher has at hand, and as many again that have come back: as many as a large queue holds, so that a burst which filled it finds them.
 pub const KEPT_MAX: usize = 1_024;
 /// Envelopes that go back at once: enough that the lock of the shelf is nothing beside them.
 pub const BATCH: usize = 32;

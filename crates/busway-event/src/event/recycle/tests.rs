@@ -59,7 +59,7 @@ impl Desk {
     }
 
     fn event<T: EventType>(&self, envelopes: &mut Envelopes<T>, payload: T, nanos: i64) -> AnyEvent {
-        let made = envelopes.event(None, &self.topic, payload, &self.stamp(nanos));
+        let made = envelopes.event(&mut None, &self.topic, payload, &self.stamp(nanos));
         made.map_err(|refused| refused.1).unwrap().into()
     }
 }
