@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 use std::thread;
 
-use busway_event::AnyEvent;
+use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::{call_plain, run_now};
-use busway_middleware::{Delivery, Outcome};
+use busway_middleware::{Delivery, Outcome, Reply};
 
 use super::attempt::{Ended, Slot, cut_short, emit, handle, settle};
 use super::linger::linger;
@@ -19,15 +19,24 @@ pub(super) fn work(core: &SubscriptionCore, member: &Member) {
     _ = bell.set(thread::current());
     let mut intake = Intake::new(core, member, Bell::Thread(bell));
     let mut slot = Slot::new(core, member);
+    let straight = !core.mailbox.is_scheduled();
     loop {
+        if straight {
+            while let Some(event) = intake.take_straight() {
+                let ticket = Ticket::straight(member.id);
+                if let Some(event) = handle_here(core, member, &mut slot, event, ticket) {
+                    intake.let_go(event);
+                }
+            }
+        }
         let next = match intake.take() {
             Some(job) => Next::Handle(job),
             None if linger(core, member) => continue,
             None => intake.park(),
         };
         match next {
-            Next::Handle(job) => {
-                if let Some(event) = handle_here(core, member, &mut slot, job) {
+            Next::Handle(Job { event, ticket }) => {
+                if let Some(event) = handle_here(core, member, &mut slot, event, ticket) {
                     intake.let_go(event);
                 }
             }
@@ -42,23 +51,26 @@ pub(super) fn work(core: &SubscriptionCore, member: &Member) {
 
 /// Handles one event on this thread, and gives it back when it is settled. Without async middleware nothing but the
 /// handler runs; with it, the chain is driven here.
-fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: Job) -> Option<AnyEvent> {
+fn handle_here(
+    core: &SubscriptionCore,
+    member: &Member,
+    slot: &mut Slot,
+    event: AnyEvent,
+    ticket: Ticket,
+) -> Option<AnyEvent> {
     if core.is_aborted() {
-        cut_short(core, &job.ticket);
+        cut_short(core, &ticket);
         return None;
     }
-    let Job { event, ticket } = job;
     let mut delivery = slot.delivery(core, event);
     if slot.is_plain(core, member) {
-        let reply = call_plain(&delivery, &member.handler).unwrap_or_else(|| not_sync().into());
-        let outcome = match reply.emits.is_empty() {
-            true => Some(reply.outcome),
-            false => {
-                let emitted = emit(core, reply.outcome, reply.emits);
-                core.services.runtime.block_on(core.abort.run_until_cancelled(emitted))
-            }
-        };
-        return end(core, slot, delivery, &ticket, outcome, None);
+        let Reply { outcome, emits } =
+            call_plain(&delivery, &member.handler).unwrap_or_else(|| not_sync().into());
+        if !emits.is_empty() {
+            return end_with_emits(core, slot, delivery, &ticket, outcome, emits);
+        }
+        settle(core, delivery.event(), &ticket, &outcome, None);
+        return Some(slot.keep(delivery));
     }
     let chain = slot.chain.get(member, &core.services.middleware);
     let Some(outcome) = run_now(chain, &mut delivery, &member.handler, &mut slot.progress) else {
@@ -68,15 +80,32 @@ fn handle_here(core: &SubscriptionCore, member: &Member, slot: &mut Slot, job: J
     if let Some(trace) = slot.progress.take_trace() {
         core.keep_trace(trace);
     }
-    let outcome = match slot.progress.has_emits() {
-        false => Some(outcome),
-        true => {
-            let emits = slot.progress.take_emits();
-            core.services.runtime.block_on(core.abort.run_until_cancelled(emit(core, outcome, emits)))
-        }
+    if slot.progress.has_emits() {
+        let emits = slot.progress.take_emits();
+        return end_with_emits(core, slot, delivery, &ticket, outcome, emits);
+    }
+    settle(core, delivery.event(), &ticket, &outcome, slot.progress.cut_by());
+    Some(slot.keep(delivery))
+}
+
+/// Publishes what the handler wants published, then settles.
+#[inline(never)]
+fn end_with_emits(
+    core: &SubscriptionCore,
+    slot: &mut Slot,
+    delivery: Delivery,
+    ticket: &Ticket,
+    outcome: Outcome,
+    emits: Vec<AnyDraft>,
+) -> Option<AnyEvent> {
+    let emitted = core.abort.run_until_cancelled(emit(core, outcome, emits));
+    let Some(outcome) = core.services.runtime.block_on(emitted) else {
+        cut_short(core, ticket);
+        return None;
     };
-    let cut_by = slot.progress.cut_by().map(str::to_owned);
-    end(core, slot, delivery, &ticket, outcome, cut_by.as_deref())
+    // Nobody cut it short: it was the handler that wanted something published.
+    settle(core, delivery.event(), ticket, &outcome, None);
+    Some(slot.keep(delivery))
 }
 
 /// Drives an async chain on this thread.
@@ -94,26 +123,6 @@ fn handle_behind_async(
     match core.services.runtime.block_on(attempt) {
         Ended::Settled(event) => Some(event),
         Ended::CutShort => None,
-    }
-}
-
-fn end(
-    core: &SubscriptionCore,
-    slot: &mut Slot,
-    delivery: Delivery,
-    ticket: &Ticket,
-    outcome: Option<Outcome>,
-    cut_by: Option<&str>,
-) -> Option<AnyEvent> {
-    match outcome {
-        Some(outcome) => {
-            settle(core, delivery.event(), ticket, &outcome, cut_by);
-            Some(slot.keep(delivery))
-        }
-        None => {
-            cut_short(core, ticket);
-            None
-        }
     }
 }
 

@@ -209,33 +209,46 @@ fn enter<'a>(
 }
 
 /// Runs `after` of the entered nodes, innermost first.
+///
+/// Most outcomes are `Done` all the way: that is handed in and looked at anew for each node, where an outcome that travelled
+/// through all of them would be copied twice a node.
 fn leave(entered: &Entered<'_>, delivery: &Delivery, outcome: Outcome, progress: &mut Progress) -> Outcome {
     let mut nodes = entered.nodes;
-    let mut outcome = outcome;
+    let mut not_done = match outcome {
+        Outcome::Done => None,
+        outcome => Some(outcome),
+    };
     // One guard around all of them, and another after each panic: `nodes` says which one panicked.
     while let Some((node, _)) = nodes.split_last() {
         let left = contain(|| {
-            let mut outcome = outcome;
             while let Some((node, outer)) = nodes.split_last() {
                 if let StepForm::Sync(middleware) = &node.step.0 {
-                    outcome = progress.name(node, middleware.after(delivery, outcome));
+                    let given = match &not_done {
+                        None => Outcome::Done,
+                        Some(_) => taken(&mut not_done),
+                    };
+                    match middleware.after(delivery, given) {
+                        Outcome::Done => {}
+                        outcome => not_done = Some(progress.name(node, outcome)),
+                    }
                 }
                 nodes = outer;
                 progress.leave(entered.first.map(|first| first + outer.len()));
             }
-            outcome
         });
-        outcome = match (left, nodes.split_last()) {
-            (Ok(outcome), _) => return outcome,
-            (Err(panic), Some((node, outer))) => {
-                nodes = outer;
-                progress.leave(entered.first.map(|first| first + outer.len()));
-                Panicked::in_node(&node.name, &*panic)
-            }
-            (Err(panic), None) => return Panicked::in_node(&node.name, &*panic),
-        };
+        let Err(panic) = left else { break };
+        not_done = Some(Panicked::in_node(nodes.last().map_or(&*node.name, Node::name), &*panic));
+        if let Some((_, outer)) = nodes.split_last() {
+            nodes = outer;
+            progress.leave(entered.first.map(|first| first + outer.len()));
+        }
     }
-    outcome
+    not_done.unwrap_or(Outcome::Done)
+}
+
+#[cold]
+fn taken(outcome: &mut Option<Outcome>) -> Outcome {
+    outcome.take().unwrap_or(Outcome::Done)
 }
 
 /// The handler's name in traces and panics.
