@@ -32,15 +32,6 @@ impl<'a, T> Reached<'a, T> {
         }
     }
 
-    /// All of them as a slice, when they are remembered as one.
-    #[inline]
-    pub const fn as_slice(&self) -> Option<&'a [Arc<T>]> {
-        match self.0 {
-            Source::Listed(list) => Some(list),
-            Source::Found(_) => None,
-        }
-    }
-
     /// Whether nobody listens.
     pub fn is_empty(&self) -> bool {
         match self.0 {

@@ -73,22 +73,6 @@ impl BusCore {
         {
             return Err(Box::new(Unfinished::Refused(event, reason)));
         }
-        if self.services.observer.is_some() {
-            return self.route_observed(desk, event, passage, targets);
-        }
-        let mut dispatched = Dispatched::default();
-        self.dispatch(desk, event, passage, targets, &mut dispatched);
-        ended(desk, passage, &mut dispatched)
-    }
-
-    #[cold]
-    fn route_observed(
-        &self,
-        desk: &Desk,
-        event: AnyEvent,
-        passage: &Passage,
-        targets: Reached<'_, Entry>,
-    ) -> Result<usize, Box<Unfinished>> {
         let offering = self.begin_at(desk, event, passage, targets);
         if !offering.dispatched.is_over() {
             return Err(Box::new(Unfinished::Left(offering)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, Metadata, Topic};
+use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, Topic};
 
 use super::desk::Desk;
 use super::dispatch::{Left, Source};
@@ -65,7 +65,7 @@ impl BusCore {
     ) -> Now<T> {
         let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
         let topic = event.topic().clone();
-        let arrival = Arrival::of(&event, weight_of(&event, event.metadata()));
+        let arrival = Arrival::of(&event, event.weight());
         self.offer_to_all(self.desk(), &topic, event, original, &Passage { arrival, from, patience })
     }
 
@@ -84,7 +84,7 @@ impl BusCore {
         match desk.event(topic, payload, &stamp) {
             Ok(event) => {
                 // From the stamp: what was written into the event a moment ago is slow to be read again.
-                let arrival = Arrival::plain(stamp.id, weight_of(&event, stamp.metadata));
+                let arrival = Arrival::plain(stamp.id, event.weight());
                 let passage = Passage { arrival, from: Source::Outside, patience };
                 self.offer_to_all(desk, topic, event, None, &passage)
             }
@@ -275,12 +275,6 @@ impl BusCore {
             None => Ok(kept),
         }
     }
-}
-
-/// What [`AnyEvent::weight`] says, without asking what the type is.
-#[inline]
-fn weight_of<T: EventType>(event: &Event<T>, metadata: &Metadata) -> usize {
-    event.payload().weight().saturating_add(metadata.size())
 }
 
 /// A draft's head before publish middleware changed it; `None` when there is none.

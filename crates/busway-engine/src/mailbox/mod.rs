@@ -77,7 +77,7 @@ impl Mailbox {
     /// `handling` says who takes events out, and whether lanes and members need a schedule.
     pub(crate) fn new(
         settings: Arc<Effective>,
-        coalesce: Option<CoalesceKey>,
+        coalesce: CoalesceKey,
         handling: Handling,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -89,8 +89,7 @@ impl Mailbox {
         Self {
             queues: Queues::new(settings.capacity, settings.order),
             budget: ByteBudget::new(settings.capacity_bytes),
-            coalescer: (settings.overflow == Overflow::Coalesce)
-                .then(|| Box::new(Coalescer::new(coalesce.unwrap_or_default()))),
+            coalescer: (settings.overflow == Overflow::Coalesce).then(|| Box::new(Coalescer::new(coalesce))),
             schedule: (handling == Handling::Scheduled)
                 .then(|| Box::new(Mutex::new(Schedule::new(&settings)))),
             account: Arc::new(Account::new(writers)),

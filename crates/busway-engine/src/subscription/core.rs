@@ -135,10 +135,10 @@ impl SubscriptionCore {
         moved
     }
 
-    /// Whether workers may start events now.
+    /// Whether workers of `member` may start events now.
     #[inline]
-    pub(crate) fn may_start(&self) -> bool {
-        matches!(self.state.load(Ordering::SeqCst), RUNNING | DRAINING)
+    pub(crate) fn may_start(&self, member: &Member) -> bool {
+        matches!(self.state.load(Ordering::SeqCst), RUNNING | DRAINING) && !member.has_left()
     }
 
     /// Its entry; `None` when its bus has forgotten it.
@@ -189,9 +189,7 @@ impl SubscriptionCore {
 
     #[inline(never)]
     fn settle_seen(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        if self.services.observer.is_some() {
-            tell(self.services.observer.as_deref(), |observer| observer.settled(&self.name, event, outcome));
-        }
+        tell(self.services.observer.as_deref(), |observer| observer.settled(&self.name, event, outcome));
         if !matches!(outcome, Outcome::Done | Outcome::Skip) {
             self.report_failure(event, outcome, cut_by);
         }

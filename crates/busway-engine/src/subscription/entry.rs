@@ -91,14 +91,9 @@ impl Entry {
         self.core.get()?.as_ref()
     }
 
-    /// Marks it ended if it was not made yet.
-    fn end_asleep(&self) -> Option<&Arc<SubscriptionCore>> {
-        self.core.get_or_init(|| None).as_ref()
-    }
-
     /// Ends it, and takes it off the bus, if it was not made yet; otherwise the caller has to end what was made.
     pub(crate) fn end(&self) -> Option<&Arc<SubscriptionCore>> {
-        let core = self.end_asleep();
+        let core = self.core.get_or_init(|| None).as_ref();
         if core.is_none() {
             self.unroute();
             if let Some(bus) = self.bus.upgrade() {
@@ -203,7 +198,7 @@ impl Entry {
             name,
             filter: self.filter.clone(),
             group,
-            mailbox: Mailbox::new(Arc::clone(&self.settings), Some(coalesce), handling, clock),
+            mailbox: Mailbox::new(Arc::clone(&self.settings), coalesce, handling, clock),
             settings: Arc::clone(&self.settings),
             scope: Arc::new(scope),
             bus: Weak::clone(&self.bus),

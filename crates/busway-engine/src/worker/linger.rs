@@ -57,7 +57,7 @@ pub(super) async fn linger_between_tasks(core: &SubscriptionCore, member: &Membe
 
 /// Whether a worker that looks again now finds something. What a schedule holds back, or a pause, must not keep it looking.
 fn worth_a_look(core: &SubscriptionCore, member: &Member) -> bool {
-    core.mailbox.has_queued() && core.may_start() && !member.has_left()
+    core.mailbox.has_queued() && core.may_start(member)
 }
 
 /// 2⁸ and then 2⁹ pauses, of 8 ns (measured) to some 40 ns (older cores) each: short, also where they are long.

@@ -134,7 +134,7 @@ impl<'a> Intake<'a> {
     fn take_straight(&mut self) -> Option<AnyEvent> {
         self.stretch();
         let mailbox = &self.core.mailbox;
-        let event = match self.core.may_start() && !self.member.has_left() {
+        let event = match self.core.may_start(self.member) {
             true => mailbox.take_straight(&mut self.share),
             false => None,
         };
@@ -155,8 +155,7 @@ impl<'a> Intake<'a> {
     /// Another event if there is one, while others are in hand.
     #[inline]
     fn take_more(&mut self) -> Option<Job> {
-        let may_start = self.core.may_start() && !self.member.has_left();
-        match may_start {
+        match self.core.may_start(self.member) {
             true => self.core.mailbox.take(self.member.id, &mut self.share),
             false => None,
         }

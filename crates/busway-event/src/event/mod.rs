@@ -66,6 +66,15 @@ impl<T: EventType> Event<T> {
     }
 }
 
+impl<T: EventType> Event<T> {
+    /// Bytes that the event counts for in a queue's byte budget, see [`AnyEvent::weight`].
+    #[must_use]
+    #[inline]
+    pub fn weight(&self) -> usize {
+        self.payload().weight().saturating_add(self.header().metadata().size())
+    }
+}
+
 impl<T> Event<T> {
     /// All but the payload.
     #[must_use]
