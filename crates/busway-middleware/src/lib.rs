@@ -33,6 +33,7 @@ pub mod builtin;
 pub mod chain;
 mod delivery;
 pub mod extract;
+mod failure;
 pub mod handler;
 pub mod middleware;
 mod mode;
@@ -48,6 +49,7 @@ pub use crate::delivery::{Delivery, Position, Replay};
 pub use crate::extract::{
     Extension, ExtractError, FromDelivery, FromScope, Meta, Payload, Requirements, State,
 };
+pub use crate::failure::Failure;
 pub use crate::handler::{
     AnyHandler, Batch, BatchHandler, Blocking, HandlerInfo, Inline, IntoBatchReply, IntoHandler, Invocation,
     Run, batch, blocking, inline,

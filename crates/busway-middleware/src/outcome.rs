@@ -5,6 +5,8 @@ use std::fmt;
 
 use busway_event::{AnyDraft, Draft, EventType, Timestamp};
 
+use crate::failure::Failure;
+
 /// Any error: what handlers and middleware fail with.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -18,11 +20,11 @@ pub enum Outcome {
     /// Handled.
     Done,
     /// Failed in a way that may pass: worth another attempt where the subscription makes more than one.
-    Failed(BoxError),
+    Failed(Failure),
     /// Not now: try again at this time, wall clock.
     RetryAt(Timestamp),
     /// Will never succeed: no further attempt, with the reason.
-    Dead(BoxError),
+    Dead(Failure),
     /// Not for this handler: settled without having been handled.
     Skip,
 }
@@ -43,7 +45,7 @@ impl Outcome {
 
     /// [`Outcome::Dead`] from anything that becomes an error: a `&str` will do.
     pub fn dead(reason: impl Into<BoxError>) -> Self {
-        Self::Dead(reason.into())
+        Self::Dead(Failure::from(reason))
     }
 
     /// Whether it is [`Outcome::Done`].
@@ -93,8 +95,8 @@ impl Outcome {
 
     fn of_error(error: BoxError) -> Self {
         match error.downcast::<PermanentError>() {
-            Ok(permanent) => Self::Dead(permanent.0),
-            Err(error) => Self::Failed(error),
+            Ok(permanent) => Self::Dead(permanent.0.into()),
+            Err(error) => Self::Failed(error.into()),
         }
     }
 }
@@ -281,6 +283,12 @@ mod tests {
         assert!(matches!(fail(false).into_reply().outcome, Outcome::Failed(_)));
         let dead = fail(true).into_reply().outcome;
         assert_eq!(dead.to_string(), "dead: invalid digit found in string");
+    }
+
+    /// So that it travels in registers, see `Failure`.
+    #[test]
+    fn an_outcome_is_two_words() {
+        assert_eq!(size_of::<Outcome>(), 2 * size_of::<usize>());
     }
 
     #[test]

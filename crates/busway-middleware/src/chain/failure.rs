@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::Node;
 use super::panicked::{Panicked, contain};
+use crate::failure::Failure;
 use crate::outcome::{BoxError, Outcome};
 
 /// The handler's failures of one run, the last [`FAILURES_MAX`] of them: a step that makes several attempts may hand
@@ -30,7 +31,7 @@ impl HandlerFailures {
     #[inline]
     pub(super) fn remember(&mut self, outcome: &Outcome) {
         if let Outcome::Failed(error) = outcome {
-            self.remember_error(error);
+            self.remember_error(error.inner());
         }
     }
 
@@ -63,11 +64,11 @@ impl HandlerFailures {
     }
 
     #[cold]
-    fn name_error(&self, node: &Node, error: BoxError) -> BoxError {
-        if error.is::<Panicked>() || error.is::<NodeFailed>() || self.contains(&error) {
+    fn name_error(&self, node: &Node, error: Failure) -> Failure {
+        if error.is::<Panicked>() || error.is::<NodeFailed>() || self.contains(error.inner()) {
             return error;
         }
-        Box::new(NodeFailed { node: Arc::clone(&node.name), source: error })
+        NodeFailed { node: Arc::clone(&node.name), source: error.into_inner() }.into()
     }
 }
 

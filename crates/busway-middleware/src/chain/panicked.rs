@@ -17,7 +17,7 @@ pub(crate) struct Panicked {
 impl Panicked {
     /// The outcome of a node that panicked.
     pub(crate) fn in_node(node: &str, panic: &(dyn Any + Send)) -> Outcome {
-        Outcome::Failed(Box::new(Self { node: node.into(), message: message_of(panic) }))
+        Outcome::Failed(Self { node: node.into(), message: message_of(panic) }.into())
     }
 }
 
