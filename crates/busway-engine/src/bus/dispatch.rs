@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use busway_event::{AnyDraft, AnyEvent, Stamp};
+use busway_event::{AnyDraft, AnyEvent, Stamp, Timestamp};
 use busway_middleware::chain::{self, Progress, call_plain, run_now};
 use busway_middleware::{Outcome, Reply};
 use busway_reliability::MayWait;
@@ -220,7 +220,12 @@ impl BusCore {
     /// The stamp for a draft that is published now.
     #[inline]
     pub(crate) fn stamp(&self) -> Stamp<'_> {
-        let time = self.services.clock.utc();
+        self.stamp_at(self.services.clock.utc())
+    }
+
+    /// The same for one that is published at a time that was read already.
+    #[inline]
+    pub(super) fn stamp_at(&self, time: Timestamp) -> Stamp<'_> {
         let mut stamp = Stamp::new(ids::next(time), time, &self.metadata);
         stamp.payload_bytes_max = self.payload_bytes_max;
         stamp

@@ -1,5 +1,6 @@
 //! The bus: publishing, subscribing, and what holds them together.
 
+mod batch;
 mod builder;
 mod core;
 mod describe;

@@ -20,7 +20,7 @@ use crate::subscription::Entry;
 pub(crate) struct Offering {
     pub(super) id: EventId,
     /// For the observer, if there is one.
-    observed: Option<AnyEvent>,
+    pub(super) observed: Option<AnyEvent>,
     pub(super) dispatched: Dispatched,
 }
 
@@ -92,7 +92,7 @@ impl BusCore {
         self.begin_at(self.desk(), event, &Passage { arrival, from, patience: Patience::Waits }, targets)
     }
 
-    fn begin_at(
+    pub(super) fn begin_at(
         &self,
         desk: &Desk,
         event: AnyEvent,
@@ -151,7 +151,7 @@ impl BusCore {
     }
 
     /// Counts a publish that is over.
-    fn count(&self, offered: usize, observed: Option<&AnyEvent>) {
+    pub(super) fn count(&self, offered: usize, observed: Option<&AnyEvent>) {
         self.desk().published(offered);
         if let Some(event) = observed {
             tell(self.services.observer.as_deref(), |observer| observer.published(event, offered));

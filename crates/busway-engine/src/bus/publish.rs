@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, Topic};
+use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, Timestamp, Topic};
 
 use super::desk::Desk;
 use super::dispatch::{Left, Source};
@@ -140,50 +140,6 @@ impl BusCore {
         self.finish(offering).map_err(|(_, back)| PublishError::refused(back, Refused::Closed))
     }
 
-    pub(crate) async fn publish_batch<T: EventType>(
-        self: &Arc<Self>,
-        drafts: Vec<Draft<T>>,
-    ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
-        let events = self.accept_batch(drafts)?;
-        // All are offered before the first wait: dropping this future takes none of them back.
-        let mut offerings: Vec<_> =
-            events.into_iter().map(|event| self.begin(event.into(), Source::Outside)).collect();
-        for offering in &mut offerings {
-            self.complete(&mut offering.dispatched).await;
-        }
-        // The batch was accepted as a whole: an event that met a closing bus is in the account as abandoned.
-        let receipts = offerings.into_iter().map(|offering| {
-            let kept = receipt(offering.id, offering.dispatched.offered);
-            self.finish(offering).unwrap_or(kept)
-        });
-        Ok(receipts.collect())
-    }
-
-    fn accept_batch<T: EventType>(
-        &self,
-        drafts: Vec<Draft<T>>,
-    ) -> Result<Vec<Event<T>>, PublishError<Vec<Draft<T>>>> {
-        let mut events = Vec::with_capacity(drafts.len());
-        let mut drafts = drafts.into_iter();
-        while let Some(draft) = drafts.next() {
-            match self.accept(draft, Source::Outside) {
-                Ok(accepted) => events.push(accepted),
-                Err(PublishError::Refused { event: refused, reason }) => {
-                    let index = events.len();
-                    let back = |(event, original): (Event<T>, Original)| {
-                        Some(restored(event.into_draft().ok()?, original))
-                    };
-                    let mut all: Vec<Draft<T>> = events.into_iter().filter_map(back).collect();
-                    all.push(*refused);
-                    all.extend(drafts);
-                    let reason = Refused::InBatch { index, reason: Box::new(reason) };
-                    return Err(PublishError::refused(all, reason));
-                }
-            }
-        }
-        Ok(events.into_iter().map(|(event, _)| event).collect())
-    }
-
     /// Publishes what a handler emits: all of it, or nothing when one of them is refused.
     pub(crate) async fn publish_emits(
         self: &Arc<Self>,
@@ -230,6 +186,16 @@ impl BusCore {
     /// handed on for those who refuse later.
     fn accept<T: EventType>(
         &self,
+        draft: Draft<T>,
+        from: Source,
+    ) -> Result<(Event<T>, Original), PublishError<Draft<T>>> {
+        self.accept_at(self.services.clock.utc(), draft, from)
+    }
+
+    /// The same for a draft that is published at a time that was read already.
+    pub(super) fn accept_at<T: EventType>(
+        &self,
+        time: Timestamp,
         mut draft: Draft<T>,
         from: Source,
     ) -> Result<(Event<T>, Original), PublishError<Draft<T>>> {
@@ -244,7 +210,7 @@ impl BusCore {
         if let Err(reason) = self.publish_steps.run(draft.head_mut()) {
             return Err(refused(restored(draft, original), reason.into()));
         }
-        let stamp = self.stamp();
+        let stamp = self.stamp_at(time);
         match self.desk().finish(draft, &stamp) {
             Ok(event) => Ok((event, original)),
             Err((draft, reason)) => Err(refused(restored(*draft, original), reason.into())),
@@ -281,7 +247,7 @@ impl BusCore {
 pub(crate) type Original = Option<Box<DraftHead>>;
 
 /// The draft as its publisher gave it, so that publishing it again does not change it twice.
-fn restored<T: EventType>(mut draft: Draft<T>, original: Original) -> Draft<T> {
+pub(super) fn restored<T: EventType>(mut draft: Draft<T>, original: Original) -> Draft<T> {
     if let Some(original) = original {
         *draft.head_mut() = *original;
     }

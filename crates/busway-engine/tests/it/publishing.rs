@@ -63,6 +63,29 @@ async fn a_batch_is_all_or_nothing_and_names_the_event_that_was_refused() {
 }
 
 #[tokio::test]
+async fn a_batch_of_several_topics_keeps_its_order_and_says_of_each_event_who_was_offered_it() {
+    let bus = TestBus::start().await;
+    let (all, some, narrow) =
+        (Recorder::<Number>::new(), Recorder::<Number>::new(), Recorder::<Number>::new());
+    bus.subscribe("#").to(all.handler()).await.unwrap();
+    bus.subscribe("b").to(some.handler()).await.unwrap();
+    // Has room for one: the batch waits for it, event by event.
+    bus.subscribe("a").capacity(1).overflow(Overflow::Block(None)).to(narrow.handler()).await.unwrap();
+    let topics = ["a", "a", "b", "a", "c", "b"];
+    let batch = topics.iter().zip(0..).map(|(topic, n)| number(topic, n)).collect();
+    let receipts = bus.publish_batch(batch).await.unwrap();
+    bus.settle().await;
+    assert_eq!(receipts.iter().map(|receipt| receipt.offered).collect::<Vec<_>>(), [2, 2, 2, 2, 1, 2]);
+    all.assert_payloads(&[0, 1, 2, 3, 4, 5].map(|n| Number { n }));
+    some.assert_payloads(&[2, 5].map(|n| Number { n }));
+    narrow.assert_payloads(&[0, 1, 3].map(|n| Number { n }));
+    let ids: Vec<_> = receipts.iter().map(|receipt| receipt.id).collect();
+    assert_eq!(ids, all.events().iter().map(|event| event.id()).collect::<Vec<_>>());
+    assert!(ids.is_sorted());
+    assert_eq!((bus.stats().published, bus.stats().unrouted), (6, 0));
+}
+
+#[tokio::test]
 async fn a_publisher_handle_sees_subscriptions_come_and_go() {
     let bus = TestBus::start().await;
     let publisher = bus.publisher::<Number>("a.b").unwrap();

@@ -32,6 +32,19 @@ impl DraftHead {
         self.topic.as_ref()
     }
 
+    /// The topic, when nothing else is set.
+    pub(super) fn only_topic(&self) -> Option<&Topic> {
+        let topic = self.topic.as_ref().ok()?;
+        let plain = self.key.is_none()
+            && self.priority == Priority::default()
+            && self.ttl.is_none()
+            && self.id.is_none()
+            && self.origin_id.is_none()
+            && self.time.is_none()
+            && self.metadata.is_default();
+        plain.then_some(topic)
+    }
+
     /// Sends the event to another topic.
     pub fn set_topic(&mut self, topic: Topic) {
         self.topic = Ok(topic);

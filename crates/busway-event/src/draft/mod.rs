@@ -149,6 +149,16 @@ impl<T: EventType> Draft<T> {
         stamp: &Stamp<'_>,
         envelopes: &mut Envelopes<T>,
     ) -> Result<Event<T>, (Box<Self>, Invalid)> {
+        // Most drafts say nothing but their topic: what such an event shares with the one before in its envelope stays there.
+        if let Some(topic) = self.head.only_topic() {
+            return match envelopes.event(&mut None, topic, self.payload, stamp) {
+                Ok(event) => Ok(event),
+                Err(refused) => {
+                    let (payload, reason) = *refused;
+                    Err((Box::new(Self { head: self.head, payload }), reason))
+                }
+            };
+        }
         match self.header(stamp) {
             Ok(header) => Ok(envelopes.fill(header, self.payload, stamp.payload_bytes_max)),
             Err(reason) => Err((Box::new(self), reason)),
