@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::report::Suite;
 use crate::terms::Terms;
-use crate::{inproc, instructions, latency, memory, route};
+use crate::{durable, inproc, instructions, latency, memory, route};
 
 /// Answers one question; suites that come out of the same runs come together.
 pub type Measure = fn(&Terms) -> Result<Vec<Suite>>;
@@ -26,6 +26,10 @@ pub const SUITES: &[(&str, Measure)] = &[
     ("route/mixed-100k", route::mixed::measure_100k),
     ("route/mixed-1m", route::mixed::measure_1m),
     ("route/subscribe-100k", route::subscribe::measure),
+    ("durable/synced-1", durable::measure_1),
+    ("durable/synced-64", durable::measure_64),
+    ("durable/synced-4096", durable::measure_4096),
+    ("durable/synced-batch-4096", durable::measure_batch_4096),
     ("latency/half", latency::measure_half),
     ("latency/eighty", latency::measure_eighty),
     ("memory/idle", memory::measure_idle),

@@ -108,10 +108,10 @@ impl Suite {
 }
 
 impl Report {
-    /// The report of a run on this machine. What is told beside an answer (context switches) comes after all answers.
+    /// The report of a run on this machine. What is told beside an answer comes after all answers.
     #[must_use]
     pub fn new(machine: Machine, mut suites: Vec<Suite>) -> Self {
-        suites.sort_by_key(|suite| suite.name.ends_with("-switches"));
+        suites.sort_by_key(|suite| BESIDE.iter().any(|suffix| suite.name.ends_with(suffix)));
         Self { machine, suites }
     }
 
@@ -151,6 +151,9 @@ impl Report {
         Ok(())
     }
 }
+
+/// Context switches, syncs and bytes, of the same laps as the answer.
+const BESIDE: &[&str] = &["-switches", "-syncs", "-bytes"];
 
 #[cfg(test)]
 mod tests {

@@ -50,7 +50,7 @@ fn times(ours: &Contender, theirs: &Contender) -> f64 {
     }
 }
 
-/// A number in four digits or so: `12.3 M`, `812 k`, `4.56`, `0.0123`.
+/// A number in four digits or so: `12.3 M`, `812 k`, `4.56`, `0.0123`, `0.000244`.
 #[must_use]
 pub fn number(value: f64) -> String {
     let size = value.abs();
@@ -61,7 +61,8 @@ pub fn number(value: f64) -> String {
         _ if size >= 100.0 => format!("{value:.0}"),
         _ if size >= 10.0 => format!("{value:.1}"),
         _ if size >= 0.1 || value == 0.0 => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
+        _ if size >= 0.001 => format!("{value:.4}"),
+        _ => format!("{value:.6}"),
     }
 }
 
@@ -71,8 +72,10 @@ mod tests {
 
     #[test]
     fn numbers_are_short_at_every_size() {
-        let written = [12_345_678.0, 812_345.0, 4_567.0, 45.67, 4.567, 0.012_34, 0.0, 2e9].map(number);
-        assert_eq!(written, ["12.35 M", "812.3 k", "4567", "45.7", "4.57", "0.0123", "0.00", "2.00 G"]);
+        let written =
+            [12_345_678.0, 812_345.0, 4_567.0, 45.67, 4.567, 0.012_34, 1.0 / 4_096.0, 0.0, 2e9].map(number);
+        let short = ["12.35 M", "812.3 k", "4567", "45.7", "4.57", "0.0123", "0.000244", "0.00", "2.00 G"];
+        assert_eq!(written, short);
     }
 
     #[test]

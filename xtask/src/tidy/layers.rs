@@ -136,6 +136,15 @@ const LAYERS: &[Layer] = &[
         ],
     },
     Layer {
+        name: "busway-persistence",
+        may_use: &["busway-event"],
+        must_not_use: &[
+            ("tokio", "the store answers by callbacks and owns one thread"),
+            ("futures-util", "the store is not async"),
+            ("async-lock", "the store is not async"),
+        ],
+    },
+    Layer {
         name: "busway-middleware",
         may_use: &["busway-event"],
         must_not_use: &[
@@ -154,7 +163,13 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "busway-engine",
-        may_use: &["busway-event", "busway-router", "busway-middleware", "busway-reliability"],
+        may_use: &[
+            "busway-event",
+            "busway-router",
+            "busway-persistence",
+            "busway-middleware",
+            "busway-reliability",
+        ],
         must_not_use: &[],
     },
     Layer {
@@ -162,6 +177,7 @@ const LAYERS: &[Layer] = &[
         may_use: &[
             "busway-event",
             "busway-router",
+            "busway-persistence",
             "busway-middleware",
             "busway-reliability",
             "busway-engine",
@@ -173,6 +189,7 @@ const LAYERS: &[Layer] = &[
         may_use: &[
             "busway-event",
             "busway-router",
+            "busway-persistence",
             "busway-middleware",
             "busway-reliability",
             "busway-engine",

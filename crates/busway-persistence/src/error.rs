@@ -1,0 +1,199 @@
+//! What the store answers when it does not do what it was asked for.
+
+use std::path::PathBuf;
+
+use busway_event::{EncodeError, EventId};
+
+use crate::append::{Entry, Position};
+use crate::corrupt::Corrupt;
+use crate::record::RecordTooLarge;
+
+/// An event cannot become an entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// Its payload has no bytes, or too many.
+    #[error("the payload cannot be encoded")]
+    Encode(#[from] EncodeError),
+    /// It does not fit into the record format.
+    #[error(
+        "the event has {len} bytes with its header, more than the {limit} of a record; keep large payloads elsewhere and publish where they lie"
+    )]
+    TooLarge {
+        /// Bytes of header and payload.
+        len: usize,
+        /// As many as a record may have.
+        limit: usize,
+    },
+    /// No such stream.
+    #[error("the store has no stream \"{stream}\"; declare it when the store is opened")]
+    UnknownStream {
+        /// The name that was given.
+        stream: String,
+    },
+}
+
+impl From<RecordTooLarge> for EntryError {
+    fn from(RecordTooLarge { len, limit }: RecordTooLarge) -> Self {
+        Self::TooLarge { len, limit }
+    }
+}
+
+/// An append came to nothing, or nobody can say what it came to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Nothing was stored, nothing will be. Safe to repeat.
+    #[error("nothing was stored")]
+    Refused {
+        /// What was to be stored.
+        entries: Vec<Entry>,
+        /// Why it was not.
+        #[source]
+        reason: Refusal,
+    },
+    /// Storage failed during the commit: the events may be there or not. The store acknowledges nothing more until it is
+    /// opened again; then a lookup tells. Repeat with the same ids only.
+    #[error("the storage failed during the commit; open the store again and look the ids up")]
+    Unknown {
+        /// The events in question.
+        ids: Vec<EventId>,
+        /// What failed.
+        #[source]
+        fault: Fault,
+    },
+}
+
+/// Why the store refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The disk is full, or nearly: what is left is kept for settlements and retention.
+    #[error(
+        "the disk has {free} bytes free, and {reserve} are kept in reserve; free some space, publishes pass again then"
+    )]
+    StorageFull {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are kept.
+        reserve: u64,
+    },
+    /// The store has grown to its limit.
+    #[error("the store has grown to its limit of {limit} bytes; raise it, or let retention keep less")]
+    StoreFull {
+        /// The limit.
+        limit: u64,
+    },
+    /// The partition has grown to its cap, and a subscription has not settled its oldest events.
+    #[error(
+        "partition {partition} of stream {stream} has grown to its cap of {cap} bytes; its slowest subscription has to catch up"
+    )]
+    Capped {
+        /// The stream.
+        stream: String,
+        /// The partition in it.
+        partition: u16,
+        /// The cap.
+        cap: u64,
+    },
+    /// Another event has been published under this id.
+    #[error("id {id} was given to another event, at {first}; give this one an id of its own")]
+    Conflict {
+        /// The id.
+        id: EventId,
+        /// Where the other event lies.
+        first: Position,
+    },
+    /// The same id is borne by two events of one batch.
+    #[error("id {id} is given to two events of one batch; give each its own")]
+    TwiceInBatch {
+        /// The id.
+        id: EventId,
+    },
+    /// The storage has failed before.
+    #[error("the storage has failed before; open the store again")]
+    Faulted,
+    /// The store is being closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// A failure of the storage after which nothing is acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{doing} failed: {reason}")]
+pub struct Fault {
+    /// What was being done.
+    pub doing: &'static str,
+    /// What the system said.
+    pub reason: String,
+}
+
+/// Something cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The log begins behind this offset: what was asked for is gone.
+    #[error("the partition begins at offset {first}, offset {from} is gone; begin there, or seek")]
+    BeforeStart {
+        /// The offset that was asked for.
+        from: u64,
+        /// The first that is there.
+        first: u64,
+    },
+    /// No such partition.
+    #[error("there is no partition {partition}")]
+    UnknownPartition {
+        /// The number that was asked for.
+        partition: u32,
+    },
+    /// What is stored cannot be trusted. Its neighbours can be read: go on behind it.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// The system refuses.
+    #[error("{}: the store cannot be read: {reason}", path.display())]
+    Storage {
+        /// The store.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// A request to the store other than an append came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// A durable subscription of this name was made with another filter.
+    #[error(
+        "subscription {name} was made with the filter {stored}, not {asked}; give the new one another name, or remove the old one"
+    )]
+    OtherFilter {
+        /// Its name.
+        name: String,
+        /// The filter that it was made with.
+        stored: String,
+        /// The filter that was asked for.
+        asked: String,
+    },
+    /// A cursor cannot stand there.
+    #[error("offset {offset} of partition {partition} is outside of its log, {first} to {next}")]
+    OutsideOfLog {
+        /// The partition.
+        partition: u32,
+        /// Where the cursor was to stand.
+        offset: u64,
+        /// The first offset of the log.
+        first: u64,
+        /// The offset behind its last.
+        next: u64,
+    },
+    /// It was refused like an append.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The storage failed during the commit.
+    #[error(transparent)]
+    Unknown(#[from] Fault),
+    /// A stored row cannot be trusted.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+}

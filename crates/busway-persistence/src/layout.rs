@@ -1,0 +1,141 @@
+//! The named databases of a store, and what lies in each. Their keys and values, byte by byte: `docs/design/format.md`.
+//!
+//! All are opened once, in the transaction that opens the store, and none is ever removed: removing one closes its handle,
+//! which a failed commit would still need. How many there are is known before the file is mapped, because every
+//! transaction of LMDB pays for each that might exist.
+
+use heed::{CommitToken, DatabaseOpener, OnCommit, RwTxn, WithoutTls};
+
+use crate::lmdb::Db;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Databases<'t> {
+    /// `store-id`; `stream/<name>`: what streams there are.
+    pub(crate) meta: Db<'t>,
+    /// Number (4) → name.
+    pub(crate) names: Db<'t>,
+    /// Partition (4), slot (2) → segment.
+    pub(crate) segments: Db<'t>,
+    /// `name` → number of a durable subscription and what it was made with.
+    pub(crate) subscriptions: Db<'t>,
+    /// Subscription (4), partition (4) → cursor.
+    pub(crate) cursors: Db<'t>,
+    /// Subscription (4), partition (4), offset (8) → what is known of an event that failed and waits.
+    pub(crate) parked: Db<'t>,
+    /// Subscription (4), partition (4), offset (8) → dead letter.
+    pub(crate) dead: Db<'t>,
+    /// Stream (4), id (16) → where an event lies whose publisher gave the id.
+    pub(crate) ids: Db<'t>,
+    /// Partition (4), slot (2), id (16) → nothing: which ids go with a segment.
+    pub(crate) segment_ids: Db<'t>,
+    /// Due (8), number (8) → an event that is published later.
+    pub(crate) schedule: Db<'t>,
+    /// Table (4), key → value: the user's own tables.
+    pub(crate) tables: Db<'t>,
+    /// Partition by partition, slot by slot: offset (8) → record; offset (8), number (2) → chunk.
+    rings: Vec<Vec<Db<'t>>>,
+}
+
+impl<'t> Databases<'t> {
+    /// Opens all, makes those that are missing. `rings` has the slots of each partition.
+    pub(crate) fn create(
+        opener: &DatabaseOpener<'t, WithoutTls>,
+        txn: &mut RwTxn<'t>,
+        rings: &[u16],
+    ) -> heed::Result<Self> {
+        let mut create = |name: &str| opener.create_database(txn, Some(name));
+        let mut all = Vec::with_capacity(rings.len());
+        for (partition, &slots) in rings.iter().enumerate() {
+            let ring = (0..slots).map(|slot| create(&format!("segment/{partition}/{slot}")));
+            all.push(ring.collect::<heed::Result<Vec<_>>>()?);
+        }
+        Ok(Self {
+            meta: create(META)?,
+            names: create("names")?,
+            segments: create("segments")?,
+            subscriptions: create("subscriptions")?,
+            cursors: create("cursors")?,
+            parked: create("parked")?,
+            dead: create("dead")?,
+            ids: create("ids")?,
+            segment_ids: create("segment-ids")?,
+            schedule: create("schedule")?,
+            tables: create("tables")?,
+            rings: all,
+        })
+    }
+
+    /// The database of a slot of a partition's ring.
+    pub(crate) fn segment(&self, partition: u32, slot: u16) -> Option<Db<'t>> {
+        let ring = self.rings.get(usize::try_from(partition).ok()?)?;
+        ring.get(usize::from(slot)).copied()
+    }
+
+    /// How many databases a store with these rings has.
+    pub(crate) fn count(rings: &[u16]) -> u32 {
+        FIXED + rings.iter().map(|&slots| u32::from(slots)).sum::<u32>()
+    }
+}
+
+/// They may be used for as long as the environment is open.
+impl OnCommit for Databases<'_> {
+    type Committed = Databases<'static>;
+
+    fn on_commit(self, token: &CommitToken) -> Self::Committed {
+        let on_commit = |database: Db<'_>| database.on_commit(token);
+        Databases {
+            meta: on_commit(self.meta),
+            names: on_commit(self.names),
+            segments: on_commit(self.segments),
+            subscriptions: on_commit(self.subscriptions),
+            cursors: on_commit(self.cursors),
+            parked: on_commit(self.parked),
+            dead: on_commit(self.dead),
+            ids: on_commit(self.ids),
+            segment_ids: on_commit(self.segment_ids),
+            schedule: on_commit(self.schedule),
+            tables: on_commit(self.tables),
+            rings: self.rings.into_iter().map(|ring| ring.into_iter().map(on_commit).collect()).collect(),
+        }
+    }
+}
+
+/// The only database that is looked into before the others are known.
+pub(crate) const META: &str = "meta";
+/// Databases beside the rings.
+const FIXED: u32 = 11;
+
+/// Key of the store's id in `meta`.
+pub(crate) const STORE_ID: &[u8] = b"store-id";
+/// Start of the keys of streams in `meta`; the name follows.
+pub(crate) const STREAM: &[u8] = b"stream/";
+
+/// A key of a partition's row: its number, then what follows, all big endian so that they lie in order.
+pub(crate) fn slot_key(partition: u32, slot: u16) -> [u8; 6] {
+    let mut key = [0; 6];
+    let (start, end) = key.split_at_mut(4);
+    start.copy_from_slice(&partition.to_be_bytes());
+    end.copy_from_slice(&slot.to_be_bytes());
+    key
+}
+
+/// Two numbers of 4 bytes: subscription and partition.
+pub(crate) fn pair_key(first: u32, second: u32) -> [u8; 8] {
+    ((u64::from(first) << 32) | u64::from(second)).to_be_bytes()
+}
+
+/// A pair, and an offset.
+pub(crate) fn place_key(subscription: u32, partition: u32, offset: u64) -> [u8; 16] {
+    let pair = u128::from(u64::from_be_bytes(pair_key(subscription, partition)));
+    ((pair << 64) | u128::from(offset)).to_be_bytes()
+}
+
+/// A record's chunk: behind the record itself, whose key is the offset alone.
+pub(crate) fn chunk_key(offset: u64, number: u16) -> [u8; 10] {
+    let mut key = [0; 10];
+    let (start, end) = key.split_at_mut(8);
+    start.copy_from_slice(&offset.to_be_bytes());
+    end.copy_from_slice(&number.to_be_bytes());
+    key
+}

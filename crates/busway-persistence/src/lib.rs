@@ -1,0 +1,103 @@
+//! What survives: the durable log of the busway event bus, its cursors and its tables, in one LMDB environment.
+//!
+//! A [`Store`] lives in a directory that one process opens. Events are appended to named [`Stream`]s, in one or more
+//! partitions, and have an offset there that is never used again. An append is answered when it is synced: what was acknowledged survives
+//! `kill -9` and, on a device that honours flushes, a power cut. Many appends share one commit. Durable subscriptions keep
+//! what they have settled in the same commits, as a [`Cursor`] a partition.
+//!
+//! # What it is not
+//!
+//! It calls no handlers and decides no retries: it stores what is decided. No async: answers are callbacks from its one thread.
+//! No clock: times come in as arguments, but for the pauses of the writer.
+//!
+//! # Guarantee
+//!
+//! An answer `Ok` means: synced, all of it, at these places. `Refused` means that nothing was stored; `Unknown` that nobody can
+//! say, and that nothing will be acknowledged until the store is opened again. Stored bytes carry checksums and are checked whenever they
+//! are read: damage is an error that names the record, and nothing else is lost by it. A directory that is no store, or whose
+//! files are damaged, missing or held by another process, is an [`OpenError`], never a new store.
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::mpsc;
+//!
+//! use busway_event::{Event, EventId, Metadata, Raw, Stamp, Timestamp};
+//! use busway_persistence::{ReadLimits, Store, StoreOptions, Stream};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! let store = Store::open(dir, StoreOptions::new().stream(Stream::new("orders").capture("orders.#")))?;
+//!
+//! let metadata = Metadata::draft("shop", 1).build()?;
+//! let now = Timestamp::from_nanos(1_700_000_000_000_000_000);
+//! let stamp = Stamp::new(EventId::foreign("shop", "A-1"), now, &metadata);
+//! let event = Event::new("orders.created", Raw::from("{}")).finish(&stamp).map_err(|refused| refused.1)?;
+//!
+//! let (answer, answered) = mpsc::channel();
+//! let entry = store.entry(event.into(), false, now)?;
+//! store.append(entry, Box::new(move |result| _ = answer.send(result)))?;
+//! let stored = answered.recv()??;
+//!
+//! let place = stored.positions()[0];
+//! let page = store.read(place.partition, place.offset, None, ReadLimits::default())?;
+//! assert_eq!(page.events[0].event.topic().as_str(), "orders.created");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules, in reading order
+//!
+//! `store` is the handle, `options` how it is opened, `stream` what a log is. `opening` makes a store of a directory: `open` is all that
+//! happens before the file is mapped, `lmdb` what LMDB asks for, `layout` the databases, `stored` what they held. `writer` is the
+//! one thread that writes; `append` and `settle` are what it is asked for, `segment` and `cursor` what it decides by. `record` and `row`
+//! are the bytes, `names` the texts that they share. `read` and `tail` give events back, `find`
+//! says where one lies, `verify` whether all are as they were written.
+
+mod append;
+mod corrupt;
+mod cursor;
+mod error;
+mod find;
+mod layout;
+mod lmdb;
+mod names;
+mod open;
+mod opening;
+mod options;
+mod read;
+mod record;
+mod row;
+mod segment;
+mod settle;
+mod shared;
+mod store;
+mod stored;
+mod stream;
+mod tail;
+mod verify;
+mod writer;
+
+pub use crate::append::{Appended, Entry, OnAppended, Position};
+pub use crate::corrupt::Corrupt;
+pub use crate::cursor::Cursor;
+pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};
+pub use crate::open::OpenError;
+pub use crate::options::StoreOptions;
+pub use crate::read::{Page, ReadLimits};
+pub use crate::settle::{
+    ATTEMPTS_KEPT, Attempt, DeadLetter, ERROR_BYTES_MAX, OnRegistered, OnSettled, Parked, Place, Registered,
+    Settlement,
+};
+pub use crate::store::{Busy, REQUESTS_MAX, Store};
+pub use crate::stream::{
+    AtCap, PARTITIONS_MAX, Retention, STREAM_NAME_BYTES_MAX, Stream, StreamProblem, partition_of,
+};
+pub use crate::tail::StoredEvent;
+pub use crate::verify::{DAMAGE_LISTED, Verified};
+
+/// The README's code compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,0 +1,101 @@
+//! What LMDB asks of its caller and the compiler cannot check: the only file of the crate with `unsafe`.
+//!
+//! | LMDB wants | why it holds |
+//! |---|---|
+//! | the mapped file is changed by nobody else | [`open`](crate::open) took our own lock before, refused file systems that cannot lock, and looked at the header; nothing in the crate opens the file for writing beside LMDB |
+//! | one environment a file and process | the same lock: a second open fails there, also through links, because paths are resolved first |
+//! | no transaction is open while the map grows | every transaction is begun through [`Gate`], and growing takes all of it |
+
+use std::path::Path;
+
+use heed::types::Bytes as Blob;
+use heed::{Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+use parking_lot::{RwLock, RwLockReadGuard};
+
+/// A named database: bytes to bytes, in the order of the keys' bytes.
+pub(crate) type Db<'t> = Database<'t, Blob, Blob>;
+
+/// The environment, and the gate that every transaction passes.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    env: Env<WithoutTls>,
+    /// Read: a transaction is open. Written: none is, and the map may grow.
+    open: RwLock<()>,
+}
+
+/// Maps the file in `dir`, which must be this process's own, and have passed the look at its header.
+pub(crate) fn map(
+    dir: &Path,
+    map_size: usize,
+    max_dbs: u32,
+    readers_max: u32,
+) -> heed::Result<Env<WithoutTls>> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.map_size(map_size).max_dbs(max_dbs).max_readers(readers_max);
+    // SAFETY: see the table at the top of the file: the store's lock is held by this process for as long as the environment
+    // lives, and no flag weakens LMDB's own locking or syncing.
+    #[expect(unsafe_code, reason = "mapping a file is unsafe; the table above says why it is sound here")]
+    unsafe {
+        options.open(dir)
+    }
+}
+
+/// A read transaction. Short: while it is open no page that it sees is used again, and the map cannot grow.
+pub(crate) struct Reading<'a> {
+    // Ended before the gate is left.
+    txn: RoTxn<'a, WithoutTls>,
+    _passed: RwLockReadGuard<'a, ()>,
+}
+
+impl<'a> std::ops::Deref for Reading<'a> {
+    type Target = RoTxn<'a, WithoutTls>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.txn
+    }
+}
+
+impl Gate {
+    /// Maps the file in `dir`, which must have been claimed: locked, looked at, and with room in its lock file.
+    pub(crate) fn open(dir: &Path, map_size: usize, max_dbs: u32, readers_max: u32) -> heed::Result<Self> {
+        let env = map(dir, map_size, max_dbs, readers_max)?;
+        env.clear_stale_readers()?;
+        Ok(Self { env, open: RwLock::new(()) })
+    }
+
+    /// The environment, for what needs no transaction of the caller's.
+    pub(crate) const fn env(&self) -> &Env<WithoutTls> {
+        &self.env
+    }
+
+    pub(crate) fn read(&self) -> heed::Result<Reading<'_>> {
+        // Never waits for a growth that waits for this thread: no thread begins a transaction within another.
+        let passed = self.open.read_recursive();
+        Ok(Reading { txn: self.env.read_txn()?, _passed: passed })
+    }
+
+    /// Runs `work` in a write transaction, which it commits or drops. To be called by the writer's thread only.
+    pub(crate) fn write<R>(&self, work: impl FnOnce(RwTxn<'_>) -> R) -> heed::Result<R> {
+        let _passed = self.open.read_recursive();
+        Ok(work(self.env.write_txn()?))
+    }
+
+    /// Grows the map, when no transaction is open. Waits for those that are; new ones wait for it.
+    pub(crate) fn grow(&self, map_size: usize) -> heed::Result<()> {
+        let _alone = self.open.write();
+        // SAFETY: no transaction is open in this process: each holds the gate for reading while it lives.
+        #[expect(unsafe_code, reason = "LMDB does not check that no transaction is open; the gate does")]
+        unsafe {
+            self.env.resize(map_size)
+        }
+    }
+
+    /// Closes the environment, and returns when it is closed: no transaction may be open.
+    pub(crate) fn close(self) {
+        self.env.prepare_for_closing().wait();
+    }
+
+    pub(crate) fn map_size(&self) -> usize {
+        self.env.info().map_size
+    }
+}

@@ -1,0 +1,245 @@
+//! Reading: from memory who keeps up, from disk who is behind.
+//!
+//! From disk a read copies a bounded number of records out of a short transaction: nothing of a handler ever runs inside of
+//! one, so no reader keeps pages from being used again for longer than a moment.
+
+use busway_event::{Filter, Topic};
+use heed::RoTxn;
+
+use crate::corrupt::Corrupt;
+use crate::error::ReadError;
+use crate::layout::chunk_key;
+use crate::lmdb::Db;
+use crate::record::{self, Place, Record};
+use crate::segment::Segment;
+use crate::shared::Shared;
+use crate::stored::{self, Unreadable};
+use crate::tail::StoredEvent;
+
+/// How much one read copies at most. It gives at least one event where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Events. Default 256.
+    pub events: usize,
+    /// Bytes of their records. Default 1 MiB.
+    pub bytes: usize,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        Self { events: 256, bytes: 1 << 20 }
+    }
+}
+
+/// What a read found.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Events, in the order of their offsets.
+    pub events: Vec<StoredEvent>,
+    /// Where the next read goes on: everything before it is in `events`, or was not wanted.
+    pub next: u64,
+}
+
+impl Shared {
+    /// Reads events of a partition from an offset on, those whose topic the filter matches.
+    pub(crate) fn read(
+        &self,
+        partition: u32,
+        from: u64,
+        filter: Option<&Filter>,
+        limits: ReadLimits,
+    ) -> Result<Page, ReadError> {
+        let here = self.partition(partition).ok_or(ReadError::UnknownPartition { partition })?;
+        let (first, next) = here.bounds();
+        if from < first {
+            return Err(ReadError::BeforeStart { from, first });
+        }
+        let mut page = Page { events: Vec::new(), next: from };
+        if from >= next {
+            return Ok(page);
+        }
+        if here.tail.lock().read(from, limits.events, &mut page.events) {
+            page.next = page.events.last().map_or(from, |event| event.offset + 1);
+            if let Some(filter) = filter {
+                page.events.retain(|event| filter.matches(event.event.topic()));
+            }
+            return Ok(page);
+        }
+        self.read_from_disk(partition, filter, limits, &mut page)?;
+        Ok(page)
+    }
+
+    /// The same from disk, whatever is in memory.
+    pub(crate) fn read_stored(
+        &self,
+        partition: u32,
+        from: u64,
+        limits: ReadLimits,
+    ) -> Result<Page, ReadError> {
+        let mut page = Page { events: Vec::new(), next: from };
+        self.read_from_disk(partition, None, limits, &mut page)?;
+        Ok(page)
+    }
+
+    fn read_from_disk(
+        &self,
+        partition: u32,
+        filter: Option<&Filter>,
+        limits: ReadLimits,
+        page: &mut Page,
+    ) -> Result<(), ReadError> {
+        let txn = self.gate.read().map_err(|error| self.storage(&error))?;
+        let mut rows =
+            stored::segments(&txn, &self.databases, partition).map_err(|error| self.unreadable(error))?;
+        rows.sort_unstable_by_key(|segment| segment.first);
+        let first = rows.first().map_or(0, |row| row.first);
+        if page.next < first {
+            return Err(ReadError::BeforeStart { from: page.next, first });
+        }
+        let mut scan = Scan {
+            shared: self,
+            txn: &txn,
+            partition,
+            wanted: Wanted::new(filter),
+            limits,
+            bytes: 0,
+            scanned: 0,
+        };
+        let from = page.next;
+        for segment in rows.iter().filter(|row| row.next > from) {
+            if !scan.segment(segment, page)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unreadable(&self, error: Unreadable) -> ReadError {
+        match error {
+            Unreadable::Corrupt(corrupt) => corrupt.into(),
+            Unreadable::Storage(error) => self.storage(&error),
+        }
+    }
+
+    pub(crate) fn storage(&self, error: &heed::Error) -> ReadError {
+        ReadError::Storage { path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+/// A read under way.
+struct Scan<'a> {
+    shared: &'a Shared,
+    txn: &'a RoTxn<'a>,
+    partition: u32,
+    wanted: Wanted<'a>,
+    limits: ReadLimits,
+    bytes: usize,
+    scanned: usize,
+}
+
+impl Scan<'_> {
+    /// Reads what is left of a segment; `false` when the page is full.
+    fn segment(&mut self, segment: &Segment, page: &mut Page) -> Result<bool, ReadError> {
+        let Self { shared, txn, partition, .. } = *self;
+        let Some(database) = shared.databases.segment(partition, segment.slot) else { return Ok(false) };
+        let from = page.next.to_be_bytes();
+        let range = (std::ops::Bound::Included(&from[..]), std::ops::Bound::Unbounded);
+        let records = database.range(txn, &range).map_err(|error| shared.storage(&error))?;
+        for record in records {
+            let (key, value) = record.map_err(|error| shared.storage(&error))?;
+            // Chunks lie behind their record, under longer keys.
+            let Ok(offset) = key.try_into().map(u64::from_be_bytes) else { continue };
+            let is_full = page.events.len() >= self.limits.events || self.bytes >= self.limits.bytes;
+            if is_full || self.scanned >= SCANNED_MAX {
+                return Ok(false);
+            }
+            if offset != page.next {
+                break;
+            }
+            self.scanned += 1;
+            match self.record(database, offset, value) {
+                Ok(Some(event)) => page.events.push(event),
+                Ok(None) => {}
+                // What was read before it is given first; the next read begins with the damaged one.
+                Err(_) if !page.events.is_empty() => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            page.next = offset + 1;
+        }
+        // A record that is not where its segment says it is has been lost.
+        match page.next < segment.next {
+            true => {
+                let place = Place { partition, offset: page.next }.to_string();
+                Err(Corrupt { place, reason: "it is not there".to_owned() }.into())
+            }
+            false => Ok(true),
+        }
+    }
+
+    fn record(
+        &mut self,
+        database: Db<'_>,
+        offset: u64,
+        value: &[u8],
+    ) -> Result<Option<StoredEvent>, ReadError> {
+        let Self { shared, txn, partition, .. } = *self;
+        let record = Record::check(Place { partition, offset }, value)?;
+        let peek = record.peek();
+        if !self.wanted.topic(peek.topic, |number| shared.names.look().get(number)?.topic.clone()) {
+            return Ok(None);
+        }
+        self.bytes += value.len();
+        let mut chunks = Vec::new();
+        for number in 0..record.chunks() {
+            let chunk =
+                database.get(txn, &chunk_key(offset, number)).map_err(|error| shared.storage(&error))?;
+            // One that is missing is found when the record is put together.
+            chunks.extend(chunk);
+        }
+        self.bytes += chunks.iter().map(|chunk| chunk.len()).sum::<usize>();
+        let names = shared.names.look();
+        let decoded = record.decode(&chunks, |number| names.get(number))?;
+        if peek.topic == 0 && self.wanted.filter.is_some_and(|filter| !filter.matches(decoded.event.topic()))
+        {
+            return Ok(None);
+        }
+        let record::StoredEvent { event, appended, given_id } = decoded;
+        Ok(Some(StoredEvent { offset, appended, given_id, event }))
+    }
+}
+
+/// Records that one transaction looks at, wanted or not: some ten milliseconds.
+const SCANNED_MAX: usize = 1 << 15;
+
+/// Which topics are wanted, by their numbers: a filter is asked once a topic.
+struct Wanted<'a> {
+    filter: Option<&'a Filter>,
+    /// By number: 0 not asked yet, 1 wanted, 2 not.
+    known: Vec<u8>,
+}
+
+impl<'a> Wanted<'a> {
+    const fn new(filter: Option<&'a Filter>) -> Self {
+        Self { filter, known: Vec::new() }
+    }
+
+    fn topic(&mut self, number: u32, topic_of: impl FnOnce(u32) -> Option<Topic>) -> bool {
+        let Some(filter) = self.filter else { return true };
+        // A topic without a number is in the record, which has to be decoded for it.
+        let Ok(at) = usize::try_from(number) else { return true };
+        if number == 0 {
+            return true;
+        }
+        if self.known.len() <= at {
+            self.known.resize(at + 1, 0);
+        }
+        let Some(known) = self.known.get_mut(at) else { return true };
+        if *known == 0 {
+            *known = match topic_of(number).is_none_or(|topic| filter.matches(&topic)) {
+                true => 1,
+                false => 2,
+            };
+        }
+        *known == 1
+    }
+}

@@ -1,0 +1,251 @@
+//! The head of a record: all that an event carries beside its payload.
+//!
+//! Its bytes are those of bincode 2 in its `legacy()` configuration: fields one after another without gaps, numbers little
+//! endian and at their full width, an option as a byte 0 or 1 before its value, a text or a list as its length (u64) before
+//! its content. The fields of [`Fixed`] come first and are always at the same places.
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian, legacy};
+use serde::{Deserialize, Serialize, Serializer};
+
+use busway_event::{AnyEvent, Encoded, Key, TraceContext};
+
+use super::NameIds;
+
+/// The head as it is written. It is read in two steps: [`Fixed::read`], [`Tail::read`].
+#[derive(Debug, Serialize)]
+pub(super) struct Head<'a> {
+    pub(super) fixed: Fixed,
+    pub(super) tail: Tail<'a>,
+}
+
+impl Head<'_> {
+    /// Writes the head into `room`, which has its exact length. `None` when it has not.
+    pub(super) fn write(&self, room: &mut [u8]) -> Option<()> {
+        let len = room.len();
+        let written = bincode::serde::encode_into_slice(self, room, CONFIG).ok()?;
+        (written == len).then_some(())
+    }
+}
+
+/// The fields that are at the same place in each head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Fixed {
+    /// A UUID, in the order in which it is written.
+    #[serde(serialize_with = "in_one_piece")]
+    pub(super) id: [u8; 16],
+    /// When the store took the event, in nanoseconds since 1970, UTC.
+    pub(super) appended: i64,
+    /// When it happened, likewise.
+    pub(super) time: i64,
+    /// Its topic's number among the store's names; 0 when the text is in the tail. As the next two.
+    pub(super) topic: u32,
+    pub(super) type_name: u32,
+    pub(super) producer: u32,
+    pub(super) payload_len: u32,
+    /// How many chunks follow the record.
+    pub(super) chunks: u16,
+    /// The schema version of the payload.
+    pub(super) version: u16,
+    /// The number of `CodecId`.
+    pub(super) codec: u8,
+    /// The index of `Priority`.
+    pub(super) priority: u8,
+}
+
+impl Fixed {
+    /// From the start of a head; `None` when there are too few bytes. Reads at fixed places, without a decoder: whoever
+    /// looks for some events among many passes through here for each.
+    #[inline]
+    pub(super) fn read(head: &[u8]) -> Option<Self> {
+        // The length is looked at once, here; the compiler drops all checks below.
+        let rest = head.first_chunk::<FIXED_LEN>()?;
+        let (id, rest) = rest.split_first_chunk()?;
+        let (appended, rest) = rest.split_first_chunk()?;
+        let (time, rest) = rest.split_first_chunk()?;
+        let (topic, rest) = rest.split_first_chunk()?;
+        let (type_name, rest) = rest.split_first_chunk()?;
+        let (producer, rest) = rest.split_first_chunk()?;
+        let (payload_len, rest) = rest.split_first_chunk()?;
+        let (chunks, rest) = rest.split_first_chunk()?;
+        let (version, rest) = rest.split_first_chunk()?;
+        let &[codec, priority] = rest.first_chunk()?;
+        Some(Self {
+            id: *id,
+            appended: i64::from_le_bytes(*appended),
+            time: i64::from_le_bytes(*time),
+            topic: u32::from_le_bytes(*topic),
+            type_name: u32::from_le_bytes(*type_name),
+            producer: u32::from_le_bytes(*producer),
+            payload_len: u32::from_le_bytes(*payload_len),
+            chunks: u16::from_le_bytes(*chunks),
+            version: u16::from_le_bytes(*version),
+            codec,
+            priority,
+        })
+    }
+}
+
+/// The fields that most events do not have, borrowed from where they lie.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tail<'a> {
+    /// The text of a name whose number is 0, and of no other. As the next two.
+    pub(super) topic: Option<&'a str>,
+    pub(super) type_name: Option<&'a str>,
+    pub(super) producer: Option<&'a str>,
+    pub(super) key: Option<&'a str>,
+    /// In nanoseconds.
+    pub(super) ttl: Option<u64>,
+    pub(super) origin_id: Option<&'a str>,
+    pub(super) traceparent: Option<&'a str>,
+    pub(super) tracestate: Option<&'a str>,
+    #[serde(borrow)]
+    pub(super) pairs: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Tail<'a> {
+    /// What `event` carries. `traceparent` is the text of its trace.
+    pub(super) fn of(
+        event: &'a AnyEvent,
+        encoded: &'a Encoded,
+        ids: NameIds,
+        traceparent: Option<&'a str>,
+    ) -> Self {
+        let inline = |id: u32, text: &'a str| (id == 0).then_some(text);
+        let metadata = event.metadata();
+        Self {
+            topic: inline(ids.topic, event.topic().as_str()),
+            type_name: inline(ids.type_name, &encoded.type_name),
+            producer: inline(ids.producer, metadata.producer()),
+            key: event.key().map(Key::as_str),
+            // Whoever may wait for 584 years may wait for ever.
+            ttl: event.ttl().map(|ttl| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX)),
+            origin_id: event.origin_id(),
+            traceparent,
+            tracestate: metadata.trace().and_then(TraceContext::state),
+            pairs: metadata.iter().collect(),
+        }
+    }
+
+    /// From the bytes behind the fixed fields, all of them.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
+        let (tail, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
+            .map_err(|cause| format!("its head cannot be read: {cause}"))?;
+        match bytes.len().saturating_sub(used) {
+            0 => Ok(tail),
+            extra => Err(format!("its head has {extra} bytes too many")),
+        }
+    }
+
+    /// Bytes that [`Head::write`] needs for it.
+    pub(super) fn len(&self) -> usize {
+        let text = |text: &str| LEN_LEN.saturating_add(text.len());
+        let texts = [
+            self.topic,
+            self.type_name,
+            self.producer,
+            self.key,
+            self.origin_id,
+            self.traceparent,
+            self.tracestate,
+        ];
+        let texts = texts.into_iter().map(|it| it.map_or(0, text).saturating_add(1));
+        let pairs = self.pairs.iter().map(|(name, value)| text(name).saturating_add(text(value)));
+        let ttl = if self.ttl.is_some() { 1 + size_of::<u64>() } else { 1 };
+        texts.chain(pairs).fold(ttl + LEN_LEN, usize::saturating_add)
+    }
+}
+
+/// The same bytes as 16 single ones, written at once.
+fn in_one_piece<S: Serializer>(id: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u128(u128::from_le_bytes(*id))
+}
+
+/// Bytes of [`Fixed`].
+pub(super) const FIXED_LEN: usize = 16 + 2 * 8 + 4 * 4 + 2 * 2 + 2;
+
+/// Bytes of the length before a text or a list.
+const LEN_LEN: usize = size_of::<u64>();
+
+/// The length of a head is stored in two bytes. An event within the limits of `busway_event` needs less than 21 KiB.
+pub(super) const HEAD_LEN_MAX: usize = 0xffff;
+
+const CONFIG: Configuration<LittleEndian, Fixint, Limit<HEAD_LEN_MAX>> = legacy().with_limit();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixed() -> Fixed {
+        Fixed {
+            id: *b"0123456789abcdef",
+            appended: -2,
+            time: i64::MAX,
+            topic: 1,
+            type_name: 0x0203_0405,
+            producer: u32::MAX,
+            payload_len: 6,
+            chunks: 0x0708,
+            version: 9,
+            codec: 10,
+            priority: 11,
+        }
+    }
+
+    fn tail() -> Tail<'static> {
+        Tail {
+            topic: Some("a.b"),
+            type_name: None,
+            producer: Some("shöp"),
+            key: None,
+            ttl: Some(7),
+            origin_id: Some("x"),
+            traceparent: None,
+            tracestate: Some("a=1"),
+            pairs: vec![("a", ""), ("b", "c")],
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_back_as_it_was_written() {
+        let mut bytes = vec![0; FIXED_LEN + tail().len()];
+        Head { fixed: fixed(), tail: tail() }.write(&mut bytes).unwrap();
+        assert_eq!(bytes[..16], *b"0123456789abcdef");
+        assert_eq!(Fixed::read(&bytes), Some(fixed()));
+        assert_eq!(Tail::read(&bytes[FIXED_LEN..]), Ok(tail()));
+        assert_eq!(Fixed::read(&bytes[..FIXED_LEN - 1]), None);
+    }
+
+    #[test]
+    fn a_head_fits_its_room_exactly_or_is_not_written() {
+        let head = Head { fixed: fixed(), tail: tail() };
+        let len = FIXED_LEN + tail().len();
+        assert_eq!(
+            [len - 1, len, len + 1].map(|len| head.write(&mut vec![0; len]).is_some()),
+            [false, true, false]
+        );
+    }
+
+    #[test]
+    fn what_is_no_tail_is_an_error_that_says_so() {
+        let mut bytes = vec![0; FIXED_LEN + tail().len()];
+        Head { fixed: fixed(), tail: tail() }.write(&mut bytes).unwrap();
+        bytes.push(0);
+        let long = Tail::read(&bytes[FIXED_LEN..]).unwrap_err();
+        assert_eq!(long, "its head has 1 bytes too many");
+        let short = Tail::read(&bytes[FIXED_LEN..bytes.len() - 2]).unwrap_err();
+        assert!(short.starts_with("its head cannot be read: "), "{short}");
+        // The first byte of "shöp" that is no ASCII.
+        let at = bytes.iter().position(|byte| !byte.is_ascii() && *byte == 0xc3).unwrap();
+        bytes[at] = 0xff;
+        let text = Tail::read(&bytes[FIXED_LEN..bytes.len() - 1]).unwrap_err();
+        assert!(text.contains("Utf8"), "{text}");
+    }
+
+    #[test]
+    fn a_length_that_lies_costs_nothing() {
+        let mut bytes = vec![0; 8];
+        bytes.extend([0xff; 8]);
+        let error = Tail::read(&bytes).unwrap_err();
+        assert!(error.starts_with("its head cannot be read: "), "{error}");
+    }
+}

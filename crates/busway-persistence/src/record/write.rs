@@ -1,0 +1,227 @@
+//! From an event to the bytes of its record.
+
+use std::io::Write as _;
+
+use bytes::{Buf, BufMut};
+
+use busway_event::{AnyEvent, Encoded, Timestamp, TraceContext};
+
+use super::head::{FIXED_LEN, Fixed, HEAD_LEN_MAX, Head, Tail};
+use super::{CHUNK_PREFIX_LEN, CHUNKED, FORMAT_VERSION, GIVEN_ID, PREFIX_LEN, Place, checksum};
+
+/// The numbers under which the store knows an event's names. 0 = it does not: the record brings the text along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct NameIds {
+    /// Of the topic.
+    pub(crate) topic: u32,
+    /// Of the payload's type.
+    pub(crate) type_name: u32,
+    /// Of the producer.
+    pub(crate) producer: u32,
+}
+
+/// An event that is too large for a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the event has {len} bytes with all that it carries, a record takes {limit}: send a reference to its content"
+)]
+pub(crate) struct RecordTooLarge {
+    /// Bytes of payload and head.
+    pub(crate) len: usize,
+    /// The most that a record takes in a store of this page size.
+    pub(crate) limit: usize,
+}
+
+/// The values of a record: what is stored, but for its place.
+///
+/// Checksums hold for the place that was sealed last; before the first [`seal`](Self::seal) they hold for none.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    value: Vec<u8>,
+    /// Of `value`, without the place.
+    checksum: u32,
+    /// The chunks' values one behind the other, each but the last of `chunk_len` bytes.
+    chunks: Vec<u8>,
+    chunk_len: usize,
+    /// Of each chunk, without the place.
+    chunk_checksums: Vec<u32>,
+}
+
+impl Recorded {
+    /// Makes the checksums hold for `place`. May be called again with another: the bytes are not hashed again.
+    pub(crate) fn seal(&mut self, place: Place) {
+        checksum::write_record(&mut self.value, checksum::placed(self.checksum, place));
+        let chunks = self.chunks.chunks_mut(self.chunk_len).zip(&self.chunk_checksums);
+        for ((chunk, checksum), number) in chunks.zip(0..) {
+            checksum::write_chunk(chunk, checksum::placed_chunk(*checksum, place, number));
+        }
+    }
+
+    /// What is stored under the offset.
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// What is stored under the offset and the chunk's number, from 0.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks.chunks(self.chunk_len)
+    }
+
+    /// Bytes of all values together.
+    pub(crate) fn len(&self) -> usize {
+        self.value.len().saturating_add(self.chunks.len())
+    }
+}
+
+/// Makes a record of `event`, whose payload is `encoded`. One allocation when all of it fits into one value and there are
+/// no metadata pairs. `inline_max` bounds each value: the store's page size − 16.
+///
+/// # Errors
+/// [`RecordTooLarge`] when the chunks cannot be counted in 16 bits (beyond 255 MiB with pages of 4 KiB).
+pub(crate) fn encode(
+    event: &AnyEvent,
+    encoded: &Encoded,
+    ids: NameIds,
+    appended: Timestamp,
+    given_id: bool,
+    inline_max: usize,
+) -> Result<Recorded, RecordTooLarge> {
+    let mut text = [0; TRACEPARENT_LEN];
+    let traceparent = event.metadata().trace().and_then(|trace| traceparent(trace, &mut text));
+    let tail = Tail::of(event, encoded, ids, traceparent);
+    let sizes = Sizes::of(tail.len(), encoded.bytes.len(), inline_max)?;
+    let fixed = Fixed {
+        id: *event.id().as_uuid().as_bytes(),
+        appended: appended.as_nanos(),
+        time: event.time().as_nanos(),
+        topic: ids.topic,
+        type_name: ids.type_name,
+        producer: ids.producer,
+        payload_len: sizes.payload_len,
+        chunks: sizes.chunks,
+        version: encoded.version,
+        codec: encoded.codec.as_u8(),
+        priority: u8::try_from(event.priority().index()).unwrap_or(u8::MAX),
+    };
+    let given_id = if given_id { GIVEN_ID } else { 0 };
+    let chunked = if sizes.chunks > 0 { CHUNKED } else { 0 };
+    let head_len = usize::from(sizes.head_len);
+    let mut value = Vec::with_capacity(sizes.first_value().max(PREFIX_LEN + head_len));
+    value.extend_from_slice(&[FORMAT_VERSION, given_id | chunked, 0, 0, 0, 0]);
+    value.extend_from_slice(&sizes.head_len.to_le_bytes());
+    value.resize(PREFIX_LEN + head_len, 0);
+    let room = value.get_mut(PREFIX_LEN..).unwrap_or_default();
+    Head { fixed, tail }.write(room).ok_or_else(|| sizes.too_large())?;
+    Ok(sizes.cut(value, &encoded.bytes))
+}
+
+/// How a body is cut.
+struct Sizes {
+    head_len: u16,
+    payload_len: u32,
+    chunks: u16,
+    /// Bytes of head and payload.
+    body_len: usize,
+    inline_max: usize,
+}
+
+impl Sizes {
+    fn of(tail_len: usize, payload_len: usize, inline_max: usize) -> Result<Self, RecordTooLarge> {
+        let head_len = FIXED_LEN.saturating_add(tail_len);
+        let body_len = head_len.saturating_add(payload_len);
+        let too_large = || RecordTooLarge { len: body_len, limit: body_len_max(inline_max) };
+        let behind_the_first = body_len.saturating_sub(inline_max.saturating_sub(PREFIX_LEN));
+        let chunks = match behind_the_first {
+            0 => 0,
+            _ if inline_max < INLINE_MIN => return Err(too_large()),
+            len => len.div_ceil(inline_max.saturating_sub(CHUNK_PREFIX_LEN).max(1)),
+        };
+        Ok(Self {
+            head_len: u16::try_from(head_len).map_err(|_| too_large())?,
+            payload_len: u32::try_from(payload_len).map_err(|_| too_large())?,
+            chunks: u16::try_from(chunks).map_err(|_| too_large())?,
+            body_len,
+            inline_max,
+        })
+    }
+
+    fn too_large(&self) -> RecordTooLarge {
+        RecordTooLarge { len: self.body_len, limit: body_len_max(self.inline_max) }
+    }
+
+    /// Bytes of the record's own value.
+    fn first_value(&self) -> usize {
+        PREFIX_LEN.saturating_add(self.body_len).min(self.inline_max)
+    }
+
+    /// Puts the payload behind the head, and what has no room in the first value into chunks.
+    fn cut(&self, mut value: Vec<u8>, payload: &[u8]) -> Recorded {
+        let chunk_len = self.inline_max.max(1);
+        if self.chunks == 0 {
+            value.extend_from_slice(payload);
+            let checksum = checksum::of_record(&value);
+            return Recorded { value, checksum, chunks: Vec::new(), chunk_len, chunk_checksums: Vec::new() };
+        }
+        let first_value = self.first_value();
+        // What of the head has no room comes first in the chunks.
+        let spilled = value.split_off(value.len().min(first_value));
+        let mut body = spilled.chain(payload);
+        let room = first_value.saturating_sub(value.len());
+        value.put((&mut body).take(room));
+        let count = usize::from(self.chunks);
+        let mut chunks = Vec::with_capacity(body.remaining().saturating_add(count * CHUNK_PREFIX_LEN));
+        let mut chunk_checksums = Vec::with_capacity(count);
+        let part_len = chunk_len.saturating_sub(CHUNK_PREFIX_LEN).max(1);
+        while body.has_remaining() {
+            chunks.extend_from_slice(&[0; CHUNK_PREFIX_LEN]);
+            let start = chunks.len();
+            chunks.put((&mut body).take(part_len));
+            chunk_checksums.push(checksum::of_chunk(chunks.get(start..).unwrap_or_default()));
+        }
+        let checksum = checksum::of_record(&value);
+        Recorded { value, checksum, chunks, chunk_len, chunk_checksums }
+    }
+}
+
+/// The longest body of a record whose values have at most `inline_max` bytes.
+fn body_len_max(inline_max: usize) -> usize {
+    let (first, part) = (inline_max.saturating_sub(PREFIX_LEN), inline_max.saturating_sub(CHUNK_PREFIX_LEN));
+    if inline_max < INLINE_MIN {
+        return first;
+    }
+    first.saturating_add(part.saturating_mul(usize::from(u16::MAX))).min(u32::MAX as usize)
+}
+
+/// The text of a trace, without an allocation.
+fn traceparent<'a>(trace: &TraceContext, text: &'a mut [u8; TRACEPARENT_LEN]) -> Option<&'a str> {
+    write!(text.as_mut_slice(), "{trace}").ok()?;
+    str::from_utf8(text).ok()
+}
+
+/// The fixed fields lie in the record's own value, whatever follows in chunks: they are read without those.
+const INLINE_MIN: usize = PREFIX_LEN + FIXED_LEN;
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`.
+const TRACEPARENT_LEN: usize = 55;
+
+// The head's length is part of the prefix.
+const _: () = assert!(HEAD_LEN_MAX == u16::MAX as usize);
+
+#[cfg(test)]
+mod tests {
+    use busway_event::{CodecId, EventId, Metadata, Parts, Topic};
+
+    use super::*;
+
+    #[test]
+    fn a_small_event_is_one_allocation_of_its_exact_size() {
+        let (id, time) = (EventId::foreign("/shop", "7"), Timestamp::from_nanos(1));
+        let parts = Parts::new(id, time, Topic::new("orders").unwrap(), Metadata::draft("shop", 1));
+        let bytes = "{}".into();
+        let encoded = Encoded { type_name: "order".into(), version: 1, codec: CodecId::Json, bytes };
+        let event = AnyEvent::receive(parts, encoded.clone()).unwrap();
+        let recorded = encode(&event, &encoded, NameIds::default(), time, false, 4_080).unwrap();
+        assert_eq!(recorded.value.capacity(), recorded.value.len());
+        assert_eq!((recorded.chunks.capacity(), recorded.chunk_checksums.capacity()), (0, 0));
+    }
+}

@@ -1,0 +1,87 @@
+//! Rows: small structures under a key of their own, in the same dress.
+//!
+//! A row is a version (1 byte), the checksum (CRC32C, 4 bytes, little endian) of version, key and body, and the body: bincode 2
+//! in its `legacy()` layout. The key is part of the checksum, so that a row in the wrong place is seen.
+
+use std::fmt::Write as _;
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::corrupt::Corrupt;
+
+/// The row of a value under `key`. `None` when the value has no form, which the types of this crate always have.
+pub(crate) fn encode<T: Serialize>(key: &[u8], value: &T) -> Option<Vec<u8>> {
+    let body = bincode::serde::encode_to_vec(value, LAYOUT).ok()?;
+    let mut row = Vec::with_capacity(HEAD_BYTES + body.len());
+    row.push(VERSION);
+    row.extend(checksum(key, &body).to_le_bytes());
+    row.extend(body);
+    Some(row)
+}
+
+/// The value of a row under `key`; `kind` names it in the error.
+pub(crate) fn decode<T: DeserializeOwned>(kind: &str, key: &[u8], row: &[u8]) -> Result<T, Corrupt> {
+    let corrupt = |reason: String| Corrupt { place: format!("{kind} under {}", hex(key)), reason };
+    let Some((&[version, a, b, c, d], body)) = row.split_first_chunk::<HEAD_BYTES>() else {
+        return Err(corrupt(format!("it has {} bytes, fewer than its head", row.len())));
+    };
+    if version != VERSION {
+        return Err(corrupt(format!("its version is {version}, this program reads {VERSION}")));
+    }
+    let (stored, made) = (u32::from_le_bytes([a, b, c, d]), checksum(key, body));
+    if stored != made {
+        return Err(corrupt(format!("its checksum is {stored:08x}, its bytes make {made:08x}")));
+    }
+    match bincode::serde::decode_from_slice(body, LAYOUT) {
+        Ok((value, used)) if used == body.len() => Ok(value),
+        Ok((_, used)) => Err(corrupt(format!("{} bytes are left over", body.len() - used))),
+        Err(error) => Err(corrupt(error.to_string())),
+    }
+}
+
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    let head = crc32c::crc32c_append(crc32c::crc32c(&[VERSION]), key);
+    crc32c::crc32c_append(head, body)
+}
+
+/// A key as people read it.
+pub(crate) fn hex(key: &[u8]) -> String {
+    let mut text = String::with_capacity(key.len() * 2);
+    // Writing into a string does not fail.
+    key.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
+    text
+}
+
+type Layout = Configuration<LittleEndian, Fixint, Limit<ROW_BYTES_MAX>>;
+const LAYOUT: Layout = bincode::config::legacy().with_limit::<ROW_BYTES_MAX>();
+const VERSION: u8 = 1;
+const HEAD_BYTES: usize = 5;
+/// No row is larger; a length that is read from a damaged one asks for no more memory than this.
+const ROW_BYTES_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_comes_back_and_any_change_of_it_or_of_its_key_is_seen() {
+        let value = (7_u32, "filter".to_owned(), vec![1_u64, 2]);
+        let row = encode(b"key", &value).unwrap();
+        assert_eq!(decode::<(u32, String, Vec<u64>)>("row", b"key", &row).unwrap(), value);
+        for bit in 0..row.len() * 8 {
+            let mut damaged = row.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode::<(u32, String, Vec<u64>)>("row", b"key", &damaged).is_err(), "bit {bit}");
+        }
+        for len in 0..row.len() {
+            assert!(decode::<(u32, String, Vec<u64>)>("row", b"key", &row[..len]).is_err());
+        }
+        let elsewhere = decode::<(u32, String, Vec<u64>)>("row", b"kez", &row).unwrap_err();
+        assert!(
+            elsewhere.to_string().starts_with("row under 6b657a is damaged: its checksum is"),
+            "{elsewhere}"
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! A partition's log: a ring of segments, each a named database.
+//!
+//! The databases of the ring are made with the stream and never removed. A segment takes one of them for as long as it holds
+//! events; retention empties whole segments and gives their databases back. Offsets run on through all of them. Where every
+//! database is taken the newest segment grows.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use busway_event::Timestamp;
+
+use crate::stream::Retention;
+
+/// A segment that holds events, or is about to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// Which database of the ring.
+    pub(crate) slot: u16,
+    /// Its first offset.
+    pub(crate) first: u64,
+    /// The offset behind its last one.
+    pub(crate) next: u64,
+    /// Bytes of its values.
+    pub(crate) bytes: u64,
+    /// When the store took its first and its last event.
+    pub(crate) first_at: Timestamp,
+    pub(crate) last_at: Timestamp,
+}
+
+impl Segment {
+    const fn empty(slot: u16, first: u64) -> Self {
+        let never = Timestamp::from_nanos(0);
+        Self { slot, first, next: first, bytes: 0, first_at: never, last_at: never }
+    }
+
+    pub(crate) const fn count(&self) -> u64 {
+        self.next - self.first
+    }
+
+    /// As its row is stored: five numbers of 8 bytes, big endian. The slot is part of the key.
+    pub(crate) fn to_bytes(self) -> [u8; SEGMENT_ROW_BYTES] {
+        let mut row = [0; SEGMENT_ROW_BYTES];
+        let words = [
+            self.first.to_be_bytes(),
+            self.next.to_be_bytes(),
+            self.bytes.to_be_bytes(),
+            self.first_at.as_nanos().to_be_bytes(),
+            self.last_at.as_nanos().to_be_bytes(),
+        ];
+        for (place, word) in row.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word);
+        }
+        row
+    }
+
+    /// `None` when the bytes are none of a segment.
+    pub(crate) fn from_bytes(slot: u16, row: &[u8]) -> Option<Self> {
+        let (&[first, next, bytes, first_at, last_at], []) = row.as_chunks::<8>() else { return None };
+        let time = |word| Timestamp::from_nanos(i64::from_be_bytes(word));
+        let (first, next) = (u64::from_be_bytes(first), u64::from_be_bytes(next));
+        let segment = Self {
+            slot,
+            first,
+            next,
+            bytes: u64::from_be_bytes(bytes),
+            first_at: time(first_at),
+            last_at: time(last_at),
+        };
+        (first <= next).then_some(segment)
+    }
+}
+
+/// How large a segment of a partition grows before the next one begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentSize {
+    bytes: u64,
+    count: u64,
+    age: Option<Duration>,
+}
+
+impl SegmentSize {
+    /// So that what retention keeps lies in most of the ring, and freeing one segment gives a small part of it back.
+    pub(crate) fn of(retention: &Retention, slots: u16) -> Self {
+        // One is being filled and one is on its way out.
+        let parts = u64::from(slots.saturating_sub(2).max(1));
+        let limit = [retention.bytes, retention.cap.map(|cap| cap.bytes)].into_iter().flatten().min();
+        Self {
+            bytes: limit
+                .map_or(SEGMENT_BYTES, |bytes| (bytes / parts).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES)),
+            count: retention.count.map_or(u64::MAX, |count| (count / parts).max(1)),
+            age: retention.age.map(|age| age / u32::try_from(parts).unwrap_or(1)),
+        }
+    }
+
+    fn is_reached_by(&self, segment: &Segment, now: Timestamp) -> bool {
+        segment.count() > 0
+            && (segment.bytes >= self.bytes
+                || segment.count() >= self.count
+                || self.age.is_some_and(|age| now.saturating_since(segment.first_at) >= age))
+    }
+}
+
+/// The segments of a partition, oldest first. There always is a newest one, which takes what is appended.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    segments: VecDeque<Segment>,
+    slots: u16,
+    size: SegmentSize,
+}
+
+impl Log {
+    /// The log that these rows tell of, in any order. `None` when they do not fit each other.
+    pub(crate) fn of(mut rows: Vec<Segment>, slots: u16, size: SegmentSize) -> Option<Self> {
+        rows.sort_by_key(|segment| segment.first);
+        let fits = rows.windows(2).all(|pair| matches!(pair, [older, newer] if older.next == newer.first));
+        let mut taken: Vec<_> = rows.iter().map(|segment| segment.slot).collect();
+        taken.sort_unstable();
+        taken.dedup();
+        if !fits || taken.len() != rows.len() || taken.iter().any(|&slot| slot >= slots) {
+            return None;
+        }
+        if rows.is_empty() {
+            rows.push(Segment::empty(0, 0));
+        }
+        Some(Self { segments: rows.into(), slots, size })
+    }
+
+    /// The first offset that is there; [`next`](Self::next) when none is.
+    pub(crate) fn first(&self) -> u64 {
+        self.segments.front().map_or(0, |segment| segment.first)
+    }
+
+    /// The offset of the next event.
+    pub(crate) fn next(&self) -> u64 {
+        self.segments.back().map_or(0, |segment| segment.next)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    pub(crate) fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.segments.iter()
+    }
+
+    /// The segment that takes an offset, or the first one behind it.
+    pub(crate) fn at(&self, offset: u64) -> Option<&Segment> {
+        let at = self.segments.partition_point(|segment| segment.next <= offset);
+        self.segments.get(at)
+    }
+
+    /// Where the next event goes: begins another segment when the newest is full and a database is free. The segment that it
+    /// goes to, and its offset.
+    pub(crate) fn place(&mut self, bytes: u64, now: Timestamp) -> (u16, u64) {
+        if let Some(newest) = self.segments.back()
+            && self.size.is_reached_by(newest, now)
+            && let Some(slot) = self.free_slot()
+        {
+            let first = newest.next;
+            self.segments.push_back(Segment::empty(slot, first));
+        }
+        let Some(newest) = self.segments.back_mut() else { return (0, 0) };
+        if newest.count() == 0 {
+            newest.first_at = now;
+        }
+        let offset = newest.next;
+        newest.next += 1;
+        newest.bytes += bytes;
+        // The clock may have gone back; a segment's end is not before its start.
+        newest.last_at = newest.last_at.max(now);
+        (newest.slot, offset)
+    }
+
+    fn free_slot(&self) -> Option<u16> {
+        (0..self.slots).find(|&slot| self.segments.iter().all(|segment| segment.slot != slot))
+    }
+
+    /// How many of the oldest segments retention lets go. `settled` is the lowest offset that some subscription still needs.
+    pub(crate) fn expired(&self, retention: &Retention, settled: u64, now: Timestamp) -> usize {
+        let (mut bytes, mut count) = (self.bytes(), self.next() - self.first());
+        let may_go = |segment: &&Segment| {
+            (bytes, count) = (bytes - segment.bytes, count - segment.count());
+            let limits = [
+                retention.bytes.map(|limit| bytes >= limit),
+                retention.count.map(|limit| count >= limit),
+                retention.age.map(|limit| now.saturating_since(segment.last_at) > limit),
+            ];
+            // Each limit that is set has to allow it; without one everything stays.
+            let mut limits = limits.into_iter().flatten().peekable();
+            segment.next <= settled && limits.peek().is_some() && limits.all(|allows| allows)
+        };
+        let oldest = self.segments.len().saturating_sub(1);
+        self.segments.iter().take(oldest).take_while(may_go).count()
+    }
+
+    /// Lets the oldest segment go, unless it is the only one.
+    pub(crate) fn drop_oldest(&mut self) -> Option<Segment> {
+        (self.segments.len() > 1).then(|| self.segments.pop_front()).flatten()
+    }
+}
+
+/// Bytes of a segment's row.
+pub(crate) const SEGMENT_ROW_BYTES: usize = 40;
+/// Bytes of a segment, unless retention asks for smaller ones: emptying it frees some sixteen thousand pages in one
+/// transaction, which takes milliseconds.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// A segment of less than this would be begun and emptied all the time.
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000_000);
+
+    fn log(retention: Retention, slots: u16, events: u64, bytes: u64) -> Log {
+        let mut log = Log::of(Vec::new(), slots, SegmentSize::of(&retention, slots)).unwrap();
+        for offset in 0..events {
+            assert_eq!(log.place(bytes, NOW).1, offset);
+        }
+        log
+    }
+
+    #[test]
+    fn offsets_run_on_through_segments_and_rows_tell_them_again() {
+        let retention = Retention::forever().count(100);
+        let log = log(retention, 6, 90, 10);
+        assert_eq!((log.first(), log.next(), log.bytes()), (0, 90, 900));
+        assert_eq!(log.segments().map(Segment::count).collect::<Vec<_>>(), [25, 25, 25, 15]);
+        assert_eq!(log.at(25).map(|segment| segment.first), Some(25));
+        assert_eq!(log.at(90), None);
+        let rows =
+            log.segments().map(|segment| Segment::from_bytes(segment.slot, &segment.to_bytes()).unwrap());
+        let again = Log::of(rows.rev().collect(), 6, SegmentSize::of(&retention, 6)).unwrap();
+        assert!(again.segments().eq(log.segments()));
+    }
+
+    #[test]
+    fn retention_keeps_what_its_limits_say_and_what_is_not_settled() {
+        let retention = Retention::forever().count(50);
+        let mut log = log(retention, 6, 90, 10);
+        // Segments of 12: the first three hold 36, and 54 are left.
+        assert_eq!(log.expired(&retention, 90, NOW), 3);
+        assert_eq!(log.expired(&retention, 30, NOW), 2, "offset 30 lies in the third");
+        assert_eq!(log.expired(&Retention::forever(), 90, NOW), 0);
+        let older = Retention::forever().count(50).age(Duration::from_secs(1));
+        assert_eq!(log.expired(&older, 90, NOW), 0, "each limit has to allow it");
+        assert_eq!(log.drop_oldest().map(|segment| segment.first), Some(0));
+        assert_eq!(log.first(), 12);
+    }
+
+    #[test]
+    fn a_full_ring_lets_the_newest_segment_grow() {
+        let log = log(Retention::forever().count(10), 3, 100, 10);
+        assert_eq!(log.segments().map(Segment::count).collect::<Vec<_>>(), [10, 10, 80]);
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_refused() {
+        let size = SegmentSize::of(&Retention::forever(), 4);
+        let row = |slot, first, next| Segment { next, ..Segment::empty(slot, first) };
+        assert!(Log::of(vec![row(0, 0, 5), row(1, 6, 9)], 4, size).is_none(), "a gap");
+        assert!(Log::of(vec![row(0, 0, 5), row(0, 5, 9)], 4, size).is_none(), "one database, twice");
+        assert!(Log::of(vec![row(4, 0, 5)], 4, size).is_none(), "no such database");
+        assert_eq!(Segment::from_bytes(0, &[0; 39]), None);
+    }
+}

@@ -1,0 +1,133 @@
+//! Settling: what durable subscriptions store about the events that they were given.
+
+use busway_event::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cursor::Cursor;
+use crate::error::RequestError;
+
+/// What a subscription has decided about events of a partition. All of it is stored in one commit, or nothing of it.
+#[derive(Debug, Default)]
+pub struct Settlement {
+    /// Runs of offsets, start and end (excluded), that are finished for the subscription.
+    pub settled: Vec<(u64, u64)>,
+    /// Events that failed and wait for another attempt, or again for another one. The cursor may pass them, retention may
+    /// not.
+    pub parked: Vec<Parked>,
+    /// Parked events that wait no longer: they are finished too.
+    pub released: Vec<u64>,
+    /// Events that the subscription gives up on: kept with their history, and finished.
+    pub dead: Vec<DeadLetter>,
+}
+
+impl Settlement {
+    /// Whether it decides nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.settled.is_empty() && self.parked.is_empty() && self.released.is_empty() && self.dead.is_empty()
+    }
+}
+
+/// An event that failed and waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// Its position in the partition.
+    pub offset: u64,
+    /// When it is to be attempted again, wall clock.
+    pub due: Timestamp,
+    /// Its lane: later events of the same lane wait behind it.
+    pub lane: u64,
+    /// The attempts so far, oldest first, the last [`ATTEMPTS_KEPT`] of them.
+    pub attempts: Vec<Attempt>,
+    /// How many there were in all. 0 for one that waits behind another of its lane.
+    pub attempt_count: u32,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it ended, wall clock.
+    pub at: Timestamp,
+    /// The error with its causes, at most [`ERROR_BYTES_MAX`] bytes.
+    pub error: String,
+}
+
+/// An event that a subscription gave up on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Its position in the partition.
+    pub offset: u64,
+    /// When the subscription gave it up, wall clock.
+    pub at: Timestamp,
+    /// Why, at most [`ERROR_BYTES_MAX`] bytes.
+    pub reason: String,
+    /// The name of the handler that failed.
+    pub handler: String,
+    /// The attempts, oldest first, the last [`ATTEMPTS_KEPT`] of them.
+    pub attempts: Vec<Attempt>,
+    /// How many there were in all.
+    pub attempt_count: u32,
+}
+
+/// Called by the writer's thread when a settlement is stored or has failed. It must be quick, and must not wait for the store.
+pub type OnSettled = Box<dyn FnOnce(Result<(), RequestError>) + Send>;
+
+pub(crate) struct Settle {
+    pub(crate) subscription: u32,
+    pub(crate) partition: u32,
+    pub(crate) settlement: Settlement,
+    pub(crate) done: Option<OnSettled>,
+}
+
+/// A durable subscription as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Its number in the store.
+    pub number: u32,
+    /// Whether the store knew it before.
+    pub known: bool,
+    /// Where it stands in each of its partitions.
+    pub places: Vec<Place>,
+}
+
+/// Where a subscription stands in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The partition's number in the store.
+    pub partition: u32,
+    /// What it has settled.
+    pub cursor: Cursor,
+    /// What failed and waits, in the order of the offsets.
+    pub parked: Vec<Parked>,
+}
+
+/// Called by the writer's thread when a subscription is registered, or is not.
+pub type OnRegistered = Box<dyn FnOnce(Result<Registered, RequestError>) + Send>;
+
+pub(crate) struct Register {
+    pub(crate) name: String,
+    pub(crate) filter: String,
+    /// Each of its partitions, and where a cursor that is made now begins.
+    pub(crate) starts: Vec<(u32, u64)>,
+    pub(crate) done: Option<OnRegistered>,
+}
+
+/// Sets a subscription's cursor: everything before the offset is settled, everything from it on is not.
+pub(crate) struct Seek {
+    pub(crate) subscription: u32,
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    pub(crate) done: Option<OnSettled>,
+}
+
+/// A subscription's row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SubscriptionRow {
+    pub(crate) number: u32,
+    pub(crate) filter: String,
+}
+
+/// Attempts that are remembered of an event.
+pub const ATTEMPTS_KEPT: usize = 16;
+/// Bytes that are kept of an error.
+pub const ERROR_BYTES_MAX: usize = 4 << 10;

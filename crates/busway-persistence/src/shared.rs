@@ -1,0 +1,181 @@
+//! What the writer, readers and publishers share.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::append::Entry;
+use crate::error::{Fault, Refusal};
+use crate::layout::Databases;
+use crate::lmdb::Gate;
+use crate::names::Names;
+use crate::open::free_bytes;
+use crate::segment::Log;
+use crate::stream::{Cap, Retention, Stream};
+use crate::tail::{StoredEvent, Tail};
+
+/// See the module.
+pub(crate) struct Shared {
+    pub(crate) path: PathBuf,
+    pub(crate) store_id: Uuid,
+    pub(crate) gate: Gate,
+    pub(crate) databases: Databases<'static>,
+    pub(crate) names: Names,
+    pub(crate) streams: Vec<StoredStream>,
+    /// By their number.
+    pub(crate) partitions: Vec<Partition>,
+    /// Set once, when storage has failed.
+    pub(crate) fault: OnceLock<Fault>,
+    /// For how long a given id is remembered.
+    pub(crate) id_window: Duration,
+    /// The largest value that needs one page at most.
+    pub(crate) value_bytes_max: usize,
+    pub(crate) limits: Limits,
+    /// Called after each commit that appended something.
+    pub(crate) on_commit: Option<Box<dyn Fn() + Send + Sync>>,
+}
+
+/// How far a store may grow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) bytes_max: u64,
+    pub(crate) reserve: u64,
+}
+
+/// A stream that the store holds.
+#[derive(Debug)]
+pub(crate) struct StoredStream {
+    pub(crate) name: String,
+    /// The number of its first partition; the others follow.
+    pub(crate) first: u32,
+    pub(crate) partitions: u16,
+    pub(crate) slots: u16,
+    /// What the program says of it. `None`: it lies there from an earlier time, and takes nothing.
+    pub(crate) declared: Option<Stream>,
+}
+
+/// A partition, as others than the writer see it.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    /// Its stream, by place.
+    pub(crate) stream: usize,
+    first: AtomicU64,
+    next: AtomicU64,
+    pub(crate) tail: Mutex<Tail>,
+}
+
+impl Partition {
+    pub(crate) fn new(stream: usize, log: &Log, tail: Tail) -> Self {
+        let (first, next) = (AtomicU64::new(log.first()), AtomicU64::new(log.next()));
+        Self { stream, first, next, tail: Mutex::new(tail) }
+    }
+
+    /// The first offset that is there, and the one behind the last. A glance: both may have risen since.
+    pub(crate) fn bounds(&self) -> (u64, u64) {
+        (self.first.load(Ordering::Acquire), self.next.load(Ordering::Acquire))
+    }
+}
+
+impl Shared {
+    pub(crate) fn partition(&self, number: u32) -> Option<&Partition> {
+        self.partitions.get(usize::try_from(number).ok()?)
+    }
+
+    fn stream_of(&self, partition: u32) -> Option<&StoredStream> {
+        self.streams.get(self.partition(partition)?.stream)
+    }
+
+    pub(crate) fn retention_of(&self, partition: u32) -> Option<Retention> {
+        Some(self.stream_of(partition)?.declared.as_ref()?.retention)
+    }
+
+    /// The cap of a stream's partitions, with its name.
+    pub(crate) fn cap_of(&self, stream: u32) -> Option<(&str, Cap)> {
+        let stream = self.streams.get(usize::try_from(stream).ok()?)?;
+        Some((&stream.name, stream.declared.as_ref()?.retention.cap?))
+    }
+
+    /// A partition's place within its stream.
+    pub(crate) fn index_in_stream(&self, partition: u32) -> u16 {
+        let first = self.stream_of(partition).map_or(0, |stream| stream.first);
+        u16::try_from(partition.saturating_sub(first)).unwrap_or(u16::MAX)
+    }
+
+    /// Shows readers a log as it was committed.
+    pub(crate) fn note_log(&self, number: u32, log: &Log) {
+        if let Some(partition) = self.partition(number) {
+            partition.first.store(log.first(), Ordering::Release);
+            partition.next.store(log.next(), Ordering::Release);
+        }
+    }
+
+    /// Gives readers who keep up an event that was committed.
+    pub(crate) fn tell(&self, entry: &Entry) {
+        if entry.first_place.is_some() {
+            return;
+        }
+        if let Some(partition) = self.partition(entry.partition) {
+            let event = StoredEvent {
+                offset: entry.offset,
+                appended: entry.appended,
+                given_id: entry.given.is_some(),
+                event: entry.event.clone(),
+            };
+            partition.tail.lock().push(event, entry.bytes());
+        }
+    }
+
+    /// Wakes who waits for events, after a commit.
+    pub(crate) fn told(&self) {
+        if let Some(on_commit) = &self.on_commit {
+            on_commit();
+        }
+    }
+
+    /// Whether the disk has more than the reserve. What cannot be asked is taken for a yes: a write that fails says so too.
+    pub(crate) fn has_room(&self) -> Result<(), Refusal> {
+        match free_bytes(&self.path) {
+            Some(free) if free < self.limits.reserve => {
+                Err(Refusal::StorageFull { free, reserve: self.limits.reserve })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn storage_full(&self) -> Refusal {
+        Refusal::StorageFull { free: free_bytes(&self.path).unwrap_or(0), reserve: self.limits.reserve }
+    }
+
+    pub(crate) const fn bytes_max(&self) -> u64 {
+        self.limits.bytes_max
+    }
+
+    /// Doubles the map, up to the store's limit. `false` when it is there.
+    pub(crate) fn grow_map(&self) -> heed::Result<bool> {
+        let now = self.gate.map_size();
+        let limit = usize::try_from(self.limits.bytes_max).unwrap_or(usize::MAX);
+        let next = now.saturating_mul(2).min(limit) / MAP_STEP * MAP_STEP;
+        if next <= now {
+            return Ok(false);
+        }
+        self.gate.grow(next)?;
+        tracing::info!(from = now, to = next, "the store's map has grown");
+        Ok(true)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("path", &self.path)
+            .field("streams", &self.streams)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Map sizes are multiples of this: of every page size there is.
+pub(crate) const MAP_STEP: usize = 64 << 10;

@@ -1,0 +1,155 @@
+//! What a store holds when it is opened: its streams, names, segments, subscriptions and cursors, read into memory.
+
+use std::collections::HashMap;
+
+use heed::RoTxn;
+use serde::{Deserialize, Serialize};
+
+use crate::corrupt::Corrupt;
+use crate::cursor::Cursor;
+use crate::layout::{Databases, STREAM};
+use crate::names::Names;
+use crate::row;
+use crate::segment::{Log, Segment, SegmentSize};
+use crate::settle::{Parked, SubscriptionRow};
+use crate::shared::StoredStream;
+use crate::stream::Retention;
+use crate::writer::{Position, State, Subscription};
+
+/// A stream's row in `meta`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamRow {
+    /// The number of its first partition.
+    pub(crate) first: u32,
+    pub(crate) partitions: u16,
+    /// Databases in the ring of each partition.
+    pub(crate) slots: u16,
+}
+
+/// Why a store's rows cannot be read.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    Corrupt(Corrupt),
+    Storage(heed::Error),
+}
+
+impl From<heed::Error> for Unreadable {
+    fn from(error: heed::Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<Corrupt> for Unreadable {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+/// The streams that `meta` tells of, by name.
+pub(crate) fn streams(
+    txn: &RoTxn<'_>,
+    meta: crate::lmdb::Db<'_>,
+) -> Result<Vec<(String, StreamRow)>, Unreadable> {
+    let mut streams = Vec::new();
+    for entry in meta.prefix_iter(txn, STREAM)? {
+        let (key, value) = entry?;
+        let name = key.get(STREAM.len()..).and_then(|name| std::str::from_utf8(name).ok());
+        let name = name.ok_or_else(|| damaged("the list of streams", "a name is no text"))?;
+        streams.push((name.to_owned(), row::decode("stream", key, value)?));
+    }
+    Ok(streams)
+}
+
+/// All names, which have the numbers 1, 2, … without a gap.
+pub(crate) fn names(txn: &RoTxn<'_>, databases: &Databases<'_>) -> Result<Names, Unreadable> {
+    let mut texts = Vec::new();
+    for entry in databases.names.iter(txn)? {
+        let (key, value) = entry?;
+        let expected = u32::try_from(texts.len() + 1).unwrap_or(u32::MAX);
+        if key != expected.to_be_bytes() {
+            return Err(damaged("the list of names", &format!("number {expected} is missing")).into());
+        }
+        let text =
+            std::str::from_utf8(value).map_err(|_| damaged("the list of names", "a name is no text"))?;
+        texts.push(text.to_owned());
+    }
+    Ok(Names::stored(texts.iter().map(String::as_str)))
+}
+
+/// The writer's state.
+pub(crate) fn state(
+    txn: &RoTxn<'_>,
+    databases: &Databases<'_>,
+    streams: &[StoredStream],
+) -> Result<State, Unreadable> {
+    let mut logs = Vec::new();
+    for stream in streams {
+        let retention = stream.declared.as_ref().map_or_else(Retention::forever, |stream| stream.retention);
+        let size = SegmentSize::of(&retention, stream.slots);
+        for partition in stream.first..stream.first + u32::from(stream.partitions) {
+            let rows = segments(txn, databases, partition)?;
+            let log = Log::of(rows, stream.slots, size);
+            let place = || format!("the list of segments of partition {partition}");
+            logs.push(log.ok_or_else(|| damaged(&place(), "its rows do not fit each other"))?);
+        }
+    }
+    let mut subscriptions = HashMap::new();
+    for entry in databases.subscriptions.iter(txn)? {
+        let (key, value) = entry?;
+        let SubscriptionRow { number, filter } = row::decode("subscription", key, value)?;
+        let name = std::str::from_utf8(key)
+            .map_err(|_| damaged("the list of subscriptions", "a name is no text"))?;
+        subscriptions.insert(name.to_owned(), Subscription { number, filter });
+    }
+    Ok(State::new(logs, subscriptions, positions(txn, databases)?))
+}
+
+/// The segments of a partition, by their slots.
+pub(crate) fn segments(
+    txn: &RoTxn<'_>,
+    databases: &Databases<'_>,
+    partition: u32,
+) -> Result<Vec<Segment>, Unreadable> {
+    let mut segments = Vec::new();
+    for entry in databases.segments.prefix_iter(txn, &partition.to_be_bytes())? {
+        let (key, value) = entry?;
+        let slot = key.get(4..).and_then(|slot| Some(u16::from_be_bytes(slot.try_into().ok()?)));
+        let segment = slot.and_then(|slot| Segment::from_bytes(slot, value));
+        let place = format!("the list of segments of partition {partition}");
+        segments.push(segment.ok_or_else(|| damaged(&place, "a row is none of a segment"))?);
+    }
+    Ok(segments)
+}
+
+fn positions(
+    txn: &RoTxn<'_>,
+    databases: &Databases<'_>,
+) -> Result<HashMap<(u32, u32), Position>, Unreadable> {
+    let mut positions: HashMap<(u32, u32), Position> = HashMap::new();
+    for entry in databases.cursors.iter(txn)? {
+        let (key, value) = entry?;
+        let at = pair(key).ok_or_else(|| damaged("the list of cursors", "a key has another length"))?;
+        let words: Vec<u64> = row::decode("cursor", key, value)?;
+        let cursor = Cursor::from_words(&words);
+        let cursor = cursor
+            .ok_or_else(|| damaged(&format!("the cursor {}", row::hex(key)), "its runs do not rise"))?;
+        positions.insert(at, Position { cursor, ..Position::default() });
+    }
+    for entry in databases.parked.iter(txn)? {
+        let (key, value) = entry?;
+        let at = pair(key.get(..8).unwrap_or_default());
+        let at = at.ok_or_else(|| damaged("the list of parked events", "a key has another length"))?;
+        let parked: Parked = row::decode("parked event", key, value)?;
+        positions.entry(at).or_default().parked.insert(parked.offset, parked);
+    }
+    Ok(positions)
+}
+
+fn pair(key: &[u8]) -> Option<(u32, u32)> {
+    let (&[first, second], []) = key.as_chunks::<4>() else { return None };
+    Some((u32::from_be_bytes(first), u32::from_be_bytes(second)))
+}
+
+fn damaged(place: &str, reason: &str) -> Corrupt {
+    Corrupt { place: place.to_owned(), reason: reason.to_owned() }
+}

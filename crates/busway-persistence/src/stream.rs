@@ -1,0 +1,230 @@
+//! Streams: named durable logs, what they capture and how long they keep it.
+
+use std::time::Duration;
+
+use busway_event::{Filter, FilterError, Key, Topic};
+
+/// A named durable log that captures the topics of its filters.
+///
+/// It has one or more partitions, each totally ordered; the events of one key lie in one partition. How many there are is
+/// fixed when the stream is made: a store that holds the stream with another number refuses to open.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    pub(crate) name: String,
+    pub(crate) captures: Vec<Result<Filter, FilterError>>,
+    pub(crate) partitions: u16,
+    pub(crate) retention: Retention,
+}
+
+impl Stream {
+    /// A stream of one partition that captures nothing yet and keeps everything. Names have 1 to
+    /// [`STREAM_NAME_BYTES_MAX`] characters of `[A-Za-z0-9_-]`; a name that breaks the rule is an error when the store opens.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), captures: Vec::new(), partitions: 1, retention: Retention::default() }
+    }
+
+    /// Captures the topics of a filter too. A filter that is none is an error when the store opens.
+    pub fn capture(mut self, filter: &str) -> Self {
+        self.captures.push(Filter::new(filter));
+        self
+    }
+
+    /// Partitions, 1 to [`PARTITIONS_MAX`]. Default 1.
+    pub const fn partitions(mut self, partitions: u16) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// How long events are kept. Default: for ever.
+    pub const fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it captures a topic.
+    #[must_use]
+    pub fn captures(&self, topic: &Topic) -> bool {
+        self.captures.iter().flatten().any(|filter| filter.matches(topic))
+    }
+}
+
+/// How long a stream keeps its events. An event goes when every durable subscription has settled it *and* each limit that is
+/// set allows it to; whole segments go at once, so somewhat more is kept than the limits say, never less.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    pub(crate) age: Option<Duration>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) count: Option<u64>,
+    pub(crate) cap: Option<Cap>,
+}
+
+/// What happens when a partition has grown to its hard cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cap {
+    pub(crate) bytes: u64,
+    pub(crate) then: AtCap,
+}
+
+/// What becomes of publishes to a partition that is full, because a subscription has not settled what lies there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum AtCap {
+    /// They are refused until there is room.
+    #[default]
+    RefusePublish,
+    /// The oldest segment goes, settled or not; each subscription that had not settled it is told of the gap.
+    DropOldest,
+}
+
+impl Retention {
+    /// Everything is kept.
+    #[must_use]
+    pub const fn forever() -> Self {
+        Self { age: None, bytes: None, count: None, cap: None }
+    }
+
+    /// Events older than this may go, by the time at which the store took them.
+    pub const fn age(mut self, age: Duration) -> Self {
+        self.age = Some(age);
+        self
+    }
+
+    /// Events beyond so many bytes a partition may go, oldest first.
+    pub const fn bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+
+    /// Events beyond so many a partition may go, oldest first.
+    pub const fn count(mut self, count: u64) -> Self {
+        self.count = Some(count);
+        self
+    }
+
+    /// A partition grows no larger than this many bytes, whatever its subscriptions have settled. Default: no cap.
+    pub const fn cap(mut self, bytes: u64, then: AtCap) -> Self {
+        self.cap = Some(Cap { bytes, then });
+        self
+    }
+}
+
+/// The partition of an event with this key: the same for ever, in every program.
+#[must_use]
+pub fn partition_of(key: &Key, partitions: u16) -> u16 {
+    let hash = u64::from(crc32c::crc32c(key.as_str().as_bytes()));
+    // Multiply and shift instead of a remainder: every partition gets its share of the 32 bits.
+    u16::try_from((hash * u64::from(partitions)) >> 32).unwrap_or(0)
+}
+
+/// Why a stream cannot be what its builder says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamProblem {
+    /// The name breaks a rule.
+    #[error("its name has to be 1 to {STREAM_NAME_BYTES_MAX} characters of [A-Za-z0-9_-]")]
+    Name,
+    /// Two streams bear it.
+    #[error("its name is borne by another one too; give it another name")]
+    Twice,
+    /// A filter is none.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// It captures nothing.
+    #[error("it captures nothing; add .capture(filter)")]
+    NoCapture,
+    /// No partition, or too many.
+    #[error("it has {partitions} partitions, of 1 to {PARTITIONS_MAX}")]
+    Partitions {
+        /// As many as were asked for.
+        partitions: u16,
+    },
+    /// The store holds it with another number of partitions.
+    #[error(
+        "the store holds it with {stored} partitions, not {asked}; open it with {stored}, or publish into a new stream"
+    )]
+    OtherPartitions {
+        /// As many as there are.
+        stored: u16,
+        /// As many as were asked for.
+        asked: u16,
+    },
+    /// A topic may be captured by one stream only.
+    #[error(
+        "{filter} and {other} of stream {stream} have topics in common; a topic is captured by one stream"
+    )]
+    Overlap {
+        /// Its own filter.
+        filter: String,
+        /// The filter of the other one.
+        other: String,
+        /// The other one.
+        stream: String,
+    },
+}
+
+impl Stream {
+    /// Every rule that it breaks by itself.
+    pub(crate) fn problems(&self) -> Vec<StreamProblem> {
+        let mut problems = Vec::new();
+        let is_valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+        if self.name.is_empty() || self.name.len() > STREAM_NAME_BYTES_MAX || !self.name.chars().all(is_valid)
+        {
+            problems.push(StreamProblem::Name);
+        }
+        problems
+            .extend(self.captures.iter().filter_map(|filter| Some(filter.as_ref().err()?.clone().into())));
+        if self.captures.is_empty() {
+            problems.push(StreamProblem::NoCapture);
+        }
+        if !(1..=PARTITIONS_MAX).contains(&self.partitions) {
+            problems.push(StreamProblem::Partitions { partitions: self.partitions });
+        }
+        problems
+    }
+}
+
+/// Bytes of a stream's name.
+pub const STREAM_NAME_BYTES_MAX: usize = 64;
+/// Partitions of a stream. Each has a ring of segments, and every transaction pays for each of those.
+pub const PARTITIONS_MAX: u16 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_gets_its_share_of_keys_and_a_key_stays_where_it_is() {
+        let mut counts = [0; 7];
+        for number in 0..7_000 {
+            let key = Key::new(format!("order-{number}")).unwrap();
+            let partition = partition_of(&key, 7);
+            assert_eq!(partition, partition_of(&key, 7));
+            counts[usize::from(partition)] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        // Fixed for ever: where events lie depends on it.
+        assert_eq!(partition_of(&Key::new("A-1").unwrap(), 64), 31);
+    }
+
+    #[test]
+    fn each_rule_of_a_stream_has_its_problem_and_all_are_listed() {
+        let stream = Stream::new("a b").capture("x..y").partitions(0);
+        let problems = stream.problems();
+        assert!(
+            matches!(
+                problems[..],
+                [StreamProblem::Name, StreamProblem::Filter(_), StreamProblem::Partitions { partitions: 0 }]
+            ),
+            "{problems:?}"
+        );
+        assert_eq!(Stream::new("orders").problems(), [StreamProblem::NoCapture]);
+        assert_eq!(Stream::new("orders").capture("orders.#").partitions(64).problems(), []);
+    }
+}

@@ -1,0 +1,58 @@
+//! Lingering: whether it is worth a moment to wait for those who were answered last.
+//!
+//! When N publishers wait for their receipts and are all answered at once, they come back within a fraction of the time that a
+//! commit takes. A writer that begins its next commit with the first of them leaves the others to the one after: two
+//! cohorts take turns, and each commit carries half of what it could. So it waits, for as long as more of the last cohort keep
+//! coming and a millisecond at most. One publisher alone is never waited for; neither is a cohort that did not come back last
+//! time, until one does again.
+
+use std::hint::spin_loop;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use super::Request;
+
+/// Those who were answered by the last commit.
+#[derive(Debug, Default)]
+pub(crate) struct Cohort {
+    size: usize,
+    since: Option<Instant>,
+}
+
+impl Cohort {
+    /// So many requests were answered.
+    pub(super) fn answered(&mut self, size: usize) {
+        self.size = size;
+        self.since = None;
+    }
+
+    /// With so many requests at hand and no other there: waits for more of the cohort. `false` when none is to be expected.
+    pub(super) fn comes(&mut self, at_hand: usize, requests: &Receiver<Request>) -> bool {
+        if self.size < 2 || at_hand >= self.size {
+            return false;
+        }
+        let now = now();
+        let since = *self.since.get_or_insert(now);
+        while now.elapsed() < PAUSE_MAX && since.elapsed() < LINGER_MAX {
+            for _ in 0..SPINS {
+                spin_loop();
+            }
+            if !requests.is_empty() {
+                return true;
+            }
+            std::thread::yield_now();
+        }
+        false
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures its own pauses; decides nothing that is stored")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Nobody came for so long: nobody else will.
+const PAUSE_MAX: Duration = Duration::from_micros(60);
+const LINGER_MAX: Duration = Duration::from_millis(1);
+const SPINS: usize = 32;

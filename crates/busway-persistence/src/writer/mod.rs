@@ -1,0 +1,250 @@
+//! The writer: the one thread that writes.
+//!
+//! It takes all requests that are there, applies them in one transaction in the order in which they came, commits, which
+//! syncs, and answers all. While it does so the next ones gather: the more publishers wait, the more events a commit has.
+//!
+//! # What can fail, and what then
+//!
+//! | in a batch | what is stored | what is answered |
+//! |---|---|---|
+//! | a request breaks a rule (an id that another event bears, a full partition) | the others | the request is refused, before anything of it was written |
+//! | the map is full | nothing yet: the map grows, and the same batch is applied again | – |
+//! | the disk is full | settlements, in a second transaction without the appends | appends are refused |
+//! | writing or syncing fails | unknown | all get [`Unknown`](crate::AppendError::Unknown), and from now on nothing is written: the system may have dropped pages that it could not write, so that a later sync that succeeds would say nothing about them |
+//!
+//! # A crash
+//!
+//! Before the commit's last write nothing of the batch is there, after it all is: LMDB writes pages that nobody reads yet,
+//! syncs, and then one block that points to them. Nobody was answered before. Between the commit and an answer all is there,
+//! and nobody was told: who repeats with the same id is given the first place.
+
+mod apply;
+mod cohort;
+mod records;
+mod retain;
+mod state;
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use heed::MdbError;
+
+use self::apply::Outcome;
+use self::cohort::Cohort;
+pub(crate) use self::records::{GivenRow, given_key};
+pub(crate) use self::state::{Position, State, Subscription};
+use crate::append::{Append, Entry};
+use crate::error::{AppendError, Fault, Refusal, RequestError};
+use crate::settle::{Register, Seek, Settle};
+use crate::shared::Shared;
+
+/// What the writer is asked for.
+pub(crate) enum Request {
+    Append(Append),
+    Settle(Settle),
+    Register(Register),
+    Seek(Seek),
+    /// Answered when everything before it is stored.
+    Flush(Box<dyn FnOnce() + Send>),
+}
+
+impl Request {
+    const fn is_append(&self) -> bool {
+        matches!(self, Self::Append(_))
+    }
+
+    fn records(&self) -> usize {
+        match self {
+            Self::Append(append) => append.entries.as_slice().len(),
+            _ => 1,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append(append) => append.entries.as_slice().iter().map(Entry::bytes).sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    requests: Receiver<Request>,
+    state: State,
+    cohort: Cohort,
+}
+
+/// Why a batch was not stored.
+enum Failure {
+    MapFull,
+    DiskFull,
+    Broken(Fault),
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, requests: Receiver<Request>, state: State) -> Self {
+        Self { shared, requests, state, cohort: Cohort::default() }
+    }
+
+    /// Works until every handle of the store is gone and everything that was asked for is done.
+    pub(crate) fn work(mut self) {
+        let mut batch = Vec::new();
+        while let Ok(first) = self.requests.recv() {
+            self.gather(first, &mut batch);
+            self.store(&mut batch);
+        }
+    }
+
+    /// Takes what is there, and waits for a moment for those who were answered last, see [`Cohort`].
+    fn gather(&mut self, first: Request, batch: &mut Vec<Request>) {
+        let (mut records, mut bytes) = (first.records(), first.bytes());
+        batch.push(first);
+        while records < BATCH_RECORDS && bytes < BATCH_BYTES {
+            match self.requests.try_recv() {
+                Ok(request) => {
+                    records += request.records();
+                    bytes += request.bytes();
+                    batch.push(request);
+                }
+                Err(TryRecvError::Empty) if self.cohort.comes(batch.len(), &self.requests) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Stores a batch and answers it.
+    fn store(&mut self, batch: &mut Vec<Request>) {
+        if let Some(fault) = self.shared.fault.get() {
+            return refuse_all(batch, &fault.clone(), &Refusal::Faulted);
+        }
+        if let Err(refusal) = self.shared.has_room() {
+            refuse_appends(batch, &refusal);
+        }
+        loop {
+            match self.attempt(batch) {
+                Ok(outcomes) => return self.answer(batch, outcomes),
+                Err(Failure::MapFull) => match self.shared.grow_map() {
+                    Ok(true) => {}
+                    Ok(false) if batch.iter().any(Request::is_append) => {
+                        refuse_appends(batch, &Refusal::StoreFull { limit: self.shared.bytes_max() });
+                    }
+                    Ok(false) => return self.fail(batch, full("growing the map")),
+                    Err(error) => return self.fail(batch, fault("growing the map", &error)),
+                },
+                Err(Failure::DiskFull) if batch.iter().any(Request::is_append) => {
+                    refuse_appends(batch, &self.shared.storage_full());
+                }
+                Err(Failure::DiskFull) => return self.fail(batch, full("writing")),
+                Err(Failure::Broken(fault)) => return self.fail(batch, fault),
+            }
+        }
+    }
+
+    /// Applies a batch in one transaction and commits it.
+    fn attempt(&mut self, batch: &mut [Request]) -> Result<Vec<Outcome>, Failure> {
+        let Self { shared, state, .. } = self;
+        state.begin();
+        let applied = shared.gate.write(|mut txn| {
+            let outcomes =
+                apply::apply(shared, state, &mut txn, batch).map_err(|error| failure("writing", &error))?;
+            txn.commit().map_err(|error| failure("committing", &error))?;
+            Ok(outcomes)
+        });
+        applied.unwrap_or_else(|error| Err(failure("beginning a transaction", &error)))
+    }
+
+    /// Tells readers of what is new, and everybody what became of their request.
+    fn answer(&mut self, batch: &mut Vec<Request>, outcomes: Vec<Outcome>) {
+        self.cohort.answered(batch.len());
+        self.state.keep(&self.shared);
+        for (request, outcome) in batch.iter().zip(&outcomes) {
+            if let (Request::Append(append), Outcome::Appended) = (request, outcome) {
+                append.entries.as_slice().iter().for_each(|entry| self.shared.tell(entry));
+            }
+        }
+        self.shared.told();
+        for (request, outcome) in batch.drain(..).zip(outcomes) {
+            answer_one(request, outcome);
+        }
+    }
+
+    /// The storage has failed: says so to everybody, now and from now on.
+    fn fail(&self, batch: &mut Vec<Request>, fault: Fault) {
+        tracing::error!(
+            doing = fault.doing,
+            reason = fault.reason,
+            "the store has failed; it acknowledges nothing more"
+        );
+        let fault = self.shared.fault.get_or_init(|| fault).clone();
+        for request in batch.drain(..) {
+            match request {
+                Request::Append(Append { entries, done }) => {
+                    let ids = entries.as_slice().iter().map(Entry::id).collect();
+                    done(Err(AppendError::Unknown { ids, fault: fault.clone() }));
+                }
+                other => answer_one(other, Outcome::Failed(fault.clone().into())),
+            }
+        }
+    }
+}
+
+fn answer_one(request: Request, outcome: Outcome) {
+    match (request, outcome) {
+        (Request::Append(Append { entries, done }), Outcome::Refused(reason)) => {
+            done(Err(AppendError::Refused { entries: entries.into_vec(), reason }));
+        }
+        (Request::Append(Append { entries, done }), _) => done(Ok(entries.places())),
+        (
+            Request::Settle(Settle { done: Some(done), .. }) | Request::Seek(Seek { done: Some(done), .. }),
+            outcome,
+        ) => {
+            done(outcome.into_result());
+        }
+        (Request::Register(Register { done: Some(done), .. }), outcome) => done(match outcome {
+            Outcome::Registered(registered) => Ok(registered),
+            outcome => outcome.into_result().and(Err(RequestError::Refused(Refusal::Closed))),
+        }),
+        (Request::Flush(done), _) => done(),
+        (Request::Settle(_) | Request::Seek(_) | Request::Register(_), _) => {}
+    }
+}
+
+/// Refuses what is to be appended, and leaves the rest.
+fn refuse_appends(batch: &mut Vec<Request>, reason: &Refusal) {
+    for request in batch.extract_if(.., |request| request.is_append()) {
+        answer_one(request, Outcome::Refused(reason.clone()));
+    }
+}
+
+fn refuse_all(batch: &mut Vec<Request>, fault: &Fault, reason: &Refusal) {
+    refuse_appends(batch, reason);
+    batch.drain(..).for_each(|request| answer_one(request, Outcome::Failed(fault.clone().into())));
+}
+
+fn failure(doing: &'static str, error: &heed::Error) -> Failure {
+    match error {
+        heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
+        heed::Error::Io(error) if is_disk_full(error) => Failure::DiskFull,
+        error => Failure::Broken(fault(doing, error)),
+    }
+}
+
+/// No space, over quota, or over the size that this process may give a file: nothing was committed, and LMDB goes on.
+fn is_disk_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+fn fault(doing: &'static str, error: &heed::Error) -> Fault {
+    Fault { doing, reason: error.to_string() }
+}
+
+fn full(doing: &'static str) -> Fault {
+    Fault { doing, reason: "no space is left, not even for settlements".to_owned() }
+}
+
+/// Records and bytes of a commit: more make the one who waits for it wait longer, and commit no cheaper.
+const BATCH_RECORDS: usize = 4_096;
+const BATCH_BYTES: usize = 4 << 20;

@@ -1,0 +1,173 @@
+//! Writing records: which entries may be stored, where they go, and what lies beside them.
+
+use std::collections::HashSet;
+
+use busway_event::{EventId, Timestamp};
+use heed::{PutFlags, RwTxn};
+use serde::{Deserialize, Serialize};
+
+use super::retain;
+use super::state::State;
+use crate::append::{Entry, Position};
+use crate::error::Refusal;
+use crate::layout::{chunk_key, place_key};
+use crate::record::Place;
+use crate::row;
+use crate::segment::Log;
+use crate::shared::Shared;
+use crate::stream::AtCap;
+
+/// Where an event lies whose publisher gave the id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GivenRow {
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    pub(crate) appended: Timestamp,
+    /// The hash of its body.
+    pub(crate) body: u64,
+}
+
+/// Whether all entries may be stored. Those that are there already are marked with their first place. Makes room where the
+/// stream says that old events go.
+pub(super) fn check(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    entries: &mut [Entry],
+) -> heed::Result<Result<(), Refusal>> {
+    if let Err(refusal) = check_ids(shared, txn, entries)? {
+        return Ok(Err(refusal));
+    }
+    make_room(shared, state, txn, entries)
+}
+
+fn check_ids(shared: &Shared, txn: &RwTxn<'_>, entries: &mut [Entry]) -> heed::Result<Result<(), Refusal>> {
+    let mut ids = HashSet::new();
+    for entry in entries.iter_mut() {
+        let Some(body) = entry.given else { continue };
+        let id = entry.id();
+        if !ids.insert(id) {
+            return Ok(Err(Refusal::TwiceInBatch { id }));
+        }
+        entry.first_place = None;
+        let key = given_key(entry.stream, id);
+        let Some(row) = shared.databases.ids.get(txn, &key)? else { continue };
+        // A damaged row says nothing: the event is stored anew, as it would be behind the window.
+        let Ok(first) = row::decode::<GivenRow>("id", &key, row) else { continue };
+        if entry.appended.saturating_since(first.appended) > shared.id_window {
+            continue;
+        }
+        let place = Position { partition: first.partition, offset: first.offset };
+        if first.body != body {
+            return Ok(Err(Refusal::Conflict { id, first: place }));
+        }
+        entry.first_place = Some(place);
+    }
+    Ok(Ok(()))
+}
+
+/// Holds each partition to its cap.
+fn make_room(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    entries: &[Entry],
+) -> heed::Result<Result<(), Refusal>> {
+    for (at, entry) in entries.iter().enumerate() {
+        let Some((stream, cap)) = shared.cap_of(entry.stream) else { continue };
+        // Those before it in this batch are not placed yet.
+        let ahead = entries.iter().take(at + 1).filter(|other| other.partition == entry.partition);
+        let needed: usize = ahead.map(Entry::bytes).sum();
+        let is_over = |state: &State| {
+            state.log(entry.partition).is_some_and(|log| log.bytes() + needed as u64 > cap.bytes)
+        };
+        while is_over(state) {
+            let freed = match cap.then {
+                AtCap::RefusePublish => false,
+                AtCap::DropOldest => retain::free_oldest(shared, state, txn, entry.partition)?,
+            };
+            if !freed {
+                let (stream, partition) = (stream.to_owned(), shared.index_in_stream(entry.partition));
+                return Ok(Err(Refusal::Capped { stream, partition, cap: cap.bytes }));
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Writes all entries that are not there yet.
+pub(super) fn write(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    entries: &mut [Entry],
+) -> heed::Result<()> {
+    for entry in entries.iter_mut().filter(|entry| entry.first_place.is_none()) {
+        state.staged.now = state.staged.now.max(Some(entry.appended));
+        let Some(log) = state.log_mut(entry.partition) else { continue };
+        let (slot, offset) = log.place(entry.bytes() as u64, entry.appended);
+        entry.offset = offset;
+        entry.recorded.seal(Place { partition: entry.partition, offset });
+        let Some(database) = shared.databases.segment(entry.partition, slot) else { continue };
+        // Offsets only rise: LMDB need not search for the place, and refuses one that does not follow.
+        database.put_with_flags(txn, PutFlags::APPEND, &offset.to_be_bytes(), entry.recorded.value())?;
+        for (chunk, number) in entry.recorded.chunks().zip(0..) {
+            database.put_with_flags(txn, PutFlags::APPEND, &chunk_key(offset, number), chunk)?;
+        }
+        if let Some(body) = entry.given {
+            let row = GivenRow { partition: entry.partition, offset, appended: entry.appended, body };
+            let key = given_key(entry.stream, entry.id());
+            if let Some(row) = row::encode(&key, &row) {
+                shared.databases.ids.put(txn, &key, &row)?;
+            }
+            shared.databases.segment_ids.put(
+                txn,
+                &segment_id_key(entry.partition, slot, entry.stream, entry.id()),
+                &[],
+            )?;
+        }
+        state.staged.touched.insert((entry.partition, slot));
+    }
+    Ok(())
+}
+
+/// Keeps a copy of a record beside its dead letter, so that retention does not take it.
+pub(super) fn keep_for_dead_letter(
+    shared: &Shared,
+    log: Option<&Log>,
+    txn: &mut RwTxn<'_>,
+    (subscription, partition): (u32, u32),
+    offset: u64,
+) -> heed::Result<()> {
+    let slot = log.and_then(|log| log.at(offset)).map(|segment| segment.slot);
+    let Some(database) = slot.and_then(|slot| shared.databases.segment(partition, slot)) else {
+        return Ok(());
+    };
+    let key = place_key(subscription, partition, offset);
+    let Some(value) = database.get(txn, &offset.to_be_bytes())?.map(<[u8]>::to_vec) else { return Ok(()) };
+    shared.databases.dead.put(txn, &[&key[..], &[RECORD]].concat(), &value)?;
+    for number in 0..=u16::MAX {
+        let Some(chunk) = database.get(txn, &chunk_key(offset, number))?.map(<[u8]>::to_vec) else { break };
+        let key = [&key[..], &[CHUNK], &number.to_be_bytes()].concat();
+        shared.databases.dead.put(txn, &key, &chunk)?;
+    }
+    Ok(())
+}
+
+/// The key of a given id: the stream's number, the id.
+pub(crate) fn given_key(stream: u32, id: EventId) -> [u8; 20] {
+    let mut key = [0; 20];
+    let (start, end) = key.split_at_mut(4);
+    start.copy_from_slice(&stream.to_be_bytes());
+    end.copy_from_slice(id.as_uuid().as_bytes());
+    key
+}
+
+/// The key that says which ids go with a segment: partition, slot, then the key of the id.
+pub(super) fn segment_id_key(partition: u32, slot: u16, stream: u32, id: EventId) -> Vec<u8> {
+    [&crate::layout::slot_key(partition, slot)[..], &given_key(stream, id)[..]].concat()
+}
+
+/// What follows a dead letter's key for its record and for the chunks of that.
+pub(crate) const RECORD: u8 = 0;
+pub(crate) const CHUNK: u8 = 1;

@@ -1,0 +1,69 @@
+//! Retention: whole segments go, in the transaction of a batch.
+
+use heed::RwTxn;
+
+use super::state::State;
+use crate::layout::slot_key;
+use crate::segment::Segment;
+use crate::shared::Shared;
+
+/// Frees what retention lets go in the partitions that this batch appended to or settled in.
+pub(super) fn free_expired(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>) -> heed::Result<()> {
+    let Some(now) = state.staged.now else { return Ok(()) };
+    let appended = state.staged.logs.keys().copied();
+    let settled = state.staged.moved.iter().map(|&(_, partition)| partition);
+    let mut partitions: Vec<u32> = appended.chain(settled).collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    for partition in partitions {
+        let Some(retention) = shared.retention_of(partition) else { continue };
+        let expired = |state: &State| {
+            let log = state.log(partition)?;
+            // Most of the time nothing has expired, whatever is settled; that is cheaper to ask.
+            if log.expired(&retention, u64::MAX, now) == 0 {
+                return None;
+            }
+            Some(log.expired(&retention, state.needed_from(partition), now))
+        };
+        for _ in 0..expired(state).unwrap_or(0) {
+            free_oldest(shared, state, txn, partition)?;
+        }
+    }
+    Ok(())
+}
+
+/// Empties the oldest segment of a partition, unless it is the only one: says whether it did.
+pub(super) fn free_oldest(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    partition: u32,
+) -> heed::Result<bool> {
+    let Some(freed) = state.log_mut(partition).and_then(crate::segment::Log::drop_oldest) else {
+        return Ok(false);
+    };
+    state.staged.touched.remove(&(partition, freed.slot));
+    empty(shared, txn, partition, freed)?;
+    Ok(true)
+}
+
+fn empty(shared: &Shared, txn: &mut RwTxn<'_>, partition: u32, segment: Segment) -> heed::Result<()> {
+    if let Some(database) = shared.databases.segment(partition, segment.slot) {
+        database.clear(txn)?;
+    }
+    let key = slot_key(partition, segment.slot);
+    shared.databases.segments.delete(txn, &key)?;
+    let ids = shared.databases.segment_ids.prefix_iter(txn, &key)?;
+    let ids: Vec<Vec<u8>> = ids.map(|id| Ok(id?.0.to_vec())).collect::<heed::Result<_>>()?;
+    for id in ids {
+        // The same id may have been published again since, behind its window: then its row points elsewhere.
+        let given = id.get(key.len()..).unwrap_or_default();
+        let row = shared.databases.ids.get(txn, given)?;
+        let row = row.and_then(|row| crate::row::decode::<super::records::GivenRow>("id", given, row).ok());
+        if row.is_none_or(|row| row.partition == partition && row.offset < segment.next) {
+            shared.databases.ids.delete(txn, given)?;
+        }
+        shared.databases.segment_ids.delete(txn, &id)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! What the store promises, from outside.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+mod appending;
+mod bad_input;
+mod given_ids;
+mod model;
+mod reading;
+mod retention;
+mod subscriptions;
+mod world;

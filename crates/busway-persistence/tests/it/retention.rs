@@ -1,0 +1,120 @@
+//! Retention: what may go goes in whole segments, what somebody needs stays.
+
+use busway_persistence::{
+    AppendError, AtCap, ReadError, Refusal, Retention, Settlement, Store, StoreOptions, Stream,
+};
+
+use crate::world::{Waiting, at, dir, event, open, options};
+
+fn keeping(retention: Retention) -> StoreOptions {
+    options().stream(Stream::new("all").capture("#").retention(retention)).tail(1, 1 << 20)
+}
+
+fn put(store: &Store, number: u64, len: usize) -> Result<u64, AppendError> {
+    let seconds = i64::try_from(number).unwrap();
+    Ok(store.put(store.entry(event("a", number, len), true, at(seconds)).unwrap())?.offset)
+}
+
+#[test]
+fn a_window_by_count_stays_a_window_and_offsets_go_on_after_a_restart() {
+    let dir = dir();
+    let retention = Retention::forever().count(100);
+    let mut number = 0;
+    for _ in 0..3 {
+        let store = open(dir.path(), keeping(retention));
+        for _ in 0..200 {
+            assert_eq!(put(&store, number, 8).unwrap(), number);
+            number += 1;
+        }
+        let (first, next) = store.bounds(0).unwrap();
+        assert_eq!(next, number);
+        let kept = next - first;
+        assert!((100..=116).contains(&kept), "{kept}");
+        assert!(matches!(store.page(0, first - 1, None), Err(ReadError::BeforeStart { .. })));
+        assert_eq!(store.all(0, first).unwrap().len() as u64, kept);
+    }
+}
+
+#[test]
+fn a_subscription_holds_what_it_has_not_settled() {
+    let dir = dir();
+    let store = open(dir.path(), keeping(Retention::forever().count(20)));
+    let number = store.join("slow", "#", vec![(0, 0)]).unwrap().number;
+    for number in 0..100 {
+        put(&store, number, 8).unwrap();
+    }
+    assert_eq!(store.bounds(0), Some((0, 100)));
+    // The ring was full after 15 segments of one event; the newest took the others.
+    let parked = busway_persistence::Parked {
+        offset: 10,
+        due: at(0),
+        lane: 1,
+        attempts: Vec::new(),
+        attempt_count: 1,
+    };
+    let settlement = Settlement { settled: vec![(0, 100)], parked: vec![parked], ..Default::default() };
+    store.decide(number, settlement).unwrap();
+    put(&store, 100, 8).unwrap();
+    assert_eq!(store.bounds(0), Some((10, 101)), "the parked event is needed");
+    store
+        .decide(number, Settlement { released: vec![10], settled: vec![(100, 130)], ..Default::default() })
+        .unwrap();
+    for number in 101..130 {
+        put(&store, number, 8).unwrap();
+    }
+    let (first, next) = store.bounds(0).unwrap();
+    assert!((20..=24).contains(&(next - first)), "{first}");
+}
+
+#[test]
+fn age_lets_go_what_is_older() {
+    let dir = dir();
+    let store = open(dir.path(), keeping(Retention::forever().age(std::time::Duration::from_secs(140))));
+    for number in 0..500 {
+        put(&store, number, 8).unwrap();
+    }
+    let (first, _) = store.bounds(0).unwrap();
+    assert!((340..=359).contains(&first), "{first}");
+}
+
+#[test]
+fn a_full_partition_refuses_and_takes_again_when_it_has_room() {
+    let dir = dir();
+    let cap = Retention::forever().bytes(100_000).cap(1_000_000, AtCap::RefusePublish);
+    let store = open(dir.path(), keeping(cap));
+    let subscription = store.join("slow", "#", vec![(0, 0)]).unwrap().number;
+    let mut number = 0;
+    let refused = loop {
+        match put(&store, number, 2_000) {
+            Ok(_) => number += 1,
+            Err(error) => break error,
+        }
+    };
+    let AppendError::Refused { reason, .. } = refused else { panic!("{refused}") };
+    assert_eq!(reason, Refusal::Capped { stream: "all".to_owned(), partition: 0, cap: 1_000_000 });
+    assert!((400..500).contains(&number), "{number}");
+    // Retention looks when something is appended; an event that still fits is.
+    store.decide(subscription, Settlement { settled: vec![(0, number)], ..Default::default() }).unwrap();
+    put(&store, number, 8).unwrap();
+    put(&store, number + 1, 2_000).unwrap();
+    let (first, next) = store.bounds(0).unwrap();
+    assert!(next - first < 150, "{first}");
+}
+
+#[test]
+fn a_cap_may_take_the_oldest_events_from_who_needs_them() {
+    let dir = dir();
+    let store = open(dir.path(), keeping(Retention::forever().cap(1_000_000, AtCap::DropOldest)));
+    store.join("slow", "#", vec![(0, 0)]).unwrap();
+    for number in 0..2_000 {
+        put(&store, number, 2_000).unwrap();
+    }
+    let (first, next) = store.bounds(0).unwrap();
+    assert_eq!(next, 2_000);
+    assert!(((next - first) * 2_100) < 1_000_000 && next - first > 350, "{first}");
+    // The given ids of what is gone are gone with it, and no others.
+    let again = store.entry(event("a", 0, 2_000), true, at(1)).unwrap();
+    assert_eq!(store.put(again).unwrap().offset, 2_000);
+    let kept = store.entry(event("a", 1_999, 2_000), true, at(1_999)).unwrap();
+    assert_eq!(store.put(kept).unwrap().offset, 1_999);
+}

@@ -1,0 +1,109 @@
+//! Durable subscriptions: where they stand outlives everything.
+
+use busway_persistence::{Attempt, Cursor, DeadLetter, Parked, RequestError, Settlement, Store};
+
+use crate::world::{Waiting, at, dir, entry, one, open};
+
+fn filled(store: &Store, count: u64) {
+    store.put_all((0..count).map(|number| entry(store, "a", number)).collect()).unwrap();
+}
+
+fn parked(offset: u64) -> Parked {
+    let attempts = vec![Attempt { at: at(1), error: "no connection".to_owned() }];
+    Parked { offset, due: at(60), lane: 7, attempts, attempt_count: 1 }
+}
+
+#[test]
+fn a_subscription_resumes_where_it_stood() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    filled(&store, 20);
+    let made = store.join("stock", "a.#", vec![(0, 3)]).unwrap();
+    assert_eq!((made.known, made.places[0].cursor.clone()), (false, Cursor::at(3)));
+    let settlement =
+        Settlement { settled: vec![(3, 5), (9, 12)], parked: vec![parked(7)], ..Default::default() };
+    store.decide(made.number, settlement).unwrap();
+    store.close();
+
+    let store = open(dir.path(), one());
+    let found = store.join("stock", "a.#", vec![(0, 0)]).unwrap();
+    assert_eq!((found.known, found.number), (true, made.number));
+    let place = &found.places[0];
+    assert_eq!(place.cursor.low(), 5);
+    assert!(place.cursor.runs().eq([(7, 8), (9, 12)]), "a parked event does not hold the cursor up");
+    assert_eq!(place.parked, [parked(7)]);
+
+    let released = Settlement { released: vec![7], settled: vec![(5, 9)], ..Default::default() };
+    store.decide(found.number, released).unwrap();
+    let again = store.join("stock", "a.#", vec![(0, 0)]).unwrap();
+    assert_eq!(again.places[0].cursor, Cursor::at(12));
+    assert!(again.places[0].parked.is_empty());
+}
+
+#[test]
+fn two_subscriptions_stand_where_each_of_them_stands() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    filled(&store, 10);
+    let first = store.join("first", "#", vec![(0, 0)]).unwrap().number;
+    let second = store.join("second", "#", vec![(0, 10)]).unwrap().number;
+    assert_ne!(first, second);
+    store.decide(first, Settlement { settled: vec![(0, 4)], ..Default::default() }).unwrap();
+    store.close();
+    let store = open(dir.path(), one());
+    assert_eq!(store.join("first", "#", vec![(0, 0)]).unwrap().places[0].cursor, Cursor::at(4));
+    assert_eq!(store.join("second", "#", vec![(0, 0)]).unwrap().places[0].cursor, Cursor::at(10));
+}
+
+#[test]
+fn a_name_with_another_filter_is_an_error_that_names_both() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    store.join("stock", "a.#", vec![(0, 0)]).unwrap();
+    let error = store.join("stock", "b.#", vec![(0, 0)]).unwrap_err();
+    assert!(matches!(error, RequestError::OtherFilter { .. }));
+    assert_eq!(
+        error.to_string(),
+        "subscription stock was made with the filter a.#, not b.#; give the new one another name, or remove the old one"
+    );
+}
+
+#[test]
+fn a_seek_stands_within_the_log_and_parked_events_behind_it_are_given_again() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    filled(&store, 10);
+    let number = store.join("stock", "#", vec![(0, 0)]).unwrap().number;
+    let settlement =
+        Settlement { settled: vec![(0, 10)], parked: vec![parked(2), parked(8)], ..Default::default() };
+    store.decide(number, settlement).unwrap();
+    let error = store.go_to(number, 11).unwrap_err();
+    assert_eq!(error, RequestError::OutsideOfLog { partition: 0, offset: 11, first: 0, next: 10 });
+    store.go_to(number, 5).unwrap();
+    store.close();
+    let store = open(dir.path(), one());
+    let place = store.join("stock", "#", vec![(0, 0)]).unwrap().places.remove(0);
+    assert_eq!((place.cursor, place.parked), (Cursor::at(5), vec![parked(2)]));
+}
+
+#[test]
+fn a_dead_letter_and_its_settlement_are_one() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    filled(&store, 5);
+    let number = store.join("stock", "#", vec![(0, 0)]).unwrap().number;
+    store.decide(number, Settlement { parked: vec![parked(0)], ..Default::default() }).unwrap();
+    let letter = DeadLetter {
+        offset: 0,
+        at: at(9),
+        reason: "no such order".to_owned(),
+        handler: "reserve".to_owned(),
+        attempts: parked(0).attempts,
+        attempt_count: 16,
+    };
+    store.decide(number, Settlement { dead: vec![letter], ..Default::default() }).unwrap();
+    store.close();
+    let store = open(dir.path(), one());
+    let place = store.join("stock", "#", vec![(0, 0)]).unwrap().places.remove(0);
+    assert_eq!((place.cursor, place.parked.len()), (Cursor::at(1), 0));
+}
