@@ -130,7 +130,7 @@ impl<'a> Flight<'a> {
             }
             let Some(number) = flying.pop_front() else { break };
             let stored = self.answered.recv()??;
-            ensure!(stored.positions().iter().all(|at| at.offset == number), "{number} is at {stored:?}");
+            ensure!(stored.positions().all(|at| at.offset == number), "{number} is at {stored:?}");
         }
         Ok((next, started.elapsed()))
     }

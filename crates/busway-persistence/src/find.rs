@@ -14,7 +14,6 @@ use crate::record::{Place, Record};
 use crate::row;
 use crate::segment::Segment;
 use crate::shared::Shared;
-use crate::stored;
 use crate::writer::{GivenRow, given_key};
 
 impl Shared {
@@ -56,14 +55,13 @@ impl Shared {
         from: u64,
         until: Timestamp,
     ) -> Result<Option<Looked>, ReadError> {
-        let txn = self.gate.read().map_err(|error| self.storage(&error))?;
-        let segments = self.segments_of(&txn, partition)?;
-        let Some(segment) = segments.iter().find(|segment| segment.next > from) else { return Ok(None) };
+        let view = self.view(partition)?;
+        let Some(segment) = view.segments.iter().find(|segment| segment.next > from) else { return Ok(None) };
         let Some(database) = self.databases.segment(partition, segment.slot) else { return Ok(None) };
         let first = from.max(segment.first);
         let end = segment.next.min(first.saturating_add(LOOKED_AT_ONCE));
         for offset in first..end {
-            let value = database.get(&txn, &offset.to_be_bytes()).map_err(|error| self.storage(&error))?;
+            let value = database.get(&view, &offset.to_be_bytes()).map_err(|error| self.storage(&error))?;
             // A damaged record is reported to who reads it; here it is not the one.
             let record = value.and_then(|value| Record::check(Place { partition, offset }, value).ok());
             match record.map(|record| record.peek()) {
@@ -80,17 +78,16 @@ impl Shared {
     /// The first offset of a partition whose event the store took at this time or later; the log's end when there is none.
     /// Times are those that publishers gave: where they do not rise, any place where they pass the time will do.
     pub(crate) fn offset_at(&self, partition: u32, time: Timestamp) -> Result<u64, ReadError> {
-        let here = self.partition(partition).ok_or(ReadError::UnknownPartition { partition })?;
-        let txn = self.gate.read().map_err(|error| self.storage(&error))?;
-        let segments = self.segments_of(&txn, partition)?;
-        let Some(segment) = segments.iter().find(|segment| segment.count() > 0 && segment.last_at >= time)
+        let view = self.view(partition)?;
+        let Some(segment) =
+            view.segments.iter().find(|segment| segment.count() > 0 && segment.last_at >= time)
         else {
-            return Ok(here.bounds().1);
+            return Ok(view.segments.last().map_or(0, |newest| newest.next));
         };
         let (mut low, mut high) = (segment.first, segment.next);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.appended_at(&txn, partition, segment, middle)? < time {
+            match self.appended_at(&view, partition, segment, middle)? < time {
                 true => low = middle + 1,
                 false => high = middle,
             }
@@ -111,13 +108,6 @@ impl Shared {
         let value = value.map_err(|error| self.storage(&error))?.flatten();
         let record = Record::check(place, value.unwrap_or_default())?;
         Ok(record.peek().appended)
-    }
-
-    fn segments_of(&self, txn: &RoTxn<'_>, partition: u32) -> Result<Vec<Segment>, ReadError> {
-        let segments = stored::segments(txn, &self.databases, partition);
-        let mut segments = segments.map_err(|error| self.unreadable(error))?;
-        segments.sort_unstable_by_key(|segment| segment.first);
-        Ok(segments)
     }
 }
 

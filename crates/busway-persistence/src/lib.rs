@@ -40,7 +40,7 @@
 //! store.append(entry, Box::new(move |result| _ = answer.send(result)))?;
 //! let stored = answered.recv()??;
 //!
-//! let place = stored.positions()[0];
+//! let place = stored.positions().next().ok_or("nothing was stored")?;
 //! let page = store.read(place.partition, place.offset, None, ReadLimits::default())?;
 //! assert_eq!(page.events[0].event.topic().as_str(), "orders.created");
 //! # Ok(())
@@ -52,7 +52,7 @@
 //! `store` is the handle, `options` how it is opened, `stream` what a log is. `opening` makes a store of a directory: `open` is all that
 //! happens before the file is mapped, `lmdb` what LMDB asks for, `layout` the databases, `stored` what they held. `writer` is the
 //! one thread that writes; `append` and `settle` are what it is asked for, `segment` and `cursor` what it decides by. `record` and `row`
-//! are the bytes, `names` the texts that they share. `read` and `tail` give events back, `find`
+//! are the bytes, `names` the texts that they share. `read`, from `tail` or a `view`, gives events back, `find`
 //! says where one lies, `verify` whether all are as they were written.
 
 mod append;
@@ -77,6 +77,7 @@ mod stored;
 mod stream;
 mod tail;
 mod verify;
+mod view;
 mod writer;
 
 pub use crate::append::{Appended, Entry, OnAppended, Position};

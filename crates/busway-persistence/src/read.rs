@@ -13,7 +13,6 @@ use crate::lmdb::Db;
 use crate::record::{self, Place, Record};
 use crate::segment::Segment;
 use crate::shared::Shared;
-use crate::stored::{self, Unreadable};
 use crate::tail::StoredEvent;
 
 /// How much one read copies at most. It gives at least one event where there is one.
@@ -88,17 +87,14 @@ impl Shared {
         limits: ReadLimits,
         page: &mut Page,
     ) -> Result<(), ReadError> {
-        let txn = self.gate.read().map_err(|error| self.storage(&error))?;
-        let mut rows =
-            stored::segments(&txn, &self.databases, partition).map_err(|error| self.unreadable(error))?;
-        rows.sort_unstable_by_key(|segment| segment.first);
-        let first = rows.first().map_or(0, |row| row.first);
+        let view = self.view(partition)?;
+        let first = view.segments.first().map_or(0, |segment| segment.first);
         if page.next < first {
             return Err(ReadError::BeforeStart { from: page.next, first });
         }
         let mut scan = Scan {
             shared: self,
-            txn: &txn,
+            txn: &view,
             partition,
             wanted: Wanted::new(filter),
             limits,
@@ -106,23 +102,12 @@ impl Shared {
             scanned: 0,
         };
         let from = page.next;
-        for segment in rows.iter().filter(|row| row.next > from) {
+        for segment in view.segments.iter().filter(|segment| segment.next > from) {
             if !scan.segment(segment, page)? {
                 break;
             }
         }
         Ok(())
-    }
-
-    pub(crate) fn unreadable(&self, error: Unreadable) -> ReadError {
-        match error {
-            Unreadable::Corrupt(corrupt) => corrupt.into(),
-            Unreadable::Storage(error) => self.storage(&error),
-        }
-    }
-
-    pub(crate) fn storage(&self, error: &heed::Error) -> ReadError {
-        ReadError::Storage { path: self.path.clone(), reason: error.to_string() }
     }
 }
 

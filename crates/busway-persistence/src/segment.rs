@@ -3,6 +3,9 @@
 //! The databases of the ring are made with the stream and never removed. A segment takes one of them for as long as it holds
 //! events; retention empties whole segments and gives their databases back. Offsets run on through all of them. Where every
 //! database is taken the newest segment grows.
+//!
+//! A segment's row is written when it begins and when the next one does: a commit that only appends touches nothing but the
+//! segment itself. What the newest holds is told by its database, see `stored.rs`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -169,6 +172,11 @@ impl Log {
         // The clock may have gone back; a segment's end is not before its start.
         newest.last_at = newest.last_at.max(now);
         (newest.slot, offset)
+    }
+
+    /// The segment that takes what is appended.
+    pub(crate) fn newest(&self) -> Option<&Segment> {
+        self.segments.back()
     }
 
     fn free_slot(&self) -> Option<u16> {

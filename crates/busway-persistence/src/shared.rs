@@ -113,19 +113,22 @@ impl Shared {
         }
     }
 
-    /// Gives readers who keep up an event that was committed.
-    pub(crate) fn tell(&self, entry: &Entry) {
-        if entry.first_place.is_some() {
-            return;
-        }
-        if let Some(partition) = self.partition(entry.partition) {
-            let event = StoredEvent {
-                offset: entry.offset,
-                appended: entry.appended,
-                given_id: entry.given.is_some(),
-                event: entry.event.clone(),
+    /// Gives readers who keep up the events that were committed.
+    pub(crate) fn tell(&self, entries: &mut [Entry]) {
+        for run in entries.chunk_by_mut(|one, next| one.partition == next.partition) {
+            let Some(partition) = run.first().and_then(|entry| self.partition(entry.partition)) else {
+                continue;
             };
-            partition.tail.lock().push(event, entry.bytes());
+            let mut tail = partition.tail.lock();
+            for entry in run.iter_mut().filter(|entry| entry.first_place.is_none()) {
+                let event = StoredEvent {
+                    offset: entry.offset,
+                    appended: entry.appended,
+                    given_id: entry.given.is_some(),
+                    event: entry.event.clone(),
+                };
+                entry.outdated = tail.push(event, entry.bytes());
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use busway_event::{AnyEvent, EventId, Filter, Timestamp, Topic};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use uuid::Uuid;
 
-use crate::append::{Append, Appended, Entries, Entry, OnAppended, Position};
+use crate::append::{Append, Appended, Entry, OnAppended, Position};
 use crate::error::{EntryError, Fault, ReadError};
 use crate::open::{Claimed, OpenError};
 use crate::options::StoreOptions;
@@ -108,15 +108,22 @@ impl Store {
                 u16::try_from(event.id().as_uuid().as_u128() % u128::from(stored.partitions)).unwrap_or(0)
             }
         };
-        let encoded = event.encoded(PAYLOAD_BYTES_MAX)?;
         let names = &self.shared.names;
         let ids = NameIds {
             topic: names.number_of(event.topic().as_str()),
-            type_name: names.number_of(&encoded.type_name),
+            type_name: names.number_of(event.type_name()),
             producer: names.number_of(event.metadata().producer()),
         };
-        let recorded = record::encode(&event, &encoded, ids, now, given, self.shared.value_bytes_max)?;
-        let body = given.then(|| record::body_hash(&encoded, event.topic(), event.key()));
+        let value_max = self.shared.value_bytes_max;
+        let recorded = record::encode(&event, PAYLOAD_BYTES_MAX, ids, now, given, value_max)?;
+        let hash = || {
+            Ok::<_, EntryError>(record::body_hash(
+                &event.encoded(PAYLOAD_BYTES_MAX)?,
+                event.topic(),
+                event.key(),
+            ))
+        };
+        let body = given.then(hash).transpose()?;
         Ok(Entry {
             stream,
             partition: stored.first + u32::from(partition),
@@ -125,6 +132,7 @@ impl Store {
             recorded,
             given: body,
             offset: 0,
+            outdated: None,
             first_place: None,
         })
     }
@@ -133,16 +141,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Busy`], with the entry and `done`, which was not called.
-    pub fn append(
-        &self,
-        entry: impl Into<Box<Entry>>,
-        done: OnAppended,
-    ) -> Result<(), Busy<(Box<Entry>, OnAppended)>> {
-        let request = Request::Append(Append { entries: Entries::One(entry.into()), done });
-        self.submit(request).map_err(|request| match request {
-            Request::Append(Append { entries: Entries::One(entry), done }) => Busy((entry, done)),
-            _ => unreachable!("what could not be sent is what was to be sent"),
-        })
+    pub fn append(&self, entry: Entry, done: OnAppended) -> Result<(), Busy<(Vec<Entry>, OnAppended)>> {
+        self.append_batch(vec![entry], done)
     }
 
     /// Stores entries together, or none of them.
@@ -155,12 +155,12 @@ impl Store {
         done: OnAppended,
     ) -> Result<(), Busy<(Vec<Entry>, OnAppended)>> {
         if entries.is_empty() {
-            done(Ok(Appended::Many(Vec::new())));
+            done(Ok(Appended::new(entries)));
             return Ok(());
         }
-        let request = Request::Append(Append { entries: Entries::Many(entries), done });
+        let request = Request::Append(Append { entries, done });
         self.submit(request).map_err(|request| match request {
-            Request::Append(Append { entries, done }) => Busy((entries.into_vec(), done)),
+            Request::Append(Append { entries, done }) => Busy((entries, done)),
             _ => unreachable!("what could not be sent is what was to be sent"),
         })
     }

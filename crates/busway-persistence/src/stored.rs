@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use heed::RoTxn;
+use heed::{DatabaseStat, RoTxn};
 use serde::{Deserialize, Serialize};
 
 use crate::corrupt::Corrupt;
 use crate::cursor::Cursor;
 use crate::layout::{Databases, STREAM};
 use crate::names::Names;
+use crate::record::{Place, Record};
 use crate::row;
 use crate::segment::{Log, Segment, SegmentSize};
 use crate::settle::{Parked, SubscriptionRow};
@@ -87,7 +88,10 @@ pub(crate) fn state(
         let retention = stream.declared.as_ref().map_or_else(Retention::forever, |stream| stream.retention);
         let size = SegmentSize::of(&retention, stream.slots);
         for partition in stream.first..stream.first + u32::from(stream.partitions) {
-            let rows = segments(txn, databases, partition)?;
+            let mut rows = segments(txn, databases, partition)?;
+            if let Some(newest) = rows.last_mut() {
+                complete(txn, databases, partition, newest)?;
+            }
             let log = Log::of(rows, stream.slots, size);
             let place = || format!("the list of segments of partition {partition}");
             logs.push(log.ok_or_else(|| damaged(&place(), "its rows do not fit each other"))?);
@@ -104,7 +108,7 @@ pub(crate) fn state(
     Ok(State::new(logs, subscriptions, positions(txn, databases)?))
 }
 
-/// The segments of a partition, by their slots.
+/// The segments of a partition, oldest first. The row of the newest is that of its beginning.
 pub(crate) fn segments(
     txn: &RoTxn<'_>,
     databases: &Databases<'_>,
@@ -118,7 +122,34 @@ pub(crate) fn segments(
         let place = format!("the list of segments of partition {partition}");
         segments.push(segment.ok_or_else(|| damaged(&place, "a row is none of a segment"))?);
     }
+    segments.sort_unstable_by_key(|segment| segment.first);
     Ok(segments)
+}
+
+/// Adds to a row what its database tells: where it ends, when that was, and how much it holds, in whole pages.
+fn complete(
+    txn: &RoTxn<'_>,
+    databases: &Databases<'_>,
+    partition: u32,
+    newest: &mut Segment,
+) -> Result<(), Unreadable> {
+    let Some(database) = databases.segment(partition, newest.slot) else { return Ok(()) };
+    let Some((key, _)) = database.last(txn)? else { return Ok(()) };
+    // The last key is a record's or that of its last chunk.
+    let Some(offset) = key.first_chunk().map(|offset| u64::from_be_bytes(*offset)) else {
+        return Err(
+            damaged(&format!("the newest segment of partition {partition}"), "a key is too short").into()
+        );
+    };
+    let DatabaseStat { page_size, leaf_pages, overflow_pages, .. } = database.stat(txn)?;
+    newest.next = offset.saturating_add(1);
+    newest.bytes = (leaf_pages as u64 + overflow_pages as u64).saturating_mul(u64::from(page_size));
+    // A damaged record is told of when it is read; its time is only missed here.
+    let record = database.get(txn, &offset.to_be_bytes())?;
+    if let Some(record) = record.and_then(|value| Record::check(Place { partition, offset }, value).ok()) {
+        newest.last_at = newest.last_at.max(record.peek().appended);
+    }
+    Ok(())
 }
 
 fn positions(

@@ -34,17 +34,21 @@ impl Tail {
         Self { events: VecDeque::new(), weight: 0, count_max, weight_max }
     }
 
-    /// Adds an event behind the others. What does not follow them makes a new start: a reader never sees a gap.
-    pub(crate) fn push(&mut self, event: StoredEvent, weight: usize) {
+    /// Adds an event behind the others, and gives back the oldest when it is one too many. What does not follow the others
+    /// makes a new start: a reader never sees a gap.
+    pub(crate) fn push(&mut self, event: StoredEvent, weight: usize) -> Option<StoredEvent> {
         if self.events.back().is_some_and(|(_, last)| last.offset + 1 != event.offset) {
             (self.events, self.weight) = (VecDeque::new(), 0);
         }
         self.weight += weight;
         self.events.push_back((weight, event));
+        let mut outdated = None;
         while self.events.len() > self.count_max || self.weight > self.weight_max {
-            let Some((weight, _)) = self.events.pop_front() else { return };
+            let (weight, event) = self.events.pop_front()?;
             self.weight -= weight;
+            outdated = Some(event);
         }
+        outdated
     }
 
     /// Copies up to `count` events from `from` on into `into`. `false` when that offset is not here: it has to be read from
@@ -86,7 +90,8 @@ mod tests {
     fn the_newest_events_are_there_and_others_are_not_guessed_at() {
         let mut tail = Tail::new(3, 100);
         assert_eq!(offsets(&tail, 0, 9), None);
-        (5..10).for_each(|offset| tail.push(event(offset), 10));
+        let outdated = (5..10).filter_map(|offset| tail.push(event(offset), 10)).map(|event| event.offset);
+        assert_eq!(outdated.collect::<Vec<_>>(), [5, 6]);
         assert_eq!(offsets(&tail, 7, 9), Some(vec![7, 8, 9]));
         assert_eq!(offsets(&tail, 8, 1), Some(vec![8]));
         assert_eq!((offsets(&tail, 6, 9), offsets(&tail, 10, 9)), (None, None));

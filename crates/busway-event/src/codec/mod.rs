@@ -115,6 +115,8 @@ impl fmt::Display for CodecId {
 #[derive(Debug)]
 pub struct Bounded {
     bytes: Vec<u8>,
+    /// Bytes that were there before, and do not count.
+    before: usize,
     limit: usize,
     overflowed: Option<usize>,
 }
@@ -123,7 +125,15 @@ impl Bounded {
     /// An empty buffer that takes at most `limit` bytes.
     #[must_use]
     pub const fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit, overflowed: None }
+        Self { bytes: Vec::new(), before: 0, limit, overflowed: None }
+    }
+
+    /// A buffer that takes at most `limit` bytes behind those that are there already: who frames payloads has them written in
+    /// their place.
+    #[must_use]
+    pub const fn behind(bytes: Vec<u8>, limit: usize) -> Self {
+        let before = bytes.len();
+        Self { bytes, before, limit, overflowed: None }
     }
 
     /// Appends `bytes`.
@@ -131,7 +141,7 @@ impl Bounded {
     /// # Errors
     /// [`EncodeError::TooLarge`] when they do not fit; nothing is appended then.
     pub fn extend(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        let len = self.bytes.len().saturating_add(bytes.len());
+        let len = (self.bytes.len() - self.before).saturating_add(bytes.len());
         if len > self.limit {
             self.overflowed = Some(len);
             return Err(EncodeError::TooLarge { len, limit: self.limit });
@@ -140,7 +150,7 @@ impl Bounded {
         Ok(())
     }
 
-    /// The bytes so far.
+    /// The bytes so far, those that were there before included.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::envelope::{Envelope, Typed, Wire};
 use super::{Event, Header};
-use crate::codec::{DecodeError, EncodeError};
+use crate::codec::{Bounded, CodecId, DecodeError, EncodeError};
 use crate::event_type::{Encoded, EventType};
 
 /// An event whose payload's type is not known here. Cheap to clone; dereferences to its [`Header`].
@@ -69,6 +69,15 @@ impl AnyEvent {
     /// [`EncodeError`]; a failure is not kept, so a later call with a higher limit may succeed.
     pub fn encoded(&self, limit: usize) -> Result<Encoded, EncodeError> {
         self.inner.encoded(limit)
+    }
+
+    /// Appends the payload's bytes to `out`, and says of which schema version and codec they are. Unlike
+    /// [`encoded`](Self::encoded) it keeps nothing: for who writes them once, in a place of its own.
+    ///
+    /// # Errors
+    /// [`EncodeError`]; something may have been appended then.
+    pub fn encode_to(&self, out: &mut Bounded) -> Result<(u16, CodecId), EncodeError> {
+        self.inner.encode_to(out)
     }
 
     /// The payload as bytes, for a reader that has no limit of its own. Bytes that exist were let in under some limit

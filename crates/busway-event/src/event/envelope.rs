@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::Header;
 use super::recycle::Home;
-use crate::codec::EncodeError;
+use crate::codec::{Bounded, CodecId, EncodeError};
 use crate::event_type::{Encoded, EventType};
 
 /// What all events can do, whatever they hold.
@@ -13,6 +13,8 @@ pub(super) trait Envelope: Any + Send + Sync {
     fn header(&self) -> &Header;
     fn type_name(&self) -> &str;
     fn encoded(&self, limit: usize) -> Result<Encoded, EncodeError>;
+    /// Appends the bytes, and says of which schema version and codec they are.
+    fn encode_to(&self, out: &mut Bounded) -> Result<(u16, CodecId), EncodeError>;
     /// The bytes, if they exist already.
     fn at_hand(&self) -> Option<&Encoded>;
     /// The largest payload that may be encoded, for readers without a limit of their own.
@@ -82,6 +84,13 @@ impl<T: EventType> Envelope for Typed<T> {
         within(self.encoded.get_or_init(|| encoded), limit)
     }
 
+    fn encode_to(&self, out: &mut Bounded) -> Result<(u16, CodecId), EncodeError> {
+        match self.encoded.get() {
+            Some(encoded) => append(encoded, out),
+            None => self.payload().encode(out).map(|()| (T::VERSION, T::CODEC)),
+        }
+    }
+
     fn at_hand(&self) -> Option<&Encoded> {
         self.encoded.get().map(|encoded| &**encoded)
     }
@@ -127,6 +136,10 @@ impl Envelope for Wire {
         within(&self.encoded, limit)
     }
 
+    fn encode_to(&self, out: &mut Bounded) -> Result<(u16, CodecId), EncodeError> {
+        append(&self.encoded, out)
+    }
+
     fn at_hand(&self) -> Option<&Encoded> {
         Some(&self.encoded)
     }
@@ -138,6 +151,11 @@ impl Envelope for Wire {
     fn payload_weight(&self) -> usize {
         self.encoded.bytes.len()
     }
+}
+
+fn append(encoded: &Encoded, out: &mut Bounded) -> Result<(u16, CodecId), EncodeError> {
+    out.extend(&encoded.bytes)?;
+    Ok((encoded.version, encoded.codec))
 }
 
 fn within(encoded: &Encoded, limit: usize) -> Result<Encoded, EncodeError> {

@@ -134,7 +134,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::*;
-    use crate::codec::{DecodeError, EncodeError, PAYLOAD_BYTES_MAX};
+    use crate::codec::{Bounded, CodecId, DecodeError, EncodeError, PAYLOAD_BYTES_MAX};
     use crate::draft::Stamp;
     use crate::id::EventId;
     use crate::key::Key;
@@ -182,6 +182,20 @@ mod tests {
         let first = event.encoded(64).unwrap();
         assert_eq!(event.encoded(64).unwrap().bytes.as_ptr(), first.bytes.as_ptr());
         assert_eq!(event.encoded(4), Err(EncodeError::TooLarge { len: 8, limit: 4 }));
+    }
+
+    #[test]
+    fn bytes_are_written_where_they_are_wanted_and_count_alone() {
+        let event = publish(Event::new("orders", Order { id: 7 })).unwrap();
+        let frame = || vec![1, 2, 3];
+        let mut out = Bounded::behind(frame(), 8);
+        assert_eq!(event.encode_to(&mut out).unwrap(), (2, CodecId::Json));
+        assert_eq!(out.into_bytes(), b"\x01\x02\x03{\"id\":7}");
+        let wire = AnyEvent::from_encoded(event.header().clone(), event.encoded(64).unwrap());
+        for event in [event, wire] {
+            let mut out = Bounded::behind(frame(), 7);
+            assert_eq!(event.encode_to(&mut out), Err(EncodeError::TooLarge { len: 8, limit: 7 }));
+        }
     }
 
     #[test]

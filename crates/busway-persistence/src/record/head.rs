@@ -7,7 +7,7 @@
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian, legacy};
 use serde::{Deserialize, Serialize, Serializer};
 
-use busway_event::{AnyEvent, Encoded, Key, TraceContext};
+use busway_event::{AnyEvent, Key, TraceContext};
 
 use super::NameIds;
 
@@ -104,17 +104,12 @@ pub(super) struct Tail<'a> {
 
 impl<'a> Tail<'a> {
     /// What `event` carries. `traceparent` is the text of its trace.
-    pub(super) fn of(
-        event: &'a AnyEvent,
-        encoded: &'a Encoded,
-        ids: NameIds,
-        traceparent: Option<&'a str>,
-    ) -> Self {
+    pub(super) fn of(event: &'a AnyEvent, ids: NameIds, traceparent: Option<&'a str>) -> Self {
         let inline = |id: u32, text: &'a str| (id == 0).then_some(text);
         let metadata = event.metadata();
         Self {
             topic: inline(ids.topic, event.topic().as_str()),
-            type_name: inline(ids.type_name, &encoded.type_name),
+            type_name: inline(ids.type_name, event.type_name()),
             producer: inline(ids.producer, metadata.producer()),
             key: event.key().map(Key::as_str),
             // Whoever may wait for 584 years may wait for ever.

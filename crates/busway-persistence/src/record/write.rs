@@ -4,9 +4,12 @@ use std::io::Write as _;
 
 use bytes::{Buf, BufMut};
 
-use busway_event::{AnyEvent, Encoded, Timestamp, TraceContext};
+use busway_event::codec::Bounded;
+use busway_event::{AnyEvent, Timestamp, TraceContext};
 
 use super::head::{FIXED_LEN, Fixed, HEAD_LEN_MAX, Head, Tail};
+use crate::error::EntryError;
+
 use super::{CHUNK_PREFIX_LEN, CHUNKED, FORMAT_VERSION, GIVEN_ID, PREFIX_LEN, Place, checksum};
 
 /// The numbers under which the store knows an event's names. 0 = it does not: the record brings the text along.
@@ -73,23 +76,30 @@ impl Recorded {
     }
 }
 
-/// Makes a record of `event`, whose payload is `encoded`. One allocation when all of it fits into one value and there are
-/// no metadata pairs. `inline_max` bounds each value: the store's page size − 16.
+/// Makes a record of `event`. One allocation when all of it fits into one value and there are no metadata pairs: the payload
+/// is encoded right where it is stored. `inline_max` bounds each value: the store's page size − 16.
 ///
 /// # Errors
-/// [`RecordTooLarge`] when the chunks cannot be counted in 16 bits (beyond 255 MiB with pages of 4 KiB).
+/// [`EntryError::Encode`], also above `limit` bytes of payload; [`EntryError::TooLarge`] when the chunks cannot be counted in 16
+/// bits (beyond 255 MiB with pages of 4 KiB).
 pub(crate) fn encode(
     event: &AnyEvent,
-    encoded: &Encoded,
+    limit: usize,
     ids: NameIds,
     appended: Timestamp,
     given_id: bool,
     inline_max: usize,
-) -> Result<Recorded, RecordTooLarge> {
+) -> Result<Recorded, EntryError> {
     let mut text = [0; TRACEPARENT_LEN];
     let traceparent = event.metadata().trace().and_then(|trace| traceparent(trace, &mut text));
-    let tail = Tail::of(event, encoded, ids, traceparent);
-    let sizes = Sizes::of(tail.len(), encoded.bytes.len(), inline_max)?;
+    let tail = Tail::of(event, ids, traceparent);
+    let before = PREFIX_LEN + FIXED_LEN + tail.len();
+    let mut value = Vec::with_capacity(before + event.weight().clamp(PAYLOAD_GUESS_MIN, PAYLOAD_GUESS_MAX));
+    value.resize(before, 0);
+    let mut out = Bounded::behind(value, limit);
+    let (version, codec) = event.encode_to(&mut out)?;
+    let value = out.into_bytes();
+    let sizes = Sizes::of(tail.len(), value.len().saturating_sub(before), inline_max)?;
     let fixed = Fixed {
         id: *event.id().as_uuid().as_bytes(),
         appended: appended.as_nanos(),
@@ -99,20 +109,11 @@ pub(crate) fn encode(
         producer: ids.producer,
         payload_len: sizes.payload_len,
         chunks: sizes.chunks,
-        version: encoded.version,
-        codec: encoded.codec.as_u8(),
+        version,
+        codec: codec.as_u8(),
         priority: u8::try_from(event.priority().index()).unwrap_or(u8::MAX),
     };
-    let given_id = if given_id { GIVEN_ID } else { 0 };
-    let chunked = if sizes.chunks > 0 { CHUNKED } else { 0 };
-    let head_len = usize::from(sizes.head_len);
-    let mut value = Vec::with_capacity(sizes.first_value().max(PREFIX_LEN + head_len));
-    value.extend_from_slice(&[FORMAT_VERSION, given_id | chunked, 0, 0, 0, 0]);
-    value.extend_from_slice(&sizes.head_len.to_le_bytes());
-    value.resize(PREFIX_LEN + head_len, 0);
-    let room = value.get_mut(PREFIX_LEN..).unwrap_or_default();
-    Head { fixed, tail }.write(room).ok_or_else(|| sizes.too_large())?;
-    Ok(sizes.cut(value, &encoded.bytes))
+    Ok(sizes.lay_out(value, before, given_id, &Head { fixed, tail })?)
 }
 
 /// How a body is cut.
@@ -154,14 +155,39 @@ impl Sizes {
         PREFIX_LEN.saturating_add(self.body_len).min(self.inline_max)
     }
 
-    /// Puts the payload behind the head, and what has no room in the first value into chunks.
-    fn cut(&self, mut value: Vec<u8>, payload: &[u8]) -> Recorded {
+    /// Writes prefix and head before the payload, and puts what has no room in the first value into chunks.
+    fn lay_out(
+        &self,
+        mut value: Vec<u8>,
+        before: usize,
+        given_id: bool,
+        head: &Head<'_>,
+    ) -> Result<Recorded, RecordTooLarge> {
+        let given_id = if given_id { GIVEN_ID } else { 0 };
+        let chunked = if self.chunks > 0 { CHUNKED } else { 0 };
+        let room = value.get_mut(..before).unwrap_or_default();
+        if let Some((prefix, room)) = room.split_first_chunk_mut::<PREFIX_LEN>() {
+            let [low, high] = self.head_len.to_le_bytes();
+            *prefix = [FORMAT_VERSION, given_id | chunked, 0, 0, 0, 0, low, high];
+            head.write(room).ok_or_else(|| self.too_large())?;
+        }
         let chunk_len = self.inline_max.max(1);
         if self.chunks == 0 {
-            value.extend_from_slice(payload);
             let checksum = checksum::of_record(&value);
-            return Recorded { value, checksum, chunks: Vec::new(), chunk_len, chunk_checksums: Vec::new() };
+            return Ok(Recorded {
+                value,
+                checksum,
+                chunks: Vec::new(),
+                chunk_len,
+                chunk_checksums: Vec::new(),
+            });
         }
+        let payload = value.split_off(before.min(value.len()));
+        Ok(self.cut(value, &payload, chunk_len))
+    }
+
+    /// Puts what has no room in the first value into chunks.
+    fn cut(&self, mut value: Vec<u8>, payload: &[u8], chunk_len: usize) -> Recorded {
         let first_value = self.first_value();
         // What of the head has no room comes first in the chunks.
         let spilled = value.split_off(value.len().min(first_value));
@@ -198,6 +224,10 @@ fn traceparent<'a>(trace: &TraceContext, text: &'a mut [u8; TRACEPARENT_LEN]) ->
     str::from_utf8(text).ok()
 }
 
+/// Room that is made for a payload before its size is known: by what the event says that it weighs, within reason.
+const PAYLOAD_GUESS_MIN: usize = 64;
+const PAYLOAD_GUESS_MAX: usize = 4 << 10;
+
 /// The fixed fields lie in the record's own value, whatever follows in chunks: they are read without those.
 const INLINE_MIN: usize = PREFIX_LEN + FIXED_LEN;
 
@@ -209,19 +239,23 @@ const _: () = assert!(HEAD_LEN_MAX == u16::MAX as usize);
 
 #[cfg(test)]
 mod tests {
-    use busway_event::{CodecId, EventId, Metadata, Parts, Topic};
+    use busway_event::{CodecId, Encoded, EventId, Metadata, Parts, Topic};
 
     use super::*;
 
     #[test]
-    fn a_small_event_is_one_allocation_of_its_exact_size() {
+    fn a_small_event_is_one_allocation() {
         let (id, time) = (EventId::foreign("/shop", "7"), Timestamp::from_nanos(1));
         let parts = Parts::new(id, time, Topic::new("orders").unwrap(), Metadata::draft("shop", 1));
-        let bytes = "{}".into();
-        let encoded = Encoded { type_name: "order".into(), version: 1, codec: CodecId::Json, bytes };
-        let event = AnyEvent::receive(parts, encoded.clone()).unwrap();
-        let recorded = encode(&event, &encoded, NameIds::default(), time, false, 4_080).unwrap();
-        assert_eq!(recorded.value.capacity(), recorded.value.len());
-        assert_eq!((recorded.chunks.capacity(), recorded.chunk_checksums.capacity()), (0, 0));
+        for len in [2, PAYLOAD_GUESS_MIN, 200] {
+            let bytes = vec![7; len].into();
+            let encoded = Encoded { type_name: "order".into(), version: 1, codec: CodecId::Raw, bytes };
+            let event = AnyEvent::receive(parts.clone(), encoded).unwrap();
+            let recorded = encode(&event, 1_000, NameIds::default(), time, false, 4_080).unwrap();
+            // What was set aside for the payload was enough: the bytes were never moved.
+            let room = recorded.value.len() - len + event.weight().max(PAYLOAD_GUESS_MIN);
+            assert_eq!(recorded.value.capacity(), room);
+            assert_eq!((recorded.chunks.capacity(), recorded.chunk_checksums.capacity()), (0, 0));
+        }
     }
 }

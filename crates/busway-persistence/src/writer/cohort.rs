@@ -52,7 +52,19 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// Looks for a request for a moment before the writer sleeps: who waits for each receipt comes back before a sleep could begin
+/// and end. Once for each time that it falls asleep.
+pub(super) fn look(requests: &Receiver<Request>) {
+    let begun = now();
+    while requests.is_empty() && begun.elapsed() < LOOK_MAX {
+        (0..SPINS).for_each(|_| spin_loop());
+        std::thread::yield_now();
+    }
+}
+
 /// Nobody came for so long: nobody else will.
 const PAUSE_MAX: Duration = Duration::from_micros(60);
 const LINGER_MAX: Duration = Duration::from_millis(1);
+/// Less than the wake of a sleeper takes.
+const LOOK_MAX: Duration = Duration::from_micros(50);
 const SPINS: usize = 32;

@@ -33,7 +33,7 @@ use self::apply::Outcome;
 use self::cohort::Cohort;
 pub(crate) use self::records::{GivenRow, given_key};
 pub(crate) use self::state::{Position, State, Subscription};
-use crate::append::{Append, Entry};
+use crate::append::{Append, Appended, Entry};
 use crate::error::{AppendError, Fault, Refusal, RequestError};
 use crate::settle::{Register, Seek, Settle};
 use crate::shared::Shared;
@@ -55,14 +55,14 @@ impl Request {
 
     fn records(&self) -> usize {
         match self {
-            Self::Append(append) => append.entries.as_slice().len(),
+            Self::Append(append) => append.entries.len(),
             _ => 1,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Append(append) => append.entries.as_slice().iter().map(Entry::bytes).sum(),
+            Self::Append(append) => append.entries.iter().map(Entry::bytes).sum(),
             _ => 0,
         }
     }
@@ -94,6 +94,7 @@ impl Writer {
         while let Ok(first) = self.requests.recv() {
             self.gather(first, &mut batch);
             self.store(&mut batch);
+            cohort::look(&self.requests);
         }
     }
 
@@ -159,9 +160,9 @@ impl Writer {
     fn answer(&mut self, batch: &mut Vec<Request>, outcomes: Vec<Outcome>) {
         self.cohort.answered(batch.len());
         self.state.keep(&self.shared);
-        for (request, outcome) in batch.iter().zip(&outcomes) {
+        for (request, outcome) in batch.iter_mut().zip(&outcomes) {
             if let (Request::Append(append), Outcome::Appended) = (request, outcome) {
-                append.entries.as_slice().iter().for_each(|entry| self.shared.tell(entry));
+                self.shared.tell(&mut append.entries);
             }
         }
         self.shared.told();
@@ -181,7 +182,7 @@ impl Writer {
         for request in batch.drain(..) {
             match request {
                 Request::Append(Append { entries, done }) => {
-                    let ids = entries.as_slice().iter().map(Entry::id).collect();
+                    let ids = entries.iter().map(Entry::id).collect();
                     done(Err(AppendError::Unknown { ids, fault: fault.clone() }));
                 }
                 other => answer_one(other, Outcome::Failed(fault.clone().into())),
@@ -193,9 +194,9 @@ impl Writer {
 fn answer_one(request: Request, outcome: Outcome) {
     match (request, outcome) {
         (Request::Append(Append { entries, done }), Outcome::Refused(reason)) => {
-            done(Err(AppendError::Refused { entries: entries.into_vec(), reason }));
+            done(Err(AppendError::Refused { entries, reason }));
         }
-        (Request::Append(Append { entries, done }), _) => done(Ok(entries.places())),
+        (Request::Append(Append { entries, done }), _) => done(Ok(Appended::new(entries))),
         (
             Request::Settle(Settle { done: Some(done), .. }) | Request::Seek(Seek { done: Some(done), .. }),
             outcome,

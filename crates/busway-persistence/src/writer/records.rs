@@ -105,7 +105,12 @@ pub(super) fn write(
     for entry in entries.iter_mut().filter(|entry| entry.first_place.is_none()) {
         state.staged.now = state.staged.now.max(Some(entry.appended));
         let Some(log) = state.log_mut(entry.partition) else { continue };
+        let before = log.newest().filter(|newest| newest.count() > 0).map(|newest| newest.slot);
         let (slot, offset) = log.place(entry.bytes() as u64, entry.appended);
+        if before != Some(slot) {
+            let begun_and_full = [Some(slot), before].into_iter().flatten();
+            state.staged.touched.extend(begun_and_full.map(|slot| (entry.partition, slot)));
+        }
         entry.offset = offset;
         entry.recorded.seal(Place { partition: entry.partition, offset });
         let Some(database) = shared.databases.segment(entry.partition, slot) else { continue };
@@ -126,7 +131,6 @@ pub(super) fn write(
                 &[],
             )?;
         }
-        state.staged.touched.insert((entry.partition, slot));
     }
     Ok(())
 }

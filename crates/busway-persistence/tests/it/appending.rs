@@ -49,8 +49,11 @@ fn many_publishers_share_commits_and_each_keeps_its_order() {
                         .append(entry, Box::new(move |result| answer.send(result.unwrap()).unwrap()))
                         .unwrap();
                 }
-                let offsets: Vec<_> =
-                    answered.iter().take(200).map(|stored| stored.positions()[0].offset).collect();
+                let offsets: Vec<_> = answered
+                    .iter()
+                    .take(200)
+                    .map(|stored| stored.positions().next().unwrap().offset)
+                    .collect();
                 assert!(offsets.is_sorted(), "answered in the order in which they were asked");
             });
         }
@@ -180,7 +183,7 @@ fn a_busy_writer_gives_requests_back() {
             .append(entry(&store, "a", asked), Box::new(move |result| answer.send(result.is_ok()).unwrap()))
         {
             Ok(()) => asked += 1,
-            Err(busy) => break *busy.0.0,
+            Err(mut busy) => break busy.0.0.pop().unwrap(),
         }
     };
     assert!(usize::try_from(asked).unwrap() >= busway_persistence::REQUESTS_MAX);

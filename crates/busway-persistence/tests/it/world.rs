@@ -5,8 +5,8 @@ use std::sync::mpsc;
 
 use busway_event::{AnyEvent, Draft, Event, EventId, Filter, Metadata, Raw, Stamp, Timestamp};
 use busway_persistence::{
-    AppendError, Appended, Entry, Page, Position, ReadError, ReadLimits, Registered, RequestError,
-    Settlement, Store, StoreOptions, Stream,
+    AppendError, Entry, Page, Position, ReadError, ReadLimits, Registered, RequestError, Settlement, Store,
+    StoreOptions, Stream,
 };
 use tempfile::TempDir;
 
@@ -75,16 +75,13 @@ impl Waiting for Store {
     fn put(&self, entry: Entry) -> Result<Position, AppendError> {
         let (answer, answered) = mpsc::channel();
         self.append(entry, Box::new(move |result| answer.send(result).unwrap())).unwrap();
-        match answered.recv().unwrap()? {
-            Appended::One(position) => Ok(position),
-            Appended::Many(_) => panic!("one entry has one place"),
-        }
+        Ok(answered.recv().unwrap()?.positions().next().unwrap())
     }
 
     fn put_all(&self, entries: Vec<Entry>) -> Result<Vec<Position>, AppendError> {
         let (answer, answered) = mpsc::channel();
         self.append_batch(entries, Box::new(move |result| answer.send(result).unwrap())).unwrap();
-        Ok(answered.recv().unwrap()?.positions().to_vec())
+        Ok(answered.recv().unwrap()?.positions().collect())
     }
 
     fn join(&self, name: &str, filter: &str, starts: Vec<(u32, u64)>) -> Result<Registered, RequestError> {

@@ -58,7 +58,7 @@ fn verify(directory: &Path, acked: u64) -> Verdict {
         let entry = store.entry(event(number), false, at(number)).unwrap();
         store.append(entry, Box::new(move |result| _ = answer.send(result))).map_err(|_| "busy").unwrap();
         match answered.recv().unwrap() {
-            Ok(stored) if stored.positions()[0].offset == number - 1 => {}
+            Ok(stored) if stored.positions().next().unwrap().offset == number - 1 => {}
             other => return Verdict::Unreadable(format!("the next append gave {other:?}")),
         }
     }

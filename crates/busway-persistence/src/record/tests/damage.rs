@@ -2,6 +2,7 @@
 
 use super::super::head::HEAD_LEN_MAX;
 use super::*;
+use crate::error::EntryError;
 
 fn reason(values: &Values, names: &[Name]) -> String {
     let error = values.decode(PLACE, names).unwrap_err();
@@ -75,8 +76,7 @@ fn a_record_that_is_sealed_again_holds_for_its_new_place_only() {
 #[test]
 fn a_record_that_was_never_sealed_is_never_taken_for_one() {
     let Case { event, ids, appended, given_id, inline_max } = minimal();
-    let encoded = event.encoded(64).unwrap();
-    let recorded = encode(&event, &encoded, ids, appended, given_id, inline_max).unwrap();
+    let recorded = encode(&event, 64, ids, appended, given_id, inline_max).unwrap();
     assert!(Record::check(PLACE, recorded.value()).is_err());
 }
 
@@ -172,20 +172,27 @@ fn metadata_that_names_a_field_twice_is_damage() {
 #[test]
 fn what_is_too_large_for_a_record_is_refused_with_the_numbers() {
     let Case { event, ids, appended, given_id, .. } = chunked();
-    let encoded = event.encoded(600).unwrap();
-    let refusal = |inline_max| encode(&event, &encoded, ids, appended, given_id, inline_max).unwrap_err();
+    let encode = |event: &AnyEvent, inline_max| encode(event, LIMIT, ids, appended, given_id, inline_max);
     // A head of 70 bytes, and 600 of payload.
-    assert_eq!(refusal(61), RecordTooLarge { len: 670, limit: 53 });
-    assert!(encode(&event, &encoded, ids, appended, given_id, 62).is_ok());
-    let payload = vec![0_u8; 54 + 65_535 * 58];
-    let large = Encoded { bytes: payload.into(), ..encoded.clone() };
-    let refused = encode(&event, &large, ids, appended, given_id, 62).unwrap_err();
-    assert_eq!(refused, RecordTooLarge { len: 54 + 65_535 * 58 + 70, limit: 54 + 65_535 * 58 });
-    let message = refused.to_string();
-    assert!(message.contains("3801154 bytes with all that it carries, a record takes 3801084"), "{message}");
-    let fits = Encoded { bytes: large.bytes.slice(70..), ..encoded };
-    assert_eq!(encode(&event, &fits, ids, appended, given_id, 62).unwrap().chunks().count(), 65_535);
+    assert_eq!(encode(&event, 61).unwrap_err(), EntryError::TooLarge { len: 670, limit: 53 });
+    assert!(encode(&event, 62).is_ok());
+    let with_payload = |len: usize| {
+        let mut parts = parts("orders.created");
+        parts.payload_bytes_max = LIMIT;
+        AnyEvent::receive(parts, encoded(CodecId::Raw, 1, vec![0_u8; len])).unwrap()
+    };
+    let refused = encode(&with_payload(54 + 65_535 * 58), 62).unwrap_err();
+    assert_eq!(refused, EntryError::TooLarge { len: 54 + 65_535 * 58 + 70, limit: 54 + 65_535 * 58 });
+    assert_eq!(encode(&with_payload(54 + 65_535 * 58 - 70), 62).unwrap().chunks().count(), 65_535);
+    let refused = encode(&with_payload(LIMIT), 62).unwrap_err();
+    assert!(
+        refused.to_string().contains("more than the 3801084 of a record; keep large payloads elsewhere"),
+        "{refused}"
+    );
 }
+
+/// Above everything that a record takes here.
+const LIMIT: usize = 5 << 20;
 
 #[test]
 fn a_time_to_live_beyond_what_is_stored_becomes_the_longest_that_is() {

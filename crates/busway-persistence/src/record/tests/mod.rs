@@ -37,7 +37,7 @@ impl Case {
 
     fn recorded(&self, place: Place) -> Recorded {
         let Self { event, ids, appended, given_id, inline_max } = self;
-        let mut recorded = encode(event, &self.encoded(), *ids, *appended, *given_id, *inline_max).unwrap();
+        let mut recorded = encode(event, 1 << 30, *ids, *appended, *given_id, *inline_max).unwrap();
         recorded.seal(place);
         recorded
     }

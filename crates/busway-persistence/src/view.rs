@@ -1,0 +1,54 @@
+//! A view of a partition: its segments and their records as they were at one moment.
+
+use std::ops::Deref;
+
+use busway_event::Timestamp;
+
+use crate::error::ReadError;
+use crate::lmdb::Reading;
+use crate::segment::Segment;
+use crate::shared::Shared;
+use crate::stored::{self, Unreadable};
+
+/// See the module. Short: a transaction is open while it is held.
+pub(crate) struct View<'a> {
+    txn: Reading<'a>,
+    /// Oldest first. The newest ends where the last commit did that readers were told of when the view was taken; whatever else
+    /// it says is that of its beginning.
+    pub(crate) segments: Vec<Segment>,
+}
+
+impl<'a> Deref for View<'a> {
+    type Target = Reading<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.txn
+    }
+}
+
+impl Shared {
+    pub(crate) fn view(&self, partition: u32) -> Result<View<'_>, ReadError> {
+        // Before the transaction: it sees at least what was told by then.
+        let here = self.partition(partition).ok_or(ReadError::UnknownPartition { partition })?;
+        let (_, told) = here.bounds();
+        let txn = self.gate.read().map_err(|error| self.storage(&error))?;
+        let segments = stored::segments(&txn, &self.databases, partition);
+        let mut segments = segments.map_err(|error| self.unreadable(error))?;
+        if let Some(newest) = segments.last_mut() {
+            newest.next = newest.next.max(told);
+            newest.last_at = Timestamp::from_nanos(i64::MAX);
+        }
+        Ok(View { txn, segments })
+    }
+
+    fn unreadable(&self, error: Unreadable) -> ReadError {
+        match error {
+            Unreadable::Corrupt(corrupt) => corrupt.into(),
+            Unreadable::Storage(error) => self.storage(&error),
+        }
+    }
+
+    pub(crate) fn storage(&self, error: &heed::Error) -> ReadError {
+        ReadError::Storage { path: self.path.clone(), reason: error.to_string() }
+    }
+}
