@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::report::{Missing, Report, Verdict};
-use crate::step::{self, bench, clippy, deny, package, test};
+use crate::step::{self, bench, chaos, clippy, deny, package, test};
 use crate::workspace::Workspace;
 
 /// The checks and chores of the busway workspace.
@@ -71,6 +71,15 @@ pub(crate) enum Command {
         #[arg(value_name = "CRATE")]
         crates: Vec<String>,
     },
+    /// The store under kills and power cuts, for hours: 10,000 and 1,000,000 of them unless said otherwise.
+    Chaos {
+        /// `kill -9` cycles on one store.
+        #[arg(long, default_value_t = 10_000)]
+        kills: u64,
+        /// Images of what a power cut may leave.
+        #[arg(long, default_value_t = 1_000_000)]
+        images: u64,
+    },
     /// The benchmark: busway beside what people use instead. Report and plots: `target/bench`.
     Bench {
         /// Suites to run: a name (`inproc/1p1c`) or the start of names (`inproc`); all when none is given.
@@ -133,6 +142,7 @@ impl Command {
         match self {
             Self::Ci => "ci",
             Self::Test { .. } => "test",
+            Self::Chaos { .. } => "chaos",
             Self::Fmt => "fmt",
             Self::Clippy { .. } => "clippy",
             Self::Tidy => "tidy",
@@ -161,6 +171,9 @@ impl Command {
             Self::Sbom => step::sbom::run(workspace),
             Self::Package { allow_dirty: false } => package::run(workspace, package::Files::Committed),
             Self::Package { allow_dirty: true } => package::run(workspace, package::Files::AsTheyAre),
+            Self::Chaos { kills, images } => {
+                chaos::run(workspace, chaos::Length { kills: *kills, images: *images })
+            }
             Self::Isolate { crates } => step::isolate::run(workspace, crates),
             Self::Ci | Self::Test { .. } | Self::Bench { .. } => Ok(Verdict::Passed),
         }

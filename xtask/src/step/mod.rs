@@ -1,6 +1,7 @@
 //! The steps: one file a command. Each returns a verdict; an error means that the check failed.
 
 pub(crate) mod bench;
+pub(crate) mod chaos;
 pub(crate) mod ci;
 pub(crate) mod clippy;
 pub(crate) mod coverage;
