@@ -11,7 +11,7 @@ use crate::lmdb::Db;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Databases<'t> {
-    /// `store-id`; `stream/<name>`: what streams there are.
+    /// `store-id`; `stream/<name>`, `table/<name>`: what streams and tables there are.
     pub(crate) meta: Db<'t>,
     /// Number (4) → name.
     pub(crate) names: Db<'t>,
@@ -108,6 +108,8 @@ const FIXED: u32 = 11;
 
 /// Key of the store's id in `meta`.
 pub(crate) const STORE_ID: &[u8] = b"store-id";
+/// Start of the keys of tables in `meta`; the name follows.
+pub(crate) const TABLE: &[u8] = b"table/";
 /// Start of the keys of streams in `meta`; the name follows.
 pub(crate) const STREAM: &[u8] = b"stream/";
 

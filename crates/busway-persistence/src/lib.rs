@@ -51,7 +51,7 @@
 //!
 //! `store` is the handle, `options` how it is opened, `stream` what a log is. `opening` makes a store of a directory: `open` is all that
 //! happens before the file is mapped, `lmdb` what LMDB asks for, `layout` the databases, `stored` what they held. `writer` is the
-//! one thread that writes; `append` and `settle` are what it is asked for, `segment` and `cursor` what it decides by. `record` and `row`
+//! one thread that writes; `append`, `settle` and `transact` are what it is asked for, `segment` and `cursor` what it decides by. `record` and `row`
 //! are the bytes, `names` the texts that they share. `read`, from `tail` or a `view`, gives events back, `find`
 //! says where one lies, `verify` whether all are as they were written.
 
@@ -75,7 +75,9 @@ mod shared;
 mod store;
 mod stored;
 mod stream;
+mod table;
 mod tail;
+mod transact;
 mod verify;
 mod view;
 mod writer;
@@ -95,7 +97,9 @@ pub use crate::store::{Busy, REQUESTS_MAX, Store};
 pub use crate::stream::{
     AtCap, PARTITIONS_MAX, Retention, STREAM_NAME_BYTES_MAX, Stream, StreamProblem, partition_of,
 };
+pub use crate::table::{TABLE_KEY_BYTES_MAX, TABLE_VALUE_BYTES_MAX, TableEntries, TableId};
 pub use crate::tail::StoredEvent;
+pub use crate::transact::{OnTransacted, TransactError, Tx, TxError, Work};
 pub use crate::verify::{DAMAGE_LISTED, Verified};
 
 /// The README's code compiles and runs.

@@ -13,14 +13,16 @@
 //! step 6 that it is being made: what lies there is thrown away by the next open, and nobody was ever acknowledged. After step
 //! 4 and before step 6 it holds its id and no event.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use heed::types::Bytes as Blob;
 use heed::{CommitOrAbort, RwTxn};
 
 use crate::corrupt::Corrupt;
-use crate::layout::{Databases, META, STORE_ID, STREAM};
+use crate::layout::{Databases, META, STORE_ID, STREAM, TABLE};
 use crate::lmdb::Gate;
+use crate::names::Names;
 use crate::open::{Claimed, Needs, OpenError, State as Found, claim};
 use crate::options::StoreOptions;
 use crate::record::{Place, Record};
@@ -29,6 +31,7 @@ use crate::segment::Log;
 use crate::shared::{Limits, MAP_STEP, Partition, Shared, StoredStream};
 use crate::stored::{self, StreamRow, Unreadable};
 use crate::stream::{Stream, StreamProblem};
+use crate::table::TableId;
 use crate::tail::Tail;
 use crate::writer::State;
 
@@ -48,8 +51,8 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
         streams.iter().flat_map(|stream| (0..stream.partitions).map(|_| stream.slots)).collect();
     let gate = Gate::open(&claimed.dir, map_bytes, Databases::count(&rings), options.readers_max)
         .map_err(|error| storage(&claimed.dir, "map", &error))?;
-    let databases = create(&gate, &claimed, &streams, &rings)?;
-    let (names, state) = load(&gate, &claimed.dir, &databases, &streams)?;
+    let databases = create(&gate, &claimed, &streams, &rings, &options.tables)?;
+    let (names, tables, state) = load(&gate, &claimed.dir, &databases, &streams)?;
     let partitions = partitions(&streams, &state, &options);
     let shared = Shared {
         path: claimed.dir.clone(),
@@ -59,6 +62,7 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
         databases,
         names,
         streams,
+        tables,
         partitions,
         fault: std::sync::OnceLock::new(),
         id_window: options.id_window,
@@ -159,12 +163,14 @@ fn create(
     claimed: &Claimed,
     streams: &[StoredStream],
     rings: &[u16],
+    tables: &[String],
 ) -> Result<Databases<'static>, OpenError> {
     let env = gate.env();
     let made = env.write_txn().and_then(|txn| {
         env.create_databases_and_commit(txn, |opener, txn| {
             let databases = Databases::create(opener, txn, rings)?;
             write_streams(&databases, txn, claimed, streams)?;
+            write_tables(&databases, txn, tables)?;
             Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(databases))
         })
     });
@@ -194,16 +200,33 @@ fn write_streams(
     Ok(())
 }
 
+/// Gives a number to each table that has none.
+fn write_tables(databases: &Databases<'_>, txn: &mut RwTxn<'_>, tables: &[String]) -> heed::Result<()> {
+    for name in tables {
+        let key = [TABLE, name.as_bytes()].concat();
+        if databases.meta.get(txn, &key)?.is_some() {
+            continue;
+        }
+        let count = databases.meta.prefix_iter(txn, TABLE)?.count();
+        let number = u32::try_from(count).unwrap_or(u32::MAX);
+        if let Some(row) = row::encode(&key, &number) {
+            databases.meta.put(txn, &key, &row)?;
+        }
+    }
+    Ok(())
+}
+
 fn load(
     gate: &Gate,
     dir: &Path,
     databases: &Databases<'static>,
     streams: &[StoredStream],
-) -> Result<(crate::names::Names, State), OpenError> {
+) -> Result<(Names, HashMap<String, TableId>, State), OpenError> {
     let txn = gate.read().map_err(|error| storage(dir, "read", &error))?;
     let names = stored::names(&txn, databases).map_err(|error| unreadable(dir, error))?;
     let state = stored::state(&txn, databases, streams).map_err(|error| unreadable(dir, error))?;
-    Ok((names, state))
+    let tables = stored::tables(&txn, databases.meta).map_err(|error| unreadable(dir, error))?;
+    Ok((names, tables, state))
 }
 
 fn partitions(streams: &[StoredStream], state: &State, options: &StoreOptions) -> Vec<Partition> {

@@ -8,6 +8,7 @@ use crate::stream::{Stream, StreamProblem};
 /// What a store is opened with.
 pub struct StoreOptions {
     pub(crate) streams: Vec<Stream>,
+    pub(crate) tables: Vec<String>,
     pub(crate) map_bytes: usize,
     pub(crate) bytes_max: u64,
     pub(crate) reserve_bytes: u64,
@@ -25,6 +26,7 @@ impl StoreOptions {
     pub fn new() -> Self {
         Self {
             streams: Vec::new(),
+            tables: Vec::new(),
             map_bytes: 1 << 30,
             bytes_max: 1 << 40,
             reserve_bytes: 64 << 20,
@@ -40,6 +42,12 @@ impl StoreOptions {
     /// Declares a stream. One that the store does not hold yet is made.
     pub fn stream(mut self, stream: Stream) -> Self {
         self.streams.push(stream);
+        self
+    }
+
+    /// Declares a table of the program's own. One that the store does not hold yet is made; declared twice it is the same.
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.tables.push(name.into());
         self
     }
 

@@ -1,5 +1,6 @@
 //! What the writer, readers and publishers share.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use crate::names::Names;
 use crate::open::free_bytes;
 use crate::segment::Log;
 use crate::stream::{Cap, Retention, Stream};
+use crate::table::TableId;
 use crate::tail::{StoredEvent, Tail};
 
 /// See the module.
@@ -26,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) databases: Databases<'static>,
     pub(crate) names: Names,
     pub(crate) streams: Vec<StoredStream>,
+    pub(crate) tables: HashMap<String, TableId>,
     /// By their number.
     pub(crate) partitions: Vec<Partition>,
     /// Set once, when storage has failed.

@@ -1,6 +1,7 @@
 //! The store: a handle that everybody may hold.
 
 use std::fmt;
+use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,6 +20,8 @@ use crate::record::{self, NameIds};
 use crate::settle::{OnRegistered, OnSettled, Register, Seek, Settle, Settlement};
 use crate::shared::Shared;
 use crate::stream::partition_of;
+use crate::table::{self, TableEntries, TableId};
+use crate::transact::{OnTransacted, Transact, Tx, TxError};
 use crate::verify::Verified;
 use crate::writer::{Request, Writer};
 
@@ -194,6 +197,48 @@ impl Store {
     /// writer is busy.
     pub fn seek(&self, subscription: u32, partition: u32, offset: u64, done: OnSettled) {
         self.ask(Request::Seek(Seek { subscription, partition, offset, done: Some(done) }));
+    }
+
+    /// The table of this name; declared when the store was opened.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<TableId> {
+        self.shared.tables.get(name).copied()
+    }
+
+    /// Runs a transaction on the writer's thread: all that it does through its [`Tx`] is stored in one commit, or nothing of it.
+    /// It may be run more than once, and only the last run counts. Waits while the writer is busy.
+    pub fn transact(
+        &self,
+        work: impl FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send + 'static,
+        done: OnTransacted,
+    ) {
+        self.ask(Request::Transact(Transact { work: Box::new(work), entries: Vec::new(), done: Some(done) }));
+    }
+
+    /// The value of a key of a table, as the last commit left it.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`].
+    pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        let txn = self.shared.gate.read().map_err(|error| self.shared.storage(&error))?;
+        let found = table::get(&self.shared.databases, &txn, table, key);
+        Ok(found.map_err(|error| self.shared.storage(&error))?.map(<[u8]>::to_vec))
+    }
+
+    /// Up to `limit` entries of a range of a table's keys, in their order, as the last commit left them.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`].
+    pub fn range(
+        &self,
+        table: TableId,
+        keys: impl RangeBounds<[u8]>,
+        limit: usize,
+    ) -> Result<TableEntries, ReadError> {
+        let txn = self.shared.gate.read().map_err(|error| self.shared.storage(&error))?;
+        let keys = (keys.start_bound(), keys.end_bound());
+        let found = table::range(&self.shared.databases, &txn, table, keys, limit);
+        found.map_err(|error| self.shared.storage(&error))
     }
 
     /// Calls `done` when everything that was asked for before is stored. Waits while the writer is busy.

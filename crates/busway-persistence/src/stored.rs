@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::corrupt::Corrupt;
 use crate::cursor::Cursor;
-use crate::layout::{Databases, STREAM};
+use crate::layout::{Databases, STREAM, TABLE};
 use crate::names::Names;
 use crate::record::{Place, Record};
 use crate::row;
@@ -15,6 +15,7 @@ use crate::segment::{Log, Segment, SegmentSize};
 use crate::settle::{Parked, SubscriptionRow};
 use crate::shared::StoredStream;
 use crate::stream::Retention;
+use crate::table::TableId;
 use crate::writer::{Position, State, Subscription};
 
 /// A stream's row in `meta`.
@@ -59,6 +60,21 @@ pub(crate) fn streams(
         streams.push((name.to_owned(), row::decode("stream", key, value)?));
     }
     Ok(streams)
+}
+
+/// The tables that `meta` tells of, by name.
+pub(crate) fn tables(
+    txn: &RoTxn<'_>,
+    meta: crate::lmdb::Db<'_>,
+) -> Result<HashMap<String, TableId>, Unreadable> {
+    let mut tables = HashMap::new();
+    for entry in meta.prefix_iter(txn, TABLE)? {
+        let (key, value) = entry?;
+        let name = key.get(TABLE.len()..).and_then(|name| std::str::from_utf8(name).ok());
+        let name = name.ok_or_else(|| damaged("the list of tables", "a name is no text"))?;
+        tables.insert(name.to_owned(), TableId(row::decode("table", key, value)?));
+    }
+    Ok(tables)
 }
 
 /// All names, which have the numbers 1, 2, … without a gap.

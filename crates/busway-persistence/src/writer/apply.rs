@@ -12,6 +12,7 @@ use crate::layout::{pair_key, place_key, slot_key};
 use crate::row;
 use crate::settle::{Place, Register, Registered, Seek, Settle, SubscriptionRow};
 use crate::shared::Shared;
+use crate::transact::{self, Ran, Transact, TransactError};
 
 /// What became of a request, to be told when the batch is stored.
 pub(super) enum Outcome {
@@ -20,12 +21,14 @@ pub(super) enum Outcome {
     Registered(Registered),
     Refused(Refusal),
     Failed(RequestError),
+    Transacted,
+    Aborted(TransactError),
 }
 
 impl Outcome {
     pub(super) fn into_result(self) -> Result<(), RequestError> {
         match self {
-            Self::Done | Self::Appended | Self::Registered(_) => Ok(()),
+            Self::Done | Self::Appended | Self::Registered(_) | Self::Transacted | Self::Aborted(_) => Ok(()),
             Self::Refused(refusal) => Err(refusal.into()),
             Self::Failed(error) => Err(error),
         }
@@ -55,12 +58,43 @@ pub(super) fn apply(
             Request::Settle(settle) => apply_settle(shared, state, txn, settle)?,
             Request::Register(request) => register(shared, state, txn, request)?,
             Request::Seek(request) => seek(shared, state, txn, request)?,
+            Request::Transact(request) => transact(shared, state, txn, request)?,
             Request::Flush(_) => Outcome::Done,
         });
     }
     retain::free_expired(shared, state, txn)?;
     write_rows(shared, state, txn)?;
     Ok(outcomes)
+}
+
+/// Runs a transaction nested in that of the batch. What it leaves to be stored is checked before anything is kept.
+fn transact(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    request: &mut Transact,
+) -> heed::Result<Outcome> {
+    request.entries.clear();
+    let before = state.staged.logs_as_they_are();
+    let mut nested = shared.gate.env().nested_write_txn(txn)?;
+    let Ran { mut entries, settlements, ended } = transact::run(shared, &mut nested, &mut request.work)?;
+    let refused = match ended {
+        Ok(()) => check(shared, state, &mut nested, &mut entries)?.err().map(TransactError::from),
+        Err(error) => Some(error),
+    };
+    if let Some(error) = refused {
+        nested.abort();
+        state.staged.restore(before);
+        return Ok(Outcome::Aborted(error));
+    }
+    records::write(shared, state, &mut nested, &mut entries)?;
+    for (subscription, partition, settlement) in settlements {
+        let settle = Settle { subscription, partition, settlement, done: None };
+        apply_settle(shared, state, &mut nested, &settle)?;
+    }
+    nested.commit()?;
+    request.entries = entries;
+    Ok(Outcome::Transacted)
 }
 
 fn apply_settle(

@@ -37,6 +37,7 @@ use crate::append::{Append, Appended, Entry};
 use crate::error::{AppendError, Fault, Refusal, RequestError};
 use crate::settle::{Register, Seek, Settle};
 use crate::shared::Shared;
+use crate::transact::{Transact, TransactError};
 
 /// What the writer is asked for.
 pub(crate) enum Request {
@@ -44,13 +45,15 @@ pub(crate) enum Request {
     Settle(Settle),
     Register(Register),
     Seek(Seek),
+    Transact(Transact),
     /// Answered when everything before it is stored.
     Flush(Box<dyn FnOnce() + Send>),
 }
 
 impl Request {
-    const fn is_append(&self) -> bool {
-        matches!(self, Self::Append(_))
+    /// Whether it may add to the store without an end: refused when there is no room.
+    const fn adds(&self) -> bool {
+        matches!(self, Self::Append(_) | Self::Transact(_))
     }
 
     fn records(&self) -> usize {
@@ -128,16 +131,18 @@ impl Writer {
                 Ok(outcomes) => return self.answer(batch, outcomes),
                 Err(Failure::MapFull) => match self.shared.grow_map() {
                     Ok(true) => {}
-                    Ok(false) if batch.iter().any(Request::is_append) => {
+                    Ok(false) if batch.iter().any(Request::adds) => {
                         refuse_appends(batch, &Refusal::StoreFull { limit: self.shared.bytes_max() });
                     }
-                    Ok(false) => return self.fail(batch, full("growing the map")),
+                    Ok(false) => {
+                        return refuse(batch, &Refusal::StoreFull { limit: self.shared.bytes_max() });
+                    }
                     Err(error) => return self.fail(batch, fault("growing the map", &error)),
                 },
-                Err(Failure::DiskFull) if batch.iter().any(Request::is_append) => {
+                Err(Failure::DiskFull) if batch.iter().any(Request::adds) => {
                     refuse_appends(batch, &self.shared.storage_full());
                 }
-                Err(Failure::DiskFull) => return self.fail(batch, full("writing")),
+                Err(Failure::DiskFull) => return refuse(batch, &self.shared.storage_full()),
                 Err(Failure::Broken(fault)) => return self.fail(batch, fault),
             }
         }
@@ -161,8 +166,10 @@ impl Writer {
         self.cohort.answered(batch.len());
         self.state.keep(&self.shared);
         for (request, outcome) in batch.iter_mut().zip(&outcomes) {
-            if let (Request::Append(append), Outcome::Appended) = (request, outcome) {
-                self.shared.tell(&mut append.entries);
+            match (request, outcome) {
+                (Request::Append(append), Outcome::Appended) => self.shared.tell(&mut append.entries),
+                (Request::Transact(transact), Outcome::Transacted) => self.shared.tell(&mut transact.entries),
+                _ => {}
             }
         }
         self.shared.told();
@@ -207,16 +214,28 @@ fn answer_one(request: Request, outcome: Outcome) {
             Outcome::Registered(registered) => Ok(registered),
             outcome => outcome.into_result().and(Err(RequestError::Refused(Refusal::Closed))),
         }),
+        (Request::Transact(Transact { done: Some(done), entries, .. }), outcome) => done(match outcome {
+            Outcome::Transacted => Ok(entries.iter().map(Entry::place).collect()),
+            Outcome::Aborted(error) => Err(error),
+            Outcome::Refused(refusal) => Err(refusal.into()),
+            outcome => outcome.into_result().map(|()| Vec::new()).map_err(TransactError::from),
+        }),
         (Request::Flush(done), _) => done(),
-        (Request::Settle(_) | Request::Seek(_) | Request::Register(_), _) => {}
+        (Request::Settle(_) | Request::Seek(_) | Request::Register(_) | Request::Transact(_), _) => {}
     }
 }
 
 /// Refuses what is to be appended, and leaves the rest.
 fn refuse_appends(batch: &mut Vec<Request>, reason: &Refusal) {
-    for request in batch.extract_if(.., |request| request.is_append()) {
+    for request in batch.extract_if(.., |request| request.adds()) {
         answer_one(request, Outcome::Refused(reason.clone()));
     }
+}
+
+/// Refuses everything: there is no room, not even for settlements. What they say stays in memory, and is stored with the next
+/// batch that can be.
+fn refuse(batch: &mut Vec<Request>, reason: &Refusal) {
+    batch.drain(..).for_each(|request| answer_one(request, Outcome::Refused(reason.clone())));
 }
 
 fn refuse_all(batch: &mut Vec<Request>, fault: &Fault, reason: &Refusal) {
@@ -240,10 +259,6 @@ fn is_disk_full(error: &std::io::Error) -> bool {
 
 fn fault(doing: &'static str, error: &heed::Error) -> Fault {
     Fault { doing, reason: error.to_string() }
-}
-
-fn full(doing: &'static str) -> Fault {
-    Fault { doing, reason: "no space is left, not even for settlements".to_owned() }
 }
 
 /// Records and bytes of a commit: more make the one who waits for it wait longer, and commit no cheaper.

@@ -62,6 +62,21 @@ pub(super) struct Staged {
     pub(super) now: Option<Timestamp>,
 }
 
+impl Staged {
+    /// The logs, to be given back to [`restore`](Self::restore).
+    pub(super) fn logs_as_they_are(&self) -> Logs {
+        (self.logs.clone(), self.touched.clone())
+    }
+
+    /// Undoes what was done to logs since.
+    pub(super) fn restore(&mut self, (logs, touched): Logs) {
+        (self.logs, self.touched) = (logs, touched);
+    }
+}
+
+/// Logs that a batch has changed, and the segments whose row has to be written.
+pub(super) type Logs = (BTreeMap<u32, Log>, BTreeSet<(u32, u16)>);
+
 impl State {
     pub(crate) fn new(
         logs: Vec<Log>,

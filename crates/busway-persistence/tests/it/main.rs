@@ -8,4 +8,5 @@ mod model;
 mod reading;
 mod retention;
 mod subscriptions;
+mod transactions;
 mod world;

@@ -5,6 +5,8 @@
 //! still writes what the child gave it; `tests/power` is about that. What it proves is that no moment between two calls leaves a
 //! store that cannot go on.
 //!
+//! What it settles it counts, in one transaction with the settlement: the total is that of the settled events, exactly.
+//!
 //! `BUSWAY_KILL_CYCLES` sets how often (default 100), `BUSWAY_KILL_SEED` which moments.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
@@ -15,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use busway_event::{AnyEvent, Event, EventId, Filter, Metadata, Raw, Stamp, Timestamp};
-use busway_persistence::{ReadLimits, Registered, Retention, Settlement, Store, StoreOptions, Stream};
+use busway_persistence::{ReadLimits, Registered, Retention, Settlement, Store, StoreOptions, Stream, Tx};
 
 #[test]
 fn nothing_acknowledged_is_lost_doubled_or_reordered_by_kills() {
@@ -117,6 +119,10 @@ fn check(dir: &Path, acked: u64, settled: u64) -> Result<(), String> {
     if low < settled || low > next {
         return Err(format!("the cursor stands at {low}; {settled} are settled, the log ends at {next}"));
     }
+    let total = total(store.get(store.table("totals").unwrap(), KEY).map_err(|error| error.to_string())?);
+    if total != sum_to(low) {
+        return Err(format!("the total is {total}, the events up to {low} make {}", sum_to(low)));
+    }
     store.close();
     Ok(())
 }
@@ -128,6 +134,7 @@ fn child_entry() {
     say("OPENING");
     let store = open(Path::new(&dir)).unwrap();
     let subscription = join(&store).number;
+    let totals = store.table("totals").unwrap();
     let mut number = store.bounds(0).unwrap().1 + 1;
     let last = number + EVENTS;
     while number < last {
@@ -145,12 +152,20 @@ fn child_entry() {
         }
         number += IN_FLIGHT;
         let settled = number - 1 - IN_FLIGHT;
-        let settlement = Settlement { settled: vec![(0, settled)], ..Settlement::default() };
         let said = Box::new(move |result: Result<_, _>| {
             assert!(result.is_ok());
             say(&format!("SETTLED {settled}."));
         });
-        store.settle(subscription, 0, settlement, Some(said)).map_err(|_| "busy").unwrap();
+        // Adds what is settled now to what was before, wherever that stood.
+        let work = move |tx: &mut Tx<'_>| {
+            let before = total(tx.get(totals, KEY)?);
+            let counted = total(tx.get(totals, COUNTED)?);
+            tx.put(totals, KEY, &(before + sum_to(settled) - sum_to(counted)).to_be_bytes())?;
+            tx.put(totals, COUNTED, &settled.to_be_bytes())?;
+            tx.settle(subscription, 0, Settlement { settled: vec![(0, settled)], ..Settlement::default() });
+            Ok(())
+        };
+        store.transact(work, said);
     }
     say("CLOSING");
     store.close();
@@ -163,7 +178,8 @@ fn say(line: &str) {
 
 fn open(dir: &Path) -> Result<Store, String> {
     let stream = Stream::new("all").capture("#").retention(Retention::forever().count(500));
-    let options = StoreOptions::new().stream(stream).map_bytes(128 << 10).reserve_bytes(0).tail(1, 1);
+    let options =
+        StoreOptions::new().stream(stream).table("totals").map_bytes(128 << 10).reserve_bytes(0).tail(1, 1);
     Store::open(dir, options).map_err(|error| error.to_string())
 }
 
@@ -173,6 +189,18 @@ fn join(store: &Store) -> Registered {
     store.register("reader", &filter, vec![(0, 0)], Box::new(move |result| _ = answer.send(result)));
     answered.recv().unwrap().unwrap()
 }
+
+/// The sum of the numbers of the first events.
+const fn sum_to(count: u64) -> u64 {
+    count * (count + 1) / 2
+}
+
+fn total(bytes: Option<Vec<u8>>) -> u64 {
+    bytes.map_or(0, |bytes| u64::from_be_bytes(bytes.try_into().unwrap()))
+}
+
+const KEY: &[u8] = b"total";
+const COUNTED: &[u8] = b"counted";
 
 fn at(number: u64) -> Timestamp {
     Timestamp::from_nanos(1_700_000_000_000_000_000 + i64::try_from(number).unwrap())
