@@ -6,6 +6,7 @@
 use std::fmt;
 
 use busway_event::{AnyEvent, EventId, Timestamp};
+use uuid::Uuid;
 
 use crate::error::AppendError;
 use crate::record::Recorded;
@@ -28,6 +29,8 @@ impl fmt::Display for Position {
 
 /// An event that is ready to be stored. Made by [`Store::entry`](crate::Store::entry).
 pub struct Entry {
+    /// Of the store that made it, see [`Shared`](crate::shared::Shared).
+    pub(crate) opening: Uuid,
     pub(crate) stream: u32,
     pub(crate) partition: u32,
     pub(crate) event: AnyEvent,

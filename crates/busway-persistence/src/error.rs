@@ -7,6 +7,7 @@ use busway_event::{EncodeError, EventId};
 use crate::append::{Entry, Position};
 use crate::corrupt::Corrupt;
 use crate::record::RecordTooLarge;
+use crate::settle::SUBSCRIPTION_NAME_BYTES_MAX;
 
 /// An event cannot become an entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +111,9 @@ pub enum Refusal {
         /// The id.
         id: EventId,
     },
+    /// The entry was made by another store, or before this one was opened again: what it calls its names holds no longer.
+    #[error("the entry was made for another opening of the store; make it again from its event")]
+    OtherOpening,
     /// The storage has failed before.
     #[error("the storage has failed before; open the store again")]
     Faulted,
@@ -174,6 +178,30 @@ pub enum RequestError {
         stored: String,
         /// The filter that was asked for.
         asked: String,
+    },
+    /// The name of a subscription is empty or too long.
+    #[error("a subscription's name has 1 to {SUBSCRIPTION_NAME_BYTES_MAX} bytes, not {}", name.len())]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// No subscription bears this name.
+    #[error("there is no subscription {name}")]
+    UnknownName {
+        /// The name.
+        name: String,
+    },
+    /// No subscription of this number stands in the partition: it was removed, or never registered there.
+    #[error("subscription {number} does not stand in this partition; register it")]
+    UnknownSubscription {
+        /// Its number.
+        number: u32,
+    },
+    /// Its cursor would have too many runs: something near its low mark is never settled.
+    #[error("the cursor would have more than {limit} runs; settle or park what it stands at")]
+    TooManyRuns {
+        /// As many as it may have.
+        limit: usize,
     },
     /// A cursor cannot stand there.
     #[error("offset {offset} of partition {partition} is outside of its log, {first} to {next}")]

@@ -60,6 +60,7 @@ impl Shared {
         let Some(database) = self.databases.segment(partition, segment.slot) else { return Ok(None) };
         let first = from.max(segment.first);
         let end = segment.next.min(first.saturating_add(LOOKED_AT_ONCE));
+        let mut beyond = 0;
         for offset in first..end {
             let value = database.get(&view, &offset.to_be_bytes()).map_err(|error| self.storage(&error))?;
             // A damaged record is reported to who reads it; here it is not the one.
@@ -68,11 +69,12 @@ impl Shared {
                 Some(peek) if peek.id == id => {
                     return Ok(Some(Looked::Found(Position { partition, offset })));
                 }
-                Some(peek) if peek.appended > until => return Ok(None),
+                Some(peek) if peek.appended > until => beyond += 1,
                 _ => {}
             }
         }
-        Ok(Some(Looked::Until(end)))
+        // Clocks of publishers differ: only when all of a stretch are later, what follows is later too.
+        Ok((beyond < end - first).then_some(Looked::Until(end)))
     }
 
     /// The first offset of a partition whose event the store took at this time or later; the log's end when there is none.
@@ -102,12 +104,19 @@ impl Shared {
         segment: &Segment,
         offset: u64,
     ) -> Result<Timestamp, ReadError> {
-        let place = Place { partition, offset };
-        let database = self.databases.segment(partition, segment.slot);
-        let value = database.map(|database| database.get(txn, &offset.to_be_bytes())).transpose();
-        let value = value.map_err(|error| self.storage(&error))?.flatten();
-        let record = Record::check(place, value.unwrap_or_default())?;
-        Ok(record.peek().appended)
+        let Some(database) = self.databases.segment(partition, segment.slot) else {
+            return Ok(segment.first_at);
+        };
+        // The next intact one before a damaged one is as good.
+        for offset in (segment.first..=offset).rev() {
+            let value = database.get(txn, &offset.to_be_bytes()).map_err(|error| self.storage(&error))?;
+            if let Some(record) =
+                value.and_then(|value| Record::check(Place { partition, offset }, value).ok())
+            {
+                return Ok(record.peek().appended);
+            }
+        }
+        Ok(segment.first_at)
     }
 }
 

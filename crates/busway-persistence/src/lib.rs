@@ -13,8 +13,9 @@
 //! # Guarantee
 //!
 //! An answer `Ok` means: synced, all of it, at these places. `Refused` means that nothing was stored; `Unknown` that nobody can
-//! say, and that nothing will be acknowledged until the store is opened again. Stored bytes carry checksums and are checked whenever they
-//! are read: damage is an error that names the record, and nothing else is lost by it. A directory that is no store, or whose
+//! say, and that nothing will be acknowledged until the store is opened again. Stored bytes, but for the values of the
+//! user's own tables, carry checksums and are checked whenever they are read: a damaged record is an error that names it, and its
+//! neighbours are served. A directory that is no store, or whose
 //! files are damaged, missing or held by another process, is an [`OpenError`], never a new store.
 //!
 //! # Example
@@ -58,6 +59,7 @@
 mod append;
 mod corrupt;
 mod cursor;
+mod entry;
 mod error;
 mod find;
 mod layout;
@@ -91,11 +93,12 @@ pub use crate::options::StoreOptions;
 pub use crate::read::{Page, ReadLimits};
 pub use crate::settle::{
     ATTEMPTS_KEPT, Attempt, DeadLetter, ERROR_BYTES_MAX, OnRegistered, OnSettled, Parked, Place, Registered,
-    Settlement,
+    SUBSCRIPTION_NAME_BYTES_MAX, Settlement,
 };
 pub use crate::store::{Busy, REQUESTS_MAX, Store};
 pub use crate::stream::{
-    AtCap, PARTITIONS_MAX, Retention, STREAM_NAME_BYTES_MAX, Stream, StreamProblem, partition_of,
+    AtCap, CAP_BYTES_MIN, PARTITIONS_MAX, Retention, STREAM_NAME_BYTES_MAX, Stream, StreamProblem,
+    partition_of,
 };
 pub use crate::table::{TABLE_KEY_BYTES_MAX, TABLE_VALUE_BYTES_MAX, TableEntries, TableId};
 pub use crate::tail::StoredEvent;

@@ -69,14 +69,15 @@ impl Gate {
     }
 
     pub(crate) fn read(&self) -> heed::Result<Reading<'_>> {
-        // Never waits for a growth that waits for this thread: no thread begins a transaction within another.
-        let passed = self.open.read_recursive();
+        // A growth that waits goes first, so that readers that overlap do not hold it up for ever. No thread reads within a
+        // read; the writer's own, which may, is the one that grows.
+        let passed = self.open.read();
         Ok(Reading { txn: self.env.read_txn()?, _passed: passed })
     }
 
     /// Runs `work` in a write transaction, which it commits or drops. To be called by the writer's thread only.
     pub(crate) fn write<R>(&self, work: impl FnOnce(RwTxn<'_>) -> R) -> heed::Result<R> {
-        let _passed = self.open.read_recursive();
+        let _passed = self.open.read();
         Ok(work(self.env.write_txn()?))
     }
 

@@ -18,6 +18,7 @@ use std::path::Path;
 
 use heed::types::Bytes as Blob;
 use heed::{CommitOrAbort, RwTxn};
+use uuid::Uuid;
 
 use crate::corrupt::Corrupt;
 use crate::layout::{Databases, META, STORE_ID, STREAM, TABLE};
@@ -57,6 +58,7 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
     let shared = Shared {
         path: claimed.dir.clone(),
         store_id: claimed.store_id,
+        opening: Uuid::new_v4(),
         value_bytes_max: page_size(&gate).saturating_sub(PAGE_HEADER_BYTES),
         gate,
         databases,
@@ -74,13 +76,17 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
     Ok((shared, state, claimed))
 }
 
-/// As much address space as is asked for, and as the file needs already.
+/// As much address space as is asked for, within the store's limit, and as the file needs already.
 fn map_bytes(options: &StoreOptions, claimed: &Claimed) -> usize {
-    let there = match claimed.state {
+    let needed = match claimed.state {
         Found::Fresh => 0,
-        Found::Unfinished(header) | Found::Existing(header) => usize::try_from(header.map_size).unwrap_or(0),
+        Found::Unfinished(header) | Found::Existing(header) => {
+            let pages = header.last_page.saturating_add(1);
+            usize::try_from(pages.saturating_mul(u64::from(header.page_size))).unwrap_or(usize::MAX)
+        }
     };
-    options.map_bytes.max(there).next_multiple_of(MAP_STEP)
+    let limit = usize::try_from(options.bytes_max).unwrap_or(usize::MAX);
+    options.map_bytes.min(limit).max(needed).max(MAP_STEP).next_multiple_of(MAP_STEP)
 }
 
 /// The streams that lie in the store.
@@ -166,16 +172,22 @@ fn create(
     tables: &[String],
 ) -> Result<Databases<'static>, OpenError> {
     let env = gate.env();
-    let made = env.write_txn().and_then(|txn| {
+    let create_all = || {
+        let txn = env.write_txn()?;
         env.create_databases_and_commit(txn, |opener, txn| {
             let databases = Databases::create(opener, txn, rings)?;
             write_streams(&databases, txn, claimed, streams)?;
             write_tables(&databases, txn, tables)?;
             Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(databases))
         })
-    });
-    let made = made.map_err(|error| storage(&claimed.dir, "make the databases of", &error))?;
-    made.commit().ok_or_else(|| OpenError::OtherStore { path: claimed.dir.clone() })
+    };
+    let mut created = create_all();
+    // A store that is nearly as large as its map, and a stream more.
+    while matches!(created, Err(heed::Error::Mdb(heed::MdbError::MapFull))) {
+        created = gate.grow(gate.map_size().saturating_mul(2)).and_then(|()| create_all());
+    }
+    let created = created.map_err(|error| storage(&claimed.dir, "make the databases of", &error))?;
+    created.commit().ok_or_else(|| OpenError::OtherStore { path: claimed.dir.clone() })
 }
 
 fn write_streams(
@@ -193,9 +205,7 @@ fn write_streams(
             continue;
         }
         let StoredStream { first, partitions, slots, .. } = *stream;
-        if let Some(row) = row::encode(&key, &StreamRow { first, partitions, slots }) {
-            databases.meta.put(txn, &key, &row)?;
-        }
+        databases.meta.put(txn, &key, &row::encode(&key, &StreamRow { first, partitions, slots })?)?;
     }
     Ok(())
 }
@@ -209,9 +219,7 @@ fn write_tables(databases: &Databases<'_>, txn: &mut RwTxn<'_>, tables: &[String
         }
         let count = databases.meta.prefix_iter(txn, TABLE)?.count();
         let number = u32::try_from(count).unwrap_or(u32::MAX);
-        if let Some(row) = row::encode(&key, &number) {
-            databases.meta.put(txn, &key, &row)?;
-        }
+        databases.meta.put(txn, &key, &row::encode(&key, &number)?)?;
     }
     Ok(())
 }

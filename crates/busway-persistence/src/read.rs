@@ -15,7 +15,8 @@ use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::tail::StoredEvent;
 
-/// How much one read copies at most. It gives at least one event where there is one.
+/// How much one read copies at most. It goes on by at least one event where there is one. What is in memory is shared, not copied:
+/// there the bytes do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadLimits {
     /// Events. Default 256.
@@ -57,7 +58,7 @@ impl Shared {
         if from >= next {
             return Ok(page);
         }
-        if here.tail.lock().read(from, limits.events, &mut page.events) {
+        if here.tail.lock().read(from, limits.events.max(1), &mut page.events) {
             page.next = page.events.last().map_or(from, |event| event.offset + 1);
             if let Some(filter) = filter {
                 page.events.retain(|event| filter.matches(event.event.topic()));
@@ -100,6 +101,7 @@ impl Shared {
             limits,
             bytes: 0,
             scanned: 0,
+            from: page.next,
         };
         let from = page.next;
         for segment in view.segments.iter().filter(|segment| segment.next > from) {
@@ -120,6 +122,8 @@ struct Scan<'a> {
     limits: ReadLimits,
     bytes: usize,
     scanned: usize,
+    /// Where the read began.
+    from: u64,
 }
 
 impl Scan<'_> {
@@ -133,26 +137,27 @@ impl Scan<'_> {
         for record in records {
             let (key, value) = record.map_err(|error| shared.storage(&error))?;
             // Chunks lie behind their record, under longer keys.
+            self.scanned += 1;
             let Ok(offset) = key.try_into().map(u64::from_be_bytes) else { continue };
             let is_full = page.events.len() >= self.limits.events || self.bytes >= self.limits.bytes;
-            if is_full || self.scanned >= SCANNED_MAX {
+            if page.next > self.from && (is_full || self.scanned >= SCANNED_MAX) {
                 return Ok(false);
             }
             if offset != page.next {
                 break;
             }
-            self.scanned += 1;
             match self.record(database, offset, value) {
                 Ok(Some(event)) => page.events.push(event),
                 Ok(None) => {}
-                // What was read before it is given first; the next read begins with the damaged one.
-                Err(_) if !page.events.is_empty() => return Ok(false),
+                // What lies before it is given first; the next read begins with the damaged one.
+                Err(_) if page.next > self.from => return Ok(false),
                 Err(error) => return Err(error),
             }
             page.next = offset + 1;
         }
         // A record that is not where its segment says it is has been lost.
         match page.next < segment.next {
+            true if page.next > self.from => Ok(false),
             true => {
                 let place = Place { partition, offset: page.next }.to_string();
                 Err(Corrupt { place, reason: "it is not there".to_owned() }.into())
@@ -193,7 +198,7 @@ impl Scan<'_> {
     }
 }
 
-/// Records that one transaction looks at, wanted or not: some ten milliseconds.
+/// Records and chunks that one transaction looks at, wanted or not: some ten milliseconds.
 const SCANNED_MAX: usize = 1 << 15;
 
 /// Which topics are wanted, by their numbers: a filter is asked once a topic.

@@ -11,14 +11,21 @@ use serde::de::DeserializeOwned;
 
 use crate::corrupt::Corrupt;
 
-/// The row of a value under `key`. `None` when the value has no form, which the types of this crate always have.
-pub(crate) fn encode<T: Serialize>(key: &[u8], value: &T) -> Option<Vec<u8>> {
-    let body = bincode::serde::encode_to_vec(value, LAYOUT).ok()?;
+/// The row of a value under `key`.
+///
+/// # Errors
+/// It is larger than a row may be, which no caller of this crate lets happen.
+pub(crate) fn encode<T: Serialize + ?Sized>(key: &[u8], value: &T) -> heed::Result<Vec<u8>> {
+    let body =
+        bincode::serde::encode_to_vec(value, LAYOUT).map_err(|error| heed::Error::Encoding(error.into()))?;
+    if body.len() > ROW_BYTES_MAX {
+        return Err(heed::Error::Encoding(format!("a row of {} bytes", body.len()).into()));
+    }
     let mut row = Vec::with_capacity(HEAD_BYTES + body.len());
     row.push(VERSION);
     row.extend(checksum(key, &body).to_le_bytes());
     row.extend(body);
-    Some(row)
+    Ok(row)
 }
 
 /// The value of a row under `key`; `kind` names it in the error.
@@ -59,7 +66,7 @@ const LAYOUT: Layout = bincode::config::legacy().with_limit::<ROW_BYTES_MAX>();
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 5;
 /// No row is larger; a length that is read from a damaged one asks for no more memory than this.
-const ROW_BYTES_MAX: usize = 1 << 20;
+const ROW_BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -40,38 +40,20 @@ impl Segment {
         self.next - self.first
     }
 
-    /// As its row is stored: five numbers of 8 bytes, big endian. The slot is part of the key.
-    pub(crate) fn to_bytes(self) -> [u8; SEGMENT_ROW_BYTES] {
-        let mut row = [0; SEGMENT_ROW_BYTES];
-        let words = [
-            self.first.to_be_bytes(),
-            self.next.to_be_bytes(),
-            self.bytes.to_be_bytes(),
-            self.first_at.as_nanos().to_be_bytes(),
-            self.last_at.as_nanos().to_be_bytes(),
-        ];
-        for (place, word) in row.chunks_exact_mut(8).zip(words) {
-            place.copy_from_slice(&word);
-        }
-        row
+    /// As its row is stored. The slot is part of the key.
+    pub(crate) const fn to_row(self) -> SegmentRow {
+        (self.first, self.next, self.bytes, self.first_at.as_nanos(), self.last_at.as_nanos())
     }
 
-    /// `None` when the bytes are none of a segment.
-    pub(crate) fn from_bytes(slot: u16, row: &[u8]) -> Option<Self> {
-        let (&[first, next, bytes, first_at, last_at], []) = row.as_chunks::<8>() else { return None };
-        let time = |word| Timestamp::from_nanos(i64::from_be_bytes(word));
-        let (first, next) = (u64::from_be_bytes(first), u64::from_be_bytes(next));
-        let segment = Self {
-            slot,
-            first,
-            next,
-            bytes: u64::from_be_bytes(bytes),
-            first_at: time(first_at),
-            last_at: time(last_at),
-        };
-        (first <= next).then_some(segment)
+    /// `None` when the numbers are none of a segment.
+    pub(crate) fn from_row(slot: u16, (first, next, bytes, first_at, last_at): SegmentRow) -> Option<Self> {
+        let (first_at, last_at) = (Timestamp::from_nanos(first_at), Timestamp::from_nanos(last_at));
+        (first <= next).then_some(Self { slot, first, next, bytes, first_at, last_at })
     }
 }
+
+/// First offset, offset behind the last, bytes, time of the first and of the last event in nanoseconds since 1970.
+pub(crate) type SegmentRow = (u64, u64, u64, i64, i64);
 
 /// How large a segment of a partition grows before the next one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,9 +69,11 @@ impl SegmentSize {
         // One is being filled and one is on its way out.
         let parts = u64::from(slots.saturating_sub(2).max(1));
         let limit = [retention.bytes, retention.cap.map(|cap| cap.bytes)].into_iter().flatten().min();
+        // Where the limit is one of time or number, they alone say when a segment is full.
+        let unlimited =
+            if retention.count.is_some() || retention.age.is_some() { u64::MAX } else { SEGMENT_BYTES };
         Self {
-            bytes: limit
-                .map_or(SEGMENT_BYTES, |bytes| (bytes / parts).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES)),
+            bytes: limit.map_or(unlimited, |bytes| (bytes / parts).max(SEGMENT_BYTES_MIN)),
             count: retention.count.map_or(u64::MAX, |count| (count / parts).max(1)),
             age: retention.age.map(|age| age / u32::try_from(parts).unwrap_or(1)),
         }
@@ -207,10 +191,7 @@ impl Log {
     }
 }
 
-/// Bytes of a segment's row.
-pub(crate) const SEGMENT_ROW_BYTES: usize = 40;
-/// Bytes of a segment, unless retention asks for smaller ones: emptying it frees some sixteen thousand pages in one
-/// transaction, which takes milliseconds.
+/// Bytes of a segment of a stream that keeps everything.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// A segment of less than this would be begun and emptied all the time.
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
@@ -237,8 +218,7 @@ mod tests {
         assert_eq!(log.segments().map(Segment::count).collect::<Vec<_>>(), [25, 25, 25, 15]);
         assert_eq!(log.at(25).map(|segment| segment.first), Some(25));
         assert_eq!(log.at(90), None);
-        let rows =
-            log.segments().map(|segment| Segment::from_bytes(segment.slot, &segment.to_bytes()).unwrap());
+        let rows = log.segments().map(|segment| Segment::from_row(segment.slot, segment.to_row()).unwrap());
         let again = Log::of(rows.rev().collect(), 6, SegmentSize::of(&retention, 6)).unwrap();
         assert!(again.segments().eq(log.segments()));
     }
@@ -270,6 +250,6 @@ mod tests {
         assert!(Log::of(vec![row(0, 0, 5), row(1, 6, 9)], 4, size).is_none(), "a gap");
         assert!(Log::of(vec![row(0, 0, 5), row(0, 5, 9)], 4, size).is_none(), "one database, twice");
         assert!(Log::of(vec![row(4, 0, 5)], 4, size).is_none(), "no such database");
-        assert_eq!(Segment::from_bytes(0, &[0; 39]), None);
+        assert_eq!(Segment::from_row(0, (5, 4, 0, 0, 0)), None);
     }
 }

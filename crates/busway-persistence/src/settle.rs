@@ -43,6 +43,39 @@ pub struct Parked {
     pub attempt_count: u32,
 }
 
+impl Parked {
+    /// Without what is not kept.
+    pub(crate) fn bounded(&self) -> Self {
+        Self { attempts: kept(&self.attempts), ..self.clone() }
+    }
+}
+
+impl DeadLetter {
+    /// Without what is not kept.
+    pub(crate) fn bounded(&self) -> Self {
+        let (reason, handler) = (cut(&self.reason), cut(&self.handler));
+        Self { reason, handler, attempts: kept(&self.attempts), ..self.clone() }
+    }
+}
+
+fn kept(attempts: &[Attempt]) -> Vec<Attempt> {
+    let skipped = attempts.len().saturating_sub(ATTEMPTS_KEPT);
+    attempts
+        .iter()
+        .skip(skipped)
+        .map(|attempt| Attempt { at: attempt.at, error: cut(&attempt.error) })
+        .collect()
+}
+
+/// At most [`ERROR_BYTES_MAX`] bytes of a text, whole characters.
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(ERROR_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
 /// An attempt that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -112,6 +145,12 @@ pub(crate) struct Register {
     pub(crate) done: Option<OnRegistered>,
 }
 
+/// Removes a subscription.
+pub(crate) struct Remove {
+    pub(crate) name: String,
+    pub(crate) done: Option<OnSettled>,
+}
+
 /// Sets a subscription's cursor: everything before the offset is settled, everything from it on is not.
 pub(crate) struct Seek {
     pub(crate) subscription: u32,
@@ -127,6 +166,8 @@ pub(crate) struct SubscriptionRow {
     pub(crate) filter: String,
 }
 
+/// Bytes of a durable subscription's name.
+pub const SUBSCRIPTION_NAME_BYTES_MAX: usize = 255;
 /// Attempts that are remembered of an event.
 pub const ATTEMPTS_KEPT: usize = 16;
 /// Bytes that are kept of an error.

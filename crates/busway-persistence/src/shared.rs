@@ -24,6 +24,8 @@ use crate::tail::{StoredEvent, Tail};
 pub(crate) struct Shared {
     pub(crate) path: PathBuf,
     pub(crate) store_id: Uuid,
+    /// Of this opening: numbers of names hold for it alone, as long as they are not stored.
+    pub(crate) opening: Uuid,
     pub(crate) gate: Gate,
     pub(crate) databases: Databases<'static>,
     pub(crate) names: Names,
@@ -99,6 +101,12 @@ impl Shared {
     /// The cap of a stream's partitions, with its name.
     pub(crate) fn cap_of(&self, stream: u32) -> Option<(&str, Cap)> {
         let stream = self.streams.get(usize::try_from(stream).ok()?)?;
+        Some((&stream.name, stream.declared.as_ref()?.retention.cap?))
+    }
+
+    /// The cap of a partition, with the name of its stream.
+    pub(crate) fn cap_of_partition(&self, partition: u32) -> Option<(&str, Cap)> {
+        let stream = self.stream_of(partition)?;
         Some((&stream.name, stream.declared.as_ref()?.retention.cap?))
     }
 

@@ -6,20 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, EventId, Filter, Timestamp, Topic};
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::{SendError, Sender, TrySendError, bounded};
 use uuid::Uuid;
 
 use crate::append::{Append, Appended, Entry, OnAppended, Position};
-use crate::error::{EntryError, Fault, ReadError};
+use crate::error::{EntryError, Fault, ReadError, Refusal};
 use crate::open::{Claimed, OpenError};
 use crate::options::StoreOptions;
 use crate::read::{Page, ReadLimits};
-use crate::record::{self, NameIds};
-use crate::settle::{OnRegistered, OnSettled, Register, Seek, Settle, Settlement};
+use crate::settle::{OnRegistered, OnSettled, Register, Remove, Seek, Settle, Settlement};
 use crate::shared::Shared;
-use crate::stream::partition_of;
 use crate::table::{self, TableEntries, TableId};
 use crate::transact::{OnTransacted, Transact, Tx, TxError};
 use crate::verify::Verified;
@@ -27,8 +24,8 @@ use crate::writer::{Request, Writer};
 
 /// A store in a directory: streams, cursors and tables. One process opens it, once.
 ///
-/// Requests go to its writer and are answered by callbacks from the writer's thread, in the order in which they were made by
-/// one caller. Dropping the store, or [`close`](Store::close), lets the writer finish what it was asked for, and gives the
+/// Requests go to its writer and are answered by callbacks from the writer's thread; those that are stored, in the order in which
+/// they were made by one caller. A callback that panics costs the others nothing. Dropping the store, or [`close`](Store::close), lets the writer finish what it was asked for, and gives the
 /// directory free.
 pub struct Store {
     /// Holds the environment; the writer has the only other copy, and ends first.
@@ -72,14 +69,7 @@ impl Store {
     /// The stream that captures a topic, by name.
     #[must_use]
     pub fn stream_of(&self, topic: &Topic) -> Option<&str> {
-        self.capturing(topic).map(|(_, name)| name)
-    }
-
-    fn capturing(&self, topic: &Topic) -> Option<(u32, &str)> {
-        let mut streams = (0..).zip(&self.shared.streams);
-        let (number, stream) = streams
-            .find(|(_, stream)| stream.declared.as_ref().is_some_and(|declared| declared.captures(topic)))?;
-        Some((number, &stream.name))
+        self.shared.capturing(topic).map(|(_, name)| name)
     }
 
     /// The numbers of a stream's partitions. `None` when there is no such stream.
@@ -101,43 +91,7 @@ impl Store {
     /// # Errors
     /// [`EntryError`].
     pub fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, EntryError> {
-        let unknown = || EntryError::UnknownStream { stream: event.topic().to_string() };
-        let (stream, _) = self.capturing(event.topic()).ok_or_else(unknown)?;
-        let stored =
-            usize::try_from(stream).ok().and_then(|at| self.shared.streams.get(at)).ok_or_else(unknown)?;
-        let partition = match event.key() {
-            Some(key) => partition_of(key, stored.partitions),
-            None => {
-                u16::try_from(event.id().as_uuid().as_u128() % u128::from(stored.partitions)).unwrap_or(0)
-            }
-        };
-        let names = &self.shared.names;
-        let ids = NameIds {
-            topic: names.number_of(event.topic().as_str()),
-            type_name: names.number_of(event.type_name()),
-            producer: names.number_of(event.metadata().producer()),
-        };
-        let value_max = self.shared.value_bytes_max;
-        let recorded = record::encode(&event, PAYLOAD_BYTES_MAX, ids, now, given, value_max)?;
-        let hash = || {
-            Ok::<_, EntryError>(record::body_hash(
-                &event.encoded(PAYLOAD_BYTES_MAX)?,
-                event.topic(),
-                event.key(),
-            ))
-        };
-        let body = given.then(hash).transpose()?;
-        Ok(Entry {
-            stream,
-            partition: stored.first + u32::from(partition),
-            event,
-            appended: now,
-            recorded,
-            given: body,
-            offset: 0,
-            outdated: None,
-            first_place: None,
-        })
+        self.shared.entry(event, given, now)
     }
 
     /// Stores an entry. `done` is called when it is synced, or refused.
@@ -161,11 +115,10 @@ impl Store {
             done(Ok(Appended::new(entries)));
             return Ok(());
         }
-        let request = Request::Append(Append { entries, done });
-        self.submit(request).map_err(|request| match request {
-            Request::Append(Append { entries, done }) => Busy((entries, done)),
-            _ => unreachable!("what could not be sent is what was to be sent"),
-        })
+        match self.submit(Request::Append(Append { entries, done })) {
+            Err(Request::Append(Append { entries, done })) => Err(Busy((entries, done))),
+            _ => Ok(()),
+        }
     }
 
     /// Stores what a subscription has decided about events of a partition.
@@ -179,11 +132,10 @@ impl Store {
         settlement: Settlement,
         done: Option<OnSettled>,
     ) -> Result<(), Busy<(Settlement, Option<OnSettled>)>> {
-        let request = Request::Settle(Settle { subscription, partition, settlement, done });
-        self.submit(request).map_err(|request| match request {
-            Request::Settle(Settle { settlement, done, .. }) => Busy((settlement, done)),
-            _ => unreachable!("what could not be sent is what was to be sent"),
-        })
+        match self.submit(Request::Settle(Settle { subscription, partition, settlement, done })) {
+            Err(Request::Settle(Settle { settlement, done, .. })) => Err(Busy((settlement, done))),
+            _ => Ok(()),
+        }
     }
 
     /// Registers a durable subscription, or finds it: `starts` has its partitions and where it begins in each that it has no
@@ -241,9 +193,21 @@ impl Store {
         found.map_err(|error| self.shared.storage(&error))
     }
 
-    /// Calls `done` when everything that was asked for before is stored. Waits while the writer is busy.
-    pub fn flush(&self, done: impl FnOnce() + Send + 'static) {
-        self.ask(Request::Flush(Box::new(done)));
+    /// Calls `done` when everything that was asked for before is decided, with an error when the storage has failed. Waits while the writer is busy.
+    pub fn flush(&self, done: OnSettled) {
+        self.ask(Request::Flush(done));
+    }
+
+    /// Removes a durable subscription with its cursors and what it has parked: it holds nothing any longer. Its dead letters
+    /// stay. Waits while the writer is busy.
+    pub fn remove_subscription(&self, name: &str, done: OnSettled) {
+        self.ask(Request::Remove(Remove { name: name.to_owned(), done: Some(done) }));
+    }
+
+    /// Lets go what is older than its stream keeps it at this time. Appends do so too, by their own times; this is for times
+    /// when nobody appends. Waits while the writer is busy.
+    pub fn retain(&self, now: Timestamp) {
+        self.ask(Request::Retain(now));
     }
 
     /// Reads events of a partition from an offset on, those whose topic the filter matches.
@@ -277,7 +241,8 @@ impl Store {
         self.shared.offset_at(partition, time)
     }
 
-    /// Reads and checks everything that is stored, a page at a time, while the store is in use.
+    /// Reads and checks every record of every partition, a page at a time, while the store is in use. Everything else that is
+    /// stored was checked when the store was opened.
     ///
     /// # Errors
     /// [`ReadError`], when the system refuses. Damage is part of what it finds.
@@ -302,25 +267,37 @@ impl Store {
         self.end();
     }
 
+    /// Hands a request to the writer, or gives it back when that is busy. One that the writer can no longer take is answered.
     fn submit(&self, request: Request) -> Result<(), Request> {
-        let Some(requests) = &self.requests else { return Err(request) };
-        requests.try_send(request).map_err(|error| match error {
-            TrySendError::Full(request) | TrySendError::Disconnected(request) => request,
-        })
+        let sent = match &self.requests {
+            Some(requests) => requests.try_send(request),
+            None => Err(TrySendError::Disconnected(request)),
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(request)) => Err(request),
+            Err(TrySendError::Disconnected(request)) => {
+                request.refuse(Refusal::Closed);
+                Ok(())
+            }
+        }
     }
 
     fn ask(&self, request: Request) {
-        if let Some(requests) = &self.requests {
-            // The writer lives for as long as somebody can ask it.
-            _ = requests.send(request);
+        let sent = match &self.requests {
+            Some(requests) => requests.send(request),
+            None => Err(SendError(request)),
+        };
+        if let Err(SendError(request)) = sent {
+            request.refuse(Refusal::Closed);
         }
     }
 
     fn end(&mut self) {
         drop(self.requests.take());
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
+        let Some(writer) = self.writer.take() else { return };
+        // A callback may have been the last to hold the store: its thread ends by itself.
+        if writer.thread().id() != std::thread::current().id() && writer.join().is_err() {
             tracing::error!("the store's writer panicked");
         }
     }

@@ -11,7 +11,7 @@ use crate::layout::{Databases, STREAM, TABLE};
 use crate::names::Names;
 use crate::record::{Place, Record};
 use crate::row;
-use crate::segment::{Log, Segment, SegmentSize};
+use crate::segment::{Log, Segment, SegmentRow, SegmentSize};
 use crate::settle::{Parked, SubscriptionRow};
 use crate::shared::StoredStream;
 use crate::stream::Retention;
@@ -86,9 +86,7 @@ pub(crate) fn names(txn: &RoTxn<'_>, databases: &Databases<'_>) -> Result<Names,
         if key != expected.to_be_bytes() {
             return Err(damaged("the list of names", &format!("number {expected} is missing")).into());
         }
-        let text =
-            std::str::from_utf8(value).map_err(|_| damaged("the list of names", "a name is no text"))?;
-        texts.push(text.to_owned());
+        texts.push(row::decode::<String>("name", key, value)?);
     }
     Ok(Names::stored(texts.iter().map(String::as_str)))
 }
@@ -134,7 +132,8 @@ pub(crate) fn segments(
     for entry in databases.segments.prefix_iter(txn, &partition.to_be_bytes())? {
         let (key, value) = entry?;
         let slot = key.get(4..).and_then(|slot| Some(u16::from_be_bytes(slot.try_into().ok()?)));
-        let segment = slot.and_then(|slot| Segment::from_bytes(slot, value));
+        let numbers: SegmentRow = row::decode("segment", key, value)?;
+        let segment = slot.and_then(|slot| Segment::from_row(slot, numbers));
         let place = format!("the list of segments of partition {partition}");
         segments.push(segment.ok_or_else(|| damaged(&place, "a row is none of a segment"))?);
     }
@@ -187,7 +186,7 @@ fn positions(
         let at = pair(key.get(..8).unwrap_or_default());
         let at = at.ok_or_else(|| damaged("the list of parked events", "a key has another length"))?;
         let parked: Parked = row::decode("parked event", key, value)?;
-        positions.entry(at).or_default().parked.insert(parked.offset, parked);
+        positions.entry(at).or_default().parked.insert(parked.offset);
     }
     Ok(positions)
 }

@@ -136,6 +136,12 @@ pub enum StreamProblem {
     /// A filter is none.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// Its cap is too small for segments to come and go below it.
+    #[error("its cap is {cap} bytes, at least {CAP_BYTES_MIN} are needed")]
+    CapTooSmall {
+        /// The cap.
+        cap: u64,
+    },
     /// It captures nothing.
     #[error("it captures nothing; add .capture(filter)")]
     NoCapture,
@@ -183,6 +189,9 @@ impl Stream {
         if self.captures.is_empty() {
             problems.push(StreamProblem::NoCapture);
         }
+        if let Some(cap) = self.retention.cap.map(|cap| cap.bytes).filter(|&cap| cap < CAP_BYTES_MIN) {
+            problems.push(StreamProblem::CapTooSmall { cap });
+        }
         if !(1..=PARTITIONS_MAX).contains(&self.partitions) {
             problems.push(StreamProblem::Partitions { partitions: self.partitions });
         }
@@ -190,6 +199,8 @@ impl Stream {
     }
 }
 
+/// Bytes of a partition's cap: segments of 64 KiB come and go below it.
+pub const CAP_BYTES_MIN: u64 = 256 << 10;
 /// Bytes of a stream's name.
 pub const STREAM_NAME_BYTES_MAX: usize = 64;
 /// Partitions of a stream. Each has a ring of segments, and every transaction pays for each of those.

@@ -9,10 +9,11 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use busway_event::{AnyEvent, Timestamp};
 use heed::RwTxn;
 
 use crate::append::{Entry, Position};
-use crate::error::{Refusal, RequestError};
+use crate::error::{EntryError, Refusal, RequestError};
 use crate::settle::Settlement;
 use crate::shared::Shared;
 use crate::table::{self, TABLE_KEY_BYTES_MAX, TABLE_VALUE_BYTES_MAX, TableEntries, TableId};
@@ -80,9 +81,13 @@ impl Tx<'_> {
         self.seen(deleted)
     }
 
-    /// Stores an event with the rest.
-    pub fn append(&mut self, entry: Entry) {
-        self.entries.push(entry);
+    /// Stores an event with the rest, see [`Store::entry`](crate::Store::entry).
+    ///
+    /// # Errors
+    /// [`TxError::Entry`].
+    pub fn append(&mut self, event: AnyEvent, given: bool, now: Timestamp) -> Result<(), TxError> {
+        self.entries.push(self.tables.entry(event, given, now)?);
+        Ok(())
     }
 
     /// Stores what a subscription has decided with the rest.
@@ -116,6 +121,7 @@ trait Tables {
     ) -> heed::Result<TableEntries>;
     fn put(&mut self, full_key: &[u8], value: &[u8]) -> heed::Result<()>;
     fn delete(&mut self, full_key: &[u8]) -> heed::Result<bool>;
+    fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, EntryError>;
 }
 
 struct InTxn<'a, 'b> {
@@ -143,6 +149,10 @@ impl Tables for InTxn<'_, '_> {
 
     fn delete(&mut self, full_key: &[u8]) -> heed::Result<bool> {
         self.shared.databases.tables.delete(self.txn, full_key)
+    }
+
+    fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, EntryError> {
+        self.shared.entry(event, given, now)
     }
 }
 
@@ -192,6 +202,9 @@ pub enum TxError {
         /// As many.
         len: usize,
     },
+    /// An event cannot be stored.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     /// The storage failed: whatever the closure says, nothing of it is stored in this run.
     #[error("the storage failed: {reason}")]
     Storage {

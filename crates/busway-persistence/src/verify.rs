@@ -1,4 +1,4 @@
-//! Verifying: everything that is stored is read and checked, while the store is in use.
+//! Verifying: every record is read and checked, while the store is in use.
 
 use crate::corrupt::Corrupt;
 use crate::error::ReadError;

@@ -25,6 +25,7 @@ mod checksum;
 mod head;
 mod place;
 mod read;
+mod spare;
 mod write;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use busway_event::{AnyEvent, Timestamp, TraceContext};
 use super::head::{FIXED_LEN, Fixed, HEAD_LEN_MAX, Head, Tail};
 use crate::error::EntryError;
 
-use super::{CHUNK_PREFIX_LEN, CHUNKED, FORMAT_VERSION, GIVEN_ID, PREFIX_LEN, Place, checksum};
+use super::{CHUNK_PREFIX_LEN, CHUNKED, FORMAT_VERSION, GIVEN_ID, PREFIX_LEN, Place, checksum, spare};
 
 /// The numbers under which the store knows an event's names. 0 = it does not: the record brings the text along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,6 +48,12 @@ pub(crate) struct Recorded {
     chunk_len: usize,
     /// Of each chunk, without the place.
     chunk_checksums: Vec<u32>,
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        spare::put(std::mem::take(&mut self.value));
+    }
 }
 
 impl Recorded {
@@ -94,7 +100,7 @@ pub(crate) fn encode(
     let traceparent = event.metadata().trace().and_then(|trace| traceparent(trace, &mut text));
     let tail = Tail::of(event, ids, traceparent);
     let before = PREFIX_LEN + FIXED_LEN + tail.len();
-    let mut value = Vec::with_capacity(before + event.weight().clamp(PAYLOAD_GUESS_MIN, PAYLOAD_GUESS_MAX));
+    let mut value = spare::take(before + event.weight().clamp(PAYLOAD_GUESS_MIN, PAYLOAD_GUESS_MAX));
     value.resize(before, 0);
     let mut out = Bounded::behind(value, limit);
     let (version, codec) = event.encode_to(&mut out)?;
@@ -254,7 +260,7 @@ mod tests {
             let recorded = encode(&event, 1_000, NameIds::default(), time, false, 4_080).unwrap();
             // What was set aside for the payload was enough: the bytes were never moved.
             let room = recorded.value.len() - len + event.weight().max(PAYLOAD_GUESS_MIN);
-            assert_eq!(recorded.value.capacity(), room);
+            assert_eq!(recorded.value.capacity(), room, "no buffer was at hand");
             assert_eq!((recorded.chunks.capacity(), recorded.chunk_checksums.capacity()), (0, 0));
         }
     }

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | a request breaks a rule (an id that another event bears, a full partition) | the others | the request is refused, before anything of it was written |
 //! | the map is full | nothing yet: the map grows, and the same batch is applied again | – |
-//! | the disk is full | settlements, in a second transaction without the appends | appends are refused |
+//! | the disk is full | settlements, in a second transaction without what adds to the store | appends and transactions are refused |
 //! | writing or syncing fails | unknown | all get [`Unknown`](crate::AppendError::Unknown), and from now on nothing is written: the system may have dropped pages that it could not write, so that a later sync that succeeds would say nothing about them |
 //!
 //! # A crash
@@ -18,36 +18,44 @@
 //! syncs, and then one block that points to them. Nobody was answered before. Between the commit and an answer all is there,
 //! and nobody was told: who repeats with the same id is given the first place.
 
+mod answer;
 mod apply;
 mod cohort;
 mod records;
 mod retain;
 mod state;
+mod subscriptions;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use busway_event::Timestamp;
 use crossbeam_channel::{Receiver, TryRecvError};
 use heed::MdbError;
 
+use self::answer::contain;
 use self::apply::Outcome;
 use self::cohort::Cohort;
 pub(crate) use self::records::{GivenRow, given_key};
 pub(crate) use self::state::{Position, State, Subscription};
-use crate::append::{Append, Appended, Entry};
-use crate::error::{AppendError, Fault, Refusal, RequestError};
-use crate::settle::{Register, Seek, Settle};
+use crate::append::{Append, Entry};
+use crate::error::{Fault, Refusal};
+use crate::settle::{OnSettled, Register, Remove, Seek, Settle};
 use crate::shared::Shared;
-use crate::transact::{Transact, TransactError};
+use crate::transact::Transact;
 
 /// What the writer is asked for.
 pub(crate) enum Request {
     Append(Append),
     Settle(Settle),
     Register(Register),
+    Remove(Remove),
     Seek(Seek),
     Transact(Transact),
-    /// Answered when everything before it is stored.
-    Flush(Box<dyn FnOnce() + Send>),
+    /// Time has passed.
+    Retain(Timestamp),
+    /// Answered when everything before it is decided.
+    Flush(OnSettled),
 }
 
 impl Request {
@@ -96,7 +104,11 @@ impl Writer {
         let mut batch = Vec::new();
         while let Ok(first) = self.requests.recv() {
             self.gather(first, &mut batch);
-            self.store(&mut batch);
+            // A bug of ours must not look like a store that is busy for ever.
+            if catch_unwind(AssertUnwindSafe(|| self.store(&mut batch))).is_err() {
+                let (doing, reason) = ("storing", "the store's writer panicked".to_owned());
+                self.fail(&mut batch, Fault { doing, reason });
+            }
             cohort::look(&self.requests);
         }
     }
@@ -121,29 +133,32 @@ impl Writer {
     /// Stores a batch and answers it.
     fn store(&mut self, batch: &mut Vec<Request>) {
         if let Some(fault) = self.shared.fault.get() {
-            return refuse_all(batch, &fault.clone(), &Refusal::Faulted);
+            refuse(batch.extract_if(.., |request| request.adds()), &Refusal::Faulted);
+            return leave_open(batch, &fault.clone());
         }
         if let Err(refusal) = self.shared.has_room() {
-            refuse_appends(batch, &refusal);
+            refuse(batch.extract_if(.., |request| request.adds()), &refusal);
         }
         loop {
-            match self.attempt(batch) {
+            let no_room = match self.attempt(batch) {
                 Ok(outcomes) => return self.answer(batch, outcomes),
                 Err(Failure::MapFull) => match self.shared.grow_map() {
-                    Ok(true) => {}
-                    Ok(false) if batch.iter().any(Request::adds) => {
-                        refuse_appends(batch, &Refusal::StoreFull { limit: self.shared.bytes_max() });
-                    }
-                    Ok(false) => {
-                        return refuse(batch, &Refusal::StoreFull { limit: self.shared.bytes_max() });
-                    }
+                    Ok(true) => continue,
+                    Ok(false) => Refusal::StoreFull { limit: self.shared.bytes_max() },
                     Err(error) => return self.fail(batch, fault("growing the map", &error)),
                 },
-                Err(Failure::DiskFull) if batch.iter().any(Request::adds) => {
-                    refuse_appends(batch, &self.shared.storage_full());
-                }
-                Err(Failure::DiskFull) => return refuse(batch, &self.shared.storage_full()),
+                // Nothing was stored, if LMDB can still begin: it cannot when the block that ends a commit was begun.
+                Err(Failure::DiskFull) => match self.shared.gate.write(|txn| drop(txn)) {
+                    Ok(()) => self.shared.storage_full(),
+                    Err(error) => return self.fail(batch, fault("committing", &error)),
+                },
                 Err(Failure::Broken(fault)) => return self.fail(batch, fault),
+            };
+            // What adds to the store goes first; when that was not it, nothing of the batch has room.
+            self.state.begin();
+            match batch.iter().any(Request::adds) {
+                true => refuse(batch.extract_if(.., |request| request.adds()), &no_room),
+                false => return refuse(batch.drain(..), &no_room),
             }
         }
     }
@@ -165,82 +180,43 @@ impl Writer {
     fn answer(&mut self, batch: &mut Vec<Request>, outcomes: Vec<Outcome>) {
         self.cohort.answered(batch.len());
         self.state.keep(&self.shared);
+        let mut has_events = false;
         for (request, outcome) in batch.iter_mut().zip(&outcomes) {
-            match (request, outcome) {
-                (Request::Append(append), Outcome::Appended) => self.shared.tell(&mut append.entries),
-                (Request::Transact(transact), Outcome::Transacted) => self.shared.tell(&mut transact.entries),
-                _ => {}
-            }
+            let entries = match (request, outcome) {
+                (Request::Append(append), Outcome::Appended) => &mut append.entries,
+                (Request::Transact(transact), Outcome::Transacted) => &mut transact.entries,
+                _ => continue,
+            };
+            has_events |= !entries.is_empty();
+            self.shared.tell(entries);
         }
-        self.shared.told();
+        if has_events {
+            contain(|| self.shared.told());
+        }
         for (request, outcome) in batch.drain(..).zip(outcomes) {
-            answer_one(request, outcome);
+            request.answer(outcome);
         }
     }
 
     /// The storage has failed: says so to everybody, now and from now on.
-    fn fail(&self, batch: &mut Vec<Request>, fault: Fault) {
+    fn fail(&mut self, batch: &mut Vec<Request>, fault: Fault) {
         tracing::error!(
             doing = fault.doing,
             reason = fault.reason,
             "the store has failed; it acknowledges nothing more"
         );
+        self.state.begin();
         let fault = self.shared.fault.get_or_init(|| fault).clone();
-        for request in batch.drain(..) {
-            match request {
-                Request::Append(Append { entries, done }) => {
-                    let ids = entries.iter().map(Entry::id).collect();
-                    done(Err(AppendError::Unknown { ids, fault: fault.clone() }));
-                }
-                other => answer_one(other, Outcome::Failed(fault.clone().into())),
-            }
-        }
+        leave_open(batch, &fault);
     }
 }
 
-fn answer_one(request: Request, outcome: Outcome) {
-    match (request, outcome) {
-        (Request::Append(Append { entries, done }), Outcome::Refused(reason)) => {
-            done(Err(AppendError::Refused { entries, reason }));
-        }
-        (Request::Append(Append { entries, done }), _) => done(Ok(Appended::new(entries))),
-        (
-            Request::Settle(Settle { done: Some(done), .. }) | Request::Seek(Seek { done: Some(done), .. }),
-            outcome,
-        ) => {
-            done(outcome.into_result());
-        }
-        (Request::Register(Register { done: Some(done), .. }), outcome) => done(match outcome {
-            Outcome::Registered(registered) => Ok(registered),
-            outcome => outcome.into_result().and(Err(RequestError::Refused(Refusal::Closed))),
-        }),
-        (Request::Transact(Transact { done: Some(done), entries, .. }), outcome) => done(match outcome {
-            Outcome::Transacted => Ok(entries.iter().map(Entry::place).collect()),
-            Outcome::Aborted(error) => Err(error),
-            Outcome::Refused(refusal) => Err(refusal.into()),
-            outcome => outcome.into_result().map(|()| Vec::new()).map_err(TransactError::from),
-        }),
-        (Request::Flush(done), _) => done(),
-        (Request::Settle(_) | Request::Seek(_) | Request::Register(_) | Request::Transact(_), _) => {}
-    }
+fn refuse(requests: impl Iterator<Item = Request>, reason: &Refusal) {
+    requests.for_each(|request| request.refuse(reason.clone()));
 }
 
-/// Refuses what is to be appended, and leaves the rest.
-fn refuse_appends(batch: &mut Vec<Request>, reason: &Refusal) {
-    for request in batch.extract_if(.., |request| request.adds()) {
-        answer_one(request, Outcome::Refused(reason.clone()));
-    }
-}
-
-/// Refuses everything: there is no room, not even for settlements. What they say stays in memory, and is stored with the next
-/// batch that can be.
-fn refuse(batch: &mut Vec<Request>, reason: &Refusal) {
-    batch.drain(..).for_each(|request| answer_one(request, Outcome::Refused(reason.clone())));
-}
-
-fn refuse_all(batch: &mut Vec<Request>, fault: &Fault, reason: &Refusal) {
-    refuse_appends(batch, reason);
-    batch.drain(..).for_each(|request| answer_one(request, Outcome::Failed(fault.clone().into())));
+fn leave_open(batch: &mut Vec<Request>, fault: &Fault) {
+    batch.drain(..).for_each(|request| request.leave_open(fault));
 }
 
 fn failure(doing: &'static str, error: &heed::Error) -> Failure {

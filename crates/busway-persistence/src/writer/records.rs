@@ -1,6 +1,6 @@
 //! Writing records: which entries may be stored, where they go, and what lies beside them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use busway_event::{EventId, Timestamp};
 use heed::{PutFlags, RwTxn};
@@ -35,9 +35,13 @@ pub(super) fn check(
     txn: &mut RwTxn<'_>,
     entries: &mut [Entry],
 ) -> heed::Result<Result<(), Refusal>> {
+    if entries.iter().any(|entry| entry.opening != shared.opening) {
+        return Ok(Err(Refusal::OtherOpening));
+    }
     if let Err(refusal) = check_ids(shared, txn, entries)? {
         return Ok(Err(refusal));
     }
+    state.now = entries.iter().map(|entry| entry.appended).fold(state.now, Timestamp::max);
     make_room(shared, state, txn, entries)
 }
 
@@ -46,7 +50,7 @@ fn check_ids(shared: &Shared, txn: &RwTxn<'_>, entries: &mut [Entry]) -> heed::R
     for entry in entries.iter_mut() {
         let Some(body) = entry.given else { continue };
         let id = entry.id();
-        if !ids.insert(id) {
+        if !ids.insert((entry.stream, id)) {
             return Ok(Err(Refusal::TwiceInBatch { id }));
         }
         entry.first_place = None;
@@ -73,21 +77,24 @@ fn make_room(
     txn: &mut RwTxn<'_>,
     entries: &[Entry],
 ) -> heed::Result<Result<(), Refusal>> {
-    for (at, entry) in entries.iter().enumerate() {
-        let Some((stream, cap)) = shared.cap_of(entry.stream) else { continue };
-        // Those before it in this batch are not placed yet.
-        let ahead = entries.iter().take(at + 1).filter(|other| other.partition == entry.partition);
-        let needed: usize = ahead.map(Entry::bytes).sum();
-        let is_over = |state: &State| {
-            state.log(entry.partition).is_some_and(|log| log.bytes() + needed as u64 > cap.bytes)
-        };
-        while is_over(state) {
-            let freed = match cap.then {
-                AtCap::RefusePublish => false,
-                AtCap::DropOldest => retain::free_oldest(shared, state, txn, entry.partition)?,
-            };
-            if !freed {
-                let (stream, partition) = (stream.to_owned(), shared.index_in_stream(entry.partition));
+    let mut needed: BTreeMap<u32, u64> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.first_place.is_none()) {
+        if shared.cap_of(entry.stream).is_some() {
+            *needed.entry(entry.partition).or_default() += entry.bytes() as u64;
+        }
+    }
+    for (partition, needed) in needed {
+        let Some((stream, cap)) = shared.cap_of_partition(partition) else { continue };
+        let over = |state: &State| state.log(partition).is_some_and(|log| log.bytes() + needed > cap.bytes);
+        if over(state) {
+            retain::free_expired_of(shared, state, txn, partition)?;
+        }
+        // What can never fit must not cost the others their place.
+        let newest = state.log(partition).and_then(|log| log.newest()).map_or(0, |newest| newest.bytes);
+        let may_drop = cap.then == AtCap::DropOldest && newest + needed <= cap.bytes;
+        while over(state) {
+            if !may_drop || !retain::free_oldest(shared, state, txn, partition)? {
+                let (stream, partition) = (stream.to_owned(), shared.index_in_stream(partition));
                 return Ok(Err(Refusal::Capped { stream, partition, cap: cap.bytes }));
             }
         }
@@ -103,7 +110,6 @@ pub(super) fn write(
     entries: &mut [Entry],
 ) -> heed::Result<()> {
     for entry in entries.iter_mut().filter(|entry| entry.first_place.is_none()) {
-        state.staged.now = state.staged.now.max(Some(entry.appended));
         let Some(log) = state.log_mut(entry.partition) else { continue };
         let before = log.newest().filter(|newest| newest.count() > 0).map(|newest| newest.slot);
         let (slot, offset) = log.place(entry.bytes() as u64, entry.appended);
@@ -122,9 +128,7 @@ pub(super) fn write(
         if let Some(body) = entry.given {
             let row = GivenRow { partition: entry.partition, offset, appended: entry.appended, body };
             let key = given_key(entry.stream, entry.id());
-            if let Some(row) = row::encode(&key, &row) {
-                shared.databases.ids.put(txn, &key, &row)?;
-            }
+            shared.databases.ids.put(txn, &key, &row::encode(&key, &row)?)?;
             shared.databases.segment_ids.put(
                 txn,
                 &segment_id_key(entry.partition, slot, entry.stream, entry.id()),

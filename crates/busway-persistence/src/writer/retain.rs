@@ -7,27 +7,29 @@ use crate::layout::slot_key;
 use crate::segment::Segment;
 use crate::shared::Shared;
 
-/// Frees what retention lets go in the partitions that this batch appended to or settled in.
+/// Frees what retention lets go, in every partition: time passes in those too that nobody writes to.
 pub(super) fn free_expired(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>) -> heed::Result<()> {
-    let Some(now) = state.staged.now else { return Ok(()) };
-    let appended = state.staged.logs.keys().copied();
-    let settled = state.staged.moved.iter().map(|&(_, partition)| partition);
-    let mut partitions: Vec<u32> = appended.chain(settled).collect();
-    partitions.sort_unstable();
-    partitions.dedup();
-    for partition in partitions {
-        let Some(retention) = shared.retention_of(partition) else { continue };
-        let expired = |state: &State| {
-            let log = state.log(partition)?;
-            // Most of the time nothing has expired, whatever is settled; that is cheaper to ask.
-            if log.expired(&retention, u64::MAX, now) == 0 {
-                return None;
-            }
-            Some(log.expired(&retention, state.needed_from(partition), now))
-        };
-        for _ in 0..expired(state).unwrap_or(0) {
-            free_oldest(shared, state, txn, partition)?;
-        }
+    for partition in 0..u32::try_from(shared.partitions.len()).unwrap_or(u32::MAX) {
+        free_expired_of(shared, state, txn, partition)?;
+    }
+    Ok(())
+}
+
+/// The same in one partition.
+pub(super) fn free_expired_of(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    partition: u32,
+) -> heed::Result<()> {
+    let Some(retention) = shared.retention_of(partition) else { return Ok(()) };
+    let Some(log) = state.log(partition) else { return Ok(()) };
+    // Most of the time nothing has expired, whatever is settled; that is cheaper to ask.
+    if log.expired(&retention, u64::MAX, state.now) == 0 {
+        return Ok(());
+    }
+    for _ in 0..log.expired(&retention, state.needed_from(partition), state.now) {
+        free_oldest(shared, state, txn, partition)?;
     }
     Ok(())
 }

@@ -1,16 +1,17 @@
 //! What the writer knows: the segments of each partition, and where each subscription stands.
 //!
-//! Logs are changed in a copy, which takes their place when the commit has succeeded: a batch that is applied a second time
-//! gives the same offsets again. Cursors are changed in place: settling is a set that grows, and applying the same
-//! settlements and seeks in the same order once more comes to the same end.
+//! A batch may be applied more than once, when the map has to grow or the disk is full, and parts of it may be refused in between. So
+//! nothing of an attempt may be left when the next one begins. Logs are changed in a copy, which takes their place when the commit has
+//! succeeded. Subscriptions and their positions are changed in place, because sets of a million parked events are not copied for
+//! each batch, and every change is noted so that it can be undone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use busway_event::Timestamp;
 
 use crate::cursor::Cursor;
 use crate::segment::Log;
-use crate::settle::Parked;
 use crate::shared::Shared;
 
 /// See the module.
@@ -18,11 +19,16 @@ use crate::shared::Shared;
 pub(crate) struct State {
     /// By the number of the partition.
     pub(crate) logs: Vec<Log>,
-    pub(crate) subscriptions: HashMap<String, Subscription>,
+    subscriptions: HashMap<String, Subscription>,
     /// By subscription and partition.
-    pub(crate) positions: HashMap<(u32, u32), Position>,
+    positions: HashMap<At, Position>,
     pub(super) staged: Staged,
+    /// The latest time that an event or a caller brought. Retention goes by it.
+    pub(super) now: Timestamp,
 }
+
+/// A subscription and a partition, by their numbers.
+pub(crate) type At = (u32, u32);
 
 /// A durable subscription.
 #[derive(Debug, Clone)]
@@ -35,13 +41,14 @@ pub(crate) struct Subscription {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Position {
     pub(crate) cursor: Cursor,
-    pub(crate) parked: BTreeMap<u64, Parked>,
+    /// Offsets of events that failed and wait.
+    pub(crate) parked: BTreeSet<u64>,
 }
 
 impl Position {
     /// The lowest offset that it needs the event of.
     fn needs(&self) -> u64 {
-        let parked = self.parked.keys().next().copied().unwrap_or(u64::MAX);
+        let parked = self.parked.first().copied().unwrap_or(u64::MAX);
         parked.min(self.cursor.low())
     }
 }
@@ -49,29 +56,24 @@ impl Position {
 /// What a batch has changed and no commit has stored.
 #[derive(Debug, Default)]
 pub(super) struct Staged {
-    pub(super) logs: BTreeMap<u32, Log>,
+    logs: BTreeMap<u32, Log>,
     /// Segments whose row has to be written.
     pub(super) touched: BTreeSet<(u32, u16)>,
-    /// Positions whose row has to be written. Stays when a commit fails.
-    pub(super) moved: HashSet<(u32, u32)>,
-    /// Subscriptions that were registered. Stays when a commit fails.
-    pub(super) registered: HashSet<String>,
+    /// Positions whose row has to be written, and how they were.
+    moved: HashMap<At, Before>,
+    /// Subscriptions that were made or removed, and what they were.
+    renamed: Vec<(String, Option<Subscription>)>,
     /// The number up to which names were written.
     pub(super) names: u32,
-    /// The time of the newest event.
-    pub(super) now: Option<Timestamp>,
 }
 
-impl Staged {
-    /// The logs, to be given back to [`restore`](Self::restore).
-    pub(super) fn logs_as_they_are(&self) -> Logs {
-        (self.logs.clone(), self.touched.clone())
-    }
-
-    /// Undoes what was done to logs since.
-    pub(super) fn restore(&mut self, (logs, touched): Logs) {
-        (self.logs, self.touched) = (logs, touched);
-    }
+/// A position before a batch.
+#[derive(Debug, Default)]
+struct Before {
+    /// `None`: it was not there.
+    position: Option<Cursor>,
+    /// Each change of what is parked, in order: the offset, and whether it was parked before.
+    parked: Vec<(u64, bool)>,
 }
 
 /// Logs that a batch has changed, and the segments whose row has to be written.
@@ -81,40 +83,55 @@ impl State {
     pub(crate) fn new(
         logs: Vec<Log>,
         subscriptions: HashMap<String, Subscription>,
-        positions: HashMap<(u32, u32), Position>,
+        positions: HashMap<At, Position>,
     ) -> Self {
-        Self { logs, subscriptions, positions, staged: Staged::default() }
+        let now = logs.iter().filter_map(|log| Some(log.newest()?.last_at)).max().unwrap_or_default();
+        Self { logs, subscriptions, positions, staged: Staged::default(), now }
     }
 
-    /// A batch begins, or begins again: what it did to logs is forgotten.
+    /// A batch begins, begins again, or is given up: what it did is undone.
     pub(super) fn begin(&mut self) {
-        self.staged.logs.clear();
-        self.staged.touched.clear();
-        self.staged.names = 0;
-        self.staged.now = None;
+        let Staged { moved, renamed, .. } = std::mem::take(&mut self.staged);
+        for (at, Before { position, parked }) in moved {
+            let Some(cursor) = position else {
+                self.positions.remove(&at);
+                continue;
+            };
+            let now = self.positions.entry(at).or_default();
+            now.cursor = cursor;
+            for (offset, was_parked) in parked.into_iter().rev() {
+                match was_parked {
+                    true => now.parked.insert(offset),
+                    false => now.parked.remove(&offset),
+                };
+            }
+        }
+        for (name, before) in renamed.into_iter().rev() {
+            match before {
+                Some(before) => self.subscriptions.insert(name, before),
+                None => self.subscriptions.remove(&name),
+            };
+        }
     }
 
     /// The batch is stored.
     pub(super) fn keep(&mut self, shared: &Shared) {
-        for (partition, log) in std::mem::take(&mut self.staged.logs) {
+        let Staged { logs, names, .. } = std::mem::take(&mut self.staged);
+        for (partition, log) in logs {
             shared.note_log(partition, &log);
             if let Some(place) = index(partition).and_then(|at| self.logs.get_mut(at)) {
                 *place = log;
             }
         }
-        self.staged.moved.clear();
-        self.staged.registered.clear();
-        shared.names.note_stored(self.staged.names);
+        shared.names.note_stored(names);
     }
 
     /// The log of a partition as this batch has it, to be changed.
     pub(super) fn log_mut(&mut self, partition: u32) -> Option<&mut Log> {
         let Self { logs, staged, .. } = self;
         match staged.logs.entry(partition) {
-            std::collections::btree_map::Entry::Occupied(log) => Some(log.into_mut()),
-            std::collections::btree_map::Entry::Vacant(place) => {
-                Some(place.insert(logs.get(index(partition)?)?.clone()))
-            }
+            Entry::Occupied(log) => Some(log.into_mut()),
+            Entry::Vacant(place) => Some(place.insert(logs.get(index(partition)?)?.clone())),
         }
     }
 
@@ -123,14 +140,132 @@ impl State {
         self.staged.logs.get(&partition).or_else(|| self.logs.get(index(partition)?))
     }
 
+    /// The logs, to be given back to [`restore_logs`](Self::restore_logs).
+    pub(super) fn logs_as_they_are(&self) -> Logs {
+        (self.staged.logs.clone(), self.staged.touched.clone())
+    }
+
+    /// Undoes what was done to logs since.
+    pub(super) fn restore_logs(&mut self, (logs, touched): Logs) {
+        (self.staged.logs, self.staged.touched) = (logs, touched);
+    }
+
     /// The lowest offset of a partition that some subscription needs; the log's end when none does.
     pub(super) fn needed_from(&self, partition: u32) -> u64 {
         let positions = self.positions.iter().filter(|((_, at), _)| *at == partition);
         let lowest = positions.map(|(_, position)| position.needs()).min();
         lowest.unwrap_or_else(|| self.log(partition).map_or(0, Log::next))
     }
+
+    pub(super) fn subscription(&self, name: &str) -> Option<&Subscription> {
+        self.subscriptions.get(name)
+    }
+
+    /// A number that no subscription has.
+    pub(super) fn free_number(&self) -> u32 {
+        let used = self.subscriptions.values().map(|known| known.number);
+        used.chain(self.positions.keys().map(|(number, _)| *number)).max().unwrap_or(0) + 1
+    }
+
+    /// Makes, replaces or removes a subscription.
+    pub(super) fn name_subscription(&mut self, name: &str, subscription: Option<Subscription>) {
+        let before = match subscription {
+            Some(subscription) => self.subscriptions.insert(name.to_owned(), subscription),
+            None => self.subscriptions.remove(name),
+        };
+        self.staged.renamed.push((name.to_owned(), before));
+    }
+
+    pub(super) fn position(&self, at: At) -> Option<&Position> {
+        self.positions.get(&at)
+    }
+
+    /// The partitions in which a subscription stands.
+    pub(super) fn partitions_of(&self, subscription: u32) -> Vec<u32> {
+        let its_own = self.positions.keys().filter(|(number, _)| *number == subscription);
+        its_own.map(|(_, partition)| *partition).collect()
+    }
+
+    /// Makes a position, unless there is one.
+    pub(super) fn place(&mut self, at: At, start: u64) -> &Position {
+        if !self.positions.contains_key(&at) {
+            self.staged.moved.entry(at).or_default();
+            self.positions.insert(at, Position { cursor: Cursor::at(start), ..Position::default() });
+        }
+        self.positions.entry(at).or_default()
+    }
+
+    /// Removes a position.
+    pub(super) fn leave(&mut self, at: At) {
+        let Some(position) = self.positions.remove(&at) else { return };
+        let before = note(&mut self.staged, at, &position);
+        // As if each had been let go one by one.
+        before.parked.extend(position.parked.iter().map(|&offset| (offset, true)));
+    }
+
+    /// Moves a cursor.
+    pub(super) fn move_cursor(&mut self, at: At, change: impl FnOnce(&mut Cursor)) {
+        let Some(position) = self.positions.get_mut(&at) else { return };
+        note(&mut self.staged, at, position);
+        change(&mut position.cursor);
+    }
+
+    /// Parks an event, or lets it go; says whether it was parked.
+    pub(super) fn park(&mut self, at: At, offset: u64, is_parked: bool) -> bool {
+        let Some(position) = self.positions.get_mut(&at) else { return false };
+        let before = note(&mut self.staged, at, position);
+        let was_parked = match is_parked {
+            true => !position.parked.insert(offset),
+            false => position.parked.remove(&offset),
+        };
+        before.parked.push((offset, was_parked));
+        was_parked
+    }
+
+    /// Positions whose row has to be written.
+    pub(super) fn moved(&self) -> impl Iterator<Item = (At, &Position)> {
+        self.staged.moved.keys().filter_map(|at| Some((*at, self.positions.get(at)?)))
+    }
+}
+
+/// How a position was when the batch began.
+fn note<'a>(staged: &'a mut Staged, at: At, position: &Position) -> &'a mut Before {
+    let before = || Before { position: Some(position.cursor.clone()), parked: Vec::new() };
+    staged.moved.entry(at).or_insert_with(before)
 }
 
 fn index(partition: u32) -> Option<usize> {
     usize::try_from(partition).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_batch_did_to_subscriptions_is_undone() {
+        let mut state = State::new(Vec::new(), HashMap::new(), HashMap::new());
+        let known = Subscription { number: 1, filter: "#".to_owned() };
+        state.name_subscription("known", Some(known.clone()));
+        state.place((1, 0), 5);
+        state.park((1, 0), 7, true);
+        std::mem::take(&mut state.staged);
+
+        state.name_subscription("new", Some(Subscription { number: 2, ..known }));
+        state.name_subscription("known", None);
+        state.place((2, 0), 9);
+        state.park((2, 0), 10, true);
+        state.move_cursor((1, 0), |cursor| cursor.settle(5, 9));
+        assert!(state.park((1, 0), 7, false) && !state.park((1, 0), 8, true));
+        assert_eq!(state.needed_from(0), 8);
+        state.begin();
+        assert!(state.subscription("new").is_none() && state.position((2, 0)).is_none());
+        assert_eq!(state.subscription("known").unwrap().number, 1);
+        let position = state.position((1, 0)).unwrap();
+        assert_eq!(
+            (position.cursor.clone(), position.parked.iter().copied().collect::<Vec<_>>()),
+            (Cursor::at(5), vec![7])
+        );
+        assert_eq!(state.moved().count(), 0);
+    }
 }

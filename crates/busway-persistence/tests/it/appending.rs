@@ -174,7 +174,7 @@ fn a_busy_writer_gives_requests_back() {
     let dir = dir();
     let (go_on, waiting) = mpsc::channel::<()>();
     let store: Store = open(dir.path(), one());
-    store.flush(move || waiting.recv().unwrap());
+    store.flush(Box::new(move |_| waiting.recv().unwrap()));
     let mut asked = 0;
     let (answer, answered) = mpsc::channel();
     let back = loop {

@@ -1,6 +1,7 @@
 //! What the store promises, from outside.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
+mod again;
 mod appending;
 mod bad_input;
 mod given_ids;

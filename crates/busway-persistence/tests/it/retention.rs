@@ -93,12 +93,42 @@ fn a_full_partition_refuses_and_takes_again_when_it_has_room() {
     let AppendError::Refused { reason, .. } = refused else { panic!("{refused}") };
     assert_eq!(reason, Refusal::Capped { stream: "all".to_owned(), partition: 0, cap: 1_000_000 });
     assert!((400..500).contains(&number), "{number}");
-    // Retention looks when something is appended; an event that still fits is.
+    // One that is there already needs no room.
+    assert_eq!(put(&store, number - 1, 2_000).unwrap(), number - 1);
     store.decide(subscription, Settlement { settled: vec![(0, number)], ..Default::default() }).unwrap();
-    put(&store, number, 8).unwrap();
-    put(&store, number + 1, 2_000).unwrap();
+    put(&store, number, 2_000).unwrap();
     let (first, next) = store.bounds(0).unwrap();
     assert!(next - first < 150, "{first}");
+}
+
+#[test]
+fn what_can_never_fit_costs_the_others_nothing() {
+    let dir = dir();
+    let store = open(dir.path(), keeping(Retention::forever().cap(300_000, AtCap::DropOldest)));
+    for number in 0..100 {
+        put(&store, number, 2_000).unwrap();
+    }
+    let before = store.bounds(0);
+    let batch = (100..108).map(|number| store.entry(event("a", number, 60_000), false, at(100)).unwrap());
+    let error = store.put_all(batch.collect()).unwrap_err();
+    assert!(matches!(error, AppendError::Refused { reason: Refusal::Capped { .. }, .. }), "{error}");
+    assert_eq!(store.bounds(0), before);
+}
+
+#[test]
+fn time_passes_also_when_nobody_appends() {
+    let dir = dir();
+    let store = open(dir.path(), keeping(Retention::forever().age(std::time::Duration::from_secs(14))));
+    for number in 0..10 {
+        put(&store, number, 8).unwrap();
+    }
+    assert_eq!(store.bounds(0), Some((0, 10)));
+    store.retain(at(20));
+    let (answer, answered) = std::sync::mpsc::channel();
+    store.flush(Box::new(move |result| answer.send(result).unwrap()));
+    answered.recv().unwrap().unwrap();
+    let (first, next) = store.bounds(0).unwrap();
+    assert!((5..=6).contains(&first) && next == 10, "{first}");
 }
 
 #[test]

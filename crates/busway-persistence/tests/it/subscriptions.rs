@@ -107,3 +107,51 @@ fn a_dead_letter_and_its_settlement_are_one() {
     let place = store.join("stock", "#", vec![(0, 0)]).unwrap().places.remove(0);
     assert_eq!((place.cursor, place.parked.len()), (Cursor::at(1), 0));
 }
+
+#[test]
+fn a_subscription_that_is_removed_holds_nothing_and_its_name_is_free() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    filled(&store, 5);
+    let number = store.join("stock", "a.#", vec![(0, 0)]).unwrap().number;
+    store.decide(number, Settlement { parked: vec![parked(1)], ..Default::default() }).unwrap();
+    store.leave("stock").unwrap();
+    assert_eq!(store.leave("stock"), Err(RequestError::UnknownName { name: "stock".to_owned() }));
+    let late = store.decide(number, Settlement { settled: vec![(0, 1)], ..Default::default() });
+    assert_eq!(late, Err(RequestError::UnknownSubscription { number }));
+    store.close();
+    let store = open(dir.path(), one());
+    let made = store.join("stock", "other", vec![(0, 2)]).unwrap();
+    assert_eq!(
+        (made.known, made.places[0].cursor.clone(), made.places[0].parked.len()),
+        (false, Cursor::at(2), 0)
+    );
+}
+
+#[test]
+fn names_that_cannot_be_are_refused_and_cost_nobody_anything() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    for name in [String::new(), "x".repeat(256)] {
+        assert_eq!(store.join(&name, "#", vec![(0, 0)]), Err(RequestError::Name { name }));
+    }
+    assert!(store.join(&"x".repeat(255), "#", vec![(0, 0)]).is_ok());
+    assert!(store.fault().is_none());
+}
+
+#[test]
+fn more_than_is_kept_of_errors_is_cut_and_the_store_opens_again() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    filled(&store, 5);
+    let number = store.join("stock", "#", vec![(0, 0)]).unwrap().number;
+    let attempts =
+        (0..100).map(|second| Attempt { at: at(second), error: "\u{fc}".repeat(100_000) }).collect();
+    let parked = Parked { attempts, ..parked(1) };
+    store.decide(number, Settlement { parked: vec![parked], ..Default::default() }).unwrap();
+    store.close();
+    let store = open(dir.path(), one());
+    let found = store.join("stock", "#", vec![(0, 0)]).unwrap().places.remove(0).parked.remove(0);
+    assert_eq!((found.attempts.len(), found.attempts[15].at), (16, at(99)));
+    assert!(found.attempts.iter().all(|attempt| attempt.error.len() == 4_096));
+}

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 
 use busway_persistence::{
     Position, Refusal, RequestError, Settlement, Store, StoreOptions, TableId, TransactError, Tx, TxError,
+    Work,
 };
 
 use crate::world::{Waiting, at, dir, entry, event, one, open};
@@ -60,12 +61,16 @@ fn what_gives_up_panics_or_is_refused_leaves_nothing_and_costs_its_neighbours_no
     let store = open(dir.path(), opened());
     let counts = store.table("counts").unwrap();
     let taken = store.put(store.entry(event("a", 1, 8), true, at(0)).unwrap()).unwrap();
-    let mut other = Some(store.entry(event("a", 1, 9), true, at(0)).unwrap());
     // All of them in one batch, with appends around them.
     let (go_on, waiting) = mpsc::channel::<()>();
-    store.flush(move || waiting.recv().unwrap());
+    let (begun, has_begun) = mpsc::channel();
+    store.flush(Box::new(move |_| {
+        begun.send(()).unwrap();
+        waiting.recv().unwrap();
+    }));
+    has_begun.recv().unwrap();
     let (answer, answered) = mpsc::channel();
-    let ask = |work: Box<dyn FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send>| {
+    let ask = |work: Work| {
         let answer = answer.clone();
         store.transact(work, Box::new(move |result| answer.send(result).unwrap()));
     };
@@ -74,8 +79,7 @@ fn what_gives_up_panics_or_is_refused_leaves_nothing_and_costs_its_neighbours_no
     ask(Box::new(move |tx| add_one(tx, counts).map(|()| panic!("a bug"))));
     ask(Box::new(move |tx| {
         add_one(tx, counts)?;
-        tx.append(other.take().unwrap());
-        Ok(())
+        tx.append(event("a", 1, 9), true, at(0))
     }));
     ask(Box::new(move |tx| add_one(tx, counts)));
     go_on.send(()).unwrap();
@@ -106,11 +110,13 @@ fn a_transaction_that_needs_a_larger_map_is_run_again_and_counts_once() {
         let large = large.clone();
         transact(&store, move |tx| {
             add_one(tx, counts)?;
+            tx.append(event("a", number.into(), 8), true, at(0))?;
             tx.put(names, &[number], &large)
         })
         .unwrap();
     }
     assert_eq!(count(&store, counts), 8);
+    assert_eq!(store.all(0, 0).unwrap().len(), 8);
     assert_eq!(store.range(names, .., 100).unwrap().len(), 8);
 }
 
@@ -119,11 +125,10 @@ fn events_of_a_transaction_are_in_the_log_with_its_writes() {
     let dir = dir();
     let store = open(dir.path(), opened());
     let counts = store.table("counts").unwrap();
-    let mut entries = Some(vec![entry(&store, "a", 0), entry(&store, "b", 1)]);
     let places = transact(&store, move |tx| {
         add_one(tx, counts)?;
-        entries.take().unwrap().into_iter().for_each(|entry| tx.append(entry));
-        Ok(())
+        tx.append(event("a", 0, 8), false, at(0))?;
+        tx.append(event("b", 1, 8), false, at(0))
     });
     assert_eq!(places.unwrap().iter().map(|place| place.offset).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(store.all(0, 0).unwrap(), [(0, 0), (1, 1)]);

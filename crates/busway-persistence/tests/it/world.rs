@@ -66,6 +66,7 @@ pub(crate) trait Waiting {
     fn join(&self, name: &str, filter: &str, starts: Vec<(u32, u64)>) -> Result<Registered, RequestError>;
     fn decide(&self, subscription: u32, settlement: Settlement) -> Result<(), RequestError>;
     fn go_to(&self, subscription: u32, offset: u64) -> Result<(), RequestError>;
+    fn leave(&self, name: &str) -> Result<(), RequestError>;
     /// The numbers of all events of a partition from an offset on, with their offsets.
     fn all(&self, partition: u32, from: u64) -> Result<Vec<(u64, u64)>, ReadError>;
     fn page(&self, partition: u32, from: u64, filter: Option<&Filter>) -> Result<Page, ReadError>;
@@ -101,6 +102,12 @@ impl Waiting for Store {
     fn go_to(&self, subscription: u32, offset: u64) -> Result<(), RequestError> {
         let (answer, answered) = mpsc::channel();
         self.seek(subscription, 0, offset, Box::new(move |result| answer.send(result).unwrap()));
+        answered.recv().unwrap()
+    }
+
+    fn leave(&self, name: &str) -> Result<(), RequestError> {
+        let (answer, answered) = mpsc::channel();
+        self.remove_subscription(name, Box::new(move |result| answer.send(result).unwrap()));
         answered.recv().unwrap()
     }
 

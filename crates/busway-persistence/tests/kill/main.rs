@@ -116,7 +116,7 @@ fn check(dir: &Path, acked: u64, settled: u64) -> Result<(), String> {
         }
     }
     let low = join(&store).places[0].cursor.low();
-    if low < settled || low > next {
+    if low < settled || low > next || low < first {
         return Err(format!("the cursor stands at {low}; {settled} are settled, the log ends at {next}"));
     }
     let total = total(store.get(store.table("totals").unwrap(), KEY).map_err(|error| error.to_string())?);

@@ -1,0 +1,61 @@
+//! Making an entry: everything that can be done without the writer, on the publisher's thread.
+
+use busway_event::codec::PAYLOAD_BYTES_MAX;
+use busway_event::{AnyEvent, Timestamp, Topic};
+
+use crate::append::Entry;
+use crate::error::EntryError;
+use crate::record::{self, NameIds};
+use crate::shared::Shared;
+use crate::stream::partition_of;
+
+impl Shared {
+    /// The stream that captures a topic: its number and name.
+    pub(crate) fn capturing(&self, topic: &Topic) -> Option<(u32, &str)> {
+        let mut streams = (0..).zip(&self.streams);
+        let (number, stream) = streams
+            .find(|(_, stream)| stream.declared.as_ref().is_some_and(|declared| declared.captures(topic)))?;
+        Some((number, &stream.name))
+    }
+
+    /// See [`Store::entry`](crate::Store::entry).
+    pub(crate) fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, EntryError> {
+        let unknown = || EntryError::UnknownStream { stream: event.topic().to_string() };
+        let (stream, _) = self.capturing(event.topic()).ok_or_else(unknown)?;
+        let stored = usize::try_from(stream).ok().and_then(|at| self.streams.get(at)).ok_or_else(unknown)?;
+        let partition = match event.key() {
+            Some(key) => partition_of(key, stored.partitions),
+            None => {
+                u16::try_from(event.id().as_uuid().as_u128() % u128::from(stored.partitions)).unwrap_or(0)
+            }
+        };
+        let names = &self.names;
+        let ids = NameIds {
+            topic: names.number_of(event.topic().as_str()),
+            type_name: names.number_of(event.type_name()),
+            producer: names.number_of(event.metadata().producer()),
+        };
+        let value_max = self.value_bytes_max;
+        let recorded = record::encode(&event, PAYLOAD_BYTES_MAX, ids, now, given, value_max)?;
+        let hash = || {
+            Ok::<_, EntryError>(record::body_hash(
+                &event.encoded(PAYLOAD_BYTES_MAX)?,
+                event.topic(),
+                event.key(),
+            ))
+        };
+        let body = given.then(hash).transpose()?;
+        Ok(Entry {
+            opening: self.opening,
+            stream,
+            partition: stored.first + u32::from(partition),
+            event,
+            appended: now,
+            recorded,
+            given: body,
+            offset: 0,
+            outdated: None,
+            first_place: None,
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! Durable subscriptions: making and removing them, what they settle, where they are sent.
+
+use heed::RwTxn;
+
+use super::apply::Outcome;
+use super::records;
+use super::state::{At, State, Subscription};
+use crate::corrupt::Corrupt;
+use crate::cursor::Cursor;
+use crate::error::RequestError;
+use crate::layout::{pair_key, place_key};
+use crate::row;
+use crate::settle::{
+    Parked, Place, Register, Registered, Remove, SUBSCRIPTION_NAME_BYTES_MAX, Seek, Settle, SubscriptionRow,
+};
+use crate::shared::Shared;
+
+/// Stores what a subscription has decided.
+pub(super) fn settle(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    request: &Settle,
+) -> heed::Result<Outcome> {
+    let Settle { subscription, partition, settlement, .. } = request;
+    let at = (*subscription, *partition);
+    let Some(position) = state.position(at) else {
+        return Ok(Outcome::Failed(RequestError::UnknownSubscription { number: at.0 }));
+    };
+    let more = settlement.settled.len() + settlement.parked.len() + settlement.dead.len();
+    if position.cursor.run_count() + more > RUNS_MAX {
+        return Ok(Outcome::Failed(RequestError::TooManyRuns { limit: RUNS_MAX }));
+    }
+    state.move_cursor(at, |cursor| {
+        settlement.settled.iter().for_each(|&(start, end)| cursor.settle(start, end));
+        let single = settlement.parked.iter().map(|parked| parked.offset);
+        let single = single.chain(settlement.dead.iter().map(|letter| letter.offset));
+        single.for_each(|offset| cursor.settle(offset, offset.saturating_add(1)));
+    });
+    for parked in &settlement.parked {
+        let key = place_key(at.0, at.1, parked.offset);
+        shared.databases.parked.put(txn, &key, &row::encode(&key, &parked.bounded())?)?;
+        state.park(at, parked.offset, true);
+    }
+    for letter in &settlement.dead {
+        let key = place_key(at.0, at.1, letter.offset);
+        shared.databases.dead.put(txn, &key, &row::encode(&key, &letter.bounded())?)?;
+        records::keep_for_dead_letter(shared, state.log(at.1), txn, at, letter.offset)?;
+    }
+    for &offset in settlement.released.iter().chain(settlement.dead.iter().map(|letter| &letter.offset)) {
+        if state.park(at, offset, false) {
+            shared.databases.parked.delete(txn, &place_key(at.0, at.1, offset))?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// Makes a subscription, or finds it.
+pub(super) fn register(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    request: &Register,
+) -> heed::Result<Outcome> {
+    let Register { name, filter, starts, .. } = request;
+    if !(1..=SUBSCRIPTION_NAME_BYTES_MAX).contains(&name.len()) {
+        return Ok(Outcome::Failed(RequestError::Name { name: name.clone() }));
+    }
+    let known = state.subscription(name).cloned();
+    let number = match &known {
+        Some(known) if known.filter != *filter => {
+            let (stored, asked) = (known.filter.clone(), filter.clone());
+            return Ok(Outcome::Failed(RequestError::OtherFilter { name: name.clone(), stored, asked }));
+        }
+        Some(known) => known.number,
+        None => {
+            let number = state.free_number();
+            let row = SubscriptionRow { number, filter: filter.clone() };
+            let row = row::encode(name.as_bytes(), &row)?;
+            shared.databases.subscriptions.put(txn, name.as_bytes(), &row)?;
+            state.name_subscription(name, Some(Subscription { number, filter: filter.clone() }));
+            number
+        }
+    };
+    let mut places = Vec::with_capacity(starts.len());
+    for &(partition, start) in starts {
+        let Some(log) = state.log(partition) else { continue };
+        let start = start.clamp(log.first(), log.next());
+        let cursor = state.place((number, partition), start).cursor.clone();
+        match parked(shared, txn, (number, partition))? {
+            Ok(parked) => places.push(Place { partition, cursor, parked }),
+            Err(corrupt) => return Ok(Outcome::Failed(corrupt.into())),
+        }
+    }
+    Ok(Outcome::Registered(Registered { number, known: known.is_some(), places }))
+}
+
+/// What is parked, in the order of the offsets.
+fn parked(
+    shared: &Shared,
+    txn: &RwTxn<'_>,
+    (subscription, partition): At,
+) -> heed::Result<Result<Vec<Parked>, Corrupt>> {
+    let mut all = Vec::new();
+    for entry in shared.databases.parked.prefix_iter(txn, &pair_key(subscription, partition))? {
+        let (key, value) = entry?;
+        match row::decode("parked event", key, value) {
+            Ok(parked) => all.push(parked),
+            Err(corrupt) => return Ok(Err(corrupt)),
+        }
+    }
+    Ok(Ok(all))
+}
+
+/// Removes a subscription with its cursors and what it has parked. Its dead letters stay.
+pub(super) fn remove(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    request: &Remove,
+) -> heed::Result<Outcome> {
+    let Some(number) = state.subscription(&request.name).map(|known| known.number) else {
+        return Ok(Outcome::Failed(RequestError::UnknownName { name: request.name.clone() }));
+    };
+    shared.databases.subscriptions.delete(txn, request.name.as_bytes())?;
+    for partition in state.partitions_of(number) {
+        let at = (number, partition);
+        shared.databases.cursors.delete(txn, &pair_key(number, partition))?;
+        let parked: Vec<u64> =
+            state.position(at).into_iter().flat_map(|position| position.parked.iter().copied()).collect();
+        for offset in parked {
+            shared.databases.parked.delete(txn, &place_key(number, partition, offset))?;
+        }
+        state.leave(at);
+    }
+    state.name_subscription(&request.name, None);
+    Ok(Outcome::Done)
+}
+
+/// Sends a subscription elsewhere. Parked events from there on are given again with the others, so they wait no longer.
+pub(super) fn seek(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    request: &Seek,
+) -> heed::Result<Outcome> {
+    let Seek { subscription, partition, offset, .. } = *request;
+    let at = (subscription, partition);
+    let bounds = state.log(partition).map(|log| (log.first(), log.next()));
+    let (Some((first, next)), Some(position)) = (bounds, state.position(at)) else {
+        return Ok(Outcome::Failed(RequestError::UnknownSubscription { number: subscription }));
+    };
+    if !(first..=next).contains(&offset) {
+        return Ok(Outcome::Failed(RequestError::OutsideOfLog { partition, offset, first, next }));
+    }
+    let given_again: Vec<u64> = position.parked.range(offset..).copied().collect();
+    state.move_cursor(at, |cursor| *cursor = Cursor::at(offset));
+    for parked in given_again {
+        state.park(at, parked, false);
+        shared.databases.parked.delete(txn, &place_key(subscription, partition, parked))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Runs of a cursor: with more than this a subscription is stuck on something, and its row would be larger than may be read.
+const RUNS_MAX: usize = 100_000;
