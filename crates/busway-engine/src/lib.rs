@@ -27,16 +27,18 @@
 //! Events of a lane never overlap. Nothing in the background outlives the last handle of its bus.
 //!
 //! # Modules
-//! [`bus`] publishes and stops, [`subscription`] receives, [`settings`] and [`stats`] say how and how much, [`stages`] are
+//! [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`settings`] and [`stats`] say how and how much, [`stages`] are
 //! middleware that needs a clock, [`clock`] and [`observer`] are for test kits.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod bus;
 pub mod clock;
+pub mod durable;
 mod extract;
 mod handover;
 mod idle;
 mod ids;
+mod log;
 mod mailbox;
 pub mod observer;
 pub mod settings;
@@ -48,9 +50,10 @@ mod worker;
 
 pub use crate::bus::{
     AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, Description, Durability, Error, PublishError,
-    Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport,
+    Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, UnknownCause,
 };
 pub use crate::clock::{Clock, SystemClock};
+pub use crate::durable::{DurableBuilder, DurableStats, DurableSubscription, Lag, StartAt};
 pub use crate::extract::Stopping;
 pub use crate::observer::Observer;
 pub use crate::settings::{Origin, Setting, Settings};
@@ -58,6 +61,11 @@ pub use crate::stages::{RateHandle, RateLimit, Timeout};
 pub use crate::stats::{BusStats, State, SubscriptionStats};
 pub use crate::subscription::{
     IntoFilter, ScopedSubscription, SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription,
+};
+
+#[doc(inline)]
+pub use busway_persistence::{
+    AtCap, EntryError, Fault, OpenError, Refusal, RequestError, Retention, Stream, StreamProblem,
 };
 
 /// The result of functions that use several verbs of busway.

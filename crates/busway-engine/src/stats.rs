@@ -1,10 +1,14 @@
 //! What can be counted: statistics of subscriptions and of the bus.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use busway_event::{EventId, Timestamp};
+use busway_middleware::Outcome;
 use busway_reliability::Tally;
+
+use crate::durable::DurableStats;
 
 /// Where a subscription is in its life. It only moves downwards, but for pause and resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,22 @@ pub struct LastFailure {
     pub at: Timestamp,
 }
 
+/// What is kept of an outcome that is no good one: its word and its error. The user's own code writes the text: its panic must
+/// not keep the event from being counted.
+pub(crate) fn failure_text(outcome: &Outcome) -> String {
+    let text = catch_unwind(AssertUnwindSafe(|| match outcome.error_text() {
+        Some(text) => format!("{}: {text}", outcome.label()),
+        None => outcome.to_string(),
+    }));
+    let text = text.unwrap_or_else(|_| {
+        format!("{}: its error panicked when it was asked for its text", outcome.label())
+    });
+    text.chars().take(FAILURE_CHARS_MAX).collect()
+}
+
+/// An error is kept for people to read, not as an archive.
+const FAILURE_CHARS_MAX: usize = 512;
+
 /// The account of a bus at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,7 +106,9 @@ pub struct BusStats {
     pub unrouted: u64,
     /// One entry a subscription, in the order in which they subscribed. Stopped ones are left out.
     pub subscriptions: Vec<SubscriptionStats>,
-    /// The sum over all subscriptions, those that have stopped included.
+    /// Durable subscriptions, in the order in which they began.
+    pub durable: Vec<DurableStats>,
+    /// The sum over all ephemeral subscriptions, those that have stopped included.
     pub tally: Tally,
 }
 
@@ -95,6 +117,12 @@ impl BusStats {
     #[must_use]
     pub fn subscription(&self, name: &str) -> Option<&SubscriptionStats> {
         self.subscriptions.iter().find(|stats| *stats.name == *name)
+    }
+
+    /// The durable subscription of this name.
+    #[must_use]
+    pub fn durable(&self, name: &str) -> Option<&DurableStats> {
+        self.durable.iter().find(|stats| *stats.name == *name)
     }
 }
 
@@ -105,6 +133,7 @@ impl fmt::Display for BusStats {
             "published {}, refused {}, unrouted {}; {}",
             self.published, self.refused, self.unrouted, self.tally
         )?;
-        self.subscriptions.iter().try_for_each(|stats| writeln!(f, "  {stats}"))
+        self.subscriptions.iter().try_for_each(|stats| writeln!(f, "  {stats}"))?;
+        self.durable.iter().try_for_each(|stats| writeln!(f, "  {stats}"))
     }
 }

@@ -89,7 +89,7 @@ pub use crate::corrupt::Corrupt;
 pub use crate::cursor::Cursor;
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};
 pub use crate::open::OpenError;
-pub use crate::options::StoreOptions;
+pub use crate::options::{StoreOptions, stream_problems};
 pub use crate::read::{Page, ReadLimits};
 pub use crate::settle::{
     ATTEMPTS_KEPT, Attempt, DeadLetter, ERROR_BYTES_MAX, OnRegistered, OnSettled, Parked, Place, Registered,

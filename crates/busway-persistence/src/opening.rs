@@ -25,7 +25,7 @@ use crate::layout::{Databases, META, STORE_ID, STREAM, TABLE};
 use crate::lmdb::Gate;
 use crate::names::Names;
 use crate::open::{Claimed, Needs, OpenError, State as Found, claim};
-use crate::options::StoreOptions;
+use crate::options::{StoreOptions, stream_problems};
 use crate::record::{Place, Record};
 use crate::row;
 use crate::segment::Log;
@@ -38,7 +38,7 @@ use crate::writer::State;
 
 /// See the module.
 pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State, Claimed), OpenError> {
-    let problems = options.problems();
+    let problems = stream_problems(&options.streams);
     if !problems.is_empty() {
         return Err(OpenError::Streams { path: path.to_owned(), problems });
     }

@@ -97,22 +97,24 @@ impl StoreOptions {
         self.on_commit = Some(Box::new(on_commit));
         self
     }
+}
 
-    /// All that is wrong with the streams, by their names.
-    pub(crate) fn problems(&self) -> Vec<(String, StreamProblem)> {
-        let mut problems = Vec::new();
-        for (at, stream) in self.streams.iter().enumerate() {
-            let name = |problem| (stream.name.clone(), problem);
-            problems.extend(stream.problems().into_iter().map(name));
-            for other in self.streams.iter().skip(at + 1) {
-                if stream.name == other.name {
-                    problems.push(name(StreamProblem::Twice));
-                }
-                problems.extend(overlap(stream, other).map(name));
+/// All that is wrong with streams by themselves and beside each other, by their names: what a store that is opened with them would
+/// say before it touches anything.
+#[must_use]
+pub fn stream_problems(streams: &[Stream]) -> Vec<(String, StreamProblem)> {
+    let mut problems = Vec::new();
+    for (at, stream) in streams.iter().enumerate() {
+        let name = |problem| (stream.name.clone(), problem);
+        problems.extend(stream.problems().into_iter().map(name));
+        for other in streams.iter().skip(at + 1) {
+            if stream.name == other.name {
+                problems.push(name(StreamProblem::Twice));
             }
+            problems.extend(overlap(stream, other).map(name));
         }
-        problems
     }
+    problems
 }
 
 fn overlap(stream: &Stream, other: &Stream) -> Option<StreamProblem> {
@@ -151,8 +153,10 @@ mod tests {
             .stream(Stream::new("orders").capture("orders.#"))
             .stream(Stream::new("audit").capture("x").capture("+.created"))
             .stream(Stream::new("audit").capture("y"));
-        let problems: Vec<_> =
-            options.problems().into_iter().map(|(name, problem)| format!("{name}: {problem}")).collect();
+        let problems: Vec<_> = stream_problems(&options.streams)
+            .into_iter()
+            .map(|(name, problem)| format!("{name}: {problem}"))
+            .collect();
         assert_eq!(
             problems,
             [

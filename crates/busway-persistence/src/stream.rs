@@ -48,6 +48,12 @@ impl Stream {
         &self.name
     }
 
+    /// Whether it captures topics that a filter means.
+    #[must_use]
+    pub fn overlaps(&self, filter: &Filter) -> bool {
+        self.captures.iter().flatten().any(|its_own| its_own.overlaps(filter))
+    }
+
     /// Whether it captures a topic.
     #[must_use]
     pub fn captures(&self, topic: &Topic) -> bool {

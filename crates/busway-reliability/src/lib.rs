@@ -57,7 +57,8 @@
 //! 3. `expiry`: [`TimeToLive`] and [`expired`], how long an event may wait.
 //! 4. `flow`: [`Overflow`], [`ByteBudget`] and [`Tally`], what to do when events come too fast.
 //! 5. `token_bucket`: [`Rate`] and [`TokenBucket`], so many in a time and no more.
-//! 6. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
+//! 6. `retry`: [`Retry`], whether a failed event is attempted again, and when.
+//! 7. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
 
 mod held;
 mod ordering;
@@ -70,6 +71,8 @@ mod expiry;
 mod flow;
 
 mod token_bucket;
+
+mod retry;
 
 mod shutdown;
 
@@ -86,6 +89,8 @@ pub use expiry::{Expiry, TimeToLive, expired};
 pub use flow::{ByteBudget, FullAction, MayWait, OverBudget, Overflow, Tally, WEIGHT_FLOOR_BYTES, on_full};
 
 pub use token_bucket::{MAX_PERIOD, Rate, RateError, TakeError, TokenBucket};
+
+pub use retry::Retry;
 
 pub use shutdown::{Begun, CANCEL_GRACE, End, Origin, Outstanding, Phase, Shutdown, Step};
 

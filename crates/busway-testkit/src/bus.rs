@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use busway_event::{AnyEvent, EventType, Filter};
 use crate::clock::ManualClock;
 use crate::spy::{Handled, Spy};
 
-/// An in-memory bus on a [`ManualClock`] that remembers what was published and handled. Dereferences to [`Bus`].
+/// A bus on a [`ManualClock`] that remembers what was published and handled. Dereferences to [`Bus`].
 #[derive(Debug)]
 pub struct TestBus {
     bus: Bus,
@@ -43,8 +44,31 @@ impl TestBus {
     /// # Panics
     /// When it does not start; the message lists what is wrong.
     pub async fn build_on(clock: ManualClock, configure: impl FnOnce(BusBuilder) -> BusBuilder) -> Self {
+        Self::start_on(clock, configure(Bus::memory().producer("test"))).await
+    }
+
+    /// A bus with a store in a directory, as `configure` has set it up: streams, states, settings.
+    ///
+    /// # Panics
+    /// When it does not start; the message lists what is wrong.
+    pub async fn open(path: impl Into<PathBuf>, configure: impl FnOnce(BusBuilder) -> BusBuilder) -> Self {
+        Self::open_on(ManualClock::new(), path, configure).await
+    }
+
+    /// As [`open`](TestBus::open), on a clock that exists already: a bus that is started again goes on in the same time.
+    ///
+    /// # Panics
+    /// When it does not start; the message lists what is wrong.
+    pub async fn open_on(
+        clock: ManualClock,
+        path: impl Into<PathBuf>,
+        configure: impl FnOnce(BusBuilder) -> BusBuilder,
+    ) -> Self {
+        Self::start_on(clock, configure(Bus::open(path).producer("test"))).await
+    }
+
+    async fn start_on(clock: ManualClock, builder: BusBuilder) -> Self {
         let spy = Arc::new(Spy::default());
-        let builder = configure(Bus::memory().producer("test"));
         let builder = builder.clock(Arc::new(clock.clone())).observer(Arc::clone(&spy) as _);
         let bus = match builder.start().await {
             Ok(bus) => bus,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use busway::PublishError;
 use busway::prelude::*;
 
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, EventType)]
@@ -29,8 +30,8 @@ async fn main() -> busway::Result<()> {
 
     // A topic that breaks a rule gives the event back.
     let refused = bus.publish(Event::new("greetings..sent", Greeting { name: "nobody".into() })).await;
-    if let Err(error) = refused {
-        println!("refused {:?}", error.into_event().payload());
+    if let Some(draft) = refused.err().and_then(PublishError::into_event) {
+        println!("refused {:?}", draft.payload());
     }
 
     let report = bus.shutdown(Duration::from_secs(5)).await;

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use busway::PublishError;
 use busway::prelude::*;
 
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, EventType)]
@@ -68,8 +69,8 @@ async fn main() -> busway::Result<()> {
     println!("drained: {}, {}", report.is_drained(), report.tally);
 
     let late = bus.publish(Event::new("uploads.received", Upload { parts: 1, broken: false })).await;
-    if let Err(error) = late {
-        println!("afterwards: {}", error.reason());
+    if let Err(PublishError::Refused { reason, .. }) = late {
+        println!("afterwards: {reason}");
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use busway::prelude::*;
-use busway::{GroupRule, Settings};
+use busway::{GroupRule, PublishError, Settings};
 
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, EventType)]
 #[event(name = "job")]
@@ -53,9 +53,8 @@ async fn main() -> busway::Result<()> {
     let receipts = bus.publish_batch(vec![job(4), job(5)]).await?;
     println!("batch: {} receipts", receipts.len());
     let spoilt = vec![job(6), Event::new("jobs..new", Job { n: 7 })];
-    if let Err(error) = bus.publish_batch(spoilt).await {
-        let reason = error.reason().clone();
-        println!("{reason}; {} come back", error.into_event().len());
+    if let Err(PublishError::Refused { event, reason, .. }) = bus.publish_batch(spoilt).await {
+        println!("{reason}; {} come back", event.len());
     }
     bus.idle().await;
 

@@ -1,10 +1,10 @@
 //! An embedded event bus: add one crate, run no server.
 //!
 //! Typed events on dotted topics, wildcard subscriptions, priorities, handlers with extractors, middleware that changes while
-//! running, bounded queues with a written policy, and a shutdown that says what became of every event.
+//! running, bounded queues with a written policy, and a shutdown that says what became of every event. Topics that matter are
+//! written to a durable log inside the process, and their handlers see every event at least once.
 //!
-//! It is **not** a broker, and not (yet) durable: every subscription here is *ephemeral*, in memory, at most once across
-//! a crash. Its type says so.
+//! It is **not** a broker. A subscription is *ephemeral* (in memory, at most once across a crash) or *durable*; its type says which.
 //!
 //! ```
 //! use busway::prelude::*;
@@ -38,6 +38,30 @@
 //! }
 //! ```
 //!
+//! # Durable topics
+//!
+//! A bus with a store keeps what its streams capture. A publish returns when the event is synced; a durable subscription has a
+//! name and a stored cursor, and goes on where it stood, also after a crash.
+//!
+//! ```
+//! use busway::prelude::*;
+//! use std::time::Duration;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> busway::Result<()> {
+//! # let path = std::env::temp_dir().join(format!("busway-doc-{}", std::process::id()));
+//! let bus = Bus::open(&path).stream(Stream::new("orders").capture("orders.#")).start().await?;
+//! let reserve = async |_order: Payload<Raw>| {};
+//! bus.subscribe("orders.created").durable("stock").start_at(StartAt::Earliest).to(reserve).await?;
+//!
+//! let receipt = bus.publish(Event::new("orders.created", Raw::from("{}")).key("A-1")).await?;
+//! assert_eq!(receipt.to_string(), "synced at orders/0/0");
+//! bus.shutdown(Duration::from_secs(10)).await;
+//! # std::fs::remove_dir_all(path).ok();
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Guarantees
 //!
 //! | promise | how |
@@ -46,6 +70,8 @@
 //! | every queue is bounded | in events and bytes, with a policy for the moment it is full ([`Overflow`]) |
 //! | one subscriber stalls no other | unless it was told to [`Block`](Overflow::Block) |
 //! | order | events with the same key and priority never overlap, in a group too ([`Order`]) |
+//! | what was acknowledged survives | a publish to a durable topic returns when the event is synced; a durable subscription attempts it until it is settled |
+//! | a failing event holds its own lane only | it is parked in the store until it is due again ([`Retry`]); other keys go on |
 //! | a panic or failure stays where it is | a panic, or a middleware's own failure, is an [`Outcome`] that names it |
 //! | shutdown is an answer | [`Bus::shutdown`] handles what waits, and reports what it could not |
 //! | nothing stays behind | no task, thread or timer outlives the last handle of its bus |
@@ -54,18 +80,19 @@
 //!
 //! | to … | see |
 //! |---|---|
-//! | start | [`Bus::memory`], [`BusBuilder::start`]; so that it can be given up: [`BusBuilder::start_until`] |
+//! | start | [`Bus::memory`], [`Bus::open`], [`BusBuilder::start`]; so that it can be given up: [`BusBuilder::start_until`] |
 //! | say what happened | [`Event`], [`EventType`], [`Topic`], [`Priority`] |
 //! | publish | [`Bus::publish`], [`Bus::try_publish`], [`Bus::publish_batch`], [`Publisher`] |
 //! | receive | [`Bus::subscribe`], [`Filter`], [`SubscribeBuilder`] |
+//! | keep | [`Stream`], [`Retention`], [`DurableBuilder`], [`StartAt`], [`Retry`] |
 //! | write handlers | [`handler`]: `async fn`, [`blocking`], [`inline`], [`batch`]; arguments: [`extract`] |
 //! | surround them | [`middleware`], [`Stage`], [`builtin`], [`Timeout`], [`RateLimit`] |
 //! | look | [`Bus::describe`], [`Bus::stats`] |
 //! | stop | [`Bus::shutdown`] |
 //! | exchange events with others | [`cloudevents`] |
 //!
-//! Each part is a crate of its own: `busway-event`, `busway-router`, `busway-middleware`, `busway-reliability`,
-//! `busway-engine`. `busway-testkit` has a manual clock, recording handlers and assertions for your tests.
+//! Each part is a crate of its own: `busway-event`, `busway-router`, `busway-middleware`, `busway-persistence`,
+//! `busway-reliability`, `busway-engine`. `busway-testkit` has a manual clock, recording handlers and assertions for your tests.
 //!
 //! # Features
 //!
@@ -147,18 +174,20 @@ pub use busway_middleware::{
 pub use busway_middleware::States;
 
 #[doc(inline)]
-pub use busway_reliability::{Order, Overflow, PriorityLimits, Rate, RateError, Tally, TimeToLive};
+pub use busway_reliability::{Order, Overflow, PriorityLimits, Rate, RateError, Retry, Tally, TimeToLive};
 
 #[doc(inline)]
 pub use busway_router::GroupRule;
 
 #[doc(inline)]
 pub use busway_engine::{
-    AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, BusStats, Clock, Description, Durability, Error,
-    IntoFilter, Observer, Origin, PublishError, Publisher, RateHandle, RateLimit, Receipt, Refused, Result,
-    ScopedSubscription, Setting, Settings, ShutdownEnd, ShutdownReport, State as SubscriptionState, Stopping,
-    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock,
-    Timeout, bus, clock, observer, settings, stages, stats, subscription,
+    AnyPublisher, AtCap, BuildError, BuildProblem, Bus, BusBuilder, BusStats, Clock, Description, Durability,
+    DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Fault, IntoFilter, Lag, Observer,
+    OpenError, Origin, PublishError, Publisher, RateHandle, RateLimit, Receipt, Refusal, Refused,
+    RequestError, Result, Retention, ScopedSubscription, Setting, Settings, ShutdownEnd, ShutdownReport,
+    StartAt, State as SubscriptionState, Stopping, Stream, StreamProblem, SubscribeBuilder, SubscribeError,
+    SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Timeout, UnknownCause, bus, clock,
+    durable, observer, settings, stages, stats, subscription,
 };
 
 pub mod prelude;

@@ -18,7 +18,17 @@ impl BusCore {
         self: &Arc<Self>,
         drafts: Vec<Draft<T>>,
     ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
+        if let Some(log) = &self.log {
+            return self.publish_batch_with_log(log, drafts).await;
+        }
         let events = self.accept_batch(drafts)?;
+        Ok(self.offer_accepted(events).await)
+    }
+
+    pub(super) async fn offer_accepted<T: EventType>(
+        self: &Arc<Self>,
+        events: Vec<Event<T>>,
+    ) -> Vec<Receipt> {
         // All are offered before the first wait: dropping this future takes none of them back.
         let (mut receipts, unfinished) = self.offer_batch(events);
         for (mut offering, place) in unfinished {
@@ -29,7 +39,7 @@ impl BusCore {
             // The batch was accepted as a whole: an event that met a closing bus is in the account as abandoned.
             drop(self.finish(offering));
         }
-        Ok(receipts)
+        receipts
     }
 
     /// Offers all events: their receipts, and what could not be done at once with the place of its receipt.
@@ -59,7 +69,7 @@ impl BusCore {
         (receipts, unfinished)
     }
 
-    fn accept_batch<T: EventType>(
+    pub(super) fn accept_batch<T: EventType>(
         &self,
         drafts: Vec<Draft<T>>,
     ) -> Result<Vec<Event<T>>, PublishError<Vec<Draft<T>>>> {
@@ -73,6 +83,7 @@ impl BusCore {
                     events.push(event);
                     originals.push(original);
                 }
+                Err(PublishError::Unknown { ids, cause }) => return Err(PublishError::unknown(ids, cause)),
                 Err(PublishError::Refused { event: refused, reason }) => {
                     let index = events.len();
                     let back = |(event, original): (Event<T>, Original)| {

@@ -1,20 +1,25 @@
 //! Building and starting a bus.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use busway_event::Metadata;
 use busway_event::codec::PAYLOAD_BYTES_MAX;
-use busway_event::{FilterError, Metadata};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
-use busway_middleware::{BoxError, PublishRegistry, Registry, RegistryError, Stage, States};
+use busway_middleware::{BoxError, PublishRegistry, Registry, Stage, States};
+use busway_persistence::{OpenError, StoreOptions, Stream};
 use tokio::runtime;
 
 use super::core::{BusParts, Services};
+use super::problem::{BuildError, BuildProblem};
 use super::{Bus, BusCore};
 use crate::clock::{Clock, SystemClock};
 use crate::idle::IdleWatch;
+use crate::log::{Log, StorePlan};
 use crate::observer::Observer;
 use crate::settings::{Levels, Settings};
 use crate::subscription::IntoFilter;
@@ -30,6 +35,9 @@ pub struct BusBuilder {
     middleware: Registry,
     publish_steps: PublishRegistry,
     hooks: Vec<(String, Hook)>,
+    store: Option<StorePlan>,
+    /// Streams of a bus without a store.
+    homeless: Vec<Stream>,
     problems: Vec<BuildProblem>,
 }
 
@@ -47,8 +55,58 @@ impl BusBuilder {
             middleware: Registry::new(),
             publish_steps: PublishRegistry::new(),
             hooks: Vec::new(),
+            store: None,
+            homeless: Vec::new(),
             problems: Vec::new(),
         }
+    }
+
+    pub(crate) fn with_store(path: PathBuf) -> Self {
+        Self { store: Some(StorePlan::new(path)), ..Self::new() }
+    }
+
+    /// Declares a stream: the topics that it captures are durable. One that the store does not hold yet is made.
+    pub fn stream(mut self, stream: Stream) -> Self {
+        match &mut self.store {
+            Some(plan) => plan.streams.push(stream),
+            None => self.homeless.push(stream),
+        }
+        self
+    }
+
+    /// How long a publish to a durable topic waits: for room in the store (then it is [`Refused::Busy`](super::Refused)) and
+    /// for the disk (then it is [`PublishError::Unknown`](super::PublishError)). Default 30 s. Of no effect without a store.
+    pub fn publish_deadline(mut self, deadline: Duration) -> Self {
+        if let Some(plan) = &mut self.store {
+            // No clock ends before.
+            plan.patience = deadline.min(DEADLINE_MAX);
+        }
+        self
+    }
+
+    /// How large the file of the store may grow, in bytes; then publishes are refused. Default 1 TiB. Of no effect without a
+    /// store.
+    pub fn store_bytes_max(self, bytes: u64) -> Self {
+        self.with_options(|options| options.bytes_max(bytes))
+    }
+
+    /// Disk space that is kept free for settlements, in bytes: with less than that, publishes are refused. Default 64 MiB. Of
+    /// no effect without a store.
+    pub fn store_reserve_bytes(self, bytes: u64) -> Self {
+        self.with_options(|options| options.reserve_bytes(bytes))
+    }
+
+    /// For how long an id that a publisher gave is remembered: published again within it, the event has its first place.
+    /// Default 120 s. Of no effect without a store.
+    pub fn id_window(self, window: Duration) -> Self {
+        self.with_options(|options| options.id_window(window))
+    }
+
+    fn with_options(mut self, set: impl FnOnce(StoreOptions) -> StoreOptions) -> Self {
+        if let Some(plan) = &mut self.store {
+            plan.options = set(std::mem::take(&mut plan.options));
+        }
+        self
     }
 
     /// The producer of events that name none. Default: the program's name.
@@ -131,7 +189,8 @@ impl BusBuilder {
         self
     }
 
-    /// Starts the bus on the tokio runtime of the caller.
+    /// Starts the bus on the tokio runtime of the caller. A store is opened where the runtime lets threads block: its files are
+    /// read and checked, those of a new one synced.
     ///
     /// # Errors
     /// [`BuildError`] lists everything that is wrong. Nothing is left running.
@@ -151,7 +210,18 @@ impl BusBuilder {
     /// Dropping the future stops what has started.
     pub async fn start_until(mut self, cancelled: impl Future<Output = ()>) -> Result<Bus, BuildError> {
         let hooks = std::mem::take(&mut self.hooks);
-        let bus = Bus::new(self.build()?);
+        let (metadata, runtime) = self.check()?;
+        tokio::pin!(cancelled);
+        let log = match self.store.take() {
+            None => None,
+            // Given up meanwhile: who opens it finds nobody who wants it, and closes it again.
+            Some(plan) => tokio::select! {
+                biased;
+                () = &mut cancelled => return Err(BuildProblem::Cancelled.into()),
+                log = open(plan, &runtime) => Some(log?),
+            },
+        };
+        let bus = Bus::new(self.build(metadata, runtime, log));
         let unless_started = AbortUnlessStarted(Some(Arc::clone(bus.core())));
         let started = async {
             for (name, hook) in hooks {
@@ -170,27 +240,36 @@ impl BusBuilder {
                 unless_started.defuse();
                 Ok(bus)
             }
-            Err(problem) => Err(BuildError { problems: vec![problem] }),
+            Err(problem) => Err(problem.into()),
         }
     }
 
-    fn build(mut self) -> Result<Arc<BusCore>, BuildError> {
+    /// What the bus needs to begin with; or everything that is wrong. The store was not touched then.
+    fn check(&mut self) -> Result<(Metadata, runtime::Handle), BuildError> {
         let producer = self.producer.take().unwrap_or_else(program_name);
         let metadata = Metadata::draft(&producer, 1).build();
         let runtime = runtime::Handle::try_current();
-        let (metadata, runtime) = match (metadata, runtime) {
-            (Ok(metadata), Ok(runtime)) if self.problems.is_empty() => (metadata, runtime),
+        let mut problems = std::mem::take(&mut self.problems);
+        let streams = self.store.as_ref().map(StorePlan::problems).unwrap_or_default();
+        problems
+            .extend(streams.into_iter().map(|(stream, problem)| BuildProblem::Stream { stream, problem }));
+        let homeless = self.homeless.drain(..).map(|stream| stream.name().to_owned());
+        problems.extend(homeless.map(|stream| BuildProblem::NoStore { stream }));
+        match (metadata, runtime) {
+            (Ok(metadata), Ok(runtime)) if problems.is_empty() => Ok((metadata, runtime)),
             (metadata, runtime) => {
-                let mut problems = self.problems;
                 problems.extend(metadata.err().map(BuildProblem::Producer));
                 problems.extend(runtime.err().map(|_| BuildProblem::NoRuntime));
-                return Err(BuildError { problems });
+                Err(BuildError { problems })
             }
-        };
+        }
+    }
+
+    fn build(self, metadata: Metadata, runtime: runtime::Handle, log: Option<Arc<Log>>) -> Arc<BusCore> {
         if let Some(work) = self.clock.prepare() {
             drop(runtime.spawn_blocking(work));
         }
-        Ok(BusCore::new(BusParts {
+        let core = BusCore::new(BusParts {
             services: Services {
                 clock: self.clock,
                 idle: IdleWatch::default(),
@@ -203,7 +282,24 @@ impl BusBuilder {
             payload_bytes_max: self.payload_bytes_max,
             states: self.states,
             levels: self.levels,
-        }))
+            log,
+        });
+        core.start_relay();
+        core
+    }
+}
+
+/// Opens a store on a thread that may block.
+async fn open(plan: StorePlan, runtime: &runtime::Handle) -> Result<Arc<Log>, BuildError> {
+    match runtime.spawn_blocking(|| plan.open()).await {
+        Ok(Ok(log)) => Ok(log),
+        Ok(Err(OpenError::Streams { problems, .. })) => {
+            let problem = |(stream, problem)| BuildProblem::Stream { stream, problem };
+            Err(BuildError { problems: problems.into_iter().map(problem).collect() })
+        }
+        Ok(Err(error)) => Err(BuildProblem::Store(error).into()),
+        // The runtime ends.
+        Err(_) => Err(BuildProblem::Cancelled.into()),
     }
 }
 
@@ -230,78 +326,12 @@ impl Drop for AbortUnlessStarted {
     }
 }
 
-/// Why a bus did not start: everything that is wrong.
-#[derive(Debug)]
-pub struct BuildError {
-    problems: Vec<BuildProblem>,
-}
-
-impl BuildError {
-    /// All problems.
-    #[must_use]
-    pub fn problems(&self) -> &[BuildProblem] {
-        &self.problems
-    }
-
-    /// Whether the same build may succeed later without a change.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        self.problems
-            .iter()
-            .all(|problem| matches!(problem, BuildProblem::Cancelled | BuildProblem::Hook { .. }))
-    }
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the bus did not start: ")?;
-        list(f, &self.problems)
-    }
-}
-
-impl std::error::Error for BuildError {}
-
-/// One thing that is wrong with a bus.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildProblem {
-    /// There is no tokio runtime.
-    #[error("there is no tokio runtime here: start the bus inside of one")]
-    NoRuntime,
-    /// The producer's name breaks a rule.
-    #[error("{0}")]
-    Producer(busway_event::MetadataError),
-    /// A filter of `filter_settings` breaks a rule.
-    #[error("{0}")]
-    Filter(FilterError),
-    /// A middleware could not be added.
-    #[error("{0}")]
-    Middleware(RegistryError),
-    /// A start hook failed.
-    #[error("start hook \"{name}\" failed: {source}")]
-    Hook {
-        /// The hook.
-        name: String,
-        /// Why.
-        source: BoxError,
-    },
-    /// The start was cancelled.
-    #[error("the start was cancelled")]
-    Cancelled,
-}
-
-/// Writes problems one after the other.
-pub(crate) fn list<P: fmt::Display>(f: &mut fmt::Formatter<'_>, problems: &[P]) -> fmt::Result {
-    problems.iter().enumerate().try_for_each(|(at, problem)| match at {
-        0 => write!(f, "{problem}"),
-        _ => write!(f, "; {problem}"),
-    })
-}
-
 fn program_name() -> String {
     let path = std::env::args_os().next().unwrap_or_default();
     let name = std::path::Path::new(&path).file_stem().and_then(|stem| stem.to_str());
     name.filter(|name| !name.is_empty()).unwrap_or("busway").chars().take(64).collect()
 }
 
+/// About 30 years.
+const DEADLINE_MAX: Duration = Duration::from_secs(1_000_000_000);
 const PAYLOAD_BYTES_CAP: usize = 16 * 1024 * 1024;

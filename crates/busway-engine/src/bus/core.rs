@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::desk::{Desk, DeskTally};
 use super::shutdown::Closing;
 use crate::clock::Clock;
+use crate::durable::Durables;
 use crate::idle::IdleWatch;
+use crate::log::Log;
 use crate::mailbox::Account;
 use crate::observer::Observer;
 use crate::settings::Levels;
@@ -63,6 +65,9 @@ pub(crate) struct BusCore {
     /// or made in one step, and whoever enters does so before the bus closes or not at all.
     registering: Mutex<()>,
     pub(crate) refused: AtomicU64,
+    /// What streams capture is stored in; `None` on a bus that lives in memory.
+    pub(crate) log: Option<Arc<Log>>,
+    pub(crate) durable: Durables,
     /// One a thread that publishes.
     desks: ThreadLocal<Desk>,
     /// What was published at each of them.
@@ -103,6 +108,7 @@ pub(crate) struct BusParts {
     pub(crate) payload_bytes_max: usize,
     pub(crate) states: States,
     pub(crate) levels: Levels,
+    pub(crate) log: Option<Arc<Log>>,
 }
 
 impl BusCore {
@@ -123,6 +129,8 @@ impl BusCore {
             ended: Mutex::default(),
             registering: Mutex::default(),
             refused: AtomicU64::new(0),
+            log: parts.log,
+            durable: Durables::default(),
             desk_tallies: Mutex::default(),
             desks: ThreadLocal::new(),
         })
@@ -174,6 +182,11 @@ impl BusCore {
             None => entry.is_named(name),
         };
         self.entries.read().values().any(|entry| bears(entry) && entry.state() != State::Stopped)
+    }
+
+    /// Whether any subscription bears the name, or is about to.
+    pub(crate) fn is_taken(&self, name: &str) -> bool {
+        self.has_name(name) || self.durable.has_name(name)
     }
 
     /// Enters a subscription and routes events to it.
@@ -252,7 +265,34 @@ impl BusCore {
                 resting += tally.waiting().saturating_sub(core.mailbox.account.running());
             }
         }
-        Outstanding { waiting: offered.saturating_sub(settled + resting + running), running }
+        let waiting = offered.saturating_sub(settled + resting + running);
+        Outstanding { waiting: waiting + self.on_their_way(), running: running + self.durable.running() }
+    }
+
+    /// Events that go through the log and have not come as far as ephemeral subscriptions.
+    fn on_their_way(&self) -> u64 {
+        let Some(log) = &self.log else { return 0 };
+        let appending = u64::try_from(log.appending()).unwrap_or(u64::MAX);
+        // In this order: what is appended meanwhile is seen there.
+        appending.saturating_add(log.unrelayed())
+    }
+
+    /// Whether nothing waits and nothing runs, durable subscriptions included. What they publish may go to ephemeral ones and
+    /// the other way round, so both are looked at while the log stands still.
+    pub(crate) fn is_idle(&self) -> bool {
+        let Some(log) = &self.log else { return self.outstanding().is_empty() };
+        let end = log.end();
+        let are_idle =
+            || self.outstanding().is_empty() && self.durable.are_at_rest() && self.outstanding().is_empty();
+        are_idle() && self.durable.are_at_rest() && log.end() == end
+    }
+
+    /// Starts the task that offers committed events to ephemeral subscriptions.
+    pub(crate) fn start_relay(self: &Arc<Self>) {
+        if let Some(log) = &self.log {
+            let relay = Arc::clone(log).relay(Arc::downgrade(self));
+            drop(self.services.runtime.spawn(log.readers.track_future(relay)));
+        }
     }
 
     pub(crate) fn stats(&self) -> BusStats {
@@ -265,11 +305,14 @@ impl BusCore {
         drop(ended_now);
         // One whose workers have not all noticed that it is over counts in the sum and is not shown.
         subscriptions.retain(|stats| stats.state != State::Stopped);
-        let (published, unrouted) = self.desk_tallies.lock().iter().fold((0, 0), |sum, desk| {
+        let durable = self.durable.list().iter().map(|core| core.stats()).collect();
+        let stored = self.log.as_ref().map(|log| log.published()).unwrap_or_default();
+        let (published, unrouted) = self.desk_tallies.lock().iter().fold(stored, |sum, desk| {
             let (published, unrouted) = desk.read();
             (sum.0 + published, sum.1 + unrouted)
         });
-        BusStats { published, refused: self.refused.load(Ordering::Relaxed), unrouted, subscriptions, tally }
+        let refused = self.refused.load(Ordering::Relaxed);
+        BusStats { published, refused, unrouted, subscriptions, durable, tally }
     }
 
     /// Stops everything at once, without waiting for it.
@@ -284,6 +327,22 @@ impl BusCore {
                 core.cut_handlers();
                 core.close();
             }
+        }
+        self.durable.list().iter().for_each(|core| core.cut());
+        if let Some(log) = &self.log {
+            log.ending.cancel();
+            log.readers.close();
+            // Waits for the disk, so not here. On a runtime that has ended it is closed when the last handle of it goes.
+            let (log, services) = (Arc::clone(log), Arc::clone(&self.services));
+            drop(self.services.runtime.spawn(async move {
+                // What was decided is given to the store first.
+                log.readers.wait().await;
+                let runtime = services.runtime.clone();
+                drop(runtime.spawn_blocking(move || {
+                    log.close();
+                    services.idle.touch();
+                }));
+            }));
         }
     }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use busway_middleware::publish::PublishStage;
-use busway_middleware::{Chain, ModeKind, Run, Stage};
+use busway_middleware::{Chain, HandlerInfo, ModeKind, Run, Stage};
 
 use super::{BusCore, Services};
+use crate::durable::DurableCore;
 use crate::settings::Setting;
 use crate::stats::State;
 use crate::subscription::{Entry, Member};
@@ -21,7 +22,7 @@ pub struct Description {
     pub payload_bytes_max: usize,
     /// Publish middleware, outermost first.
     pub publish_middleware: Vec<(PublishStage, Arc<str>)>,
-    /// Subscriptions, in the order in which they subscribed.
+    /// Subscriptions, in the order in which they subscribed, durable ones behind the others.
     pub subscriptions: Vec<SubscriptionDescription>,
 }
 
@@ -79,6 +80,7 @@ impl Description {
                 .entries()
                 .iter()
                 .map(|entry| SubscriptionDescription::of(entry, &core.services))
+                .chain(core.durable.list().iter().map(|durable| SubscriptionDescription::of_durable(durable)))
                 .collect(),
         }
     }
@@ -108,10 +110,38 @@ impl SubscriptionDescription {
     }
 }
 
+impl SubscriptionDescription {
+    fn of_durable(core: &DurableCore) -> Self {
+        let chain = Chain::merge([&core.services.middleware, &core.middleware]);
+        Self {
+            name: Arc::clone(&core.name),
+            filter: core.filter.to_string(),
+            mode: ModeKind::Durable,
+            group: None,
+            state: core.state(),
+            handlers: vec![HandlerDescription::new(&core.handler.info(), &chain)],
+            settings: core
+                .settings
+                .described
+                .iter()
+                .filter(|setting| is_for_durable(setting))
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+/// A durable subscription waits in the log: it has no queues that could be full, and nothing in it expires.
+fn is_for_durable(setting: &Setting) -> bool {
+    !matches!(setting.name, "capacity" | "capacity_bytes" | "overflow") && !setting.name.starts_with("ttl_")
+}
+
 impl HandlerDescription {
     fn of(member: &Member, services: &Services) -> Self {
-        let info = member.handler.info();
-        let chain: Chain = member.chain(&services.middleware);
+        Self::new(&member.handler.info(), &member.chain(&services.middleware))
+    }
+
+    fn new(info: &HandlerInfo, chain: &Chain) -> Self {
         let node = |node: &busway_middleware::Node| NodeDescription {
             stage: node.stage(),
             name: node.name().to_owned(),

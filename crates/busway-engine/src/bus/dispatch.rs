@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use busway_event::{AnyDraft, AnyEvent, Stamp, Timestamp};
 use busway_middleware::chain::{self, Progress, call_plain, run_now};
-use busway_middleware::{Outcome, Reply};
+use busway_middleware::{BoxError, Outcome, Reply};
 use busway_reliability::MayWait;
 use busway_router::Reached;
 
@@ -378,7 +378,7 @@ impl Emitting {
     }
 
     /// Settles the handler: done, unless one of its events was refused.
-    pub(crate) fn settle(self, refused: Option<Refused>) {
+    pub(crate) fn settle(self, refused: Option<impl Into<BoxError>>) {
         let outcome = refused.map_or(Outcome::Done, Outcome::failed);
         self.run.settle(&self.event, &outcome, None);
     }

@@ -2,9 +2,11 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
-use busway_event::Invalid;
+use busway_event::{EventId, Invalid};
 use busway_middleware::{BoxError, PublishRefused};
+use busway_persistence::{EntryError, Fault, Refusal};
 
 /// Why a publish did not succeed. `E` is what was published.
 #[non_exhaustive]
@@ -17,6 +19,15 @@ pub enum PublishError<E> {
         /// Why.
         reason: Refused,
     },
+    /// Nobody can say whether the event was stored: the storage failed while it was committed, or took too long. Publish it again
+    /// with the same id only: then it is stored once.
+    #[non_exhaustive]
+    Unknown {
+        /// The event, or all of the batch.
+        ids: Vec<EventId>,
+        /// Why nobody can say.
+        cause: UnknownCause,
+    },
 }
 
 impl<E> PublishError<E> {
@@ -24,44 +35,71 @@ impl<E> PublishError<E> {
         Self::Refused { event: Box::new(event), reason }
     }
 
-    /// Why the publish was refused.
+    pub(crate) const fn unknown(ids: Vec<EventId>, cause: UnknownCause) -> Self {
+        Self::Unknown { ids, cause }
+    }
+
+    /// Why the publish was refused; `None` when it was not: then nobody can say what became of it.
     #[must_use]
-    pub const fn reason(&self) -> &Refused {
+    pub const fn reason(&self) -> Option<&Refused> {
         match self {
-            Self::Refused { reason, .. } => reason,
+            Self::Refused { reason, .. } => Some(reason),
+            Self::Unknown { .. } => None,
         }
     }
 
-    /// What was published.
+    /// What was published, given back; `None` when it may be stored.
     #[must_use]
-    pub fn into_event(self) -> E {
+    pub fn into_event(self) -> Option<E> {
         match self {
-            Self::Refused { event, .. } => *event,
+            Self::Refused { event, .. } => Some(*event),
+            Self::Unknown { .. } => None,
         }
     }
 
-    /// Whether the same publish may succeed later without a change.
+    /// Whether the same publish may succeed later without a change. Never when it may have succeeded already.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self.reason(), Refused::NeedsAwait { .. })
+        match self {
+            Self::Refused { reason, .. } => reason.is_transient(),
+            Self::Unknown { .. } => false,
+        }
     }
 }
 
 impl<E> fmt::Debug for PublishError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublishError").field("reason", self.reason()).finish_non_exhaustive()
+        match self {
+            Self::Refused { reason, .. } => {
+                f.debug_struct("Refused").field("reason", reason).finish_non_exhaustive()
+            }
+            Self::Unknown { ids, cause } => {
+                f.debug_struct("Unknown").field("ids", ids).field("cause", cause).finish()
+            }
+        }
     }
 }
 
 impl<E> fmt::Display for PublishError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the event was refused")
+        match self {
+            Self::Refused { .. } => f.write_str("the event was refused"),
+            Self::Unknown { ids, .. } => {
+                f.write_str(
+                    "nobody can say whether the event was stored; publish it again with the same id only:",
+                )?;
+                ids.iter().try_for_each(|id| write!(f, " {id}"))
+            }
+        }
     }
 }
 
 impl<E> StdError for PublishError<E> {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(self.reason())
+        match self {
+            Self::Refused { reason, .. } => Some(reason),
+            Self::Unknown { cause, .. } => Some(cause),
+        }
     }
 }
 
@@ -86,6 +124,34 @@ pub enum Refused {
         /// The subscription.
         subscription: String,
     },
+    /// A stream captures the topic: its publish waits for the disk.
+    #[error(
+        "the stream \"{stream}\" captures its topic, and storing it waits for the disk: publish with .publish(…).await"
+    )]
+    NeedsCommit {
+        /// The stream.
+        stream: String,
+    },
+    /// The store had no room for one more request in this time.
+    #[error("the store had no room for it within {waited:?}: publish it again, or fewer at once")]
+    Busy {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// It cannot be a record of the log.
+    #[error("it cannot be stored")]
+    Unstorable(#[from] EntryError),
+    /// The store refuses it.
+    #[error("the store refuses it")]
+    Store(#[from] Refusal),
+    /// A batch goes into the log or stays in memory, so that all of it is published or nothing.
+    #[error(
+        "event {index} goes to a topic that is captured by a stream, unlike others of its batch, or the other way round: publish them in two batches"
+    )]
+    MixedBatch {
+        /// The first event that differs from the one before, from 0.
+        index: usize,
+    },
     /// An event of the batch was refused, so none was published.
     #[error("event {index} of the batch: {reason}")]
     InBatch {
@@ -94,6 +160,36 @@ pub enum Refused {
         /// Why.
         reason: Box<Refused>,
     },
+}
+
+impl Refused {
+    /// Whether the same publish may succeed later without a change.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::NeedsAwait { .. } | Self::Busy { .. } => true,
+            Self::Store(refusal) => matches!(refusal, Refusal::StorageFull { .. } | Refusal::Capped { .. }),
+            _ => false,
+        }
+    }
+}
+
+/// Why nobody can say whether an event was stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnknownCause {
+    /// The storage failed during the commit. It acknowledges nothing more until the bus is started again.
+    #[error("the storage failed during the commit")]
+    Storage(#[from] Fault),
+    /// The commit was not over in time. It may come to an end yet.
+    #[error("the commit was not over within {waited:?}")]
+    TimedOut {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The store's writer has ended.
+    #[error("the writer of the store has ended")]
+    WriterEnded,
 }
 
 /// Any error of busway, for functions that use several verbs: each verb's own error turns into it by `?`.
@@ -129,6 +225,7 @@ impl<E> From<PublishError<E>> for Error {
     fn from(error: PublishError<E>) -> Self {
         match error {
             PublishError::Refused { reason, .. } => Self::of(reason),
+            PublishError::Unknown { ids, cause } => Self::of(PublishError::<()>::Unknown { ids, cause }),
         }
     }
 }

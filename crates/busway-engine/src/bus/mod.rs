@@ -9,24 +9,28 @@ mod dispatch;
 mod error;
 mod latch;
 mod offering;
+mod problem;
 mod publish;
 mod publisher;
 mod receipt;
 mod registry;
 mod shutdown;
+mod stored;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use busway_event::{AnyEvent, Draft, EventType, IntoTopic};
 
-pub(crate) use self::builder::list;
-pub use self::builder::{BuildError, BuildProblem, BusBuilder};
+pub use self::builder::BusBuilder;
 pub(crate) use self::core::{BusCore, Services};
 pub use self::describe::{Description, HandlerDescription, NodeDescription, SubscriptionDescription};
 pub(crate) use self::dispatch::{Dispatched, Source};
-pub use self::error::{Error, PublishError, Refused};
+pub use self::error::{Error, PublishError, Refused, UnknownCause};
+pub(crate) use self::problem::list;
+pub use self::problem::{BuildError, BuildProblem};
 use self::publish::Patience;
 pub(crate) use self::publisher::PublisherSource;
 pub use self::publisher::{AnyPublisher, Publisher};
@@ -52,6 +56,13 @@ impl Bus {
     #[must_use]
     pub fn memory() -> BusBuilder {
         BusBuilder::new()
+    }
+
+    /// Starts building a bus with a store in a directory: topics that its [`stream`](BusBuilder::stream)s capture are durable,
+    /// all others live in memory. One process opens a directory at a time; one that is empty or not there becomes a store.
+    #[must_use]
+    pub fn open(path: impl Into<PathBuf>) -> BusBuilder {
+        BusBuilder::with_store(path.into())
     }
 
     /// Publishes an event: validates it and offers it to every subscription whose filter matches.
@@ -143,13 +154,14 @@ impl Bus {
         self.core().stats()
     }
 
-    /// Waits until nothing waits and nothing runs. Paused subscriptions count as at rest with whatever waits in them.
+    /// Waits until nothing waits and nothing runs: until durable subscriptions have settled everything that is there, but for what is
+    /// parked and not due yet, and that is stored. Paused subscriptions count as at rest with whatever waits in them.
     ///
     /// # Cancel safety
     /// Safe: nothing is lost by dropping it.
     pub async fn idle(&self) {
         let core = self.core();
-        core.services.idle.until(|| core.outstanding().is_empty().then_some(())).await;
+        core.services.idle.until(|| core.is_idle().then_some(())).await;
     }
 
     /// Stops the bus and says what was left.

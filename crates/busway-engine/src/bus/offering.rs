@@ -20,8 +20,8 @@ use crate::subscription::Entry;
 pub(crate) struct Offering {
     pub(super) id: EventId,
     /// For the observer, if there is one.
-    pub(super) observed: Option<AnyEvent>,
-    pub(super) dispatched: Dispatched,
+    pub(crate) observed: Option<AnyEvent>,
+    pub(crate) dispatched: Dispatched,
 }
 
 /// An event's way to its subscriptions: what is asked of it at each of them.
@@ -82,7 +82,7 @@ impl BusCore {
     }
 
     /// Offers an event to everybody whose filter matches.
-    pub(super) fn begin(&self, event: AnyEvent, from: Source) -> Offering {
+    pub(crate) fn begin(&self, event: AnyEvent, from: Source) -> Offering {
         let topic = event.topic().clone();
         self.router.lookup_with(&topic, |targets| self.begin_with(event, targets, from))
     }
@@ -106,7 +106,7 @@ impl BusCore {
     }
 
     /// Waits for what could not be done at once, and publishes what inline handlers emitted.
-    pub(super) async fn complete(self: &Arc<Self>, dispatched: &mut Dispatched) {
+    pub(crate) async fn complete(self: &Arc<Self>, dispatched: &mut Dispatched) {
         while let Some(mut left) = dispatched.left.take() {
             // All at once: one that is full does not keep another from taking the event when it has room.
             let waits = std::mem::take(&mut left.blocked).into_iter().map(Waiter::wait);
@@ -180,5 +180,5 @@ fn unfinished(passage: &Passage, mut dispatched: Dispatched) -> Unfinished {
 }
 
 pub(super) const fn receipt(id: EventId, offered: usize) -> Receipt {
-    Receipt { id, offered, durability: Durability::Memory }
+    Receipt { id, offered, durability: Durability::Memory, position: None }
 }

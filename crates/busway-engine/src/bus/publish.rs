@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, Timestamp, Topic};
+use busway_middleware::BoxError;
 
 use super::desk::Desk;
 use super::dispatch::{Left, Source};
 use super::offering::{Offering, Passage, Unfinished, receipt};
+use super::stored::Stored;
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::mailbox::Arrival;
 
@@ -18,7 +20,16 @@ pub(crate) type Now<T> = Result<Receipt, Box<Later<T>>>;
 /// A publish that is not over at once.
 pub(crate) enum Later<T> {
     Refused(PublishError<Draft<T>>),
-    Left { core: Arc<BusCore>, offering: Offering, original: Original },
+    Left {
+        core: Arc<BusCore>,
+        offering: Offering,
+        original: Original,
+    },
+    /// A stream captures its topic.
+    Stored {
+        core: Arc<BusCore>,
+        stored: Stored,
+    },
 }
 
 impl<T: EventType> Later<T> {
@@ -30,6 +41,7 @@ impl<T: EventType> Later<T> {
                 core.complete(&mut offering.dispatched).await;
                 core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
             }
+            Self::Stored { core, stored } => core.end_stored(stored).await,
         }
     }
 
@@ -43,6 +55,7 @@ impl<T: EventType> Later<T> {
                 }
                 core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
             }
+            Self::Stored { core, stored } => Err(core.refuse_stored(stored)),
         }
     }
 }
@@ -63,7 +76,21 @@ impl BusCore {
         from: Source,
         patience: Patience,
     ) -> Now<T> {
+        if let Some(log) = &self.log {
+            return self.publish_with_log(log, draft, from, patience);
+        }
         let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
+        self.publish_accepted(event, original, from, patience)
+    }
+
+    #[inline]
+    pub(super) fn publish_accepted<T: EventType>(
+        self: &Arc<Self>,
+        event: Event<T>,
+        original: Original,
+        from: Source,
+        patience: Patience,
+    ) -> Now<T> {
         let topic = event.topic().clone();
         let arrival = Arrival::of(&event, event.weight());
         self.offer_to_all(self.desk(), &topic, event, original, &Passage { arrival, from, patience })
@@ -77,7 +104,7 @@ impl BusCore {
         payload: T,
         patience: Patience,
     ) -> Now<T> {
-        if !self.publish_steps.is_empty() || self.admit(Source::Outside).is_err() {
+        if self.log.is_some() || !self.publish_steps.is_empty() || self.admit(Source::Outside).is_err() {
             return self.publish(Event::new(topic, payload), Source::Outside, patience);
         }
         let (desk, stamp) = (self.desk(), self.stamp());
@@ -131,6 +158,9 @@ impl BusCore {
         self: &Arc<Self>,
         event: AnyEvent,
     ) -> Result<Receipt, PublishError<AnyEvent>> {
+        if let Some(log) = self.log.as_ref().filter(|log| log.captures(event.topic())) {
+            return self.forward_with_log(log, event).await;
+        }
         if let Err(reason) = self.admit(Source::Outside) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(PublishError::refused(event, reason));
@@ -145,15 +175,22 @@ impl BusCore {
         self: &Arc<Self>,
         drafts: Vec<AnyDraft>,
         from: Source,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), BoxError> {
+        if let Some(log) = &self.log {
+            return self.publish_emits_with_log(log, drafts, from).await;
+        }
         let events = self.accept_emits(drafts, from)?;
+        self.offer_emits(events, from).await;
+        Ok(())
+    }
+
+    pub(super) async fn offer_emits(self: &Arc<Self>, events: Vec<AnyEvent>, from: Source) {
         let mut offerings: Vec<_> = events.into_iter().map(|event| self.begin(event, from)).collect();
         for offering in &mut offerings {
             Box::pin(self.complete(&mut offering.dispatched)).await;
         }
         // One that met only closing subscriptions is in the account as abandoned.
         offerings.into_iter().for_each(|offering| drop(self.finish(offering)));
-        Ok(())
     }
 
     /// As [`publish_emits`](Self::publish_emits), without waiting. What else is to be emitted then is added to `emitting`.
@@ -164,6 +201,9 @@ impl BusCore {
         left: &mut Left,
     ) -> Result<(), Refused> {
         let events = self.accept_emits(drafts, from)?;
+        if let Some(reason) = self.needs_commit(&events) {
+            return Err(reason);
+        }
         let targets: Vec<_> = events.iter().map(|event| self.router.lookup(event.topic())).collect();
         if let Some(reason) = targets.iter().find_map(|targets| self.needs_await(targets.into())) {
             return Err(reason);
@@ -178,13 +218,13 @@ impl BusCore {
         Ok(())
     }
 
-    fn accept_emits(&self, drafts: Vec<AnyDraft>, from: Source) -> Result<Vec<AnyEvent>, Refused> {
+    pub(super) fn accept_emits(&self, drafts: Vec<AnyDraft>, from: Source) -> Result<Vec<AnyEvent>, Refused> {
         drafts.into_iter().map(|draft| self.accept_any(draft, from)).collect()
     }
 
     /// Runs the publish steps on a draft and validates it. A refused draft comes back as it was given; what it was is
     /// handed on for those who refuse later.
-    fn accept<T: EventType>(
+    pub(super) fn accept<T: EventType>(
         &self,
         draft: Draft<T>,
         from: Source,
@@ -255,7 +295,7 @@ pub(super) fn restored<T: EventType>(mut draft: Draft<T>, original: Original) ->
 }
 
 /// The draft of an event that nobody else holds.
-fn taken_back<T: EventType>(event: AnyEvent) -> Option<Draft<T>> {
+pub(super) fn taken_back<T: EventType>(event: AnyEvent) -> Option<Draft<T>> {
     let typed = event.typed::<T>();
     drop(event);
     typed.ok()?.into_draft().ok()

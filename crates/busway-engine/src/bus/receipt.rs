@@ -3,6 +3,7 @@
 use std::fmt;
 
 use busway_event::EventId;
+use busway_middleware::Position;
 
 /// An event was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,14 +11,20 @@ use busway_event::EventId;
 pub struct Receipt {
     /// The event.
     pub id: EventId,
-    /// Subscriptions that were offered it: it waits in them, was handled, or was dropped by their policy and counted.
+    /// Subscriptions that were offered it: it waits in them, was handled, or was dropped by their policy and counted. Of an
+    /// event in a stream: those that it matches now; they get it from the log.
     pub offered: usize,
     /// What the event survives from now on.
     pub durability: Durability,
+    /// Where its stream holds it; `None` when no stream captures its topic. Boxed: most receipts have none.
+    pub position: Option<Box<Position>>,
 }
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(position) = &self.position {
+            return write!(f, "synced at {position}");
+        }
         let plural = if self.offered == 1 { "" } else { "s" };
         write!(f, "in {}, offered to {} subscription{plural}", self.durability, self.offered)
     }

@@ -79,6 +79,8 @@ impl BusCore {
     }
 
     async fn drive(self: Arc<Self>, started: Instant) {
+        // Durable ones start nothing more: what waits for them is in the log, and stays there.
+        self.durable.list().iter().for_each(|core| core.advance(State::Draining));
         // Paused subscriptions start nothing more: what waits in them is abandoned now, not after the grace.
         for core in self.subscriptions() {
             if core.state() == State::Paused {
@@ -104,6 +106,7 @@ impl BusCore {
             }
         };
         let stuck = self.end_all().await;
+        self.close_log().await;
         let report = self.report(end, stuck, clock.now().saturating_duration_since(started));
         tracing::info!(%report, "bus stopped");
         self.closing.report.send_replace(Some(report));
@@ -138,6 +141,8 @@ impl BusCore {
             core.cut_handlers();
             core.close();
         }
+        let durable = self.durable.list();
+        durable.iter().for_each(|core| core.cut());
         let clock = &self.services.clock;
         // Aborted tasks end at their next await; a blocking handler may never.
         let patience = clock.sleep_until(clock.now() + STUCK_AFTER);
@@ -160,15 +165,49 @@ impl BusCore {
                 stuck.push(Arc::clone(&core.name));
             }
         }
+        for core in durable {
+            tokio::select! {
+                biased;
+                () = core.ended() => {}
+                () = &mut patience => {}
+            }
+            if !core.has_ended() {
+                stuck.push(Arc::clone(&core.name));
+            }
+        }
         stuck
+    }
+
+    /// Stores what durable subscriptions have decided, and closes the store: its directory is free then.
+    async fn close_log(&self) {
+        let Some(log) = &self.log else { return };
+        log.ending.cancel();
+        log.readers.close();
+        let clock = &self.services.clock;
+        tokio::select! {
+            biased;
+            () = log.readers.wait() => {}
+            // A disk that does not answer: what it does not say is stored is handled again.
+            () = clock.sleep_until(clock.now() + FLUSH_AFTER) => {}
+        }
+        let closing = Arc::clone(log);
+        if self.services.runtime.spawn_blocking(move || closing.close()).await.is_err() {
+            tracing::warn!("the runtime ended before the store was closed");
+        }
+        self.services.idle.touch();
     }
 
     fn report(&self, end: End, stuck: Vec<Arc<str>>, elapsed: Duration) -> ShutdownReport {
         let cores = self.subscriptions();
-        let left = cores.iter().filter_map(|core| Abandoned::of(core)).collect();
+        let durable = self.durable.list();
+        let of_durable = durable.iter().filter_map(|core| {
+            let events = core.stats().cut_short;
+            (events > 0).then(|| Abandoned { subscription: Arc::clone(&core.name), events })
+        });
+        let left: Vec<_> = cores.iter().filter_map(|core| Abandoned::of(core)).chain(of_durable).collect();
         let tally = self.stats().tally;
-        let end = match (end, tally.abandoned) {
-            (End::Drained, 0) => ShutdownEnd::Drained,
+        let end = match (end, tally.abandoned, left.is_empty()) {
+            (End::Drained, 0, true) => ShutdownEnd::Drained,
             _ => ShutdownEnd::Abandoned,
         };
         cores.iter().for_each(|core| self.forget(core));
@@ -217,7 +256,9 @@ impl fmt::Display for ShutdownReport {
         match self.end {
             ShutdownEnd::Drained => write!(f, "drained in {:.1?}", self.elapsed)?,
             ShutdownEnd::Abandoned => {
-                write!(f, "abandoned {} in {:.1?}", self.tally.abandoned, self.elapsed)?;
+                // What ephemeral subscriptions abandoned before they ended is in the tally alone.
+                let left: u64 = self.left.iter().map(|left| left.events).sum();
+                write!(f, "abandoned {} in {:.1?}", left.max(self.tally.abandoned), self.elapsed)?;
             }
         }
         write!(f, ": {}", self.tally)?;
@@ -235,7 +276,8 @@ pub enum ShutdownEnd {
     Abandoned,
 }
 
-/// Events that a subscription abandoned.
+/// Events that a subscription abandoned. Those of a durable one had a handler that was cut short: they are attempted again after
+/// the next start, and the attempt is not charged to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Abandoned {
@@ -255,3 +297,6 @@ impl Abandoned {
 /// A task that was aborted ends at its next await: at once, on a machine that runs at all. What has not ended by then is
 /// code that does not return.
 const STUCK_AFTER: Duration = Duration::from_millis(500);
+
+/// How long the disk has to take what was decided.
+const FLUSH_AFTER: Duration = Duration::from_secs(10);

@@ -15,6 +15,7 @@ use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::member::Member;
 use crate::bus::{BusCore, Source};
+use crate::durable::DurableBuilder;
 use crate::mailbox::{CoalesceKey, Handling};
 use crate::settings::{Effective, Settings};
 
@@ -47,6 +48,20 @@ impl SubscribeBuilder {
             middleware: Registry::new(),
             problems: Vec::new(),
         }
+    }
+
+    /// Makes it durable: it has a cursor in the store under this name, and every event that streams capture for it is attempted
+    /// until it is settled. Names have 1 to 64 characters of `[A-Za-z0-9_-]`, and are unique in the bus.
+    /// It waits in the log, so capacity, overflow and time to live do not concern it.
+    pub fn durable(self, name: impl Into<String>) -> DurableBuilder {
+        let Self { bus, filter, settings, group, rule, coalesce, middleware, mut problems, .. } = self;
+        if group.is_some() || rule.is_some() {
+            problems.push(SubscribeProblem::NotDurable { setting: "a group" });
+        }
+        if coalesce.is_function() {
+            problems.push(SubscribeProblem::NotDurable { setting: "coalesce_by" });
+        }
+        DurableBuilder::new(bus, filter, name.into(), settings, middleware, problems)
     }
 
     /// The name in statistics, logs and reports; unique in the bus. Default: the filter with a number.
@@ -197,7 +212,7 @@ impl SubscribeBuilder {
         if info.run == Run::Inline && self.group.is_some() {
             problems.push(SubscribeProblem::InlineInGroup);
         }
-        if self.group.is_none() && self.name.as_deref().is_some_and(|name| self.bus.has_name(name)) {
+        if self.group.is_none() && self.name.as_deref().is_some_and(|name| self.bus.is_taken(name)) {
             problems.push(SubscribeProblem::NameTaken);
         }
         if !self.bus.closing.admits(Source::Outside) {

@@ -1,7 +1,6 @@
 //! The inside of a subscription, shared by its handle, its workers and the routing table.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -18,7 +17,7 @@ use crate::bus::{BusCore, Services};
 use crate::mailbox::{Mailbox, Supervise};
 use crate::observer::tell;
 use crate::settings::Effective;
-use crate::stats::{LastFailure, State};
+use crate::stats::{LastFailure, State, failure_text};
 use crate::worker;
 
 /// See the module.
@@ -198,14 +197,7 @@ impl SubscriptionCore {
 
     #[cold]
     fn report_failure(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        // The user's own code writes the text. Its panic must not keep the event from being counted.
-        let text = catch_unwind(AssertUnwindSafe(|| match outcome.error_text() {
-            Some(text) => format!("{}: {text}", outcome.label()),
-            None => outcome.to_string(),
-        }));
-        let error = text.unwrap_or_else(|_| {
-            format!("{}: its error panicked when it was asked for its text", outcome.label())
-        });
+        let error = failure_text(outcome);
         tracing::warn!(
             subscription = &*self.name,
             topic = event.topic().as_str(),
@@ -214,9 +206,8 @@ impl SubscriptionCore {
             error = log_text(&error),
             "event not handled"
         );
-        let text = error.chars().take(FAILURE_CHARS_MAX).collect();
         let at = self.services.clock.utc();
-        *self.last_failure.lock() = Some(LastFailure { event: event.id(), error: text, at });
+        *self.last_failure.lock() = Some(LastFailure { event: event.id(), error, at });
     }
 
     pub(crate) fn last_failure(&self) -> Option<LastFailure> {
@@ -304,6 +295,3 @@ const RUNNING: u8 = 0;
 const PAUSED: u8 = 1;
 const DRAINING: u8 = 2;
 const STOPPED: u8 = 3;
-
-/// An error is kept for people to read, not as an archive.
-const FAILURE_CHARS_MAX: usize = 512;

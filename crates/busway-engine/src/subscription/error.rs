@@ -4,14 +4,15 @@ use std::fmt;
 
 use busway_event::FilterError;
 use busway_middleware::RegistryError;
+use busway_persistence::{RequestError, STREAM_NAME_BYTES_MAX};
 
 use crate::bus::list;
 
 /// Why a subscription did not begin: everything that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscribeError {
-    pub(super) subscription: String,
-    pub(super) problems: Vec<SubscribeProblem>,
+    pub(crate) subscription: String,
+    pub(crate) problems: Vec<SubscribeProblem>,
 }
 
 impl SubscribeError {
@@ -75,6 +76,31 @@ pub enum SubscribeProblem {
         /// What this member wants.
         wanted: String,
     },
+    /// A durable subscription needs a store.
+    #[error("this bus lives in memory: a durable subscription needs Bus::open(path) and a stream")]
+    NoStore,
+    /// No stream captures what it wants.
+    #[error(
+        "no stream captures topics of {filter}: declare one with .stream(…), or subscribe without .durable(…)"
+    )]
+    NoStream {
+        /// Its filter.
+        filter: String,
+    },
+    /// The name breaks the rule for names that are stored.
+    #[error(
+        "the name of a durable subscription has 1 to {STREAM_NAME_BYTES_MAX} characters of [A-Za-z0-9_-]"
+    )]
+    DurableName,
+    /// It was set on a subscription before it was made durable, and is for ephemeral ones.
+    #[error("{setting} is for ephemeral subscriptions: a durable one waits in the log")]
+    NotDurable {
+        /// What was set.
+        setting: &'static str,
+    },
+    /// The store did not register it.
+    #[error("{0}")]
+    Store(RequestError),
     /// The bus is shutting down.
     #[error("the bus is shutting down")]
     Closed,

@@ -70,8 +70,8 @@ async fn a_publisher_handle_and_a_clone_in_a_handler_do_not_keep_things_running(
     publisher.publish(Number { n: 1 }).await.unwrap();
     drop(bus);
     let refused = publisher.publish(Number { n: 2 }).await.unwrap_err();
-    assert_eq!(refused.reason(), &Refused::Closed);
-    assert_eq!(refused.into_event().into_payload(), Number { n: 2 });
+    assert_eq!(refused.reason().unwrap(), &Refused::Closed);
+    assert_eq!(refused.into_event().unwrap().into_payload(), Number { n: 2 });
     subscription.ended().await;
 }
 

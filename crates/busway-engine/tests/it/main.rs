@@ -7,6 +7,7 @@ mod asleep;
 mod bounds;
 mod churn;
 mod dropping;
+mod durable;
 mod endings;
 mod groups;
 mod inline_handlers;

@@ -102,7 +102,7 @@ async fn one_run(seed: u64) {
                     let draft =
                         number(topic, n).key(format!("{}", n % 3)).priority(Priority::ALL[n as usize % 4]);
                     if let Err(refused) = bus.publish(draft).await {
-                        assert_eq!(refused.into_event().payload().n, n, "publisher {publisher}");
+                        assert_eq!(refused.into_event().unwrap().payload().n, n, "publisher {publisher}");
                         return;
                     }
                     tokio::task::yield_now().await;

@@ -152,7 +152,7 @@ async fn publish_all(bus: &Bus, who: u32) {
         if let Err(refused) = published {
             // Waiting for async middleware is not for `try_publish`; everything else is the end.
             if !refused.is_transient() {
-                assert_eq!(refused.into_event().payload().n, n);
+                assert_eq!(refused.into_event().unwrap().payload().n, n);
                 return;
             }
         }

@@ -30,7 +30,9 @@ type Publishing = JoinHandle<Result<Receipt, (Refused, Draft<Number>)>>;
 async fn publishing(bus: &Bus, draft: Draft<Number>) -> Publishing {
     let bus = bus.clone();
     let task = tokio::spawn(async move {
-        bus.publish(draft).await.map_err(|error| (error.reason().clone(), error.into_event()))
+        bus.publish(draft)
+            .await
+            .map_err(|error| (error.reason().unwrap().clone(), error.into_event().unwrap()))
     });
     turns().await;
     task
@@ -229,8 +231,8 @@ async fn the_end_of_the_bus_gives_a_waiting_publisher_handle_its_event_back() {
     turns().await;
     drop(bus);
     let refused = task.await.unwrap().unwrap_err();
-    assert_eq!(refused.reason(), &Refused::Closed);
-    assert_eq!(refused.into_event().into_payload().n, 2);
+    assert_eq!(refused.reason().unwrap(), &Refused::Closed);
+    assert_eq!(refused.into_event().unwrap().into_payload().n, 2);
     paused.ended().await;
     assert_eq!(account(&paused.stats().tally), [2, 0, 0, 0, 2]);
 }

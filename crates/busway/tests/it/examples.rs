@@ -3,6 +3,23 @@
 use crate::example_process::stdout;
 
 #[test]
+fn durable_topics_survive_a_restart_and_a_failing_order_holds_its_own_key_only() {
+    let expected = "\
+synced at orders/0/0
+synced at orders/0/1
+synced at orders/0/2
+in memory, offered to 0 subscriptions
+stock: 1 done, 1 failed, 2 parked
+drained: true
+  -- the process starts again --
+reserved A-1 at 0, attempt 2
+reserved A-1 at 1, attempt 1
+0 events behind
+";
+    assert_eq!(stdout("11_durable", &[]), expected);
+}
+
+#[test]
 fn hello_greets_and_shows_receipts_and_a_refusal() {
     let expected = "\
         in memory, offered to 1 subscription\n\

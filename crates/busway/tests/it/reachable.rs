@@ -24,6 +24,15 @@ const _: &[fn() -> usize] = &[
     size_of::<busway::ScopedSubscription>,
     size_of::<busway::Publisher<busway::Raw>>,
     size_of::<busway::Stopping>,
+    size_of::<busway::Stream>,
+    size_of::<busway::Retention>,
+    size_of::<busway::AtCap>,
+    size_of::<busway::StartAt>,
+    size_of::<busway::Retry>,
+    size_of::<busway::DurableBuilder>,
+    size_of::<busway::DurableSubscription>,
+    size_of::<busway::Lag>,
+    size_of::<busway::Refusal>,
     #[cfg(feature = "prost")]
     size_of::<busway::Proto<()>>,
     #[cfg(feature = "schemars")]

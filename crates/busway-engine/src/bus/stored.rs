@@ -1,0 +1,255 @@
+//! Publishing into streams: what a stream captures is stored first, and offered from the log when it is committed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use busway_event::{AnyDraft, AnyEvent, Draft, EventId, EventType, Topic};
+use busway_middleware::BoxError;
+use busway_persistence::{Entry, Position as Place};
+
+use super::dispatch::Source;
+use super::publish::{Later, Now, Original, Patience, restored, taken_back};
+use super::{BusCore, Durability, PublishError, Receipt, Refused};
+use crate::log::{Log, NotAppended, Unstored};
+
+/// An event that is ready to be stored.
+pub(crate) struct Stored {
+    entry: Entry,
+    stream: Arc<str>,
+    /// As its publisher gave it: so it comes back when it is refused.
+    original: Original,
+}
+
+impl BusCore {
+    /// Publishes a draft on a bus that has a log, as far as it goes without waiting.
+    #[inline(never)]
+    pub(super) fn publish_with_log<T: EventType>(
+        self: &Arc<Self>,
+        log: &Log,
+        draft: Draft<T>,
+        from: Source,
+        patience: Patience,
+    ) -> Now<T> {
+        let given = draft.head().id().is_some();
+        let captured = draft.head().topic().is_ok_and(|topic| log.captures(topic));
+        let head: Original = captured.then(|| Box::new(draft.head().clone()));
+        let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
+        let original = original.or(head);
+        let Some(stream) = log.stream_of(event.topic()) else {
+            return self.publish_accepted(event, original, from, patience);
+        };
+        let stream = Arc::clone(stream);
+        if patience == Patience::Never {
+            let error = self.given_back(event.into(), original, needs_commit(&stream));
+            return Err(Later::Refused(error).into());
+        }
+        let now = self.services.clock.utc();
+        match log.entry(event.into(), given, now, self.payload_bytes_max) {
+            Ok(entry) => {
+                let stored = Stored { entry, stream, original };
+                Err(Box::new(Later::Stored { core: Arc::clone(self), stored }))
+            }
+            Err((event, reason)) => {
+                Err(Later::Refused(self.given_back(event, original, reason.into())).into())
+            }
+        }
+    }
+
+    /// Stores an event and says where.
+    pub(super) async fn end_stored<T: EventType>(
+        self: &Arc<Self>,
+        stored: Stored,
+    ) -> Result<Receipt, PublishError<Draft<T>>> {
+        let Stored { entry, original, .. } = stored;
+        self.store_event(entry).await.map_err(|error| match error {
+            PublishError::Refused { event, reason } => self.given_back(*event, original, reason),
+            PublishError::Unknown { ids, cause } => PublishError::unknown(ids, cause),
+        })
+    }
+
+    /// Refuses an event that can be had by waiting only.
+    pub(super) fn refuse_stored<T: EventType>(&self, stored: Stored) -> PublishError<Draft<T>> {
+        let Stored { entry, stream, original } = stored;
+        self.given_back(entry.into_event(), original, needs_commit(&stream))
+    }
+
+    /// Stores an event that exists already, under its own id.
+    pub(super) async fn forward_with_log(
+        self: &Arc<Self>,
+        log: &Log,
+        event: AnyEvent,
+    ) -> Result<Receipt, PublishError<AnyEvent>> {
+        let refused = |event, reason| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            PublishError::refused(event, reason)
+        };
+        if let Err(reason) = self.admit(Source::Outside) {
+            return Err(refused(event, reason));
+        }
+        let entry = log.entry(event, true, self.services.clock.utc(), self.payload_bytes_max);
+        let entry = entry.map_err(|(event, reason)| refused(event, reason.into()))?;
+        self.store_event(entry).await.inspect_err(|error| {
+            if error.reason().is_some() {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+
+    async fn store_event(self: &Arc<Self>, entry: Entry) -> Result<Receipt, PublishError<AnyEvent>> {
+        let (id, topic) = (entry.event().id(), entry.event().topic().clone());
+        let Some(log) = &self.log else {
+            return Err(PublishError::refused(entry.into_event(), Refused::Closed));
+        };
+        match log.append(&self.services, vec![entry]).await {
+            Ok(places) => Ok(self.stored_receipt(log, id, &topic, places.first().copied())),
+            Err(NotAppended::Unknown(ids, cause)) => Err(PublishError::unknown(ids, cause)),
+            Err(NotAppended::Refused(mut entries, reason)) => match entries.pop() {
+                Some(entry) => Err(PublishError::refused(entry.into_event(), reason)),
+                None => unreachable!("what is refused is given back"),
+            },
+        }
+    }
+
+    /// Stores a batch, all of it or nothing.
+    pub(super) async fn publish_batch_with_log<T: EventType>(
+        self: &Arc<Self>,
+        log: &Log,
+        drafts: Vec<Draft<T>>,
+    ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
+        let given: Vec<bool> = drafts.iter().map(|draft| draft.head().id().is_some()).collect();
+        let has_steps = !self.publish_steps.is_empty();
+        let head = |draft: &Draft<T>| {
+            let is_needed = has_steps || draft.head().topic().is_ok_and(|topic| log.captures(topic));
+            is_needed.then(|| Box::new(draft.head().clone()))
+        };
+        let heads: Vec<Original> = drafts.iter().map(head).collect();
+        let events = self.accept_batch(drafts)?;
+        let captured: Vec<bool> = events.iter().map(|event| log.captures(event.topic())).collect();
+        let differs = captured.windows(2).position(|pair| pair.first() != pair.last());
+        if differs.is_none() && captured.first() != Some(&true) {
+            return Ok(self.offer_accepted(events).await);
+        }
+        let now = self.services.clock.utc();
+        let mut events = events.into_iter().map(AnyEvent::from);
+        if let Some(at) = differs {
+            let reason = Refused::MixedBatch { index: at + 1 };
+            return Err(self.batch_given_back(events.collect(), heads, reason));
+        }
+        let mut entries = Vec::with_capacity(events.len());
+        for (index, given) in given.into_iter().enumerate() {
+            let Some(event) = events.next() else { break };
+            match log.entry(event, given, now, self.payload_bytes_max) {
+                Ok(entry) => entries.push(entry),
+                Err((event, reason)) => {
+                    let before = entries.into_iter().map(Entry::into_event);
+                    let all = before.chain([event]).chain(events).collect();
+                    let reason = Refused::InBatch { index, reason: Box::new(reason.into()) };
+                    return Err(self.batch_given_back(all, heads, reason));
+                }
+            }
+        }
+        let told: Vec<(EventId, Topic)> =
+            entries.iter().map(|entry| (entry.event().id(), entry.event().topic().clone())).collect();
+        match log.append(&self.services, entries).await {
+            Ok(places) => {
+                let receipt = |((id, topic), place): ((EventId, Topic), Place)| {
+                    self.stored_receipt(log, id, &topic, Some(place))
+                };
+                Ok(told.into_iter().zip(places).map(receipt).collect())
+            }
+            Err(NotAppended::Unknown(ids, cause)) => Err(PublishError::unknown(ids, cause)),
+            Err(NotAppended::Refused(entries, reason)) => Err(self.batch_given_back(
+                entries.into_iter().map(Entry::into_event).collect(),
+                heads,
+                reason,
+            )),
+        }
+    }
+
+    /// Publishes what a handler emits on a bus that has a log: what streams capture is stored first, together; then the others
+    /// are offered.
+    pub(super) async fn publish_emits_with_log(
+        self: &Arc<Self>,
+        log: &Log,
+        drafts: Vec<AnyDraft>,
+        from: Source,
+    ) -> Result<(), BoxError> {
+        let given: Vec<bool> = drafts.iter().map(|draft| draft.head().id().is_some()).collect();
+        let events = self.accept_emits(drafts, from)?;
+        let now = self.services.clock.utc();
+        let (mut entries, mut others) = (Vec::new(), Vec::new());
+        for (event, given) in events.into_iter().zip(given) {
+            match log.captures(event.topic()) {
+                true => entries.push(
+                    log.entry(event, given, now, self.payload_bytes_max)
+                        .map_err(|(_, reason)| Refused::from(reason))?,
+                ),
+                false => others.push(event),
+            }
+        }
+        if !entries.is_empty() {
+            match log.append(&self.services, entries).await {
+                Ok(_) => {}
+                Err(NotAppended::Refused(_, reason)) => return Err(reason.into()),
+                Err(NotAppended::Unknown(ids, cause)) => {
+                    return Err(PublishError::<()>::unknown(ids, cause).into());
+                }
+            }
+        }
+        self.offer_emits(others, from).await;
+        Ok(())
+    }
+
+    /// The first of these events that is stored before it is offered.
+    pub(super) fn needs_commit(&self, events: &[AnyEvent]) -> Option<Refused> {
+        let log = self.log.as_deref()?;
+        events.iter().find_map(|event| Some(needs_commit(log.stream_of(event.topic())?)))
+    }
+
+    fn stored_receipt(&self, log: &Log, id: EventId, topic: &Topic, place: Option<Place>) -> Receipt {
+        let ephemeral = self.router.lookup_with(topic, |targets| targets.len());
+        Receipt {
+            id,
+            offered: ephemeral + self.durable.matching(topic),
+            durability: Durability::Synced,
+            position: place.and_then(|place| log.position(place)).map(Box::new),
+        }
+    }
+
+    fn given_back<T: EventType>(
+        &self,
+        event: AnyEvent,
+        original: Original,
+        reason: Refused,
+    ) -> PublishError<Draft<T>> {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        match taken_back::<T>(event) {
+            Some(draft) => PublishError::refused(restored(draft, original), reason),
+            None => unreachable!("an event that was not stored has one owner"),
+        }
+    }
+
+    fn batch_given_back<T: EventType>(
+        &self,
+        events: Vec<AnyEvent>,
+        heads: Vec<Original>,
+        reason: Refused,
+    ) -> PublishError<Vec<Draft<T>>> {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let back = |(event, head): (AnyEvent, Original)| Some(restored(taken_back::<T>(event)?, head));
+        PublishError::refused(events.into_iter().zip(heads).filter_map(back).collect(), reason)
+    }
+}
+
+impl From<Unstored> for Refused {
+    fn from(reason: Unstored) -> Self {
+        match reason {
+            Unstored::Entry(error) => error.into(),
+            Unstored::Closed => Self::Closed,
+        }
+    }
+}
+
+fn needs_commit(stream: &str) -> Refused {
+    Refused::NeedsCommit { stream: stream.to_owned() }
+}

@@ -1,0 +1,368 @@
+//! The inside of a durable subscription, shared by its handle, its pump and its workers.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use busway_event::{AnyEvent, Filter};
+use busway_middleware::{AnyHandler, ChainTrace, Durable, Registry, Scope};
+use busway_persistence::RequestError;
+use busway_reliability::Retry;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::stats::{DurableStats, Lag};
+use super::window::{Moment, Window};
+use super::{pump, worker};
+use crate::bus::{BusCore, Services};
+use crate::log::Log;
+use crate::settings::Effective;
+use crate::stats::{LastFailure, State};
+
+/// See the module.
+pub(crate) struct DurableCore {
+    pub(crate) services: Arc<Services>,
+    pub(crate) id: u64,
+    pub(crate) name: Arc<str>,
+    pub(crate) filter: Filter,
+    pub(crate) settings: Arc<Effective>,
+    pub(crate) retry: Retry,
+    pub(crate) handler: AnyHandler<Durable>,
+    /// The subscription's own middleware, merged with the bus's.
+    pub(crate) middleware: Registry,
+    pub(super) scope: Arc<Scope>,
+    /// Weak: a subscription never keeps its bus alive.
+    pub(super) bus: Weak<BusCore>,
+    pub(super) log: Arc<Log>,
+    /// Its number in the store.
+    pub(super) number: u32,
+    pub(super) hand: Mutex<Hand>,
+    /// Wakes a worker that sleeps.
+    pub(super) more: Notify,
+    pub(super) flow: Arc<Flow>,
+    /// Handlers are told to stop.
+    stopping: CancellationToken,
+    /// Handlers are cut short.
+    pub(super) abort: CancellationToken,
+    /// The pump stores what is decided, and ends.
+    pub(super) ending: CancellationToken,
+    /// Counts workers that have not ended.
+    pub(super) workers: TaskTracker,
+    pub(super) counts: Counts,
+    last_failure: Mutex<Option<LastFailure>>,
+    traces: Mutex<Vec<ChainTrace>>,
+}
+
+/// What a lock holds together: the window, who waits for it, and whether anything may start. Held for moments, never across an
+/// await.
+pub(super) struct Hand {
+    pub(super) window: Window<AnyEvent>,
+    pub(super) state: State,
+    pub(super) workers: usize,
+    pub(super) asleep: usize,
+}
+
+/// Attempts since the subscription began.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) done: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) dead: AtomicU64,
+    pub(super) skipped: AtomicU64,
+    pub(super) cut_short: AtomicU64,
+    pub(super) lost: AtomicU64,
+    /// Of the lost: those that no delivery has told of.
+    pub(super) untold: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn lose(&self, events: u64) {
+        self.lost.fetch_add(events, Ordering::Relaxed);
+        self.untold.fetch_add(events, Ordering::Relaxed);
+    }
+}
+
+/// What the store's writer touches when a settlement is stored. It holds neither the log nor the bus: the writer's thread must
+/// never be the last to let go of its own store.
+pub(super) struct Flow {
+    services: Arc<Services>,
+    /// Rings for the pump.
+    pub(super) bell: Notify,
+    /// Partitions with a settlement on its way: one each, so that others gather meanwhile.
+    in_flight: Mutex<BTreeSet<u32>>,
+    failed: OnceLock<String>,
+}
+
+impl Flow {
+    pub(super) const fn new(services: Arc<Services>) -> Self {
+        let in_flight = Mutex::new(BTreeSet::new());
+        Self { services, bell: Notify::const_new(), in_flight, failed: OnceLock::new() }
+    }
+
+    /// Whether a settlement of the partition may go now; then it is on its way.
+    pub(super) fn begin(&self, partition: u32) -> bool {
+        self.in_flight.lock().insert(partition)
+    }
+
+    /// It is not on its way any more.
+    pub(super) fn end(&self, partition: u32) {
+        self.in_flight.lock().remove(&partition);
+    }
+
+    /// The store has answered.
+    pub(super) fn answered(&self, partition: u32, answer: Result<(), RequestError>) {
+        if let Err(error) = answer {
+            tracing::error!(%error, "a durable subscription stops: what it has settled is not stored");
+            _ = self.failed.set(error.to_string());
+        }
+        self.end(partition);
+        self.bell.notify_one();
+        self.services.idle.touch();
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.get().is_some()
+    }
+
+    pub(super) fn is_clear(&self) -> bool {
+        self.in_flight.lock().is_empty()
+    }
+}
+
+/// What a durable subscription is made of.
+pub(super) struct DurableParts {
+    pub(super) services: Arc<Services>,
+    pub(super) id: u64,
+    pub(super) name: Arc<str>,
+    pub(super) filter: Filter,
+    pub(super) settings: Arc<Effective>,
+    pub(super) retry: Retry,
+    pub(super) handler: AnyHandler<Durable>,
+    pub(super) middleware: Registry,
+    pub(super) scope: Arc<Scope>,
+    pub(super) bus: Weak<BusCore>,
+    pub(super) log: Arc<Log>,
+    pub(super) number: u32,
+    pub(super) window: Window<AnyEvent>,
+    pub(super) stopping: CancellationToken,
+}
+
+impl DurableCore {
+    pub(super) fn new(parts: DurableParts) -> Arc<Self> {
+        let flow = Arc::new(Flow::new(Arc::clone(&parts.services)));
+        let hand = Hand { window: parts.window, state: State::Running, workers: 0, asleep: 0 };
+        Arc::new(Self {
+            ending: parts.log.ending.child_token(),
+            services: parts.services,
+            id: parts.id,
+            name: parts.name,
+            filter: parts.filter,
+            settings: parts.settings,
+            retry: parts.retry,
+            handler: parts.handler,
+            middleware: parts.middleware,
+            scope: parts.scope,
+            bus: parts.bus,
+            log: parts.log,
+            number: parts.number,
+            hand: Mutex::new(hand),
+            more: Notify::new(),
+            flow,
+            stopping: parts.stopping,
+            abort: CancellationToken::new(),
+            workers: TaskTracker::new(),
+            counts: Counts::default(),
+            last_failure: Mutex::default(),
+            traces: Mutex::default(),
+        })
+    }
+
+    /// Begins to fetch and to handle.
+    pub(super) fn begin(self: &Arc<Self>) {
+        let pump = pump::pump(Arc::clone(self));
+        drop(self.services.runtime.spawn(self.log.readers.track_future(pump)));
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment { now: self.services.clock.now(), utc: self.services.clock.utc() }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.hand.lock().state
+    }
+
+    /// Moves on to `state`, unless it is further already. Only a pause is taken back.
+    pub(crate) fn advance(&self, state: State) {
+        {
+            let mut hand = self.hand.lock();
+            let is_back = hand.state == State::Paused && state == State::Running;
+            if !is_back && rank(state) <= rank(hand.state) {
+                return;
+            }
+            hand.state = state;
+        }
+        self.more.notify_waiters();
+        self.flow.bell.notify_one();
+        self.services.idle.touch();
+    }
+
+    /// Sees to it that a worker looks for what may start.
+    pub(super) fn supply(self: &Arc<Self>) {
+        let mut hand = self.hand.lock();
+        if hand.state != State::Running || !hand.window.may_start() {
+            return;
+        }
+        self.supply_under(&mut hand);
+    }
+
+    /// The same, where it is known that something may start.
+    pub(super) fn supply_under(self: &Arc<Self>, hand: &mut Hand) {
+        let limit = usize::try_from(self.settings.concurrency.get()).unwrap_or(usize::MAX);
+        if hand.asleep > 0 {
+            self.more.notify_one();
+        } else if hand.workers < limit {
+            hand.workers += 1;
+            worker::start(self);
+        }
+    }
+
+    pub(crate) fn running(&self) -> u64 {
+        let [running, ..] = self.hand.lock().window.counts();
+        u64::try_from(running).unwrap_or(u64::MAX)
+    }
+
+    /// Whether everything that is there is settled and stored, but for what is parked and not due yet. One that is paused or over
+    /// starts nothing, so what waits for it does not count.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let now = self.services.clock.now();
+        let hand = self.hand.lock();
+        let is_stored = hand.window.unsent().is_empty() && self.flow.is_clear();
+        if hand.state != State::Running {
+            let [running, ..] = hand.window.counts();
+            return running == 0 && (is_stored || hand.state == State::Stopped);
+        }
+        let reading = hand.window.reading();
+        let is_read = self.log.with(|store| {
+            reading.iter().all(|at| store.bounds(at.partition).is_none_or(|(_, end)| at.offset >= end))
+        });
+        is_stored && hand.window.is_at_rest(now) && is_read.unwrap_or(true)
+    }
+
+    /// Starts nothing more and cuts short whatever runs.
+    pub(crate) fn cut(&self) {
+        self.advance(State::Stopped);
+        self.stopping.cancel();
+        self.abort.cancel();
+        self.workers.close();
+    }
+
+    /// Waits until no worker is left: not before nothing more is started.
+    pub(crate) async fn ended(&self) {
+        self.workers.close();
+        self.workers.wait().await;
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.workers.is_empty()
+    }
+
+    /// Waits for running handlers, stores what was decided, and leaves the bus.
+    pub(super) async fn stop(&self) {
+        self.advance(State::Draining);
+        self.services.idle.until(|| (self.running() == 0).then_some(())).await;
+        self.advance(State::Stopped);
+        self.ended().await;
+        self.ending.cancel();
+        self.services.idle.until(|| self.is_over().then_some(())).await;
+        if let Some(bus) = self.bus.upgrade() {
+            bus.durable.leave(self);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let is_stored = self.hand.lock().window.unsent().is_empty() && self.flow.is_clear();
+        is_stored || self.flow.has_failed() || self.log.with(|_| ()).is_none()
+    }
+
+    pub(super) fn failed(&self, failure: LastFailure) {
+        *self.last_failure.lock() = Some(failure);
+    }
+
+    pub(super) fn keep_trace(&self, trace: ChainTrace) {
+        let mut traces = self.traces.lock();
+        if traces.len() >= self.settings.traces {
+            traces.remove(0);
+        }
+        traces.push(trace);
+    }
+
+    pub(super) fn traces(&self) -> Vec<ChainTrace> {
+        self.traces.lock().clone()
+    }
+
+    pub(crate) fn stats(&self) -> DurableStats {
+        let hand = self.hand.lock();
+        let [running, ready, parked] =
+            hand.window.counts().map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+        let state = hand.state;
+        drop(hand);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        DurableStats {
+            name: Arc::clone(&self.name),
+            state,
+            done: count(&self.counts.done),
+            failed: count(&self.counts.failed),
+            dead: count(&self.counts.dead),
+            skipped: count(&self.counts.skipped),
+            cut_short: count(&self.counts.cut_short),
+            lost: count(&self.counts.lost),
+            running,
+            ready,
+            parked,
+            last_failure: self.last_failure.lock().clone(),
+        }
+    }
+
+    /// How far it is behind. Reads a record a partition.
+    pub(super) fn lag(&self) -> Lag {
+        let hand = self.hand.lock();
+        let (reading, lowest) = (hand.window.reading(), hand.window.lowest_unsettled());
+        let in_hand: usize = hand.window.counts().iter().sum();
+        drop(hand);
+        let utc = self.services.clock.utc();
+        let measure = |store: &busway_persistence::Store| {
+            let unread = reading.iter().map(|at| {
+                let (_, end) = store.bounds(at.partition).unwrap_or_default();
+                end.saturating_sub(at.offset)
+            });
+            let ages = lowest.iter().filter_map(|at| {
+                let page = store.read(at.partition, at.offset, None, pump::ONE).ok()?;
+                Some(utc.saturating_since(page.events.first()?.appended))
+            });
+            (unread.sum::<u64>(), ages.max())
+        };
+        let (unread, age) = self.log.with(measure).unwrap_or_default();
+        Lag { events: unread.saturating_add(u64::try_from(in_hand).unwrap_or(u64::MAX)), age }
+    }
+}
+
+const fn rank(state: State) -> u8 {
+    match state {
+        State::Running => 0,
+        State::Paused => 1,
+        State::Draining => 2,
+        State::Stopped => 3,
+    }
+}
+
+impl fmt::Debug for DurableCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DurableCore")
+            .field("name", &self.name)
+            .field("filter", &self.filter)
+            .finish_non_exhaustive()
+    }
+}

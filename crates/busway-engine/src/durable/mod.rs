@@ -1,0 +1,29 @@
+//! Durable subscriptions: named, with a stored cursor, at least once.
+//!
+//! What is decided and what is done are apart. `window` decides which events are in hand and which may start, `verdict` what is
+//! to become of an event, `settlements` what the store is told; none of them has a clock or a task. A subscription has two kinds
+//! of tasks: one `pump`, which fetches pages of the log, brings back parked events when they are due and gives settlements to
+//! the store, and up to its concurrency of `worker`s, which run handlers. They share the window under a lock that is held
+//! for moments only.
+//!
+//! The log is the queue: nothing is fetched while the window has no room, and nothing is lost by that.
+
+mod builder;
+mod core;
+mod handle;
+mod lane;
+mod pump;
+mod registry;
+mod settlements;
+mod start_at;
+mod stats;
+mod verdict;
+mod window;
+mod worker;
+
+pub use self::builder::DurableBuilder;
+pub(crate) use self::core::DurableCore;
+pub use self::handle::DurableSubscription;
+pub(crate) use self::registry::Durables;
+pub use self::start_at::StartAt;
+pub use self::stats::{DurableStats, Lag};

@@ -1,0 +1,206 @@
+//! The pump of a durable subscription: the one task that moves events between the store and the window.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_event::AnyEvent;
+use busway_persistence::{Busy, Page, Position, ReadError, ReadLimits, StoredEvent};
+
+use super::DurableCore;
+use super::lane::lane_of;
+use super::verdict::shortened;
+use super::window::{Fetched, Verdict};
+use crate::stats::State;
+
+/// Works until the subscription ends and everything that it decided is stored.
+pub(super) async fn pump(core: Arc<DurableCore>) {
+    let mut commits = core.log.commits();
+    loop {
+        commits.borrow_and_update();
+        core.store_decisions();
+        if core.flow.has_failed() {
+            core.advance(State::Stopped);
+        }
+        if core.is_pumped_out() {
+            core.services.idle.touch();
+            return;
+        }
+        let has_moved = core.state() == State::Running && (core.bring_back() | core.fetch());
+        core.supply();
+        core.services.idle.touch();
+        if has_moved {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let is_running = core.state() == State::Running;
+        let due = core.hand.lock().window.next_due().filter(|_| is_running);
+        let due = async {
+            match due {
+                Some(due) => core.services.clock.sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = core.flow.bell.notified() => {}
+            () = core.ending.cancelled(), if !core.ending.is_cancelled() => {}
+            // The log outlives the sender.
+            changed = commits.changed() => if changed.is_err() { return },
+            () = due => {}
+        }
+    }
+}
+
+impl DurableCore {
+    /// Whether the pump has nothing more to do for good.
+    fn is_pumped_out(&self) -> bool {
+        if !self.ending.is_cancelled() {
+            return false;
+        }
+        let hand = self.hand.lock();
+        let [running, ..] = hand.window.counts();
+        let is_stored = hand.window.unsent().is_empty() && self.flow.is_clear();
+        drop(hand);
+        // A handler that does not stop when it is cut short decides nothing any more.
+        let is_decided = running == 0 || self.abort.is_cancelled();
+        (is_decided && is_stored) || self.flow.has_failed() || self.log.with(|_| ()).is_none()
+    }
+
+    /// Gives the store what was decided, where nothing is on its way already.
+    fn store_decisions(&self) {
+        let unsent = self.hand.lock().window.unsent();
+        for partition in unsent {
+            if self.flow.has_failed() || !self.flow.begin(partition) {
+                continue;
+            }
+            let Some(settlement) = self.hand.lock().window.take_settlement(partition) else {
+                self.flow.end(partition);
+                continue;
+            };
+            let flow = Arc::clone(&self.flow);
+            let done = Box::new(move |answer| flow.answered(partition, answer));
+            match self.log.with(|store| store.settle(self.number, partition, settlement, Some(done))) {
+                Some(Ok(())) => {}
+                Some(Err(Busy((settlement, _)))) => {
+                    self.hand.lock().window.put_back(partition, settlement);
+                    self.flow.end(partition);
+                    self.ring_when_there_is_room();
+                }
+                // Closed before it was stored: its events are attempted again.
+                None => self.flow.end(partition),
+            }
+        }
+    }
+
+    /// The writer has as many requests as it holds: asks it, where a thread may block, to ring when it has come to an end.
+    fn ring_when_there_is_room(&self) {
+        let (log, flow) = (Arc::clone(&self.log), Arc::clone(&self.flow));
+        drop(self.services.runtime.spawn_blocking(move || {
+            log.with(|store| store.flush(Box::new(move |_| flow.bell.notify_one())));
+        }));
+    }
+
+    /// Takes parked events that are due into hand again; `false` when there were none.
+    fn bring_back(&self) -> bool {
+        let due = self.hand.lock().window.take_due(self.services.clock.now());
+        for &place in &due {
+            let read = self.log.with(|store| store.read(place.partition, place.offset, None, ONE));
+            let event = match read {
+                Some(Ok(page)) => page.events.into_iter().next().filter(|event| event.offset == place.offset),
+                Some(Err(error)) => {
+                    self.cannot_bring_back(place, &error);
+                    continue;
+                }
+                None => None,
+            };
+            let (at, mut hand) = (self.moment(), self.hand.lock());
+            match event {
+                Some(StoredEvent { event, .. }) => hand.window.loaded(place, event.priority(), event),
+                None => hand.window.not_loaded(place, at.now + AGAIN_AFTER),
+            }
+        }
+        !due.is_empty()
+    }
+
+    fn cannot_bring_back(&self, place: Position, error: &ReadError) {
+        tracing::error!(subscription = &*self.name, %place, %error, "a parked event cannot be read");
+        let at = self.moment();
+        let verdict = match error {
+            ReadError::BeforeStart { .. } => {
+                self.counts.lose(1);
+                Verdict::Settled
+            }
+            ReadError::Corrupt(corrupt) => {
+                let handler = self.handler.info().name.to_owned();
+                Verdict::Dead { error: None, reason: shortened(corrupt.to_string()), handler }
+            }
+            _ => return self.hand.lock().window.not_loaded(place, at.now + AGAIN_AFTER),
+        };
+        self.hand.lock().window.lost(place, verdict, at);
+    }
+
+    /// Reads on in each partition while the window has room; `false` when nothing was there.
+    fn fetch(&self) -> bool {
+        let reading = self.hand.lock().window.reading();
+        let mut has_moved = false;
+        for (place, others) in reading.iter().zip((0..reading.len()).rev()) {
+            let place = *place;
+            // Its part of what is left: a partition with many events does not keep the others from being read.
+            let events = self.hand.lock().window.room().div_ceil(others + 1).min(PAGE.events);
+            if events == 0 {
+                break;
+            }
+            let limits = ReadLimits { events, ..PAGE };
+            let read =
+                |filter| self.log.with(|store| store.read(place.partition, place.offset, filter, limits));
+            let page = match read(Some(&self.filter)) {
+                // Among events that are not wanted the damaged one has to be looked for: without the filter those before it
+                // come first.
+                Some(Err(ReadError::Corrupt(_))) => read(None),
+                page => page,
+            };
+            has_moved |= match page {
+                Some(Ok(page)) if page.next > place.offset => self.fetched(place.partition, page),
+                Some(Ok(_)) | None => false,
+                Some(Err(error)) => self.cannot_fetch(place, &error),
+            };
+        }
+        has_moved
+    }
+
+    fn fetched(&self, partition: u32, page: Page) -> bool {
+        let wanted = |stored: &StoredEvent| self.filter.matches(stored.event.topic());
+        let fetched = |StoredEvent { offset, event, .. }: StoredEvent| -> Fetched<AnyEvent> {
+            Fetched { offset, lane: lane_of(self.settings.order, &event), priority: event.priority(), event }
+        };
+        let events = page.events.into_iter().filter(wanted).map(fetched).collect();
+        self.hand.lock().window.fetched(partition, events, page.next, self.moment());
+        true
+    }
+
+    fn cannot_fetch(&self, place: Position, error: &ReadError) -> bool {
+        tracing::error!(subscription = &*self.name, %place, %error, "an event cannot be read");
+        let at = self.moment();
+        match error {
+            ReadError::BeforeStart { first, .. } => {
+                let gone = self.hand.lock().window.gap(place.partition, *first);
+                self.counts.lose(gone);
+                true
+            }
+            ReadError::Corrupt(corrupt) => {
+                let (reason, handler) = (shortened(corrupt.to_string()), self.handler.info().name.to_owned());
+                self.counts.dead.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.hand.lock().window.unreadable(place.partition, reason, handler, at);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A page of the log.
+const PAGE: ReadLimits = ReadLimits { events: 256, bytes: 1 << 20 };
+pub(super) const ONE: ReadLimits = ReadLimits { events: 1, bytes: 1 };
+
+/// When the storage itself cannot be read.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);

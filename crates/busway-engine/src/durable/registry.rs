@@ -1,0 +1,63 @@
+//! The durable subscriptions of a bus.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use busway_event::Topic;
+use parking_lot::{Mutex, RwLock};
+
+use super::DurableCore;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Durables {
+    subscriptions: RwLock<Vec<Arc<DurableCore>>>,
+    /// Names that are borne, or are about to be.
+    names: Mutex<BTreeSet<String>>,
+}
+
+impl Durables {
+    /// Those that have not ended, in the order in which they began.
+    pub(crate) fn list(&self) -> Vec<Arc<DurableCore>> {
+        self.subscriptions.read().clone()
+    }
+
+    /// How many of them mean the topic.
+    pub(crate) fn matching(&self, topic: &Topic) -> usize {
+        self.subscriptions.read().iter().filter(|core| core.filter.matches(topic)).count()
+    }
+
+    /// Handlers that run.
+    pub(crate) fn running(&self) -> u64 {
+        self.subscriptions.read().iter().map(|core| core.running()).sum()
+    }
+
+    /// Whether all of them are at rest.
+    pub(crate) fn are_at_rest(&self) -> bool {
+        self.list().iter().all(|core| core.is_at_rest())
+    }
+
+    /// Takes a name; `false` when it is borne already.
+    pub(super) fn take_name(&self, name: &str) -> bool {
+        self.names.lock().insert(name.to_owned())
+    }
+
+    /// Whether a subscription bears the name, or is about to.
+    pub(crate) fn has_name(&self, name: &str) -> bool {
+        self.names.lock().contains(name)
+    }
+
+    pub(super) fn free_name(&self, name: &str) {
+        self.names.lock().remove(name);
+    }
+
+    pub(super) fn enter(&self, core: Arc<DurableCore>) {
+        self.subscriptions.write().push(core);
+    }
+
+    /// Forgets one that has ended.
+    pub(super) fn leave(&self, core: &DurableCore) {
+        self.subscriptions.write().retain(|other| other.id != core.id);
+        self.free_name(&core.name);
+    }
+}

@@ -1,0 +1,109 @@
+//! Settlements that were decided and have not been given to the store yet.
+
+use busway_persistence::{DeadLetter, Parked, Settlement};
+
+/// Of one partition. All of it goes to the store in one commit: later decisions about an event come behind earlier ones.
+#[derive(Debug, Default)]
+pub(crate) struct Settlements {
+    gathered: Settlement,
+}
+
+impl Settlements {
+    /// The offsets from `start` to `end`, the end excluded, are finished.
+    pub(crate) fn settled(&mut self, start: u64, end: u64) {
+        if start >= end {
+            return;
+        }
+        // Events finish nearly in order: most runs join the one before.
+        match self.gathered.settled.last_mut() {
+            Some(last) if last.1 == start => last.1 = end,
+            _ => self.gathered.settled.push((start, end)),
+        }
+    }
+
+    pub(crate) fn parked(&mut self, parked: Parked) {
+        self.gathered.parked.push(parked);
+    }
+
+    pub(crate) fn released(&mut self, offset: u64) {
+        self.gathered.released.push(offset);
+    }
+
+    pub(crate) fn dead(&mut self, letter: DeadLetter) {
+        self.gathered.dead.push(letter);
+    }
+
+    /// How many there are: each is some bytes of a commit.
+    pub(crate) const fn len(&self) -> usize {
+        let Settlement { settled, parked, released, dead } = &self.gathered;
+        settled.len() + parked.len() + released.len() + dead.len()
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.gathered.is_empty()
+    }
+
+    /// All of them, to be stored.
+    pub(crate) fn take(&mut self) -> Option<Settlement> {
+        let mut gathered = std::mem::take(&mut self.gathered);
+        gathered.settled = joined(gathered.settled);
+        (!gathered.is_empty()).then_some(gathered)
+    }
+
+    /// Puts back what the store did not take, before what was decided since.
+    pub(crate) fn put_back(&mut self, mut settlement: Settlement) {
+        let since = std::mem::take(&mut self.gathered);
+        settlement.settled.extend(since.settled);
+        settlement.parked.extend(since.parked);
+        settlement.released.extend(since.released);
+        settlement.dead.extend(since.dead);
+        self.gathered = settlement;
+    }
+}
+
+/// The same offsets in as few runs as there can be.
+fn joined(mut runs: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    runs.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::with_capacity(runs.len().min(64));
+    for (start, end) in runs {
+        match joined.last_mut() {
+            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use busway_event::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn runs_are_joined_and_what_comes_back_comes_first() {
+        let mut settlements = Settlements::default();
+        assert!(settlements.is_empty() && settlements.take().is_none());
+        settlements.settled(4, 4);
+        assert_eq!((settlements.is_empty(), settlements.len()), (true, 0));
+        for offset in [3, 1, 0, 5, 4] {
+            settlements.settled(offset, offset + 1);
+        }
+        let taken = settlements.take().unwrap();
+        assert_eq!(taken.settled, [(0, 2), (3, 6)]);
+        let parked = |attempt_count| Parked {
+            offset: 9,
+            due: Timestamp::from_nanos(0),
+            lane: 1,
+            attempts: Vec::new(),
+            attempt_count,
+        };
+        settlements.parked(parked(2));
+        settlements.released(9);
+        settlements.put_back(Settlement { parked: vec![parked(1)], ..taken });
+        let again = settlements.take().unwrap();
+        assert_eq!(again.settled, [(0, 2), (3, 6)]);
+        assert_eq!(again.parked, [parked(1), parked(2)], "the later row is written last");
+        assert_eq!(again.released, [9]);
+    }
+}

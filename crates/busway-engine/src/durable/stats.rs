@@ -1,0 +1,58 @@
+//! What can be counted of a durable subscription.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::stats::{LastFailure, State};
+
+/// A durable subscription at one moment. Attempts are counted since it began in this process; what waits is in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DurableStats {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it is in its life.
+    pub state: State,
+    /// Attempts that were done.
+    pub done: u64,
+    /// Attempts that failed, or asked for a later time.
+    pub failed: u64,
+    /// Events that were given up, as dead letters.
+    pub dead: u64,
+    /// Events that were not for this handler.
+    pub skipped: u64,
+    /// Attempts that were cut short: their events are attempted again, and the attempt is not charged to them.
+    pub cut_short: u64,
+    /// Events that were gone before they were handled, because a stream at its cap dropped its oldest.
+    pub lost: u64,
+    /// Events with a handler.
+    pub running: u64,
+    /// Events in hand that wait for a handler.
+    pub ready: u64,
+    /// Events that failed and wait for another attempt, or wait behind such an one.
+    pub parked: u64,
+    /// The last event that was not handled well.
+    pub last_failure: Option<LastFailure>,
+}
+
+impl fmt::Display for DurableStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, state, done, failed, dead, running, ready, parked, .. } = self;
+        write!(
+            f,
+            "{name} ({state}): {done} done, {failed} failed, {dead} dead, {running} running, {ready} ready, {parked} parked"
+        )
+    }
+}
+
+/// How far a durable subscription is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lag {
+    /// Events of its streams that it has not settled. Those that it has not looked at yet count whether its filter wants them or
+    /// not.
+    pub events: u64,
+    /// How long ago the store took the oldest of them, by the clocks of bus and publisher; `None` when there is none.
+    pub age: Option<Duration>,
+}

@@ -1,0 +1,118 @@
+//! What is to become of an event, by what its handler said.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use busway_event::Timestamp;
+use busway_middleware::Outcome;
+use busway_persistence::ERROR_BYTES_MAX;
+use busway_reliability::Retry;
+
+use super::window::Verdict;
+
+/// Decides behind the attempt of this number, from 1. `random` is drawn anew for each.
+pub(super) fn verdict(
+    outcome: &Outcome,
+    attempt: u32,
+    retry: &Retry,
+    random: u64,
+    utc: Timestamp,
+    handler: &str,
+) -> Verdict {
+    let handler = || handler.to_owned();
+    match outcome {
+        Outcome::Done | Outcome::Skip => Verdict::Settled,
+        Outcome::Dead(_) => {
+            let reason = text_of(outcome);
+            Verdict::Dead { error: Some(reason.clone()), reason, handler: handler() }
+        }
+        outcome => {
+            let error = text_of(outcome);
+            // Asking for a later time is an attempt like any other: an event must come to an end.
+            match (retry.after(attempt, random), outcome) {
+                (None, _) => {
+                    let reason = shortened(format!("given up after {attempt} attempts: {error}"));
+                    Verdict::Dead { error: Some(error), reason, handler: handler() }
+                }
+                (Some(_), Outcome::RetryAt(time)) => {
+                    Verdict::Park { error, delay: time.saturating_since(utc) }
+                }
+                (Some(delay), _) => Verdict::Park { error, delay },
+            }
+        }
+    }
+}
+
+/// The error with its causes. The user's own code writes it: its panic must not keep the event from being settled.
+fn text_of(outcome: &Outcome) -> String {
+    let text = catch_unwind(AssertUnwindSafe(|| outcome.error_text().unwrap_or_else(|| outcome.to_string())));
+    shortened(text.unwrap_or_else(|_| "its error panicked when it was asked for its text".to_owned()))
+}
+
+/// As much of a text as the store keeps.
+pub(super) fn shortened(mut text: String) -> String {
+    if text.len() > ERROR_BYTES_MAX {
+        let end = (0..=ERROR_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::time::Duration;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000);
+
+    fn decide(outcome: &Outcome, attempt: u32) -> Verdict {
+        verdict(outcome, attempt, &Retry::default().attempts(3), u64::MAX, NOW, "reserve")
+    }
+
+    #[test]
+    fn each_outcome_has_its_verdict() {
+        assert!(matches!(decide(&Outcome::Done, 1), Verdict::Settled));
+        assert!(matches!(decide(&Outcome::Skip, 3), Verdict::Settled));
+        let Verdict::Park { error, delay } = decide(&Outcome::failed("no connection"), 2) else { panic!() };
+        assert_eq!((error.as_str(), delay), ("no connection", Duration::from_millis(400)));
+        let Verdict::Dead { error, reason, handler } = decide(&Outcome::failed("no connection"), 3) else {
+            panic!()
+        };
+        assert_eq!(error.as_deref(), Some("no connection"));
+        assert_eq!(
+            (reason.as_str(), handler.as_str()),
+            ("given up after 3 attempts: no connection", "reserve")
+        );
+        let Verdict::Dead { reason, .. } = decide(&Outcome::dead("no such order"), 1) else { panic!() };
+        assert_eq!(reason, "no such order");
+    }
+
+    #[test]
+    fn a_handler_that_asks_for_a_later_time_gets_it_until_its_attempts_are_used_up() {
+        let later = Outcome::RetryAt(Timestamp::from_nanos(6_000_000_000));
+        let Verdict::Park { delay, .. } = decide(&later, 1) else { panic!() };
+        assert_eq!(delay, Duration::from_secs(5));
+        let Verdict::Park { delay, .. } = decide(&Outcome::RetryAt(Timestamp::from_nanos(5)), 1) else {
+            panic!()
+        };
+        assert_eq!(delay, Duration::ZERO);
+        assert!(matches!(decide(&later, 3), Verdict::Dead { .. }));
+    }
+
+    #[test]
+    fn an_error_that_panics_or_never_ends_is_a_text_all_the_same() {
+        #[derive(Debug)]
+        struct Panics;
+        impl fmt::Display for Panics {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("no text")
+            }
+        }
+        impl std::error::Error for Panics {}
+        let Verdict::Park { error, .. } = decide(&Outcome::failed(Panics), 1) else { panic!() };
+        assert_eq!(error, "its error panicked when it was asked for its text");
+        let Verdict::Park { error, .. } = decide(&Outcome::failed("ä".repeat(9_000)), 1) else { panic!() };
+        assert_eq!(error.len(), ERROR_BYTES_MAX);
+    }
+}

@@ -1,0 +1,372 @@
+//! The window of a durable subscription: which events it has in hand, and which may start next. No clock, no store, no tasks.
+//!
+//! An event of the log is in one of these states for the subscription:
+//!
+//! | state | is | then |
+//! |---|---|---|
+//! | unfetched | behind the reading position | [`fetched`](Window::fetched) |
+//! | startable | in hand, its lane is open to it | [`start`](Window::start) |
+//! | held | in hand, an earlier one of its lane is startable or runs | startable when that one is settled, parked when it is parked |
+//! | running | with a handler | [`ended`](Window::ended) |
+//! | parked | stored with a due time, not in hand | [`take_due`](Window::take_due), [`loaded`](Window::loaded), startable again |
+//! | parked behind | stored, an earlier one of its lane is parked | parked and due when that one is finished |
+//! | settled | finished: nothing is kept of it but its offset | – |
+//!
+//! Guarantees, for any sequence of calls: two events of a lane never run at once; an event of a lane starts when all earlier ones
+//! of it are settled; every event that was fetched is settled once, or is in the parked rows. Events in hand are bounded by
+//! [`room`](Window::room), those that come back from being parked by `LOADS_MAX`.
+
+mod parking;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use busway_event::{Priority, Timestamp};
+use busway_persistence::{Attempt, Cursor, DeadLetter, Place, Position, Settlement};
+use busway_reliability::Running;
+use busway_router::Share;
+
+use super::lane::NO_LANE;
+use super::settlements::Settlements;
+use parking::WAIT_MAX;
+
+/// A moment on both clocks: what is waited for goes by `now`, what is stored by `utc`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    pub(crate) utc: Timestamp,
+}
+
+/// See the module. `E` is the event itself.
+#[derive(Debug)]
+pub(crate) struct Window<E> {
+    room: usize,
+    parked_max: usize,
+    running: Running,
+    share: Share,
+    partitions: BTreeMap<u32, Reading>,
+    lanes: HashMap<(u32, u64), Lane>,
+    /// Startable and held.
+    hand: HashMap<Position, InHand<E>>,
+    /// By priority and in the order in which they came into hand.
+    startable: [BTreeMap<u64, Position>; 4],
+    started: HashMap<Position, Attempted>,
+    parked: BTreeMap<Position, ParkedEvent>,
+    /// The parked ones that wait for their time alone.
+    due: BTreeSet<(Instant, Position)>,
+    /// Parked ones that were taken because they are due, and have not ended yet.
+    back: usize,
+    /// Counts what came into hand.
+    arrivals: u64,
+}
+
+/// How far a partition was read.
+#[derive(Debug)]
+struct Reading {
+    /// What was settled when reading began.
+    cursor: Cursor,
+    next: u64,
+    settlements: Settlements,
+}
+
+/// A lane that is closed to newcomers.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Behind one that is startable or runs, in order.
+    held: VecDeque<Position>,
+    /// Offsets that are parked. While there are any, nothing is held.
+    parked: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+struct InHand<E> {
+    event: E,
+    priority: Priority,
+    arrival: u64,
+    so_far: Attempted,
+}
+
+/// What is known of an event beside itself.
+#[derive(Debug, Clone)]
+struct Attempted {
+    lane: Option<u64>,
+    priority: Priority,
+    attempts: Vec<Attempt>,
+    count: u32,
+    /// Whether the store has a parked row of it.
+    is_parked: bool,
+}
+
+#[derive(Debug)]
+struct ParkedEvent {
+    lane: Option<u64>,
+    attempts: Vec<Attempt>,
+    count: u32,
+    due: Instant,
+}
+
+/// An event as it was read.
+#[derive(Debug)]
+pub(crate) struct Fetched<E> {
+    pub(crate) offset: u64,
+    pub(crate) lane: Option<u64>,
+    pub(crate) priority: Priority,
+    pub(crate) event: E,
+}
+
+/// An event that starts now.
+#[derive(Debug)]
+pub(crate) struct Started<E> {
+    pub(crate) place: Position,
+    pub(crate) event: E,
+    /// Its number, from 1.
+    pub(crate) attempt: NonZeroU32,
+}
+
+/// What is to become of an event whose attempt has ended.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It is finished.
+    Settled,
+    /// It failed, and is attempted again.
+    Park { error: String, delay: Duration },
+    /// It is given up. `error` is the last attempt's, when that failed.
+    Dead { error: Option<String>, reason: String, handler: String },
+}
+
+impl<E> Window<E> {
+    /// Nothing is known yet. As many events as `room` are in hand at most.
+    pub(crate) fn new(room: usize, parked_max: usize, running: Running, share: Share) -> Self {
+        Self {
+            room,
+            parked_max,
+            running,
+            share,
+            partitions: BTreeMap::new(),
+            lanes: HashMap::new(),
+            hand: HashMap::new(),
+            startable: Default::default(),
+            started: HashMap::new(),
+            parked: BTreeMap::new(),
+            due: BTreeSet::new(),
+            back: 0,
+            arrivals: 0,
+        }
+    }
+
+    /// Takes up where the store says that the subscription stands.
+    pub(crate) fn restore(&mut self, places: Vec<Place>, at: Moment) {
+        for Place { partition, cursor, parked } in places {
+            for row in parked {
+                let wait = row.due.saturating_since(at.utc).min(WAIT_MAX);
+                let lane = (row.lane != NO_LANE).then_some(row.lane);
+                let due = at.now.checked_add(wait).unwrap_or(at.now);
+                let place = Position { partition, offset: row.offset };
+                let event = ParkedEvent { lane, attempts: row.attempts, count: row.attempt_count, due };
+                self.parked.insert(place, event);
+                let first = lane.is_none_or(|lane| {
+                    let lane = self.lanes.entry((partition, lane)).or_default();
+                    // Rows come in the order of their offsets: the first of a lane goes ahead.
+                    lane.parked.insert(row.offset) && lane.parked.len() == 1
+                });
+                if first {
+                    self.due.insert((due, place));
+                }
+            }
+            let next = cursor.low();
+            let reading = Reading { cursor, next, settlements: Settlements::default() };
+            self.partitions.insert(partition, reading);
+        }
+    }
+
+    /// Its partitions, and where each is to be read on.
+    pub(crate) fn reading(&self) -> Vec<Position> {
+        let reading = self.partitions.iter();
+        reading.map(|(&partition, reading)| Position { partition, offset: reading.next }).collect()
+    }
+
+    /// Events that may be fetched now. None while too many are parked, or while the store is behind with what was decided: events
+    /// that are parked at once would fill the memory otherwise.
+    pub(crate) fn room(&self) -> usize {
+        let mut settlements = self.partitions.values().map(|reading| &reading.settlements);
+        match self.parked.len() < self.parked_max && settlements.all(|some| some.len() < UNSENT_MAX) {
+            true => self.room.saturating_sub(self.hand.len() + self.started.len()),
+            false => 0,
+        }
+    }
+
+    /// A partition was read from its reading position up to `next`: `events` are in order, all others are not wanted.
+    pub(crate) fn fetched(&mut self, partition: u32, events: Vec<Fetched<E>>, next: u64, at: Moment) {
+        let Some(reading) = self.partitions.get_mut(&partition) else { return };
+        let mut past = reading.next;
+        let mut wanted = Vec::with_capacity(events.len());
+        for event in events {
+            reading.settlements.settled(past, event.offset);
+            past = event.offset + 1;
+            // Finished in an earlier life, or parked.
+            if !reading.cursor.is_settled(event.offset) {
+                wanted.push(event);
+            }
+        }
+        reading.settlements.settled(past, next);
+        reading.next = reading.cursor.next_unsettled(next);
+        wanted.into_iter().for_each(|event| self.admit(partition, event, at));
+    }
+
+    /// The record at the reading position cannot be read: it is given up.
+    pub(crate) fn unreadable(&mut self, partition: u32, reason: String, handler: String, at: Moment) {
+        let Some(reading) = self.partitions.get_mut(&partition) else { return };
+        let offset = reading.next;
+        if !reading.cursor.is_settled(offset) {
+            let (attempts, attempt_count) = (Vec::new(), 0);
+            let letter = DeadLetter { offset, at: at.utc, reason, handler, attempts, attempt_count };
+            reading.settlements.dead(letter);
+        }
+        reading.next = reading.cursor.next_unsettled(offset + 1);
+    }
+
+    /// The log begins behind the reading position: says how many offsets are gone.
+    pub(crate) fn gap(&mut self, partition: u32, first: u64) -> u64 {
+        let Some(reading) = self.partitions.get_mut(&partition) else { return 0 };
+        let gone = first.saturating_sub(reading.next);
+        reading.settlements.settled(reading.next, first);
+        reading.next = reading.cursor.next_unsettled(first);
+        gone
+    }
+
+    fn admit(&mut self, partition: u32, event: Fetched<E>, at: Moment) {
+        let Fetched { offset, lane, priority, event } = event;
+        let place = Position { partition, offset };
+        let so_far = Attempted { lane, priority, attempts: Vec::new(), count: 0, is_parked: false };
+        let Some(number) = lane else { return self.take_in(place, event, so_far, Turn::Now) };
+        match self.lanes.get_mut(&(partition, number)) {
+            None => {
+                self.lanes.insert((partition, number), Lane::default());
+                self.take_in(place, event, so_far, Turn::Now);
+            }
+            Some(lane) if lane.parked.is_empty() => {
+                lane.held.push_back(place);
+                self.take_in(place, event, so_far, Turn::Later);
+            }
+            Some(_) => self.park_behind(place, number, at),
+        }
+    }
+
+    fn take_in(&mut self, place: Position, event: E, so_far: Attempted, turn: Turn) {
+        self.arrivals += 1;
+        let (priority, arrival) = (so_far.priority, self.arrivals);
+        self.hand.insert(place, InHand { event, priority, arrival, so_far });
+        if turn == Turn::Now {
+            self.turn_comes(place);
+        }
+    }
+
+    fn turn_comes(&mut self, place: Position) {
+        let Some(in_hand) = self.hand.get(&place) else { return };
+        if let Some(startable) = self.startable.get_mut(in_hand.priority.index()) {
+            startable.insert(in_hand.arrival, place);
+        }
+    }
+
+    /// Takes the next event that may start now.
+    pub(crate) fn start(&mut self) -> Option<Started<E>> {
+        let Self { share, running, startable, .. } = self;
+        let (priority, place) = share.take(|priority| {
+            let startable = startable.get_mut(priority.index())?;
+            running.has_room(priority).then(|| startable.pop_first())?.map(|(_, place)| place)
+        })?;
+        let InHand { event, so_far, .. } = self.hand.remove(&place)?;
+        // Asked for above.
+        _ = self.running.try_start(priority);
+        let attempt = NonZeroU32::MIN.saturating_add(so_far.count);
+        self.started.insert(place, so_far);
+        Some(Started { place, event, attempt })
+    }
+
+    /// Whether [`start`](Self::start) would give one.
+    pub(crate) fn may_start(&self) -> bool {
+        Priority::ALL.into_iter().any(|priority| {
+            let waits = self.startable.get(priority.index()).is_some_and(|startable| !startable.is_empty());
+            waits && self.running.has_room(priority)
+        })
+    }
+
+    /// Attempts at an event that has started, this one included.
+    pub(crate) fn attempt_of(&self, place: Position) -> u32 {
+        self.started.get(&place).map_or(1, |so_far| so_far.count.saturating_add(1))
+    }
+
+    /// An attempt has ended, and nothing of it runs any more.
+    pub(crate) fn ended(&mut self, place: Position, verdict: Verdict, at: Moment) {
+        let Some(so_far) = self.started.remove(&place) else { return };
+        self.running.finish(so_far.priority);
+        self.decide(place, so_far, verdict, at);
+    }
+
+    /// An attempt was cut short: the event stays as it was, unsettled. Its lane stays closed.
+    pub(crate) fn cut_short(&mut self, place: Position) {
+        if let Some(so_far) = self.started.remove(&place) {
+            self.running.finish(so_far.priority);
+        }
+    }
+
+    fn settle(&mut self, partition: u32, note: impl FnOnce(&mut Settlements)) {
+        if let Some(reading) = self.partitions.get_mut(&partition) {
+            note(&mut reading.settlements);
+        }
+    }
+}
+
+impl<E> Window<E> {
+    /// What was decided of a partition since the last call.
+    pub(crate) fn take_settlement(&mut self, partition: u32) -> Option<Settlement> {
+        self.partitions.get_mut(&partition)?.settlements.take()
+    }
+
+    /// The store did not take it.
+    pub(crate) fn put_back(&mut self, partition: u32, settlement: Settlement) {
+        self.settle(partition, |settlements| settlements.put_back(settlement));
+    }
+
+    /// Partitions with decisions that the store has not been given.
+    pub(crate) fn unsent(&self) -> Vec<u32> {
+        let unsent = self.partitions.iter().filter(|(_, reading)| !reading.settlements.is_empty());
+        unsent.map(|(&partition, _)| partition).collect()
+    }
+
+    /// Whether nothing is in hand, runs or is due.
+    pub(crate) fn is_at_rest(&self, now: Instant) -> bool {
+        let is_due = self.due.first().is_some_and(|(due, _)| *due <= now);
+        self.hand.is_empty() && self.started.is_empty() && self.back == 0 && !is_due
+    }
+
+    /// Events with a handler, in hand without one, and parked without being in hand.
+    pub(crate) fn counts(&self) -> [usize; 3] {
+        [self.started.len(), self.hand.len(), self.parked.len().saturating_sub(self.back)]
+    }
+
+    /// The lowest offset of each partition that is not settled: of an event that was fetched, or the next to be.
+    pub(crate) fn lowest_unsettled(&self) -> Vec<Position> {
+        let in_hand = || self.hand.keys().chain(self.started.keys());
+        let lowest = |next: Position| {
+            let parked = self.parked.range(Position { offset: 0, ..next }..next).next();
+            let in_hand = in_hand().filter(|place| place.partition == next.partition);
+            in_hand.chain(parked.map(|(place, _)| place)).copied().min().unwrap_or(next).min(next)
+        };
+        self.reading().into_iter().map(lowest).collect()
+    }
+}
+
+/// When an event that comes into hand may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Now,
+    Later,
+}
+
+/// Decisions about a partition that wait for the store while events are still fetched.
+const UNSENT_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests;

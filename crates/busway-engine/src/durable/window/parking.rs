@@ -1,0 +1,157 @@
+//! Parking: events that failed and wait for another attempt, and those of their lanes that wait behind them.
+
+use std::time::{Duration, Instant};
+
+use busway_event::{Priority, Timestamp};
+use busway_persistence::{ATTEMPTS_KEPT, Attempt, DeadLetter, Parked, Position};
+
+use super::{Attempted, Moment, ParkedEvent, Turn, Verdict, Window};
+use crate::durable::lane::NO_LANE;
+
+impl<E> Window<E> {
+    /// Parks an event unattempted: an earlier one of its lane is parked.
+    pub(super) fn park_behind(&mut self, place: Position, lane: u64, at: Moment) {
+        if let Some(closed) = self.lanes.get_mut(&(place.partition, lane)) {
+            closed.parked.insert(place.offset);
+        }
+        let event = ParkedEvent { lane: Some(lane), attempts: Vec::new(), count: 0, due: at.now };
+        self.parked.insert(place, event);
+        let (attempts, attempt_count) = (Vec::new(), 0);
+        let row = Parked { offset: place.offset, due: at.utc, lane, attempts, attempt_count };
+        self.settle(place.partition, |settlements| settlements.parked(row));
+    }
+
+    /// Parked events that are due: to be read again and given back by [`loaded`](Self::loaded).
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Position> {
+        let mut taken = Vec::new();
+        while self.back < LOADS_MAX
+            && let Some(&(due, place)) = self.due.first()
+            && due <= now
+        {
+            self.due.pop_first();
+            self.back += 1;
+            taken.push(place);
+        }
+        taken
+    }
+
+    /// A parked event that was taken because it is due is in hand again.
+    pub(crate) fn loaded(&mut self, place: Position, priority: Priority, event: E) {
+        let Some(parked) = self.parked.get(&place) else { return };
+        let (lane, count) = (parked.lane, parked.count);
+        let so_far = Attempted { lane, priority, attempts: parked.attempts.clone(), count, is_parked: true };
+        self.take_in(place, event, so_far, Turn::Now);
+    }
+
+    /// A parked event that was taken because it is due cannot be had any more: finished, as the verdict says.
+    pub(crate) fn lost(&mut self, place: Position, verdict: Verdict, at: Moment) {
+        let Some(ParkedEvent { lane, attempts, count, .. }) = self.parked.get(&place) else { return };
+        let (attempts, priority) = (attempts.clone(), Priority::default());
+        let so_far = Attempted { lane: *lane, priority, attempts, count: *count, is_parked: true };
+        self.decide(place, so_far, verdict, at);
+    }
+
+    /// A parked event that was taken because it is due cannot be read now: it is due again later.
+    pub(crate) fn not_loaded(&mut self, place: Position, until: Instant) {
+        self.back = self.back.saturating_sub(1);
+        self.due.insert((until, place));
+    }
+
+    /// When the next parked event is due; `None` when none is waited for.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let (due, _) = self.due.first().filter(|_| self.back < LOADS_MAX)?;
+        Some(*due)
+    }
+
+    pub(super) fn decide(&mut self, place: Position, mut so_far: Attempted, verdict: Verdict, at: Moment) {
+        let Position { partition, offset } = place;
+        self.back -= usize::from(so_far.is_parked);
+        match verdict {
+            Verdict::Settled => {
+                self.settle(partition, |settlements| match so_far.is_parked {
+                    true => settlements.released(offset),
+                    false => settlements.settled(offset, offset + 1),
+                });
+                self.finish(place, so_far.lane);
+            }
+            Verdict::Dead { error, reason, handler } => {
+                if let Some(error) = error {
+                    so_far.note(at.utc, error);
+                }
+                let Attempted { attempts, count: attempt_count, .. } = so_far;
+                let letter = DeadLetter { offset, at: at.utc, reason, handler, attempts, attempt_count };
+                self.settle(partition, |settlements| settlements.dead(letter));
+                self.finish(place, so_far.lane);
+            }
+            Verdict::Park { error, delay } => {
+                so_far.note(at.utc, error);
+                self.park(place, so_far, delay.min(WAIT_MAX), at);
+            }
+        }
+    }
+
+    fn park(&mut self, place: Position, so_far: Attempted, delay: Duration, at: Moment) {
+        let Position { partition, offset } = place;
+        let Attempted { lane, attempts, count, .. } = so_far;
+        let row = Parked {
+            offset,
+            due: at.utc.saturating_add(delay),
+            lane: lane.unwrap_or(NO_LANE),
+            attempts: attempts.clone(),
+            attempt_count: count,
+        };
+        self.settle(partition, |settlements| settlements.parked(row));
+        let due = at.now.checked_add(delay).unwrap_or(at.now);
+        self.parked.insert(place, ParkedEvent { lane, attempts, count, due });
+        self.due.insert((due, place));
+        let Some(number) = lane else { return };
+        let held = match self.lanes.get_mut(&(partition, number)) {
+            Some(lane) => {
+                lane.parked.insert(offset);
+                std::mem::take(&mut lane.held)
+            }
+            None => return,
+        };
+        for behind in held {
+            self.hand.remove(&behind);
+            self.park_behind(behind, number, at);
+        }
+    }
+
+    /// An event is finished: the next one of its lane has its turn.
+    fn finish(&mut self, place: Position, lane: Option<u64>) {
+        self.parked.remove(&place);
+        let Some(number) = lane else { return };
+        let Some(lane) = self.lanes.get_mut(&(place.partition, number)) else { return };
+        lane.parked.remove(&place.offset);
+        if let Some(&offset) = lane.parked.first() {
+            let next = Position { partition: place.partition, offset };
+            if let Some(parked) = self.parked.get(&next) {
+                self.due.insert((parked.due, next));
+            }
+        } else if let Some(next) = lane.held.pop_front() {
+            self.turn_comes(next);
+        } else {
+            self.lanes.remove(&(place.partition, number));
+        }
+    }
+}
+
+impl Attempted {
+    /// Notes an attempt that failed.
+    fn note(&mut self, at: Timestamp, error: String) {
+        self.count = self.count.saturating_add(1);
+        if self.attempts.len() >= ATTEMPTS_KEPT {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(Attempt { at, error });
+    }
+}
+
+/// Parked events that are in hand again at one time, beside the [`room`](Window::room): whoever was parked must not wait for
+/// newcomers to leave.
+const LOADS_MAX: usize = 64;
+
+/// A parked event waits no longer than this, whatever its row says: a clock that was wrong when it was written must not hold
+/// its lane for ever.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);

@@ -1,0 +1,159 @@
+//! The log of a bus: its open store, and everything that goes into it and comes out of it.
+//!
+//! `open` makes it of a directory, `append` publishes into it, `relay` offers what was committed to ephemeral subscriptions.
+//! Durable subscriptions read it by themselves, see [`durable`](crate::durable).
+//!
+//! The store is held in one place and lent for moments only: never across an await, and never by a callback of its writer, which
+//! would wait for its own thread when it were the last to let go. So closing it is taking it out.
+
+mod append;
+mod open;
+
+mod relay;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use busway_event::{AnyEvent, Filter, Timestamp, Topic};
+use busway_middleware::Position;
+use busway_persistence::{Entry, EntryError, Position as Place, Store, Stream};
+use parking_lot::RwLock;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use self::append::NotAppended;
+pub(crate) use self::open::StorePlan;
+
+use self::relay::Relayed;
+
+/// See the module.
+pub(crate) struct Log {
+    streams: Vec<CapturedStream>,
+    /// `None` when it is closed.
+    store: RwLock<Option<Store>>,
+    /// Appends that may be on their way at once.
+    permits: Arc<Semaphore>,
+    /// How long a publish waits for the store.
+    patience: Duration,
+    /// Raised by the store's writer after each commit that appended something.
+    committed: Arc<watch::Sender<u64>>,
+    counts: Arc<Counts>,
+    relayed: Relayed,
+    /// Ends what reads the log: the relay, and the pumps of durable subscriptions.
+    pub(crate) ending: CancellationToken,
+    /// Counts them.
+    pub(crate) readers: TaskTracker,
+}
+
+/// What was published into streams.
+#[derive(Debug, Default)]
+struct Counts {
+    published: AtomicU64,
+    /// Of them: those that no subscription was offered.
+    unrouted: AtomicU64,
+}
+
+/// A stream that takes events.
+#[derive(Debug)]
+struct CapturedStream {
+    declared: Stream,
+    name: Arc<str>,
+    /// The store's numbers of its partitions.
+    partitions: std::ops::Range<u32>,
+}
+
+impl Log {
+    /// Calls `with` with the store, unless it is closed. Lent in between: code of the user's that is called inside (a payload that
+    /// is encoded) may publish too.
+    pub(crate) fn with<R>(&self, with: impl FnOnce(&Store) -> R) -> Option<R> {
+        self.store.read_recursive().as_ref().map(with)
+    }
+
+    /// Whether a stream captures the topic.
+    pub(crate) fn captures(&self, topic: &Topic) -> bool {
+        self.stream_of(topic).is_some()
+    }
+
+    /// The name of the stream that captures the topic.
+    pub(crate) fn stream_of(&self, topic: &Topic) -> Option<&Arc<str>> {
+        let stream = self.streams.iter().find(|stream| stream.declared.captures(topic))?;
+        Some(&stream.name)
+    }
+
+    /// The partitions of all streams that have topics in common with the filter.
+    pub(crate) fn partitions_of(&self, filter: &Filter) -> Vec<u32> {
+        let streams = self.streams.iter().filter(|stream| stream.declared.overlaps(filter));
+        streams.flat_map(|stream| stream.partitions.clone()).collect()
+    }
+
+    /// Where the partitions of all streams begin and end.
+    fn partitions(&self) -> impl Iterator<Item = u32> {
+        self.streams.iter().flat_map(|stream| stream.partitions.clone())
+    }
+
+    /// A place of the store as subscribers and publishers know it.
+    pub(crate) fn position(&self, place: Place) -> Option<Position> {
+        let stream = self.streams.iter().find(|stream| stream.partitions.contains(&place.partition))?;
+        let partition = u16::try_from(place.partition - stream.partitions.start).ok()?;
+        Some(Position { stream: Arc::clone(&stream.name), partition, offset: place.offset })
+    }
+
+    /// Makes an event ready to be stored, within the bus's own limit of a payload; it comes back when it cannot be.
+    pub(crate) fn entry(
+        &self,
+        event: AnyEvent,
+        given: bool,
+        now: Timestamp,
+        payload_bytes_max: usize,
+    ) -> Result<Entry, (AnyEvent, Unstored)> {
+        // Encoded here, once: the store takes the same bytes.
+        if let Err(error) = event.encoded(payload_bytes_max) {
+            return Err((event, Unstored::Entry(error.into())));
+        }
+        match self.with(|store| store.entry(event.clone(), given, now)) {
+            Some(Ok(entry)) => Ok(entry),
+            Some(Err(error)) => Err((event, Unstored::Entry(error))),
+            None => Err((event, Unstored::Closed)),
+        }
+    }
+
+    /// Told of commits from now on.
+    pub(crate) fn commits(&self) -> watch::Receiver<u64> {
+        self.committed.subscribe()
+    }
+
+    /// Events that were published into streams, and those of them that no subscription was offered.
+    pub(crate) fn published(&self) -> (u64, u64) {
+        let Counts { published, unrouted } = &*self.counts;
+        (published.load(Ordering::Relaxed), unrouted.load(Ordering::Relaxed))
+    }
+
+    /// Closes the store: what it was asked for is stored, then its directory is free. Blocks meanwhile.
+    pub(crate) fn close(&self) {
+        let store = self.store.write().take();
+        drop(store);
+    }
+
+    /// One behind the last offset of all partitions, summed up: it rises with each event.
+    pub(crate) fn end(&self) -> u64 {
+        let end =
+            |store: &Store| self.partitions().filter_map(|partition| Some(store.bounds(partition)?.1)).sum();
+        self.with(end).unwrap_or(0)
+    }
+}
+
+/// Why an event cannot become an entry.
+#[derive(Debug)]
+pub(crate) enum Unstored {
+    Entry(EntryError),
+    Closed,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("streams", &self.streams).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+//! Opening the log of a bus.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_persistence::{OpenError, Store, StoreOptions, Stream, StreamProblem, stream_problems};
+use parking_lot::RwLock;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::append::APPENDS_MAX;
+use super::relay::Relayed;
+use super::{CapturedStream, Counts, Log};
+
+/// Where a store is to be, and how it is to be opened.
+#[derive(Debug)]
+pub(crate) struct StorePlan {
+    pub(crate) path: PathBuf,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) options: StoreOptions,
+    pub(crate) patience: Duration,
+}
+
+impl StorePlan {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, streams: Vec::new(), options: StoreOptions::new(), patience: PATIENCE }
+    }
+
+    /// All that is wrong with its streams, without opening it.
+    pub(crate) fn problems(&self) -> Vec<(String, StreamProblem)> {
+        stream_problems(&self.streams)
+    }
+
+    /// Opens the store. Blocks: it reads and checks files, and syncs those of a new one.
+    pub(crate) fn open(self) -> Result<Arc<Log>, OpenError> {
+        let Self { path, streams, options, patience } = self;
+        let committed = Arc::new(watch::Sender::new(0));
+        let told = Arc::clone(&committed);
+        let options = streams.iter().cloned().fold(options, StoreOptions::stream);
+        let options = options.on_commit(move || told.send_modify(|commits: &mut u64| *commits += 1));
+        let store = Store::open(path, options)?;
+        let captured = |declared: Stream| {
+            let name: Arc<str> = declared.name().into();
+            let partitions = store.partitions(&name).unwrap_or_default();
+            CapturedStream { declared, name, partitions }
+        };
+        let streams: Vec<CapturedStream> = streams.into_iter().map(captured).collect();
+        let partitions = streams.iter().flat_map(|stream| stream.partitions.clone());
+        let relayed = Relayed::new(partitions.map(|partition| {
+            let end = store.bounds(partition).map_or(0, |(_, end)| end);
+            (partition, end)
+        }));
+        Ok(Arc::new(Log {
+            streams,
+            store: RwLock::new(Some(store)),
+            permits: Arc::new(Semaphore::new(APPENDS_MAX)),
+            patience,
+            committed,
+            counts: Arc::new(Counts::default()),
+            relayed,
+            ending: CancellationToken::new(),
+            readers: TaskTracker::new(),
+        }))
+    }
+}
+
+/// How long a publish waits for the store unless the bus says otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,121 @@
+//! The relay: offers events to ephemeral subscriptions when they are committed, in the order of their offsets.
+//!
+//! One task a bus. The log is its queue: it reads on from where it stands, so it holds one page at most, however far it is
+//! behind. A subscription that blocks by its policy holds it up, as it would hold up a publisher; publishers of durable
+//! topics are not held up by it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use busway_persistence::{Page, ReadError, ReadLimits, StoredEvent};
+
+use super::Log;
+use crate::bus::{BusCore, Source};
+use crate::observer::tell;
+
+/// How far the relay has come: the offset of each partition from which on nothing was offered yet.
+#[derive(Debug)]
+pub(super) struct Relayed {
+    next: Vec<(u32, AtomicU64)>,
+}
+
+impl Relayed {
+    pub(super) fn new(ends: impl Iterator<Item = (u32, u64)>) -> Self {
+        Self { next: ends.map(|(partition, end)| (partition, AtomicU64::new(end))).collect() }
+    }
+}
+
+impl Log {
+    /// Committed events that ephemeral subscriptions were not offered yet.
+    pub(crate) fn unrelayed(&self) -> u64 {
+        let behind = |store: &busway_persistence::Store| {
+            let behind = self.relayed.next.iter().map(|(partition, next)| {
+                let end = store.bounds(*partition).map_or(0, |(_, end)| end);
+                end.saturating_sub(next.load(Ordering::Acquire))
+            });
+            behind.sum()
+        };
+        self.with(behind).unwrap_or(0)
+    }
+
+    /// Offers what is committed until the log ends.
+    pub(crate) async fn relay(self: Arc<Self>, bus: Weak<BusCore>) {
+        let mut commits = self.commits();
+        loop {
+            commits.borrow_and_update();
+            let mut has_moved = false;
+            for (partition, next) in &self.relayed.next {
+                let page = self.ending.run_until_cancelled(self.relay_page(&bus, *partition, next)).await;
+                match page {
+                    Some(Relay::Moved) => has_moved = true,
+                    Some(Relay::Nothing) => {}
+                    Some(Relay::Over) | None => return,
+                }
+            }
+            if has_moved {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                changed = commits.changed() => if changed.is_err() { return },
+                () = self.ending.cancelled() => return,
+            }
+        }
+    }
+
+    async fn relay_page(&self, bus: &Weak<BusCore>, partition: u32, next: &AtomicU64) -> Relay {
+        let from = next.load(Ordering::Relaxed);
+        let page = match self.with(|store| store.read(partition, from, None, ReadLimits::default())) {
+            None => return Relay::Over,
+            Some(Ok(page)) => page,
+            Some(Err(error)) => match skipping(from, &error) {
+                Some(to) => {
+                    tracing::error!(partition, %error, "ephemeral subscriptions miss an event of the log");
+                    Page { events: Vec::new(), next: to }
+                }
+                None => {
+                    tracing::error!(partition, %error, "ephemeral subscriptions get nothing of the log");
+                    return Relay::Nothing;
+                }
+            },
+        };
+        if page.next == from {
+            return Relay::Nothing;
+        }
+        for StoredEvent { offset, event, .. } in page.events {
+            let Some(bus) = bus.upgrade() else { return Relay::Over };
+            let topic = event.topic().clone();
+            let mut offering = bus.begin(event, Source::Outside);
+            bus.complete(&mut offering.dispatched).await;
+            let offered = offering.dispatched.offered;
+            if offered == 0 && bus.durable.matching(&topic) == 0 {
+                self.counts.unrouted.fetch_add(1, Ordering::Relaxed);
+            }
+            if let Some(event) = &offering.observed {
+                tell(bus.services.observer.as_deref(), |observer| observer.published(event, offered));
+            }
+            next.store(offset + 1, Ordering::Release);
+        }
+        next.store(page.next, Ordering::Release);
+        if let Some(bus) = bus.upgrade() {
+            bus.services.idle.touch();
+        }
+        Relay::Moved
+    }
+}
+
+enum Relay {
+    Moved,
+    Nothing,
+    /// The bus is gone, or its store.
+    Over,
+}
+
+/// Where to read on behind what cannot be read; `None` when the storage itself fails.
+fn skipping(from: u64, error: &ReadError) -> Option<u64> {
+    match error {
+        ReadError::BeforeStart { first, .. } => Some(*first),
+        ReadError::Corrupt(_) => Some(from + 1),
+        _ => None,
+    }
+}

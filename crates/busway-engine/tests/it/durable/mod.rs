@@ -1,0 +1,59 @@
+//! Durable topics and subscriptions: what a bus with a store promises.
+
+mod building;
+mod dead_letters;
+mod order;
+mod parking;
+mod publishing;
+mod relay;
+mod restart;
+mod shutdown;
+mod storm;
+
+use std::path::Path;
+
+use busway_engine::{BusBuilder, DurableBuilder, StartAt, Stream};
+use busway_event::Draft;
+use busway_testkit::{ManualClock, TestBus};
+use tempfile::TempDir;
+
+use crate::world::{Number, number};
+
+pub(crate) fn dir() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// With a stream of one partition.
+pub(crate) fn with_orders(builder: BusBuilder) -> BusBuilder {
+    builder.stream(Stream::new("orders").capture("orders.#"))
+}
+
+pub(crate) async fn open(dir: impl AsRef<Path>) -> TestBus {
+    TestBus::open(dir.as_ref(), with_orders).await
+}
+
+/// The same on a clock that goes on.
+pub(crate) async fn open_on(clock: &ManualClock, dir: impl AsRef<Path>) -> TestBus {
+    TestBus::open_on(clock.clone(), dir.as_ref(), with_orders).await
+}
+
+/// A durable subscription to all orders, from the first one on.
+pub(crate) fn stock(bus: &TestBus) -> DurableBuilder {
+    bus.subscribe("orders.#").durable("stock").start_at(StartAt::Earliest)
+}
+
+/// An order of a customer.
+pub(crate) fn order(key: &str, n: u32) -> Draft<Number> {
+    number("orders.created", n).key(key)
+}
+
+/// Publishes orders without a key, one after the other.
+pub(crate) async fn publish(bus: &TestBus, numbers: impl IntoIterator<Item = u32>) {
+    for n in numbers {
+        bus.publish(number("orders.created", n)).await.unwrap();
+    }
+}
+
+pub(crate) fn numbers(numbers: impl IntoIterator<Item = u32>) -> Vec<Number> {
+    numbers.into_iter().map(|n| Number { n }).collect()
+}
