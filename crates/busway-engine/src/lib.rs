@@ -49,8 +49,8 @@ mod sync;
 mod worker;
 
 pub use crate::bus::{
-    AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, Description, Durability, Error, PublishError,
-    Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, UnknownCause,
+    AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, Description, Durability, Error, LookupError,
+    PublishError, Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, UnknownCause,
 };
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::durable::{DurableBuilder, DurableStats, DurableSubscription, Lag, StartAt};

@@ -7,7 +7,7 @@ use crate::cursor::Cursor;
 use crate::error::RequestError;
 
 /// What a subscription has decided about events of a partition. All of it is stored in one commit, or nothing of it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Settlement {
     /// Runs of offsets, start and end (excluded), that are finished for the subscription.
     pub settled: Vec<(u64, u64)>,

@@ -182,12 +182,12 @@ pub use busway_router::GroupRule;
 #[doc(inline)]
 pub use busway_engine::{
     AnyPublisher, AtCap, BuildError, BuildProblem, Bus, BusBuilder, BusStats, Clock, Description, Durability,
-    DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Fault, IntoFilter, Lag, Observer,
-    OpenError, Origin, PublishError, Publisher, RateHandle, RateLimit, Receipt, Refusal, Refused,
-    RequestError, Result, Retention, ScopedSubscription, Setting, Settings, ShutdownEnd, ShutdownReport,
-    StartAt, State as SubscriptionState, Stopping, Stream, StreamProblem, SubscribeBuilder, SubscribeError,
-    SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Timeout, UnknownCause, bus, clock,
-    durable, observer, settings, stages, stats, subscription,
+    DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Fault, IntoFilter, Lag,
+    LookupError, Observer, OpenError, Origin, PublishError, Publisher, RateHandle, RateLimit, Receipt,
+    Refusal, Refused, RequestError, Result, Retention, ScopedSubscription, Setting, Settings, ShutdownEnd,
+    ShutdownReport, StartAt, State as SubscriptionState, Stopping, Stream, StreamProblem, SubscribeBuilder,
+    SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Timeout, UnknownCause,
+    bus, clock, durable, observer, settings, stages, stats, subscription,
 };
 
 pub mod prelude;

@@ -240,7 +240,13 @@ impl BusBuilder {
                 unless_started.defuse();
                 Ok(bus)
             }
-            Err(problem) => Err(problem.into()),
+            Err(problem) => {
+                let core = Arc::clone(bus.core());
+                drop((unless_started, bus));
+                // So that the directory is free for whoever tries again.
+                core.close_log().await;
+                Err(problem.into())
+            }
         }
     }
 

@@ -249,7 +249,12 @@ impl BusCore {
     ///
     /// Both are taken over the same entries. One that sleeps in the first pass may have been woken by a handler that is
     /// settled in it, so the second looks again.
+    ///
+    /// What is upstream of them, in the log and in durable handlers, is looked at before and again behind: it may have become
+    /// theirs in between.
     pub(crate) fn outstanding(&self) -> Outstanding {
+        let upstream = || (self.on_their_way(), self.durable.running());
+        let (log_end, before) = (self.log.as_ref().map(|log| log.end()), upstream());
         let entries = self.entries();
         let awake = || entries.iter().filter_map(|entry| entry.awake());
         let settled: u64 = awake().map(|core| core.mailbox.account.tally().settled()).sum();
@@ -266,7 +271,10 @@ impl BusCore {
             }
         }
         let waiting = offered.saturating_sub(settled + resting + running);
-        Outstanding { waiting: waiting + self.on_their_way(), running: running + self.durable.running() }
+        let behind = upstream();
+        let has_moved = u64::from(self.log.as_ref().map(|log| log.end()) != log_end);
+        let on_their_way = before.0.max(behind.0).max(has_moved);
+        Outstanding { waiting: waiting + on_their_way, running: running + before.1.max(behind.1) }
     }
 
     /// Events that go through the log and have not come as far as ephemeral subscriptions.
@@ -328,13 +336,23 @@ impl BusCore {
                 core.close();
             }
         }
-        self.durable.list().iter().for_each(|core| core.cut());
+        let durable = self.durable.list();
+        durable.iter().for_each(|core| core.cut());
         if let Some(log) = &self.log {
             log.ending.cancel();
             log.readers.close();
             // Waits for the disk, so not here. On a runtime that has ended it is closed when the last handle of it goes.
             let (log, services) = (Arc::clone(log), Arc::clone(&self.services));
             drop(self.services.runtime.spawn(async move {
+                // Nobody else may have the directory while a handler still runs: it would start a second attempt beside it.
+                // One that does not end is left behind after a while.
+                let until = services.clock.now() + HANDLERS_END_AFTER;
+                for core in durable {
+                    tokio::select! {
+                        () = core.ended() => {}
+                        () = services.clock.sleep_until(until) => {}
+                    }
+                }
                 // What was decided is given to the store first.
                 log.readers.wait().await;
                 let runtime = services.runtime.clone();
@@ -346,3 +364,6 @@ impl BusCore {
         }
     }
 }
+
+/// How long the end of a bus waits for handlers that were cut short.
+const HANDLERS_END_AFTER: std::time::Duration = std::time::Duration::from_secs(1);

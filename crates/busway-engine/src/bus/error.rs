@@ -19,8 +19,9 @@ pub enum PublishError<E> {
         /// Why.
         reason: Refused,
     },
-    /// Nobody can say whether the event was stored: the storage failed while it was committed, or took too long. Publish it again
-    /// with the same id only: then it is stored once.
+    /// Nobody can say whether the event was stored: the storage failed while it was committed, or took too long. An event whose
+    /// id you gave is published again with the same id, and stored once. Of another one [`Bus::lookup`](crate::Bus::lookup) says,
+    /// when what was under way is decided, whether it is there.
     #[non_exhaustive]
     Unknown {
         /// The event, or all of the batch.
@@ -86,7 +87,7 @@ impl<E> fmt::Display for PublishError<E> {
             Self::Refused { .. } => f.write_str("the event was refused"),
             Self::Unknown { ids, .. } => {
                 f.write_str(
-                    "nobody can say whether the event was stored; publish it again with the same id only:",
+                    "nobody can say whether the event was stored; repeat it with the id you gave, or look it up:",
                 )?;
                 ids.iter().try_for_each(|id| write!(f, " {id}"))
             }
@@ -101,6 +102,21 @@ impl<E> StdError for PublishError<E> {
             Self::Unknown { cause, .. } => Some(cause),
         }
     }
+}
+
+/// Why an event could not be looked up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// The bus has no store.
+    #[error("the bus lives in memory and keeps no events; open one with Bus::open(path)")]
+    NoStore,
+    /// The store is closed.
+    #[error("the bus is closed; look it up after the store is opened again")]
+    Closed,
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] busway_persistence::ReadError),
 }
 
 /// Why an event was refused.

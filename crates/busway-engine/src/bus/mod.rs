@@ -22,13 +22,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_event::{AnyEvent, Draft, EventType, IntoTopic};
+use busway_event::{AnyEvent, Draft, EventId, EventType, IntoTopic};
+use busway_middleware::Position;
 
 pub use self::builder::BusBuilder;
 pub(crate) use self::core::{BusCore, Services};
 pub use self::describe::{Description, HandlerDescription, NodeDescription, SubscriptionDescription};
 pub(crate) use self::dispatch::{Dispatched, Source};
-pub use self::error::{Error, PublishError, Refused, UnknownCause};
+pub use self::error::{Error, LookupError, PublishError, Refused, UnknownCause};
 pub(crate) use self::problem::list;
 pub use self::problem::{BuildError, BuildProblem};
 use self::publish::Patience;
@@ -70,12 +71,16 @@ impl Bus {
     /// Returns when all of them have it in their queue, have dropped it by their policy, or (inline handlers) have handled
     /// it. It waits only for subscriptions that block by their policy.
     ///
+    /// An event whose topic a stream captures is stored instead, and this returns when it is synced: subscriptions are given it
+    /// from the log.
+    ///
     /// # Errors
     /// [`PublishError::Refused`] gives the event back: nobody got it.
     ///
     /// # Cancel safety
     /// Dropping the future never un-publishes: the event is offered when it is first polled. A blocked subscription that
-    /// had no room yet counts it as dropped.
+    /// had no room yet counts it as dropped. An event for the log is stored once it was handed to the store; before that, while
+    /// the store has too much to do, dropping the future keeps it from being published.
     pub async fn publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
         match self.core().publish(event, Source::Outside, Patience::Waits) {
             Ok(receipt) => Ok(receipt),
@@ -83,10 +88,12 @@ impl Bus {
         }
     }
 
-    /// Publishes an event without waiting: a subscription that would block drops it and counts that.
+    /// Publishes an event without waiting: a subscription that would block drops it and counts that. Not for topics that a stream
+    /// captures: storing has to be waited for.
     ///
     /// # Errors
-    /// As [`publish`](Bus::publish), and [`Refused::NeedsAwait`] when an inline handler stands behind async middleware.
+    /// As [`publish`](Bus::publish), and [`Refused::NeedsAwait`] when an inline handler stands behind async middleware,
+    /// [`Refused::NeedsCommit`] when a stream captures the topic.
     pub fn try_publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
         self.core().publish(event, Source::Outside, Patience::Never).or_else(|later| later.end_now())
     }
@@ -112,6 +119,18 @@ impl Bus {
     /// [`PublishError::Refused`] when the bus is closed.
     pub async fn forward(&self, event: AnyEvent) -> Result<Receipt, PublishError<AnyEvent>> {
         self.core().forward(event).await
+    }
+
+    /// Where the event with this id lies in the log; `None` when it does not, or no longer. Appends that are under way are waited
+    /// for: after an `Unknown` this is the answer.
+    ///
+    /// # Errors
+    /// [`LookupError`].
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is changed.
+    pub async fn lookup(&self, id: EventId) -> Result<Option<Position>, LookupError> {
+        self.core().lookup(id).await
     }
 
     /// A handle for publishing payloads of one type to one topic, which is checked here and never again.

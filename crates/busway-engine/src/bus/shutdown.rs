@@ -80,7 +80,10 @@ impl BusCore {
 
     async fn drive(self: Arc<Self>, started: Instant) {
         // Durable ones start nothing more: what waits for them is in the log, and stays there.
+        // Under the lock: one that is being made is in the list, or finds the bus closed.
+        let registering = self.registering();
         self.durable.list().iter().for_each(|core| core.advance(State::Draining));
+        drop(registering);
         // Paused subscriptions start nothing more: what waits in them is abandoned now, not after the grace.
         for core in self.subscriptions() {
             if core.state() == State::Paused {
@@ -179,7 +182,7 @@ impl BusCore {
     }
 
     /// Stores what durable subscriptions have decided, and closes the store: its directory is free then.
-    async fn close_log(&self) {
+    pub(super) async fn close_log(&self) {
         let Some(log) = &self.log else { return };
         log.ending.cancel();
         log.readers.close();

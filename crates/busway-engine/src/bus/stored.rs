@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use busway_event::{AnyDraft, AnyEvent, Draft, EventId, EventType, Topic};
-use busway_middleware::BoxError;
+use busway_middleware::{BoxError, Position};
 use busway_persistence::{Entry, Position as Place};
+use tokio::sync::oneshot;
 
 use super::dispatch::Source;
 use super::publish::{Later, Now, Original, Patience, restored, taken_back};
-use super::{BusCore, Durability, PublishError, Receipt, Refused};
+use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused};
 use crate::log::{Log, NotAppended, Unstored};
 
 /// An event that is ready to be stored.
@@ -21,6 +22,24 @@ pub(crate) struct Stored {
 }
 
 impl BusCore {
+    /// See [`Bus::lookup`](crate::Bus::lookup).
+    pub(super) async fn lookup(&self, id: EventId) -> Result<Option<Position>, LookupError> {
+        let log = self.log.as_ref().ok_or(LookupError::NoStore)?;
+        let (decided, all_decided) = oneshot::channel();
+        let look = {
+            let log = Arc::clone(log);
+            move || {
+                // Behind everything that was asked for before. An error says that the storage has failed: what is there can be read.
+                log.with(|store| store.flush(Box::new(move |_| _ = decided.send(()))))?;
+                _ = all_decided.blocking_recv();
+                log.with(|store| store.lookup(id))
+            }
+        };
+        let found = self.services.runtime.spawn_blocking(look).await.ok().flatten();
+        let place = found.ok_or(LookupError::Closed)??;
+        Ok(place.and_then(|place| log.position(place)))
+    }
+
     /// Publishes a draft on a bus that has a log, as far as it goes without waiting.
     #[inline(never)]
     pub(super) fn publish_with_log<T: EventType>(

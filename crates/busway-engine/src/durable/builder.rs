@@ -9,6 +9,7 @@ use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Sc
 use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX};
 use busway_reliability::{Order, Retry, Running};
 use busway_router::Share;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::core::DurableParts;
@@ -141,7 +142,8 @@ impl DurableBuilder {
             problems.extend(self.filter.as_ref().err().cloned().map(SubscribeProblem::Filter));
             return Err(refused(problems));
         };
-        let registered = register(log, &self.name, filter, &partitions, self.start_at).await;
+        let runtime = &bus.services.runtime;
+        let registered = register(runtime, log, &self.name, filter, &partitions, self.start_at).await;
         let registered = match registered {
             Some(Ok(registered)) => registered,
             Some(Err(error)) => return Err(refused(vec![SubscribeProblem::Store(error)])),
@@ -217,24 +219,31 @@ impl DurableBuilder {
 
 fn window<E>(settings: &Effective) -> Window<E> {
     let concurrency = usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX);
-    let room = ROOM_MIN.max(concurrency.saturating_mul(ROOM_A_HANDLER));
+    let room = concurrency.saturating_mul(ROOM_A_HANDLER).clamp(ROOM_MIN, ROOM_MAX);
     let running = Running::new(settings.limits, settings.concurrency);
     Window::new(room, PARKED_MAX, running, Share::new(settings.share))
 }
 
 /// Registers it with the store; `None` when the store is closed.
 async fn register(
-    log: &Log,
+    runtime: &Handle,
+    log: &Arc<Log>,
     name: &str,
     filter: &Filter,
     partitions: &[u32],
     start_at: StartAt,
 ) -> Option<Result<Registered, RequestError>> {
     let (answer, answered) = oneshot::channel();
-    log.with(|store| {
-        let starts = partitions.iter().map(|&partition| (partition, start_at.offset(store, partition)));
-        store.register(name, filter, starts.collect(), Box::new(move |result| _ = answer.send(result)));
-    })?;
+    let (log, name, filter, partitions) =
+        (Arc::clone(log), name.to_owned(), filter.clone(), partitions.to_vec());
+    // It may read, and wait for a busy writer.
+    let ask = move || {
+        log.with(|store| {
+            let starts = partitions.iter().map(|&partition| (partition, start_at.offset(store, partition)));
+            store.register(&name, &filter, starts.collect(), Box::new(move |result| _ = answer.send(result)));
+        })
+    };
+    runtime.spawn_blocking(ask).await.ok()??;
     answered.await.ok()
 }
 
@@ -279,6 +288,8 @@ impl fmt::Debug for DurableBuilder {
 /// Events in hand: a page, or some for each handler, so that a handler that has ended finds the next one there.
 const ROOM_MIN: usize = 256;
 const ROOM_A_HANDLER: usize = 4;
+/// More would not fit into one settlement, should all of them wait for one that fails.
+const ROOM_MAX: usize = 16_384;
 
 /// Events that may be parked before nothing more is fetched.
 const PARKED_MAX: usize = 1_000_000;

@@ -1,19 +1,18 @@
 //! The inside of a durable subscription, shared by its handle, its pump and its workers.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::{AnyHandler, ChainTrace, Durable, Registry, Scope};
-use busway_persistence::RequestError;
 use busway_reliability::Retry;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::flow::Flow;
 use super::stats::{DurableStats, Lag};
 use super::window::{Moment, Window};
 use super::{pump, worker};
@@ -52,6 +51,10 @@ pub(crate) struct DurableCore {
     /// Counts workers that have not ended.
     pub(super) workers: TaskTracker,
     pub(super) counts: Counts,
+    /// Which partition is read first.
+    pub(super) turn: AtomicUsize,
+    /// The storage could not be read a moment ago.
+    pub(super) is_unreadable: AtomicBool,
     last_failure: Mutex<Option<LastFailure>>,
     traces: Mutex<Vec<ChainTrace>>,
 }
@@ -82,53 +85,6 @@ impl Counts {
     pub(super) fn lose(&self, events: u64) {
         self.lost.fetch_add(events, Ordering::Relaxed);
         self.untold.fetch_add(events, Ordering::Relaxed);
-    }
-}
-
-/// What the store's writer touches when a settlement is stored. It holds neither the log nor the bus: the writer's thread must
-/// never be the last to let go of its own store.
-pub(super) struct Flow {
-    services: Arc<Services>,
-    /// Rings for the pump.
-    pub(super) bell: Notify,
-    /// Partitions with a settlement on its way: one each, so that others gather meanwhile.
-    in_flight: Mutex<BTreeSet<u32>>,
-    failed: OnceLock<String>,
-}
-
-impl Flow {
-    pub(super) const fn new(services: Arc<Services>) -> Self {
-        let in_flight = Mutex::new(BTreeSet::new());
-        Self { services, bell: Notify::const_new(), in_flight, failed: OnceLock::new() }
-    }
-
-    /// Whether a settlement of the partition may go now; then it is on its way.
-    pub(super) fn begin(&self, partition: u32) -> bool {
-        self.in_flight.lock().insert(partition)
-    }
-
-    /// It is not on its way any more.
-    pub(super) fn end(&self, partition: u32) {
-        self.in_flight.lock().remove(&partition);
-    }
-
-    /// The store has answered.
-    pub(super) fn answered(&self, partition: u32, answer: Result<(), RequestError>) {
-        if let Err(error) = answer {
-            tracing::error!(%error, "a durable subscription stops: what it has settled is not stored");
-            _ = self.failed.set(error.to_string());
-        }
-        self.end(partition);
-        self.bell.notify_one();
-        self.services.idle.touch();
-    }
-
-    pub(super) fn has_failed(&self) -> bool {
-        self.failed.get().is_some()
-    }
-
-    pub(super) fn is_clear(&self) -> bool {
-        self.in_flight.lock().is_empty()
     }
 }
 
@@ -175,6 +131,8 @@ impl DurableCore {
             abort: CancellationToken::new(),
             workers: TaskTracker::new(),
             counts: Counts::default(),
+            turn: AtomicUsize::new(0),
+            is_unreadable: AtomicBool::new(false),
             last_failure: Mutex::default(),
             traces: Mutex::default(),
         })
@@ -224,8 +182,8 @@ impl DurableCore {
         if hand.asleep > 0 {
             self.more.notify_one();
         } else if hand.workers < limit {
-            hand.workers += 1;
-            worker::start(self);
+            // Without a thread for it the next one who looks tries again.
+            hand.workers += usize::from(worker::start(self));
         }
     }
 

@@ -10,6 +10,7 @@
 
 mod builder;
 mod core;
+mod flow;
 mod handle;
 mod lane;
 mod pump;

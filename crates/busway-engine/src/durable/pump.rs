@@ -1,6 +1,7 @@
 //! The pump of a durable subscription: the one task that moves events between the store and the window.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use busway_event::AnyEvent;
@@ -15,9 +16,17 @@ use crate::stats::State;
 /// Works until the subscription ends and everything that it decided is stored.
 pub(super) async fn pump(core: Arc<DurableCore>) {
     let mut commits = core.log.commits();
+    // The store had no room: until then it is not asked again.
+    let mut full_until = None;
     loop {
         commits.borrow_and_update();
-        core.store_decisions();
+        if core.take_back_refused() {
+            full_until = Some(core.services.clock.now() + AGAIN_AFTER);
+        }
+        if full_until.is_none_or(|until| core.services.clock.now() >= until) {
+            full_until = None;
+            core.store_decisions();
+        }
         if core.flow.has_failed() {
             core.advance(State::Stopped);
         }
@@ -34,6 +43,9 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
         }
         let is_running = core.state() == State::Running;
         let due = core.hand.lock().window.next_due().filter(|_| is_running);
+        let is_unreadable = core.is_unreadable.swap(false, Ordering::Relaxed);
+        let again = is_unreadable.then(|| core.services.clock.now() + AGAIN_AFTER);
+        let due = [due, full_until, again].into_iter().flatten().min();
         let due = async {
             match due {
                 Some(due) => core.services.clock.sleep_until(due).await,
@@ -66,17 +78,25 @@ impl DurableCore {
         (is_decided && is_stored) || self.flow.has_failed() || self.log.with(|_| ()).is_none()
     }
 
+    /// Takes back what the store had no room for; `false` when there was nothing.
+    fn take_back_refused(&self) -> bool {
+        let refused = self.flow.take_refused();
+        let has_refused = !refused.is_empty();
+        for (partition, settlement) in refused {
+            self.hand.lock().window.put_back(partition, settlement);
+        }
+        has_refused
+    }
+
     /// Gives the store what was decided, where nothing is on its way already.
     fn store_decisions(&self) {
         let unsent = self.hand.lock().window.unsent();
         for partition in unsent {
-            if self.flow.has_failed() || !self.flow.begin(partition) {
+            if self.flow.has_failed() || !self.flow.is_free(partition) {
                 continue;
             }
-            let Some(settlement) = self.hand.lock().window.take_settlement(partition) else {
-                self.flow.end(partition);
-                continue;
-            };
+            let Some(settlement) = self.hand.lock().window.take_settlement(partition) else { continue };
+            self.flow.begin(partition, settlement.clone());
             let flow = Arc::clone(&self.flow);
             let done = Box::new(move |answer| flow.answered(partition, answer));
             match self.log.with(|store| store.settle(self.number, partition, settlement, Some(done))) {
@@ -141,7 +161,17 @@ impl DurableCore {
 
     /// Reads on in each partition while the window has room; `false` when nothing was there.
     fn fetch(&self) -> bool {
-        let reading = self.hand.lock().window.reading();
+        let (mut reading, room, may_start) = {
+            let window = &self.hand.lock().window;
+            (window.reading(), window.room(), window.may_start())
+        };
+        // A full window is filled again by the portion, not by the event.
+        if room < PORTION && may_start {
+            return false;
+        }
+        // Where one had its turn the next one begins: a partition with a backlog takes nothing from the others.
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % reading.len().max(1);
+        reading.rotate_left(first);
         let mut has_moved = false;
         for (place, others) in reading.iter().zip((0..reading.len()).rev()) {
             let place = *place;
@@ -189,18 +219,23 @@ impl DurableCore {
             }
             ReadError::Corrupt(corrupt) => {
                 let (reason, handler) = (shortened(corrupt.to_string()), self.handler.info().name.to_owned());
-                self.counts.dead.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                self.counts.dead.fetch_add(1, Ordering::Relaxed);
                 self.hand.lock().window.unreadable(place.partition, reason, handler, at);
                 true
             }
-            _ => false,
+            _ => {
+                self.is_unreadable.store(true, Ordering::Relaxed);
+                false
+            }
         }
     }
 }
 
+/// Room that is worth a read while there is something to do.
+const PORTION: usize = 64;
 /// A page of the log.
 const PAGE: ReadLimits = ReadLimits { events: 256, bytes: 1 << 20 };
 pub(super) const ONE: ReadLimits = ReadLimits { events: 1, bytes: 1 };
 
-/// When the storage itself cannot be read.
+/// When the storage itself cannot be read, or has no room.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);

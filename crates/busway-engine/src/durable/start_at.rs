@@ -1,7 +1,7 @@
 //! Where a durable subscription begins that the store does not know yet.
 
 use busway_event::Timestamp;
-use busway_persistence::{ReadLimits, Store};
+use busway_persistence::Store;
 
 /// Where a *new* durable subscription begins in each partition. One that the store knows goes on where it stands, whatever is
 /// said here: starting a program again must not handle everything again.
@@ -28,28 +28,13 @@ impl StartAt {
         match self {
             Self::Earliest => 0,
             Self::Offset(offset) => offset,
-            Self::Time(time) => first_from(store, partition, time),
+            // Where that cannot be told it begins too early rather than too late.
+            Self::Time(time) => store.offset_at(partition, time).unwrap_or_else(|error| {
+                tracing::error!(partition, %error, "a subscription begins with the oldest event");
+                0
+            }),
             // The store brings it into the bounds of the log when it registers the subscription.
             Self::Stored | Self::Latest => u64::MAX,
         }
     }
-}
-
-/// The first offset from that time on: a binary search, since the times of a partition rise as its offsets do, but for clocks
-/// that differ.
-fn first_from(store: &Store, partition: u32, time: Timestamp) -> u64 {
-    let Some((mut low, mut high)) = store.bounds(partition) else { return u64::MAX };
-    let end = high;
-    let one = ReadLimits { events: 1, bytes: 1 };
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let event =
-            store.read(partition, middle, None, one).ok().and_then(|page| page.events.into_iter().next());
-        // What cannot be read is taken for earlier: its neighbours decide.
-        match event.is_some_and(|event| event.appended >= time) {
-            true => high = middle,
-            false => low = middle + 1,
-        }
-    }
-    low.min(end)
 }

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use std::panic::AssertUnwindSafe;
+
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::builtin::log_text;
 use busway_middleware::chain::run;
 use busway_middleware::{Chain, Delivery, Invocation, Outcome, Progress, Run};
+
+use futures_util::FutureExt as _;
 
 use super::DurableCore;
 use super::verdict::verdict;
@@ -15,12 +19,12 @@ use crate::bus::Source;
 use crate::observer::tell;
 use crate::stats::{LastFailure, State, failure_text};
 
-/// Starts one more worker: a task, or a thread of its own for blocking handlers.
+/// Starts one more worker: a task, or a thread of its own for blocking handlers; `false` when there is no thread to be had.
 #[expect(
     clippy::disallowed_methods,
     reason = "the supervisor of durable subscriptions: it owns their threads"
 )]
-pub(super) fn start(core: &Arc<DurableCore>) {
+pub(super) fn start(core: &Arc<DurableCore>) -> bool {
     let core = Arc::clone(core);
     let runtime = core.services.runtime.clone();
     let token = core.workers.token();
@@ -31,7 +35,7 @@ pub(super) fn start(core: &Arc<DurableCore>) {
             drop(token);
         };
         drop(runtime.spawn(work));
-        return;
+        return true;
     }
     let name = format!("busway-{}", core.name);
     let work = move || {
@@ -40,9 +44,11 @@ pub(super) fn start(core: &Arc<DurableCore>) {
         drop(core);
         drop(token);
     };
-    if let Err(error) = std::thread::Builder::new().name(name).spawn(work) {
+    let spawned = std::thread::Builder::new().name(name).spawn(work);
+    if let Err(error) = &spawned {
         tracing::error!(%error, "no thread for a blocking handler: its events wait");
     }
+    spawned.is_ok()
 }
 
 /// What a worker keeps for one event after the other.
@@ -98,7 +104,7 @@ async fn work(core: &Arc<DurableCore>) {
         let attempt = async {
             let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
             match progress.has_emits() {
-                true => emit(core, outcome, progress.take_emits()).await,
+                true => contained_emit(core, outcome, progress.take_emits()).await,
                 false => outcome,
             }
         };
@@ -143,6 +149,14 @@ async fn next(core: &Arc<DurableCore>) -> Option<Started<AnyEvent>> {
         }
         more.await;
         core.hand.lock().asleep -= 1;
+    }
+}
+
+/// The same, for events of the user's whose encoding may panic: the chain contains what panics inside of it, this is behind it.
+async fn contained_emit(core: &DurableCore, outcome: Outcome, emits: Vec<AnyDraft>) -> Outcome {
+    match AssertUnwindSafe(emit(core, outcome, emits)).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(_) => Outcome::failed("an event that it emits panicked"),
     }
 }
 

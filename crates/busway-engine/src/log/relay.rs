@@ -4,8 +4,12 @@
 //! behind. A subscription that blocks by its policy holds it up, as it would hold up a publisher; publishers of durable
 //! topics are not held up by it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use busway_persistence::{Page, ReadError, ReadLimits, StoredEvent};
 
@@ -43,12 +47,13 @@ impl Log {
         let mut commits = self.commits();
         loop {
             commits.borrow_and_update();
-            let mut has_moved = false;
+            let (mut has_moved, mut is_failing) = (false, false);
             for (partition, next) in &self.relayed.next {
                 let page = self.ending.run_until_cancelled(self.relay_page(&bus, *partition, next)).await;
                 match page {
                     Some(Relay::Moved) => has_moved = true,
                     Some(Relay::Nothing) => {}
+                    Some(Relay::Failing) => is_failing = true,
                     Some(Relay::Over) | None => return,
                 }
             }
@@ -59,6 +64,7 @@ impl Log {
             tokio::select! {
                 changed = commits.changed() => if changed.is_err() { return },
                 () = self.ending.cancelled() => return,
+                () = again(&bus, is_failing) => {}
             }
         }
     }
@@ -75,7 +81,7 @@ impl Log {
                 }
                 None => {
                     tracing::error!(partition, %error, "ephemeral subscriptions get nothing of the log");
-                    return Relay::Nothing;
+                    return Relay::Failing;
                 }
             },
         };
@@ -85,8 +91,21 @@ impl Log {
         for StoredEvent { offset, event, .. } in page.events {
             let Some(bus) = bus.upgrade() else { return Relay::Over };
             let topic = event.topic().clone();
-            let mut offering = bus.begin(event, Source::Outside);
-            bus.complete(&mut offering.dispatched).await;
+            // What panics is code of the user's outside of a chain: an event that an inline handler emits, and its encoding.
+            let offer = async {
+                let mut offering = bus.begin(event, Source::Outside);
+                bus.complete(&mut offering.dispatched).await;
+                offering
+            };
+            let Ok(offering) = AssertUnwindSafe(offer).catch_unwind().await else {
+                tracing::error!(
+                    partition,
+                    offset,
+                    "an event panicked while it was offered to ephemeral subscriptions"
+                );
+                next.store(offset + 1, Ordering::Release);
+                continue;
+            };
             let offered = offering.dispatched.offered;
             if offered == 0 && bus.durable.matching(&topic) == 0 {
                 self.counts.unrouted.fetch_add(1, Ordering::Relaxed);
@@ -104,9 +123,21 @@ impl Log {
     }
 }
 
+/// A moment later, when the storage could not be read; never otherwise.
+async fn again(bus: &Weak<BusCore>, is_failing: bool) {
+    match bus.upgrade().filter(|_| is_failing).map(|bus| Arc::clone(&bus.services)) {
+        Some(services) => services.clock.sleep_until(services.clock.now() + AGAIN_AFTER).await,
+        None => std::future::pending().await,
+    }
+}
+
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 enum Relay {
     Moved,
     Nothing,
+    /// The storage cannot be read.
+    Failing,
     /// The bus is gone, or its store.
     Over,
 }

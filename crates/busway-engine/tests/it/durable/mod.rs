@@ -2,6 +2,7 @@
 
 mod building;
 mod dead_letters;
+mod faults;
 mod order;
 mod parking;
 mod publishing;

@@ -150,7 +150,7 @@ async fn a_publish_whose_commit_takes_too_long_is_unknown_and_is_repeated_with_i
     };
     let (n, id, error) = ends(too_early).await;
     assert!(error.reason().is_none() && !error.is_transient());
-    assert!(error.to_string().ends_with(&format!("with the same id only: {id}")), "{error}");
+    assert!(error.to_string().ends_with(&format!("or look it up: {id}")), "{error}");
     let PublishError::Unknown { ids, cause: UnknownCause::TimedOut { .. }, .. } = error else {
         panic!("{error}")
     };

@@ -1,0 +1,118 @@
+//! What is between a durable subscription's pump and the store's writer.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use busway_persistence::{Refusal, RequestError, Settlement};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::bus::Services;
+
+/// What the store's writer touches when a settlement is stored. It holds neither the log nor the bus: the writer's thread must
+/// never be the last to let go of its own store.
+pub(super) struct Flow {
+    services: Arc<Services>,
+    /// Rings for the pump.
+    pub(super) bell: Notify,
+    /// What is on its way, by partition: one settlement each, so that others gather meanwhile.
+    in_flight: Mutex<BTreeMap<u32, Settlement>>,
+    /// What the store had no room for.
+    no_room: Mutex<Vec<(u32, Settlement)>>,
+    failed: OnceLock<String>,
+}
+
+impl Flow {
+    pub(super) fn new(services: Arc<Services>) -> Self {
+        let (in_flight, no_room) = (Mutex::new(BTreeMap::new()), Mutex::new(Vec::new()));
+        Self { services, bell: Notify::const_new(), in_flight, no_room, failed: OnceLock::new() }
+    }
+
+    /// Whether nothing of the partition is on its way.
+    pub(super) fn is_free(&self, partition: u32) -> bool {
+        !self.in_flight.lock().contains_key(&partition)
+    }
+
+    /// It is on its way. Kept until it is stored: a store without room is asked again.
+    pub(super) fn begin(&self, partition: u32, settlement: Settlement) {
+        self.in_flight.lock().insert(partition, settlement);
+    }
+
+    /// It is not on its way any more.
+    pub(super) fn end(&self, partition: u32) {
+        self.in_flight.lock().remove(&partition);
+    }
+
+    /// The store has answered.
+    pub(super) fn answered(&self, partition: u32, answer: Result<(), RequestError>) {
+        let settlement = self.in_flight.lock().remove(&partition);
+        match (answer, settlement) {
+            (Ok(()), _) => {}
+            (
+                Err(RequestError::Refused(Refusal::StorageFull { .. } | Refusal::StoreFull { .. })),
+                Some(settlement),
+            ) => {
+                tracing::warn!(
+                    "the store has no room for what a durable subscription has settled; it is asked again"
+                );
+                self.no_room.lock().push((partition, settlement));
+            }
+            (Err(error), _) => {
+                tracing::error!(%error, "a durable subscription stops: what it has settled is not stored");
+                _ = self.failed.set(error.to_string());
+            }
+        }
+        self.bell.notify_one();
+        self.services.idle.touch();
+    }
+
+    /// What the store had no room for, to be given to it again.
+    pub(super) fn take_refused(&self) -> Vec<(u32, Settlement)> {
+        std::mem::take(&mut *self.no_room.lock())
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.get().is_some()
+    }
+
+    pub(super) fn is_clear(&self) -> bool {
+        self.in_flight.lock().is_empty() && self.no_room.lock().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busway_middleware::Registry;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::idle::IdleWatch;
+
+    #[tokio::test]
+    async fn what_the_store_had_no_room_for_is_kept_and_what_it_refuses_otherwise_ends_the_subscription() {
+        let flow = Flow::new(Arc::new(Services {
+            clock: Arc::new(SystemClock),
+            idle: IdleWatch::default(),
+            middleware: Registry::new(),
+            observer: None,
+            runtime: tokio::runtime::Handle::current(),
+        }));
+        let settlement = || Settlement { settled: vec![(3, 5)], ..Settlement::default() };
+        flow.begin(7, settlement());
+        assert!(!flow.is_free(7) && !flow.is_clear());
+        flow.answered(7, Err(Refusal::StoreFull { limit: 1 }.into()));
+        assert!(flow.is_free(7) && !flow.is_clear() && !flow.has_failed());
+        let refused = flow.take_refused();
+        assert_eq!(
+            refused.iter().map(|(at, kept)| (*at, kept.settled.clone())).collect::<Vec<_>>(),
+            [(7, vec![(3, 5)])]
+        );
+        assert!(flow.is_clear());
+        flow.begin(7, settlement());
+        flow.answered(7, Ok(()));
+        assert!(flow.is_clear());
+        flow.begin(7, settlement());
+        flow.answered(7, Err(RequestError::UnknownSubscription { number: 1 }));
+        assert!(flow.has_failed() && flow.take_refused().is_empty());
+    }
+}
