@@ -52,7 +52,8 @@
 //!
 //! `store` is the handle, `options` how it is opened, `stream` what a log is. `opening` makes a store of a directory: `open` is all that
 //! happens before the file is mapped, `lmdb` what LMDB asks for, `layout` the databases, `stored` what they held. `writer` is the
-//! one thread that writes; `append`, `settle` and `transact` are what it is asked for, `segment` and `cursor` what it decides by. `record` and `row`
+//! one thread that writes; `append`, `settle` and `transact` are what it is asked for, `segment` and `cursor` what it decides by. `table` is what
+//! a program keeps beside its events, `snapshot` what it reads of that outside of transactions. `record` and `row`
 //! are the bytes, `names` the texts that they share. `read`, from `tail` or a `view`, gives events back, `find`
 //! says where one lies, `verify` whether all are as they were written.
 
@@ -74,6 +75,7 @@ mod row;
 mod segment;
 mod settle;
 mod shared;
+mod snapshot;
 mod store;
 mod stored;
 mod stream;
@@ -95,14 +97,20 @@ pub use crate::settle::{
     ATTEMPTS_KEPT, Attempt, DeadLetter, ERROR_BYTES_MAX, OnRegistered, OnSettled, Parked, Place, Registered,
     SUBSCRIPTION_NAME_BYTES_MAX, Settlement,
 };
+pub use crate::snapshot::Snapshot;
 pub use crate::store::{Busy, REQUESTS_MAX, Store};
 pub use crate::stream::{
     AtCap, CAP_BYTES_MIN, PARTITIONS_MAX, Retention, STREAM_NAME_BYTES_MAX, Stream, StreamProblem,
     partition_of,
 };
-pub use crate::table::{TABLE_KEY_BYTES_MAX, TABLE_VALUE_BYTES_MAX, TableEntries, TableId};
+pub use crate::table::{
+    AsTableKey, KeyPart, ReadTables, TABLE_KEY_BYTES_MAX, TABLE_VALUE_BYTES_MAX, Table, TableEntries,
+    TableId, TableKey, WriteTables,
+};
 pub use crate::tail::StoredEvent;
-pub use crate::transact::{OnTransacted, TransactError, Tx, TxError, Work};
+pub use crate::transact::{
+    OnTransacted, Recorded, TX_BYTES_MAX, TX_MILLIS_MAX, TransactError, Tx, TxError, Work,
+};
 pub use crate::verify::{DAMAGE_LISTED, Verified};
 
 /// The README's code compiles and runs.

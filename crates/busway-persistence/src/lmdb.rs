@@ -6,6 +6,7 @@
 //! | one environment a file and process | the same lock: a second open fails there, also through links, because paths are resolved first |
 //! | no transaction is open while the map grows | every transaction is begun through [`Gate`], and growing takes all of it |
 
+use std::cell::Cell;
 use std::path::Path;
 
 use heed::types::Bytes as Blob;
@@ -44,7 +45,30 @@ pub(crate) fn map(
 pub(crate) struct Reading<'a> {
     // Ended before the gate is left.
     txn: RoTxn<'a, WithoutTls>,
+    // Its guard keeps it on its thread.
     _passed: RwLockReadGuard<'a, ()>,
+    _counted: Counted,
+}
+
+/// One of a thread's reads.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        READS.set(READS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        READS.set(READS.get() - 1);
+    }
+}
+
+thread_local! {
+    /// Read transactions that the thread has open.
+    static READS: Cell<u32> = const { Cell::new(0) };
 }
 
 impl<'a> std::ops::Deref for Reading<'a> {
@@ -69,10 +93,13 @@ impl Gate {
     }
 
     pub(crate) fn read(&self) -> heed::Result<Reading<'_>> {
-        // A growth that waits goes first, so that readers that overlap do not hold it up for ever. No thread reads within a
-        // read; the writer's own, which may, is the one that grows.
-        let passed = self.open.read();
-        Ok(Reading { txn: self.env.read_txn()?, _passed: passed })
+        // A growth that waits goes first, so that readers that overlap do not hold it up for ever; but for a thread that reads
+        // within a read (code of others in a snapshot), which would wait for itself.
+        let passed = match READS.get() {
+            0 => self.open.read(),
+            _ => self.open.read_recursive(),
+        };
+        Ok(Reading { txn: self.env.read_txn()?, _passed: passed, _counted: Counted::new() })
     }
 
     /// Runs `work` in a write transaction, which it commits or drops. To be called by the writer's thread only.

@@ -17,8 +17,9 @@ use crate::options::StoreOptions;
 use crate::read::{Page, ReadLimits};
 use crate::settle::{OnRegistered, OnSettled, Register, Remove, Seek, Settle, Settlement};
 use crate::shared::Shared;
-use crate::table::{self, TableEntries, TableId};
-use crate::transact::{OnTransacted, Transact, Tx, TxError};
+use crate::snapshot::Snapshot;
+use crate::table::{self, FullRange, TableEntries, TableId};
+use crate::transact::{OnTransacted, Transact, Work};
 use crate::verify::Verified;
 use crate::writer::{Request, Writer};
 
@@ -158,13 +159,24 @@ impl Store {
     }
 
     /// Runs a transaction on the writer's thread: all that it does through its [`Tx`] is stored in one commit, or nothing of it.
-    /// It may be run more than once, and only the last run counts. Waits while the writer is busy.
-    pub fn transact(
-        &self,
-        work: impl FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send + 'static,
-        done: OnTransacted,
-    ) {
-        self.ask(Request::Transact(Transact { work: Box::new(work), entries: Vec::new(), done: Some(done) }));
+    /// It may be run more than once, and only the last run counts.
+    ///
+    /// # Errors
+    /// [`Busy`], with the work, which was not run, and `done`, which was not called.
+    pub fn transact(&self, work: Work, done: OnTransacted) -> Result<(), Busy<(Work, OnTransacted)>> {
+        match self.submit(Request::Transact(Transact { work, entries: Vec::new(), done: Some(done) })) {
+            Err(Request::Transact(Transact { work, done: Some(done), .. })) => Err(Busy((work, done))),
+            _ => Ok(()),
+        }
+    }
+
+    /// All tables as the last commit left them, see [`Snapshot`].
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`].
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, ReadError> {
+        let txn = self.shared.gate.read().map_err(|error| self.shared.storage(&error))?;
+        Ok(Snapshot { shared: &self.shared, txn })
     }
 
     /// The value of a key of a table, as the last commit left it.
@@ -172,8 +184,9 @@ impl Store {
     /// # Errors
     /// [`ReadError::Storage`].
     pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        let txn = self.shared.gate.read().map_err(|error| self.shared.storage(&error))?;
-        let found = table::get(&self.shared.databases, &txn, table, key);
+        let Some(full_key) = table::full_key(table, key) else { return Ok(None) };
+        let Snapshot { txn, .. } = self.snapshot()?;
+        let found = self.shared.databases.tables.get(&txn, &full_key);
         Ok(found.map_err(|error| self.shared.storage(&error))?.map(<[u8]>::to_vec))
     }
 
@@ -187,9 +200,13 @@ impl Store {
         keys: impl RangeBounds<[u8]>,
         limit: usize,
     ) -> Result<TableEntries, ReadError> {
-        let txn = self.shared.gate.read().map_err(|error| self.shared.storage(&error))?;
-        let keys = (keys.start_bound(), keys.end_bound());
-        let found = table::range(&self.shared.databases, &txn, table, keys, limit);
+        let range = table::full_range(table, (keys.start_bound(), keys.end_bound()));
+        self.full_range(&range, limit).map(table::without_table)
+    }
+
+    pub(crate) fn full_range(&self, range: &FullRange, limit: usize) -> Result<TableEntries, ReadError> {
+        let Snapshot { txn, .. } = self.snapshot()?;
+        let found = table::range(&self.shared.databases, &txn, range, limit);
         found.map_err(|error| self.shared.storage(&error))
     }
 

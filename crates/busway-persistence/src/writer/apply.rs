@@ -6,13 +6,13 @@ use super::Request;
 use super::records::{self, check};
 use super::retain;
 use super::state::State;
-use super::subscriptions::{register, remove, seek, settle};
+use super::subscriptions::{may_finish, may_settle, register, remove, seek, settle};
 use crate::error::{Refusal, RequestError};
 use crate::layout::{pair_key, slot_key};
 use crate::row;
 use crate::settle::{Registered, Settle};
 use crate::shared::Shared;
-use crate::transact::{self, Ran, Transact, TransactError};
+use crate::transact::{self, Done, Transact, TransactError};
 
 /// What became of a request, to be told when the batch is stored.
 pub(super) enum Outcome {
@@ -69,7 +69,7 @@ pub(super) fn apply(
     Ok(outcomes)
 }
 
-/// Runs a transaction nested in that of the batch. What it leaves to be stored is checked before anything is kept.
+/// Runs a transaction. All that it leaves to be stored is checked before anything of it is.
 fn transact(
     shared: &Shared,
     state: &mut State,
@@ -77,24 +77,39 @@ fn transact(
     request: &mut Transact,
 ) -> heed::Result<Outcome> {
     request.entries.clear();
-    let before = state.logs_as_they_are();
-    let mut nested = shared.gate.env().nested_write_txn(txn)?;
-    let Ran { mut entries, settlements, ended } = transact::run(shared, &mut nested, &mut request.work)?;
-    let refused = match ended {
-        Ok(()) => check(shared, state, &mut nested, &mut entries)?.err().map(TransactError::from),
-        Err(error) => Some(error),
-    };
-    if let Some(error) = refused {
-        nested.abort();
-        state.restore_logs(before);
-        return Ok(Outcome::Aborted(error));
+    let Done { writes, mut entries, settlements, finished } =
+        match transact::run(shared, txn, &mut request.work)? {
+            Ok(done) => done,
+            Err(error) => return Ok(Outcome::Aborted(error)),
+        };
+    let settlements: Vec<Settle> = settlements
+        .into_iter()
+        .map(|(subscription, partition, settlement)| Settle {
+            subscription,
+            partition,
+            settlement,
+            done: None,
+        })
+        .collect();
+    if let Err(error) = may_finish(state, &finished) {
+        return Ok(Outcome::Aborted(TransactError::Aborted(error)));
     }
-    records::write(shared, state, &mut nested, &mut entries)?;
-    for (subscription, partition, settlement) in settlements {
-        let request = Settle { subscription, partition, settlement, done: None };
-        settle(shared, state, &mut nested, &request)?;
+    if let Some(error) = settlements.iter().find_map(|request| may_settle(state, request).err()) {
+        return Ok(Outcome::Aborted(error.into()));
     }
-    nested.commit()?;
+    if let Err(refusal) = check(shared, state, txn, &mut entries)? {
+        return Ok(Outcome::Aborted(refusal.into()));
+    }
+    for (key, value) in writes.iter() {
+        match value {
+            Some(value) => shared.databases.tables.put(txn, key, value)?,
+            None => _ = shared.databases.tables.delete(txn, key)?,
+        }
+    }
+    records::write(shared, state, txn, &mut entries)?;
+    for request in &settlements {
+        settle(shared, state, txn, request)?;
+    }
     request.entries = entries;
     Ok(Outcome::Transacted)
 }

@@ -76,9 +76,6 @@ struct Before {
     parked: Vec<(u64, bool)>,
 }
 
-/// Logs that a batch has changed, and the segments whose row has to be written.
-pub(super) type Logs = (BTreeMap<u32, Log>, BTreeSet<(u32, u16)>);
-
 impl State {
     pub(crate) fn new(
         logs: Vec<Log>,
@@ -138,16 +135,6 @@ impl State {
     /// The log of a partition as this batch has it.
     pub(super) fn log(&self, partition: u32) -> Option<&Log> {
         self.staged.logs.get(&partition).or_else(|| self.logs.get(index(partition)?))
-    }
-
-    /// The logs, to be given back to [`restore_logs`](Self::restore_logs).
-    pub(super) fn logs_as_they_are(&self) -> Logs {
-        (self.staged.logs.clone(), self.staged.touched.clone())
-    }
-
-    /// Undoes what was done to logs since.
-    pub(super) fn restore_logs(&mut self, (logs, touched): Logs) {
-        (self.staged.logs, self.staged.touched) = (logs, touched);
     }
 
     /// The lowest offset of a partition that some subscription needs; the log's end when none does.

@@ -4,7 +4,7 @@ use heed::RwTxn;
 
 use super::apply::Outcome;
 use super::records;
-use super::state::{At, State, Subscription};
+use super::state::{At, Position, State, Subscription};
 use crate::corrupt::Corrupt;
 use crate::cursor::Cursor;
 use crate::error::RequestError;
@@ -14,30 +14,66 @@ use crate::settle::{
     Parked, Place, Register, Registered, Remove, SUBSCRIPTION_NAME_BYTES_MAX, Seek, Settle, SubscriptionRow,
 };
 use crate::shared::Shared;
+use crate::transact::TxError;
 
-/// Stores what a subscription has decided.
+/// Whether what a subscription has decided can be stored.
+pub(super) fn may_settle(state: &State, request: &Settle) -> Result<(), RequestError> {
+    let Settle { subscription, partition, settlement, .. } = request;
+    let Some(position) = state.position((*subscription, *partition)) else {
+        return Err(RequestError::UnknownSubscription { number: *subscription });
+    };
+    let more = settlement.settled.len() + settlement.parked.len() + settlement.dead.len();
+    match position.cursor.run_count() + more > RUNS_MAX {
+        true => Err(RequestError::TooManyRuns { limit: RUNS_MAX }),
+        false => Ok(()),
+    }
+}
+
+/// Whether none of these events is finished: neither settled before, unless it is parked, nor twice among them.
+pub(super) fn may_finish(state: &State, events: &[(u32, u32, u64)]) -> Result<(), TxError> {
+    for (index, &(subscription, partition, offset)) in events.iter().enumerate() {
+        let is_open = state
+            .position((subscription, partition))
+            .is_none_or(|position| is_open(position, offset) || position.parked.contains(&offset));
+        let is_again =
+            events.get(..index).is_some_and(|before| before.contains(&(subscription, partition, offset)));
+        if !is_open || is_again {
+            return Err(TxError::AlreadySettled { partition, offset });
+        }
+    }
+    Ok(())
+}
+
+fn is_open(position: &Position, offset: u64) -> bool {
+    !position.cursor.is_settled(offset)
+}
+
+/// Stores what a subscription has decided. An event that was finished meanwhile is not parked: a transaction of an earlier attempt
+/// that nobody waited for may have come through behind the decision to attempt it again.
 pub(super) fn settle(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
     request: &Settle,
 ) -> heed::Result<Outcome> {
+    if let Err(error) = may_settle(state, request) {
+        return Ok(Outcome::Failed(error));
+    }
     let Settle { subscription, partition, settlement, .. } = request;
     let at = (*subscription, *partition);
-    let Some(position) = state.position(at) else {
-        return Ok(Outcome::Failed(RequestError::UnknownSubscription { number: at.0 }));
+    let is_finished = |offset: u64| {
+        let position = state.position(at);
+        position.is_some_and(|position| !is_open(position, offset) && !position.parked.contains(&offset))
     };
-    let more = settlement.settled.len() + settlement.parked.len() + settlement.dead.len();
-    if position.cursor.run_count() + more > RUNS_MAX {
-        return Ok(Outcome::Failed(RequestError::TooManyRuns { limit: RUNS_MAX }));
-    }
+    let outdated: Vec<u64> =
+        settlement.parked.iter().map(|parked| parked.offset).filter(|&offset| is_finished(offset)).collect();
     state.move_cursor(at, |cursor| {
         settlement.settled.iter().for_each(|&(start, end)| cursor.settle(start, end));
         let single = settlement.parked.iter().map(|parked| parked.offset);
         let single = single.chain(settlement.dead.iter().map(|letter| letter.offset));
         single.for_each(|offset| cursor.settle(offset, offset.saturating_add(1)));
     });
-    for parked in &settlement.parked {
+    for parked in settlement.parked.iter().filter(|parked| !outdated.contains(&parked.offset)) {
         let key = place_key(at.0, at.1, parked.offset);
         shared.databases.parked.put(txn, &key, &row::encode(&key, &parked.bounded())?)?;
         state.park(at, parked.offset, true);

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 
-use busway_persistence::{AppendError, Cursor, Parked, Refusal, Settlement, Store};
+use busway_persistence::{AppendError, Cursor, Parked, Refusal, Settlement, Store, WriteTables as _};
 
 use crate::world::{Waiting, at, dir, entry, event, one, open};
 
@@ -62,13 +62,14 @@ fn what_is_refused_for_want_of_room_leaves_nothing_behind() {
     let effects = store.table("effects").unwrap();
     let go_on = hold(&store);
     let (answer, transacted) = mpsc::channel();
-    store.transact(
-        move |tx| {
+    let asked = store.transact(
+        Box::new(move |tx| {
             tx.settle(number, 0, Settlement { settled: vec![(0, 5)], ..Default::default() });
-            tx.put(effects, b"done", &vec![1; 900_000])
-        },
+            tx.put_bytes(effects, b"done", &vec![1; 900_000])
+        }),
         Box::new(move |result| answer.send(result.map(drop).map_err(|error| error.to_string())).unwrap()),
     );
+    asked.unwrap();
     let appended = too_much(&store);
     drop(go_on);
     assert!(transacted.recv().unwrap().unwrap_err().contains("grown to its limit"));

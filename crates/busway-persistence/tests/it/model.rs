@@ -55,8 +55,10 @@ impl Model {
             Step::Park { offset } if (first..self.next).contains(&u64::from(offset)) => {
                 let offset = u64::from(offset);
                 let parked = Parked { offset, due: at(9), lane: 3, attempts: Vec::new(), attempt_count: 1 };
-                self.settled.insert(offset);
-                self.parked.insert(offset, parked.clone());
+                // What is finished is not parked, whatever is said.
+                if self.settled.insert(offset) || self.parked.contains_key(&offset) {
+                    self.parked.insert(offset, parked.clone());
+                }
                 Settlement { parked: vec![parked], ..Settlement::default() }
             }
             Step::Release { offset } => {

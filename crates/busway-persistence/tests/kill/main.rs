@@ -17,7 +17,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use busway_event::{AnyEvent, Event, EventId, Filter, Metadata, Raw, Stamp, Timestamp};
-use busway_persistence::{ReadLimits, Registered, Retention, Settlement, Store, StoreOptions, Stream, Tx};
+use busway_persistence::{
+    ReadLimits, ReadTables as _, Registered, Retention, Settlement, Store, StoreOptions, Stream, Tx,
+    WriteTables as _,
+};
 
 #[test]
 fn nothing_acknowledged_is_lost_doubled_or_reordered_by_kills() {
@@ -158,14 +161,14 @@ fn child_entry() {
         });
         // Adds what is settled now to what was before, wherever that stood.
         let work = move |tx: &mut Tx<'_>| {
-            let before = total(tx.get(totals, KEY)?);
-            let counted = total(tx.get(totals, COUNTED)?);
-            tx.put(totals, KEY, &(before + sum_to(settled) - sum_to(counted)).to_be_bytes())?;
-            tx.put(totals, COUNTED, &settled.to_be_bytes())?;
+            let before = total(tx.get_bytes(totals, KEY)?);
+            let counted = total(tx.get_bytes(totals, COUNTED)?);
+            tx.put_bytes(totals, KEY, &(before + sum_to(settled) - sum_to(counted)).to_be_bytes())?;
+            tx.put_bytes(totals, COUNTED, &settled.to_be_bytes())?;
             tx.settle(subscription, 0, Settlement { settled: vec![(0, settled)], ..Settlement::default() });
             Ok(())
         };
-        store.transact(work, said);
+        store.transact(Box::new(work), said).unwrap();
     }
     say("CLOSING");
     store.close();

@@ -1,0 +1,105 @@
+//! The user's own tables: named maps in the same environment as the log.
+//!
+//! All tables lie in one database, each under its number: a program may have as many as it likes, and none has to be known
+//! before the file is mapped. A number is given when a table is first declared, and kept. [`Table`] gives one its types;
+//! underneath all are bytes to bytes, in the order of the keys' bytes.
+
+mod key;
+mod typed;
+
+use std::ops::Bound;
+
+use heed::RoTxn;
+
+use crate::layout::Databases;
+use crate::transact::TxError;
+
+pub use self::key::{AsTableKey, KeyPart, TableKey};
+pub use self::typed::{ReadTables, Table, WriteTables};
+
+/// A table of a store that is open. Made by [`Store::table`](crate::Store::table).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId(pub(crate) u32);
+
+/// Entries of a table, in the order of their keys: key and value.
+pub type TableEntries = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// A range of keys in the database that all tables share. Never backwards.
+pub(crate) type FullRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// The key of an entry in the database that all tables share; `None` when it is too long.
+pub(crate) fn full_key(table: TableId, key: &[u8]) -> Option<Vec<u8>> {
+    (key.len() <= TABLE_KEY_BYTES_MAX).then(|| [&table.0.to_be_bytes(), key].concat())
+}
+
+/// The same for an entry that is to be written.
+pub(crate) fn checked(table: TableId, key: &[u8], value: &[u8]) -> Result<Vec<u8>, TxError> {
+    let full_key = full_key(table, key).ok_or(TxError::KeyTooLong { len: key.len() })?;
+    match value.len() > TABLE_VALUE_BYTES_MAX {
+        true => Err(TxError::ValueTooLong { len: value.len() }),
+        false => Ok(full_key),
+    }
+}
+
+/// The table and the key that a full key is made of.
+pub(crate) fn split(full_key: &[u8]) -> Option<(TableId, &[u8])> {
+    let (table, key) = full_key.split_first_chunk()?;
+    Some((TableId(u32::from_be_bytes(*table)), key))
+}
+
+/// A range of a table's keys; an empty one when it ends before it begins.
+pub(crate) fn full_range(table: TableId, (from, to): (Bound<&[u8]>, Bound<&[u8]>)) -> FullRange {
+    let number = table.0.to_be_bytes();
+    let full = |key: &[u8]| [&number[..], key].concat();
+    let start = match from.map(full) {
+        Bound::Unbounded => Bound::Included(number.to_vec()),
+        start => start,
+    };
+    let end = match to.map(full) {
+        Bound::Unbounded => Bound::Excluded(table.0.saturating_add(1).to_be_bytes().to_vec()),
+        end => end,
+    };
+    match is_backwards(&start, &end) {
+        // Heed and the standard library would both panic.
+        true => (Bound::Included(number.to_vec()), Bound::Excluded(number.to_vec())),
+        false => (start, end),
+    }
+}
+
+fn is_backwards(start: &Bound<Vec<u8>>, end: &Bound<Vec<u8>>) -> bool {
+    match (start, end) {
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => {
+            start >= end
+        }
+        _ => false,
+    }
+}
+
+/// Up to `limit` entries of a range, with their full keys.
+pub(crate) fn range(
+    databases: &Databases<'_>,
+    txn: &RoTxn<'_>,
+    range: &FullRange,
+    limit: usize,
+) -> heed::Result<TableEntries> {
+    let bounds = (range.0.as_ref().map(Vec::as_slice), range.1.as_ref().map(Vec::as_slice));
+    if is_backwards(&range.0, &range.1) {
+        return Ok(Vec::new());
+    }
+    let found = databases.tables.range(txn, &bounds)?.take(limit);
+    found.map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
+}
+
+/// The same entries under the keys that the table's user knows.
+pub(crate) fn without_table(mut entries: TableEntries) -> TableEntries {
+    entries.iter_mut().for_each(|(key, _)| _ = key.drain(..TABLE_BYTES.min(key.len())));
+    entries
+}
+
+/// Bytes of a table's number in front of a key.
+const TABLE_BYTES: usize = 4;
+/// Bytes of a key in a table: LMDB's 511, without the table's number.
+pub const TABLE_KEY_BYTES_MAX: usize = 507;
+/// Bytes of a value in a table: more belongs into files, with their names here.
+pub const TABLE_VALUE_BYTES_MAX: usize = 1 << 20;

@@ -1,0 +1,70 @@
+//! Transactions: table writes, events and settlements that are stored together, or not at all.
+//!
+//! The closure runs on the writer's thread and writes into memory, over what the tables hold; when it has ended well, and its events and
+//! settlements may be stored, all goes into the transaction of the batch. When it fails, panics, is too slow, or one of its
+//! events is refused, what it did is let go and the rest of the batch is not touched. It may be run again, when the map has to grow or the
+//! disk is full: it must do nothing but what it does through its [`Tx`]. While it runs nothing else is stored, so it must be
+//! short and must not wait: after [`TX_MILLIS_MAX`] its reads and writes fail, and it is aborted when it returns. One that never returns
+//! stalls the store.
+//!
+//! # A crash
+//! Nothing of a transaction is in the file before the commit of its batch, all of it afterwards.
+
+mod error;
+mod recorded;
+mod tx;
+mod writes;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use heed::RoTxn;
+
+use crate::append::{Entry, Position};
+use crate::shared::Shared;
+
+pub use self::error::{TX_BYTES_MAX, TX_MILLIS_MAX, TransactError, TxError};
+pub use self::recorded::Recorded;
+pub(crate) use self::tx::Done;
+use self::tx::InTxn;
+pub use self::tx::Tx;
+
+/// What a transaction does. See the module for what it may do.
+pub type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send>;
+
+/// Called by the writer's thread when a transaction is decided, with the places of its events. It must be quick, and must not wait
+/// for the store.
+pub type OnTransacted = Box<dyn FnOnce(Result<Vec<Position>, TransactError>) + Send>;
+
+/// Runs a closure, and says what it leaves to be stored. An error on the outside is one of the storage.
+pub(crate) fn run(
+    shared: &Shared,
+    txn: &RoTxn<'_>,
+    work: &mut Work,
+) -> heed::Result<Result<Done, TransactError>> {
+    let tables = InTxn { shared, txn };
+    let mut tx = Tx::new(&tables);
+    // What it did is let go when it panics, and what it holds it must expect to be called again with.
+    let ended = catch_unwind(AssertUnwindSafe(|| work(&mut tx)));
+    if let Some(failed) = tx.failed.take() {
+        return Err(failed);
+    }
+    let ended = match ended {
+        Ok(ended) => ended.and_then(|()| tx.in_time()).map_err(TransactError::Aborted),
+        Err(panic) => Err(TransactError::Panicked { message: message_of(&*panic) }),
+    };
+    Ok(ended.map(|()| tx.done))
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
+
+pub(crate) struct Transact {
+    pub(crate) work: Work,
+    /// What the last run left to be stored.
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) done: Option<OnTransacted>,
+}

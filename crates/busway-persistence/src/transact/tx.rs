@@ -1,0 +1,188 @@
+//! A transaction under way, on the writer's thread.
+
+use std::fmt;
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use busway_event::{AnyEvent, Timestamp};
+use heed::RoTxn;
+
+use super::writes::Writes;
+use super::{TX_MILLIS_MAX, TxError};
+use crate::append::Entry;
+use crate::settle::Settlement;
+use crate::shared::Shared;
+use crate::table::{self, FullRange, ReadTables, TableEntries, TableId, WriteTables};
+
+/// A transaction under way. It reads what the last commit left, with what earlier requests of the same commit and it itself have
+/// written since; nothing of its own is stored before it has ended well.
+pub struct Tx<'a> {
+    tables: &'a dyn Source,
+    begun: Instant,
+    pub(super) done: Done,
+    /// A failure of the storage itself: the whole batch is begun again, or fails.
+    pub(super) failed: Option<heed::Error>,
+}
+
+/// What a transaction leaves to be stored.
+#[derive(Default)]
+pub(crate) struct Done {
+    pub(crate) writes: Writes,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) settlements: Vec<(u32, u32, Settlement)>,
+    /// Events that must not be finished yet: subscription, partition, offset.
+    pub(crate) finished: Vec<(u32, u32, u64)>,
+}
+
+impl<'a> Tx<'a> {
+    pub(super) fn new(tables: &'a dyn Source) -> Self {
+        Self { tables, begun: now(), done: Done::default(), failed: None }
+    }
+
+    /// Stores an event with the rest, see [`Store::entry`](crate::Store::entry).
+    ///
+    /// # Errors
+    /// [`TxError::Entry`], [`TxError::TooSlow`].
+    pub fn append(&mut self, event: AnyEvent, given: bool, now: Timestamp) -> Result<(), TxError> {
+        self.in_time()?;
+        self.done.entries.push(self.tables.entry(event, given, now)?);
+        Ok(())
+    }
+
+    /// Stores an entry that was made before with the rest.
+    pub fn append_entry(&mut self, entry: Entry) {
+        self.done.entries.push(entry);
+    }
+
+    /// Stores what a subscription has decided with the rest.
+    pub fn settle(&mut self, subscription: u32, partition: u32, settlement: Settlement) {
+        self.done.settlements.push((subscription, partition, settlement));
+    }
+
+    /// Finishes an event for a subscription with the rest, whether it is parked or not. When it turns out to be finished already,
+    /// nothing of the transaction is stored, and that is its error ([`TxError::AlreadySettled`]): what is stored together with a
+    /// settlement is stored once.
+    pub fn finish(&mut self, subscription: u32, partition: u32, offset: u64) {
+        let settled = vec![(offset, offset.saturating_add(1))];
+        let settlement = Settlement { settled, released: vec![offset], ..Settlement::default() };
+        self.settle(subscription, partition, settlement);
+        self.done.finished.push((subscription, partition, offset));
+    }
+
+    /// Whether it may go on.
+    pub(super) fn in_time(&self) -> Result<(), TxError> {
+        match self.begun.elapsed() > Duration::from_millis(TX_MILLIS_MAX) {
+            true => Err(TxError::TooSlow),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn get_full(&mut self, full_key: &[u8]) -> Result<Option<Vec<u8>>, TxError> {
+        self.in_time()?;
+        if let Some(written) = self.done.writes.get(full_key) {
+            return Ok(written.clone());
+        }
+        let found = self.tables.get(full_key);
+        self.seen(found)
+    }
+
+    pub(super) fn full_range(&mut self, range: &FullRange, limit: usize) -> Result<TableEntries, TxError> {
+        self.in_time()?;
+        let reach = limit.saturating_add(self.done.writes.removed(range));
+        let found = self.tables.range(range, reach);
+        let found = self.seen(found)?;
+        Ok(self.done.writes.laid_over(found, range, limit))
+    }
+
+    fn seen<T>(&mut self, result: heed::Result<T>) -> Result<T, TxError> {
+        result.map_err(|error| {
+            let reason = error.to_string();
+            self.failed.get_or_insert(error);
+            TxError::Storage { reason }
+        })
+    }
+}
+
+impl ReadTables for Tx<'_> {
+    fn table_id(&self, name: &str) -> Option<TableId> {
+        self.tables.table(name)
+    }
+
+    fn get_bytes(&mut self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, TxError> {
+        match table::full_key(table, key) {
+            Some(full_key) => self.get_full(&full_key),
+            None => Ok(None),
+        }
+    }
+
+    fn range_bytes(
+        &mut self,
+        table: TableId,
+        keys: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+    ) -> Result<TableEntries, TxError> {
+        Ok(table::without_table(self.full_range(&table::full_range(table, keys), limit)?))
+    }
+}
+
+impl WriteTables for Tx<'_> {
+    fn put_bytes(&mut self, table: TableId, key: &[u8], value: &[u8]) -> Result<(), TxError> {
+        self.in_time()?;
+        let full_key = table::checked(table, key, value)?;
+        self.done.writes.set(full_key, Some(value.to_vec()))
+    }
+
+    fn delete_bytes(&mut self, table: TableId, key: &[u8]) -> Result<bool, TxError> {
+        let Some(full_key) = table::full_key(table, key) else { return Ok(false) };
+        let was_there = self.get_bytes(table, key)?.is_some();
+        if was_there {
+            self.done.writes.set(full_key, None)?;
+        }
+        Ok(was_there)
+    }
+}
+
+impl fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("entries", &self.done.entries).finish_non_exhaustive()
+    }
+}
+
+/// What a transaction reads from, whatever its lifetimes are.
+pub(super) trait Source {
+    fn table(&self, name: &str) -> Option<TableId>;
+    fn get(&self, full_key: &[u8]) -> heed::Result<Option<Vec<u8>>>;
+    fn range(&self, range: &FullRange, limit: usize) -> heed::Result<TableEntries>;
+    fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, crate::EntryError>;
+}
+
+pub(super) struct InTxn<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) txn: &'a RoTxn<'a>,
+}
+
+impl Source for InTxn<'_> {
+    fn table(&self, name: &str) -> Option<TableId> {
+        self.shared.tables.get(name).copied()
+    }
+
+    fn get(&self, full_key: &[u8]) -> heed::Result<Option<Vec<u8>>> {
+        Ok(self.shared.databases.tables.get(self.txn, full_key)?.map(<[u8]>::to_vec))
+    }
+
+    fn range(&self, range: &FullRange, limit: usize) -> heed::Result<TableEntries> {
+        table::range(&self.shared.databases, self.txn, range, limit)
+    }
+
+    fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, crate::EntryError> {
+        self.shared.entry(event, given, now)
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures how long the writer is held up; decides nothing that is stored"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
