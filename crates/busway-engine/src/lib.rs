@@ -27,7 +27,7 @@
 //! Events of a lane never overlap. Nothing in the background outlives the last handle of its bus.
 //!
 //! # Modules
-//! [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`settings`] and [`stats`] say how and how much, [`stages`] are
+//! [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`settings`] and [`stats`] say how and how much, [`stages`] are
 //! middleware that needs a clock, [`clock`] and [`observer`] are for test kits.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -36,6 +36,7 @@ pub mod clock;
 pub mod durable;
 mod extract;
 mod handover;
+pub mod history;
 mod idle;
 mod ids;
 mod log;
@@ -46,6 +47,7 @@ pub mod stages;
 pub mod stats;
 pub mod subscription;
 mod sync;
+pub mod transact;
 mod worker;
 
 pub use crate::bus::{
@@ -53,8 +55,14 @@ pub use crate::bus::{
     PublishError, Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, UnknownCause,
 };
 pub use crate::clock::{Clock, SystemClock};
-pub use crate::durable::{DurableBuilder, DurableStats, DurableSubscription, Lag, StartAt};
+pub use crate::durable::{
+    CursorError, CursorHandle, DurableBuilder, DurableStats, DurableSubscription, Lag, PartitionStanding,
+    Standing, StartAt,
+};
 pub use crate::extract::Stopping;
+pub use crate::history::{
+    Comparison, Difference, History, HistoryError, PastEvent, Shadow, ShadowEmit, ShadowWrite,
+};
 pub use crate::observer::Observer;
 pub use crate::settings::{Origin, Setting, Settings};
 pub use crate::stages::{RateHandle, RateLimit, Timeout};
@@ -63,9 +71,12 @@ pub use crate::subscription::{
     IntoFilter, ScopedSubscription, SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription,
 };
 
+pub use crate::transact::{InStore, StoreTx, Transacted, TransactionError, Tx, in_store};
+
 #[doc(inline)]
 pub use busway_persistence::{
-    AtCap, EntryError, Fault, OpenError, Refusal, RequestError, Retention, Stream, StreamProblem,
+    AsTableKey, AtCap, EntryError, Fault, OpenError, ReadTables, Refusal, RequestError, Retention, Snapshot,
+    Stream, StreamProblem, Table, TableKey, TxError, WriteTables,
 };
 
 /// The result of functions that use several verbs of busway.

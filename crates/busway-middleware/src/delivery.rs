@@ -122,6 +122,19 @@ impl Delivery {
         self.lagged
     }
 
+    /// Says that events before this one are gone, see [`gap`](Self::gap).
+    pub fn with_gap(mut self, gap: Gap) -> Self {
+        self.insert(gap);
+        self
+    }
+
+    /// Events of the partition that were gone before the subscription had settled them, because their stream has a cap and drops the oldest: told
+    /// once, with the first delivery behind them. `None` on an ephemeral subscription, see [`lagged`](Self::lagged).
+    #[must_use]
+    pub fn gap(&self) -> Option<&Gap> {
+        self.get()
+    }
+
     /// Leaves a value for what comes after: inner middleware and the handler (as `Extension<V>`).
     pub fn insert<V: Send + Sync + 'static>(&mut self, value: V) {
         Arc::make_mut(self.extensions.get_or_insert_default()).insert(value);
@@ -144,6 +157,25 @@ impl fmt::Debug for Delivery {
             .field("replay", &self.replay)
             .field("lagged", &self.lagged)
             .finish_non_exhaustive()
+    }
+}
+
+/// Events of a partition that are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The stream's name.
+    pub stream: Arc<str>,
+    /// The partition, from 0.
+    pub partition: u16,
+    /// The first offset that is gone.
+    pub from: u64,
+    /// The first offset behind it that is there.
+    pub to: u64,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{} to {}", self.stream, self.partition, self.from, self.to)
     }
 }
 

@@ -45,7 +45,7 @@ mod scope;
 pub mod tower;
 
 pub use crate::chain::{Chain, ChainTrace, Next, Node, NodeTime, Progress, Registry, RegistryError, Stage};
-pub use crate::delivery::{Delivery, Position, Replay};
+pub use crate::delivery::{Delivery, Gap, Position, Replay};
 pub use crate::extract::{
     Extension, ExtractError, FromDelivery, FromScope, Meta, Payload, Requirements, State,
 };

@@ -76,6 +76,7 @@ mod segment;
 mod settle;
 mod shared;
 mod snapshot;
+mod standing;
 mod store;
 mod stored;
 mod stream;
@@ -98,6 +99,7 @@ pub use crate::settle::{
     SUBSCRIPTION_NAME_BYTES_MAX, Settlement,
 };
 pub use crate::snapshot::Snapshot;
+pub use crate::standing::StoredSubscription;
 pub use crate::store::{Busy, REQUESTS_MAX, Store};
 pub use crate::stream::{
     AtCap, CAP_BYTES_MIN, PARTITIONS_MAX, Retention, STREAM_NAME_BYTES_MAX, Stream, StreamProblem,

@@ -18,6 +18,7 @@ use crate::read::{Page, ReadLimits};
 use crate::settle::{OnRegistered, OnSettled, Register, Remove, Seek, Settle, Settlement};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
+use crate::standing::StoredSubscription;
 use crate::table::{self, FullRange, TableEntries, TableId};
 use crate::transact::{OnTransacted, Transact, Work};
 use crate::verify::Verified;
@@ -33,8 +34,8 @@ pub struct Store {
     shared: Arc<Shared>,
     requests: Option<Sender<Request>>,
     writer: Option<JoinHandle<()>>,
-    /// Given up last: when the environment is closed.
-    _claimed: Claimed,
+    /// Given up last, by whoever of handle and writer ends last: when the environment is closed.
+    _claimed: Arc<Claimed>,
 }
 
 /// The store takes no more requests at the moment: its writer has as many to do as it holds. What was to be asked is given back.
@@ -58,7 +59,8 @@ impl Store {
         let (shared, state, claimed) = crate::opening::open(path.as_ref(), options)?;
         let shared = Arc::new(shared);
         let (requests, receiver) = bounded(REQUESTS_MAX);
-        let writer = Writer::new(Arc::clone(&shared), receiver, state);
+        let claimed = Arc::new(claimed);
+        let writer = Writer::new(Arc::clone(&shared), receiver, state, Arc::clone(&claimed));
         let writer = spawn(writer).map_err(|source| OpenError::Io {
             path: shared.path.clone(),
             doing: "starting the writer's thread",
@@ -158,6 +160,12 @@ impl Store {
         self.shared.tables.get(name).copied()
     }
 
+    /// The name of a table.
+    #[must_use]
+    pub fn table_name(&self, table: TableId) -> Option<&str> {
+        self.shared.tables.iter().find(|(_, id)| **id == table).map(|(name, _)| name.as_str())
+    }
+
     /// Runs a transaction on the writer's thread: all that it does through its [`Tx`] is stored in one commit, or nothing of it.
     /// It may be run more than once, and only the last run counts.
     ///
@@ -213,6 +221,14 @@ impl Store {
     /// Calls `done` when everything that was asked for before is decided, with an error when the storage has failed. Waits while the writer is busy.
     pub fn flush(&self, done: OnSettled) {
         self.ask(Request::Flush(done));
+    }
+
+    /// All durable subscriptions of the store, in the order of their names, and where they stand as the last commit left them.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn subscriptions(&self) -> Result<Vec<StoredSubscription>, ReadError> {
+        self.shared.subscriptions()
     }
 
     /// Removes a durable subscription with its cursors and what it has parked: it holds nothing any longer. Its dead letters

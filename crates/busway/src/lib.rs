@@ -71,6 +71,7 @@
 //! | one subscriber stalls no other | unless it was told to [`Block`](Overflow::Block) |
 //! | order | events with the same key and priority never overlap, in a group too ([`Order`]) |
 //! | what was acknowledged survives | a publish to a durable topic returns when the event is synced; a durable subscription attempts it until it is settled |
+//! | exactly once, inside the store | what a handler writes through its transaction, the events that it emits into streams and the settlement of its event are one commit ([`transact`]) |
 //! | a failing event holds its own lane only | it is parked in the store until it is due again ([`Retry`]); other keys go on |
 //! | a panic or failure stays where it is | a panic, or a middleware's own failure, is an [`Outcome`] that names it |
 //! | shutdown is an answer | [`Bus::shutdown`] handles what waits, and reports what it could not |
@@ -86,7 +87,9 @@
 //! | receive | [`Bus::subscribe`], [`Filter`], [`SubscribeBuilder`] |
 //! | keep | [`Stream`], [`Retention`], [`DurableBuilder`], [`StartAt`], [`Retry`] |
 //! | write handlers | [`handler`]: `async fn`, [`blocking`], [`inline`], [`batch`]; arguments: [`extract`] |
+//! | store effects exactly once | [`Table`], [`Tx`], [`in_store`], [`Bus::transaction`], [`Bus::read`] |
 //! | surround them | [`middleware`], [`Stage`], [`builtin`], [`Timeout`], [`RateLimit`] |
+//! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
 //! | look | [`Bus::describe`], [`Bus::stats`] |
 //! | stop | [`Bus::shutdown`] |
 //! | exchange events with others | [`cloudevents`] |
@@ -130,7 +133,7 @@ pub use busway_middleware::tower;
 #[doc(inline)]
 pub use busway_middleware::{
     AnyHandler, Batch, BoxError, Chain, ChainTrace, Delivery, Durable, Emit, Ephemeral, Extension,
-    ExtractError, Failure, Flow, FromDelivery, FromScope, HandlerInfo, IntoBatchReply, IntoHandler,
+    ExtractError, Failure, Flow, FromDelivery, FromScope, Gap, HandlerInfo, IntoBatchReply, IntoHandler,
     IntoReply, IntoStep, Meta, Middleware, Mode, ModeKind, Next, NodeTime, Outcome, Payload, Permanent,
     Position, PublishMiddleware, PublishRefused, PublishStage, RegistryError, Replay, Reply, Requirements,
     Run, Scope, Stage, State, Step, SyncMiddleware, batch, blocking, builtin, chain, extract, handler,
@@ -181,13 +184,16 @@ pub use busway_router::GroupRule;
 
 #[doc(inline)]
 pub use busway_engine::{
-    AnyPublisher, AtCap, BuildError, BuildProblem, Bus, BusBuilder, BusStats, Clock, Description, Durability,
-    DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Fault, IntoFilter, Lag,
-    LookupError, Observer, OpenError, Origin, PublishError, Publisher, RateHandle, RateLimit, Receipt,
-    Refusal, Refused, RequestError, Result, Retention, ScopedSubscription, Setting, Settings, ShutdownEnd,
-    ShutdownReport, StartAt, State as SubscriptionState, Stopping, Stream, StreamProblem, SubscribeBuilder,
-    SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Timeout, UnknownCause,
-    bus, clock, durable, observer, settings, stages, stats, subscription,
+    AnyPublisher, AsTableKey, AtCap, BuildError, BuildProblem, Bus, BusBuilder, BusStats, Clock, Comparison,
+    CursorError, CursorHandle, Description, Difference, Durability, DurableBuilder, DurableStats,
+    DurableSubscription, EntryError, Error, Fault, History, HistoryError, InStore, IntoFilter, Lag,
+    LookupError, Observer, OpenError, Origin, PartitionStanding, PastEvent, PublishError, Publisher,
+    RateHandle, RateLimit, ReadTables, Receipt, Refusal, Refused, RequestError, Result, Retention,
+    ScopedSubscription, Setting, Settings, Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport,
+    Snapshot, Standing, StartAt, State as SubscriptionState, Stopping, StoreTx, Stream, StreamProblem,
+    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table,
+    TableKey, Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, WriteTables, bus, clock,
+    durable, history, in_store, observer, settings, stages, stats, subscription, transact,
 };
 
 pub mod prelude;

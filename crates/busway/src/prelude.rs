@@ -9,6 +9,7 @@ pub use crate::Proto;
 pub use crate::{
     AnyEvent, Batch, BoxError, Bus, Delivery, Draft, Emit, Event, EventType, Extension, Filter, Flow, Key,
     Meta, Middleware, Next, Order, Outcome, Overflow, Payload, Permanent, Priority, Publisher, RateLimit,
-    Raw, Receipt, Retry, ShutdownReport, Stage, StartAt, State, Stopping, Stream, Subscription,
-    SyncMiddleware, Timeout, Topic, batch, blocking, inline,
+    Raw, ReadTables, Receipt, Retry, ShutdownReport, Stage, StartAt, State, Stopping, StoreTx, Stream,
+    Subscription, SyncMiddleware, Table, Timeout, Topic, Tx, TxError, WriteTables, batch, blocking, in_store,
+    inline,
 };

@@ -11,7 +11,7 @@ use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
 use busway_middleware::{BoxError, PublishRegistry, Registry, Stage, States};
-use busway_persistence::{OpenError, StoreOptions, Stream};
+use busway_persistence::{OpenError, StoreOptions, Stream, Table};
 use tokio::runtime;
 
 use super::core::{BusParts, Services};
@@ -70,6 +70,18 @@ impl BusBuilder {
         match &mut self.store {
             Some(plan) => plan.streams.push(stream),
             None => self.homeless.push(stream),
+        }
+        self
+    }
+
+    /// Declares a table of the program's own, beside the streams and in the same commits. One that the store does not hold yet is
+    /// made.
+    pub fn table<K, V>(mut self, table: &Table<K, V>) -> Self {
+        match &mut self.store {
+            Some(plan) => plan.options = std::mem::take(&mut plan.options).table(table.name()),
+            None => {
+                self.problems.push(BuildProblem::TableWithoutStore { table: table.name().to_owned() });
+            }
         }
         self
     }

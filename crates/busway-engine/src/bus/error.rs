@@ -258,6 +258,10 @@ macro_rules! error_from {
 
 error_from!(
     super::BuildError,
+    crate::transact::TransactionError,
+    crate::history::HistoryError,
+    crate::durable::CursorError,
+    busway_persistence::TxError,
     crate::subscription::SubscribeError,
     busway_middleware::RegistryError,
     busway_event::TopicError,

@@ -75,6 +75,12 @@ pub enum BuildProblem {
         /// The stream's name.
         stream: String,
     },
+    /// A table needs a store.
+    #[error("table \"{table}\": this bus lives in memory; begin with Bus::open(path)")]
+    TableWithoutStore {
+        /// The table's name.
+        table: String,
+    },
     /// The store could not be opened.
     #[error("{0}")]
     Store(OpenError),

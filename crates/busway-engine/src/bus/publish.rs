@@ -184,7 +184,7 @@ impl BusCore {
         Ok(())
     }
 
-    pub(super) async fn offer_emits(self: &Arc<Self>, events: Vec<AnyEvent>, from: Source) {
+    pub(crate) async fn offer_emits(self: &Arc<Self>, events: Vec<AnyEvent>, from: Source) {
         let mut offerings: Vec<_> = events.into_iter().map(|event| self.begin(event, from)).collect();
         for offering in &mut offerings {
             Box::pin(self.complete(&mut offering.dispatched)).await;
@@ -219,7 +219,7 @@ impl BusCore {
     }
 
     pub(super) fn accept_emits(&self, drafts: Vec<AnyDraft>, from: Source) -> Result<Vec<AnyEvent>, Refused> {
-        drafts.into_iter().map(|draft| self.accept_any(draft, from)).collect()
+        drafts.into_iter().map(|draft| self.accept_emit(draft, from)).collect()
     }
 
     /// Runs the publish steps on a draft and validates it. A refused draft comes back as it was given; what it was is
@@ -258,7 +258,7 @@ impl BusCore {
     }
 
     /// Runs the publish steps on a draft of any type and validates it.
-    fn accept_any(&self, mut draft: AnyDraft, from: Source) -> Result<AnyEvent, Refused> {
+    pub(crate) fn accept_emit(&self, mut draft: AnyDraft, from: Source) -> Result<AnyEvent, Refused> {
         let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
         let event = accepted.and_then(|()| draft.finish(&self.stamp()).map_err(|(_, reason)| reason.into()));
         event.inspect_err(|_| {

@@ -120,7 +120,7 @@ impl BusCore {
             return Err(PublishError::refused(entry.into_event(), Refused::Closed));
         };
         match log.append(&self.services, vec![entry]).await {
-            Ok(places) => Ok(self.stored_receipt(log, id, &topic, places.first().copied())),
+            Ok(places) => Ok(self.stored_receipt(id, &topic, places.first().copied())),
             Err(NotAppended::Unknown(ids, cause)) => Err(PublishError::unknown(ids, cause)),
             Err(NotAppended::Refused(mut entries, reason)) => match entries.pop() {
                 Some(entry) => Err(PublishError::refused(entry.into_event(), reason)),
@@ -172,7 +172,7 @@ impl BusCore {
         match log.append(&self.services, entries).await {
             Ok(places) => {
                 let receipt = |((id, topic), place): ((EventId, Topic), Place)| {
-                    self.stored_receipt(log, id, &topic, Some(place))
+                    self.stored_receipt(id, &topic, Some(place))
                 };
                 Ok(told.into_iter().zip(places).map(receipt).collect())
             }
@@ -225,14 +225,22 @@ impl BusCore {
         events.iter().find_map(|event| Some(needs_commit(log.stream_of(event.topic())?)))
     }
 
-    fn stored_receipt(&self, log: &Log, id: EventId, topic: &Topic, place: Option<Place>) -> Receipt {
-        let ephemeral = self.router.lookup_with(topic, |targets| targets.len());
+    /// Of an event in a stream.
+    pub(crate) fn stored_receipt(&self, id: EventId, topic: &Topic, place: Option<Place>) -> Receipt {
+        let Receipt { offered: ephemeral, .. } = self.unstored_receipt(id, topic);
+        let position = place.zip(self.log.as_ref()).and_then(|(place, log)| log.position(place));
         Receipt {
             id,
             offered: ephemeral + self.durable.matching(topic),
             durability: Durability::Synced,
-            position: place.and_then(|place| log.position(place)).map(Box::new),
+            position: position.map(Box::new),
         }
+    }
+
+    /// Of an event that lives in memory.
+    pub(crate) fn unstored_receipt(&self, id: EventId, topic: &Topic) -> Receipt {
+        let offered = self.router.lookup_with(topic, |targets| targets.len());
+        Receipt { id, offered, durability: Durability::Memory, position: None }
     }
 
     fn given_back<T: EventType>(

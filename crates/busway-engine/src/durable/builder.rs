@@ -217,7 +217,7 @@ impl DurableBuilder {
     }
 }
 
-fn window<E>(settings: &Effective) -> Window<E> {
+pub(super) fn window<E>(settings: &Effective) -> Window<E> {
     let concurrency = usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX);
     let room = concurrency.saturating_mul(ROOM_A_HANDLER).clamp(ROOM_MIN, ROOM_MAX);
     let running = Running::new(settings.limits, settings.concurrency);

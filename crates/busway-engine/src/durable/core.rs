@@ -1,11 +1,13 @@
 //! The inside of a durable subscription, shared by its handle, its pump and its workers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use busway_event::{AnyEvent, Filter};
-use busway_middleware::{AnyHandler, ChainTrace, Durable, Registry, Scope};
+use busway_middleware::{self as middleware, AnyHandler, ChainTrace, Durable, Gap, Registry, Scope};
+use busway_persistence::Position;
 use busway_reliability::Retry;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::flow::Flow;
+use super::seek::Seek;
 use super::stats::{DurableStats, Lag};
 use super::window::{Moment, Window};
 use super::{pump, worker};
@@ -34,11 +37,15 @@ pub(crate) struct DurableCore {
     pub(crate) middleware: Registry,
     pub(super) scope: Arc<Scope>,
     /// Weak: a subscription never keeps its bus alive.
-    pub(super) bus: Weak<BusCore>,
-    pub(super) log: Arc<Log>,
+    pub(crate) bus: Weak<BusCore>,
+    pub(crate) log: Arc<Log>,
     /// Its number in the store.
-    pub(super) number: u32,
+    pub(crate) number: u32,
+    /// Whether its handler takes a transaction.
+    pub(super) is_transactional: bool,
     pub(super) hand: Mutex<Hand>,
+    /// One seek after the other.
+    pub(super) seek_turn: tokio::sync::Mutex<()>,
     /// Wakes a worker that sleeps.
     pub(super) more: Notify,
     pub(super) flow: Arc<Flow>,
@@ -51,6 +58,8 @@ pub(crate) struct DurableCore {
     /// Counts workers that have not ended.
     pub(super) workers: TaskTracker,
     pub(super) counts: Counts,
+    /// Offsets that are gone, by partition: those that no delivery has told of.
+    gaps: Mutex<BTreeMap<u32, (u64, u64)>>,
     /// Which partition is read first.
     pub(super) turn: AtomicUsize,
     /// The storage could not be read a moment ago.
@@ -66,6 +75,15 @@ pub(super) struct Hand {
     pub(super) state: State,
     pub(super) workers: usize,
     pub(super) asleep: usize,
+    /// It is to be sent elsewhere: until then nothing starts and nothing is read.
+    pub(super) seek: Option<Seek>,
+}
+
+impl Hand {
+    /// Whether events may be read and started.
+    pub(super) fn goes_on(&self) -> bool {
+        self.state == State::Running && self.seek.is_none()
+    }
 }
 
 /// Attempts since the subscription began.
@@ -76,6 +94,7 @@ pub(super) struct Counts {
     pub(super) dead: AtomicU64,
     pub(super) skipped: AtomicU64,
     pub(super) cut_short: AtomicU64,
+    pub(super) conflicts: AtomicU64,
     pub(super) lost: AtomicU64,
     /// Of the lost: those that no delivery has told of.
     pub(super) untold: AtomicU64,
@@ -109,7 +128,7 @@ pub(super) struct DurableParts {
 impl DurableCore {
     pub(super) fn new(parts: DurableParts) -> Arc<Self> {
         let flow = Arc::new(Flow::new(Arc::clone(&parts.services)));
-        let hand = Hand { window: parts.window, state: State::Running, workers: 0, asleep: 0 };
+        let hand = Hand { window: parts.window, state: State::Running, workers: 0, asleep: 0, seek: None };
         Arc::new(Self {
             ending: parts.log.ending.child_token(),
             services: parts.services,
@@ -118,6 +137,7 @@ impl DurableCore {
             filter: parts.filter,
             settings: parts.settings,
             retry: parts.retry,
+            is_transactional: parts.handler.info().requirements.needs_transaction(),
             handler: parts.handler,
             middleware: parts.middleware,
             scope: parts.scope,
@@ -125,12 +145,14 @@ impl DurableCore {
             log: parts.log,
             number: parts.number,
             hand: Mutex::new(hand),
+            seek_turn: tokio::sync::Mutex::new(()),
             more: Notify::new(),
             flow,
             stopping: parts.stopping,
             abort: CancellationToken::new(),
             workers: TaskTracker::new(),
             counts: Counts::default(),
+            gaps: Mutex::default(),
             turn: AtomicUsize::new(0),
             is_unreadable: AtomicBool::new(false),
             last_failure: Mutex::default(),
@@ -170,7 +192,7 @@ impl DurableCore {
     /// Sees to it that a worker looks for what may start.
     pub(super) fn supply(self: &Arc<Self>) {
         let mut hand = self.hand.lock();
-        if hand.state != State::Running || !hand.window.may_start() {
+        if !hand.goes_on() || !hand.window.may_start() {
             return;
         }
         self.supply_under(&mut hand);
@@ -206,7 +228,7 @@ impl DurableCore {
         let is_read = self.log.with(|store| {
             reading.iter().all(|at| store.bounds(at.partition).is_none_or(|(_, end)| at.offset >= end))
         });
-        is_stored && hand.window.is_at_rest(now) && is_read.unwrap_or(true)
+        is_stored && hand.seek.is_none() && hand.window.is_at_rest(now) && is_read.unwrap_or(true)
     }
 
     /// Starts nothing more and cuts short whatever runs.
@@ -245,6 +267,22 @@ impl DurableCore {
         is_stored || self.flow.has_failed() || self.log.with(|_| ()).is_none()
     }
 
+    /// Offsets of a partition are gone before they were settled.
+    pub(super) fn lose(&self, partition: u32, from: u64, to: u64) {
+        self.counts.lose(to.saturating_sub(from));
+        let mut gaps = self.gaps.lock();
+        let gap = gaps.entry(partition).or_insert((from, to));
+        *gap = (gap.0.min(from), gap.1.max(to));
+    }
+
+    /// The offsets of a partition that are gone, unless somebody was told.
+    pub(super) fn take_gap(&self, partition: u32) -> Option<Gap> {
+        let (from, to) = self.gaps.lock().remove(&partition)?;
+        let middleware::Position { stream, partition, .. } =
+            self.log.position(Position { partition, offset: from })?;
+        Some(Gap { stream, partition, from, to })
+    }
+
     pub(super) fn failed(&self, failure: LastFailure) {
         *self.last_failure.lock() = Some(failure);
     }
@@ -276,6 +314,7 @@ impl DurableCore {
             dead: count(&self.counts.dead),
             skipped: count(&self.counts.skipped),
             cut_short: count(&self.counts.cut_short),
+            conflicts: count(&self.counts.conflicts),
             lost: count(&self.counts.lost),
             running,
             ready,

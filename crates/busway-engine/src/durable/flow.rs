@@ -57,11 +57,16 @@ impl Flow {
                 );
                 self.no_room.lock().push((partition, settlement));
             }
-            (Err(error), _) => {
-                tracing::error!(%error, "a durable subscription stops: what it has settled is not stored");
-                _ = self.failed.set(error.to_string());
-            }
+            (Err(error), _) => return self.fail(&error.to_string()),
         }
+        self.bell.notify_one();
+        self.services.idle.touch();
+    }
+
+    /// What was decided is not stored, and never will be.
+    pub(super) fn fail(&self, error: &str) {
+        tracing::error!(error, "a durable subscription stops: what it has settled is not stored");
+        _ = self.failed.set(error.to_owned());
         self.bell.notify_one();
         self.services.idle.touch();
     }

@@ -8,13 +8,16 @@
 //!
 //! The log is the queue: nothing is fetched while the window has no room, and nothing is lost by that.
 
+mod attempt;
 mod builder;
 mod core;
+mod cursor;
 mod flow;
 mod handle;
 mod lane;
 mod pump;
 mod registry;
+mod seek;
 mod settlements;
 mod start_at;
 mod stats;
@@ -24,6 +27,7 @@ mod worker;
 
 pub use self::builder::DurableBuilder;
 pub(crate) use self::core::DurableCore;
+pub use self::cursor::{CursorError, CursorHandle, PartitionStanding, Standing};
 pub use self::handle::DurableSubscription;
 pub(crate) use self::registry::Durables;
 pub use self::start_at::StartAt;

@@ -31,17 +31,20 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
             core.advance(State::Stopped);
         }
         if core.is_pumped_out() {
+            // Nobody carries it out any more.
+            core.hand.lock().seek = None;
             core.services.idle.touch();
             return;
         }
-        let has_moved = core.state() == State::Running && (core.bring_back() | core.fetch());
+        core.carry_out_seek().await;
+        let has_moved = core.goes_on() && (core.bring_back() | core.fetch());
         core.supply();
         core.services.idle.touch();
         if has_moved {
             tokio::task::yield_now().await;
             continue;
         }
-        let is_running = core.state() == State::Running;
+        let is_running = core.goes_on();
         let due = core.hand.lock().window.next_due().filter(|_| is_running);
         let is_unreadable = core.is_unreadable.swap(false, Ordering::Relaxed);
         let again = is_unreadable.then(|| core.services.clock.now() + AGAIN_AFTER);
@@ -64,6 +67,10 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
 }
 
 impl DurableCore {
+    fn goes_on(&self) -> bool {
+        self.hand.lock().goes_on()
+    }
+
     /// Whether the pump has nothing more to do for good.
     fn is_pumped_out(&self) -> bool {
         if !self.ending.is_cancelled() {
@@ -147,7 +154,7 @@ impl DurableCore {
         let at = self.moment();
         let verdict = match error {
             ReadError::BeforeStart { .. } => {
-                self.counts.lose(1);
+                self.lose(place.partition, place.offset, place.offset + 1);
                 Verdict::Settled
             }
             ReadError::Corrupt(corrupt) => {
@@ -213,8 +220,8 @@ impl DurableCore {
         let at = self.moment();
         match error {
             ReadError::BeforeStart { first, .. } => {
-                let gone = self.hand.lock().window.gap(place.partition, *first);
-                self.counts.lose(gone);
+                self.hand.lock().window.gap(place.partition, *first);
+                self.lose(place.partition, place.offset, *first);
                 true
             }
             ReadError::Corrupt(corrupt) => {
@@ -238,4 +245,4 @@ const PAGE: ReadLimits = ReadLimits { events: 256, bytes: 1 << 20 };
 pub(super) const ONE: ReadLimits = ReadLimits { events: 1, bytes: 1 };
 
 /// When the storage itself cannot be read, or has no room.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(1);

@@ -37,6 +37,11 @@ impl Durables {
         self.list().iter().all(|core| core.is_at_rest())
     }
 
+    /// The one that bears the name, while it has not ended.
+    pub(super) fn named(&self, name: &str) -> Option<Arc<DurableCore>> {
+        self.subscriptions.read().iter().find(|core| &*core.name == name).cloned()
+    }
+
     /// Takes a name; `false` when it is borne already.
     pub(super) fn take_name(&self, name: &str) -> bool {
         self.names.lock().insert(name.to_owned())

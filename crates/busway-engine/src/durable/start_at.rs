@@ -24,7 +24,7 @@ pub enum StartAt {
 
 impl StartAt {
     /// The offset in a partition. May read a few records.
-    pub(super) fn offset(self, store: &Store, partition: u32) -> u64 {
+    pub(crate) fn offset(self, store: &Store, partition: u32) -> u64 {
         match self {
             Self::Earliest => 0,
             Self::Offset(offset) => offset,

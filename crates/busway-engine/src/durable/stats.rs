@@ -24,6 +24,8 @@ pub struct DurableStats {
     pub skipped: u64,
     /// Attempts that were cut short: their events are attempted again, and the attempt is not charged to them.
     pub cut_short: u64,
+    /// Attempts that were made again because what their transaction read had changed before it was stored; they count as one.
+    pub conflicts: u64,
     /// Events that were gone before they were handled, because a stream at its cap dropped its oldest.
     pub lost: u64,
     /// Events with a handler.

@@ -63,7 +63,7 @@ impl Log {
         APPENDS_MAX.saturating_sub(self.permits.available_permits())
     }
 
-    async fn permit(&self, services: &Services, until: Instant) -> Option<OwnedSemaphorePermit> {
+    pub(super) async fn permit(&self, services: &Services, until: Instant) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Some(permit);
         }

@@ -8,8 +8,8 @@
 
 mod append;
 mod open;
-
 mod relay;
+mod transact;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::append::NotAppended;
 pub(crate) use self::open::StorePlan;
+
+pub(crate) use self::transact::NotTransacted;
 
 use self::relay::Relayed;
 
@@ -85,8 +87,13 @@ impl Log {
 
     /// The partitions of all streams that have topics in common with the filter.
     pub(crate) fn partitions_of(&self, filter: &Filter) -> Vec<u32> {
+        self.ranges_of(filter).flatten().collect()
+    }
+
+    /// The same, stream by stream.
+    pub(crate) fn ranges_of(&self, filter: &Filter) -> impl Iterator<Item = std::ops::Range<u32>> {
         let streams = self.streams.iter().filter(|stream| stream.declared.overlaps(filter));
-        streams.flat_map(|stream| stream.partitions.clone()).collect()
+        streams.map(|stream| stream.partitions.clone())
     }
 
     /// Where the partitions of all streams begin and end.

@@ -35,7 +35,8 @@ pub use self::state::{Extension, State};
     message = "`{Self}` cannot be an argument of a handler on this subscription ({M})",
     label = "not an extractor here",
     note = "take `Payload<T>`, `Event<T>`, `AnyEvent`, `Meta`, `Topic`, `Delivery`, `State<S>`, `Extension<V>`, `Publisher` or `Stopping`",
-    note = "a payload type `T` is taken as `Payload<T>`, a value of the application as `State<S>`"
+    note = "a payload type `T` is taken as `Payload<T>`, a value of the application as `State<S>`",
+    note = "`Tx`, a transaction of the store, is for durable subscriptions: `.durable(name)`"
 )]
 pub trait FromDelivery<M: Mode>: Sized + Send + 'static {
     /// Takes the argument.

@@ -52,21 +52,27 @@ pub struct AnyHandler<M> {
     call: Arc<dyn Call>,
     run: Run,
     /// Its name and what it needs: made when somebody asks, so that a handler that waits for its first event takes little room.
-    about: fn() -> (&'static str, Requirements),
+    name: fn() -> &'static str,
+    needs: fn() -> Requirements,
     mode: PhantomData<fn(M)>,
 }
 
 impl<M: Mode> AnyHandler<M> {
     fn new<H, Args: Arguments<M>>(run: Run, call: impl Call + 'static) -> Self {
-        let about = || (type_name::<H>(), requirements_of::<M, Args>());
-        Self { call: Arc::new(call), run, about, mode: PhantomData }
+        let (name, needs) = (type_name::<H>, requirements_of::<M, Args>);
+        Self { call: Arc::new(call), run, name, needs, mode: PhantomData }
+    }
+
+    /// The same handler under the name of `F`: for who wraps a function of others into one of their own.
+    pub fn named_after<F>(mut self) -> Self {
+        self.name = type_name::<F>;
+        self
     }
 
     /// What the handler is and needs.
     #[must_use]
     pub fn info(&self) -> HandlerInfo {
-        let (name, requirements) = (self.about)();
-        HandlerInfo { name, run: self.run, requirements }
+        HandlerInfo { name: (self.name)(), run: self.run, requirements: (self.needs)() }
     }
 
     /// Where it runs.
@@ -97,7 +103,13 @@ impl<M: Mode> AnyHandler<M> {
 
 impl<M> Clone for AnyHandler<M> {
     fn clone(&self) -> Self {
-        Self { call: Arc::clone(&self.call), run: self.run, about: self.about, mode: PhantomData }
+        Self {
+            call: Arc::clone(&self.call),
+            run: self.run,
+            name: self.name,
+            needs: self.needs,
+            mode: PhantomData,
+        }
     }
 }
 

@@ -44,6 +44,11 @@ impl Recorded {
         self.writes.is_empty()
     }
 
+    /// What was written so far, by table and key: a value, or `None` where the key is removed.
+    pub fn written(&self) -> impl Iterator<Item = (TableId, &[u8], Option<&[u8]>)> {
+        self.writes.by_table()
+    }
+
     /// The value of a key: the one that was written here, else the one that was seen first, else the store's.
     ///
     /// # Errors

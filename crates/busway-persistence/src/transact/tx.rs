@@ -42,16 +42,13 @@ impl<'a> Tx<'a> {
     /// Stores an event with the rest, see [`Store::entry`](crate::Store::entry).
     ///
     /// # Errors
-    /// [`TxError::Entry`], [`TxError::TooSlow`].
+    /// [`TxError::Entry`], [`TxError::TooSlow`], [`TxError::TooLarge`].
     pub fn append(&mut self, event: AnyEvent, given: bool, now: Timestamp) -> Result<(), TxError> {
         self.in_time()?;
-        self.done.entries.push(self.tables.entry(event, given, now)?);
-        Ok(())
-    }
-
-    /// Stores an entry that was made before with the rest.
-    pub fn append_entry(&mut self, entry: Entry) {
+        let entry = self.tables.entry(event, given, now)?;
+        self.done.writes.charge(entry.bytes())?;
         self.done.entries.push(entry);
+        Ok(())
     }
 
     /// Stores what a subscription has decided with the rest.
@@ -67,6 +64,11 @@ impl<'a> Tx<'a> {
         let settlement = Settlement { settled, released: vec![offset], ..Settlement::default() };
         self.settle(subscription, partition, settlement);
         self.done.finished.push((subscription, partition, offset));
+    }
+
+    /// What was written so far, by table and key: a value, or `None` where the key is removed.
+    pub fn written(&self) -> impl Iterator<Item = (TableId, &[u8], Option<&[u8]>)> {
+        self.done.writes.by_table()
     }
 
     /// Whether it may go on.

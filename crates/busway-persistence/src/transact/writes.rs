@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{TX_BYTES_MAX, TxError};
-use crate::table::{FullRange, TableEntries};
+use crate::table::{self, FullRange, TableEntries, TableId};
 
 /// See the module. Keys are those of the database that all tables share.
 #[derive(Debug, Default)]
@@ -22,11 +22,21 @@ impl Writes {
             Some(replaced) => self.bytes - replaced + len,
             None => self.bytes + full_key.len() + len,
         };
+        self.hold(bytes)?;
+        self.values.insert(full_key, value);
+        Ok(())
+    }
+
+    /// Counts bytes that the transaction holds elsewhere.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), TxError> {
+        self.hold(self.bytes.saturating_add(bytes))
+    }
+
+    fn hold(&mut self, bytes: usize) -> Result<(), TxError> {
         if bytes > TX_BYTES_MAX {
             return Err(TxError::TooLarge { bytes });
         }
         self.bytes = bytes;
-        self.values.insert(full_key, value);
         Ok(())
     }
 
@@ -57,6 +67,14 @@ impl Writes {
         self.values.is_empty()
     }
 
+    /// All of them by table and key, as the table's user knows it.
+    pub(crate) fn by_table(&self) -> impl Iterator<Item = (TableId, &[u8], Option<&[u8]>)> {
+        self.iter().filter_map(|(full_key, value)| {
+            let (table, key) = table::split(full_key)?;
+            Some((table, key, value))
+        })
+    }
+
     /// All of them, in the order of the keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.values.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
@@ -66,7 +84,7 @@ impl Writes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{TableId, full_key, full_range};
+    use crate::table::{full_key, full_range};
     use proptest::prelude::*;
     use std::ops::Bound;
 

@@ -40,6 +40,7 @@ pub(crate) use self::records::{GivenRow, given_key};
 pub(crate) use self::state::{Position, State, Subscription};
 use crate::append::{Append, Entry};
 use crate::error::{Fault, Refusal};
+use crate::open::Claimed;
 use crate::settle::{OnSettled, Register, Remove, Seek, Settle};
 use crate::shared::Shared;
 use crate::transact::Transact;
@@ -85,6 +86,8 @@ pub(crate) struct Writer {
     requests: Receiver<Request>,
     state: State,
     cohort: Cohort,
+    /// The last field: what is let go last, when the store's handle is gone and so is the environment.
+    _claimed: Arc<Claimed>,
 }
 
 /// Why a batch was not stored.
@@ -95,8 +98,13 @@ enum Failure {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, requests: Receiver<Request>, state: State) -> Self {
-        Self { shared, requests, state, cohort: Cohort::default() }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        requests: Receiver<Request>,
+        state: State,
+        claimed: Arc<Claimed>,
+    ) -> Self {
+        Self { shared, requests, state, cohort: Cohort::default(), _claimed: claimed }
     }
 
     /// Works until every handle of the store is gone and everything that was asked for is done.

@@ -42,7 +42,7 @@ impl Default for Carriers {
 }
 
 /// Counts of one carrier's flights.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Carrier {
     /// All flights, the cancelled included.
     pub(crate) flights: u64,
@@ -53,12 +53,34 @@ pub(crate) struct Carrier {
 }
 
 impl Boards {
+    /// With these figures: flights by carrier, and delays, JFK desk, alerts and what was out of order.
+    pub(crate) fn of(carriers: Carriers, [delays, jfk_desk, alerts, out_of_order]: [u64; 4]) -> Self {
+        Self {
+            carriers: Mutex::new(carriers),
+            rows: Mutex::default(),
+            delays: AtomicU64::new(delays),
+            jfk_desk: AtomicU64::new(jfk_desk),
+            alerts: AtomicU64::new(alerts),
+            out_of_order: AtomicU64::new(out_of_order),
+        }
+    }
+
     pub(crate) fn carriers(&self) -> MutexGuard<'_, Carriers> {
         self.carriers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rows(&self) -> MutexGuard<'_, HashMap<String, u64>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Carrier {
+    /// Counts a flight of it.
+    pub(crate) fn count(&mut self, flight: &Flight) {
+        self.flights += 1;
+        self.cancelled += u64::from(flight.status == Status::Cancelled);
+        self.delayed += u64::from(matches!(flight.status, Status::Delayed { .. }));
+        self.delay_minutes += i128::from(flight.status.minutes().unwrap_or(0));
     }
 }
 
@@ -102,11 +124,7 @@ fn count(flight: Payload<Flight>, State(boards): Shared) {
     carriers.events += 1;
     *carriers.by_status.entry(flight.status.word()).or_default() += 1;
     *carriers.by_origin.entry(flight.origin.clone()).or_default() += 1;
-    let carrier = carriers.by_carrier.entry(flight.carrier.clone()).or_default();
-    carrier.flights += 1;
-    carrier.cancelled += u64::from(flight.status == Status::Cancelled);
-    carrier.delayed += u64::from(matches!(flight.status, Status::Delayed { .. }));
-    carrier.delay_minutes += i128::from(flight.status.minutes().unwrap_or(0));
+    carriers.by_carrier.entry(flight.carrier.clone()).or_default().count(&flight);
 }
 
 async fn note_delay(flight: Payload<Flight>, State(boards): Shared) {

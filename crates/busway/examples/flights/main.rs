@@ -1,10 +1,12 @@
 //! Replays real departures from New York over the bus, and counts them in five subscriptions side by side.
 //!
-//! `cargo run --release --example flights [-- --data FILE] [--json]`. None of the subscriptions may drop an event or let one
-//! expire: they block their publisher when they are behind, and the figures at the end prove that nothing is missing.
+//! `cargo run --release --example flights [-- --data FILE] [--store DIR] [--json]`. None of the subscriptions may drop an event or let one
+//! expire: they block their publisher when they are behind, and the figures at the end prove that nothing is missing. With a store
+//! the replay may be interrupted at any instant, also by `kill -9`: started again, it goes on, and its figures are the same.
 
 mod board;
 mod flight;
+mod ledger;
 mod output;
 mod rows;
 
@@ -30,6 +32,9 @@ struct Arguments {
     /// A file of departures, `.csv` or `.csv.xz`. Default: the week that ships with busway.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Keeps the departures and the counts in this folder, and goes on from there when it is started again.
+    #[arg(long)]
+    store: Option<PathBuf>,
     /// Prints one JSON object on one line instead of the table.
     #[arg(long)]
     json: bool,
@@ -40,7 +45,11 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/flights-2013-01-week1.csv");
     let file = arguments.data.unwrap_or(shipped);
-    let printed = match replay(&file).await {
+    let figures = match &arguments.store {
+        Some(store) => replay_stored(&file, store).await,
+        None => replay(&file).await,
+    };
+    let printed = match figures {
         Ok(figures) => {
             let text = if arguments.json { figures.to_json().to_string() } else { figures.to_string() };
             print(&text).map(|()| figures.exit_code())
@@ -96,6 +105,27 @@ async fn replay(file: &Path) -> Result<Figures, BoxError> {
     board::check_handled(&subscriptions)?;
     let lost = report.tally.dropped + report.tally.expired + report.tally.abandoned;
     Ok(Figures::new(&boards, lost, bad_rows, started.elapsed()))
+}
+
+/// The same on a store: publishes what it does not hold yet, and waits until all of it is handled.
+async fn replay_stored(file: &Path, store: &Path) -> Result<Figures, BoxError> {
+    let progress = progress_bar();
+    let mut rows = Rows::open(file, &progress)?;
+    #[expect(clippy::disallowed_methods, reason = "the example reports how long it took")]
+    let started = Instant::now();
+    let bus = ledger::open(store).await?;
+    let position = ledger::position(&bus, file)?;
+    let subscriptions = ledger::subscribe(&bus).await?;
+    let complain_of = |line: u64, reason: &str| {
+        progress.suspend(|| complain(format_args!("{}:{line}: {reason}", file.display())));
+    };
+    let position = ledger::publish(&bus, &mut rows, position, complain_of).await?;
+    bus.idle().await;
+    progress.finish_and_clear();
+    let lost = ledger::check_handled(&subscriptions)?;
+    let boards = ledger::boards(&bus)?;
+    bus.shutdown(Duration::from_secs(60)).await;
+    Ok(Figures::new(&boards, lost, position.bad_rows, started.elapsed()))
 }
 
 async fn publish(bus: &Bus, line: u64, flight: Flight) -> Result<(), BoxError> {

@@ -20,6 +20,26 @@ reserved A-1 at 1, attempt 1
 }
 
 #[test]
+fn a_replay_compares_two_versions_and_the_new_one_takes_over() {
+    let expected = "\
+revenue 6400
+what B-7 did:
+  orders.created at orders/0/1
+3 events, 2 alike, 1 not
+  orders/0/1: 500 before, 800 now
+revenue 6700
+";
+    assert_eq!(stdout("10_replay", &[]), expected);
+}
+
+#[test]
+fn the_counter_that_is_killed_is_right() {
+    let printed = stdout("09_exactly_once_counter", &[]);
+    assert!(printed.ends_with("total 180300 cents in 600 payments\n"), "{printed}");
+    assert!(printed.contains("killed"), "{printed}");
+}
+
+#[test]
 fn hello_greets_and_shows_receipts_and_a_refusal() {
     let expected = "\
         in memory, offered to 1 subscription\n\

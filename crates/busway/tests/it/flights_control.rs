@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use busway::prelude::*;
 
-use crate::board::{self, Boards};
+use crate::board::{self, Boards, Carriers};
 use crate::flight::{Flight, Status};
 use crate::output::Figures;
 
@@ -56,4 +56,16 @@ async fn a_dropped_event_fails_the_run() {
     let boards = boards_after(&[1]).await;
     assert_eq!(figures(&boards, 1).to_json()["dropped"], 1);
     assert_eq!(figures(&boards, 1).exit_code(), 1);
+}
+
+#[test]
+fn boards_that_were_read_from_a_store_show_what_was_counted() {
+    let boards = Boards::of(Carriers { events: 7, ..Carriers::default() }, [1, 2, 3, 4]);
+    let figures = figures(&boards, 5);
+    assert_eq!(figures.exit_code(), 1);
+    let json = figures.to_json();
+    let shown =
+        ["events", "jfk_desk", "alerts", "out_of_order", "dropped"].map(|figure| json[figure].as_u64());
+    assert_eq!(shown, [7, 2, 3, 4, 5].map(Some));
+    assert!(figures.to_string().contains("delay board 1, JFK desk 2, alerts 3"), "{figures}");
 }

@@ -5,6 +5,7 @@ mod example_process;
 mod examples;
 mod flights;
 mod flights_control;
+mod flights_store;
 mod reachable;
 mod ui;
 

@@ -129,6 +129,8 @@ pub(crate) struct Started<E> {
 pub(crate) enum Verdict {
     /// It is finished.
     Settled,
+    /// It is finished, and the store knows: a transaction has settled it.
+    Stored,
     /// It failed, and is attempted again.
     Park { error: String, delay: Duration },
     /// It is given up. `error` is the last attempt's, when that failed.
@@ -226,13 +228,11 @@ impl<E> Window<E> {
         reading.next = reading.cursor.next_unsettled(offset + 1);
     }
 
-    /// The log begins behind the reading position: says how many offsets are gone.
-    pub(crate) fn gap(&mut self, partition: u32, first: u64) -> u64 {
-        let Some(reading) = self.partitions.get_mut(&partition) else { return 0 };
-        let gone = first.saturating_sub(reading.next);
+    /// The log begins behind the reading position: what is before is gone.
+    pub(crate) fn gap(&mut self, partition: u32, first: u64) {
+        let Some(reading) = self.partitions.get_mut(&partition) else { return };
         reading.settlements.settled(reading.next, first);
         reading.next = reading.cursor.next_unsettled(first);
-        gone
     }
 
     fn admit(&mut self, partition: u32, event: Fetched<E>, at: Moment) {

@@ -1,8 +1,10 @@
 //! Durable topics and subscriptions: what a bus with a store promises.
 
 mod building;
+mod cursors;
 mod dead_letters;
 mod faults;
+mod history;
 mod order;
 mod parking;
 mod publishing;
@@ -10,6 +12,7 @@ mod relay;
 mod restart;
 mod shutdown;
 mod storm;
+mod transactions;
 
 use std::path::Path;
 

@@ -1,0 +1,222 @@
+//! The stored cursors of durable subscriptions, whether they run in this process or not.
+
+use std::fmt;
+use std::sync::Arc;
+
+use busway_middleware::Position;
+use busway_persistence::{ReadError, RequestError, Store, StoredSubscription};
+use tokio::sync::oneshot;
+
+use super::StartAt;
+use super::seek::answered_by;
+use crate::bus::{Bus, BusCore};
+use crate::log::Log;
+
+/// The stored position of a durable subscription, by its name. It need not run.
+pub struct CursorHandle {
+    bus: Arc<BusCore>,
+    name: String,
+}
+
+/// Where a durable subscription stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// Its name.
+    pub name: String,
+    /// Its filter.
+    pub filter: String,
+    /// Whether it runs in this process.
+    pub is_running: bool,
+    /// In each of its partitions.
+    pub partitions: Vec<PartitionStanding>,
+}
+
+/// Where a durable subscription stands in a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PartitionStanding {
+    /// The first event that is not settled, or where it will be.
+    pub next: Position,
+    /// Events of the partition from there on that are not settled, whether the filter wants them or not.
+    pub behind: u64,
+    /// Events that failed and wait.
+    pub parked: u64,
+}
+
+impl Bus {
+    /// The cursor of the durable subscription with this name.
+    #[must_use]
+    pub fn cursor(&self, name: impl Into<String>) -> CursorHandle {
+        CursorHandle { bus: Arc::clone(self.core()), name: name.into() }
+    }
+
+    /// Where all durable subscriptions of the store stand, also those that do not run: what they have not settled is kept for them.
+    ///
+    /// # Errors
+    /// [`CursorError`].
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is changed.
+    pub async fn cursors(&self) -> Result<Vec<Standing>, CursorError> {
+        let core = self.core();
+        let stored = stored(core).await?;
+        Ok(stored.into_iter().map(|stored| standing(core, stored)).collect())
+    }
+}
+
+impl CursorHandle {
+    /// Where it stands, as it is stored.
+    ///
+    /// # Errors
+    /// [`CursorError`].
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is changed.
+    pub async fn standing(&self) -> Result<Standing, CursorError> {
+        Ok(standing(&self.bus, self.stored().await?))
+    }
+
+    /// Sends the subscription elsewhere: everything before `to` is settled for it, everything from there on is not, whatever it was. Parked events
+    /// from there on are given again with the others; those before stay parked. [`StartAt::Stored`] changes nothing.
+    ///
+    /// One that runs goes on from there, when the handlers that run have come to their end. Deliveries of events that were settled
+    /// before look like any other: a handler whose effects are set, not added, can bear that.
+    ///
+    /// # Errors
+    /// [`CursorError`]. An offset that is outside of the log of a partition is refused for all.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not undo the seek.
+    pub async fn seek(&self, to: StartAt) -> Result<(), CursorError> {
+        let stored = self.stored().await?;
+        if to == StartAt::Stored {
+            return Ok(());
+        }
+        let (log, partitions) = (self.log()?, stored.partitions());
+        let resolve =
+            move || log.with(|store| partitions.iter().map(|&at| Ok((at, offset(store, at, to)?))).collect());
+        let resolved: Option<Result<Vec<(u32, u64)>, CursorError>> =
+            self.bus.services.runtime.spawn_blocking(resolve).await.ok().flatten();
+        let to = resolved.ok_or(CursorError::Closed)??;
+        if let Some(core) = self.bus.durable.named(&self.name) {
+            return core.seek(to).await;
+        }
+        for (partition, offset) in to {
+            let (answer, answered) = oneshot::channel();
+            let (log, number) = (self.log()?, stored.number);
+            let ask = move || {
+                log.with(|store| {
+                    store.seek(number, partition, offset, Box::new(move |result| _ = answer.send(result)));
+                })
+            };
+            answered_by(self.bus.services.runtime.spawn_blocking(ask).await.ok().flatten(), answered).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the subscription from the store, with what it has parked: it keeps nothing from being let go any longer. Its dead letters stay. Not while it
+    /// runs.
+    ///
+    /// # Errors
+    /// [`CursorError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not undo the removal.
+    pub async fn remove(&self) -> Result<(), CursorError> {
+        self.stored().await?;
+        if self.bus.durable.has_name(&self.name) {
+            return Err(CursorError::Running { name: self.name.clone() });
+        }
+        let (answer, answered) = oneshot::channel();
+        let (log, name) = (self.log()?, self.name.clone());
+        let ask = move || {
+            log.with(|store| {
+                store.remove_subscription(&name, Box::new(move |result| _ = answer.send(result)))
+            })
+        };
+        answered_by(self.bus.services.runtime.spawn_blocking(ask).await.ok().flatten(), answered).await
+    }
+
+    async fn stored(&self) -> Result<StoredSubscription, CursorError> {
+        let all = stored(&self.bus).await?;
+        let found = all.into_iter().find(|stored| stored.name == self.name);
+        found.ok_or_else(|| CursorError::Unknown { name: self.name.clone() })
+    }
+
+    fn log(&self) -> Result<Arc<Log>, CursorError> {
+        self.bus.log.as_ref().map(Arc::clone).ok_or(CursorError::NoStore)
+    }
+}
+
+/// The offset that is meant in a partition, which must lie in its log.
+fn offset(store: &Store, partition: u32, to: StartAt) -> Result<u64, CursorError> {
+    let (first, next) = store.bounds(partition).ok_or(ReadError::UnknownPartition { partition })?;
+    let offset = match to {
+        StartAt::Earliest => first,
+        StartAt::Offset(offset) => offset,
+        StartAt::Time(time) => store.offset_at(partition, time)?,
+        StartAt::Latest | StartAt::Stored => next,
+    };
+    match (first..=next).contains(&offset) {
+        true => Ok(offset),
+        false => Err(RequestError::OutsideOfLog { partition, offset, first, next }.into()),
+    }
+}
+
+/// All subscriptions of the store.
+async fn stored(bus: &Arc<BusCore>) -> Result<Vec<StoredSubscription>, CursorError> {
+    let log = bus.log.as_ref().map(Arc::clone).ok_or(CursorError::NoStore)?;
+    let read = move || log.with(Store::subscriptions);
+    let read = bus.services.runtime.spawn_blocking(read).await.ok().flatten();
+    Ok(read.ok_or(CursorError::Closed)??)
+}
+
+fn standing(bus: &BusCore, stored: StoredSubscription) -> Standing {
+    let partitions = stored.standings.iter().filter_map(|(partition, cursor, parked)| {
+        let log = bus.log.as_ref()?;
+        let place = busway_persistence::Position { partition: *partition, offset: cursor.low() };
+        let (_, end) = log.with(|store| store.bounds(*partition)).flatten()?;
+        let behind = cursor.unsettled_before(end.max(cursor.low()));
+        Some(PartitionStanding { next: log.position(place)?, behind, parked: *parked })
+    });
+    let partitions = partitions.collect();
+    let is_running = bus.durable.named(&stored.name).is_some();
+    Standing { name: stored.name, filter: stored.filter, is_running, partitions }
+}
+
+impl fmt::Debug for CursorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CursorHandle({})", self.name)
+    }
+}
+
+/// Why a cursor could not be looked at, or moved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CursorError {
+    /// The bus has no store.
+    #[error("the bus lives in memory and has no cursors; open one with Bus::open(path)")]
+    NoStore,
+    /// The store knows no subscription of this name.
+    #[error("the store knows no durable subscription \"{name}\"; bus.cursors() lists them")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// It runs in this process.
+    #[error("the durable subscription \"{name}\" runs; stop it first")]
+    Running {
+        /// The name.
+        name: String,
+    },
+    /// The bus is closed, or the subscription has ended meanwhile.
+    #[error("the bus or the subscription is closed")]
+    Closed,
+    /// The store refuses it.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}

@@ -1,0 +1,106 @@
+//! Transactions: handed to the store's writer like appends, and under the same permits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use busway_persistence::{Busy, Fault, Position, Refusal, RequestError, TransactError, TxError, Work};
+use tokio::sync::oneshot;
+
+use super::Log;
+use crate::bus::{Refused, Services, UnknownCause};
+
+/// A transaction came to nothing, or nobody can say what it came to.
+#[derive(Debug)]
+pub(crate) enum NotTransacted {
+    /// It gave up, or was not let through: nothing of it is stored.
+    Aborted(TxError),
+    /// It panicked: nothing of it is stored.
+    Panicked(String),
+    /// The store or the bus refused it: nothing of it is stored.
+    Refused(Refused),
+    /// It names a subscription that cannot settle so: nothing of it is stored.
+    Settlement(RequestError),
+    /// It may be stored or not.
+    Unknown(UnknownCause),
+}
+
+impl Log {
+    /// Runs work in a transaction of the store's, and says where its events lie when all of it is synced. `until` is how long that may
+    /// take; without it, as long as it takes.
+    ///
+    /// # Cancel safety
+    /// What was handed over is run and stored, whether somebody waits for it or not; before that, dropping the future gives it up.
+    pub(crate) async fn transact(
+        &self,
+        services: &Arc<Services>,
+        work: Work,
+        patience: Option<Duration>,
+    ) -> Result<Vec<Position>, NotTransacted> {
+        let now = services.clock.now();
+        let until = now + self.patience;
+        let Some(permit) = self.permit(services, until).await else {
+            return Err(NotTransacted::Refused(Refused::Busy { waited: self.patience }));
+        };
+        let (answer, answered) = oneshot::channel();
+        let (counts, its_services) = (Arc::clone(&self.counts), Arc::clone(services));
+        let done = Box::new(move |result: Result<Vec<Position>, TransactError>| {
+            if let Ok(places) = &result {
+                counts
+                    .published
+                    .fetch_add(u64::try_from(places.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            }
+            drop(permit);
+            // Nobody may wait any more: it is stored all the same.
+            _ = answer.send(result);
+            its_services.idle.touch();
+        });
+        match self.with(|store| store.transact(work, done)) {
+            Some(Ok(())) => {}
+            Some(Err(Busy(_))) => {
+                return Err(NotTransacted::Refused(Refused::Busy { waited: Duration::ZERO }));
+            }
+            None => return Err(NotTransacted::Refused(Refused::Closed)),
+        }
+        let late = async {
+            match patience {
+                Some(patience) => services.clock.sleep_until(until_of(now, patience)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = answered => match answer {
+                Ok(answer) => answer.map_err(NotTransacted::from),
+                Err(_) => Err(NotTransacted::Unknown(UnknownCause::WriterEnded)),
+            },
+            () = late => {
+                let waited = patience.unwrap_or_default();
+                Err(NotTransacted::Unknown(UnknownCause::TimedOut { waited }))
+            }
+        }
+    }
+
+    /// How long a publish waits for the store.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.patience
+    }
+}
+
+fn until_of(now: Instant, patience: Duration) -> Instant {
+    now.checked_add(patience).unwrap_or(now)
+}
+
+impl From<TransactError> for NotTransacted {
+    fn from(error: TransactError) -> Self {
+        match error {
+            TransactError::Aborted(error) => Self::Aborted(error),
+            TransactError::Panicked { message } => Self::Panicked(message),
+            TransactError::Request(RequestError::Refused(Refusal::Closed)) => Self::Refused(Refused::Closed),
+            TransactError::Request(RequestError::Refused(refusal)) => Self::Refused(refusal.into()),
+            TransactError::Request(RequestError::Unknown(fault)) => Self::Unknown(fault.into()),
+            TransactError::Request(error) => Self::Settlement(error),
+            error => Self::Unknown(Fault { doing: "a transaction", reason: error.to_string() }.into()),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Committing what a handler has done: its writes, the events that it emits into streams and the settlement of its event.
+
+use std::sync::{Arc, Weak};
+
+use busway_event::{AnyDraft, AnyEvent};
+use busway_middleware::BoxError;
+use busway_persistence::{Position, Refusal, TxError};
+
+use super::tx::Record;
+use crate::bus::{BusCore, Refused, Services, Source};
+use crate::log::{Log, NotTransacted};
+
+/// What a commit stands on. The store's writer may hold none of it strongly but for a moment.
+pub(crate) struct Ground {
+    pub(crate) log: Arc<Log>,
+    pub(crate) services: Arc<Services>,
+    pub(crate) bus: Weak<BusCore>,
+}
+
+impl Ground {
+    pub(crate) fn of(bus: &Arc<BusCore>) -> Option<Self> {
+        let log = Arc::clone(bus.log.as_ref()?);
+        Some(Self { log, services: Arc::clone(&bus.services), bus: Arc::downgrade(bus) })
+    }
+}
+
+/// An event of a durable subscription.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventOf {
+    /// The subscription in this process.
+    pub(crate) subscription: u64,
+    /// The same in the store.
+    pub(crate) number: u32,
+    pub(crate) place: Position,
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    /// All of it is stored, the settlement too.
+    Stored,
+    /// The event was settled before: an earlier attempt came through.
+    Before,
+    /// Something that was read has changed: nothing is stored, and the handler is to run again.
+    Again,
+    /// There is no room for it now: nothing is stored, and the handler is to run again later.
+    Later(BoxError),
+    /// It cannot be stored: nothing is.
+    Failed(BoxError),
+    /// The store takes nothing any more, and nobody can say what it took.
+    Lost(String),
+}
+
+impl From<Result<(), NotTransacted>> for Committed {
+    fn from(result: Result<(), NotTransacted>) -> Self {
+        let Err(error) = result else { return Self::Stored };
+        match error {
+            NotTransacted::Aborted(TxError::AlreadySettled { .. }) => Self::Before,
+            NotTransacted::Aborted(TxError::Conflict) => Self::Again,
+            NotTransacted::Aborted(error) => Self::Failed(error.into()),
+            NotTransacted::Panicked(message) => {
+                Self::Failed(format!("panicked in the store: {message}").into())
+            }
+            NotTransacted::Refused(Refused::Closed) => Self::Lost(Refused::Closed.to_string()),
+            NotTransacted::Refused(Refused::Store(refusal)) if is_about_room(&refusal) => {
+                Self::Later(refusal.into())
+            }
+            NotTransacted::Refused(reason @ Refused::Busy { .. }) => Self::Later(reason.into()),
+            NotTransacted::Refused(reason) => Self::Failed(reason.into()),
+            NotTransacted::Settlement(error) => Self::Lost(error.to_string()),
+            NotTransacted::Unknown(cause) => Self::Lost(cause.to_string()),
+        }
+    }
+}
+
+const fn is_about_room(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::StorageFull { .. } | Refusal::StoreFull { .. } | Refusal::Capped { .. })
+}
+
+/// The events that a handler emits.
+#[derive(Debug)]
+struct Emits {
+    /// Captured by streams; whether the handler gave the id.
+    stored: Vec<(AnyEvent, bool)>,
+    others: Vec<AnyEvent>,
+}
+
+impl Emits {
+    fn of(bus: &BusCore, drafts: Vec<AnyDraft>, from: Source) -> Result<Self, BoxError> {
+        let (mut stored, mut others) = (Vec::new(), Vec::new());
+        for draft in drafts {
+            let given = draft.head().id().is_some();
+            let event = bus.accept_emit(draft, from)?;
+            if bus.log.as_ref().is_some_and(|log| log.captures(event.topic())) {
+                event.encoded(bus.payload_bytes_max)?;
+                stored.push((event, given));
+            } else {
+                others.push(event);
+            }
+        }
+        Ok(Self { stored, others })
+    }
+}
+
+/// Commits what a handler that was done leaves, if that is anything. `None`: there is nothing to be stored but the settlement.
+pub(crate) async fn commit(
+    ground: &Ground,
+    event: EventOf,
+    record: Record,
+    emits: Vec<AnyDraft>,
+) -> Option<Committed> {
+    let Record { recorded, mut drafts } = record;
+    drafts.extend(emits);
+    if drafts.is_empty() && recorded.is_empty() {
+        return None;
+    }
+    let Some(bus) = ground.bus.upgrade() else {
+        return Some(Committed::Failed("the bus is gone: nothing was published".into()));
+    };
+    let from = Source::Handler(event.subscription);
+    let Emits { stored, others } = match Emits::of(&bus, drafts, from) {
+        Ok(emits) => emits,
+        Err(reason) => return Some(Committed::Failed(reason)),
+    };
+    if stored.is_empty() && recorded.is_empty() {
+        bus.offer_emits(others, from).await;
+        return None;
+    }
+    let (EventOf { number, place, .. }, now) = (event, ground.services.clock.utc());
+    let work = Box::new(move |tx: &mut busway_persistence::Tx<'_>| {
+        recorded.play(tx)?;
+        stored.iter().try_for_each(|(event, given)| tx.append(event.clone(), *given, now))?;
+        tx.finish(number, place.partition, place.offset);
+        Ok(())
+    });
+    let result = ground.log.transact(&ground.services, work, None).await;
+    let committed = Committed::from(result.map(drop));
+    if matches!(committed, Committed::Stored) {
+        offer(&bus, others, from).await;
+    }
+    Some(committed)
+}
+
+/// Offers what no stream captures, behind the commit of the rest.
+pub(super) async fn offer(bus: &Arc<BusCore>, others: Vec<AnyEvent>, from: Source) {
+    if !others.is_empty() {
+        bus.offer_emits(others, from).await;
+    }
+}

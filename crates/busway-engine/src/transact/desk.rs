@@ -1,0 +1,182 @@
+//! Where an attempt's transaction lies between its handler and its worker.
+
+use std::fmt;
+use std::sync::Arc;
+
+use busway_event::{AnyDraft, AnyEvent};
+use busway_middleware::{Delivery, ExtractError, Outcome, Reply};
+use busway_persistence::{TableId, TxError};
+use parking_lot::Mutex;
+
+use super::commit::{Committed, EventOf, Ground, commit, offer};
+use super::store_tx::{Published, StoreTx};
+use super::tx::{Record, Tx};
+use crate::bus::{BusCore, Source};
+use crate::history::ShadowWrite;
+use crate::log::NotTransacted;
+
+/// One of an attempt at an event. In the delivery, for the extractors that need it.
+pub(crate) struct TxDesk {
+    ground: Ground,
+    /// What is settled with the rest; `None`: the handler casts a shadow, and nothing is stored.
+    event: Option<EventOf>,
+    /// What the handler that was begun last records. An earlier one, which a middleware gave up, has ended.
+    record: Mutex<Option<Arc<Mutex<Option<Record>>>>>,
+    /// What became of the last commit that was made within the chain, by a handler in the store.
+    committed: Mutex<Option<Committed>>,
+    /// What a handler in the store left that casts a shadow.
+    shadow: Mutex<(Vec<AnyEvent>, Vec<ShadowWrite>)>,
+}
+
+impl TxDesk {
+    pub(crate) fn new(ground: Ground, event: EventOf) -> Arc<Self> {
+        Arc::new(Self::with(ground, Some(event)))
+    }
+
+    /// One whose handler casts a shadow; `None` without a store.
+    pub(crate) fn shadow(bus: &Arc<BusCore>) -> Option<Arc<Self>> {
+        Some(Arc::new(Self::with(Ground::of(bus)?, None)))
+    }
+
+    fn with(ground: Ground, event: Option<EventOf>) -> Self {
+        let (record, committed, shadow) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { ground, event, record, committed, shadow }
+    }
+
+    /// What a handler that casts a shadow has done: events to be, events, and writes.
+    pub(crate) fn take_shadow(&self) -> (Vec<AnyDraft>, Vec<AnyEvent>, Vec<ShadowWrite>) {
+        let Record { recorded, drafts } = self.take();
+        let (events, mut writes) = std::mem::take(&mut *self.shadow.lock());
+        writes.extend(named(&self.ground, recorded.written()));
+        (drafts, events, writes)
+    }
+
+    pub(super) fn of(delivery: &Delivery) -> Result<&Arc<Self>, ExtractError> {
+        let desk = delivery.get::<Arc<Self>>();
+        desk.ok_or_else(|| ExtractError::Other("a transaction is given to durable subscriptions only".into()))
+    }
+
+    /// A transaction for a handler that begins. What an earlier one of the same attempt did is forgotten.
+    pub(super) fn begin(&self) -> Tx {
+        let (tx, record) = Tx::new(Arc::clone(&self.ground.log));
+        if let Some(before) = self.record.lock().replace(record) {
+            *before.lock() = None;
+        }
+        tx
+    }
+
+    /// What the handler has done; it can do no more.
+    fn take(&self) -> Record {
+        let record = self.record.lock().take();
+        record.and_then(|record| record.lock().take()).unwrap_or_default()
+    }
+
+    /// When the chain has ended: commits what a handler that was done leaves. `None`: the event is not settled yet, and there is nothing
+    /// else to be stored.
+    pub(crate) async fn conclude(&self, outcome: &Outcome, emits: Vec<AnyDraft>) -> Option<Committed> {
+        let record = self.take();
+        if let Some(committed) = self.committed.lock().take() {
+            return Some(committed);
+        }
+        match self.event.filter(|_| outcome.is_done()) {
+            Some(event) => commit(&self.ground, event, record, emits).await,
+            None => None,
+        }
+    }
+
+    /// Runs a handler on the writer's thread, with the settlement of its event, and answers when that is synced. What else it
+    /// emits is offered then.
+    ///
+    /// # Cancel safety
+    /// Once it was handed over it runs, and is stored if it ends well, whether somebody waits for it or not.
+    pub(super) async fn run_in_store(
+        &self,
+        mut handler: impl FnMut(&mut StoreTx<'_>) -> Reply + Send + 'static,
+    ) -> Outcome {
+        let Some(bus) = self.ground.bus.upgrade() else { return Outcome::failed("the bus is gone") };
+        let (weak, event) = (self.ground.bus.clone(), self.event);
+        let from = event.map_or(Source::Outside, |event| Source::Handler(event.subscription));
+        let said: Arc<Mutex<Option<Said>>> = Arc::default();
+        let says = Arc::clone(&said);
+        let work = Box::new(move |tx: &mut busway_persistence::Tx<'_>| {
+            // Of an earlier run, which does not count.
+            *says.lock() = None;
+            let bus = weak.upgrade().ok_or_else(|| TxError::other("the bus is gone"))?;
+            let mut store_tx = StoreTx::new(tx, &bus, from);
+            let Reply { outcome, emits } = handler(&mut store_tx);
+            if !outcome.is_done() {
+                *says.lock() = Some(Said::Otherwise(outcome));
+                return Err(TxError::other("its handler was not done"));
+            }
+            emits.into_iter().try_for_each(|draft| store_tx.publish(draft))?;
+            let published = store_tx.into_published();
+            let Some(EventOf { number, place, .. }) = event else {
+                let written =
+                    tx.written().map(|(table, key, value)| (table, key.to_vec(), value.map(<[u8]>::to_vec)));
+                *says.lock() = Some(Said::Shadow(published, written.collect()));
+                return Err(TxError::other("a shadow stores nothing"));
+            };
+            tx.finish(number, place.partition, place.offset);
+            *says.lock() = Some(Said::Done(published));
+            Ok(())
+        });
+        let result = self.ground.log.transact(&self.ground.services, work, None).await;
+        let said = said.lock().take();
+        let (result, published) = match (result, said) {
+            (Err(NotTransacted::Aborted(TxError::Other(_))), Some(Said::Otherwise(outcome))) => {
+                return outcome;
+            }
+            (_, Some(Said::Shadow(published, written))) => {
+                let events = published.events.into_iter().map(|(event, _)| event).collect();
+                let written =
+                    written.iter().map(|(table, key, value)| (*table, key.as_slice(), value.as_deref()));
+                *self.shadow.lock() = (events, named(&self.ground, written));
+                return Outcome::Done;
+            }
+            (result, Some(Said::Done(published))) => (result, published),
+            (result, _) => (result, Published::default()),
+        };
+        let committed = Committed::from(result.map(drop));
+        let outcome = match &committed {
+            Committed::Stored | Committed::Before => Outcome::Done,
+            Committed::Again => Outcome::failed(TxError::Conflict),
+            Committed::Later(reason) | Committed::Failed(reason) => Outcome::failed(reason.to_string()),
+            Committed::Lost(reason) => Outcome::failed(reason.clone()),
+        };
+        if matches!(committed, Committed::Stored) {
+            offer(&bus, published.into_others(), from).await;
+        }
+        *self.committed.lock() = match committed {
+            Committed::Failed(_) => None,
+            committed => Some(committed),
+        };
+        outcome
+    }
+}
+
+/// What a handler in the store said, in the run that counts.
+enum Said {
+    Done(Published),
+    Otherwise(Outcome),
+    Shadow(Published, Vec<(TableId, Vec<u8>, Option<Vec<u8>>)>),
+}
+
+fn named<'a>(
+    ground: &Ground,
+    written: impl Iterator<Item = (TableId, &'a [u8], Option<&'a [u8]>)>,
+) -> Vec<ShadowWrite> {
+    let name = |table| ground.log.with(|store| store.table_name(table).map(str::to_owned)).flatten();
+    written
+        .map(|(table, key, value)| ShadowWrite {
+            table: name(table).unwrap_or_default(),
+            key: key.to_vec(),
+            value: value.map(<[u8]>::to_vec),
+        })
+        .collect()
+}
+
+impl fmt::Debug for TxDesk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TxDesk").field("event", &self.event).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,158 @@
+//! Stored cursors: where subscriptions stand, sending them elsewhere, removing them, and being told of what is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_engine::{AtCap, Bus, BusBuilder, CursorError, RequestError, Retention, StartAt, Stream};
+use busway_event::{Event, Raw};
+use busway_middleware::{Delivery, Gap, Payload};
+use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
+
+use super::{dir, numbers, open, open_on, order, publish, stock};
+use crate::world::{Number, ends, turns};
+
+#[tokio::test]
+async fn a_subscription_that_runs_is_sent_back_and_forth_and_comes_to_its_end_first() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let recorder = Recorder::<Number>::new();
+    let gate = Gate::closed();
+    let script = Script::new([Step::Done, Step::Done, Step::Wait(gate.clone())]);
+    stock(&bus).to(recorder.scripted(&script)).await.unwrap();
+    publish(&bus, 0..6).await;
+    gate.reached(1).await;
+    let seeking = tokio::spawn({
+        let bus = Bus::clone(&bus);
+        async move { bus.cursor("stock").seek(StartAt::Offset(1)).await }
+    });
+    turns().await;
+    assert!(!seeking.is_finished(), "its handler runs");
+    gate.open();
+    ends(seeking).await.unwrap().unwrap();
+    bus.settle().await;
+    // How far it came before is a matter of moments; then all from there on, in order.
+    let handled = recorder.payloads();
+    let (before, again) = handled.split_at(handled.len() - 5);
+    assert_eq!(again, numbers(1..6));
+    assert!((3..=6).contains(&before.len()) && before == numbers(0..u32::try_from(before.len()).unwrap()));
+    _ = recorder.take();
+    bus.cursor("stock").seek(StartAt::Latest).await.unwrap();
+    publish(&bus, [6]).await;
+    bus.settle().await;
+    recorder.assert_payloads(&numbers([6]));
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_does_not_run_is_sent_elsewhere_listed_and_removed() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let recorder = Recorder::<Number>::new();
+    let subscription = stock(&bus).to(recorder.handler()).await.unwrap();
+    publish(&bus, 0..4).await;
+    bus.settle().await;
+    let standing = bus.cursor("stock").standing().await.unwrap();
+    assert!(standing.is_running && standing.filter == "orders.#");
+    assert_eq!(
+        (standing.partitions[0].next.to_string(), standing.partitions[0].behind),
+        ("orders/0/4".into(), 0)
+    );
+    let refused = bus.cursor("stock").remove().await.unwrap_err();
+    assert!(matches!(refused, CursorError::Running { .. }), "{refused}");
+    subscription.stop().await;
+    bus.cursor("stock").seek(StartAt::Offset(2)).await.unwrap();
+    let standings = bus.cursors().await.unwrap();
+    assert_eq!((standings.len(), standings[0].is_running, standings[0].partitions[0].behind), (1, false, 2));
+    _ = recorder.take();
+    let subscription = stock(&bus).to(recorder.handler()).await.unwrap();
+    bus.settle().await;
+    recorder.assert_payloads(&numbers([2, 3]));
+    subscription.stop().await;
+    bus.cursor("stock").remove().await.unwrap();
+    assert!(bus.cursors().await.unwrap().is_empty());
+    let unknown = bus.cursor("stock").seek(StartAt::Earliest).await.unwrap_err();
+    assert!(matches!(unknown, CursorError::Unknown { ref name } if name == "stock"), "{unknown}");
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_cursor_cannot_stand_outside_of_the_log_nor_without_one() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let recorder = Recorder::<Number>::new();
+    stock(&bus).to(recorder.handler()).await.unwrap();
+    publish(&bus, 0..2).await;
+    bus.settle().await;
+    let outside = bus.cursor("stock").seek(StartAt::Offset(3)).await.unwrap_err();
+    let CursorError::Request(RequestError::OutsideOfLog { offset: 3, next: 2, .. }) = outside else {
+        panic!("{outside}")
+    };
+    bus.cursor("stock").seek(StartAt::Stored).await.unwrap();
+    bus.settle().await;
+    assert_eq!(recorder.count(), 2);
+    bus.finish().await;
+    let memory = Bus::memory().start().await.unwrap();
+    assert!(matches!(memory.cursors().await, Err(CursorError::NoStore)));
+}
+
+#[tokio::test]
+async fn what_was_parked_behind_the_new_position_is_given_again_with_the_others() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = open_on(&clock, &dir).await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new([Step::Fail("no connection"), Step::Done, Step::Fail("no connection")]);
+    let subscription = stock(&bus).to(recorder.scripted(&script)).await.unwrap();
+    for (key, n) in [("A", 0), ("B", 1), ("C", 2)] {
+        bus.publish(order(key, n)).await.unwrap();
+    }
+    bus.settle().await;
+    assert_eq!(subscription.stats().parked, 2);
+    bus.cursor("stock").seek(StartAt::Offset(1)).await.unwrap();
+    bus.settle().await;
+    recorder.assert_payloads(&numbers([0, 1, 2, 1, 2]));
+    assert_eq!(subscription.stats().parked, 1, "the first one waits as before");
+    clock.advance(Duration::from_secs(60));
+    bus.settle().await;
+    assert_eq!((recorder.count(), subscription.stats().parked), (6, 0));
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_subscription_is_told_once_of_events_that_are_gone() {
+    let dir = dir();
+    let capped = |builder: BusBuilder| {
+        let retention = Retention::forever().cap(1 << 20, AtCap::DropOldest);
+        builder.stream(Stream::new("orders").capture("orders.#").retention(retention))
+    };
+    let bus = TestBus::open(dir.path(), capped).await;
+    type Told = (u64, Option<Gap>, u64);
+    let told: Arc<parking_lot::Mutex<Vec<Told>>> = Arc::default();
+    let tells = Arc::clone(&told);
+    let handler = move |_: Payload<Raw>, delivery: Delivery| {
+        let told = (delivery.offset().unwrap(), delivery.gap().cloned(), delivery.lagged());
+        tells.lock().push(told);
+        async {}
+    };
+    let subscription = stock(&bus).to(handler).await.unwrap();
+    subscription.pause();
+    let large = bytes(60_000);
+    for _ in 0..40 {
+        bus.publish(Event::new("orders.created", Raw::from(large.clone()))).await.unwrap();
+    }
+    subscription.resume();
+    bus.settle().await;
+    let told = told.lock();
+    let (first, gap, lagged) = told.first().unwrap();
+    let gap = gap.as_ref().unwrap();
+    assert!(*first > 0, "some are gone");
+    assert_eq!((gap.from, gap.to, *lagged), (0, *first, *first));
+    assert_eq!(gap.to_string(), format!("orders/0/0 to {first}"));
+    assert!(told.iter().skip(1).all(|(_, gap, lagged)| gap.is_none() && *lagged == 0));
+    assert_eq!(subscription.stats().lost, *first);
+    drop(told);
+    bus.finish().await;
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect()
+}

@@ -1,0 +1,66 @@
+//! Where durable subscriptions stand, read without their writer.
+
+use crate::corrupt::Corrupt;
+use crate::cursor::Cursor;
+use crate::error::ReadError;
+use crate::layout::pair_key;
+use crate::row;
+use crate::settle::SubscriptionRow;
+use crate::shared::Shared;
+
+/// A durable subscription as the store holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSubscription {
+    /// Its name.
+    pub name: String,
+    /// Its number in the store.
+    pub number: u32,
+    /// The filter that it was made with.
+    pub filter: String,
+    /// Each of its partitions: what it has settled there, and how many events failed and wait.
+    pub standings: Vec<(u32, Cursor, u64)>,
+}
+
+impl StoredSubscription {
+    /// The partitions in which it stands.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<u32> {
+        self.standings.iter().map(|(partition, ..)| *partition).collect()
+    }
+}
+
+impl Shared {
+    /// All of them, in the order of their names.
+    pub(crate) fn subscriptions(&self) -> Result<Vec<StoredSubscription>, ReadError> {
+        let storage = |error: heed::Error| self.storage(&error);
+        let txn = self.gate.read().map_err(storage)?;
+        let mut all = Vec::new();
+        for entry in self.databases.subscriptions.iter(&txn).map_err(storage)? {
+            let (key, value) = entry.map_err(storage)?;
+            let SubscriptionRow { number, filter } = row::decode("subscription", key, value)?;
+            let name = std::str::from_utf8(key).map_err(|_| damaged(key, "a name is no text"))?.to_owned();
+            let mut standings = Vec::new();
+            for entry in self.databases.cursors.prefix_iter(&txn, &number.to_be_bytes()).map_err(storage)? {
+                let (key, value) = entry.map_err(storage)?;
+                let partition =
+                    key.get(4..).and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?)));
+                let partition = partition.ok_or_else(|| damaged(key, "a key has another length"))?;
+                let words: Vec<u64> = row::decode("cursor", key, value)?;
+                let cursor =
+                    Cursor::from_words(&words).ok_or_else(|| damaged(key, "its runs do not rise"))?;
+                let parked = self.databases.parked.prefix_iter(&txn, &pair_key(number, partition));
+                let parked = parked.map_err(storage)?.count();
+                standings.push((partition, cursor, u64::try_from(parked).unwrap_or(u64::MAX)));
+            }
+            all.push(StoredSubscription { name, number, filter, standings });
+        }
+        Ok(all)
+    }
+}
+
+fn damaged(key: &[u8], reason: &str) -> Corrupt {
+    Corrupt {
+        place: format!("the row {} of durable subscriptions", row::hex(key)),
+        reason: reason.to_owned(),
+    }
+}
