@@ -11,9 +11,11 @@ use heed::RoTxn;
 use crate::append::Position;
 use crate::error::ReadError;
 use crate::record::{Place, Record};
+use crate::records::{self, Records};
 use crate::row;
 use crate::segment::Segment;
 use crate::shared::Shared;
+use crate::stored::Unreadable;
 use crate::writer::{GivenRow, given_key};
 
 impl Shared {
@@ -61,15 +63,20 @@ impl Shared {
         let first = from.max(segment.first);
         let end = segment.next.min(first.saturating_add(LOOKED_AT_ONCE));
         let mut beyond = 0;
-        for offset in first..end {
-            let value = database.get(&view, &offset.to_be_bytes()).map_err(|error| self.storage(&error))?;
+        let place = |offset| Place { partition, offset };
+        let mut records =
+            Records::from(database, &view, place(first)).map_err(|error| self.storage(&error))?;
+        while let Some((offset, value)) = records.advance().map_err(|error| self.storage(&error))? {
+            if offset >= end {
+                break;
+            }
             // A damaged record is reported to who reads it; here it is not the one.
-            let record = value.and_then(|value| Record::check(Place { partition, offset }, value).ok());
+            let record = value.and_then(|value| Record::check(place(offset), value));
             match record.map(|record| record.peek()) {
-                Some(peek) if peek.id == id => {
+                Ok(peek) if peek.id == id => {
                     return Ok(Some(Looked::Found(Position { partition, offset })));
                 }
-                Some(peek) if peek.appended > until => beyond += 1,
+                Ok(peek) if peek.appended > until => beyond += 1,
                 _ => {}
             }
         }
@@ -109,10 +116,13 @@ impl Shared {
         };
         // The next intact one before a damaged one is as good.
         for offset in (segment.first..=offset).rev() {
-            let value = database.get(txn, &offset.to_be_bytes()).map_err(|error| self.storage(&error))?;
-            if let Some(record) =
-                value.and_then(|value| Record::check(Place { partition, offset }, value).ok())
-            {
+            let place = Place { partition, offset };
+            let value = match records::find(database, txn, place) {
+                Ok(value) => value,
+                Err(Unreadable::Corrupt(_)) => continue,
+                Err(Unreadable::Storage(error)) => return Err(self.storage(&error)),
+            };
+            if let Some(record) = value.and_then(|value| Record::check(place, value).ok()) {
                 return Ok(record.peek().appended);
             }
         }

@@ -33,7 +33,7 @@ pub(crate) struct Databases<'t> {
     pub(crate) schedule: Db<'t>,
     /// Table (4), key → value: the user's own tables.
     pub(crate) tables: Db<'t>,
-    /// Partition by partition, slot by slot: offset (8) → record; offset (8), number (2) → chunk.
+    /// Partition by partition, slot by slot: offset (8) → record or pack; offset (8), number (2) → chunk. Read through `records.rs`.
     rings: Vec<Vec<Db<'t>>>,
 }
 

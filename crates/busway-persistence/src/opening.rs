@@ -20,13 +20,13 @@ use heed::types::Bytes as Blob;
 use heed::{CommitOrAbort, RwTxn};
 use uuid::Uuid;
 
-use crate::corrupt::Corrupt;
 use crate::layout::{Databases, META, STORE_ID, STREAM, TABLE};
 use crate::lmdb::Gate;
 use crate::names::Names;
 use crate::open::{Claimed, Needs, OpenError, State as Found, claim};
 use crate::options::{StoreOptions, stream_problems};
 use crate::record::{Place, Record};
+use crate::records;
 use crate::row;
 use crate::segment::Log;
 use crate::shared::{Limits, MAP_STEP, Partition, Shared, StoredStream};
@@ -254,11 +254,11 @@ fn verify(shared: &Shared, state: &State, records: u64) -> Result<(), OpenError>
         let Some(database) = shared.databases.segment(partition, segment.slot) else { continue };
         for offset in segment.next.saturating_sub(records).max(segment.first)..segment.next {
             let place = Place { partition, offset };
-            let value = database.get(&txn, &offset.to_be_bytes());
-            let value = value.map_err(|error| storage(&shared.path, "read", &error))?;
-            let checked = match value {
-                Some(value) => Record::check(place, value).map(drop),
-                None => Err(Corrupt { place: place.to_string(), reason: "it is not there".to_owned() }),
+            let checked = match records::find(database, &txn, place) {
+                Ok(Some(value)) => Record::check(place, value).map(drop),
+                Ok(None) => Err(place.corrupt("it is not there")),
+                Err(Unreadable::Corrupt(corrupt)) => Err(corrupt),
+                Err(Unreadable::Storage(error)) => return Err(storage(&shared.path, "read", &error)),
             };
             // Its neighbours can be read: who reads it is told.
             if let Err(corrupt) = checked {

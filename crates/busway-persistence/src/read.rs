@@ -11,6 +11,7 @@ use crate::error::ReadError;
 use crate::layout::chunk_key;
 use crate::lmdb::Db;
 use crate::record::{self, Place, Record};
+use crate::records::Records;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::tail::StoredEvent;
@@ -131,14 +132,11 @@ impl Scan<'_> {
     fn segment(&mut self, segment: &Segment, page: &mut Page) -> Result<bool, ReadError> {
         let Self { shared, txn, partition, .. } = *self;
         let Some(database) = shared.databases.segment(partition, segment.slot) else { return Ok(false) };
-        let from = page.next.to_be_bytes();
-        let range = (std::ops::Bound::Included(&from[..]), std::ops::Bound::Unbounded);
-        let records = database.range(txn, &range).map_err(|error| shared.storage(&error))?;
-        for record in records {
-            let (key, value) = record.map_err(|error| shared.storage(&error))?;
-            // Chunks lie behind their record, under longer keys.
-            self.scanned += 1;
-            let Ok(offset) = key.try_into().map(u64::from_be_bytes) else { continue };
+        let from = Place { partition, offset: page.next };
+        let mut records = Records::from(database, txn, from).map_err(|error| shared.storage(&error))?;
+        let scanned = self.scanned;
+        while let Some((offset, value)) = records.advance().map_err(|error| shared.storage(&error))? {
+            self.scanned = scanned + records.passed();
             let is_full = page.events.len() >= self.limits.events || self.bytes >= self.limits.bytes;
             if page.next > self.from && (is_full || self.scanned >= SCANNED_MAX) {
                 return Ok(false);
@@ -146,7 +144,8 @@ impl Scan<'_> {
             if offset != page.next {
                 break;
             }
-            match self.record(database, offset, value) {
+            let found = value.map_err(ReadError::from).and_then(|value| self.record(database, offset, value));
+            match found {
                 Ok(Some(event)) => page.events.push(event),
                 Ok(None) => {}
                 // What lies before it is given first; the next read begins with the damaged one.

@@ -164,6 +164,12 @@ impl Shared {
         Refusal::StorageFull { free: free_bytes(&self.path).unwrap_or(0), reserve: self.limits.reserve }
     }
 
+    /// The largest value of which two lie in one page, and the largest that needs one page at most.
+    pub(crate) const fn pack_bytes(&self) -> (usize, usize) {
+        // Of the page without its head LMDB gives half to each of two keys: 2 bytes are its place there, 8 its head, 8 the key.
+        ((self.value_bytes_max / 2 / 2 * 2).saturating_sub(2 + 8 + 8), self.value_bytes_max)
+    }
+
     pub(crate) const fn bytes_max(&self) -> u64 {
         self.limits.bytes_max
     }

@@ -10,6 +10,7 @@ use crate::cursor::Cursor;
 use crate::layout::{Databases, STREAM, TABLE};
 use crate::names::Names;
 use crate::record::{Place, Record};
+use crate::records;
 use crate::row;
 use crate::segment::{Log, Segment, SegmentRow, SegmentSize};
 use crate::settle::{Parked, SubscriptionRow};
@@ -150,7 +151,7 @@ fn complete(
 ) -> Result<(), Unreadable> {
     let Some(database) = databases.segment(partition, newest.slot) else { return Ok(()) };
     let Some((key, _)) = database.last(txn)? else { return Ok(()) };
-    // The last key is a record's or that of its last chunk.
+    // The last key is that of a record, of a pack's last one, or of a record's last chunk.
     let Some(offset) = key.first_chunk().map(|offset| u64::from_be_bytes(*offset)) else {
         return Err(
             damaged(&format!("the newest segment of partition {partition}"), "a key is too short").into()
@@ -160,8 +161,13 @@ fn complete(
     newest.next = offset.saturating_add(1);
     newest.bytes = (leaf_pages as u64 + overflow_pages as u64).saturating_mul(u64::from(page_size));
     // A damaged record is told of when it is read; its time is only missed here.
-    let record = database.get(txn, &offset.to_be_bytes())?;
-    if let Some(record) = record.and_then(|value| Record::check(Place { partition, offset }, value).ok()) {
+    let place = Place { partition, offset };
+    let value = match records::find(database, txn, place) {
+        Ok(value) => value,
+        Err(Unreadable::Corrupt(_)) => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(record) = value.and_then(|value| Record::check(place, value).ok()) {
         newest.last_at = newest.last_at.max(record.peek().appended);
     }
     Ok(())

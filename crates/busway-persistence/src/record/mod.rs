@@ -23,6 +23,7 @@
 mod body_hash;
 mod checksum;
 mod head;
+mod pack;
 mod place;
 mod read;
 mod spare;
@@ -32,6 +33,7 @@ mod write;
 mod tests;
 
 pub(crate) use self::body_hash::body_hash;
+pub(crate) use self::pack::{Held, Packing, damaged};
 pub(crate) use self::place::Place;
 #[cfg(test)]
 use self::read::Peek;

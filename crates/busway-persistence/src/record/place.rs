@@ -15,7 +15,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// What lies here is damaged.
-    pub(super) fn corrupt(self, reason: impl Into<String>) -> Corrupt {
+    pub(crate) fn corrupt(self, reason: impl Into<String>) -> Corrupt {
         Corrupt { place: self.to_string(), reason: reason.into() }
     }
 }

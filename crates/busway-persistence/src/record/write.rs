@@ -66,9 +66,22 @@ impl Recorded {
         }
     }
 
+    /// Appends the value as it is sealed at `place`. For a record without chunks.
+    pub(crate) fn seal_into(&self, place: Place, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.value);
+        let checksum = checksum::placed(self.checksum, place);
+        checksum::write_record(out.get_mut(start..).unwrap_or_default(), checksum);
+    }
+
     /// What is stored under the offset.
     pub(crate) fn value(&self) -> &[u8] {
         &self.value
+    }
+
+    /// Whether parts of it lie in chunks.
+    pub(crate) fn has_chunks(&self) -> bool {
+        !self.chunks.is_empty()
     }
 
     /// What is stored under the offset and the chunk's number, from 0.

@@ -64,6 +64,7 @@ pub(super) fn apply(
             Request::Flush(_) => Outcome::Done,
         });
     }
+    records::flush(shared, state, txn)?;
     retain::free_expired(shared, state, txn)?;
     write_rows(shared, state, txn)?;
     Ok(outcomes)

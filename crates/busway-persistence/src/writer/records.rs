@@ -11,10 +11,11 @@ use super::state::State;
 use crate::append::{Entry, Position};
 use crate::error::Refusal;
 use crate::layout::{chunk_key, place_key};
-use crate::record::Place;
+use crate::record::{Packing, Place, Recorded};
 use crate::row;
 use crate::segment::Log;
 use crate::shared::Shared;
+use crate::stored::Unreadable;
 use crate::stream::AtCap;
 
 /// Where an event lies whose publisher gave the id.
@@ -102,7 +103,7 @@ fn make_room(
     Ok(Ok(()))
 }
 
-/// Writes all entries that are not there yet.
+/// Writes all entries that are not there yet. Their records may stay in hand until [`flush`].
 pub(super) fn write(
     shared: &Shared,
     state: &mut State,
@@ -118,13 +119,8 @@ pub(super) fn write(
             state.staged.touched.extend(begun_and_full.map(|slot| (entry.partition, slot)));
         }
         entry.offset = offset;
-        entry.recorded.seal(Place { partition: entry.partition, offset });
-        let Some(database) = shared.databases.segment(entry.partition, slot) else { continue };
-        // Offsets only rise: LMDB need not search for the place, and refuses one that does not follow.
-        database.put_with_flags(txn, PutFlags::APPEND, &offset.to_be_bytes(), entry.recorded.value())?;
-        for (chunk, number) in entry.recorded.chunks().zip(0..) {
-            database.put_with_flags(txn, PutFlags::APPEND, &chunk_key(offset, number), chunk)?;
-        }
+        let place = Place { partition: entry.partition, offset };
+        write_record(shared, state, txn, (place, slot), &mut entry.recorded)?;
         if let Some(body) = entry.given {
             let row = GivenRow { partition: entry.partition, offset, appended: entry.appended, body };
             let key = given_key(entry.stream, entry.id());
@@ -139,7 +135,62 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Keeps a copy of a record beside its dead letter, so that retention does not take it.
+/// Writes a record with its chunks, or adds one that is small to those in hand.
+fn write_record(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    (place, slot): (Place, u16),
+    recorded: &mut Recorded,
+) -> heed::Result<()> {
+    let in_hand = state.staged.in_hand.entry(place.partition).or_default();
+    let len = recorded.value().len();
+    if in_hand.slot != slot
+        || recorded.has_chunks()
+        || !in_hand.packing.takes(place, len, shared.value_bytes_max)
+    {
+        in_hand.put(shared, txn, place.partition)?;
+    }
+    if !recorded.has_chunks() {
+        in_hand.slot = slot;
+        in_hand.packing.add(place, |records| recorded.seal_into(place, records));
+        return Ok(());
+    }
+    let Some(database) = shared.databases.segment(place.partition, slot) else { return Ok(()) };
+    recorded.seal(place);
+    database.put_with_flags(txn, PutFlags::APPEND, &place.offset.to_be_bytes(), recorded.value())?;
+    for (chunk, number) in recorded.chunks().zip(0..) {
+        database.put_with_flags(txn, PutFlags::APPEND, &chunk_key(place.offset, number), chunk)?;
+    }
+    Ok(())
+}
+
+/// Records of a partition that were given a place in this batch and lie in no database yet.
+#[derive(Debug, Default)]
+pub(super) struct InHand {
+    slot: u16,
+    packing: Packing,
+}
+
+impl InHand {
+    fn put(&mut self, shared: &Shared, txn: &mut RwTxn<'_>, partition: u32) -> heed::Result<()> {
+        let Some(database) = shared.databases.segment(partition, self.slot) else { return Ok(()) };
+        self.packing.take(shared.pack_bytes(), |last, value| {
+            // Offsets only rise: LMDB need not search for the place, and refuses one that does not follow.
+            database.put_with_flags(txn, PutFlags::APPEND, &last.offset.to_be_bytes(), value)
+        })
+    }
+}
+
+/// Writes what is in hand: before the log is read, and at the end of the batch.
+pub(super) fn flush(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>) -> heed::Result<()> {
+    for (&partition, in_hand) in &mut state.staged.in_hand {
+        in_hand.put(shared, txn, partition)?;
+    }
+    Ok(())
+}
+
+/// Keeps a copy of a record beside its dead letter, so that retention does not take it. Everything before it must be [flushed](flush).
 pub(super) fn keep_for_dead_letter(
     shared: &Shared,
     log: Option<&Log>,
@@ -152,7 +203,12 @@ pub(super) fn keep_for_dead_letter(
         return Ok(());
     };
     let key = place_key(subscription, partition, offset);
-    let Some(value) = database.get(txn, &offset.to_be_bytes())?.map(<[u8]>::to_vec) else { return Ok(()) };
+    let value = match crate::records::find(database, txn, Place { partition, offset }) {
+        Ok(Some(value)) => value.to_vec(),
+        // Damage is told of when it is read.
+        Ok(None) | Err(Unreadable::Corrupt(_)) => return Ok(()),
+        Err(Unreadable::Storage(error)) => return Err(error),
+    };
     shared.databases.dead.put(txn, &[&key[..], &[RECORD]].concat(), &value)?;
     for number in 0..=u16::MAX {
         let Some(chunk) = database.get(txn, &chunk_key(offset, number))?.map(<[u8]>::to_vec) else { break };

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use busway_event::Timestamp;
 
+use super::records::InHand;
 use crate::cursor::Cursor;
 use crate::segment::Log;
 use crate::shared::Shared;
@@ -65,6 +66,8 @@ pub(super) struct Staged {
     renamed: Vec<(String, Option<Subscription>)>,
     /// The number up to which names were written.
     pub(super) names: u32,
+    /// By partition.
+    pub(super) in_hand: BTreeMap<u32, InHand>,
 }
 
 /// A position before a batch.

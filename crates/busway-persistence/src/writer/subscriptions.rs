@@ -78,6 +78,9 @@ pub(super) fn settle(
         shared.databases.parked.put(txn, &key, &row::encode(&key, &parked.bounded())?)?;
         state.park(at, parked.offset, true);
     }
+    if !settlement.dead.is_empty() {
+        records::flush(shared, state, txn)?;
+    }
     for letter in &settlement.dead {
         let key = place_key(at.0, at.1, letter.offset);
         shared.databases.dead.put(txn, &key, &row::encode(&key, &letter.bounded())?)?;

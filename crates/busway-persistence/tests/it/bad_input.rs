@@ -68,6 +68,43 @@ fn a_directory_that_is_no_store_is_left_as_it_is() {
 }
 
 #[test]
+fn a_pack_whose_head_is_damaged_costs_its_own_records_and_no_place() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    for numbers in [0..9, 9..13] {
+        store.put_all(numbers.map(|number| entry(&store, "a", number)).collect()).unwrap();
+    }
+    store.close();
+    // The heads of the two packs: version, flags, checksum, and how many records they hold.
+    let file = dir.path().join("data.mdb");
+    let mut bytes = fs::read(&file).unwrap();
+    for at in 0..bytes.len().saturating_sub(8) {
+        if bytes[at..].starts_with(&[0x81, 0]) && bytes[at + 6..].starts_with(&[4, 0]) {
+            bytes[at + 3] ^= 1;
+        }
+    }
+    fs::write(&file, bytes).unwrap();
+
+    let store = open(dir.path(), one());
+    assert_eq!(store.bounds(0), Some((0, 13)), "the key of the last pack says where the log ends");
+    assert_eq!(store.put(entry(&store, "a", 13)).unwrap().offset, 13);
+    assert_eq!(store.page(0, 0, None).unwrap().next, 9);
+    for offset in 9..13 {
+        let ReadError::Corrupt(corrupt) = store.page(0, offset, None).unwrap_err() else {
+            panic!("{offset}")
+        };
+        assert_eq!(corrupt.place, format!("record {offset} of partition 0"));
+        assert!(
+            corrupt.reason.starts_with("the pack that holds it cannot be read: its checksum is"),
+            "{corrupt}"
+        );
+    }
+    assert_eq!(store.all(0, 13).unwrap(), [(13, 13)]);
+    let verified = store.verify().unwrap();
+    assert_eq!((verified.events, verified.damaged_count), (10, 4));
+}
+
+#[test]
 fn a_damaged_record_is_named_and_its_neighbours_are_served() {
     let dir = dir();
     let store = open(dir.path(), one());

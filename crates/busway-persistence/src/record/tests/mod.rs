@@ -2,6 +2,7 @@
 
 mod damage;
 mod golden;
+mod pack;
 mod properties;
 
 use std::time::Duration;
