@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use crate::error::AppendError;
 use crate::record::Recorded;
-use crate::tail::StoredEvent;
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +40,7 @@ pub struct Entry {
     /// Where it was placed in the batch that is being written.
     pub(crate) offset: u64,
     /// An event that made room for it in the memory of the newest ones: let go by whoever gets the entry back.
-    pub(crate) outdated: Option<StoredEvent>,
+    pub(crate) outdated: Option<AnyEvent>,
     /// Where it was stored before, when its publisher gave the id and published it twice.
     pub(crate) first_place: Option<Position>,
 }

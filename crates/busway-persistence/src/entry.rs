@@ -5,6 +5,7 @@ use busway_event::{AnyEvent, Timestamp, Topic};
 
 use crate::append::Entry;
 use crate::error::EntryError;
+use crate::memo::{self, Known};
 use crate::record::{self, NameIds};
 use crate::shared::Shared;
 use crate::stream::partition_of;
@@ -21,19 +22,23 @@ impl Shared {
     /// See [`Store::entry`](crate::Store::entry).
     pub(crate) fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, EntryError> {
         let unknown = || EntryError::UnknownStream { stream: event.topic().to_string() };
-        let (stream, _) = self.capturing(event.topic()).ok_or_else(unknown)?;
+        let Known { ids, stream } = memo::known(self.opening, &event, || {
+            let (stream, _) = self.capturing(event.topic()).ok_or_else(unknown)?;
+            let names = &self.names;
+            let ids = NameIds {
+                topic: names.number_of(event.topic().as_str()),
+                type_name: names.number_of(event.type_name()),
+                producer: names.number_of(event.metadata().producer()),
+            };
+            Ok::<_, EntryError>(Known { ids, stream })
+        })?;
         let stored = usize::try_from(stream).ok().and_then(|at| self.streams.get(at)).ok_or_else(unknown)?;
         let partition = match event.key() {
+            _ if stored.partitions == 1 => 0,
             Some(key) => partition_of(key, stored.partitions),
             None => {
                 u16::try_from(event.id().as_uuid().as_u128() % u128::from(stored.partitions)).unwrap_or(0)
             }
-        };
-        let names = &self.names;
-        let ids = NameIds {
-            topic: names.number_of(event.topic().as_str()),
-            type_name: names.number_of(event.type_name()),
-            producer: names.number_of(event.metadata().producer()),
         };
         let value_max = self.value_bytes_max;
         let recorded = record::encode(&event, PAYLOAD_BYTES_MAX, ids, now, given, value_max)?;

@@ -54,7 +54,7 @@
 //! happens before the file is mapped, `lmdb` what LMDB asks for, `layout` the databases, `stored` what they held. `writer` is the
 //! one thread that writes; `append`, `settle` and `transact` are what it is asked for, `segment` and `cursor` what it decides by. `table` is what
 //! a program keeps beside its events, `snapshot` what it reads of that outside of transactions. `record` and `row`
-//! are the bytes, `names` the texts that they share, `records` finds records in a segment. `read`, from `tail` or a `view`, gives events back, `find`
+//! are the bytes, `names` the texts that they share (`memo`: what a thread knows of them), `records` finds records in a segment. `read`, from `tail` or a `view`, gives events back, `find`
 //! says where one lies, `verify` whether all are as they were written.
 
 mod append;
@@ -65,6 +65,7 @@ mod error;
 mod find;
 mod layout;
 mod lmdb;
+mod memo;
 mod names;
 mod open;
 mod opening;

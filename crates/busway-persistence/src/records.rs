@@ -28,6 +28,9 @@ pub(crate) fn find<'t>(
     Ok(held.record(place.offset))
 }
 
+/// The offset of a record, and its value.
+type Passed<'t> = (u64, Result<&'t [u8], Corrupt>);
+
 /// Records from an offset on. Ends behind the last one; a gap is for the caller to see.
 pub(crate) struct Records<'t> {
     values: RoRange<'t, Blob, Blob>,
@@ -54,7 +57,7 @@ impl<'t> Records<'t> {
 
     /// The offset of the next record that is there, with its value; an error in place of each that lies in a pack which cannot be read.
     #[inline]
-    pub(crate) fn advance(&mut self) -> heed::Result<Option<(u64, Result<&'t [u8], Corrupt>)>> {
+    pub(crate) fn advance(&mut self) -> heed::Result<Option<Passed<'t>>> {
         loop {
             if let Some((last, held)) = &self.at_hand
                 && *last >= self.next

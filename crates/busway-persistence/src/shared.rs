@@ -138,7 +138,7 @@ impl Shared {
                     given_id: entry.given.is_some(),
                     event: entry.event.clone(),
                 };
-                entry.outdated = tail.push(event, entry.bytes());
+                entry.outdated = tail.push(event, entry.bytes()).map(|outdated| outdated.event);
             }
         }
     }

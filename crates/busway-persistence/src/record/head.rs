@@ -5,14 +5,17 @@
 //! its content. The fields of [`Fixed`] come first and are always at the same places.
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian, legacy};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
+#[cfg(test)]
+use serde::Serialize;
 
 use busway_event::{AnyEvent, Key, TraceContext};
 
 use super::NameIds;
 
 /// The head as it is written. It is read in two steps: [`Fixed::read`], [`Tail::read`].
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(Serialize))]
 pub(super) struct Head<'a> {
     pub(super) fixed: Fixed,
     pub(super) tail: Tail<'a>,
@@ -20,18 +23,20 @@ pub(super) struct Head<'a> {
 
 impl Head<'_> {
     /// Writes the head into `room`, which has its exact length. `None` when it has not.
+    ///
+    /// By hand, in the layout that bincode reads: each event passes through here, and an encoder of any structure takes several times as long.
     pub(super) fn write(&self, room: &mut [u8]) -> Option<()> {
-        let len = room.len();
-        let written = bincode::serde::encode_into_slice(self, room, CONFIG).ok()?;
-        (written == len).then_some(())
+        let (fixed, tail) = room.split_first_chunk_mut()?;
+        self.fixed.write(fixed)?;
+        self.tail.write(tail)?.is_empty().then_some(())
     }
 }
 
 /// The fields that are at the same place in each head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(Serialize))]
 pub(super) struct Fixed {
     /// A UUID, in the order in which it is written.
-    #[serde(serialize_with = "in_one_piece")]
     pub(super) id: [u8; 16],
     /// When the store took the event, in nanoseconds since 1970, UTC.
     pub(super) appended: i64,
@@ -53,6 +58,35 @@ pub(super) struct Fixed {
 }
 
 impl Fixed {
+    fn write(&self, room: &mut [u8; FIXED_LEN]) -> Option<()> {
+        let Self {
+            id,
+            appended,
+            time,
+            topic,
+            type_name,
+            producer,
+            payload_len,
+            chunks,
+            version,
+            codec,
+            priority,
+        } = *self;
+        let rest = &mut room[..];
+        // Each length is known here, so that no check is left.
+        put(rest, id)
+            .and_then(|rest| put(rest, appended.to_le_bytes()))
+            .and_then(|rest| put(rest, time.to_le_bytes()))
+            .and_then(|rest| put(rest, topic.to_le_bytes()))
+            .and_then(|rest| put(rest, type_name.to_le_bytes()))
+            .and_then(|rest| put(rest, producer.to_le_bytes()))
+            .and_then(|rest| put(rest, payload_len.to_le_bytes()))
+            .and_then(|rest| put(rest, chunks.to_le_bytes()))
+            .and_then(|rest| put(rest, version.to_le_bytes()))
+            .and_then(|rest| put(rest, [codec, priority]))
+            .map(drop)
+    }
+
     /// From the start of a head; `None` when there are too few bytes. Reads at fixed places, without a decoder: whoever
     /// looks for some events among many passes through here for each.
     #[inline]
@@ -86,7 +120,8 @@ impl Fixed {
 }
 
 /// The fields that most events do not have, borrowed from where they lie.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
 pub(super) struct Tail<'a> {
     /// The text of a name whose number is 0, and of no other. As the next two.
     pub(super) topic: Option<&'a str>,
@@ -121,6 +156,26 @@ impl<'a> Tail<'a> {
         }
     }
 
+    /// Writes the fields to the start of `room`, and gives what is left of it.
+    fn write<'r>(&self, room: &'r mut [u8]) -> Option<&'r mut [u8]> {
+        let mut rest = room;
+        for text in [self.topic, self.type_name, self.producer, self.key] {
+            rest = put_option(rest, text)?;
+        }
+        rest = match self.ttl {
+            None => put(rest, [0])?,
+            Some(ttl) => put(put(rest, [1])?, ttl.to_le_bytes())?,
+        };
+        for text in [self.origin_id, self.traceparent, self.tracestate] {
+            rest = put_option(rest, text)?;
+        }
+        rest = put(rest, u64::try_from(self.pairs.len()).ok()?.to_le_bytes())?;
+        for (name, value) in &self.pairs {
+            rest = put_text(put_text(rest, name)?, value)?;
+        }
+        Some(rest)
+    }
+
     /// From the bytes behind the fixed fields, all of them.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
         let (tail, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
@@ -150,9 +205,27 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// The same bytes as 16 single ones, written at once.
-fn in_one_piece<S: Serializer>(id: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u128(u128::from_le_bytes(*id))
+/// Puts bytes at the start of `room`, and gives what is left of it.
+#[inline]
+fn put<const N: usize>(room: &mut [u8], bytes: [u8; N]) -> Option<&mut [u8]> {
+    let (place, rest) = room.split_first_chunk_mut()?;
+    *place = bytes;
+    Some(rest)
+}
+
+/// The same with a text: its length, its content.
+fn put_text<'r>(room: &'r mut [u8], text: &str) -> Option<&'r mut [u8]> {
+    let room = put(room, u64::try_from(text.len()).ok()?.to_le_bytes())?;
+    let (place, rest) = room.split_at_mut_checked(text.len())?;
+    place.copy_from_slice(text.as_bytes());
+    Some(rest)
+}
+
+fn put_option<'r>(room: &'r mut [u8], text: Option<&str>) -> Option<&'r mut [u8]> {
+    match text {
+        None => put(room, [0]),
+        Some(text) => put_text(put(room, [1])?, text),
+    }
 }
 
 /// Bytes of [`Fixed`].
@@ -205,6 +278,8 @@ mod tests {
         let mut bytes = vec![0; FIXED_LEN + tail().len()];
         Head { fixed: fixed(), tail: tail() }.write(&mut bytes).unwrap();
         assert_eq!(bytes[..16], *b"0123456789abcdef");
+        let head = Head { fixed: fixed(), tail: tail() };
+        assert_eq!(bytes, bincode::serde::encode_to_vec(&head, CONFIG).unwrap(), "as bincode writes it");
         assert_eq!(Fixed::read(&bytes), Some(fixed()));
         assert_eq!(Tail::read(&bytes[FIXED_LEN..]), Ok(tail()));
         assert_eq!(Fixed::read(&bytes[..FIXED_LEN - 1]), None);

@@ -43,11 +43,17 @@ pub(crate) struct Recorded {
     value: Vec<u8>,
     /// Of `value`, without the place.
     checksum: u32,
-    /// The chunks' values one behind the other, each but the last of `chunk_len` bytes.
-    chunks: Vec<u8>,
-    chunk_len: usize,
+    /// Apart, because most have none and every record is moved some times before it is stored.
+    chunks: Option<Box<Chunks>>,
+}
+
+#[derive(Debug)]
+struct Chunks {
+    /// Their values one behind the other, each but the last of `value_len` bytes.
+    values: Vec<u8>,
+    value_len: usize,
     /// Of each chunk, without the place.
-    chunk_checksums: Vec<u32>,
+    checksums: Vec<u32>,
 }
 
 impl Drop for Recorded {
@@ -60,7 +66,8 @@ impl Recorded {
     /// Makes the checksums hold for `place`. May be called again with another: the bytes are not hashed again.
     pub(crate) fn seal(&mut self, place: Place) {
         checksum::write_record(&mut self.value, checksum::placed(self.checksum, place));
-        let chunks = self.chunks.chunks_mut(self.chunk_len).zip(&self.chunk_checksums);
+        let Some(chunks) = self.chunks.as_deref_mut() else { return };
+        let chunks = chunks.values.chunks_mut(chunks.value_len).zip(&chunks.checksums);
         for ((chunk, checksum), number) in chunks.zip(0..) {
             checksum::write_chunk(chunk, checksum::placed_chunk(*checksum, place, number));
         }
@@ -80,18 +87,18 @@ impl Recorded {
     }
 
     /// Whether parts of it lie in chunks.
-    pub(crate) fn has_chunks(&self) -> bool {
-        !self.chunks.is_empty()
+    pub(crate) const fn has_chunks(&self) -> bool {
+        self.chunks.is_some()
     }
 
     /// What is stored under the offset and the chunk's number, from 0.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        self.chunks.chunks(self.chunk_len)
+        self.chunks.iter().flat_map(|chunks| chunks.values.chunks(chunks.value_len))
     }
 
     /// Bytes of all values together.
     pub(crate) fn len(&self) -> usize {
-        self.value.len().saturating_add(self.chunks.len())
+        self.value.len().saturating_add(self.chunks.as_ref().map_or(0, |chunks| chunks.values.len()))
     }
 }
 
@@ -193,13 +200,7 @@ impl Sizes {
         let chunk_len = self.inline_max.max(1);
         if self.chunks == 0 {
             let checksum = checksum::of_record(&value);
-            return Ok(Recorded {
-                value,
-                checksum,
-                chunks: Vec::new(),
-                chunk_len,
-                chunk_checksums: Vec::new(),
-            });
+            return Ok(Recorded { value, checksum, chunks: None });
         }
         let payload = value.split_off(before.min(value.len()));
         Ok(self.cut(value, &payload, chunk_len))
@@ -214,17 +215,18 @@ impl Sizes {
         let room = first_value.saturating_sub(value.len());
         value.put((&mut body).take(room));
         let count = usize::from(self.chunks);
-        let mut chunks = Vec::with_capacity(body.remaining().saturating_add(count * CHUNK_PREFIX_LEN));
-        let mut chunk_checksums = Vec::with_capacity(count);
+        let mut values = Vec::with_capacity(body.remaining().saturating_add(count * CHUNK_PREFIX_LEN));
+        let mut checksums = Vec::with_capacity(count);
         let part_len = chunk_len.saturating_sub(CHUNK_PREFIX_LEN).max(1);
         while body.has_remaining() {
-            chunks.extend_from_slice(&[0; CHUNK_PREFIX_LEN]);
-            let start = chunks.len();
-            chunks.put((&mut body).take(part_len));
-            chunk_checksums.push(checksum::of_chunk(chunks.get(start..).unwrap_or_default()));
+            values.extend_from_slice(&[0; CHUNK_PREFIX_LEN]);
+            let start = values.len();
+            values.put((&mut body).take(part_len));
+            checksums.push(checksum::of_chunk(values.get(start..).unwrap_or_default()));
         }
         let checksum = checksum::of_record(&value);
-        Recorded { value, checksum, chunks, chunk_len, chunk_checksums }
+        let chunks = Chunks { values, value_len: chunk_len, checksums };
+        Recorded { value, checksum, chunks: Some(Box::new(chunks)) }
     }
 }
 
@@ -274,7 +276,7 @@ mod tests {
             // What was set aside for the payload was enough: the bytes were never moved.
             let room = recorded.value.len() - len + event.weight().max(PAYLOAD_GUESS_MIN);
             assert_eq!(recorded.value.capacity(), room, "no buffer was at hand");
-            assert_eq!((recorded.chunks.capacity(), recorded.chunk_checksums.capacity()), (0, 0));
+            assert!(recorded.chunks.is_none());
         }
     }
 }

@@ -59,12 +59,11 @@ fn the_golden_pack_holds_records_as_they_are_by_themselves() {
 #[test]
 fn every_flipped_bit_of_a_pack_costs_its_own_record_or_is_found_in_the_head() {
     let intact = golden();
-    let head = HEAD_LEN_OF_TWO;
     for bit in 0..intact.len() * 8 {
         let mut value = intact.to_vec();
         value[bit / 8] ^= 1 << (bit % 8);
         let held = Held::read(LAST, &value);
-        if bit / 8 < head {
+        if bit / 8 < HEAD_LEN_OF_TWO {
             // Without its mark it is taken for a single record, which it is not.
             let is_found =
                 held.is_err_and(|reason| !reason.is_empty()) || Record::check(LAST, &value).is_err();
@@ -75,10 +74,10 @@ fn every_flipped_bit_of_a_pack_costs_its_own_record_or_is_found_in_the_head() {
         let sound: Vec<u64> = (17..=18)
             .filter(|&offset| Record::check(Place { offset, ..PLACE }, held.record(offset).unwrap()).is_ok())
             .collect();
-        let hit = if bit / 8 < head + minimal().values().value.len() { 17 } else { 18 };
+        let hit = if bit / 8 < HEAD_LEN_OF_TWO + minimal().values().value.len() { 17 } else { 18 };
         assert_eq!(sound, [35 - hit], "bit {bit}");
     }
-    for cut in 0..head {
+    for cut in 0..HEAD_LEN_OF_TWO {
         let held = Held::read(LAST, &intact[..cut]);
         assert!(held.is_err() || Record::check(LAST, &intact[..cut]).is_err(), "cut at {cut}");
     }
