@@ -21,7 +21,7 @@ use crate::terms::Terms;
 /// # Errors
 /// The store fails, or holds something else than it was given.
 pub fn lap(terms: &Terms, in_flight: usize) -> Result<SyncedLap> {
-    let folder = Folder::fresh("busway")?;
+    let folder = Folder::fresh("busway-store")?;
     let desk = Desk::open(&folder)?;
     let limit = events_max(terms, in_flight);
     let mut flight = Flight::new(&desk);
@@ -39,7 +39,7 @@ pub fn lap(terms: &Terms, in_flight: usize) -> Result<SyncedLap> {
 /// # Errors
 /// As [`lap`].
 pub fn batches(terms: &Terms, per_sync: usize) -> Result<SyncedLap> {
-    let folder = Folder::fresh("busway-batch")?;
+    let folder = Folder::fresh("busway-store-batch")?;
     let desk = Desk::open(&folder)?;
     let (answer, answered) = channel();
     let lap = appending(terms, per_sync, |numbers| {

@@ -12,6 +12,7 @@ pub mod lap;
 pub mod written;
 
 pub mod busway;
+pub mod busway_store;
 pub mod file;
 pub mod fjall;
 pub mod lmdb;
@@ -44,6 +45,9 @@ pub struct Appender {
 
 const BUSWAY: Appender = Appender { name: "busway", version: on_bus::version, lap: busway::lap };
 const BATCHES: Appender = Appender { name: "busway", version: on_bus::version, lap: busway::batches };
+const STORE: Appender = Appender { name: "busway-store", version: on_bus::version, lap: busway_store::lap };
+const STORE_BATCHES: Appender =
+    Appender { name: "busway-store", version: on_bus::version, lap: busway_store::batches };
 const LMDB: Appender = Appender { name: "lmdb", version: || version_of("heed"), lap: lmdb::lap };
 const REDB: Appender = Appender { name: "redb", version: || version_of("redb"), lap: redb::lap };
 const FJALL: Appender = Appender { name: "fjall", version: || version_of("fjall"), lap: fjall::lap };
@@ -60,7 +64,7 @@ pub fn measure_1(terms: &Terms) -> Result<Vec<Suite>> {
         unit: EVENTS,
         note: "256 bytes an event, one at a time, each synced before the next is begun",
     };
-    measure(terms, question, 1, &[BUSWAY, LMDB, REDB, FJALL, SQLITE, FILE])
+    measure(terms, question, 1, &[BUSWAY, STORE, LMDB, REDB, FJALL, SQLITE, FILE])
 }
 
 /// Runs the suite with 64 events a sync.
@@ -73,7 +77,7 @@ pub fn measure_64(terms: &Terms) -> Result<Vec<Suite>> {
         unit: EVENTS,
         note: "256 bytes an event, nothing counts before it is synced; a bare store commits 64 at a time",
     };
-    measure(terms, question, 64, &[BUSWAY, LMDB, REDB, FJALL, SQLITE, FILE])
+    measure(terms, question, 64, &[BUSWAY, STORE, LMDB, REDB, FJALL, SQLITE, FILE])
 }
 
 /// Runs the suite with 4,096 events a sync.
@@ -86,7 +90,7 @@ pub fn measure_4096(terms: &Terms) -> Result<Vec<Suite>> {
         unit: EVENTS,
         note: "256 bytes an event, nothing counts before it is synced; a bare store commits 4,096 at a time",
     };
-    measure(terms, question, 4_096, &[BUSWAY, LMDB, REDB, FJALL, SQLITE, FILE])
+    measure(terms, question, 4_096, &[BUSWAY, STORE, LMDB, REDB, FJALL, SQLITE, FILE])
 }
 
 /// Runs the suite with batches of 4,096 events.
@@ -100,7 +104,7 @@ pub fn measure_batch_4096(terms: &Terms) -> Result<Vec<Suite>> {
         note: "256 bytes an event, handed over 4,096 at a time, the batch synced before the next is begun; for a bare store that \
                is the same thing as durable/synced-4096",
     };
-    measure(terms, question, 4_096, &[BATCHES, LMDB, REDB, FJALL, SQLITE, FILE])
+    measure(terms, question, 4_096, &[BATCHES, STORE_BATCHES, LMDB, REDB, FJALL, SQLITE, FILE])
 }
 
 const EVENTS: Unit = Unit::PerSecond("events/s");
@@ -207,6 +211,16 @@ mod tests {
                 let lap = (appender.lap)(&TERMS, per_sync).unwrap();
                 assert_eq!(lap.events, lap.syncs * per_sync as u64, "{}", appender.name);
                 assert!(lap.stored > lap.events, "{} was not warm", appender.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_bus_and_its_store_keep_what_they_are_given() {
+        for appender in [BUSWAY, BATCHES, STORE, STORE_BATCHES] {
+            for in_flight in [1, 64, 100] {
+                let lap = (appender.lap)(&TERMS, in_flight).unwrap();
+                assert!(lap.events > 0 && lap.syncs > 0 && lap.syncs <= lap.events, "{lap:?}");
             }
         }
     }

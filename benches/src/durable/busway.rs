@@ -1,0 +1,181 @@
+//! busway as its users publish: through a bus with a stream, each event awaited to its receipt.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use busway::Durability;
+use busway::prelude::*;
+use busway_persistence::{ReadLimits, Store, StoreOptions};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::runtime::Runtime;
+
+use super::event::event;
+use super::folder::Folder;
+use super::lap::{Holding, SyncedLap, events_max};
+use super::written::Written;
+use crate::terms::{Terms, two_workers};
+
+/// Publishes for one lap with so many events in flight: up to [`TASKS_MAX`] by as many tasks, each of which awaits its receipt before its next
+/// publish; more as futures of one task.
+///
+/// # Errors
+/// The bus fails, or its log holds something else than it was given.
+pub fn lap(terms: &Terms, in_flight: usize) -> Result<SyncedLap> {
+    measured(terms, in_flight, |runtime, bus, until| match in_flight {
+        ..=TASKS_MAX => runtime.block_on(by_tasks(bus, in_flight, until)),
+        _ => runtime.block_on(async move { tokio::spawn(by_futures(bus, in_flight, until)).await? }),
+    })
+}
+
+/// The same through `publish_batch`, so many events at a time.
+///
+/// # Errors
+/// As [`lap`].
+pub fn batches(terms: &Terms, per_sync: usize) -> Result<SyncedLap> {
+    measured(terms, per_sync, |runtime, bus, until| {
+        runtime.block_on(async move { tokio::spawn(by_batches(bus, per_sync, until)).await? })
+    })
+}
+
+/// Which events are published, and until when.
+#[derive(Debug, Clone)]
+struct Until {
+    next: Arc<AtomicU64>,
+    end: u64,
+    time: Instant,
+}
+
+impl Until {
+    /// The numbers of the next events; `None` when it is over.
+    fn take(&self, count: usize) -> Option<Range<u64>> {
+        let count = u64::try_from(count).ok()?;
+        if Instant::now() >= self.time {
+            return None;
+        }
+        let take = |next: u64| (next + count <= self.end).then_some(next + count);
+        let first = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        Some(first..first + count)
+    }
+}
+
+fn measured(
+    terms: &Terms,
+    per_sync: usize,
+    publish: impl Fn(&Runtime, Bus, Until) -> Result<()>,
+) -> Result<SyncedLap> {
+    let folder = Folder::fresh("busway")?;
+    let runtime = two_workers()?;
+    let start = Bus::open(folder.path()).stream(Stream::new("events").capture("events.#")).start();
+    let bus = runtime.block_on(start)?;
+    let next = Arc::new(AtomicU64::new(0));
+    let run = |end: u64, block: Duration| -> Result<Duration> {
+        let started = Instant::now();
+        publish(&runtime, bus.clone(), Until { next: Arc::clone(&next), end, time: started + block })?;
+        Ok(started.elapsed())
+    };
+    let limit = events_max(terms, per_sync);
+    run(limit / 10, terms.block / 10)?;
+    let (first, commits) = (next.load(Ordering::Relaxed), commits(folder.path())?);
+    let before = Written::so_far();
+    let elapsed = run(limit, terms.block)?;
+    let written = Written::so_far().zip(before).map(|(now, before)| now.since(before));
+    let stored = next.load(Ordering::Relaxed);
+    let syncs = self::commits(folder.path())?.saturating_sub(commits);
+    runtime.block_on(bus.shutdown(Duration::from_secs(10)));
+    drop(runtime);
+    let lap = SyncedLap { events: stored - first, syncs, elapsed, written, stored };
+    lap.verified(&holding(folder.path(), per_sync)?)
+}
+
+async fn by_tasks(bus: Bus, tasks: usize, until: Until) -> Result<()> {
+    let task = || {
+        let (bus, until) = (bus.clone(), until.clone());
+        tokio::spawn(async move {
+            let publisher = bus.publisher::<Raw>(TOPIC)?;
+            while let Some(numbers) = until.take(1) {
+                let receipt = publisher.publish(payload(numbers.start)).await?;
+                ensure!(receipt.durability == Durability::Synced, "{receipt}");
+            }
+            Ok(())
+        })
+    };
+    let running: Vec<_> = (0..tasks).map(|_| task()).collect();
+    for task in running {
+        task.await??;
+    }
+    Ok(())
+}
+
+async fn by_futures(bus: Bus, in_flight: usize, until: Until) -> Result<()> {
+    let publisher = bus.publisher::<Raw>(TOPIC)?;
+    let mut flying = FuturesUnordered::new();
+    loop {
+        while flying.len() < in_flight
+            && let Some(numbers) = until.take(1)
+        {
+            flying.push(publisher.publish(payload(numbers.start)));
+        }
+        let Some(receipt) = flying.next().await else { return Ok(()) };
+        let receipt = receipt?;
+        ensure!(receipt.durability == Durability::Synced, "{receipt}");
+    }
+}
+
+async fn by_batches(bus: Bus, count: usize, until: Until) -> Result<()> {
+    let topic = Topic::new(TOPIC)?;
+    while let Some(numbers) = until.take(count) {
+        let drafts = numbers.map(|number| Event::new(&topic, payload(number))).collect();
+        let receipts = bus.publish_batch(drafts).await?;
+        ensure!(receipts.len() == count, "{} receipts", receipts.len());
+    }
+    Ok(())
+}
+
+fn payload(number: u64) -> Raw {
+    Raw(Bytes::copy_from_slice(&event(number)))
+}
+
+/// Commits so far: the number of the last transaction, in the newer one of the two pages that LMDB begins its file with.
+fn commits(folder: &Path) -> Result<u64> {
+    let mut pages = [0; 2 * PAGE_BYTES];
+    File::open(folder.join("data.mdb"))?.read_exact(&mut pages)?;
+    let number = |page: usize| -> Option<u64> {
+        pages.get(page * PAGE_BYTES + TRANSACTION_AT..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes))
+    };
+    number(0).max(number(1)).context("the file has no number of a transaction")
+}
+
+/// How many events the log holds, and the newest of the last ones: tasks do not finish in the order of their numbers.
+fn holding(folder: &Path, in_flight: usize) -> Result<Holding> {
+    let store = Store::open(folder, StoreOptions::new())?;
+    let (first, count) = store.bounds(0).unwrap_or_default();
+    ensure!(first == 0, "the log begins at {first}");
+    let mut from = count.saturating_sub(u64::try_from(in_flight)?);
+    let mut last = None;
+    while from < count {
+        let page = store.read(0, from, None, ReadLimits::default())?;
+        for stored in &page.events {
+            let bytes = stored.event.typed::<Raw>()?.payload().0.to_vec();
+            let number = bytes.first_chunk().map(|number| u64::from_be_bytes(*number));
+            last = last.max(number.map(|number| (number, bytes)));
+        }
+        from = page.next;
+    }
+    Ok(Holding { count, last })
+}
+
+const TOPIC: &str = "events.measured";
+/// More publishers than this are futures of one task.
+const TASKS_MAX: usize = 64;
+/// Where LMDB writes the number of a transaction into its first two pages (`mdb.c`: `MDB_page`, `MDB_meta`), on machines of 64 bits with
+/// pages of 4 KiB.
+const TRANSACTION_AT: usize = 16 + 4 + 4 + 8 + 8 + 2 * 48 + 8;
+const PAGE_BYTES: usize = 4_096;
