@@ -45,17 +45,22 @@ impl Log {
         let (answer, answered) = oneshot::channel();
         let done = self.on_appended(services, permit, answer);
         self.hand_over(entries, done)?;
-        tokio::select! {
-            biased;
-            answer = answered => match answer {
-                Ok(Ok(appended)) => Ok(places(&appended)),
-                Ok(Err(error)) => Err(not_appended(ids, error)),
-                Err(_) => Err(NotAppended::Unknown(ids, UnknownCause::WriterEnded)),
-            },
-            () = services.clock.sleep_until(until) => {
-                Err(NotAppended::Unknown(ids, UnknownCause::TimedOut { waited: self.patience }))
+        let decided = async {
+            tokio::select! {
+                biased;
+                answer = answered => match answer {
+                    Ok(Ok(appended)) => Ok(places(&appended)),
+                    Ok(Err(error)) => Err(not_appended(ids, error)),
+                    Err(_) => Err(NotAppended::Unknown(ids, UnknownCause::WriterEnded)),
+                },
+                () = services.clock.sleep_until(until) => {
+                    Err(NotAppended::Unknown(ids, UnknownCause::TimedOut { waited: self.patience }))
+                }
             }
-        }
+        };
+        // A task that holds thousands of publishes is woken for thousands of answers at once. Tokio's budget of 128 a turn would have it ask all the
+        // others in vain for each 128 that it gets. It need not be held back: each next publish waits for a commit.
+        tokio::task::unconstrained(decided).await
     }
 
     /// Appends that have not been answered.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
+use busway_event::Topic;
 use busway_persistence::{Page, ReadError, ReadLimits, StoredEvent};
 
 use super::Log;
@@ -91,6 +92,11 @@ impl Log {
         for StoredEvent { offset, event, .. } in page.events {
             let Some(bus) = bus.upgrade() else { return Relay::Over };
             let topic = event.topic().clone();
+            if bus.nobody_is_offered(&topic) {
+                self.count_unrouted(&bus, &topic);
+                next.store(offset + 1, Ordering::Release);
+                continue;
+            }
             // What panics is code of the user's outside of a chain: an event that an inline handler emits, and its encoding.
             let offer = async {
                 let mut offering = bus.begin(event, Source::Outside);
@@ -107,8 +113,8 @@ impl Log {
                 continue;
             };
             let offered = offering.dispatched.offered;
-            if offered == 0 && bus.durable.matching(&topic) == 0 {
-                self.counts.unrouted.fetch_add(1, Ordering::Relaxed);
+            if offered == 0 {
+                self.count_unrouted(&bus, &topic);
             }
             if let Some(event) = &offering.observed {
                 tell(bus.services.observer.as_deref(), |observer| observer.published(event, offered));
@@ -120,6 +126,23 @@ impl Log {
             bus.services.idle.touch();
         }
         Relay::Moved
+    }
+}
+
+impl Log {
+    /// Counts an event that ephemeral subscriptions were not offered, unless a durable one gets it.
+    fn count_unrouted(&self, bus: &BusCore, topic: &Topic) {
+        if bus.durable.matching(topic) == 0 {
+            self.counts.unrouted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl BusCore {
+    /// Whether an event of this topic has nobody to be offered to, nor to be shown to: then it need not become an offering, which costs most of what a
+    /// publish without a log does.
+    fn nobody_is_offered(&self, topic: &Topic) -> bool {
+        self.services.observer.is_none() && self.router.lookup_with(topic, |targets| targets.len()) == 0
     }
 }
 
