@@ -60,7 +60,7 @@ pub use crate::codec::{Codec, CodecId, DecodeError, EncodeError};
 #[cfg(feature = "schemars")]
 #[cfg_attr(docsrs, doc(cfg(feature = "schemars")))]
 pub use crate::contract::Contract;
-pub use crate::draft::{AnyDraft, Draft, DraftHead, IntoTopic, Invalid, Stamp};
+pub use crate::draft::{AnyDraft, DELAY_MAX, Draft, DraftHead, Due, IntoTopic, Invalid, Stamp};
 pub use crate::event::{AnyEvent, Empty, Envelopes, Event, Header, Parts, Spent};
 pub use crate::event_type::{Encoded, EventType};
 pub use crate::filter::{Filter, FilterError};

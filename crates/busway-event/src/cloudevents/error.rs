@@ -147,6 +147,8 @@ impl CloudEventError {
             Invalid::Topic(_) | Invalid::TopicMissing { .. } => "subject",
             Invalid::Key(_) => "partitionkey",
             Invalid::TtlZero => "expirytime",
+            // Nothing that was received waits to be published.
+            Invalid::DelayTooLong { .. } => "time",
             Invalid::TypeName { .. } => "type",
             Invalid::OriginId { .. } => "id",
             Invalid::PayloadTooLarge { .. } => "data",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Invalid;
+use super::{Due, Invalid};
 use crate::id::EventId;
 use crate::metadata::MetadataDraft;
 use crate::priority::Priority;
@@ -20,6 +20,7 @@ pub struct DraftHead {
     pub(super) id: Option<EventId>,
     pub(super) origin_id: Option<Box<str>>,
     pub(super) time: Option<Timestamp>,
+    pub(super) due: Option<Due>,
     pub(super) metadata: MetadataDraft,
 }
 
@@ -41,6 +42,7 @@ impl DraftHead {
             && self.id.is_none()
             && self.origin_id.is_none()
             && self.time.is_none()
+            && self.due.is_none()
             && self.metadata.is_default();
         plain.then_some(topic)
     }
@@ -87,6 +89,12 @@ impl DraftHead {
     /// Sets the time to live.
     pub fn set_ttl(&mut self, ttl: Duration) {
         self.ttl = Some(ttl);
+    }
+
+    /// When the publisher wants the event to be published; `None`: at once.
+    #[must_use]
+    pub const fn due(&self) -> Option<Due> {
+        self.due
     }
 
     /// The id that the publisher gave.

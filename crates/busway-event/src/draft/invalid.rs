@@ -1,5 +1,7 @@
 //! The rules of an event, as the errors of what breaks them.
 
+use std::time::Duration;
+
 use crate::key::KeyError;
 use crate::metadata::MetadataError;
 use crate::topic::TopicError;
@@ -26,6 +28,16 @@ pub enum Invalid {
     /// A time to live of zero: the event would expire before it could be handled.
     #[error("the time to live is zero: leave it out, or give the event time to be handled")]
     TtlZero,
+    /// The event is to be published later than it may be.
+    #[error(
+        "it is to be published in {delay:?}, more than the {limit:?} that an event may wait: publish it later, or by a schedule"
+    )]
+    DelayTooLong {
+        /// How long it would wait.
+        delay: Duration,
+        /// [`DELAY_MAX`](crate::DELAY_MAX).
+        limit: Duration,
+    },
     /// The name of the payload's type, as received, is none.
     #[error("the type name \"{}\" {reason}", name.escape_debug())]
     TypeName {

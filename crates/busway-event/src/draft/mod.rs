@@ -4,12 +4,14 @@
 //! the error when a rule is broken. What the publisher left out is filled in from the [`Stamp`]: id, time, producer.
 
 mod any;
+mod due;
 mod head;
 mod into_topic;
 mod invalid;
 mod stamp;
 
 pub use self::any::AnyDraft;
+pub use self::due::{DELAY_MAX, Due};
 pub use self::head::DraftHead;
 pub use self::into_topic::IntoTopic;
 pub use self::invalid::Invalid;
@@ -47,6 +49,7 @@ impl<T: EventType> Draft<T> {
             id: None,
             origin_id: None,
             time: None,
+            due: None,
             metadata,
         };
         Self { head, payload }
@@ -102,6 +105,24 @@ impl<T: EventType> Draft<T> {
     /// When it happened. Default: when it is published.
     pub fn time(mut self, time: Timestamp) -> Self {
         self.head.time = Some(time);
+        self
+    }
+
+    /// Publishes the event so much later, at most [`DELAY_MAX`]; zero is at once. Of this and [`at`](Self::at) the last one
+    /// called holds. Default: at once.
+    ///
+    /// The wish is the draft's: an event that is due is one like any other, and its [`time`](Self::time) is when `publish` was
+    /// called, unless it was set. Only a topic that a stream captures takes delayed events: they have to be stored until
+    /// they are due.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.head.due = Some(Due::After(delay));
+        self
+    }
+
+    /// Publishes the event at this time, at most [`DELAY_MAX`] from now; one that is past is now. As
+    /// [`delay`](Self::delay) otherwise.
+    pub fn at(mut self, due: Timestamp) -> Self {
+        self.head.due = Some(Due::At(due));
         self
     }
 
@@ -175,6 +196,9 @@ impl<T: EventType> Draft<T> {
         if head.ttl == Some(Duration::ZERO) {
             return Err(Invalid::TtlZero);
         }
+        if let Some(due) = head.due {
+            due.check(stamp.time)?;
+        }
         stamp.check_payload(&self.payload)?;
         let metadata = if head.metadata.is_default() {
             stamp.metadata.with_version(T::VERSION)
@@ -201,5 +225,31 @@ impl<T: EventType> Draft<T> {
 impl<T: fmt::Debug> fmt::Debug for Draft<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Draft").field("head", &self.head).field("payload", &self.payload).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::Metadata;
+    use crate::raw::Raw;
+
+    #[test]
+    fn of_delay_and_at_the_last_one_holds_and_a_wait_that_is_too_long_comes_back() {
+        let metadata = Metadata::draft("test", 1).build().unwrap();
+        let now = Timestamp::from_nanos(1_800_000_000_000_000_000);
+        let stamp = Stamp::new(EventId::foreign("test", "1"), now, &metadata);
+        let minute = Duration::from_secs(60);
+        let draft = Event::new("a", Raw::from("x")).delay(DELAY_MAX * 2).at(now);
+        assert_eq!(draft.head().due(), Some(Due::At(now)));
+        let event = draft.finish(&stamp).unwrap();
+        assert_eq!(event.time(), now);
+        // The wish is the draft's: what was an event once says nothing of it.
+        assert_eq!(event.into_draft().unwrap().head().due(), None);
+
+        let draft = Event::new("a", Raw::from("x")).at(now).delay(DELAY_MAX + minute).id(stamp.id);
+        let (draft, reason) = draft.finish(&stamp).unwrap_err();
+        assert_eq!(reason, Invalid::DelayTooLong { delay: DELAY_MAX + minute, limit: DELAY_MAX });
+        assert_eq!(draft.head().due(), Some(Due::After(DELAY_MAX + minute)));
     }
 }
