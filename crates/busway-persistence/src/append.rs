@@ -4,12 +4,14 @@
 //! the record laid out and hashed. What is left for the writer is a place and a dozen bytes of checksum.
 
 use std::fmt;
+use std::time::Duration;
 
 use busway_event::{AnyEvent, EventId, Timestamp};
 use uuid::Uuid;
 
 use crate::error::AppendError;
 use crate::record::Recorded;
+use crate::schedule::Wait;
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +37,8 @@ pub struct Entry {
     pub(crate) event: AnyEvent,
     pub(crate) appended: Timestamp,
     pub(crate) recorded: Recorded,
+    /// How long it waits before it is in the log; `None`: not at all.
+    pub(crate) wait: Option<Wait>,
     /// The hash of its body, when its publisher gave the id: it is looked for among those that are there.
     pub(crate) given: Option<u64>,
     /// Where it was placed in the batch that is being written.
@@ -43,6 +47,8 @@ pub struct Entry {
     pub(crate) outdated: Option<AnyEvent>,
     /// Where it was stored before, when its publisher gave the id and published it twice.
     pub(crate) first_place: Option<Position>,
+    /// When it is due as it was scheduled before, likewise.
+    pub(crate) first_due: Option<Timestamp>,
 }
 
 impl Entry {
@@ -64,11 +70,35 @@ impl Entry {
         self.partition
     }
 
+    /// Lets it wait until `due`: it is stored now, and goes into the log when the store is told to
+    /// [`fire`](crate::Store::fire) at that time or later. `delay` is how long was asked for when no time was named: it begins
+    /// anew when the clock turns out to be set back, see [`Store::redate`](crate::Store::redate).
+    #[must_use]
+    pub const fn wait_until(mut self, due: Timestamp, delay: Option<Duration>) -> Self {
+        self.wait = Some(Wait { due, delay });
+        self
+    }
+
+    /// When it is due, once it is stored; `None` when it is in the log. Of an id that was published before this is what became
+    /// of the first one.
+    #[must_use]
+    pub fn due(&self) -> Option<Timestamp> {
+        match self.first_place {
+            Some(_) => None,
+            None => self.first_due.or(self.wait.map(|wait| wait.due)),
+        }
+    }
+
+    /// Whether it is stored by its own batch, not by an earlier one.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.first_place.is_none() && self.first_due.is_none()
+    }
+
     pub(crate) fn id(&self) -> EventId {
         self.event.id()
     }
 
-    /// Where it is stored, once it is. Before that it says nothing.
+    /// Where it is stored in the log, once it is. Before that, and while it waits to be due, it says nothing.
     #[must_use]
     pub fn place(&self) -> Position {
         self.first_place.unwrap_or(Position { partition: self.partition, offset: self.offset })
@@ -106,9 +136,15 @@ impl Appended {
         Self { entries }
     }
 
-    /// Where they lie, one by one.
+    /// Where they lie in the log, one by one; of those that are [`due`](Entry::due) later it says nothing.
     pub fn positions(&self) -> impl ExactSizeIterator<Item = Position> {
         self.entries.iter().map(Entry::place)
+    }
+
+    /// What was stored.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
 
     /// What was stored.

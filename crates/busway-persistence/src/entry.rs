@@ -57,10 +57,12 @@ impl Shared {
             event,
             appended: now,
             recorded,
+            wait: None,
             given: body,
             offset: 0,
             outdated: None,
             first_place: None,
+            first_due: None,
         })
     }
 }

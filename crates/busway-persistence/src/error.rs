@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use busway_event::{EncodeError, EventId};
+use busway_event::{EncodeError, EventId, Timestamp};
 
 use crate::append::{Entry, Position};
 use crate::corrupt::Corrupt;
 use crate::record::RecordTooLarge;
+use crate::schedule::SCHEDULE_NAME_BYTES_MAX;
 use crate::settle::SUBSCRIPTION_NAME_BYTES_MAX;
 
 /// An event cannot become an entry of the log.
@@ -104,6 +105,28 @@ pub enum Refusal {
         id: EventId,
         /// Where the other event lies.
         first: Position,
+    },
+    /// Another event waits under this id.
+    #[error("id {id} was given to another event, which is due at {due}; give this one an id of its own")]
+    ConflictScheduled {
+        /// The id.
+        id: EventId,
+        /// When the other event is due.
+        due: Timestamp,
+    },
+    /// As many events wait to be published as may, or as many bytes.
+    #[error(
+        "{events} events of {bytes} bytes wait to be published later, of {events_max} and {bytes_max} that may; raise the limit, or schedule again when some are due"
+    )]
+    ScheduleFull {
+        /// Events that wait.
+        events: u64,
+        /// As many as may.
+        events_max: u64,
+        /// Bytes of their records.
+        bytes: u64,
+        /// As many as may be.
+        bytes_max: u64,
     },
     /// The same id is borne by two events of one batch.
     #[error("id {id} is given to two events of one batch; give each its own")]
@@ -214,6 +237,18 @@ pub enum RequestError {
         first: u64,
         /// The offset behind its last.
         next: u64,
+    },
+    /// The name of a schedule is empty or too long.
+    #[error("a schedule's name has 1 to {SCHEDULE_NAME_BYTES_MAX} bytes, not {len}")]
+    ScheduleName {
+        /// Bytes of the name.
+        len: usize,
+    },
+    /// A schedule is not what its caller took it for: somebody else has changed it. Read it again.
+    #[error("schedule {name} was changed by somebody else; read it again")]
+    ScheduleMoved {
+        /// Its name.
+        name: String,
     },
     /// It was refused like an append.
     #[error(transparent)]

@@ -29,7 +29,7 @@ pub(crate) struct Databases<'t> {
     pub(crate) ids: Db<'t>,
     /// Partition (4), slot (2), id (16) → nothing: which ids go with a segment.
     pub(crate) segment_ids: Db<'t>,
-    /// Due (8), number (8) → an event that is published later.
+    /// What is published later, see [`schedule`](crate::schedule).
     pub(crate) schedule: Db<'t>,
     /// Table (4), key → value: the user's own tables.
     pub(crate) tables: Db<'t>,

@@ -53,7 +53,7 @@
 //! `store` is the handle, `options` how it is opened, `stream` what a log is. `opening` makes a store of a directory: `open` is all that
 //! happens before the file is mapped, `lmdb` what LMDB asks for, `layout` the databases, `stored` what they held. `writer` is the
 //! one thread that writes; `append`, `settle` and `transact` are what it is asked for, `segment` and `cursor` what it decides by. `table` is what
-//! a program keeps beside its events, `snapshot` what it reads of that outside of transactions. `record` and `row`
+//! a program keeps beside its events, `snapshot` what it reads of that outside of transactions. `schedule` has what is published later. `record` and `row`
 //! are the bytes, `names` the texts that they share (`memo`: what a thread knows of them), `records` finds records in a segment. `read`, from `tail` or a `view`, gives events back, `find`
 //! says where one lies, `verify` whether all are as they were written.
 
@@ -74,6 +74,7 @@ mod read;
 mod record;
 mod records;
 mod row;
+mod schedule;
 mod segment;
 mod settle;
 mod shared;
@@ -96,6 +97,10 @@ pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, Reque
 pub use crate::open::OpenError;
 pub use crate::options::{StoreOptions, stream_problems};
 pub use crate::read::{Page, ReadLimits};
+pub use crate::schedule::{
+    Fired, OnFired, OnRecurred, OnUnscheduled, Recurring, Rest, SCHEDULE_NAME_BYTES_MAX, Scheduled,
+    ScheduledPage,
+};
 pub use crate::settle::{
     ATTEMPTS_KEPT, Attempt, DeadLetter, ERROR_BYTES_MAX, OnRegistered, OnSettled, Parked, Place, Registered,
     SUBSCRIPTION_NAME_BYTES_MAX, Settlement,

@@ -68,7 +68,12 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
         partitions,
         fault: std::sync::OnceLock::new(),
         id_window: options.id_window,
-        limits: Limits { bytes_max: options.bytes_max, reserve: options.reserve_bytes },
+        limits: Limits {
+            bytes_max: options.bytes_max,
+            reserve: options.reserve_bytes,
+            scheduled_events: options.scheduled_events,
+            scheduled_bytes: options.scheduled_bytes,
+        },
         on_commit: options.on_commit,
     };
     verify(&shared, &state, options.verified)?;

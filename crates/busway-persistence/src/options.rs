@@ -17,6 +17,8 @@ pub struct StoreOptions {
     pub(crate) tail_bytes: usize,
     pub(crate) id_window: Duration,
     pub(crate) verified: u64,
+    pub(crate) scheduled_events: u64,
+    pub(crate) scheduled_bytes: u64,
     pub(crate) on_commit: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -35,6 +37,8 @@ impl StoreOptions {
             tail_bytes: 4 << 20,
             id_window: Duration::from_secs(120),
             verified: 64,
+            scheduled_events: 1_000_000,
+            scheduled_bytes: 1 << 30,
             on_commit: None,
         }
     }
@@ -88,6 +92,14 @@ impl StoreOptions {
     /// Records at the end of each partition that are checked when the store is opened. Default 64.
     pub const fn verified_records(mut self, records: u64) -> Self {
         self.verified = records;
+        self
+    }
+
+    /// Events that may wait to be published later, and the bytes of their records; more are refused. Default 1,000,000 and 1 GiB.
+    /// What waits is counted when the store is opened, which takes about a tenth of a second for a million.
+    pub const fn scheduled_max(mut self, events: u64, bytes: u64) -> Self {
+        self.scheduled_events = events;
+        self.scheduled_bytes = bytes;
         self
     }
 

@@ -49,6 +49,9 @@ pub(crate) struct Shared {
 pub(crate) struct Limits {
     pub(crate) bytes_max: u64,
     pub(crate) reserve: u64,
+    /// Events that may wait to be published, and bytes of their records.
+    pub(crate) scheduled_events: u64,
+    pub(crate) scheduled_bytes: u64,
 }
 
 /// A stream that the store holds.
@@ -131,7 +134,7 @@ impl Shared {
                 continue;
             };
             let mut tail = partition.tail.lock();
-            for entry in run.iter_mut().filter(|entry| entry.first_place.is_none()) {
+            for entry in run.iter_mut().filter(|entry| entry.is_new() && entry.wait.is_none()) {
                 let event = StoredEvent {
                     offset: entry.offset,
                     appended: entry.appended,

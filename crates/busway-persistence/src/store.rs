@@ -31,7 +31,7 @@ use crate::writer::{Request, Writer};
 /// directory free.
 pub struct Store {
     /// Holds the environment; the writer has the only other copy, and ends first.
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     requests: Option<Sender<Request>>,
     writer: Option<JoinHandle<()>>,
     /// Given up last, by whoever of handle and writer ends last: when the environment is closed.
@@ -316,7 +316,7 @@ impl Store {
         }
     }
 
-    fn ask(&self, request: Request) {
+    pub(crate) fn ask(&self, request: Request) {
         let sent = match &self.requests {
             Some(requests) => requests.send(request),
             None => Err(SendError(request)),

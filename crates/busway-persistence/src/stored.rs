@@ -12,6 +12,7 @@ use crate::names::Names;
 use crate::record::{Place, Record};
 use crate::records;
 use crate::row;
+use crate::schedule;
 use crate::segment::{Log, Segment, SegmentRow, SegmentSize};
 use crate::settle::{Parked, SubscriptionRow};
 use crate::shared::StoredStream;
@@ -120,7 +121,8 @@ pub(crate) fn state(
             .map_err(|_| damaged("the list of subscriptions", "a name is no text"))?;
         subscriptions.insert(name.to_owned(), Subscription { number, filter });
     }
-    Ok(State::new(logs, subscriptions, positions(txn, databases)?))
+    let waiting = schedule::held(txn, databases)?;
+    Ok(State::new(logs, subscriptions, positions(txn, databases)?, waiting))
 }
 
 /// The segments of a partition, oldest first. The row of the newest is that of its beginning.

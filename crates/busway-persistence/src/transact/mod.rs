@@ -32,7 +32,7 @@ pub use self::tx::Tx;
 /// What a transaction does. See the module for what it may do.
 pub type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send>;
 
-/// Called by the writer's thread when a transaction is decided, with the places of its events. It must be quick, and must not wait
+/// Called by the writer's thread when a transaction is decided, with the places of its events that are in the log. It must be quick, and must not wait
 /// for the store.
 pub type OnTransacted = Box<dyn FnOnce(Result<Vec<Position>, TransactError>) + Send>;
 

@@ -46,6 +46,26 @@ impl<'a> Tx<'a> {
     pub fn append(&mut self, event: AnyEvent, given: bool, now: Timestamp) -> Result<(), TxError> {
         self.in_time()?;
         let entry = self.tables.entry(event, given, now)?;
+        self.keep(entry)
+    }
+
+    /// Stores an event with the rest, to be published when it is due, see [`Entry::wait_until`].
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn append_later(
+        &mut self,
+        event: AnyEvent,
+        given: bool,
+        now: Timestamp,
+        (due, delay): (Timestamp, Option<Duration>),
+    ) -> Result<(), TxError> {
+        self.in_time()?;
+        let entry = self.tables.entry(event, given, now)?.wait_until(due, delay);
+        self.keep(entry)
+    }
+
+    fn keep(&mut self, entry: Entry) -> Result<(), TxError> {
         self.done.writes.charge(entry.bytes())?;
         self.done.entries.push(entry);
         Ok(())

@@ -49,11 +49,14 @@ impl Request {
             }),
             Self::Transact(Transact { done: Some(done), entries, .. }) => contain(|| {
                 done(match outcome {
-                    Outcome::Transacted => Ok(entries.iter().map(Entry::place).collect()),
+                    Outcome::Transacted => {
+                        Ok(entries.iter().filter(|entry| entry.due().is_none()).map(Entry::place).collect())
+                    }
                     Outcome::Aborted(error) => Err(error),
                     outcome => outcome.into_result().map(|()| Vec::new()).map_err(TransactError::from),
                 });
             }),
+            Self::Schedule(request) => contain(|| request.answer(outcome.into_result())),
             Self::Flush(done) => contain(|| done(outcome.into_result())),
             Self::Register(_) | Self::Transact(_) | Self::Retain(_) => {}
         }

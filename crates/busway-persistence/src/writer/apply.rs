@@ -10,6 +10,7 @@ use super::subscriptions::{may_finish, may_settle, register, remove, seek, settl
 use crate::error::{Refusal, RequestError};
 use crate::layout::{pair_key, slot_key};
 use crate::row;
+use crate::schedule;
 use crate::settle::{Registered, Settle};
 use crate::shared::Shared;
 use crate::transact::{self, Done, Transact, TransactError};
@@ -23,6 +24,15 @@ pub(super) enum Outcome {
     Failed(RequestError),
     Transacted,
     Aborted(TransactError),
+}
+
+impl From<Result<(), RequestError>> for Outcome {
+    fn from(result: Result<(), RequestError>) -> Self {
+        match result {
+            Ok(()) => Self::Done,
+            Err(error) => Self::Failed(error),
+        }
+    }
 }
 
 impl Outcome {
@@ -57,6 +67,7 @@ pub(super) fn apply(
             Request::Remove(request) => remove(shared, state, txn, request)?,
             Request::Seek(request) => seek(shared, state, txn, request)?,
             Request::Transact(request) => transact(shared, state, txn, request)?,
+            Request::Schedule(request) => schedule::apply(shared, state, txn, request)?.into(),
             Request::Retain(now) => {
                 state.now = state.now.max(*now);
                 Outcome::Done

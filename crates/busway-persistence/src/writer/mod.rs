@@ -36,11 +36,14 @@ use heed::MdbError;
 use self::answer::contain;
 use self::apply::Outcome;
 use self::cohort::Cohort;
-pub(crate) use self::records::{GivenRow, given_key};
+pub(crate) use self::records::{
+    GivenRow, check as check_entries, given_key, make_room, write as write_entries,
+};
 pub(crate) use self::state::{Position, State, Subscription};
 use crate::append::{Append, Entry};
 use crate::error::{Fault, Refusal};
 use crate::open::Claimed;
+use crate::schedule::ScheduleRequest;
 use crate::settle::{OnSettled, Register, Remove, Seek, Settle};
 use crate::shared::Shared;
 use crate::transact::Transact;
@@ -53,6 +56,7 @@ pub(crate) enum Request {
     Remove(Remove),
     Seek(Seek),
     Transact(Transact),
+    Schedule(Box<ScheduleRequest>),
     /// Time has passed.
     Retain(Timestamp),
     /// Answered when everything before it is decided.
@@ -62,12 +66,17 @@ pub(crate) enum Request {
 impl Request {
     /// Whether it may add to the store without an end: refused when there is no room.
     const fn adds(&self) -> bool {
-        matches!(self, Self::Append(_) | Self::Transact(_))
+        match self {
+            Self::Append(_) | Self::Transact(_) => true,
+            Self::Schedule(request) => request.adds(),
+            _ => false,
+        }
     }
 
     fn records(&self) -> usize {
         match self {
             Self::Append(append) => append.entries.len(),
+            Self::Schedule(request) => request.entries().len().max(1),
             _ => 1,
         }
     }
@@ -75,6 +84,7 @@ impl Request {
     fn bytes(&self) -> usize {
         match self {
             Self::Append(append) => append.entries.iter().map(Entry::bytes).sum(),
+            Self::Schedule(request) => request.entries().iter().map(Entry::bytes).sum(),
             _ => 0,
         }
     }
@@ -191,11 +201,12 @@ impl Writer {
         let mut has_events = false;
         for (request, outcome) in batch.iter_mut().zip(&outcomes) {
             let entries = match (request, outcome) {
-                (Request::Append(append), Outcome::Appended) => &mut append.entries,
+                (Request::Append(append), Outcome::Appended) => &mut append.entries[..],
+                (Request::Schedule(request), Outcome::Done) => request.entries_mut(),
                 (Request::Transact(transact), Outcome::Transacted) => &mut transact.entries,
                 _ => continue,
             };
-            has_events |= !entries.is_empty();
+            has_events |= entries.iter().any(|entry| entry.is_new() && entry.wait.is_none());
             self.shared.tell(entries);
         }
         if has_events {

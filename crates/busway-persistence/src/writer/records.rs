@@ -13,6 +13,7 @@ use crate::error::Refusal;
 use crate::layout::{chunk_key, place_key};
 use crate::record::{Packing, Place, Recorded};
 use crate::row;
+use crate::schedule;
 use crate::segment::Log;
 use crate::shared::Shared;
 use crate::stored::Unreadable;
@@ -30,7 +31,7 @@ pub(crate) struct GivenRow {
 
 /// Whether all entries may be stored. Those that are there already are marked with their first place. Makes room where the
 /// stream says that old events go.
-pub(super) fn check(
+pub(crate) fn check(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
@@ -40,6 +41,9 @@ pub(super) fn check(
         return Ok(Err(Refusal::OtherOpening));
     }
     if let Err(refusal) = check_ids(shared, txn, entries)? {
+        return Ok(Err(refusal));
+    }
+    if let Err(refusal) = schedule::check_room(shared, state.waiting(), entries) {
         return Ok(Err(refusal));
     }
     state.now = entries.iter().map(|entry| entry.appended).fold(state.now, Timestamp::max);
@@ -54,7 +58,14 @@ fn check_ids(shared: &Shared, txn: &RwTxn<'_>, entries: &mut [Entry]) -> heed::R
         if !ids.insert((entry.stream, id)) {
             return Ok(Err(Refusal::TwiceInBatch { id }));
         }
-        entry.first_place = None;
+        (entry.first_place, entry.first_due) = (None, None);
+        if let Some((due, first)) = schedule::first_due(shared, txn, entry.stream, id)? {
+            if first != Some(body) {
+                return Ok(Err(Refusal::ConflictScheduled { id, due }));
+            }
+            entry.first_due = Some(due);
+            continue;
+        }
         let key = given_key(entry.stream, id);
         let Some(row) = shared.databases.ids.get(txn, &key)? else { continue };
         // A damaged row says nothing: the event is stored anew, as it would be behind the window.
@@ -72,14 +83,14 @@ fn check_ids(shared: &Shared, txn: &RwTxn<'_>, entries: &mut [Entry]) -> heed::R
 }
 
 /// Holds each partition to its cap.
-fn make_room(
+pub(crate) fn make_room(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
     entries: &[Entry],
 ) -> heed::Result<Result<(), Refusal>> {
     let mut needed: BTreeMap<u32, u64> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.first_place.is_none()) {
+    for entry in entries.iter().filter(|entry| entry.is_new() && entry.wait.is_none()) {
         if shared.cap_of(entry.stream).is_some() {
             *needed.entry(entry.partition).or_default() += entry.bytes() as u64;
         }
@@ -104,13 +115,17 @@ fn make_room(
 }
 
 /// Writes all entries that are not there yet. Their records may stay in hand until [`flush`].
-pub(super) fn write(
+pub(crate) fn write(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
     entries: &mut [Entry],
 ) -> heed::Result<()> {
-    for entry in entries.iter_mut().filter(|entry| entry.first_place.is_none()) {
+    for entry in entries.iter_mut().filter(|entry| entry.is_new()) {
+        if entry.wait.is_some() {
+            schedule::put(shared, state, txn, entry)?;
+            continue;
+        }
         let Some(log) = state.log_mut(entry.partition) else { continue };
         let before = log.newest().filter(|newest| newest.count() > 0).map(|newest| newest.slot);
         let (slot, offset) = log.place(entry.bytes() as u64, entry.appended);

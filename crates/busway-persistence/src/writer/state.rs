@@ -12,6 +12,7 @@ use busway_event::Timestamp;
 
 use super::records::InHand;
 use crate::cursor::Cursor;
+use crate::schedule::Waiting;
 use crate::segment::Log;
 use crate::shared::Shared;
 
@@ -23,6 +24,8 @@ pub(crate) struct State {
     subscriptions: HashMap<String, Subscription>,
     /// By subscription and partition.
     positions: HashMap<At, Position>,
+    /// What waits to be published later.
+    waiting: Waiting,
     pub(super) staged: Staged,
     /// The latest time that an event or a caller brought. Retention goes by it.
     pub(super) now: Timestamp,
@@ -58,6 +61,7 @@ impl Position {
 #[derive(Debug, Default)]
 pub(super) struct Staged {
     logs: BTreeMap<u32, Log>,
+    waiting: Option<Waiting>,
     /// Segments whose row has to be written.
     pub(super) touched: BTreeSet<(u32, u16)>,
     /// Positions whose row has to be written, and how they were.
@@ -84,9 +88,10 @@ impl State {
         logs: Vec<Log>,
         subscriptions: HashMap<String, Subscription>,
         positions: HashMap<At, Position>,
+        waiting: Waiting,
     ) -> Self {
         let now = logs.iter().filter_map(|log| Some(log.newest()?.last_at)).max().unwrap_or_default();
-        Self { logs, subscriptions, positions, staged: Staged::default(), now }
+        Self { logs, subscriptions, positions, waiting, staged: Staged::default(), now }
     }
 
     /// A batch begins, begins again, or is given up: what it did is undone.
@@ -116,7 +121,8 @@ impl State {
 
     /// The batch is stored.
     pub(super) fn keep(&mut self, shared: &Shared) {
-        let Staged { logs, names, .. } = std::mem::take(&mut self.staged);
+        let Staged { logs, names, waiting, .. } = std::mem::take(&mut self.staged);
+        self.waiting = waiting.unwrap_or(self.waiting);
         for (partition, log) in logs {
             shared.note_log(partition, &log);
             if let Some(place) = index(partition).and_then(|at| self.logs.get_mut(at)) {
@@ -138,6 +144,28 @@ impl State {
     /// The log of a partition as this batch has it.
     pub(super) fn log(&self, partition: u32) -> Option<&Log> {
         self.staged.logs.get(&partition).or_else(|| self.logs.get(index(partition)?))
+    }
+
+    /// What waits to be published later, as this batch has it.
+    pub(crate) fn waiting(&self) -> &Waiting {
+        self.staged.waiting.as_ref().unwrap_or(&self.waiting)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn waiting_mut(&mut self) -> &mut Waiting {
+        self.staged.waiting.get_or_insert(self.waiting)
+    }
+
+    /// An event of so many bytes has left the schedule.
+    pub(crate) fn waits_no_longer(&mut self, bytes: u64) {
+        let waiting = self.waiting_mut();
+        waiting.events = waiting.events.saturating_sub(1);
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+    }
+
+    /// A caller says what time it is.
+    pub(crate) fn time_is(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
     }
 
     /// The lowest offset of a partition that some subscription needs; the log's end when none does.
@@ -234,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_a_batch_did_to_subscriptions_is_undone() {
-        let mut state = State::new(Vec::new(), HashMap::new(), HashMap::new());
+        let mut state = State::new(Vec::new(), HashMap::new(), HashMap::new(), Waiting::default());
         let known = Subscription { number: 1, filter: "#".to_owned() };
         state.name_subscription("known", Some(known.clone()));
         state.place((1, 0), 5);

@@ -8,6 +8,7 @@ mod given_ids;
 mod model;
 mod reading;
 mod retention;
+mod schedule;
 mod subscriptions;
 mod transactions;
 mod world;
