@@ -27,7 +27,7 @@
 //! Events of a lane never overlap. Nothing in the background outlives the last handle of its bus.
 //!
 //! # Modules
-//! [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`settings`] and [`stats`] say how and how much, [`stages`] are
+//! [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`settings`] and [`stats`] say how and how much, [`stages`] are
 //! middleware that needs a clock, [`clock`] and [`observer`] are for test kits.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -42,6 +42,7 @@ mod ids;
 mod log;
 mod mailbox;
 pub mod observer;
+pub mod schedule;
 pub mod settings;
 pub mod stages;
 pub mod stats;

@@ -41,7 +41,7 @@ async fn reserve(order: Payload<OrderCreated>, delivery: Delivery, reserved: Sta
 
 #[tokio::main]
 async fn main() -> busway::Result<()> {
-    let path = std::env::temp_dir().join(format!("busway-11-durable-{}", std::process::id()));
+    let path = std::env::temp_dir().join(format!("busway-08-durable-{}", std::process::id()));
     let (reserved, mut reservations) = unbounded_channel();
     let bus = start(&path, reserved.clone()).await?;
     // Parallel across keys, in order within each; an event that fails is given up after the eighth attempt.

@@ -73,6 +73,7 @@
 //! | what was acknowledged survives | a publish to a durable topic returns when the event is synced; a durable subscription attempts it until it is settled |
 //! | exactly once, inside the store | what a handler writes through its transaction, the events that it emits into streams and the settlement of its event are one commit ([`transact`]) |
 //! | a failing event holds its own lane only | it is parked in the store until it is due again ([`Retry`]); other keys go on |
+//! | a delayed event is published once | it is stored until it is due, and leaves the schedule in the transaction that puts it into the log ([`schedule`]) |
 //! | a panic or failure stays where it is | a panic, or a middleware's own failure, is an [`Outcome`] that names it |
 //! | shutdown is an answer | [`Bus::shutdown`] handles what waits, and reports what it could not |
 //! | nothing stays behind | no task, thread or timer outlives the last handle of its bus |
@@ -86,6 +87,7 @@
 //! | publish | [`Bus::publish`], [`Bus::try_publish`], [`Bus::publish_batch`], [`Publisher`] |
 //! | receive | [`Bus::subscribe`], [`Filter`], [`SubscribeBuilder`] |
 //! | keep | [`Stream`], [`Retention`], [`DurableBuilder`], [`StartAt`], [`Retry`] |
+//! | publish later, or again and again | [`Draft::delay`], [`Draft::at`], [`Bus::schedule`], [`schedule`] |
 //! | write handlers | [`handler`]: `async fn`, [`blocking`], [`inline`], [`batch`]; arguments: [`extract`] |
 //! | store effects exactly once | [`Table`], [`Tx`], [`in_store`], [`Bus::transaction`], [`Bus::read`] |
 //! | surround them | [`middleware`], [`Stage`], [`builtin`], [`Timeout`], [`RateLimit`] |
@@ -119,11 +121,12 @@ pub use busway_event::Contract;
 pub use busway_event::Proto;
 #[doc(inline)]
 pub use busway_event::{
-    AnyDraft, AnyEvent, CloudEventError, Codec, CodecId, DecodeError, Draft, DraftHead, EncodeError, Encoded,
-    Event, EventId, EventIdError, EventType, Filter, FilterError, Header, IntoTopic, Invalid, KEY_BYTES_MAX,
-    Key, KeyError, Metadata, MetadataDraft, MetadataError, Parts, Priority, PriorityError, Raw,
-    RoundTripError, Timestamp, TimestampError, Topic, TopicError, TraceContext, TraceContextError,
-    check_round_trip, cloudevents, codec, draft, event, event_type, filter, metadata, topic, trace,
+    AnyDraft, AnyEvent, CloudEventError, Codec, CodecId, DELAY_MAX, DecodeError, Draft, DraftHead, Due,
+    EncodeError, Encoded, Event, EventId, EventIdError, EventType, Filter, FilterError, Header, IntoTopic,
+    Invalid, KEY_BYTES_MAX, Key, KeyError, Metadata, MetadataDraft, MetadataError, Parts, Priority,
+    PriorityError, Raw, RoundTripError, Timestamp, TimestampError, Topic, TopicError, TraceContext,
+    TraceContextError, check_round_trip, cloudevents, codec, draft, event, event_type, filter, metadata,
+    topic, trace,
 };
 
 #[cfg(feature = "tower")]
@@ -193,7 +196,7 @@ pub use busway_engine::{
     Snapshot, Standing, StartAt, State as SubscriptionState, Stopping, StoreTx, Stream, StreamProblem,
     SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table,
     TableKey, Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, WriteTables, bus, clock,
-    durable, history, in_store, observer, settings, stages, stats, subscription, transact,
+    durable, history, in_store, observer, schedule, settings, stages, stats, subscription, transact,
 };
 
 pub mod prelude;

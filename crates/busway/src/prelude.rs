@@ -6,6 +6,8 @@
 #[doc(no_inline)]
 pub use crate::Proto;
 #[doc(no_inline)]
+pub use crate::schedule::Missed;
+#[doc(no_inline)]
 pub use crate::{
     AnyEvent, Batch, BoxError, Bus, Delivery, Draft, Emit, Event, EventType, Extension, Filter, Flow, Key,
     Meta, Middleware, Next, Order, Outcome, Overflow, Payload, Permanent, Priority, Publisher, RateLimit,

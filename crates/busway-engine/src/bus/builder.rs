@@ -114,6 +114,12 @@ impl BusBuilder {
         self.with_options(|options| options.id_window(window))
     }
 
+    /// Events that may wait to be published later, and the bytes of their records; more are refused. Default 1,000,000 and 1 GiB.
+    /// Of no effect without a store.
+    pub fn scheduled_max(self, events: u64, bytes: u64) -> Self {
+        self.with_options(|options| options.scheduled_max(events, bytes))
+    }
+
     fn with_options(mut self, set: impl FnOnce(StoreOptions) -> StoreOptions) -> Self {
         if let Some(plan) = &mut self.store {
             plan.options = set(std::mem::take(&mut plan.options));

@@ -290,16 +290,24 @@ impl BusCore {
     pub(crate) fn is_idle(&self) -> bool {
         let Some(log) = &self.log else { return self.outstanding().is_empty() };
         let end = log.end();
+        if !log.schedule.is_at_rest(&*self.services.clock) {
+            return false;
+        }
         let are_idle =
             || self.outstanding().is_empty() && self.durable.are_at_rest() && self.outstanding().is_empty();
-        are_idle() && self.durable.are_at_rest() && log.end() == end
+        are_idle()
+            && self.durable.are_at_rest()
+            && log.schedule.is_at_rest(&*self.services.clock)
+            && log.end() == end
     }
 
-    /// Starts the task that offers committed events to ephemeral subscriptions.
+    /// Starts the task that offers committed events to ephemeral subscriptions, and the one that publishes what is due.
     pub(crate) fn start_relay(self: &Arc<Self>) {
         if let Some(log) = &self.log {
             let relay = Arc::clone(log).relay(Arc::downgrade(self));
             drop(self.services.runtime.spawn(log.readers.track_future(relay)));
+            let timer = Arc::clone(log).run_schedule(Arc::clone(&self.services), Arc::downgrade(self));
+            drop(self.services.runtime.spawn(log.readers.track_future(timer)));
         }
     }
 
@@ -339,6 +347,7 @@ impl BusCore {
         let durable = self.durable.list();
         durable.iter().for_each(|core| core.cut());
         if let Some(log) = &self.log {
+            log.schedule.stop();
             log.ending.cancel();
             log.readers.close();
             // Waits for the disk, so not here. On a runtime that has ended it is closed when the last handle of it goes.

@@ -148,6 +148,22 @@ pub enum Refused {
         /// The stream.
         stream: String,
     },
+    /// It is to be published later, and this bus has no store.
+    #[error(
+        "a delayed event has to be stored, and this bus lives in memory: begin with Bus::open(path) and declare a stream that captures \"{topic}\""
+    )]
+    DelayNeedsStore {
+        /// Its topic.
+        topic: String,
+    },
+    /// It is to be published later, and no stream captures its topic.
+    #[error(
+        "a delayed event has to be stored, and no stream captures \"{topic}\": declare one with .stream(Stream::new(…).capture(…)), or publish it without a delay"
+    )]
+    DelayNeedsStream {
+        /// Its topic.
+        topic: String,
+    },
     /// The store had no room for one more request in this time.
     #[error("the store had no room for it within {waited:?}: publish it again, or fewer at once")]
     Busy {
@@ -184,7 +200,10 @@ impl Refused {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::NeedsAwait { .. } | Self::Busy { .. } => true,
-            Self::Store(refusal) => matches!(refusal, Refusal::StorageFull { .. } | Refusal::Capped { .. }),
+            Self::Store(refusal) => matches!(
+                refusal,
+                Refusal::StorageFull { .. } | Refusal::Capped { .. } | Refusal::ScheduleFull { .. }
+            ),
             _ => false,
         }
     }
@@ -263,6 +282,7 @@ error_from!(
     crate::durable::CursorError,
     busway_persistence::TxError,
     crate::subscription::SubscribeError,
+    crate::schedule::ScheduleError,
     busway_middleware::RegistryError,
     busway_event::TopicError,
     busway_event::FilterError,

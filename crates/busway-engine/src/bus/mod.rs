@@ -38,6 +38,7 @@ pub use self::publisher::{AnyPublisher, Publisher};
 pub use self::receipt::{Durability, Receipt};
 pub use self::registry::{MiddlewareHandle, PublishMiddlewareHandle};
 pub use self::shutdown::{Abandoned, ShutdownEnd, ShutdownReport};
+pub(crate) use self::stored::Wishes;
 use crate::stats::BusStats;
 use crate::subscription::{IntoFilter, SubscribeBuilder};
 use busway_middleware::Stage;

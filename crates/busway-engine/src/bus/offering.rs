@@ -180,5 +180,5 @@ fn unfinished(passage: &Passage, mut dispatched: Dispatched) -> Unfinished {
 }
 
 pub(super) const fn receipt(id: EventId, offered: usize) -> Receipt {
-    Receipt { id, offered, durability: Durability::Memory, position: None }
+    Receipt { id, offered, durability: Durability::Memory, position: None, due: None }
 }

@@ -219,7 +219,7 @@ impl BusCore {
     }
 
     pub(super) fn accept_emits(&self, drafts: Vec<AnyDraft>, from: Source) -> Result<Vec<AnyEvent>, Refused> {
-        drafts.into_iter().map(|draft| self.accept_emit(draft, from)).collect()
+        drafts.into_iter().map(|draft| self.accept_any(draft, from)).collect()
     }
 
     /// Runs the publish steps on a draft and validates it. A refused draft comes back as it was given; what it was is
@@ -250,6 +250,9 @@ impl BusCore {
         if let Err(reason) = self.publish_steps.run(draft.head_mut()) {
             return Err(refused(restored(draft, original), reason.into()));
         }
+        if let Err(reason) = self.check_delay(draft.head()) {
+            return Err(refused(restored(draft, original), reason));
+        }
         let stamp = self.stamp_at(time);
         match self.desk().finish(draft, &stamp) {
             Ok(event) => Ok((event, original)),
@@ -258,12 +261,26 @@ impl BusCore {
     }
 
     /// Runs the publish steps on a draft of any type and validates it.
-    pub(crate) fn accept_emit(&self, mut draft: AnyDraft, from: Source) -> Result<AnyEvent, Refused> {
+    pub(crate) fn accept_any(&self, mut draft: AnyDraft, from: Source) -> Result<AnyEvent, Refused> {
         let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
+        let accepted = accepted.and_then(|()| self.check_delay(draft.head()));
         let event = accepted.and_then(|()| draft.finish(&self.stamp()).map_err(|(_, reason)| reason.into()));
         event.inspect_err(|_| {
             self.refused.fetch_add(1, Ordering::Relaxed);
         })
+    }
+
+    /// Whether the event may be published later, if it is to be: it has to be stored until then.
+    #[inline]
+    fn check_delay(&self, head: &DraftHead) -> Result<(), Refused> {
+        match (head.due(), head.topic()) {
+            (None, _) | (_, Err(_)) => Ok(()),
+            (Some(_), Ok(topic)) => match &self.log {
+                None => Err(Refused::DelayNeedsStore { topic: topic.to_string() }),
+                Some(log) if log.captures(topic) => Ok(()),
+                Some(_) => Err(Refused::DelayNeedsStream { topic: topic.to_string() }),
+            },
+        }
     }
 
     /// Gives an event back that waited for room until the bus was closed.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use busway_event::EventId;
+use busway_event::{EventId, Timestamp};
 use busway_middleware::Position;
 
 /// An event was accepted.
@@ -16,12 +16,17 @@ pub struct Receipt {
     pub offered: usize,
     /// What the event survives from now on.
     pub durability: Durability,
-    /// Where its stream holds it; `None` when no stream captures its topic. Boxed: most receipts have none.
+    /// Where its stream holds it; `None` when no stream captures its topic, and while it waits to be due. Boxed: most receipts have none.
     pub position: Option<Box<Position>>,
+    /// When it is published, of an event that was [delayed](busway_event::Draft::delay): it has no place in its stream before.
+    pub due: Option<Timestamp>,
 }
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(due) = self.due {
+            return write!(f, "synced, scheduled for {due}");
+        }
         if let Some(position) = &self.position {
             return write!(f, "synced at {position}");
         }

@@ -84,6 +84,10 @@ impl BusCore {
         let registering = self.registering();
         self.durable.list().iter().for_each(|core| core.advance(State::Draining));
         drop(registering);
+        // What is due from now on is published after the next start.
+        if let Some(log) = &self.log {
+            log.schedule.stop();
+        }
         // Paused subscriptions start nothing more: what waits in them is abandoned now, not after the grace.
         for core in self.subscriptions() {
             if core.state() == State::Paused {

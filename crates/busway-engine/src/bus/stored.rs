@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use busway_event::{AnyDraft, AnyEvent, Draft, EventId, EventType, Topic};
+use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Due, EventId, EventType, Timestamp, Topic};
 use busway_middleware::{BoxError, Position};
-use busway_persistence::{Entry, Position as Place};
+use busway_persistence::Entry;
 use tokio::sync::oneshot;
 
 use super::dispatch::Source;
 use super::publish::{Later, Now, Original, Patience, restored, taken_back};
 use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused};
-use crate::log::{Log, NotAppended, Unstored};
+use crate::log::{Log, NotAppended, Placed, Unstored};
 
 /// An event that is ready to be stored.
 pub(crate) struct Stored {
@@ -50,6 +51,7 @@ impl BusCore {
         patience: Patience,
     ) -> Now<T> {
         let given = draft.head().id().is_some();
+        let due = draft.head().due();
         let captured = draft.head().topic().is_ok_and(|topic| log.captures(topic));
         let head: Original = captured.then(|| Box::new(draft.head().clone()));
         let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
@@ -65,6 +67,7 @@ impl BusCore {
         let now = self.services.clock.utc();
         match log.entry(event.into(), given, now, self.payload_bytes_max) {
             Ok(entry) => {
+                let entry = self.waiting(log, entry, due);
                 let stored = Stored { entry, stream, original };
                 Err(Box::new(Later::Stored { core: Arc::clone(self), stored }))
             }
@@ -120,7 +123,7 @@ impl BusCore {
             return Err(PublishError::refused(entry.into_event(), Refused::Closed));
         };
         match log.append(&self.services, vec![entry]).await {
-            Ok(places) => Ok(self.stored_receipt(id, &topic, places.first().copied())),
+            Ok(placed) => Ok(self.stored_receipt(id, &topic, placed.first().copied())),
             Err(NotAppended::Unknown(ids, cause)) => Err(PublishError::unknown(ids, cause)),
             Err(NotAppended::Refused(mut entries, reason)) => match entries.pop() {
                 Some(entry) => Err(PublishError::refused(entry.into_event(), reason)),
@@ -135,7 +138,7 @@ impl BusCore {
         log: &Log,
         drafts: Vec<Draft<T>>,
     ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
-        let given: Vec<bool> = drafts.iter().map(|draft| draft.head().id().is_some()).collect();
+        let wishes: Vec<Wishes> = drafts.iter().map(|draft| Wishes::of(draft.head())).collect();
         let has_steps = !self.publish_steps.is_empty();
         let head = |draft: &Draft<T>| {
             let is_needed = has_steps || draft.head().topic().is_ok_and(|topic| log.captures(topic));
@@ -155,10 +158,10 @@ impl BusCore {
             return Err(self.batch_given_back(events.collect(), heads, reason));
         }
         let mut entries = Vec::with_capacity(events.len());
-        for (index, given) in given.into_iter().enumerate() {
+        for (index, Wishes { given, due }) in wishes.into_iter().enumerate() {
             let Some(event) = events.next() else { break };
             match log.entry(event, given, now, self.payload_bytes_max) {
-                Ok(entry) => entries.push(entry),
+                Ok(entry) => entries.push(self.waiting(log, entry, due)),
                 Err((event, reason)) => {
                     let before = entries.into_iter().map(Entry::into_event);
                     let all = before.chain([event]).chain(events).collect();
@@ -170,11 +173,11 @@ impl BusCore {
         let told: Vec<(EventId, Topic)> =
             entries.iter().map(|entry| (entry.event().id(), entry.event().topic().clone())).collect();
         match log.append(&self.services, entries).await {
-            Ok(places) => {
-                let receipt = |((id, topic), place): ((EventId, Topic), Place)| {
-                    self.stored_receipt(id, &topic, Some(place))
+            Ok(placed) => {
+                let receipt = |((id, topic), placed): ((EventId, Topic), Placed)| {
+                    self.stored_receipt(id, &topic, Some(placed))
                 };
-                Ok(told.into_iter().zip(places).map(receipt).collect())
+                Ok(told.into_iter().zip(placed).map(receipt).collect())
             }
             Err(NotAppended::Unknown(ids, cause)) => Err(PublishError::unknown(ids, cause)),
             Err(NotAppended::Refused(entries, reason)) => Err(self.batch_given_back(
@@ -193,16 +196,17 @@ impl BusCore {
         drafts: Vec<AnyDraft>,
         from: Source,
     ) -> Result<(), BoxError> {
-        let given: Vec<bool> = drafts.iter().map(|draft| draft.head().id().is_some()).collect();
+        let wishes: Vec<Wishes> = drafts.iter().map(|draft| Wishes::of(draft.head())).collect();
         let events = self.accept_emits(drafts, from)?;
         let now = self.services.clock.utc();
         let (mut entries, mut others) = (Vec::new(), Vec::new());
-        for (event, given) in events.into_iter().zip(given) {
+        for (event, Wishes { given, due }) in events.into_iter().zip(wishes) {
             match log.captures(event.topic()) {
-                true => entries.push(
-                    log.entry(event, given, now, self.payload_bytes_max)
-                        .map_err(|(_, reason)| Refused::from(reason))?,
-                ),
+                true => {
+                    let entry = log.entry(event, given, now, self.payload_bytes_max);
+                    let entry = entry.map_err(|(_, reason)| Refused::from(reason))?;
+                    entries.push(self.waiting(log, entry, due));
+                }
                 false => others.push(event),
             }
         }
@@ -226,21 +230,41 @@ impl BusCore {
     }
 
     /// Of an event in a stream.
-    pub(crate) fn stored_receipt(&self, id: EventId, topic: &Topic, place: Option<Place>) -> Receipt {
+    pub(crate) fn stored_receipt(&self, id: EventId, topic: &Topic, placed: Option<Placed>) -> Receipt {
         let Receipt { offered: ephemeral, .. } = self.unstored_receipt(id, topic);
+        let place = placed.and_then(Placed::position);
         let position = place.zip(self.log.as_ref()).and_then(|(place, log)| log.position(place));
         Receipt {
             id,
             offered: ephemeral + self.durable.matching(topic),
             durability: Durability::Synced,
             position: position.map(Box::new),
+            due: placed.and_then(Placed::due),
         }
+    }
+
+    /// Lets an entry wait for as long as its draft says. One that is due already goes into the log at once.
+    pub(crate) fn waiting(&self, log: &Log, entry: Entry, due: Option<Due>) -> Entry {
+        match due.and_then(|due| self.due_at(log, due)) {
+            Some((time, delay)) => entry.wait_until(time, delay),
+            None => entry,
+        }
+    }
+
+    /// When an event is due, and after which delay if one was named; `None` when it is due already.
+    pub(crate) fn due_at(&self, log: &Log, due: Due) -> Option<(Timestamp, Option<Duration>)> {
+        let now = log.schedule.time(&*self.services.clock);
+        let (time, delay) = match due {
+            Due::After(delay) => (now.saturating_add(delay), Some(delay)),
+            Due::At(time) => (time, None),
+        };
+        (time > now).then_some((time, delay))
     }
 
     /// Of an event that lives in memory.
     pub(crate) fn unstored_receipt(&self, id: EventId, topic: &Topic) -> Receipt {
         let offered = self.router.lookup_with(topic, |targets| targets.len());
-        Receipt { id, offered, durability: Durability::Memory, position: None }
+        Receipt { id, offered, durability: Durability::Memory, position: None, due: None }
     }
 
     fn given_back<T: EventType>(
@@ -274,6 +298,20 @@ impl From<Unstored> for Refused {
             Unstored::Entry(error) => error.into(),
             Unstored::Closed => Self::Closed,
         }
+    }
+}
+
+/// What a draft says that its event does not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wishes {
+    /// Its publisher gave the id.
+    pub(crate) given: bool,
+    pub(crate) due: Option<Due>,
+}
+
+impl Wishes {
+    pub(crate) fn of(head: &DraftHead) -> Self {
+        Self { given: head.id().is_some(), due: head.due() }
     }
 }
 

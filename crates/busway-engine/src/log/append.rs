@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use busway_event::EventId;
+use busway_event::{EventId, Timestamp};
 use busway_persistence::{
     AppendError, Appended, Busy, Entry, Fault, OnAppended, Position, REQUESTS_MAX, Refusal, Store,
 };
@@ -16,6 +16,35 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Log;
 use crate::bus::{Refused, Services, UnknownCause};
+
+/// What became of an entry that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// It lies in the log.
+    At(Position),
+    /// It waits to be published.
+    Due(Timestamp),
+}
+
+impl Placed {
+    fn of(entry: &Entry) -> Self {
+        entry.due().map_or_else(|| Self::At(entry.place()), Self::Due)
+    }
+
+    pub(crate) const fn position(self) -> Option<Position> {
+        match self {
+            Self::At(position) => Some(position),
+            Self::Due(_) => None,
+        }
+    }
+
+    pub(crate) const fn due(self) -> Option<Timestamp> {
+        match self {
+            Self::At(_) => None,
+            Self::Due(due) => Some(due),
+        }
+    }
+}
 
 /// Entries came to nothing, or nobody can say what they came to.
 pub(crate) enum NotAppended {
@@ -35,7 +64,7 @@ impl Log {
         &self,
         services: &Arc<Services>,
         entries: Vec<Entry>,
-    ) -> Result<Vec<Position>, NotAppended> {
+    ) -> Result<Vec<Placed>, NotAppended> {
         let until = services.clock.now() + self.patience;
         let Some(permit) = self.permit(services, until).await else {
             let waited = self.patience;
@@ -49,7 +78,7 @@ impl Log {
             tokio::select! {
                 biased;
                 answer = answered => match answer {
-                    Ok(Ok(appended)) => Ok(places(&appended)),
+                    Ok(Ok(appended)) => Ok(appended.entries().iter().map(Placed::of).collect()),
                     Ok(Err(error)) => Err(not_appended(ids, error)),
                     Err(_) => Err(NotAppended::Unknown(ids, UnknownCause::WriterEnded)),
                 },
@@ -87,10 +116,14 @@ impl Log {
         answer: oneshot::Sender<Result<Appended, AppendError>>,
     ) -> OnAppended {
         let (counts, services) = (Arc::clone(&self.counts), Arc::clone(services));
+        let schedule = Arc::clone(&self.schedule);
         Box::new(move |result| {
             if let Ok(appended) = &result {
-                let events = u64::try_from(appended.positions().len()).unwrap_or(u64::MAX);
-                counts.published.fetch_add(events, Ordering::Relaxed);
+                let due = || appended.entries().iter().filter_map(Entry::due);
+                // What waits is published when it is due.
+                let events = appended.entries().len() - due().count();
+                counts.published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
+                schedule.waits(due());
             }
             // First: whoever was answered must not find it on its way. Readers of the log see it already.
             drop(permit);
@@ -117,10 +150,6 @@ fn busy_or_faulted(store: &Store) -> Refused {
         Some(_) => Refused::Store(Refusal::Faulted),
         None => Refused::Busy { waited: Duration::ZERO },
     }
-}
-
-fn places(appended: &Appended) -> Vec<Position> {
-    appended.positions().collect()
 }
 
 fn not_appended(ids: Vec<EventId>, error: AppendError) -> NotAppended {

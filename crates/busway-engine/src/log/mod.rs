@@ -24,12 +24,13 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::append::NotAppended;
+pub(crate) use self::append::{NotAppended, Placed};
 pub(crate) use self::open::StorePlan;
 
 pub(crate) use self::transact::NotTransacted;
 
 use self::relay::Relayed;
+use crate::schedule::Scheduler;
 
 /// See the module.
 pub(crate) struct Log {
@@ -44,6 +45,8 @@ pub(crate) struct Log {
     committed: Arc<watch::Sender<u64>>,
     counts: Arc<Counts>,
     relayed: Relayed,
+    /// What waits to be published later.
+    pub(crate) schedule: Arc<Scheduler>,
     /// Ends what reads the log: the relay, and the pumps of durable subscriptions.
     pub(crate) ending: CancellationToken,
     /// Counts them.
@@ -125,6 +128,12 @@ impl Log {
             Some(Err(error)) => Err((event, Unstored::Entry(error))),
             None => Err((event, Unstored::Closed)),
         }
+    }
+
+    /// Events have come into the log from the schedule.
+    pub(crate) fn published_later(&self, events: usize) {
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        self.counts.published.fetch_add(events, Ordering::Relaxed);
     }
 
     /// Told of commits from now on.

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::append::APPENDS_MAX;
 use super::relay::Relayed;
 use super::{CapturedStream, Counts, Log};
+use crate::schedule::Scheduler;
 
 /// Where a store is to be, and how it is to be opened.
 #[derive(Debug)]
@@ -60,6 +61,7 @@ impl StorePlan {
             committed,
             counts: Arc::new(Counts::default()),
             relayed,
+            schedule: Arc::new(Scheduler::new()),
             ending: CancellationToken::new(),
             readers: TaskTracker::new(),
         }))

@@ -1,14 +1,16 @@
 //! Committing what a handler has done: its writes, the events that it emits into streams and the settlement of its event.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use busway_event::{AnyDraft, AnyEvent};
+use busway_event::{AnyDraft, AnyEvent, Timestamp};
 use busway_middleware::BoxError;
-use busway_persistence::{Position, Refusal, TxError};
+use busway_persistence::{Position, Refusal, Tx, TxError};
 
 use super::tx::Record;
-use crate::bus::{BusCore, Refused, Services, Source};
+use crate::bus::{BusCore, Refused, Services, Source, Wishes};
 use crate::log::{Log, NotTransacted};
+use crate::schedule::Scheduler;
 
 /// What a commit stands on. The store's writer may hold none of it strongly but for a moment.
 pub(crate) struct Ground {
@@ -77,11 +79,51 @@ const fn is_about_room(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::StorageFull { .. } | Refusal::StoreFull { .. } | Refusal::Capped { .. })
 }
 
+/// An event that a stream captures.
+#[derive(Debug)]
+pub(super) struct ToStore {
+    event: AnyEvent,
+    given: bool,
+    /// When it is to be published, if that is later, and behind which delay if one was named.
+    due: Option<(Timestamp, Option<Duration>)>,
+}
+
+impl ToStore {
+    pub(super) fn new(bus: &BusCore, log: &Log, event: AnyEvent, wishes: Wishes) -> Result<Self, BoxError> {
+        // Its own limit is the bus's, which is lower than the store's.
+        event.encoded(bus.payload_bytes_max)?;
+        let Wishes { given, due } = wishes;
+        Ok(Self { event, given, due: due.and_then(|due| bus.due_at(log, due)) })
+    }
+
+    /// When it is due, if that is later.
+    pub(super) const fn due(&self) -> Option<Timestamp> {
+        match self.due {
+            Some((due, _)) => Some(due),
+            None => None,
+        }
+    }
+
+    /// Adds it to a transaction, on the writer's thread: who waits for what is due learns of it before that is stored, and asks
+    /// behind it.
+    pub(super) fn store(&self, tx: &mut Tx<'_>, now: Timestamp, schedule: &Scheduler) -> Result<(), TxError> {
+        let event = self.event.clone();
+        match self.due {
+            None => tx.append(event, self.given, now),
+            Some(due) => {
+                tx.append_later(event, self.given, now, due)?;
+                schedule.waits(std::iter::once(due.0));
+                Ok(())
+            }
+        }
+    }
+}
+
 /// The events that a handler emits.
 #[derive(Debug)]
 struct Emits {
-    /// Captured by streams; whether the handler gave the id.
-    stored: Vec<(AnyEvent, bool)>,
+    /// Captured by streams.
+    stored: Vec<ToStore>,
     others: Vec<AnyEvent>,
 }
 
@@ -89,13 +131,11 @@ impl Emits {
     fn of(bus: &BusCore, drafts: Vec<AnyDraft>, from: Source) -> Result<Self, BoxError> {
         let (mut stored, mut others) = (Vec::new(), Vec::new());
         for draft in drafts {
-            let given = draft.head().id().is_some();
-            let event = bus.accept_emit(draft, from)?;
-            if bus.log.as_ref().is_some_and(|log| log.captures(event.topic())) {
-                event.encoded(bus.payload_bytes_max)?;
-                stored.push((event, given));
-            } else {
-                others.push(event);
+            let wishes = Wishes::of(draft.head());
+            let event = bus.accept_any(draft, from)?;
+            match bus.log.as_ref().filter(|log| log.captures(event.topic())) {
+                Some(log) => stored.push(ToStore::new(bus, log, event, wishes)?),
+                None => others.push(event),
             }
         }
         Ok(Self { stored, others })
@@ -127,9 +167,10 @@ pub(crate) async fn commit(
         return None;
     }
     let (EventOf { number, place, .. }, now) = (event, ground.services.clock.utc());
-    let work = Box::new(move |tx: &mut busway_persistence::Tx<'_>| {
+    let schedule = Arc::clone(&ground.log.schedule);
+    let work = Box::new(move |tx: &mut Tx<'_>| {
         recorded.play(tx)?;
-        stored.iter().try_for_each(|(event, given)| tx.append(event.clone(), *given, now))?;
+        stored.iter().try_for_each(|event| event.store(tx, now, &schedule))?;
         tx.finish(number, place.partition, place.offset);
         Ok(())
     });

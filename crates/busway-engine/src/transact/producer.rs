@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use busway_event::AnyEvent;
 use busway_middleware::BoxError;
 use busway_persistence::{Position, Snapshot, TxError};
 use parking_lot::Mutex;
 
 use super::commit::offer;
-use super::store_tx::Published;
+use super::store_tx::{Fate, Published};
 use super::{StoreTx, TransactionError};
 use crate::bus::{Bus, BusCore, Receipt, Source};
+use crate::log::Placed;
 
 /// A transaction that is stored.
 #[derive(Debug)]
@@ -87,9 +89,10 @@ impl Bus {
 impl BusCore {
     fn transaction_receipts(&self, published: &Published, places: Vec<Position>) -> Vec<Receipt> {
         let mut places = places.into_iter();
-        let receipt = |(event, is_stored): &(busway_event::AnyEvent, bool)| match is_stored {
-            true => self.stored_receipt(event.id(), event.topic(), places.next()),
-            false => self.unstored_receipt(event.id(), event.topic()),
+        let receipt = |(event, fate): &(AnyEvent, Fate)| match fate {
+            Fate::Stored => self.stored_receipt(event.id(), event.topic(), places.next().map(Placed::At)),
+            Fate::Waits(due) => self.stored_receipt(event.id(), event.topic(), Some(Placed::Due(*due))),
+            Fate::Offered => self.unstored_receipt(event.id(), event.topic()),
         };
         published.events.iter().map(receipt).collect()
     }

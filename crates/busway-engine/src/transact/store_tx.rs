@@ -3,10 +3,12 @@
 use std::fmt;
 use std::ops::Bound;
 
-use busway_event::{AnyDraft, AnyEvent};
+use busway_event::{AnyDraft, AnyEvent, Timestamp};
 use busway_persistence::{ReadTables, TableEntries, TableId, TxError, WriteTables};
 
-use crate::bus::{BusCore, Source};
+use super::commit::ToStore;
+use crate::bus::{BusCore, Source, Wishes};
+use crate::log::Log;
 
 /// A transaction under way on the thread of the store's writer: [`ReadTables`] and [`WriteTables`] say what it can do with tables.
 ///
@@ -23,14 +25,24 @@ pub struct StoreTx<'a> {
 /// What a transaction publishes, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
-    /// `true`: a stream captures it, and it is stored with the rest.
-    pub(crate) events: Vec<(AnyEvent, bool)>,
+    pub(crate) events: Vec<(AnyEvent, Fate)>,
+}
+
+/// What becomes of an event that is published in a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// A stream captures it: it is stored with the rest.
+    Stored,
+    /// Likewise, and is published when it is due.
+    Waits(Timestamp),
+    /// It lives in memory: it is offered when the rest is stored.
+    Offered,
 }
 
 impl Published {
     /// Those that no stream captures: to be offered when the rest is stored.
     pub(crate) fn into_others(self) -> Vec<AnyEvent> {
-        self.events.into_iter().filter(|(_, is_stored)| !is_stored).map(|(event, _)| event).collect()
+        self.events.into_iter().filter(|(_, fate)| *fate == Fate::Offered).map(|(event, _)| event).collect()
     }
 }
 
@@ -47,15 +59,17 @@ impl<'a> StoreTx<'a> {
     /// [`TxError::TooLarge`].
     pub fn publish(&mut self, draft: impl Into<AnyDraft>) -> Result<(), TxError> {
         let draft = draft.into();
-        let given = draft.head().id().is_some();
-        let event = self.bus.accept_emit(draft, self.from).map_err(TxError::other)?;
-        let is_stored = self.bus.log.as_ref().is_some_and(|log| log.captures(event.topic()));
-        if is_stored {
-            // Its own limit is the bus's, which is lower than the store's.
-            event.encoded(self.bus.payload_bytes_max).map_err(TxError::other)?;
-            self.under.append_event(event.clone(), given, self.bus)?;
-        }
-        self.published.events.push((event, is_stored));
+        let wishes = Wishes::of(draft.head());
+        let event = self.bus.accept_any(draft, self.from).map_err(TxError::other)?;
+        let fate = match self.bus.log.as_ref().filter(|log| log.captures(event.topic())) {
+            None => Fate::Offered,
+            Some(log) => {
+                let to_store = ToStore::new(self.bus, log, event.clone(), wishes).map_err(TxError::other)?;
+                self.under.store_event(&to_store, self.bus, log)?;
+                to_store.due().map_or(Fate::Stored, Fate::Waits)
+            }
+        };
+        self.published.events.push((event, fate));
         Ok(())
     }
 
@@ -101,11 +115,11 @@ impl fmt::Debug for StoreTx<'_> {
 
 /// The store's own transaction, whatever its lifetimes are.
 pub(super) trait Under: WriteTables {
-    fn append_event(&mut self, event: AnyEvent, given: bool, bus: &BusCore) -> Result<(), TxError>;
+    fn store_event(&mut self, event: &ToStore, bus: &BusCore, log: &Log) -> Result<(), TxError>;
 }
 
 impl Under for busway_persistence::Tx<'_> {
-    fn append_event(&mut self, event: AnyEvent, given: bool, bus: &BusCore) -> Result<(), TxError> {
-        self.append(event, given, bus.services.clock.utc())
+    fn store_event(&mut self, event: &ToStore, bus: &BusCore, log: &Log) -> Result<(), TxError> {
+        event.store(self, bus.services.clock.utc(), &log.schedule)
     }
 }

@@ -19,6 +19,7 @@ mod priorities;
 mod publishing;
 mod random_shutdown;
 mod refusals;
+mod schedule;
 mod shutdown;
 mod storm;
 mod stuck_lane;

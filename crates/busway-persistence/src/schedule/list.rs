@@ -120,6 +120,12 @@ impl Shared {
         }))
     }
 
+    /// When the first event that waits is due.
+    pub(crate) fn next_due(&self) -> Result<Option<Timestamp>, ReadError> {
+        let txn = self.gate.read().map_err(|error| self.storage(&error))?;
+        Ok(self.slots(&txn, WAITING, 1)?.first().map(|slot| slot.due))
+    }
+
     /// When the event with this id is due; `None` when it does not wait.
     pub(crate) fn due(&self, id: EventId) -> Result<Option<Timestamp>, ReadError> {
         let txn = self.gate.read().map_err(|error| self.storage(&error))?;

@@ -59,6 +59,14 @@ impl Store {
         self.shared.scheduled(limit)
     }
 
+    /// When the first event that waits is due; `None` when none waits.
+    ///
+    /// # Errors
+    /// [`ReadError::Storage`].
+    pub fn next_due(&self) -> Result<Option<Timestamp>, ReadError> {
+        self.shared.next_due()
+    }
+
     /// When the event with this id is due; `None` when it does not wait, or no longer.
     ///
     /// # Errors

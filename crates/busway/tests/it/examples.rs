@@ -40,6 +40,23 @@ fn the_counter_that_is_killed_is_right() {
 }
 
 #[test]
+fn delayed_events_survive_a_restart_and_schedules_tick() {
+    let expected = "\
+A-1 waits: true
+B-7 is taken back: true
+\"0 25 * * *\" is no cron expression: at character 3, \"25\" is no hour: it is 0 to 23; a good one is \"30 3 * * 1-5\": at 3:30 from Monday to Friday
+  -- the process starts again --
+reminded of A-1
+0 left
+report 1
+report 2
+heartbeat-report: every 200ms
+nightly-report: cron 30 3 * * 1-5 in UTC
+";
+    assert_eq!(stdout("11_schedule", &[]), expected);
+}
+
+#[test]
 fn hello_greets_and_shows_receipts_and_a_refusal() {
     let expected = "\
         in memory, offered to 1 subscription\n\

@@ -2,6 +2,7 @@
 
 mod damage;
 mod firing;
+mod model;
 mod recurring;
 mod refusals;
 
