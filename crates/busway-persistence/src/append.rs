@@ -37,8 +37,8 @@ pub struct Entry {
     pub(crate) event: AnyEvent,
     pub(crate) appended: Timestamp,
     pub(crate) recorded: Recorded,
-    /// How long it waits before it is in the log; `None`: not at all.
-    pub(crate) wait: Option<Wait>,
+    /// How long it waits before it is in the log; `None`: not at all. Boxed: most entries do not.
+    pub(crate) wait: Option<Box<Wait>>,
     /// The hash of its body, when its publisher gave the id: it is looked for among those that are there.
     pub(crate) given: Option<u64>,
     /// Where it was placed in the batch that is being written.
@@ -74,8 +74,8 @@ impl Entry {
     /// [`fire`](crate::Store::fire) at that time or later. `delay` is how long was asked for when no time was named: it begins
     /// anew when the clock turns out to be set back, see [`Store::redate`](crate::Store::redate).
     #[must_use]
-    pub const fn wait_until(mut self, due: Timestamp, delay: Option<Duration>) -> Self {
-        self.wait = Some(Wait { due, delay });
+    pub fn wait_until(mut self, due: Timestamp, delay: Option<Duration>) -> Self {
+        self.wait = Some(Box::new(Wait { due, delay }));
         self
     }
 
@@ -85,7 +85,7 @@ impl Entry {
     pub fn due(&self) -> Option<Timestamp> {
         match self.first_place {
             Some(_) => None,
-            None => self.first_due.or(self.wait.map(|wait| wait.due)),
+            None => self.first_due.or(self.wait.as_ref().map(|wait| wait.due)),
         }
     }
 

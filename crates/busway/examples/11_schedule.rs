@@ -67,7 +67,10 @@ async fn main() -> busway::Result<()> {
 
     declare(&bus).await?;
     let (ticked, mut reports) = unbounded_channel();
-    bus.subscribe("reports.wanted").to(async move |_: Payload<ReportWanted>| drop(ticked.send(()))).await?;
+    let report = inline(move |_: Payload<ReportWanted>| {
+        ticked.send(()).ok();
+    });
+    bus.subscribe("reports.wanted").to(report).await?;
     for report in 1..=2 {
         reports.recv().await;
         println!("report {report}");

@@ -97,7 +97,7 @@ pub(crate) fn put(
     txn: &mut RwTxn<'_>,
     entry: &mut Entry,
 ) -> heed::Result<()> {
-    let Some(wait) = entry.wait else { return Ok(()) };
+    let Some(wait) = entry.wait.as_deref().copied() else { return Ok(()) };
     let waiting = state.waiting_mut();
     let slot = Slot { due: wait.due, number: waiting.next };
     let bytes = entry.bytes() as u64;
