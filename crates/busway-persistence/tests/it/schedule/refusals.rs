@@ -153,13 +153,13 @@ fn a_transaction_schedules_with_the_rest_or_not_at_all() {
     let transact = |numbers: &'static [u64], gives_up: bool| {
         let (answer, answered) = std::sync::mpsc::channel();
         let work = move |tx: &mut busway_persistence::Tx<'_>| {
-            tx.put(counts, b"n", &[1])?;
+            tx.put_bytes(counts, b"n", &[1])?;
             for &number in numbers {
                 tx.append_later(event("a.b", number, 8), false, at(0), (at(10), None))?;
             }
             if gives_up { Err(TxError::other("no")) } else { Ok(()) }
         };
-        store.transact(work, Box::new(move |result| answer.send(result).unwrap()));
+        store.transact(Box::new(work), Box::new(move |result| answer.send(result).unwrap())).unwrap();
         answered.recv().unwrap()
     };
     assert!(transact(&[1], true).is_err());
