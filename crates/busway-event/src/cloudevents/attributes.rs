@@ -9,6 +9,10 @@ const CONTEXT: [&str; 9] =
 /// Names that busway's own header fields have.
 const OURS: [&str; 7] = [SCHEMA_VERSION, KEY, PRIORITY, EXPIRY, TRACE_PARENT, TRACE_STATE, META];
 
+/// Where an event lay in a log, on a [`line`](super::line): stream, partition, offset, when the log took it. Metadata pairs of these
+/// names are never attributes, so that a line says each once.
+pub(super) const ORIGIN: [&str; 4] = ["buswaystream", "buswaypartition", "buswayoffset", "buswayappended"];
+
 pub(super) const SCHEMA_VERSION: &str = "schemaversion";
 pub(super) const KEY: &str = "partitionkey";
 pub(super) const PRIORITY: &str = "priority";
@@ -22,6 +26,11 @@ pub(super) const META: &str = "buswaymeta";
 pub(super) const KEY_IN_META: &str = "@partitionkey";
 /// The member of [`META`] that is the producer, when that is no URI reference and `source` is what was made of it.
 pub(super) const PRODUCER_IN_META: &str = "@producer";
+/// Members of [`META`] that say exactly what attributes cannot, see [`line`](super::line). No metadata pair can have these names.
+pub(super) const ID_IN_META: &str = "@id";
+pub(super) const ORIGIN_ID_IN_META: &str = "@originid";
+pub(super) const TYPE_IN_META: &str = "@typename";
+pub(super) const TTL_IN_META: &str = "@ttl";
 /// What the names of foreign attributes start with that metadata pairs must not have.
 pub(super) const FOREIGN: &str = "ce-";
 /// Foreign attributes that are kept under [`FOREIGN`] names and exported under their own. The content type is one
@@ -36,6 +45,7 @@ pub(super) fn is_free_name(name: &str) -> bool {
         && !CONTEXT.contains(&name)
         && !OURS.contains(&name)
         && !KEPT.contains(&name)
+        && !ORIGIN.contains(&name)
 }
 
 /// The byte at which `text` holds a character that no attribute may hold: a control character or a noncharacter

@@ -68,6 +68,14 @@ pub enum CloudEventError {
         /// The text found, cut at 64 characters.
         found: String,
     },
+    /// A number of where an event lay is none.
+    #[error("the attribute \"{attribute}\" is \"{}\", which is no such number", found.escape_debug())]
+    Number {
+        /// Its name.
+        attribute: &'static str,
+        /// The text found, cut at 64 characters.
+        found: String,
+    },
     /// `time` or `expirytime` is no time.
     #[error("the attribute \"{attribute}\" is no time")]
     Time {

@@ -4,10 +4,23 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::attributes::{self, FOREIGN, KEPT, KEY, KEY_IN_META, META, PRODUCER_IN_META};
+use super::attributes::{
+    self, FOREIGN, ID_IN_META, KEPT, KEY, KEY_IN_META, META, ORIGIN_ID_IN_META, PRODUCER_IN_META,
+    TTL_IN_META, TYPE_IN_META,
+};
 use super::{json, source};
 use crate::codec::{CodecId, EncodeError};
 use crate::event::{AnyEvent, Header};
+use crate::id::EventId;
+
+/// What an export must not lose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What attributes cannot say is an error, or said as well as they can.
+    Attributes,
+    /// Nothing: see [`line`](super::line).
+    Line,
+}
 
 /// An event on its way out.
 pub(super) struct Exported {
@@ -15,26 +28,28 @@ pub(super) struct Exported {
     pub(super) attributes: Vec<(Cow<'static, str>, String)>,
     pub(super) content_type: String,
     pub(super) body: Bytes,
+    pub(super) form: Form,
 }
 
 /// Takes `event` apart.
-pub(super) fn exported(event: &AnyEvent) -> Result<Exported, EncodeError> {
+pub(super) fn exported(event: &AnyEvent, form: Form) -> Result<Exported, EncodeError> {
     let encoded = event.encoded_once()?;
-    let id = event.origin_id().map_or_else(|| event.id().to_string(), str::to_owned);
-    let source = source::written(event.metadata().producer());
-    for (attribute, text) in [("id", &*id), ("type", &*encoded.type_name)] {
-        if let Some(position) = attributes::forbidden_at(text) {
-            let reason =
-                format!("its {attribute} holds a character at byte {position} that no CloudEvent may hold");
-            return Err(EncodeError::Failed { reason });
-        }
+    let mut meta: Vec<(&str, String)> = Vec::new();
+    if form == Form::Line {
+        exactly(event, &mut meta);
     }
+    let id = event.origin_id().map_or_else(|| event.id().to_string(), str::to_owned);
+    let id = written(("id", id), (ORIGIN_ID_IN_META, form), &mut meta, |_| event.id().to_string())?;
+    let type_name = encoded.type_name.clone().into();
+    let type_name =
+        written(("type", type_name), (TYPE_IN_META, form), &mut meta, |name| source::encoded(name))?;
+    let source = source::written(event.metadata().producer());
     let mut out = Vec::with_capacity(16);
     let mut put = |name: &'static str, value: String| out.push((Cow::Borrowed(name), value));
     put("specversion", "1.0".to_owned());
     put("id", id);
     put("source", source.into_owned());
-    put("type", encoded.type_name.clone().into());
+    put("type", type_name);
     put("subject", event.topic().as_str().to_owned());
     put("time", event.time().to_string());
     put(attributes::SCHEMA_VERSION, encoded.version.to_string());
@@ -49,36 +64,69 @@ pub(super) fn exported(event: &AnyEvent) -> Result<Exported, EncodeError> {
         }
     }
     let mut content_type = None;
-    let meta = put_pairs(event, encoded.codec, &mut content_type, &mut out);
+    put_pairs(event, encoded.codec, &mut content_type, &mut out, &mut meta);
     if !meta.is_empty() {
         out.push((META.into(), json::meta_text(&meta)?));
     }
     let content_type = content_type.unwrap_or(encoded.codec.content_type()).to_owned();
-    Ok(Exported { attributes: out, content_type, body: encoded.bytes })
+    Ok(Exported { attributes: out, content_type, body: encoded.bytes, form })
 }
 
-/// Adds key and metadata pairs, and gives back what cannot be an attribute. The far end is `import::meta_fields`.
+/// The value of an attribute. One that the attribute cannot hold is refused, or goes to `meta` and something else stands for it.
+fn written(
+    (attribute, text): (&'static str, String),
+    (in_meta, form): (&'static str, Form),
+    meta: &mut Vec<(&str, String)>,
+    instead: impl FnOnce(&str) -> String,
+) -> Result<String, EncodeError> {
+    let Some(position) = attributes::forbidden_at(&text) else { return Ok(text) };
+    if form == Form::Attributes {
+        let reason =
+            format!("its {attribute} holds a character at byte {position} that no CloudEvent may hold");
+        return Err(EncodeError::Failed { reason });
+    }
+    let instead = instead(&text);
+    meta.push((in_meta, text));
+    Ok(instead)
+}
+
+/// Adds to `meta` what the attributes `id` and `expirytime` would not give back. The far end is `import::event`.
+fn exactly(event: &AnyEvent, meta: &mut Vec<(&str, String)>) {
+    let is_derived = |origin| EventId::foreign(event.metadata().producer(), origin) == event.id();
+    if event.origin_id().is_some_and(|origin| !is_derived(origin)) {
+        meta.push((ID_IN_META, event.id().to_string()));
+    }
+    if let Some(origin) = event.origin_id().filter(|&origin| origin == event.id().to_string()) {
+        meta.push((ORIGIN_ID_IN_META, origin.to_owned()));
+    }
+    let time = event.time();
+    if let Some(ttl) = event.ttl().filter(|&ttl| time.saturating_add(ttl).saturating_since(time) != ttl) {
+        meta.push((TTL_IN_META, ttl.as_nanos().to_string()));
+    }
+}
+
+/// Adds key and metadata pairs; what cannot be an attribute goes to `meta`. The far end is `import::meta_fields`.
 fn put_pairs<'a>(
     header: &'a Header,
     codec: CodecId,
     content_type: &mut Option<&'a str>,
     out: &mut Vec<(Cow<'static, str>, String)>,
-) -> Vec<(&'a str, &'a str)> {
-    let mut meta = Vec::new();
+    meta: &mut Vec<(&'a str, String)>,
+) {
     let producer = header.metadata().producer();
     if source::written(producer) != producer {
-        meta.push((PRODUCER_IN_META, producer));
+        meta.push((PRODUCER_IN_META, producer.to_owned()));
     }
     if let Some(key) = header.key() {
         match attributes::forbidden_at(key.as_str()) {
             None => out.push((KEY.into(), key.as_str().to_owned())),
-            Some(_) => meta.push((KEY_IN_META, key.as_str())),
+            Some(_) => meta.push((KEY_IN_META, key.as_str().to_owned())),
         }
     }
     for (name, value) in header.metadata().iter() {
         let foreign = name.strip_prefix(FOREIGN);
         if attributes::forbidden_at(value).is_some() {
-            meta.push((name, value));
+            meta.push((name, value.to_owned()));
         } else if attributes::is_free_name(name) {
             out.push((name.to_owned().into(), value.to_owned()));
         } else if let Some(kept) = foreign.filter(|kept| KEPT.contains(kept)) {
@@ -86,10 +134,9 @@ fn put_pairs<'a>(
         } else if foreign == Some("datacontenttype") && is_refined(value, codec) {
             *content_type = Some(value);
         } else {
-            meta.push((name, value));
+            meta.push((name, value.to_owned()));
         }
     }
-    meta
 }
 
 /// Whether an import of this content type gives the codec back and keeps the text: then it may stand for the codec's

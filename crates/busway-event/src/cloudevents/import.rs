@@ -7,7 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::attributes::{self, Attributes, FOREIGN, KEPT, KEY_IN_META, PRODUCER_IN_META};
+use super::attributes::{
+    self, Attributes, FOREIGN, ID_IN_META, KEPT, KEY_IN_META, ORIGIN_ID_IN_META, PRODUCER_IN_META,
+    TTL_IN_META, TYPE_IN_META,
+};
 use super::error::{CloudEventError, cut};
 use super::{Import, TopicFrom, json};
 use crate::codec::CodecId;
@@ -51,10 +54,12 @@ pub(super) fn event(
     let content_type = content_type(&mut attributes, &mut metadata)?;
     let (codec, bytes) = payload(data, content_type.as_deref(), import.payload_bytes_max)?;
 
-    let id = EventId::foreign(&meta.producer, &id_text);
+    let exact_origin = meta.origin_id.is_some();
+    let id_text = meta.origin_id.unwrap_or(id_text);
+    let id = meta.id.unwrap_or_else(|| EventId::foreign(&meta.producer, &id_text));
     let mut parts = Parts::new(id, time, topic, metadata);
     // A UUID in another spelling is another text to its owner.
-    parts.origin_id = (id_text != id.to_string()).then_some(id_text);
+    parts.origin_id = (exact_origin || id_text != id.to_string()).then_some(id_text);
     parts.payload_bytes_max = import.payload_bytes_max;
     parts.key = match (attributes.take(attributes::KEY)?, meta.key) {
         (Some(_), Some(_)) => return Err(CloudEventError::duplicate(attributes::KEY)),
@@ -63,9 +68,13 @@ pub(super) fn event(
     if let Some(priority) = attributes.take(attributes::PRIORITY)? {
         parts.priority = priority.parse().map_err(CloudEventError::Priority)?;
     }
-    parts.ttl = ttl(&mut attributes, import.received_at.map_or(time, |received_at| received_at.max(time)))?;
+    parts.ttl = match meta.ttl.filter(|_| import.received_at.is_none()) {
+        Some(exact) => attributes.take(attributes::EXPIRY).map(|_| Some(exact))?,
+        None => ttl(&mut attributes, import.received_at.map_or(time, |received_at| received_at.max(time)))?,
+    };
     trace(&mut attributes, &mut parts.metadata);
     pairs(attributes, &meta.pairs, &mut parts.metadata)?;
+    let type_name = meta.type_name.unwrap_or(type_name);
     let encoded = Encoded { type_name: type_name.into_boxed_str(), version, codec, bytes };
     AnyEvent::receive(parts, encoded).map_err(CloudEventError::invalid)
 }
@@ -183,6 +192,11 @@ fn trace(attributes: &mut Attributes, metadata: &mut MetadataDraft) {
 struct Meta {
     producer: String,
     key: Option<String>,
+    /// What [`line`](super::line) says exactly.
+    id: Option<EventId>,
+    origin_id: Option<String>,
+    type_name: Option<String>,
+    ttl: Option<Duration>,
     pairs: Vec<(String, String)>,
 }
 
@@ -190,10 +204,15 @@ struct Meta {
 fn meta(attributes: &mut Attributes, source: String) -> Result<Meta, CloudEventError> {
     let text = attributes.take(attributes::META)?;
     let (mut producer, mut key, mut pairs) = (None, None, Vec::new());
+    let (mut id, mut origin_id, mut type_name, mut ttl) = (None, None, None, None);
     for (name, value) in json::meta_pairs(text.as_deref())? {
         let slot = match name.as_str() {
             PRODUCER_IN_META => &mut producer,
             KEY_IN_META => &mut key,
+            ID_IN_META => &mut id,
+            ORIGIN_ID_IN_META => &mut origin_id,
+            TYPE_IN_META => &mut type_name,
+            TTL_IN_META => &mut ttl,
             _ => {
                 pairs.push((name, value));
                 continue;
@@ -210,7 +229,27 @@ fn meta(attributes: &mut Attributes, source: String) -> Result<Meta, CloudEventE
         }
         producer => producer.unwrap_or(source),
     };
-    Ok(Meta { producer, key, pairs })
+    let id = exact(ID_IN_META, id, |text| text.parse().ok())?;
+    let ttl = exact(TTL_IN_META, ttl, nanos)?;
+    Ok(Meta { producer, key, id, origin_id, type_name, ttl, pairs })
+}
+
+fn exact<T>(
+    name: &str,
+    text: Option<String>,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, CloudEventError> {
+    let wrong = |text: &str| CloudEventError::Meta {
+        reason: format!("\"{name}\" is \"{}\"", cut(text).escape_debug()),
+    };
+    text.map(|text| parse(&text).ok_or_else(|| wrong(&text))).transpose()
+}
+
+/// A duration in nanoseconds, as long as one may be.
+fn nanos(text: &str) -> Option<Duration> {
+    let nanos: u128 = text.parse().ok()?;
+    let seconds = u64::try_from(nanos / 1_000_000_000).ok()?;
+    Some(Duration::new(seconds, u32::try_from(nanos % 1_000_000_000).ok()?))
 }
 
 /// All attributes that are left become metadata pairs, then those of `buswaymeta`.

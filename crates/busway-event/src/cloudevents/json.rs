@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::Import;
 use super::attributes::{ATTRIBUTES_MAX, Attributes, Value, is_forbidden};
 use super::error::{CloudEventError, cut};
-use super::export::Exported;
+use super::export::{Exported, Form};
 use super::import::{self, Data};
 use crate::codec::{CodecId, EncodeError};
 use crate::event::AnyEvent;
@@ -37,6 +37,7 @@ impl Serialize for Exported {
         if !self.body.is_empty() {
             let is_json = CodecId::from_content_type(&self.content_type) == CodecId::Json;
             let json = is_json.then(|| serde_json::from_slice::<&RawValue>(&self.body).ok()).flatten();
+            let json = json.filter(|json| self.form == Form::Attributes || is_one_line(json, &self.body));
             match json {
                 Some(json) => object.serialize_entry("data", json)?,
                 // Also what calls itself JSON and is none: an export is no judge of payloads.
@@ -47,11 +48,16 @@ impl Serialize for Exported {
     }
 }
 
+/// Whether a payload can stand in a line as it is: a line break in it would end the line, white space around it would be lost.
+fn is_one_line(json: &RawValue, body: &[u8]) -> bool {
+    json.get().len() == body.len() && !body.iter().any(|byte| matches!(byte, b'\n' | b'\r'))
+}
+
 /// The text of `buswaymeta`: a JSON object in which each character that no attribute may hold is escaped.
-pub(super) fn meta_text(pairs: &[(&str, &str)]) -> Result<String, EncodeError> {
+pub(super) fn meta_text(pairs: &[(&str, String)]) -> Result<String, EncodeError> {
     let mut text = Vec::new();
     let mut object = serde_json::Serializer::new(&mut text);
-    object.collect_map(pairs.iter().copied()).map_err(failed)?;
+    object.collect_map(pairs.iter().map(|(name, value)| (name, value))).map_err(failed)?;
     let text = String::from_utf8(text).map_err(failed)?;
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -102,6 +108,12 @@ pub(super) fn document(bytes: &[u8]) -> Result<&RawValue, CloudEventError> {
 
 /// The event of one object.
 pub(super) fn read_one(object: &RawValue, import: &Import) -> Result<AnyEvent, CloudEventError> {
+    let (attributes, data) = members(object)?;
+    import::event(attributes, data, import)
+}
+
+/// The members of one object: attributes and payload.
+pub(super) fn members(object: &RawValue) -> Result<(Attributes, Data<'_>), CloudEventError> {
     let members: Members<'_> = serde_json::from_str(object.get()).map_err(malformed)?;
     if members.beyond > 0 {
         return Err(CloudEventError::TooManyAttributes { limit: ATTRIBUTES_MAX });
@@ -134,7 +146,7 @@ pub(super) fn read_one(object: &RawValue, import: &Import) -> Result<AnyEvent, C
             None => return Err(CloudEventError::NotText { attribute: "data_base64".to_owned() }),
         },
     };
-    import::event(attributes, Data::Json { data, base64 }, import)
+    Ok((attributes, Data::Json { data, base64 }))
 }
 
 /// The items of an array, each an event or refused.

@@ -30,6 +30,8 @@
 //! refuse the event, for one of them would be lost. An event without `time` needs [`Import::received_at`], one whose
 //! `subject` is no topic [`TopicFrom::Fixed`].
 //!
+//! Out of a log and into one, without any loss, events travel as [lines](to_json_line).
+//!
 //! All rules of an event are checked again on receipt. No input makes an import panic, and a JSON payload is
 //! passed through as it was written: no number changes and no member is lost.
 //!
@@ -40,11 +42,15 @@ mod error;
 mod export;
 mod import;
 mod json;
+mod line;
 mod source;
 
 pub use self::error::CloudEventError;
+pub use self::line::{Origin, from_json_line, to_json_line};
 
 use bytes::Bytes;
+
+use self::export::Form;
 
 use crate::codec::{EncodeError, PAYLOAD_BYTES_MAX};
 use crate::event::AnyEvent;
@@ -65,7 +71,7 @@ pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
 /// [`EncodeError`]: the payload cannot be encoded, or the type's name or the foreign id holds a character that
 /// no attribute may hold (a control character or a noncharacter of Unicode).
 pub fn to_json(event: &AnyEvent) -> Result<Vec<u8>, EncodeError> {
-    json::write_one(&export::exported(event)?)
+    json::write_one(&export::exported(event, Form::Attributes)?)
 }
 
 /// The events as a JSON array.
@@ -73,7 +79,8 @@ pub fn to_json(event: &AnyEvent) -> Result<Vec<u8>, EncodeError> {
 /// # Errors
 /// As [`to_json`], for the first event that has one.
 pub fn to_json_batch(events: &[AnyEvent]) -> Result<Vec<u8>, EncodeError> {
-    let exported: Vec<_> = events.iter().map(export::exported).collect::<Result<_, _>>()?;
+    let exported: Vec<_> =
+        events.iter().map(|event| export::exported(event, Form::Attributes)).collect::<Result<_, _>>()?;
     json::write_batch(&exported)
 }
 
@@ -124,7 +131,7 @@ pub struct Binary {
 /// # Errors
 /// As [`to_json`].
 pub fn to_binary(event: &AnyEvent) -> Result<Binary, EncodeError> {
-    let export::Exported { attributes, content_type, body } = export::exported(event)?;
+    let export::Exported { attributes, content_type, body, .. } = export::exported(event, Form::Attributes)?;
     let attributes = attributes.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
     Ok(Binary { attributes, content_type, body })
 }

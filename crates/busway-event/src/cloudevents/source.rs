@@ -11,8 +11,13 @@ pub(super) fn written(producer: &str) -> Cow<'_, str> {
     if is_uri_reference(producer) {
         return Cow::Borrowed(producer);
     }
-    let mut encoded = String::with_capacity(producer.len() * 3);
-    for byte in producer.bytes() {
+    Cow::Owned(encoded(producer))
+}
+
+/// A text in percent-encoding.
+pub(super) fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
         if is_unreserved(byte) || byte == b'/' {
             encoded.push(char::from(byte));
         } else {
@@ -20,7 +25,7 @@ pub(super) fn written(producer: &str) -> Cow<'_, str> {
             _ = write!(encoded, "%{byte:02X}");
         }
     }
-    Cow::Owned(encoded)
+    encoded
 }
 
 /// RFC 3986 §4.1, but for the inside of an address in brackets.

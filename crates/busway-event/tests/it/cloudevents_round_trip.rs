@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// All of an event that must come back. Pairs are sorted: those out of `buswaymeta` may change their place.
-fn essence(event: &AnyEvent) -> (String, Encoded, Vec<(String, String)>) {
+pub(crate) fn essence(event: &AnyEvent) -> (String, Encoded, Vec<(String, String)>) {
     let metadata = event.metadata();
     let fixed = format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
@@ -107,7 +107,7 @@ fn payload() -> impl Strategy<Value = (CodecId, Bytes)> {
 }
 
 prop_compose! {
-    fn events()(
+    pub(crate) fn events()(
         (id, origin_id, source) in identity(),
         nanos in -9_000_000_000_000_000_000_i64..9_000_000_000_000_000_000,
         topic in "[A-Za-z0-9_-]{1,8}([.][A-Za-z0-9_-]{1,8}){0,4}",

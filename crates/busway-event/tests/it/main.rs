@@ -9,6 +9,7 @@ mod contract;
 mod decoding;
 #[cfg(feature = "derive")]
 mod derive;
+mod lines;
 #[cfg(feature = "prost")]
 mod protobuf;
 mod received;
