@@ -55,9 +55,11 @@
 //! one thread that writes; `append`, `settle` and `transact` are what it is asked for, `segment` and `cursor` what it decides by. `table` is what
 //! a program keeps beside its events, `snapshot` what it reads of that outside of transactions. `schedule` has what is published later. `record` and `row`
 //! are the bytes, `names` the texts that they share (`memo`: what a thread knows of them), `records` finds records in a segment. `read`, from `tail` or a `view`, gives events back, `find`
-//! says where one lies, `verify` whether all are as they were written.
+//! says where one lies, `verify` whether all are as they were written, `backup` copies all of it, `export` and `import` write events as lines and back, `audit`
+//! chains what must not be altered.
 
 mod append;
+mod backup;
 mod corrupt;
 mod cursor;
 mod entry;
@@ -91,6 +93,7 @@ mod view;
 mod writer;
 
 pub use crate::append::{Appended, Entry, OnAppended, Position};
+pub use crate::backup::{Backup, BackupError};
 pub use crate::corrupt::Corrupt;
 pub use crate::cursor::Cursor;
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};

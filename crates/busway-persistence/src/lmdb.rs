@@ -7,10 +7,11 @@
 //! | no transaction is open while the map grows | every transaction is begun through [`Gate`], and growing takes all of it |
 
 use std::cell::Cell;
+use std::fs::File;
 use std::path::Path;
 
 use heed::types::Bytes as Blob;
-use heed::{Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
+use heed::{CompactionOption, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use parking_lot::{RwLock, RwLockReadGuard};
 
 /// A named database: bytes to bytes, in the order of the keys' bytes.
@@ -108,14 +109,30 @@ impl Gate {
         Ok(work(self.env.write_txn()?))
     }
 
-    /// Grows the map, when no transaction is open. Waits for those that are; new ones wait for it.
+    /// Grows the map, when no transaction is open. Waits for those that are; new ones wait for it. Does nothing when somebody else
+    /// made it as large meanwhile.
     pub(crate) fn grow(&self, map_size: usize) -> heed::Result<()> {
         let _alone = self.open.write();
+        if self.map_size() >= map_size {
+            return Ok(());
+        }
         // SAFETY: no transaction is open in this process: each holds the gate for reading while it lives.
         #[expect(unsafe_code, reason = "LMDB does not check that no transaction is open; the gate does")]
         unsafe {
             self.env.resize(map_size)
         }
+    }
+
+    /// Copies the file as the last commit left it. A transaction is open meanwhile: the map cannot grow.
+    pub(crate) fn copy(&self, into: &mut File) -> heed::Result<()> {
+        let _passed = self.open.read();
+        self.env.copy_to_file(into, CompactionOption::Disabled)
+    }
+
+    /// Bytes of the file that hold something, or did.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let pages = self.env.info().last_page_number as u64 + 1;
+        pages.saturating_mul(u64::from(self.env.unnamed_database_stat().page_size))
     }
 
     /// Closes the environment, and returns when it is closed: no transaction may be open.

@@ -11,6 +11,7 @@ use crossbeam_channel::{SendError, Sender, TrySendError, bounded};
 use uuid::Uuid;
 
 use crate::append::{Append, Appended, Entry, OnAppended, Position};
+use crate::backup::{Backup, BackupError};
 use crate::error::{EntryError, Fault, ReadError, Refusal};
 use crate::open::{Claimed, OpenError};
 use crate::options::StoreOptions;
@@ -281,6 +282,17 @@ impl Store {
     /// [`ReadError`], when the system refuses. Damage is part of what it finds.
     pub fn verify(&self) -> Result<Verified, ReadError> {
         self.shared.verify()
+    }
+
+    /// Copies the store, as the last commit left it, into a directory that is empty or not there: it is opened like any store, has this
+    /// one's [`id`](Store::id), and holds every stream, cursor and table as they were at one moment. Returns when the copy is synced.
+    /// Publishing goes on meanwhile; what that costs, and what a crash leaves, is said in the guide to operating a store. May lie on any
+    /// file system: a copy is mapped only when it is opened. One that was cut short is told as such by [`open`](Store::open).
+    ///
+    /// # Errors
+    /// [`BackupError`].
+    pub fn backup(&self, to: impl AsRef<Path>) -> Result<Backup, BackupError> {
+        self.shared.backup(to.as_ref())
     }
 
     /// Its identity, the same for as long as it exists.

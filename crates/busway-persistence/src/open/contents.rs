@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{OpenError, data, lock, manifest};
+use super::{OpenError, data, lock, manifest, target};
 
 /// What a directory without a manifest may hold and still become a store: what a store's own creation leaves when it
 /// is cut short, and what a fresh ext4 volume has.
@@ -16,6 +16,9 @@ pub(super) fn refuse_strangers(dir: &Path) -> Result<(), OpenError> {
     let Some(mut names) = names(dir)? else { return Ok(()) };
     if names.iter().any(|name| name == manifest::NAME) {
         return Ok(());
+    }
+    if names.iter().any(|name| target::PARTIAL.iter().any(|partial| name == partial)) {
+        return Err(OpenError::BackupCutShort { path: dir.to_owned() });
     }
     if names.iter().any(|name| name == data::NAME) {
         return Err(OpenError::Foreign { path: dir.join(data::NAME) });
@@ -28,7 +31,8 @@ pub(super) fn refuse_strangers(dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn names(dir: &Path) -> Result<Option<Vec<OsString>>, OpenError> {
+/// The names in a directory; `None` when it is not there.
+pub(super) fn names(dir: &Path) -> Result<Option<Vec<OsString>>, OpenError> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

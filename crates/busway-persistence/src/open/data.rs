@@ -42,6 +42,14 @@ impl Data {
         Ok(Self { _file: file, header })
     }
 
+    /// The page size of a data file that may be mapped.
+    pub(super) fn page_size(path: &Path) -> Result<u32, OpenError> {
+        let Some(file) = files::open(path)? else {
+            return Err(OpenError::DataMissing { path: path.to_owned() });
+        };
+        Ok(preflight::check(&file, path)?.page_size)
+    }
+
     /// Removes what LMDB made in `dir`, durably. Only for a store whose manifest says that it was never finished.
     pub(super) fn remove(dir: &Path) -> Result<(), OpenError> {
         files::remove(&dir.join(NAME))?;

@@ -53,6 +53,12 @@ pub enum OpenError {
         /// The data file.
         path: PathBuf,
     },
+    /// A backup that was cut short. Nothing was created, and the directory holds nothing that is not in the store.
+    #[error("{}: a backup that was never finished; remove what is in it and make it again", .path.display())]
+    BackupCutShort {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A directory that holds something else. Nothing was created.
     #[error("{}: not a busway store, it holds {}; choose an empty directory, or one that does not exist", .path.display(), .found.display())]
     NotAStore {

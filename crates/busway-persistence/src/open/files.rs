@@ -24,6 +24,11 @@ pub(super) fn open_or_create(path: &Path) -> Result<File, OpenError> {
         .map_err(|error| OpenError::io(path, "open", error))
 }
 
+/// Creates a file that must not be there.
+pub(super) fn create_new(path: &Path) -> io::Result<File> {
+    open_with(path, OpenOptions::new().read(true).write(true).create_new(true))
+}
+
 /// The first `limit` bytes of a file; `None` if it is not there.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, OpenError> {
     use io::Read as _;

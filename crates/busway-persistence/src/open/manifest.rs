@@ -72,7 +72,7 @@ impl Manifest {
         files::replace(&dir.join(NAME), &dir.join(NEW_NAME), &self.encode())
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(BODY_LEN + CRC_LEN);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_be_bytes());

@@ -45,6 +45,8 @@
 //! | writing `manifest.new` again | the same, and that | the same |
 //! | its renaming | `manifest`, ready | [`State::Existing`]; from here on nothing is ever removed |
 //!
+//! A directory that a backup left unfinished is none of these: see [`backup`](crate::backup).
+//!
 //! A rename is durable once its directory is synced, and LMDB does not sync the directory after making `data.mdb`:
 //! [`Claimed::ready`] does, before it writes. So no power cut leaves a `ready` without its data.
 
@@ -74,12 +76,14 @@ mod preflight;
 mod reach;
 mod site;
 mod space;
+mod target;
 #[cfg(test)]
 mod tests;
 
 pub use self::error::OpenError;
 pub(crate) use self::preflight::Header;
 pub(crate) use self::space::free_bytes;
+pub(crate) use self::target::Target;
 
 /// What a store needs of its surroundings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

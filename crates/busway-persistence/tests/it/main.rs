@@ -3,6 +3,7 @@
 
 mod again;
 mod appending;
+mod backups;
 mod bad_input;
 mod given_ids;
 mod model;
