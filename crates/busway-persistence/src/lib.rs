@@ -64,7 +64,9 @@ mod corrupt;
 mod cursor;
 mod entry;
 mod error;
+mod export;
 mod find;
+mod import;
 mod layout;
 mod lmdb;
 mod memo;
@@ -97,6 +99,11 @@ pub use crate::backup::{Backup, BackupError};
 pub use crate::corrupt::Corrupt;
 pub use crate::cursor::Cursor;
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};
+pub use crate::export::{Damaged, Export, ExportError, Exported, Exporting};
+pub use crate::import::{
+    BAD_LISTED, BadLine, BadLines, Import, ImportCause, ImportError, Imported, Importing, LINE_BYTES_MAX,
+    LineError,
+};
 pub use crate::open::OpenError;
 pub use crate::options::{StoreOptions, stream_problems};
 pub use crate::read::{Page, ReadLimits};

@@ -76,6 +76,11 @@ impl Store {
         self.shared.capturing(topic).map(|(_, name)| name)
     }
 
+    /// Whether the store was opened with a stream of this name.
+    pub(crate) fn declares(&self, stream: &str) -> bool {
+        self.shared.streams.iter().any(|known| known.name == stream && known.declared.is_some())
+    }
+
     /// The numbers of a stream's partitions. `None` when there is no such stream.
     #[must_use]
     pub fn partitions(&self, stream: &str) -> Option<std::ops::Range<u32>> {

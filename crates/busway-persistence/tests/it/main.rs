@@ -6,6 +6,7 @@ mod appending;
 mod backups;
 mod bad_input;
 mod given_ids;
+mod lines;
 mod model;
 mod reading;
 mod retention;
