@@ -9,6 +9,7 @@ use std::time::Duration;
 use busway_event::{AnyEvent, EventId, Timestamp};
 use uuid::Uuid;
 
+use crate::audit::Hash;
 use crate::error::AppendError;
 use crate::record::Recorded;
 use crate::schedule::Wait;
@@ -41,6 +42,8 @@ pub struct Entry {
     pub(crate) wait: Option<Box<Wait>>,
     /// The hash of its body, when its publisher gave the id: it is looked for among those that are there.
     pub(crate) given: Option<u64>,
+    /// Of its record, when its stream is audited.
+    pub(crate) hash: Option<Box<Hash>>,
     /// Where it was placed in the batch that is being written.
     pub(crate) offset: u64,
     /// An event that made room for it in the memory of the newest ones: let go by whoever gets the entry back.

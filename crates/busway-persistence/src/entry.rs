@@ -50,6 +50,9 @@ impl Shared {
             ))
         };
         let body = given.then(hash).transpose()?;
+        let audited = stored.audited.as_ref();
+        let hash = audited
+            .map(|audited| Box::new(audited.hashing.record(&event, recorded.value(), recorded.chunks())));
         Ok(Entry {
             opening: self.opening,
             stream,
@@ -59,6 +62,7 @@ impl Shared {
             recorded,
             wait: None,
             given: body,
+            hash,
             offset: 0,
             outdated: None,
             first_place: None,

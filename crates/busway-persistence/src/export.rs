@@ -127,9 +127,6 @@ pub enum ExportError {
     /// The writer refuses.
     #[error("the export cannot be written")]
     Write(#[from] io::Error),
-    /// The store was closed meanwhile.
-    #[error("the store was closed before the export ended")]
-    Closed,
 }
 
 /// An export under way: page by page, for who lends the store for moments only.

@@ -29,6 +29,10 @@ pub(crate) struct Databases<'t> {
     pub(crate) ids: Db<'t>,
     /// Partition (4), slot (2), id (16) → nothing: which ids go with a segment.
     pub(crate) segment_ids: Db<'t>,
+    /// Partition (4), offset (8) → the chain of an audit stream behind that record.
+    pub(crate) links: Db<'t>,
+    /// Partition (4), offset (8) → a head of it. Partition (4) → where retention has let it begin.
+    pub(crate) heads: Db<'t>,
     /// What is published later, see [`schedule`](crate::schedule).
     pub(crate) schedule: Db<'t>,
     /// Table (4), key → value: the user's own tables.
@@ -60,6 +64,8 @@ impl<'t> Databases<'t> {
             dead: create("dead")?,
             ids: create("ids")?,
             segment_ids: create("segment-ids")?,
+            links: create("links")?,
+            heads: create("heads")?,
             schedule: create("schedule")?,
             tables: create("tables")?,
             rings: all,
@@ -94,6 +100,8 @@ impl OnCommit for Databases<'_> {
             dead: on_commit(self.dead),
             ids: on_commit(self.ids),
             segment_ids: on_commit(self.segment_ids),
+            links: on_commit(self.links),
+            heads: on_commit(self.heads),
             schedule: on_commit(self.schedule),
             tables: on_commit(self.tables),
             rings: self.rings.into_iter().map(|ring| ring.into_iter().map(on_commit).collect()).collect(),
@@ -104,12 +112,14 @@ impl OnCommit for Databases<'_> {
 /// The only database that is looked into before the others are known.
 pub(crate) const META: &str = "meta";
 /// Databases beside the rings.
-const FIXED: u32 = 11;
+const FIXED: u32 = 13;
 
 /// Key of the store's id in `meta`.
 pub(crate) const STORE_ID: &[u8] = b"store-id";
 /// Start of the keys of tables in `meta`; the name follows.
 pub(crate) const TABLE: &[u8] = b"table/";
+/// Start of the keys of audits in `meta`; the stream's name follows.
+pub(crate) const AUDIT: &[u8] = b"audit/";
 /// Start of the keys of streams in `meta`; the name follows.
 pub(crate) const STREAM: &[u8] = b"stream/";
 

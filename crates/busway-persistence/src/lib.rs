@@ -59,6 +59,7 @@
 //! chains what must not be altered.
 
 mod append;
+mod audit;
 mod backup;
 mod corrupt;
 mod cursor;
@@ -95,6 +96,11 @@ mod view;
 mod writer;
 
 pub use crate::append::{Appended, Entry, OnAppended, Position};
+pub use crate::audit::{
+    ARCHIVE_RECORDS, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, Archiving, Audit,
+    AuditHead, AuditHeadError, AuditKey, HEAD_AGE, HEAD_RECORDS, VerifiedArchive, VerifiedAudit,
+    verify_archive,
+};
 pub use crate::backup::{Backup, BackupError};
 pub use crate::corrupt::Corrupt;
 pub use crate::cursor::Cursor;
@@ -131,6 +137,8 @@ pub use crate::transact::{
     OnTransacted, Recorded, TX_BYTES_MAX, TX_MILLIS_MAX, TransactError, Tx, TxError, Work,
 };
 pub use crate::verify::{DAMAGE_LISTED, Verified};
+pub use crate::transact::{OnTransacted, TransactError, Tx, TxError, Work};
+pub use crate::verify::{DAMAGE_LISTED, Verified, Verifying};
 
 /// The README's code compiles and runs.
 #[cfg(doctest)]

@@ -20,6 +20,8 @@ use heed::types::Bytes as Blob;
 use heed::{CommitOrAbort, RwTxn};
 use uuid::Uuid;
 
+use crate::audit::{self, AuditRow};
+use crate::corrupt::Corrupt;
 use crate::layout::{Databases, META, STORE_ID, STREAM, TABLE};
 use crate::lmdb::Gate;
 use crate::names::Names;
@@ -47,13 +49,14 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
         claim(path, &Needs { max_readers, free_for_new: options.reserve_bytes, free_for_existing: 0 })?;
     let map_bytes = map_bytes(&options, &claimed);
     let rows = known_streams(&claimed, map_bytes, options.readers_max)?;
-    let streams = plan(&claimed.dir, rows, &options.streams)?;
+    let mut streams = plan(&claimed, rows, &options.streams)?;
     let rings: Vec<u16> =
         streams.iter().flat_map(|stream| (0..stream.partitions).map(|_| stream.slots)).collect();
     let gate = Gate::open(&claimed.dir, map_bytes, Databases::count(&rings), options.readers_max)
         .map_err(|error| storage(&claimed.dir, "map", &error))?;
     let databases = create(&gate, &claimed, &streams, &rings, &options.tables)?;
-    let (names, tables, state) = load(&gate, &claimed.dir, &databases, &streams)?;
+    let (names, tables, mut state) = load(&gate, &claimed.dir, &databases, &streams)?;
+    load_audits(&gate, &claimed, &databases, &mut streams, &mut state)?;
     let partitions = partitions(&streams, &state, &options);
     let shared = Shared {
         path: claimed.dir.clone(),
@@ -75,6 +78,7 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
             scheduled_bytes: options.scheduled_bytes,
         },
         on_commit: options.on_commit,
+        on_audit_head: options.on_audit_head,
     };
     verify(&shared, &state, options.verified)?;
     claimed.ready()?;
@@ -94,12 +98,11 @@ fn map_bytes(options: &StoreOptions, claimed: &Claimed) -> usize {
     options.map_bytes.min(limit).max(needed).max(MAP_STEP).next_multiple_of(MAP_STEP)
 }
 
+/// A stream that lies in the store: its name, its row, and that of its audit.
+type Known = (String, StreamRow, Option<AuditRow>);
+
 /// The streams that lie in the store.
-fn known_streams(
-    claimed: &Claimed,
-    map_bytes: usize,
-    readers_max: u32,
-) -> Result<Vec<(String, StreamRow)>, OpenError> {
+fn known_streams(claimed: &Claimed, map_bytes: usize, readers_max: u32) -> Result<Vec<Known>, OpenError> {
     if claimed.state == Found::Fresh {
         return Ok(Vec::new());
     }
@@ -121,7 +124,11 @@ fn known_streams(
                 if id.map_or(is_finished, |id| id != claimed.store_id.as_bytes()) {
                     return Err(OpenError::OtherStore { path: claimed.dir.clone() });
                 }
-                stored::streams(&txn, meta).map_err(|error| unreadable(&claimed.dir, error))?
+                let unreadable = |error| unreadable(&claimed.dir, error);
+                let mut audits = stored::audits(&txn, meta).map_err(unreadable)?;
+                let streams = stored::streams(&txn, meta).map_err(unreadable)?;
+                let known = |(name, row)| (audits.remove(&name), name, row);
+                streams.into_iter().map(known).map(|(audit, name, row)| (name, row, audit)).collect()
             }
             None if is_finished => return Err(OpenError::OtherStore { path: claimed.dir.clone() }),
             None => Vec::new(),
@@ -132,25 +139,25 @@ fn known_streams(
 }
 
 /// The streams of the store when it is open: those that lie there and those that are new, by their numbers.
-fn plan(
-    dir: &Path,
-    rows: Vec<(String, StreamRow)>,
-    declared: &[Stream],
-) -> Result<Vec<StoredStream>, OpenError> {
+fn plan(claimed: &Claimed, rows: Vec<Known>, declared: &[Stream]) -> Result<Vec<StoredStream>, OpenError> {
     let declared_as = |name: &str| declared.iter().find(|stream| stream.name == name);
     let mut problems = Vec::new();
     let mut streams: Vec<StoredStream> = Vec::new();
-    for (name, StreamRow { first, partitions, slots }) in rows {
+    for (name, StreamRow { first, partitions, slots }, audit_row) in rows {
         let declared = declared_as(&name).cloned();
         if let Some(asked) =
             declared.as_ref().map(|stream| stream.partitions).filter(|&asked| asked != partitions)
         {
             problems.push((name.clone(), StreamProblem::OtherPartitions { stored: partitions, asked }));
         }
-        streams.push(StoredStream { name, first, partitions, slots, declared });
+        let problem = declared
+            .as_ref()
+            .and_then(|declared| audit::problem(claimed.store_id, declared, audit_row.as_ref()));
+        problems.extend(problem.map(|problem| (name.clone(), problem)));
+        streams.push(StoredStream { name, first, partitions, slots, declared, audit_row, audited: None });
     }
     if !problems.is_empty() {
-        return Err(OpenError::Streams { path: dir.to_owned(), problems });
+        return Err(OpenError::Streams { path: claimed.dir.clone(), problems });
     }
     streams.sort_by_key(|stream| stream.first);
     for stream in declared {
@@ -158,7 +165,16 @@ fn plan(
             let first = streams.last().map_or(0, |last| last.first + u32::from(last.partitions));
             let (name, partitions) = (stream.name.clone(), stream.partitions);
             let slots = slots_of(partitions);
-            streams.push(StoredStream { name, first, partitions, slots, declared: Some(stream.clone()) });
+            let declared = Some(stream.clone());
+            streams.push(StoredStream {
+                name,
+                first,
+                partitions,
+                slots,
+                declared,
+                audit_row: None,
+                audited: None,
+            });
         }
     }
     Ok(streams)
@@ -240,6 +256,24 @@ fn load(
     let state = stored::state(&txn, databases, streams).map_err(|error| unreadable(dir, error))?;
     let tables = stored::tables(&txn, databases.meta).map_err(|error| unreadable(dir, error))?;
     Ok((names, tables, state))
+}
+
+/// Which streams are audited from now on, and where their chains end.
+fn load_audits(
+    gate: &Gate,
+    claimed: &Claimed,
+    databases: &Databases<'static>,
+    streams: &mut [StoredStream],
+    state: &mut State,
+) -> Result<(), OpenError> {
+    let dir = &claimed.dir;
+    audit::plan(claimed.store_id, streams, &state.logs);
+    audit::store_rows(gate, databases, streams)
+        .map_err(|error| storage(dir, "write the audits of", &error))?;
+    let txn = gate.read().map_err(|error| storage(dir, "read", &error))?;
+    let tips = audit::tips(&txn, databases, claimed.store_id, streams);
+    state.tips = tips.map_err(|error| unreadable(dir, error))?;
+    Ok(())
 }
 
 fn partitions(streams: &[StoredStream], state: &State, options: &StoreOptions) -> Vec<Partition> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::audit::{AuditHead, OnHead};
 use crate::stream::{Stream, StreamProblem};
 
 /// What a store is opened with.
@@ -20,6 +21,7 @@ pub struct StoreOptions {
     pub(crate) scheduled_events: u64,
     pub(crate) scheduled_bytes: u64,
     pub(crate) on_commit: Option<Box<dyn Fn() + Send + Sync>>,
+    pub(crate) on_audit_head: Option<OnHead>,
 }
 
 impl StoreOptions {
@@ -40,6 +42,7 @@ impl StoreOptions {
             scheduled_events: 1_000_000,
             scheduled_bytes: 1 << 30,
             on_commit: None,
+            on_audit_head: None,
         }
     }
 
@@ -107,6 +110,13 @@ impl StoreOptions {
     /// must not wait for the store.
     pub fn on_commit(mut self, on_commit: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_commit = Some(Box::new(on_commit));
+        self
+    }
+
+    /// Called by the writer's thread with each head of an audit stream, when it is stored: to be kept where the store is not. It must
+    /// be quick, and must not wait for the store.
+    pub fn on_audit_head(mut self, on_head: impl Fn(&AuditHead) + Send + Sync + 'static) -> Self {
+        self.on_audit_head = Some(Box::new(on_head));
         self
     }
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::append::Entry;
+use crate::audit::{AuditRow, Audited, OnHead};
 use crate::error::{Fault, Refusal};
 use crate::layout::Databases;
 use crate::lmdb::Gate;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// Called after each commit that appended something.
     pub(crate) on_commit: Option<Box<dyn Fn() + Send + Sync>>,
+    /// Called with each new head of an audit stream.
+    pub(crate) on_audit_head: Option<OnHead>,
 }
 
 /// How far a store may grow.
@@ -64,6 +67,9 @@ pub(crate) struct StoredStream {
     pub(crate) slots: u16,
     /// What the program says of it. `None`: it lies there from an earlier time, and takes nothing.
     pub(crate) declared: Option<Stream>,
+    /// What is stored of its audit, when it has one.
+    pub(crate) audit_row: Option<AuditRow>,
+    pub(crate) audited: Option<Audited>,
 }
 
 /// A partition, as others than the writer see it.
@@ -95,6 +101,15 @@ impl Shared {
 
     fn stream_of(&self, partition: u32) -> Option<&StoredStream> {
         self.streams.get(self.partition(partition)?.stream)
+    }
+
+    /// The audit of a partition's stream.
+    pub(crate) fn audited(&self, partition: u32) -> Option<&Audited> {
+        self.stream_of(partition)?.audited.as_ref()
+    }
+
+    pub(crate) fn stream_name(&self, partition: u32) -> &str {
+        self.stream_of(partition).map_or("", |stream| &stream.name)
     }
 
     pub(crate) fn retention_of(&self, partition: u32) -> Option<Retention> {

@@ -280,15 +280,6 @@ impl Store {
         self.shared.offset_at(partition, time)
     }
 
-    /// Reads and checks every record of every partition, a page at a time, while the store is in use. Everything else that is
-    /// stored was checked when the store was opened.
-    ///
-    /// # Errors
-    /// [`ReadError`], when the system refuses. Damage is part of what it finds.
-    pub fn verify(&self) -> Result<Verified, ReadError> {
-        self.shared.verify()
-    }
-
     /// Copies the store, as the last commit left it, into a directory that is empty or not there: it is opened like any store, has this
     /// one's [`id`](Store::id), and holds every stream, cursor and table as they were at one moment. Returns when the copy is synced.
     /// Publishing goes on meanwhile; what that costs, and what a crash leaves, is said in the guide to operating a store. May lie on any
@@ -331,6 +322,10 @@ impl Store {
                 Ok(())
             }
         }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     pub(crate) fn ask(&self, request: Request) {

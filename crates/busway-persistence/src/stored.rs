@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use heed::{DatabaseStat, RoTxn};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::AuditRow;
 use crate::corrupt::Corrupt;
 use crate::cursor::Cursor;
-use crate::layout::{Databases, STREAM, TABLE};
+use crate::layout::{AUDIT, Databases, STREAM, TABLE};
 use crate::names::Names;
 use crate::record::{Place, Record};
 use crate::records;
@@ -62,6 +63,21 @@ pub(crate) fn streams(
         streams.push((name.to_owned(), row::decode("stream", key, value)?));
     }
     Ok(streams)
+}
+
+/// The audits that `meta` tells of, by the names of their streams.
+pub(crate) fn audits(
+    txn: &RoTxn<'_>,
+    meta: crate::lmdb::Db<'_>,
+) -> Result<HashMap<String, AuditRow>, Unreadable> {
+    let mut audits = HashMap::new();
+    for entry in meta.prefix_iter(txn, AUDIT)? {
+        let (key, value) = entry?;
+        let name = key.get(AUDIT.len()..).and_then(|name| std::str::from_utf8(name).ok());
+        let name = name.ok_or_else(|| damaged("the list of audits", "a name is no text"))?;
+        audits.insert(name.to_owned(), row::decode("audit", key, value)?);
+    }
+    Ok(audits)
 }
 
 /// The tables that `meta` tells of, by name.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use busway_event::{Filter, FilterError, Key, Topic};
 
+use crate::audit::Audit;
+
 /// A named durable log that captures the topics of its filters.
 ///
 /// It has one or more partitions, each totally ordered; the events of one key lie in one partition. How many there are is
@@ -14,6 +16,7 @@ pub struct Stream {
     pub(crate) captures: Vec<Result<Filter, FilterError>>,
     pub(crate) partitions: u16,
     pub(crate) retention: Retention,
+    pub(crate) audit: Option<Audit>,
 }
 
 impl Stream {
@@ -21,7 +24,13 @@ impl Stream {
     /// [`STREAM_NAME_BYTES_MAX`] characters of `[A-Za-z0-9_-]`; a name that breaks the rule is an error when the store opens.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), captures: Vec::new(), partitions: 1, retention: Retention::default() }
+        Self {
+            name: name.into(),
+            captures: Vec::new(),
+            partitions: 1,
+            retention: Retention::default(),
+            audit: None,
+        }
     }
 
     /// Captures the topics of a filter too. A filter that is none is an error when the store opens.
@@ -39,6 +48,14 @@ impl Stream {
     /// How long events are kept. Default: for ever.
     pub const fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// Makes it an audit stream: its records cannot be altered, removed or reordered without [`verify`](crate::Store::verify) finding it,
+    /// and are kept for the audit's term whatever its retention says; a retention or cap that would free them earlier is an error
+    /// when the store opens. A stream that was audited once stays so. Default: it is none.
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
         self
     }
 
@@ -167,6 +184,40 @@ pub enum StreamProblem {
         /// As many as were asked for.
         asked: u16,
     },
+    /// Retention would let events go before the term of the audit.
+    #[error(
+        "its retention lets events go before the term of its audit, {}; set an age of that term at least, or no limit", term_text(*term)
+    )]
+    AuditRetention {
+        /// The term. `None`: for ever.
+        term: Option<Duration>,
+    },
+    /// At its cap the oldest events would go, whatever their age.
+    #[error("its cap drops the oldest events, which an audit stream keeps; refuse publishes at the cap")]
+    AuditCap,
+    /// The store holds it as an audit stream.
+    #[error(
+        "the store holds it as an audit stream; declare it with .audit(..) and the term that it was made with"
+    )]
+    AuditMissing,
+    /// The key is not the one that it was made with.
+    #[error("{}", key_text(*stored, *asked))]
+    AuditKey {
+        /// Whether it was made with a key.
+        stored: bool,
+        /// Whether the program brings one.
+        asked: bool,
+    },
+    /// The term of its audit may not become shorter.
+    #[error(
+        "the store holds it as an audit stream with the term {}, which may become longer but not {}", term_text(*stored), term_text(*asked)
+    )]
+    AuditTerm {
+        /// The term that it has. `None`: for ever.
+        stored: Option<Duration>,
+        /// The term that was asked for.
+        asked: Option<Duration>,
+    },
     /// A topic may be captured by one stream only.
     #[error(
         "{filter} and {other} of stream {stream} have topics in common; a topic is captured by one stream"
@@ -179,6 +230,18 @@ pub enum StreamProblem {
         /// The other one.
         stream: String,
     },
+}
+
+fn term_text(term: Option<Duration>) -> String {
+    term.map_or_else(|| "for ever".to_owned(), |term| format!("of {term:?}"))
+}
+
+const fn key_text(stored: bool, asked: bool) -> &'static str {
+    match (stored, asked) {
+        (true, true) => "its audit was made with another key; open it with that one",
+        (true, false) => "its audit was made with a key; open it with that one",
+        (false, _) => "its audit was made without a key; open it without one, or publish into a new stream",
+    }
 }
 
 impl Stream {
@@ -198,10 +261,27 @@ impl Stream {
         if let Some(cap) = self.retention.cap.map(|cap| cap.bytes).filter(|&cap| cap < CAP_BYTES_MIN) {
             problems.push(StreamProblem::CapTooSmall { cap });
         }
+        problems.extend(self.audit.iter().flat_map(|audit| self.audit_problems(audit)));
         if !(1..=PARTITIONS_MAX).contains(&self.partitions) {
             problems.push(StreamProblem::Partitions { partitions: self.partitions });
         }
         problems
+    }
+}
+
+impl Stream {
+    /// What of its retention would break the term.
+    fn audit_problems(&self, audit: &Audit) -> Vec<StreamProblem> {
+        let Retention { age, bytes, count, cap } = self.retention;
+        let has_limit = age.is_some() || bytes.is_some() || count.is_some();
+        // Each limit that is set has to allow it: one of age is enough.
+        let keeps = !has_limit || audit.term.is_some_and(|term| age.is_some_and(|age| age >= term));
+        let drops = cap.is_some_and(|cap| cap.then == AtCap::DropOldest);
+        let problems = [
+            (!keeps).then_some(StreamProblem::AuditRetention { term: audit.term }),
+            drops.then_some(StreamProblem::AuditCap),
+        ];
+        problems.into_iter().flatten().collect()
     }
 }
 

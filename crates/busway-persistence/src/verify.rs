@@ -1,9 +1,13 @@
-//! Verifying: every record is read and checked, while the store is in use.
+//! Verifying: every record is read and checked, and the chains of audit streams are followed, while the store is in use.
 
+use std::collections::{HashSet, VecDeque};
+
+use crate::audit::{AuditHead, ChainCheck, VerifiedAudit};
 use crate::corrupt::Corrupt;
 use crate::error::ReadError;
 use crate::read::ReadLimits;
 use crate::shared::Shared;
+use crate::store::Store;
 
 /// What a verification found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,10 +18,13 @@ pub struct Verified {
     pub damaged: Vec<Corrupt>,
     /// How much there is of it.
     pub damaged_count: u64,
+    /// The audit streams, partition by partition: how far their chains were followed.
+    pub audits: Vec<VerifiedAudit>,
 }
 
 impl Verified {
-    /// Whether everything is as it was written.
+    /// Whether everything is as it was written, as far as it was checked: see [`audits`](Self::audits) for streams whose key the
+    /// program did not bring.
     #[must_use]
     pub const fn is_sound(&self) -> bool {
         self.damaged_count == 0
@@ -31,37 +38,139 @@ impl Verified {
     }
 }
 
-impl Shared {
-    /// Reads every event of every partition, a page at a time, and decodes it.
-    pub(crate) fn verify(&self) -> Result<Verified, ReadError> {
+/// A verification under way: page by page, for who lends the store for moments only.
+#[derive(Debug)]
+pub struct Verifying {
+    left: VecDeque<Task>,
+    heads: Vec<AuditHead>,
+    verified: Verified,
+}
+
+#[derive(Debug)]
+enum Task {
+    /// Every record of a partition.
+    Records { partition: u32, from: u64, end: u64, damaged: HashSet<u64> },
+    /// Its chain.
+    Chain(Box<ChainCheck>),
+}
+
+impl Verifying {
+    /// Begins: what is appended later is not looked at. `heads` were kept where the store is not.
+    #[must_use]
+    pub fn begin(store: &Store, heads: Vec<AuditHead>) -> Self {
+        let shared = store.shared();
         let mut verified = Verified::default();
-        for partition in 0..u32::try_from(self.partitions.len()).unwrap_or(u32::MAX) {
-            self.verify_partition(partition, &mut verified)?;
+        for head in heads.iter().filter(|head| !shared.is_audited(&head.stream, head.partition)) {
+            let place = format!("partition {} of stream {}", head.partition, head.stream);
+            let reason =
+                "a head vouches for its records, and the store holds no such audit stream".to_owned();
+            verified.note(Corrupt { place, reason });
         }
-        Ok(verified)
+        let partitions = 0..u32::try_from(shared.partitions.len()).unwrap_or(u32::MAX);
+        let task = |partition| {
+            let (from, end) = shared.partition(partition)?.bounds();
+            Some(Task::Records { partition, from, end, damaged: HashSet::new() })
+        };
+        Self { left: partitions.filter_map(task).collect(), heads, verified }
     }
 
-    fn verify_partition(&self, partition: u32, verified: &mut Verified) -> Result<(), ReadError> {
-        let Some((mut from, end)) = self.partition(partition).map(crate::shared::Partition::bounds) else {
-            return Ok(());
-        };
-        while from < end {
-            match self.read_stored(partition, from, ReadLimits::default()) {
-                Ok(page) if page.next > from => {
-                    verified.events += page.events.len() as u64;
-                    from = page.next;
+    /// Checks some more. `false` when all is checked.
+    ///
+    /// # Errors
+    /// [`ReadError`], when the system refuses. Damage is part of what it finds.
+    pub fn step(&mut self, store: &Store) -> Result<bool, ReadError> {
+        let Self { left, heads, verified } = self;
+        let shared = store.shared();
+        let Some(task) = left.front_mut() else { return Ok(false) };
+        match task {
+            Task::Records { partition, from, end, damaged } if *from >= *end => {
+                let chain = ChainCheck::begin(shared, *partition, heads, std::mem::take(damaged));
+                match chain {
+                    Some(chain) => *task = Task::Chain(Box::new(chain)),
+                    None => drop(left.pop_front()),
                 }
-                Ok(_) => return Ok(()),
-                Err(ReadError::Corrupt(corrupt)) => {
-                    verified.note(corrupt);
-                    from += 1;
+            }
+            Task::Records { partition, from, end, damaged } => {
+                let partition = *partition;
+                match shared.read_stored(partition, *from, ReadLimits::default()) {
+                    Ok(page) if page.next > *from => {
+                        verified.events += page.events.len() as u64;
+                        *from = page.next;
+                    }
+                    Ok(_) => *from = *end,
+                    Err(ReadError::Corrupt(corrupt)) => {
+                        damaged.insert(*from);
+                        verified.note(shared.named(partition, corrupt));
+                        *from += 1;
+                    }
+                    // Retention was quicker.
+                    Err(ReadError::BeforeStart { first, .. }) => *from = first,
+                    Err(error) => return Err(error),
                 }
-                // Retention was quicker.
-                Err(ReadError::BeforeStart { first, .. }) => from = first,
-                Err(error) => return Err(error),
+            }
+            Task::Chain(chain) => {
+                if !chain.step(shared, &mut |corrupt| verified.note(corrupt))? {
+                    verified.audits.push(chain.verified.clone());
+                    left.pop_front();
+                }
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn finish(self) -> Verified {
+        self.verified
+    }
+}
+
+impl Shared {
+    /// Names the stream of what is damaged in an audit stream: there, people ask by it.
+    fn named(&self, partition: u32, corrupt: Corrupt) -> Corrupt {
+        if self.audited(partition).is_none() {
+            return corrupt;
+        }
+        let (stream, index) = (self.stream_name(partition), self.index_in_stream(partition));
+        let (from, to) =
+            (format!("of partition {partition}"), format!("of partition {index} of stream {stream}"));
+        Corrupt { place: corrupt.place.replace(&from, &to), ..corrupt }
+    }
+
+    fn is_audited(&self, stream: &str, partition: u16) -> bool {
+        let mut audits = self.streams.iter().filter(|known| known.audited.is_some());
+        audits.any(|known| known.name == stream && partition < known.partitions)
+    }
+}
+
+impl Store {
+    /// Reads and checks every record of every partition, and follows the chains of audit streams, a page at a time, while the store
+    /// is in use. Everything else that is stored was checked when the store was opened.
+    ///
+    /// # Errors
+    /// [`ReadError`], when the system refuses. Damage is part of what it finds.
+    pub fn verify(&self) -> Result<Verified, ReadError> {
+        self.verify_against(Vec::new())
+    }
+
+    /// The same, with heads of audit streams that were kept where the store is not: what they vouch for is there and unchanged,
+    /// or told of.
+    ///
+    /// # Errors
+    /// As [`verify`](Store::verify).
+    pub fn verify_against(&self, heads: Vec<AuditHead>) -> Result<Verified, ReadError> {
+        let mut verifying = Verifying::begin(self, heads);
+        while verifying.step(self)? {}
+        Ok(verifying.finish())
+    }
+
+    /// The newest head of each partition of an audit stream that has one, as it lies in the store. `None` when there is no such
+    /// audit stream.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn audit_heads(&self, stream: &str) -> Result<Option<Vec<AuditHead>>, ReadError> {
+        self.shared().audit_heads(stream)
     }
 }
 

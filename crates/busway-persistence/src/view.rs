@@ -41,7 +41,7 @@ impl Shared {
         Ok(View { txn, segments })
     }
 
-    fn unreadable(&self, error: Unreadable) -> ReadError {
+    pub(crate) fn unreadable(&self, error: Unreadable) -> ReadError {
         match error {
             Unreadable::Corrupt(corrupt) => corrupt.into(),
             Unreadable::Storage(error) => self.storage(&error),

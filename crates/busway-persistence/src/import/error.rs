@@ -63,7 +63,7 @@ pub struct ImportError {
     /// The first line that is not stored, from 1.
     pub line: u64,
     /// What was done before it.
-    pub imported: Imported,
+    pub imported: Box<Imported>,
     /// Why.
     pub source: ImportCause,
 }

@@ -209,7 +209,7 @@ impl Importing {
     }
 
     fn error(&mut self, line: u64, source: ImportCause) -> ImportError {
-        ImportError { line, imported: std::mem::take(&mut self.imported), source }
+        ImportError { line, imported: Box::new(std::mem::take(&mut self.imported)), source }
     }
 }
 

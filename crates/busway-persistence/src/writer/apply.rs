@@ -7,6 +7,7 @@ use super::records::{self, check};
 use super::retain;
 use super::state::State;
 use super::subscriptions::{may_finish, may_settle, register, remove, seek, settle};
+use crate::audit;
 use crate::error::{Refusal, RequestError};
 use crate::layout::{pair_key, slot_key};
 use crate::row;
@@ -76,6 +77,7 @@ pub(super) fn apply(
         });
     }
     records::flush(shared, state, txn)?;
+    audit::write(shared, state, txn)?;
     retain::free_expired(shared, state, txn)?;
     write_rows(shared, state, txn)?;
     Ok(outcomes)

@@ -197,7 +197,7 @@ impl Writer {
     /// Tells readers of what is new, and everybody what became of their request.
     fn answer(&mut self, batch: &mut Vec<Request>, outcomes: Vec<Outcome>) {
         self.cohort.answered(batch.len());
-        self.state.keep(&self.shared);
+        let heads = self.state.keep(&self.shared);
         let mut has_events = false;
         for (request, outcome) in batch.iter_mut().zip(&outcomes) {
             let entries = match (request, outcome) {
@@ -211,6 +211,9 @@ impl Writer {
         }
         if has_events {
             contain(|| self.shared.told());
+        }
+        if let Some(on_head) = &self.shared.on_audit_head {
+            heads.iter().for_each(|head| contain(|| on_head(head)));
         }
         for (request, outcome) in batch.drain(..).zip(outcomes) {
             request.answer(outcome);

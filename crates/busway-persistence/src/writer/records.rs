@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::retain;
 use super::state::State;
 use crate::append::{Entry, Position};
+use crate::audit;
 use crate::error::Refusal;
 use crate::layout::{chunk_key, place_key};
 use crate::record::{Packing, Place, Recorded};
@@ -136,6 +137,9 @@ pub(crate) fn write(
         entry.offset = offset;
         let place = Place { partition: entry.partition, offset };
         write_record(shared, state, txn, (place, slot), &mut entry.recorded)?;
+        if let Some(hash) = &entry.hash {
+            audit::take(shared, state, (entry.partition, slot), offset, hash);
+        }
         if let Some(body) = entry.given {
             let row = GivenRow { partition: entry.partition, offset, appended: entry.appended, body };
             let key = given_key(entry.stream, entry.id());

@@ -3,6 +3,7 @@
 use heed::RwTxn;
 
 use super::state::State;
+use crate::audit;
 use crate::layout::slot_key;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -46,6 +47,7 @@ pub(super) fn free_oldest(
     };
     state.staged.touched.remove(&(partition, freed.slot));
     empty(shared, txn, partition, freed)?;
+    audit::removed(shared, state, txn, partition, freed.next)?;
     Ok(true)
 }
 

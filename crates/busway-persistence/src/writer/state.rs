@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use busway_event::Timestamp;
 
 use super::records::InHand;
+use crate::audit::{AuditHead, Runs, Tip};
 use crate::cursor::Cursor;
 use crate::schedule::Waiting;
 use crate::segment::Log;
@@ -26,9 +27,11 @@ pub(crate) struct State {
     positions: HashMap<At, Position>,
     /// What waits to be published later.
     waiting: Waiting,
-    pub(super) staged: Staged,
+    /// Ends of the chains of audit streams, by partition.
+    pub(crate) tips: BTreeMap<u32, Tip>,
+    pub(crate) staged: Staged,
     /// The latest time that an event or a caller brought. Retention goes by it.
-    pub(super) now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 /// A subscription and a partition, by their numbers.
@@ -59,11 +62,15 @@ impl Position {
 
 /// What a batch has changed and no commit has stored.
 #[derive(Debug, Default)]
-pub(super) struct Staged {
+pub(crate) struct Staged {
     logs: BTreeMap<u32, Log>,
     waiting: Option<Waiting>,
     /// Segments whose row has to be written.
     pub(super) touched: BTreeSet<(u32, u16)>,
+    /// What was added to chains.
+    pub(crate) runs: Runs,
+    /// Heads that were made.
+    pub(crate) heads: Vec<AuditHead>,
     /// Positions whose row has to be written, and how they were.
     moved: HashMap<At, Before>,
     /// Subscriptions that were made or removed, and what they were.
@@ -91,7 +98,8 @@ impl State {
         waiting: Waiting,
     ) -> Self {
         let now = logs.iter().filter_map(|log| Some(log.newest()?.last_at)).max().unwrap_or_default();
-        Self { logs, subscriptions, positions, waiting, staged: Staged::default(), now }
+        let tips = BTreeMap::new();
+        Self { logs, subscriptions, positions, waiting, tips, staged: Staged::default(), now }
     }
 
     /// A batch begins, begins again, or is given up: what it did is undone.
@@ -119,10 +127,11 @@ impl State {
         }
     }
 
-    /// The batch is stored.
-    pub(super) fn keep(&mut self, shared: &Shared) {
-        let Staged { logs, names, waiting, .. } = std::mem::take(&mut self.staged);
+    /// The batch is stored. Gives back the heads that it made.
+    pub(super) fn keep(&mut self, shared: &Shared) -> Vec<AuditHead> {
+        let Staged { logs, names, waiting, runs, heads, .. } = std::mem::take(&mut self.staged);
         self.waiting = waiting.unwrap_or(self.waiting);
+        self.tips.extend(runs.into_iter().map(|(partition, run)| (partition, run.tip)));
         for (partition, log) in logs {
             shared.note_log(partition, &log);
             if let Some(place) = index(partition).and_then(|at| self.logs.get_mut(at)) {
@@ -130,6 +139,7 @@ impl State {
             }
         }
         shared.names.note_stored(names);
+        heads
     }
 
     /// The log of a partition as this batch has it, to be changed.

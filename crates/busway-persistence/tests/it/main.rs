@@ -3,6 +3,8 @@
 
 mod again;
 mod appending;
+mod archives;
+mod audits;
 mod backups;
 mod bad_input;
 mod given_ids;
