@@ -53,7 +53,7 @@ mod worker;
 
 pub use crate::bus::{
     AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, Description, Durability, Error, LookupError,
-    PublishError, Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, UnknownCause,
+    PublishError, Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, StoreError, UnknownCause,
 };
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::durable::{
@@ -76,8 +76,7 @@ pub use crate::transact::{InStore, StoreTx, Transacted, TransactionError, Tx, in
 
 #[doc(inline)]
 pub use busway_persistence::{
-    AsTableKey, AtCap, EntryError, Fault, OpenError, ReadTables, Refusal, RequestError, Retention, Snapshot,
-    Stream, StreamProblem, Table, TableKey, TxError, WriteTables,
+    Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Audit, AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Corrupt, Damaged, EntryError, Export, ExportError, Exported, Fault, Import, ImportCause, ImportError, Imported, LineError, OpenError, ReadError, ReadTables, Refusal, RequestError, Retention, Snapshot, Stream, StreamProblem, Table, TableKey, TxError, Verified, VerifiedArchive, VerifiedAudit, WriteTables, verify_archive,
 };
 
 /// The result of functions that use several verbs of busway.

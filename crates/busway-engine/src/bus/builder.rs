@@ -11,7 +11,7 @@ use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
 use busway_middleware::{BoxError, PublishRegistry, Registry, Stage, States};
-use busway_persistence::{OpenError, StoreOptions, Stream, Table};
+use busway_persistence::{AuditHead, OpenError, StoreOptions, Stream, Table};
 use tokio::runtime;
 
 use super::core::{BusParts, Services};
@@ -118,6 +118,13 @@ impl BusBuilder {
     /// Of no effect without a store.
     pub fn scheduled_max(self, events: u64, bytes: u64) -> Self {
         self.with_options(|options| options.scheduled_max(events, bytes))
+    }
+
+    /// Told of each new head of an audit stream, when it is stored: to be kept where the store is not. It runs on the store's thread: it
+    /// must be quick (send the head on), and must not wait for the bus. Of an earlier one and a later one the later holds. Default:
+    /// nobody is told. Of no effect without a store.
+    pub fn on_audit_head(self, on_head: impl Fn(&AuditHead) + Send + Sync + 'static) -> Self {
+        self.with_options(|options| options.on_audit_head(on_head))
     }
 
     fn with_options(mut self, set: impl FnOnce(StoreOptions) -> StoreOptions) -> Self {

@@ -5,6 +5,7 @@ mod cursors;
 mod dead_letters;
 mod faults;
 mod history;
+mod keeping;
 mod order;
 mod parking;
 mod publishing;

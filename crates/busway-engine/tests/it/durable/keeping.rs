@@ -1,0 +1,90 @@
+//! Backup, verification, export and import of a bus that goes on.
+
+use std::io::Cursor;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use busway_engine::{Audit, AuditKey, BackupError, Bus, Export, Import, ImportCause, StoreError, Stream};
+use busway_testkit::{Recorder, TestBus};
+
+use crate::world::Number;
+
+use super::{dir, numbers, open, publish, stock, with_orders};
+
+#[tokio::test]
+async fn a_backup_of_a_running_bus_opens_as_the_bus_it_was() {
+    let (here, there) = (dir(), dir());
+    let bus = open(&here).await;
+    publish(&bus, 0..50).await;
+    let backup = bus.backup(there.path().join("copy")).await.unwrap();
+    publish(&bus, 50..60).await;
+    let error = bus.backup(&backup.path).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Failed(BackupError::NotEmpty { .. })), "{error}");
+    let verified = bus.verify().await.unwrap();
+    assert!(verified.is_sound() && verified.events == 60, "{verified:?}");
+    let copy = open(&backup.path).await;
+    let seen = Recorder::<Number>::new();
+    stock(&copy).to(seen.handler()).await.unwrap();
+    copy.idle().await;
+    assert_eq!(seen.payloads(), numbers(0..50));
+    copy.finish().await;
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_exported_is_imported_into_another_bus_and_handled_there_once() {
+    let (here, there) = (dir(), dir());
+    let bus = open(&here).await;
+    publish(&bus, 0..600).await;
+    let (exported, lines) = bus.export(Export::stream("orders"), Vec::new()).await.unwrap();
+    assert_eq!((exported.events, exported.ends), (600, vec![(0, 600)]));
+    bus.finish().await;
+
+    let other = open(&there).await;
+    let seen = Recorder::<Number>::new();
+    stock(&other).to(seen.handler()).await.unwrap();
+    for stored in [600, 0] {
+        let imported = other.import(Import::stream("orders"), Cursor::new(lines.clone())).await.unwrap();
+        assert_eq!((imported.stored, imported.repeated), (stored, 600 - stored));
+    }
+    other.idle().await;
+    assert_eq!(seen.payloads(), numbers(0..600));
+    let error = other.import(Import::stream("orders"), Cursor::new("{}\n")).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Failed(error) if matches!(error.source, ImportCause::Line(_))),
+        "{error}"
+    );
+    other.finish().await;
+}
+
+#[tokio::test]
+async fn heads_of_an_audit_stream_are_given_out_and_verified_against() {
+    let dir = dir();
+    let (sender, heads) = mpsc::channel();
+    let audit = Audit::forever().key(AuditKey::new([7; 32])).heads(10, Duration::from_secs(60));
+    let build = |builder: busway_engine::BusBuilder| {
+        builder
+            .stream(Stream::new("orders").capture("orders.#").audit(audit))
+            .on_audit_head(move |head| sender.send(head.clone()).unwrap())
+    };
+    let bus = TestBus::open(dir.path(), build).await;
+    publish(&bus, 0..25).await;
+    let heads: Vec<_> = heads.try_iter().collect();
+    assert_eq!(heads.iter().map(|head| head.offset).collect::<Vec<_>>(), [0, 10, 20]);
+    assert_eq!(bus.audit_heads("orders").await.unwrap().unwrap(), heads[2..]);
+    let verified = bus.verify_against(heads).await.unwrap();
+    assert!(verified.is_sound() && verified.audits[0].heads == 3, "{verified:?}");
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_bus_in_memory_or_closed_says_so() {
+    let dir = dir();
+    let bus = Bus::memory().start().await.unwrap();
+    assert!(matches!(bus.verify().await.unwrap_err(), StoreError::NoStore));
+    assert!(matches!(bus.backup(dir.path()).await.unwrap_err(), StoreError::NoStore));
+    let bus = with_orders(Bus::open(dir.path())).start().await.unwrap();
+    bus.shutdown(Duration::ZERO).await;
+    assert!(matches!(bus.verify().await.unwrap_err(), StoreError::Closed));
+    assert!(matches!(bus.audit_heads("orders").await.unwrap_err(), StoreError::Closed));
+}
