@@ -114,7 +114,7 @@ pub enum ExportError {
     },
     /// An event has no bytes.
     #[error("the event at {stream}/{partition}/{offset} cannot be encoded")]
-    Event {
+    Encode {
         /// The stream.
         stream: String,
         /// The partition in it.
@@ -209,7 +209,7 @@ impl Exporting {
             };
             let line = to_json_line(&stored.event, &origin).map_err(|source| {
                 let Origin { stream, partition, offset, .. } = origin;
-                ExportError::Event { stream, partition, offset, source }
+                ExportError::Encode { stream, partition, offset, source }
             })?;
             into.extend(line);
             into.push(b'\n');

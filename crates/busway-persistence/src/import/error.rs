@@ -29,7 +29,7 @@ pub enum LineError {
     },
     /// It is no event.
     #[error("it is no event")]
-    Event(#[from] CloudEventError),
+    NoEvent(#[from] CloudEventError),
     /// Another stream captures its topic, or none.
     #[error(
         "its topic {topic} is not captured by stream {stream}; import it into the stream that captures it"

@@ -203,7 +203,7 @@ fn a_bad_line_ends_an_import_behind_all_before_it_or_is_skipped_and_told_of() {
     let streams = || options().stream(Stream::new("all").capture("a"));
     let to = open(there.path(), streams());
     let error = to.import(Import::stream("all"), &mut text.as_bytes(), at(0)).unwrap_err();
-    assert!(matches!(&error.source, ImportCause::Line(LineError::Event(_))), "{error}");
+    assert!(matches!(&error.source, ImportCause::Line(LineError::NoEvent(_))), "{error}");
     assert_eq!((error.line, error.imported.stored, to.bounds(0)), (2, 1, Some((0, 1))));
 
     let skipping = Import::stream("all").bad_lines(BadLines::Skip);
