@@ -71,14 +71,17 @@ pub(crate) enum Command {
         #[arg(value_name = "CRATE")]
         crates: Vec<String>,
     },
-    /// The store under kills and power cuts, for hours: 10,000 and 1,000,000 of them unless said otherwise.
+    /// Store and bus under kills, failing calls, damage and power cuts, for hours.
     Chaos {
-        /// `kill -9` cycles on one store.
+        /// `kill -9` cycles on one store, and as many on one bus.
         #[arg(long, default_value_t = 10_000)]
         kills: u64,
         /// Images of what a power cut may leave.
         #[arg(long, default_value_t = 1_000_000)]
         images: u64,
+        /// Damaged stores.
+        #[arg(long, default_value_t = 100_000)]
+        stores: u64,
     },
     /// The benchmark: busway beside what people use instead. Report and plots: `target/bench`.
     Bench {
@@ -171,8 +174,9 @@ impl Command {
             Self::Sbom => step::sbom::run(workspace),
             Self::Package { allow_dirty: false } => package::run(workspace, package::Files::Committed),
             Self::Package { allow_dirty: true } => package::run(workspace, package::Files::AsTheyAre),
-            Self::Chaos { kills, images } => {
-                chaos::run(workspace, chaos::Length { kills: *kills, images: *images })
+            Self::Chaos { kills, images, stores } => {
+                let length = chaos::Length { kills: *kills, images: *images, stores: *stores };
+                chaos::run(workspace, length)
             }
             Self::Isolate { crates } => step::isolate::run(workspace, crates),
             Self::Ci | Self::Test { .. } | Self::Bench { .. } => Ok(Verdict::Passed),

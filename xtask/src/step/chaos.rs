@@ -1,4 +1,4 @@
-//! `chaos`: the long form of the tests that kill and cut the power.
+//! `chaos`: the long form of the tests that kill, cut the power, let calls fail and damage files.
 
 use anyhow::Result;
 
@@ -9,21 +9,31 @@ use crate::workspace::Workspace;
 /// How long the long form is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Length {
-    /// `kill -9` cycles on one store.
+    /// `kill -9` cycles on one store, and as many on one bus.
     pub(crate) kills: u64,
     /// Images of what a power cut may leave.
     pub(crate) images: u64,
+    /// Damaged stores.
+    pub(crate) stores: u64,
 }
 
-/// Runs both in release mode, with their output: they say their rates, and on a failure their seed.
+/// Runs all of it in release mode, with their output: they say their rates, and on a failure their seed.
 pub(crate) fn run(workspace: &Workspace, length: Length) -> Result<Verdict> {
-    for test in ["kill", "power"] {
+    for (package, test) in TESTS {
         let cargo = Call::cargo(workspace)
             .env("BUSWAY_KILL_CYCLES", length.kills.to_string())
-            .env("BUSWAY_POWER_IMAGES", length.images.to_string());
-        cargo
-            .args(["test", "--release", "-p", "busway-persistence", "--test", test, "--", "--nocapture"])
-            .run()?;
+            .env("BUSWAY_POWER_IMAGES", length.images.to_string())
+            .env("BUSWAY_DAMAGE_STORES", length.stores.to_string())
+            .env("BUSWAY_FAULTS_ALL", "1");
+        cargo.args(["test", "--release", "-p", package, "--test", test, "--", "--nocapture"]).run()?;
     }
     Ok(Verdict::Passed)
 }
+
+const TESTS: [(&str, &str); 5] = [
+    ("busway-persistence", "kill"),
+    ("busway-engine", "kill"),
+    ("busway-persistence", "faults"),
+    ("busway-persistence", "damage"),
+    ("busway-persistence", "power"),
+];

@@ -102,6 +102,12 @@ impl BusBuilder {
         self.with_options(|options| options.bytes_max(bytes))
     }
 
+    /// Address space that the store begins with, in bytes; it grows by itself while the bus runs, and a publish or two wait for that.
+    /// Default 1 GiB. It costs no memory and no disk. Of no effect without a store.
+    pub fn store_map_bytes(self, bytes: usize) -> Self {
+        self.with_options(|options| options.map_bytes(bytes))
+    }
+
     /// Disk space that is kept free for settlements, in bytes: with less than that, publishes are refused. Default 64 MiB. Of
     /// no effect without a store.
     pub fn store_reserve_bytes(self, bytes: u64) -> Self {
