@@ -46,6 +46,8 @@ pub enum Unit {
     PerSecond(&'static str),
     /// Nanoseconds for one; less is better.
     Nanoseconds(&'static str),
+    /// Milliseconds for one; less is better.
+    Milliseconds(&'static str),
 }
 
 /// The question of a suite, without its answers.
@@ -138,12 +140,13 @@ impl Unit {
         match self {
             Self::PerSecond(_) => ratio(lap.handled, 1) / lap.elapsed.as_secs_f64(),
             Self::Nanoseconds(_) => lap.elapsed.as_secs_f64() * 1e9 / ratio(lap.handled, 1),
+            Self::Milliseconds(_) => lap.elapsed.as_secs_f64() * 1e3 / ratio(lap.handled, 1),
         }
     }
 
     const fn words(self) -> &'static str {
         match self {
-            Self::PerSecond(words) | Self::Nanoseconds(words) => words,
+            Self::PerSecond(words) | Self::Nanoseconds(words) | Self::Milliseconds(words) => words,
         }
     }
 }

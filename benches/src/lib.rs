@@ -4,7 +4,7 @@
 //! depends on it, and it is never published.
 //!
 //! # Modules, in reading order
-//! [`suites`] lists what can be measured. A suite is one file below [`inproc`], [`route`], [`durable`], [`latency`],
+//! [`suites`] lists what can be measured. A suite is one file below [`inproc`], [`route`], [`durable`], [`consume`], [`latency`],
 //! [`memory`] or [`instructions`] and answers one question. [`contest`] runs its contenders in turn, [`course`] counts what is handled and
 //! stops the clock, [`report`] holds the answers and writes them down.
 //!
@@ -20,6 +20,7 @@ pub mod course;
 pub mod sample;
 pub mod terms;
 
+pub mod consume;
 pub mod durable;
 pub mod inproc;
 pub mod instructions;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::report::Suite;
 use crate::terms::Terms;
-use crate::{durable, inproc, instructions, latency, memory, route};
+use crate::{consume, durable, inproc, instructions, latency, memory, route};
 
 /// Answers one question; suites that come out of the same runs come together.
 pub type Measure = fn(&Terms) -> Result<Vec<Suite>>;
@@ -30,9 +30,14 @@ pub const SUITES: &[(&str, Measure)] = &[
     ("durable/synced-64", durable::measure_64),
     ("durable/synced-4096", durable::measure_4096),
     ("durable/synced-batch-4096", durable::measure_batch_4096),
+    ("consume/settle", consume::settle::measure),
+    ("consume/replay", consume::replay::measure),
+    ("consume/open-10m", consume::opening::measure),
+    ("consume/retention-10m", consume::window::measure),
     ("latency/half", latency::measure_half),
     ("latency/eighty", latency::measure_eighty),
     ("memory/idle", memory::measure_idle),
     ("memory/subscription", memory::measure_subscription),
+    ("memory/behind-5m", memory::behind::measure),
     ("instructions", instructions::measure),
 ];

@@ -22,6 +22,12 @@ impl Terms {
     /// One suite in less than a minute.
     pub const QUICK: Self = Self { block: Duration::from_millis(100), rounds: 5 };
 
+    /// Whether suites that need a large log are to take a smaller one, and say so.
+    #[must_use]
+    pub const fn is_quick(&self) -> bool {
+        self.rounds < Self::FULL.rounds
+    }
+
     /// The same number of rounds, in blocks of another length.
     #[must_use]
     pub const fn with_block(self, block: Duration) -> Self {

@@ -1,7 +1,8 @@
-//! A program whose allocator counts: `busway-counted QUESTION` prints its answers as JSON. It is never timed.
+//! A program whose allocator counts: `busway-counted QUESTION [FOLDER]` prints its answers as JSON. It is never timed.
 
 use std::alloc::System;
 use std::env;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use busway_benches::memory::counted::{Heap, answer};
@@ -12,7 +13,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() -> Result<()> {
     let question = env::args().nth(1).context("a question is needed")?;
-    println!("{}", serde_json::to_string(&answer(&question, heap)?)?);
+    let folder = env::args_os().nth(2);
+    println!("{}", serde_json::to_string(&answer(&question, folder.as_deref().map(Path::new), heap)?)?);
     Ok(())
 }
 

@@ -49,6 +49,21 @@ impl Folder {
     }
 }
 
+/// Whether the disk of the folders has room for so many bytes, and for as much again. Says so where it has not.
+///
+/// # Errors
+/// The system does not say.
+pub fn has_room(suite: &str, bytes: u64) -> Result<bool> {
+    let Some(free) = system::free(&parent()?)? else { return Ok(true) };
+    if free < bytes.saturating_mul(2) {
+        eprintln!(
+            "{suite}: left out: it needs {bytes} bytes and leaves as many free, and the disk has {free}"
+        );
+        return Ok(false);
+    }
+    Ok(true)
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
@@ -85,6 +100,12 @@ mod system {
         syncfs(opened).with_context(|| format!("cannot sync the file system of {}", folder.display()))
     }
 
+    pub(super) fn free(folder: &Path) -> Result<Option<u64>> {
+        let stated = nix::sys::statvfs::statvfs(folder);
+        let stated = stated.with_context(|| format!("no file system at {}", folder.display()))?;
+        Ok(Some(stated.blocks_available().saturating_mul(stated.fragment_size())))
+    }
+
     pub(super) fn name(folder: &Path) -> Result<String> {
         let stated = statfs(folder).with_context(|| format!("no file system at {}", folder.display()))?;
         // The type's width differs from platform to platform; the magic numbers have 32 bits.
@@ -116,6 +137,11 @@ mod system {
     #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
     pub(super) fn settle(_: &Path) -> Result<()> {
         Ok(())
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    pub(super) fn free(_: &Path) -> Result<Option<u64>> {
+        Ok(None)
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]

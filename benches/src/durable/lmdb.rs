@@ -1,5 +1,7 @@
 //! LMDB through heed: its default sync, one named database, keys that only grow.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use heed::byteorder::BigEndian;
 use heed::types::{Bytes, U64};
@@ -16,7 +18,7 @@ use crate::terms::Terms;
 /// LMDB fails, or holds something else than it was given.
 pub fn lap(terms: &Terms, per_sync: usize) -> Result<SyncedLap> {
     let folder = Folder::fresh("lmdb")?;
-    let env = open(&folder)?;
+    let env = open(folder.path(), MAP_BYTES, 1)?;
     let created = env.create_databases_and_commit(env.write_txn()?, |opener, transaction| {
         opener
             .create_database::<U64<BigEndian>, Bytes>(transaction, Some("events"))
@@ -35,13 +37,15 @@ pub fn lap(terms: &Terms, per_sync: usize) -> Result<SyncedLap> {
     lap.verified(&Holding { count: events.len(&transaction)?, last })
 }
 
-fn open(folder: &Folder) -> Result<Env> {
+/// Opens LMDB in a folder of the harness's own that is in nobody's hands, or makes it there.
+pub(crate) fn open(folder: &Path, map_bytes: usize, max_dbs: u32) -> Result<Env> {
     let mut options = EnvOpenOptions::new();
-    options.map_size(MAP_BYTES).max_dbs(1);
-    // SAFETY: the map is undefined once somebody else changes the file below it, or locks are off. The folder was made for this
-    // lap, under a name that no other process or lap has, on a local disk; no flag is set; and it outlives the environment.
+    options.map_size(map_bytes).max_dbs(max_dbs);
+    // SAFETY: the map is undefined once somebody else changes the file below it, or locks are off. Each folder was made for a
+    // lap or suite, under a name that no other process, lap or suite has, on a local disk; no flag is set; it outlives the
+    // environment, and who opens one again has closed it before.
     #[expect(unsafe_code, reason = "heed opens a memory map, which is only as safe as the file below it")]
-    let env = unsafe { options.open(folder.path()) }?;
+    let env = unsafe { options.open(folder) }?;
     Ok(env)
 }
 

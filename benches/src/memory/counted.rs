@@ -1,6 +1,7 @@
 //! What `busway-counted` does: sets something up, and says what that took.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,12 +29,13 @@ pub type Answers = Vec<(String, f64)>;
 ///
 /// # Errors
 /// The question is unknown, or its work fails.
-pub fn answer(question: &str, heap: fn() -> Heap) -> Result<Answers> {
+pub fn answer(question: &str, folder: Option<&Path>, heap: fn() -> Heap) -> Result<Answers> {
     match question {
+        "behind" => super::behind::answer(folder.context("the folder of the log is needed")?),
         "idle" => idle(heap),
         "subscription" => subscription(heap),
         "allocations" => allocations(heap),
-        other => bail!("{other:?} is no question; there are: idle, subscription, allocations"),
+        other => bail!("{other:?} is no question; there are: idle, subscription, allocations, behind"),
     }
 }
 
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn a_question_that_nobody_knows_is_an_error() {
         let heap = || Heap { calls: 0, live_bytes: 0 };
-        assert!(answer("idl", heap).unwrap_err().to_string().contains("no question"));
+        assert!(answer("idl", None, heap).unwrap_err().to_string().contains("no question"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! two atomic additions a call, over all threads, and no `unsafe` here; `dhat` would take a backtrace a call, and
 //! `allocation-counter` sees the calling thread only). So the programs that are timed keep the plain allocator.
 
+pub mod behind;
 mod child;
 pub mod counted;
 
@@ -74,7 +75,7 @@ fn ask(terms: &Terms, shape: &Shape) -> Result<Vec<Suite>> {
     let mut answers: Vec<(String, Vec<f64>)> = Vec::new();
     for _ in 0..runs {
         progress.running("busway-counted");
-        for (name, value) in child::ask(shape.question)? {
+        for (name, value) in child::ask(&[shape.question])? {
             match answers.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, values)) => values.push(value),
                 None => answers.push((name, vec![value])),
