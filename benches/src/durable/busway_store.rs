@@ -26,10 +26,11 @@ pub fn lap(terms: &Terms, in_flight: usize) -> Result<SyncedLap> {
     let limit = events_max(terms, in_flight);
     let mut flight = Flight::new(&desk);
     let (first, _) = flight.run(0..limit / 10, in_flight, terms.block / 10)?;
+    let commits = desk.commits.load(std::sync::atomic::Ordering::Relaxed);
     let before = Written::so_far();
     let (stored, elapsed) = flight.run(first..limit, in_flight, terms.block)?;
     let written = Written::so_far().zip(before).map(|(now, before)| now.since(before));
-    let syncs = desk.commits.load(std::sync::atomic::Ordering::Relaxed);
+    let syncs = desk.commits.load(std::sync::atomic::Ordering::Relaxed).saturating_sub(commits);
     let lap = SyncedLap { events: stored - first, syncs, elapsed, written, stored };
     lap.verified(&desk.holding()?)
 }
