@@ -87,7 +87,7 @@ fn show(shelf: &mut dyn Shelf, events: u64) -> Result<Lap> {
     let mut shown = 0;
     let started = Instant::now();
     shelf.show(0, events, &mut |number, bytes| {
-        shown += u64::from(number == shown && is_event(number, bytes))
+        shown += u64::from(number == shown && is_event(number, bytes));
     })?;
     let elapsed = started.elapsed();
     ensure!(shown == events, "{shown} events were shown of {events}");

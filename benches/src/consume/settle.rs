@@ -93,13 +93,13 @@ fn consume(
         let bus = backlog::open(folder, backlog::stream()).await?;
         let handled = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&handled);
-        let handler = move || {
+        let counting = move || {
             counter.fetch_add(1, Ordering::Relaxed);
             std::future::ready(())
         };
         let started = Instant::now();
         let subscription = bus.subscribe("orders.#").durable(name).start_at(StartAt::Earliest);
-        let subscription = subscription.concurrency(concurrency).to(handler).await?;
+        let subscription = subscription.concurrency(concurrency).to(counting).await?;
         if source == Source::Live {
             publish(&bus, 0, events).await?;
         }

@@ -63,7 +63,7 @@ pub(super) fn answer(folder: &Path) -> Result<Answers> {
     let behind = runtime.block_on(async {
         let bus = backlog::open(folder, backlog::stream()).await?;
         let (peak, counter) = (Arc::clone(&most), Arc::clone(&handled));
-        let handler = move || {
+        let counting = move || {
             // Now and then: reading it takes some microseconds.
             if counter.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLED) {
                 peak.fetch_max(anonymous().unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -71,7 +71,7 @@ pub(super) fn answer(folder: &Path) -> Result<Answers> {
             std::future::ready(())
         };
         let subscription = bus.subscribe("orders.#").durable("behind").start_at(StartAt::Earliest);
-        let subscription = subscription.concurrency(8).to(handler).await?;
+        let subscription = subscription.concurrency(8).to(counting).await?;
         let behind = subscription.lag().events;
         backlog::publish(&bus, 0, PUBLISHED).await?;
         bus.idle().await;

@@ -136,8 +136,6 @@ pub use crate::tail::StoredEvent;
 pub use crate::transact::{
     OnTransacted, Recorded, TX_BYTES_MAX, TX_MILLIS_MAX, TransactError, Tx, TxError, Work,
 };
-pub use crate::verify::{DAMAGE_LISTED, Verified};
-pub use crate::transact::{OnTransacted, TransactError, Tx, TxError, Work};
 pub use crate::verify::{DAMAGE_LISTED, Verified, Verifying};
 
 /// The README's code compiles and runs.

@@ -21,7 +21,6 @@ use heed::{CommitOrAbort, RwTxn};
 use uuid::Uuid;
 
 use crate::audit::{self, AuditRow};
-use crate::corrupt::Corrupt;
 use crate::layout::{Databases, META, STORE_ID, STREAM, TABLE};
 use crate::lmdb::Gate;
 use crate::names::Names;

@@ -22,7 +22,6 @@ use crate::snapshot::Snapshot;
 use crate::standing::StoredSubscription;
 use crate::table::{self, FullRange, TableEntries, TableId};
 use crate::transact::{OnTransacted, Transact, Work};
-use crate::verify::Verified;
 use crate::writer::{Request, Writer};
 
 /// A store in a directory: streams, cursors and tables. One process opens it, once.

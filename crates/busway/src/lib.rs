@@ -187,7 +187,19 @@ pub use busway_router::GroupRule;
 
 #[doc(inline)]
 pub use busway_engine::{
-    AnyPublisher, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Audit, AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, BuildError, BuildProblem, Bus, BusBuilder, BusStats, Clock, Comparison, Corrupt, CursorError, CursorHandle, Damaged, Description, Difference, Durability, DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Export, ExportError, Exported, Fault, History, HistoryError, Import, ImportCause, ImportError, Imported, InStore, IntoFilter, Lag, LineError, LookupError, Observer, OpenError, Origin, PartitionStanding, PastEvent, PublishError, Publisher, RateHandle, RateLimit, ReadError, ReadTables, Receipt, Refusal, Refused, RequestError, Result, Retention, ScopedSubscription, Setting, Settings, Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt, State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table, TableKey, Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified, VerifiedArchive, VerifiedAudit, WriteTables, bus, clock, durable, history, in_store, observer, schedule, settings, stages, stats, subscription, transact, verify_archive,
+    AnyPublisher, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Audit,
+    AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, BuildError, BuildProblem,
+    Bus, BusBuilder, BusStats, Clock, Comparison, Corrupt, CursorError, CursorHandle, Damaged, Description,
+    Difference, Durability, DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Export,
+    ExportError, Exported, Fault, History, HistoryError, Import, ImportCause, ImportError, Imported, InStore,
+    IntoFilter, Lag, LineError, LookupError, Observer, OpenError, Origin, PartitionStanding, PastEvent,
+    PublishError, Publisher, RateHandle, RateLimit, ReadError, ReadTables, Receipt, Refusal, Refused,
+    RequestError, Result, Retention, ScopedSubscription, Setting, Settings, Shadow, ShadowEmit, ShadowWrite,
+    ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt, State as SubscriptionState, Stopping,
+    StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder, SubscribeError, SubscribeProblem,
+    Subscription, SubscriptionStats, SystemClock, Table, TableKey, Timeout, Transacted, TransactionError, Tx,
+    TxError, UnknownCause, Verified, VerifiedArchive, VerifiedAudit, WriteTables, bus, clock, durable,
+    history, in_store, observer, schedule, settings, stages, stats, subscription, transact, verify_archive,
 };
 
 pub mod prelude;

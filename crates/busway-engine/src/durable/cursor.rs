@@ -132,7 +132,7 @@ impl CursorHandle {
         let (log, name) = (self.log()?, self.name.clone());
         let ask = move || {
             log.with(|store| {
-                store.remove_subscription(&name, Box::new(move |result| _ = answer.send(result)))
+                store.remove_subscription(&name, Box::new(move |result| _ = answer.send(result)));
             })
         };
         answered_by(self.bus.services.runtime.spawn_blocking(ask).await.ok().flatten(), answered).await

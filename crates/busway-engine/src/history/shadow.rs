@@ -191,14 +191,14 @@ impl Caster {
                 (outcome, self.progress.take_emits())
             }
         };
-        self.shadow(outcome, emits, desk.as_deref())
+        self.shadow(&outcome, emits, desk.as_deref())
     }
 
-    fn shadow(&self, outcome: Outcome, emits: Vec<AnyDraft>, desk: Option<&TxDesk>) -> Shadow {
+    fn shadow(&self, outcome: &Outcome, emits: Vec<AnyDraft>, desk: Option<&TxDesk>) -> Shadow {
         let (mut drafts, events, writes) = desk.map(TxDesk::take_shadow).unwrap_or_default();
         drafts.extend(emits);
         if !outcome.is_done() {
-            let error = outcome.error_text().or_else(|| match &outcome {
+            let error = outcome.error_text().or_else(|| match outcome {
                 Outcome::RetryAt(_) => Some(outcome.to_string()),
                 _ => None,
             });

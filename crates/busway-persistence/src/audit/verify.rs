@@ -360,7 +360,7 @@ fn find<T: serde::de::DeserializeOwned>(
     };
     match rows::find(view, database, kind, place) {
         Ok(found) => Ok(found),
-        Err(crate::stored::Unreadable::Corrupt(damaged)) => {
+        Err(Unreadable::Corrupt(damaged)) => {
             note(damaged);
             Ok(None)
         }

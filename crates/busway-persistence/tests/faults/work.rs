@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use busway_event::{AnyEvent, Event, EventId, Filter, Metadata, Raw, Stamp, Timestamp};
 use busway_persistence::{
     AppendError, OnSettled, Parked, Registered, RequestError, Retention, Settlement, Store, StoreOptions,
-    Stream, Tx,
+    Stream, Tx, WriteTables as _,
 };
 
 pub(crate) fn work(dir: &Path) {
@@ -93,13 +93,13 @@ fn park_and_release(store: &Store, subscription: u32, low: u64) {
 fn count(store: &Store, subscription: u32, low: u64) {
     let marks = store.table("marks").unwrap();
     let work = move |tx: &mut Tx<'_>| {
-        tx.put(marks, MARK, &low.to_be_bytes())?;
+        tx.put_bytes(marks, MARK, &low.to_be_bytes())?;
         tx.settle(subscription, 0, Settlement { settled: vec![(0, low)], ..Settlement::default() });
         Ok(())
     };
     let (answer, answered) = mpsc::channel();
     say(&format!("COUNTING {low}"));
-    store.transact(work, Box::new(move |result| answer.send(result).unwrap()));
+    store.transact(Box::new(work), Box::new(move |result| answer.send(result).unwrap())).unwrap();
     match answered.recv().unwrap() {
         Ok(_) => say(&format!("COUNTED {low}")),
         Err(error) => say(&format!("UNCOUNTED {error}")),

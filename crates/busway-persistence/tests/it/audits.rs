@@ -166,7 +166,9 @@ fn partitions_and_events_of_transactions_are_chained_and_one_that_gives_up_leave
                 _ => Err(busway_persistence::TxError::other("no")),
             }
         };
-        store.transact(work, Box::new(move |result| answer.send(result.map(drop)).unwrap()));
+        store
+            .transact(Box::new(work), Box::new(move |result| answer.send(result.map(drop)).unwrap()))
+            .unwrap();
         assert_eq!(answered.recv().unwrap().is_ok(), round % 2 == 0);
     }
     let count = |store: &Store| (0..3).map(|partition| store.bounds(partition).unwrap().1).sum::<u64>();

@@ -64,9 +64,9 @@ pub(crate) fn check_handled(subscriptions: &[DurableSubscription]) -> Result<u64
     for stats in subscriptions.iter().map(DurableSubscription::stats) {
         let failed = stats.failed + stats.dead + stats.parked;
         if failed > 0 {
-            let last = stats.last_failure.map(|failure| failure.error).unwrap_or_default();
+            let failure = stats.last_failure.map(|failure| failure.error).unwrap_or_default();
             return Err(
-                format!("{} failed to handle {failed} events, the last one: {last}", stats.name).into()
+                format!("{} failed to handle {failed} events, the last one: {failure}", stats.name).into()
             );
         }
         lost += stats.lost;

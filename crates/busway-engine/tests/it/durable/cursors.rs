@@ -117,6 +117,9 @@ async fn what_was_parked_behind_the_new_position_is_given_again_with_the_others(
     bus.finish().await;
 }
 
+/// Offset, gap, and how many were lost before.
+type Told = (u64, Option<Gap>, u64);
+
 #[tokio::test]
 async fn a_subscription_is_told_once_of_events_that_are_gone() {
     let dir = dir();
@@ -125,7 +128,6 @@ async fn a_subscription_is_told_once_of_events_that_are_gone() {
         builder.stream(Stream::new("orders").capture("orders.#").retention(retention))
     };
     let bus = TestBus::open(dir.path(), capped).await;
-    type Told = (u64, Option<Gap>, u64);
     let told: Arc<parking_lot::Mutex<Vec<Told>>> = Arc::default();
     let tells = Arc::clone(&told);
     let handler = move |_: Payload<Raw>, delivery: Delivery| {
@@ -141,7 +143,7 @@ async fn a_subscription_is_told_once_of_events_that_are_gone() {
     }
     subscription.resume();
     bus.settle().await;
-    let told = told.lock();
+    let told = told.lock().clone();
     let (first, gap, lagged) = told.first().unwrap();
     let gap = gap.as_ref().unwrap();
     assert!(*first > 0, "some are gone");
@@ -149,7 +151,6 @@ async fn a_subscription_is_told_once_of_events_that_are_gone() {
     assert_eq!(gap.to_string(), format!("orders/0/0 to {first}"));
     assert!(told.iter().skip(1).all(|(_, gap, lagged)| gap.is_none() && *lagged == 0));
     assert_eq!(subscription.stats().lost, *first);
-    drop(told);
     bus.finish().await;
 }
 

@@ -68,7 +68,13 @@ fn written(is_keyed: bool) -> (TempDir, Vec<AuditHead>) {
     let store = store.unwrap();
     let mut number = 0;
     for run in 1..9 {
-        put(&store, if run % 2 == 0 { "ledger.even" } else { "ledger.odd" }, number..number + run, at(0), ALONE);
+        put(
+            &store,
+            if run % 2 == 0 { "ledger.even" } else { "ledger.odd" },
+            number..number + run,
+            at(0),
+            ALONE,
+        );
         put(&store, "other.a", 0..run, at(0), ALONE);
         number += run;
     }

@@ -74,7 +74,10 @@ fn an_altered_record_is_named_also_where_it_shares_its_value_with_others() {
         database.put(txn, &9_u64.to_be_bytes(), &pack).unwrap();
     });
     let verified = verify(dir.path(), true, Vec::new());
-    assert_eq!((verified.events, places(&verified.damaged)), (10, vec!["record 9 of partition 0 of stream ledger"]));
+    assert_eq!(
+        (verified.events, places(&verified.damaged)),
+        (10, vec!["record 9 of partition 0 of stream ledger"])
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use busway_persistence::{
-    AppendError, AtCap, Refusal, RequestError, Retention, Stream, TransactError, TxError,
+    AppendError, AtCap, Refusal, RequestError, Retention, Stream, TransactError, TxError, WriteTables as _,
 };
 
 use super::{Scheduling, later, published, waiting};
