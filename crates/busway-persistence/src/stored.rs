@@ -175,7 +175,14 @@ fn complete(
             damaged(&format!("the newest segment of partition {partition}"), "a key is too short").into()
         );
     };
-    let DatabaseStat { page_size, leaf_pages, overflow_pages, .. } = database.stat(txn)?;
+    let DatabaseStat { page_size, leaf_pages, overflow_pages, entries, .. } = database.stat(txn)?;
+    // Offsets follow each other, so many of them lie in this many values: another key is no offset, but what a damaged page says.
+    let records_max = (entries as u64).saturating_mul(u64::from(page_size) / RECORD_BYTES_MIN);
+    if !(newest.first..newest.first.saturating_add(records_max)).contains(&offset) {
+        let place = format!("the newest segment of partition {partition}");
+        let reason = format!("its last offset cannot be {offset}: it begins at {}", newest.first);
+        return Err(damaged(&place, &reason).into());
+    }
     newest.next = offset.saturating_add(1);
     newest.bytes = (leaf_pages as u64 + overflow_pages as u64).saturating_mul(u64::from(page_size));
     // A damaged record is told of when it is read; its time is only missed here.
@@ -223,3 +230,6 @@ fn pair(key: &[u8]) -> Option<(u32, u32)> {
 fn damaged(place: &str, reason: &str) -> Corrupt {
     Corrupt { place: place.to_owned(), reason: reason.to_owned() }
 }
+
+/// A record has a prefix and the fixed part of a head at least.
+const RECORD_BYTES_MIN: u64 = 62;
