@@ -106,6 +106,8 @@ impl Gate {
     /// Runs `work` in a write transaction, which it commits or drops. To be called by the writer's thread only.
     pub(crate) fn write<R>(&self, work: impl FnOnce(RwTxn<'_>) -> R) -> heed::Result<R> {
         let _passed = self.open.read();
+        // Code of others runs within, and may read.
+        let _counted = Counted::new();
         Ok(work(self.env.write_txn()?))
     }
 

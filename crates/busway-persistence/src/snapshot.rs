@@ -36,7 +36,7 @@ impl ReadTables for Snapshot<'_> {
     ) -> Result<TableEntries, TxError> {
         let range = table::full_range(table, keys);
         let found = table::range(&self.shared.databases, &self.txn, &range, limit);
-        found.map(table::without_table).map_err(|error| storage(&error))
+        Ok(table::without_table(table::bounded(found.map_err(|error| storage(&error))?)?))
     }
 }
 

@@ -203,7 +203,8 @@ impl Store {
         Ok(found.map_err(|error| self.shared.storage(&error))?.map(<[u8]>::to_vec))
     }
 
-    /// Up to `limit` entries of a range of a table's keys, in their order, as the last commit left them.
+    /// Up to `limit` entries of a range of a table's keys, in their order, as the last commit left them; fewer when they have more than
+    /// [`TX_BYTES_MAX`](crate::TX_BYTES_MAX) bytes.
     ///
     /// # Errors
     /// [`ReadError::Storage`].

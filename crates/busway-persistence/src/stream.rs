@@ -65,6 +65,13 @@ impl Stream {
         &self.name
     }
 
+    /// Whether something becomes of it as time passes, also when nobody publishes: retention by age, heads of an audit. Then the store has to
+    /// be [told the time](crate::Store::retain).
+    #[must_use]
+    pub const fn goes_by_time(&self) -> bool {
+        self.retention.age.is_some() || self.audit.is_some()
+    }
+
     /// Whether it captures topics that a filter means.
     #[must_use]
     pub fn overlaps(&self, filter: &Filter) -> bool {

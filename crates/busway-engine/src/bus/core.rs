@@ -308,6 +308,8 @@ impl BusCore {
             drop(self.services.runtime.spawn(log.readers.track_future(relay)));
             let timer = Arc::clone(log).run_schedule(Arc::clone(&self.services), Arc::downgrade(self));
             drop(self.services.runtime.spawn(log.readers.track_future(timer)));
+            let time = Arc::clone(log).keep_time(Arc::clone(&self.services));
+            drop(self.services.runtime.spawn(log.readers.track_future(time)));
         }
     }
 

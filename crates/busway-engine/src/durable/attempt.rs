@@ -74,6 +74,7 @@ pub(super) async fn attempt(
 ) -> Ended {
     let lost = core.counts.untold.swap(0, Ordering::Relaxed);
     let gap = core.take_gap(started.place.partition);
+    let mut conflicts: u32 = 0;
     loop {
         slot.refresh(core);
         let Slot { invocation, progress, chain, .. } = slot;
@@ -101,6 +102,18 @@ pub(super) async fn attempt(
             Some(Committed::Failed(reason)) => return Ended::Decided(Outcome::failed(reason)),
             Some(Committed::Again) => {
                 core.counts.conflicts.fetch_add(1, Ordering::Relaxed);
+                conflicts += 1;
+                let is_ending = matches!(core.state(), State::Draining | State::Stopped);
+                if conflicts >= CONFLICTS_MANY && is_ending {
+                    return Ended::CutShort;
+                }
+                if conflicts.is_multiple_of(CONFLICTS_MANY) {
+                    tracing::warn!(
+                        subscription = &*core.name,
+                        conflicts,
+                        "others change what a handler reads before it is stored, again and again"
+                    );
+                }
                 tokio::task::yield_now().await;
             }
             Some(Committed::Later(reason)) => {
@@ -169,3 +182,6 @@ async fn later(core: &DurableCore, reason: &BoxError) -> bool {
         }
     }
 }
+
+/// After so many conflicts of an attempt somebody is told, and a subscription that ends waits no longer.
+const CONFLICTS_MANY: u32 = 32;

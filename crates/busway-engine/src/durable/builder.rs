@@ -169,6 +169,9 @@ impl DurableBuilder {
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =
             missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
+        if info.requirements.transactions() > 1 {
+            problems.push(SubscribeProblem::Transactions { count: info.requirements.transactions() });
+        }
         let is_valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
         let length = 1..=STREAM_NAME_BYTES_MAX;
         if !length.contains(&self.name.len()) || !self.name.chars().all(is_valid) {

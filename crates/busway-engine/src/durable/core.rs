@@ -77,12 +77,19 @@ pub(super) struct Hand {
     pub(super) asleep: usize,
     /// It is to be sent elsewhere: until then nothing starts and nothing is read.
     pub(super) seek: Option<Seek>,
+    /// It is being sent elsewhere.
+    pub(super) is_sought: bool,
 }
 
 impl Hand {
+    /// Whether it is to be sent elsewhere, or is.
+    pub(super) const fn is_held(&self) -> bool {
+        self.seek.is_some() || self.is_sought
+    }
+
     /// Whether events may be read and started.
     pub(super) fn goes_on(&self) -> bool {
-        self.state == State::Running && self.seek.is_none()
+        self.state == State::Running && !self.is_held()
     }
 }
 
@@ -128,7 +135,14 @@ pub(super) struct DurableParts {
 impl DurableCore {
     pub(super) fn new(parts: DurableParts) -> Arc<Self> {
         let flow = Arc::new(Flow::new(Arc::clone(&parts.services)));
-        let hand = Hand { window: parts.window, state: State::Running, workers: 0, asleep: 0, seek: None };
+        let hand = Hand {
+            window: parts.window,
+            state: State::Running,
+            workers: 0,
+            asleep: 0,
+            seek: None,
+            is_sought: false,
+        };
         Arc::new(Self {
             ending: parts.log.ending.child_token(),
             services: parts.services,
@@ -228,7 +242,7 @@ impl DurableCore {
         let is_read = self.log.with(|store| {
             reading.iter().all(|at| store.bounds(at.partition).is_none_or(|(_, end)| at.offset >= end))
         });
-        is_stored && hand.seek.is_none() && hand.window.is_at_rest(now) && is_read.unwrap_or(true)
+        is_stored && !hand.is_held() && hand.window.is_at_rest(now) && is_read.unwrap_or(true)
     }
 
     /// Starts nothing more and cuts short whatever runs.

@@ -84,7 +84,8 @@ impl CursorHandle {
     /// before look like any other: a handler whose effects are set, not added, can bear that.
     ///
     /// # Errors
-    /// [`CursorError`]. An offset that is outside of the log of a partition is refused for all.
+    /// [`CursorError`]. An offset that is outside of the log of a partition is refused before any is moved; should retention be quicker, those
+    /// moved before stay so.
     ///
     /// # Cancel safety
     /// Dropping the future does not undo the seek.

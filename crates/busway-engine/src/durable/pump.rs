@@ -29,6 +29,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
         }
         if core.flow.has_failed() {
             core.advance(State::Stopped);
+            core.hand.lock().seek = None;
         }
         if core.is_pumped_out() {
             // Nobody carries it out any more.

@@ -27,13 +27,20 @@ impl DurableCore {
     /// Sends it elsewhere, once its handlers have come to their end.
     ///
     /// # Cancel safety
-    /// Dropping the future does not undo the seek.
+    /// Dropping the future does not undo the seek; a later one takes the place of one that has not begun.
     pub(super) async fn seek(&self, to: Vec<(u32, u64)>) -> Result<(), CursorError> {
         let _turn = self.seek_turn.lock().await;
         let (done, is_done) = oneshot::channel();
-        self.hand.lock().seek = Some(Seek { to, done });
+        {
+            let mut hand = self.hand.lock();
+            // The pump would answer no more.
+            if self.ending.is_cancelled() || self.flow.has_failed() {
+                return Err(CursorError::Closed);
+            }
+            hand.seek = Some(Seek { to, done });
+        }
         self.flow.bell.notify_one();
-        // The pump has ended: nobody answers.
+        // Let go by a pump that has ended.
         is_done.await.unwrap_or(Err(CursorError::Closed))
     }
 
@@ -43,29 +50,37 @@ impl DurableCore {
             let mut hand = self.hand.lock();
             let [running, ..] = hand.window.counts();
             let is_quiet = running == 0 && hand.window.unsent().is_empty() && self.flow.is_clear();
-            match is_quiet {
-                // It stays held: `seek` is put back empty until the window is new.
-                true => hand.seek.as_mut().map(|seek| std::mem::take(&mut seek.to)),
-                false => None,
+            let seek = hand.seek.take_if(|_| is_quiet);
+            hand.is_sought |= seek.is_some();
+            seek.map(|seek| (seek, hand.window.reading()))
+        };
+        let Some((Seek { to, done }, reading)) = seek else { return };
+        // Partitions of streams that the program no longer declares are not read.
+        let is_read = |partition: u32| reading.iter().any(|place| place.partition == partition);
+        let to: Vec<(u32, u64)> = to.into_iter().filter(|(partition, _)| is_read(*partition)).collect();
+        let moved = self.move_cursors(&to).await;
+        // Also when only some were moved: what is in hand has to be what is stored.
+        let result = match self.places(to).await {
+            Ok(registered) => {
+                let mut window = window(&self.settings);
+                window.restore(registered.places, self.moment());
+                self.hand.lock().window = window;
+                moved
+            }
+            Err(error) => {
+                self.flow.fail(&error.to_string());
+                Err(error)
             }
         };
-        let Some(to) = seek else { return };
-        let result = self.stored_seek(to).await.map(|registered| {
-            let mut window = window(&self.settings);
-            window.restore(registered.places, self.moment());
-            self.hand.lock().window = window;
-        });
-        if let Some(Seek { done, .. }) = self.hand.lock().seek.take() {
-            _ = done.send(result);
-        }
+        self.hand.lock().is_sought = false;
+        // Nobody may wait any more: it is done all the same.
+        _ = done.send(result);
         self.more.notify_waiters();
         self.services.idle.touch();
     }
 
-    /// Stores the new positions, and says what stands then.
-    async fn stored_seek(&self, to: Vec<(u32, u64)>) -> Result<Registered, CursorError> {
-        let starts: Vec<(u32, u64)> = to.clone();
-        for (partition, offset) in to {
+    async fn move_cursors(&self, to: &[(u32, u64)]) -> Result<(), CursorError> {
+        for &(partition, offset) in to {
             let (answer, answered) = oneshot::channel();
             let (log, number) = (Arc::clone(&self.log), self.number);
             // It may wait for a busy writer.
@@ -76,11 +91,16 @@ impl DurableCore {
             };
             answered_by(self.services.runtime.spawn_blocking(ask).await.ok().flatten(), answered).await?;
         }
+        Ok(())
+    }
+
+    /// Where it stands in these partitions, as it is stored.
+    async fn places(&self, partitions: Vec<(u32, u64)>) -> Result<Registered, CursorError> {
         let (answer, answered) = oneshot::channel();
         let (log, name, filter) = (Arc::clone(&self.log), Arc::clone(&self.name), self.filter.clone());
         let ask = move || {
             log.with(|store| {
-                store.register(&name, &filter, starts, Box::new(move |result| _ = answer.send(result)));
+                store.register(&name, &filter, partitions, Box::new(move |result| _ = answer.send(result)));
             })
         };
         answered_by(self.services.runtime.spawn_blocking(ask).await.ok().flatten(), answered).await

@@ -81,7 +81,7 @@ async fn next(core: &Arc<DurableCore>) -> Option<Started<AnyEvent>> {
         {
             let mut hand = core.hand.lock();
             match hand.state {
-                State::Running if hand.seek.is_some() => {}
+                State::Running if hand.is_held() => {}
                 State::Running => {
                     if let Some(started) = hand.window.start() {
                         if hand.window.may_start() {

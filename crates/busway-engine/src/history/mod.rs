@@ -115,9 +115,9 @@ impl History {
             Err(ReadError::Corrupt(_)) => stretch.next + 1,
             Err(_) => stretch.next,
         };
-        let is_over = self.go_on(stretch, next);
+        self.go_on(stretch, next);
         match page {
-            Ok(page) => Ok(Some(self.wanted(stretch, page, is_over))),
+            Ok(page) => Ok(Some(self.wanted(stretch, page))),
             // Retention was quicker: what is gone is no part of what the log holds.
             Err(ReadError::BeforeStart { .. }) => Ok(Some(Vec::new())),
             Err(error) => Err(error.into()),
@@ -142,34 +142,28 @@ impl History {
         Ok(events)
     }
 
-    /// Moves on; `true` when nothing of the partition is left.
-    fn go_on(&mut self, stretch: Stretch, next: u64) -> bool {
-        let is_over = next >= stretch.end;
+    /// Moves on.
+    fn go_on(&mut self, stretch: Stretch, next: u64) {
         if let Some(left) = &mut self.left {
-            match is_over {
+            match next >= stretch.end {
                 true => _ = left.remove(0),
                 false => left.iter_mut().take(1).for_each(|stretch| stretch.next = next),
             }
         }
-        is_over
     }
 
-    fn wanted(&mut self, stretch: Stretch, page: Page, is_over: bool) -> Vec<PastEvent> {
+    fn wanted(&self, stretch: Stretch, page: Page) -> Vec<PastEvent> {
         let mut events = Vec::with_capacity(page.events.len());
         for StoredEvent { offset, appended, event, .. } in page.events {
-            if self.until.is_some_and(|until| appended >= until) {
-                // Later ones were taken later.
-                if !is_over && let Some(left) = &mut self.left {
-                    left.remove(0);
-                }
-                break;
-            }
             let is_of_key = match &self.key {
                 Some(Ok(key)) => event.key() == Some(key),
                 _ => true,
             };
             let place = busway_persistence::Position { partition: stretch.partition, offset };
+            // Publishers' clocks differ: a later one may have been taken earlier.
+            let is_of_time = self.until.is_none_or(|until| appended < until);
             if offset < stretch.end
+                && is_of_time
                 && is_of_key
                 && let Some(position) = self.bus.log.as_ref().and_then(|log| log.position(place))
             {

@@ -27,7 +27,7 @@ pub(crate) enum Placed {
 }
 
 impl Placed {
-    fn of(entry: &Entry) -> Self {
+    pub(super) fn of(entry: &Entry) -> Self {
         entry.due().map_or_else(|| Self::At(entry.place()), Self::Due)
     }
 

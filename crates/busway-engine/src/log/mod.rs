@@ -7,6 +7,7 @@
 //! would wait for its own thread when it were the last to let go. So closing it is taking it out.
 
 mod append;
+mod keeping_time;
 mod open;
 mod relay;
 mod transact;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use busway_persistence::{Busy, Fault, Position, Refusal, RequestError, TransactError, TxError, Work};
+use busway_persistence::{Appended, Busy, Fault, Refusal, RequestError, TransactError, TxError, Work};
 use tokio::sync::oneshot;
 
-use super::Log;
+use super::{Log, Placed};
 use crate::bus::{Refused, Services, UnknownCause};
 
 /// A transaction came to nothing, or nobody can say what it came to.
@@ -36,7 +36,7 @@ impl Log {
         services: &Arc<Services>,
         work: Work,
         patience: Option<Duration>,
-    ) -> Result<Vec<Position>, NotTransacted> {
+    ) -> Result<Vec<Placed>, NotTransacted> {
         let now = services.clock.now();
         let until = now + self.patience;
         let Some(permit) = self.permit(services, until).await else {
@@ -44,11 +44,11 @@ impl Log {
         };
         let (answer, answered) = oneshot::channel();
         let (counts, its_services) = (Arc::clone(&self.counts), Arc::clone(services));
-        let done = Box::new(move |result: Result<Vec<Position>, TransactError>| {
-            if let Ok(places) = &result {
-                counts
-                    .published
-                    .fetch_add(u64::try_from(places.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let done = Box::new(move |result: Result<Appended, TransactError>| {
+            let result = result.map(|appended| appended.entries().iter().map(Placed::of).collect::<Vec<_>>());
+            if let Ok(placed) = &result {
+                let events = placed.iter().filter(|placed| placed.position().is_some()).count();
+                counts.published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
             }
             drop(permit);
             // Nobody may wait any more: it is stored all the same.

@@ -53,6 +53,14 @@ pub enum SubscribeProblem {
         /// The Rust type.
         type_name: &'static str,
     },
+    /// The handler takes more than one transaction.
+    #[error(
+        "its handler takes {count} transactions: one event has one; a handler in the store takes it last, as &mut StoreTx<'_>, and no Tx"
+    )]
+    Transactions {
+        /// As many.
+        count: u32,
+    },
     /// Another subscription bears the name.
     #[error("the name is taken: choose another one")]
     NameTaken,

@@ -64,19 +64,15 @@ impl From<Result<(), NotTransacted>> for Committed {
                 Self::Failed(format!("panicked in the store: {message}").into())
             }
             NotTransacted::Refused(Refused::Closed) => Self::Lost(Refused::Closed.to_string()),
-            NotTransacted::Refused(Refused::Store(refusal)) if is_about_room(&refusal) => {
-                Self::Later(refusal.into())
+            NotTransacted::Refused(reason @ Refused::Store(Refusal::StoreFull { .. })) => {
+                Self::Later(reason.into())
             }
-            NotTransacted::Refused(reason @ Refused::Busy { .. }) => Self::Later(reason.into()),
+            NotTransacted::Refused(reason) if reason.is_transient() => Self::Later(reason.into()),
             NotTransacted::Refused(reason) => Self::Failed(reason.into()),
             NotTransacted::Settlement(error) => Self::Lost(error.to_string()),
             NotTransacted::Unknown(cause) => Self::Lost(cause.to_string()),
         }
     }
-}
-
-const fn is_about_room(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::StorageFull { .. } | Refusal::StoreFull { .. } | Refusal::Capped { .. })
 }
 
 /// An event that a stream captures.
@@ -94,14 +90,6 @@ impl ToStore {
         event.encoded(bus.payload_bytes_max)?;
         let Wishes { given, due } = wishes;
         Ok(Self { event, given, due: due.and_then(|due| bus.due_at(log, due)) })
-    }
-
-    /// When it is due, if that is later.
-    pub(super) const fn due(&self) -> Option<Timestamp> {
-        match self.due {
-            Some((due, _)) => Some(due),
-            None => None,
-        }
     }
 
     /// Adds it to a transaction, on the writer's thread: who waits for what is due learns of it before that is stored, and asks

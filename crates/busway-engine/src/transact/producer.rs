@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use busway_event::AnyEvent;
 use busway_middleware::BoxError;
-use busway_persistence::{Position, Snapshot, TxError};
+use busway_persistence::{Snapshot, TxError};
 use parking_lot::Mutex;
 
 use super::commit::offer;
@@ -35,7 +35,7 @@ impl Bus {
     ///
     /// # Cancel safety
     /// Once it was handed to the store it is run and stored, whether somebody waits for it or not; before that, while the store has too much to do,
-    /// dropping the future gives it up.
+    /// dropping the future gives it up. What goes to topics that no stream captures is not offered when nobody waits.
     pub async fn transaction<R, E>(
         &self,
         mut work: impl FnMut(&mut StoreTx<'_>) -> Result<R, E> + Send + 'static,
@@ -59,11 +59,11 @@ impl Bus {
             *leaves.lock() = Some((value, store_tx.into_published()));
             Ok(())
         });
-        let places = log.transact(&core.services, work, Some(log.patience())).await?;
+        let placed = log.transact(&core.services, work, Some(log.patience())).await?;
         let Some((value, published)) = left.lock().take() else {
             unreachable!("what is stored has ended well");
         };
-        let receipts = core.transaction_receipts(&published, places);
+        let receipts = core.transaction_receipts(&published, placed);
         offer(core, published.into_others(), Source::Outside).await;
         Ok(Transacted { value, receipts })
     }
@@ -87,11 +87,10 @@ impl Bus {
 }
 
 impl BusCore {
-    fn transaction_receipts(&self, published: &Published, places: Vec<Position>) -> Vec<Receipt> {
-        let mut places = places.into_iter();
+    fn transaction_receipts(&self, published: &Published, placed: Vec<Placed>) -> Vec<Receipt> {
+        let mut placed = placed.into_iter();
         let receipt = |(event, fate): &(AnyEvent, Fate)| match fate {
-            Fate::Stored => self.stored_receipt(event.id(), event.topic(), places.next().map(Placed::At)),
-            Fate::Waits(due) => self.stored_receipt(event.id(), event.topic(), Some(Placed::Due(*due))),
+            Fate::Stored => self.stored_receipt(event.id(), event.topic(), placed.next()),
             Fate::Offered => self.unstored_receipt(event.id(), event.topic()),
         };
         published.events.iter().map(receipt).collect()

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Bound;
 
-use busway_event::{AnyDraft, AnyEvent, Timestamp};
+use busway_event::{AnyDraft, AnyEvent};
 use busway_persistence::{ReadTables, TableEntries, TableId, TxError, WriteTables};
 
 use super::commit::ToStore;
@@ -31,10 +31,8 @@ pub(crate) struct Published {
 /// What becomes of an event that is published in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// A stream captures it: it is stored with the rest.
+    /// A stream captures it: it is stored with the rest, in the log or until it is due.
     Stored,
-    /// Likewise, and is published when it is due.
-    Waits(Timestamp),
     /// It lives in memory: it is offered when the rest is stored.
     Offered,
 }
@@ -66,7 +64,7 @@ impl<'a> StoreTx<'a> {
             Some(log) => {
                 let to_store = ToStore::new(self.bus, log, event.clone(), wishes).map_err(TxError::other)?;
                 self.under.store_event(&to_store, self.bus, log)?;
-                to_store.due().map_or(Fate::Stored, Fate::Waits)
+                Fate::Stored
             }
         };
         self.published.events.push((event, fate));

@@ -110,7 +110,7 @@ impl From<ExtractError> for Outcome {
 pub struct Requirements {
     payloads: Vec<&'static str>,
     states: Vec<(TypeId, &'static str)>,
-    transaction: bool,
+    transactions: u32,
 }
 
 impl Requirements {
@@ -129,7 +129,7 @@ impl Requirements {
 
     /// A transaction of the store.
     pub fn transaction(&mut self) {
-        self.transaction = true;
+        self.transactions = self.transactions.saturating_add(1);
     }
 
     /// Event names of the payloads that the handler takes.
@@ -144,9 +144,15 @@ impl Requirements {
         &self.states
     }
 
+    /// How many transactions the handler takes. One event has one: more are a mistake.
+    #[must_use]
+    pub const fn transactions(&self) -> u32 {
+        self.transactions
+    }
+
     /// Whether the handler takes a transaction.
     #[must_use]
     pub const fn needs_transaction(&self) -> bool {
-        self.transaction
+        self.transactions > 0
     }
 }

@@ -12,7 +12,7 @@ use std::ops::Bound;
 use heed::RoTxn;
 
 use crate::layout::Databases;
-use crate::transact::TxError;
+use crate::transact::{TX_BYTES_MAX, TxError};
 
 pub use self::key::{AsTableKey, KeyPart, TableKey};
 pub use self::typed::{ReadTables, Table, WriteTables};
@@ -76,7 +76,7 @@ fn is_backwards(start: &Bound<Vec<u8>>, end: &Bound<Vec<u8>>) -> bool {
     }
 }
 
-/// Up to `limit` entries of a range, with their full keys.
+/// Up to `limit` entries of a range, with their full keys; no more when they have more bytes than a transaction may read.
 pub(crate) fn range(
     databases: &Databases<'_>,
     txn: &RoTxn<'_>,
@@ -87,8 +87,25 @@ pub(crate) fn range(
     if is_backwards(&range.0, &range.1) {
         return Ok(Vec::new());
     }
-    let found = databases.tables.range(txn, &bounds)?.take(limit);
-    found.map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    for entry in databases.tables.range(txn, &bounds)?.take(limit) {
+        let (key, value) = entry?;
+        bytes += key.len() + value.len();
+        entries.push((key.to_vec(), value.to_vec()));
+        if bytes > TX_BYTES_MAX {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+/// The same entries, unless there are more bytes of them than a transaction may read.
+pub(crate) fn bounded(entries: TableEntries) -> Result<TableEntries, TxError> {
+    let bytes = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+    match bytes > TX_BYTES_MAX {
+        true => Err(TxError::TooLarge { bytes }),
+        false => Ok(entries),
+    }
 }
 
 /// The same entries under the keys that the table's user knows.

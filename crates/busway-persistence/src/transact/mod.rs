@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use heed::RoTxn;
 
-use crate::append::{Entry, Position};
+use crate::append::{Appended, Entry};
 use crate::shared::Shared;
 
 pub use self::error::{TX_BYTES_MAX, TX_MILLIS_MAX, TransactError, TxError};
@@ -32,9 +32,9 @@ pub use self::tx::Tx;
 /// What a transaction does. See the module for what it may do.
 pub type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send>;
 
-/// Called by the writer's thread when a transaction is decided, with the places of its events that are in the log. It must be quick, and must not wait
-/// for the store.
-pub type OnTransacted = Box<dyn FnOnce(Result<Vec<Position>, TransactError>) + Send>;
+/// Called by the writer's thread when a transaction is decided, with its events in the order in which they were appended. It must be
+/// quick, and must not wait for the store.
+pub type OnTransacted = Box<dyn FnOnce(Result<Appended, TransactError>) + Send>;
 
 /// Runs a closure, and says what it leaves to be stored. An error on the outside is one of the storage.
 pub(crate) fn run(

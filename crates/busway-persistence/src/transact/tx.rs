@@ -112,7 +112,7 @@ impl<'a> Tx<'a> {
         self.in_time()?;
         let reach = limit.saturating_add(self.done.writes.removed(range));
         let found = self.tables.range(range, reach);
-        let found = self.seen(found)?;
+        let found = table::bounded(self.seen(found)?)?;
         Ok(self.done.writes.laid_over(found, range, limit))
     }
 

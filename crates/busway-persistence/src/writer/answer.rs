@@ -47,15 +47,20 @@ impl Request {
                     outcome => outcome.into_result().and(Err(RequestError::Refused(Refusal::Closed))),
                 });
             }),
-            Self::Transact(Transact { done: Some(done), entries, .. }) => contain(|| {
-                done(match outcome {
-                    Outcome::Transacted => {
-                        Ok(entries.iter().filter(|entry| entry.due().is_none()).map(Entry::place).collect())
-                    }
-                    Outcome::Aborted(error) => Err(error),
-                    outcome => outcome.into_result().map(|()| Vec::new()).map_err(TransactError::from),
+            Self::Transact(Transact { done: Some(done), entries, work }) => {
+                contain(|| {
+                    done(match outcome {
+                        Outcome::Transacted => Ok(Appended::new(entries)),
+                        Outcome::Aborted(error) => Err(error),
+                        outcome => outcome
+                            .into_result()
+                            .map(|()| Appended::new(Vec::new()))
+                            .map_err(TransactError::from),
+                    });
                 });
-            }),
+                // What it holds is code of others too.
+                contain(|| drop(work));
+            }
             Self::Schedule(request) => contain(|| request.answer(outcome.into_result())),
             Self::Flush(done) => contain(|| done(outcome.into_result())),
             Self::Register(_) | Self::Transact(_) | Self::Retain(_) => {}

@@ -108,7 +108,7 @@ fn transact(
     if let Err(error) = may_finish(state, &finished) {
         return Ok(Outcome::Aborted(TransactError::Aborted(error)));
     }
-    if let Some(error) = settlements.iter().find_map(|request| may_settle(state, request).err()) {
+    if let Err(error) = may_settle(state, &settlements) {
         return Ok(Outcome::Aborted(error.into()));
     }
     if let Err(refusal) = check(shared, state, txn, &mut entries)? {

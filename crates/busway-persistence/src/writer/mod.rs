@@ -77,6 +77,7 @@ impl Request {
         match self {
             Self::Append(append) => append.entries.len(),
             Self::Schedule(request) => request.entries().len().max(1),
+            Self::Transact(_) => TRANSACTION_RECORDS,
             _ => 1,
         }
     }
@@ -259,6 +260,8 @@ fn fault(doing: &'static str, error: &heed::Error) -> Fault {
     Fault { doing, reason: error.to_string() }
 }
 
+/// A transaction counts for so many records: it takes its time on the writer's thread, and others wait for the commit.
+const TRANSACTION_RECORDS: usize = 16;
 /// Records and bytes of a commit: more make the one who waits for it wait longer, and commit no cheaper.
 const BATCH_RECORDS: usize = 4_096;
 const BATCH_BYTES: usize = 4 << 20;

@@ -83,7 +83,7 @@ fn check_ids(shared: &Shared, txn: &RwTxn<'_>, entries: &mut [Entry]) -> heed::R
     Ok(Ok(()))
 }
 
-/// Holds each partition to its cap.
+/// Holds each partition to its cap. Events that are needed go only when all entries have room then.
 pub(crate) fn make_room(
     shared: &Shared,
     state: &mut State,
@@ -96,21 +96,27 @@ pub(crate) fn make_room(
             *needed.entry(entry.partition).or_default() += entry.bytes() as u64;
         }
     }
-    for (partition, needed) in needed {
+    let is_over = |state: &State, partition: u32, needed: u64, cap: u64| {
+        state.log(partition).is_some_and(|log| log.bytes() + needed > cap)
+    };
+    for (&partition, &needed) in &needed {
         let Some((stream, cap)) = shared.cap_of_partition(partition) else { continue };
-        let over = |state: &State| state.log(partition).is_some_and(|log| log.bytes() + needed > cap.bytes);
-        if over(state) {
+        if is_over(state, partition, needed, cap.bytes) {
             retain::free_expired_of(shared, state, txn, partition)?;
         }
         // What can never fit must not cost the others their place.
         let newest = state.log(partition).and_then(|log| log.newest()).map_or(0, |newest| newest.bytes);
         let may_drop = cap.then == AtCap::DropOldest && newest + needed <= cap.bytes;
-        while over(state) {
-            if !may_drop || !retain::free_oldest(shared, state, txn, partition)? {
-                let (stream, partition) = (stream.to_owned(), shared.index_in_stream(partition));
-                return Ok(Err(Refusal::Capped { stream, partition, cap: cap.bytes }));
-            }
+        if is_over(state, partition, needed, cap.bytes) && !may_drop {
+            let (stream, partition) = (stream.to_owned(), shared.index_in_stream(partition));
+            return Ok(Err(Refusal::Capped { stream, partition, cap: cap.bytes }));
         }
+    }
+    for (partition, needed) in needed {
+        let Some((_, cap)) = shared.cap_of_partition(partition) else { continue };
+        while is_over(state, partition, needed, cap.bytes)
+            && retain::free_oldest(shared, state, txn, partition)?
+        {}
     }
     Ok(Ok(()))
 }

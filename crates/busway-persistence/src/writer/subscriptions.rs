@@ -11,22 +11,29 @@ use crate::error::RequestError;
 use crate::layout::{pair_key, place_key};
 use crate::row;
 use crate::settle::{
-    Parked, Place, Register, Registered, Remove, SUBSCRIPTION_NAME_BYTES_MAX, Seek, Settle, SubscriptionRow,
+    Parked, Place, Register, Registered, Remove, SUBSCRIPTION_NAME_BYTES_MAX, Seek, Settle, Settlement,
+    SubscriptionRow,
 };
 use crate::shared::Shared;
 use crate::transact::TxError;
 
-/// Whether what a subscription has decided can be stored.
-pub(super) fn may_settle(state: &State, request: &Settle) -> Result<(), RequestError> {
-    let Settle { subscription, partition, settlement, .. } = request;
-    let Some(position) = state.position((*subscription, *partition)) else {
-        return Err(RequestError::UnknownSubscription { number: *subscription });
-    };
-    let more = settlement.settled.len() + settlement.parked.len() + settlement.dead.len();
-    match position.cursor.run_count() + more > RUNS_MAX {
-        true => Err(RequestError::TooManyRuns { limit: RUNS_MAX }),
-        false => Ok(()),
+/// Whether what subscriptions have decided can be stored, all of it.
+pub(super) fn may_settle(state: &State, requests: &[Settle]) -> Result<(), RequestError> {
+    let more: usize = requests.iter().map(|request| runs_of(&request.settlement)).sum();
+    for Settle { subscription, partition, .. } in requests {
+        let Some(position) = state.position((*subscription, *partition)) else {
+            return Err(RequestError::UnknownSubscription { number: *subscription });
+        };
+        if position.cursor.run_count() + more > RUNS_MAX {
+            return Err(RequestError::TooManyRuns { limit: RUNS_MAX });
+        }
     }
+    Ok(())
+}
+
+/// So many runs a cursor may have more behind it.
+const fn runs_of(settlement: &Settlement) -> usize {
+    settlement.settled.len() + settlement.parked.len() + settlement.dead.len()
 }
 
 /// Whether none of these events is finished: neither settled before, unless it is parked, nor twice among them.
@@ -48,15 +55,15 @@ fn is_open(position: &Position, offset: u64) -> bool {
     !position.cursor.is_settled(offset)
 }
 
-/// Stores what a subscription has decided. An event that was finished meanwhile is not parked: a transaction of an earlier attempt
-/// that nobody waited for may have come through behind the decision to attempt it again.
+/// Stores what a subscription has decided. An event that was finished meanwhile is neither parked nor given up: a transaction of an attempt
+/// that nobody waited for may have come through behind that decision.
 pub(super) fn settle(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
     request: &Settle,
 ) -> heed::Result<Outcome> {
-    if let Err(error) = may_settle(state, request) {
+    if let Err(error) = may_settle(state, std::slice::from_ref(request)) {
         return Ok(Outcome::Failed(error));
     }
     let Settle { subscription, partition, settlement, .. } = request;
@@ -65,8 +72,9 @@ pub(super) fn settle(
         let position = state.position(at);
         position.is_some_and(|position| !is_open(position, offset) && !position.parked.contains(&offset))
     };
-    let outdated: Vec<u64> =
-        settlement.parked.iter().map(|parked| parked.offset).filter(|&offset| is_finished(offset)).collect();
+    let parked = settlement.parked.iter().map(|parked| parked.offset);
+    let given_up = settlement.dead.iter().map(|letter| letter.offset);
+    let outdated: Vec<u64> = parked.chain(given_up).filter(|&offset| is_finished(offset)).collect();
     state.move_cursor(at, |cursor| {
         settlement.settled.iter().for_each(|&(start, end)| cursor.settle(start, end));
         let single = settlement.parked.iter().map(|parked| parked.offset);
@@ -81,7 +89,7 @@ pub(super) fn settle(
     if !settlement.dead.is_empty() {
         records::flush(shared, state, txn)?;
     }
-    for letter in &settlement.dead {
+    for letter in settlement.dead.iter().filter(|letter| !outdated.contains(&letter.offset)) {
         let key = place_key(at.0, at.1, letter.offset);
         shared.databases.dead.put(txn, &key, &row::encode(&key, &letter.bounded())?)?;
         records::keep_for_dead_letter(shared, state.log(at.1), txn, at, letter.offset)?;
@@ -203,3 +211,49 @@ pub(super) fn seek(
 
 /// Runs of a cursor: with more than this a subscription is stuck on something, and its row would be larger than may be read.
 const RUNS_MAX: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use busway_event::{Event, EventId, Filter, Metadata, Raw, Stamp, Timestamp};
+
+    use crate::{DeadLetter, Settlement, Store, StoreOptions, Stream};
+
+    #[test]
+    fn what_is_finished_is_not_given_up_and_has_no_dead_letter() {
+        let dir = tempfile::tempdir().unwrap();
+        let store =
+            Store::open(dir.path(), StoreOptions::new().stream(Stream::new("all").capture("#"))).unwrap();
+        let (metadata, now) = (Metadata::draft("test", 1).build().unwrap(), Timestamp::from_nanos(1));
+        let entries = (0..2_u8).map(|number| {
+            let stamp = Stamp::new(EventId::foreign("test", &number.to_string()), now, &metadata);
+            let event = Event::new("a", Raw::from("{}")).finish(&stamp).unwrap();
+            store.entry(event.into(), false, now).unwrap()
+        });
+        store.append_batch(entries.collect(), Box::new(|result| drop(result.unwrap()))).unwrap();
+        let (answer, answered) = mpsc::channel();
+        let filter = Filter::new("#").unwrap();
+        store.register("reader", &filter, vec![(0, 0)], Box::new(move |result| answer.send(result).unwrap()));
+        let reader = answered.recv().unwrap().unwrap().number;
+        let work = Box::new(move |tx: &mut crate::Tx<'_>| {
+            tx.finish(reader, 0, 0);
+            Ok(())
+        });
+        store.transact(work, Box::new(|result| drop(result.unwrap()))).unwrap();
+        let letter = |offset| {
+            let (reason, handler) = ("timed out".to_owned(), "reserve".to_owned());
+            DeadLetter { offset, at: now, reason, handler, attempts: Vec::new(), attempt_count: 16 }
+        };
+        let (answer, answered) = mpsc::channel();
+        let settlement = Settlement { dead: vec![letter(0), letter(1)], ..Settlement::default() };
+        let done = Box::new(move |result| answer.send(result).unwrap());
+        store.settle(reader, 0, settlement, Some(done)).unwrap();
+        answered.recv().unwrap().unwrap();
+        let shared = store.shared();
+        let txn = shared.gate.read().unwrap();
+        let letters = shared.databases.dead.iter(&txn).unwrap().map(|entry| entry.unwrap().0.to_vec());
+        let offsets: Vec<u8> = letters.filter(|key| key.len() == 16).map(|key| key[15]).collect();
+        assert_eq!(offsets, [1], "who would put the other one back would do it twice");
+    }
+}

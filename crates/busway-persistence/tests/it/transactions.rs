@@ -4,8 +4,8 @@ use std::ops::Bound;
 use std::sync::mpsc;
 
 use busway_persistence::{
-    Parked, Position, ReadTables as _, Recorded, Refusal, RequestError, Settlement, Store, StoreOptions,
-    Table, TableId, TransactError, Tx, TxError, Work, WriteTables as _,
+    Appended, Parked, Position, ReadTables as _, Recorded, Refusal, RequestError, Settlement, Store,
+    StoreOptions, Table, TableId, TransactError, Tx, TxError, Work, WriteTables as _,
 };
 
 use crate::world::{Waiting, at, dir, entry, event, one, open};
@@ -19,8 +19,12 @@ fn transact(
     work: impl FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send + 'static,
 ) -> Result<Vec<Position>, TransactError> {
     let (answer, answered) = mpsc::channel();
-    store.transact(Box::new(work), Box::new(move |result| answer.send(result).unwrap())).unwrap();
+    store.transact(Box::new(work), Box::new(move |result| answer.send(result.map(places)).unwrap())).unwrap();
     answered.recv().unwrap()
+}
+
+fn places(appended: Appended) -> Vec<Position> {
+    appended.positions().collect()
 }
 
 fn count(store: &Store, table: TableId) -> u64 {
@@ -73,7 +77,7 @@ fn what_gives_up_panics_or_is_refused_leaves_nothing_and_costs_its_neighbours_no
     let (answer, answered) = mpsc::channel();
     let ask = |work: Work| {
         let answer = answer.clone();
-        store.transact(work, Box::new(move |result| answer.send(result).unwrap())).unwrap();
+        store.transact(work, Box::new(move |result| answer.send(result.map(places)).unwrap())).unwrap();
     };
     ask(Box::new(move |tx| add_one(tx, counts)));
     ask(Box::new(move |tx| add_one(tx, counts).and(Err(TxError::other("no such order")))));
@@ -329,7 +333,7 @@ fn a_thread_may_read_within_a_read_while_the_map_grows() {
     // More than the map has: the writer waits for the snapshot to grow it.
     let large = vec![7; 1 << 20];
     let work: Work = Box::new(move |tx| (0..3_u8).try_for_each(|key| tx.put_bytes(names, &[key], &large)));
-    store.transact(work, Box::new(move |result| answer.send(result).unwrap())).unwrap();
+    store.transact(work, Box::new(move |result| answer.send(result.map(drop)).unwrap())).unwrap();
     for _ in 0..1_000 {
         assert_eq!(store.get(counts, b"total").unwrap(), None);
         assert_eq!(snapshot.get_bytes(names, b"a").unwrap(), None);

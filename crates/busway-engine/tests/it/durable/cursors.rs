@@ -76,6 +76,37 @@ async fn a_subscription_that_does_not_run_is_sent_elsewhere_listed_and_removed()
 }
 
 #[tokio::test]
+async fn a_seek_that_nobody_waits_for_and_one_behind_it_are_both_what_they_say() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let recorder = Recorder::<Number>::new();
+    let subscription = stock(&bus).to(recorder.handler()).await.unwrap();
+    publish(&bus, 0..6).await;
+    bus.settle().await;
+    subscription.pause();
+    for _ in 0..20 {
+        let given_up = tokio::spawn({
+            let bus = Bus::clone(&bus);
+            async move { bus.cursor("stock").seek(StartAt::Earliest).await }
+        });
+        tokio::task::yield_now().await;
+        given_up.abort();
+        bus.cursor("stock").seek(StartAt::Offset(4)).await.unwrap();
+        let standing = bus.cursor("stock").standing().await.unwrap();
+        assert_eq!(standing.partitions[0].behind, 2);
+    }
+    _ = recorder.take();
+    subscription.resume();
+    bus.settle().await;
+    recorder.assert_payloads(&numbers([4, 5]));
+    let cursor = bus.cursor("stock");
+    let (stopping, late) = tokio::join!(subscription.stop(), cursor.seek(StartAt::Earliest));
+    assert_eq!(stopping.done, 8);
+    assert!(matches!(late, Ok(()) | Err(CursorError::Closed)), "{late:?}");
+    bus.finish().await;
+}
+
+#[tokio::test]
 async fn a_cursor_cannot_stand_outside_of_the_log_nor_without_one() {
     let dir = dir();
     let bus = open(&dir).await;

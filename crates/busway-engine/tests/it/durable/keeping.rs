@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use busway_engine::{Audit, AuditKey, BackupError, Bus, Export, Import, ImportCause, StoreError, Stream};
-use busway_testkit::{Recorder, TestBus};
+use busway_testkit::{ManualClock, Recorder, TestBus};
 
-use crate::world::Number;
+use crate::world::{Number, turns};
 
 use super::{dir, numbers, open, publish, stock, with_orders};
 
@@ -74,6 +74,26 @@ async fn heads_of_an_audit_stream_are_given_out_and_verified_against() {
     assert_eq!(bus.audit_heads("orders").await.unwrap().unwrap(), heads[2..]);
     let verified = bus.verify_against(heads).await.unwrap();
     assert!(verified.is_sound() && verified.audits[0].heads == 3, "{verified:?}");
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_publishes_to_any_more_has_its_head_all_the_same() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let (sender, heads) = mpsc::channel();
+    let audit = Audit::forever().key(AuditKey::new([7; 32])).heads(1_000, Duration::from_secs(30));
+    let build = |builder: busway_engine::BusBuilder| {
+        builder
+            .stream(Stream::new("orders").capture("orders.#").audit(audit))
+            .on_audit_head(move |head| sender.send(head.clone()).unwrap())
+    };
+    let bus = TestBus::open_on(clock.clone(), dir.path(), build).await;
+    publish(&bus, 0..3).await;
+    assert_eq!(heads.try_iter().map(|head| head.offset).collect::<Vec<_>>(), [0], "of the first");
+    turns().await;
+    clock.advance(Duration::from_secs(61));
+    let last = tokio::task::spawn_blocking(move || heads.recv().unwrap()).await.unwrap();
+    assert_eq!(last.offset, 2);
     bus.finish().await;
 }
 

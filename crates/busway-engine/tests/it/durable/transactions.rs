@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use busway_engine::{
-    BuildProblem, Bus, BusBuilder, ReadTables as _, Refused, StoreTx, Table, Timeout, TransactionError, Tx,
-    TxError, WriteTables, in_store,
+    BuildProblem, Bus, BusBuilder, ReadTables as _, Refused, StoreTx, SubscribeProblem, Table, Timeout,
+    TransactionError, Tx, TxError, WriteTables, in_store,
 };
 use busway_event::{Draft, Event, Raw};
 use busway_middleware::{BoxError, Delivery, Emit, Payload, Stage, State};
@@ -367,5 +367,44 @@ async fn handlers_in_the_store_keep_the_order_of_their_keys() {
         assert_eq!(of_key.len(), 20);
     }
     assert_eq!(total(&bus), 60);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_two_transactions_does_not_begin() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let two = async |_: Tx, _: Tx| {};
+    let error = stock(&bus).to(two).await.unwrap_err();
+    assert!(matches!(error.problems(), [SubscribeProblem::Transactions { count: 2 }]), "{error}");
+    let error = stock(&bus).to(in_store(|_: Tx, _: &mut StoreTx<'_>| {})).await.unwrap_err();
+    assert!(error.to_string().contains("takes 2 transactions: one event has one"), "{error}");
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn each_receipt_of_a_transaction_is_that_of_its_own_event() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = TestBus::open_on(clock.clone(), dir.path(), with_totals).await;
+    let id = |name: &str| busway_event::EventId::foreign("shop", name);
+    let waits = number("orders.created", 1).id(id("A")).delay(Duration::from_secs(60));
+    bus.publish(waits).await.unwrap();
+    bus.publish(number("orders.created", 2).id(id("B"))).await.unwrap();
+    let work = move |tx: &mut StoreTx<'_>| {
+        // It waits already, whatever is said now; and one that is there already, though it is to wait.
+        tx.publish(number("orders.created", 1).id(id("A")).delay(Duration::from_secs(60)))?;
+        tx.publish(number("orders.created", 2).id(id("B")))?;
+        tx.publish(number("orders.created", 3).delay(Duration::from_secs(9)))?;
+        tx.publish(number("mail.sent", 4))?;
+        tx.publish(number("orders.created", 5))
+    };
+    let receipts = bus.transaction(work).await.unwrap().receipts;
+    let texts: Vec<String> = receipts.iter().map(ToString::to_string).collect();
+    assert!(
+        texts[0].starts_with("synced, scheduled for ") && texts[2].starts_with("synced, scheduled for "),
+        "{texts:?}"
+    );
+    assert_eq!([&texts[1], &texts[4]], ["synced at orders/0/0", "synced at orders/0/1"], "{texts:?}");
+    assert!(texts[3].starts_with("in memory"), "{texts:?}");
     bus.finish().await;
 }
