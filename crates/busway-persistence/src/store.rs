@@ -171,7 +171,7 @@ impl Store {
         self.shared.tables.iter().find(|(_, id)| **id == table).map(|(name, _)| name.as_str())
     }
 
-    /// Runs a transaction on the writer's thread: all that it does through its [`Tx`] is stored in one commit, or nothing of it.
+    /// Runs a transaction on the writer's thread: all that it does through its [`Tx`](crate::Tx) is stored in one commit, or nothing of it.
     /// It may be run more than once, and only the last run counts.
     ///
     /// # Errors

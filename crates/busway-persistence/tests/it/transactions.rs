@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::mpsc;
 
 use busway_persistence::{
-    Appended, Parked, Position, ReadTables as _, Recorded, Refusal, RequestError, Settlement, Store,
+    Appended, Entry, Parked, Position, ReadTables as _, Recorded, Refusal, RequestError, Settlement, Store,
     StoreOptions, Table, TableId, TransactError, Tx, TxError, Work, WriteTables as _,
 };
 
@@ -24,7 +24,7 @@ fn transact(
 }
 
 fn places(appended: Appended) -> Vec<Position> {
-    appended.positions().collect()
+    appended.into_entries().iter().map(Entry::place).collect()
 }
 
 fn count(store: &Store, table: TableId) -> u64 {

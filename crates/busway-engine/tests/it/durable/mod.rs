@@ -6,6 +6,7 @@ mod dead_letters;
 mod faults;
 mod history;
 mod keeping;
+mod mistakes;
 mod order;
 mod parking;
 mod publishing;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use busway_engine::{
-    BuildProblem, Bus, BusBuilder, ReadTables as _, Refused, StoreTx, SubscribeProblem, Table, Timeout,
-    TransactionError, Tx, TxError, WriteTables, in_store,
+    Bus, BusBuilder, ReadTables as _, Refused, StoreTx, Table, Timeout, TransactionError, Tx, TxError,
+    WriteTables, in_store,
 };
 use busway_event::{Draft, Event, Raw};
 use busway_middleware::{BoxError, Delivery, Emit, Payload, Stage, State};
@@ -15,15 +15,13 @@ use busway_testkit::{ManualClock, Recorder, TestBus};
 use super::{dir, numbers, order, publish, stock, with_orders};
 use crate::world::{Number, ends, number, turns};
 
-const TOTALS: Table<String, u64> = Table::new("totals");
-/// Not declared.
-const UNHEARD_OF: Table<u64, u64> = Table::new("unheard-of");
+pub(super) const TOTALS: Table<String, u64> = Table::new("totals");
 
 fn with_totals(builder: BusBuilder) -> BusBuilder {
     with_orders(builder).table(&TOTALS)
 }
 
-async fn open(dir: &tempfile::TempDir) -> TestBus {
+pub(super) async fn open(dir: &tempfile::TempDir) -> TestBus {
     TestBus::open(dir.path(), with_totals).await
 }
 
@@ -299,26 +297,6 @@ async fn a_producer_writes_tables_and_publishes_in_one_commit_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_transaction_or_a_table_is_said() {
-    let memory = Bus::memory().start().await.unwrap();
-    let nothing = |_: &mut StoreTx<'_>| Ok::<(), TxError>(());
-    assert!(matches!(memory.transaction(nothing).await, Err(TransactionError::NoStore)));
-    assert!(matches!(memory.read(|_| Ok(())), Err(TransactionError::NoStore)));
-    let refused = Bus::memory().table(&TOTALS).start().await.unwrap_err();
-    assert!(matches!(refused.problems(), [BuildProblem::TableWithoutStore { table }] if table == "totals"));
-
-    let dir = dir();
-    let bus = open(&dir).await;
-    let error = bus.read(|tables| tables.get(&UNHEARD_OF, &1)).unwrap_err();
-    assert!(error.to_string().contains("no table \"unheard-of\"; declare it"), "{error}");
-    let closed = Bus::clone(&bus);
-    bus.finish().await;
-    let error = closed.transaction(nothing).await.unwrap_err();
-    assert!(matches!(error, TransactionError::Refused(Refused::Closed)), "{error:?}");
-    assert!(closed.read(|_| Ok(())).is_err());
-}
-
-#[tokio::test]
 async fn a_middleware_that_runs_its_handler_again_gives_it_a_new_transaction() {
     struct Twice;
     impl busway_middleware::Middleware for Twice {
@@ -367,18 +345,6 @@ async fn handlers_in_the_store_keep_the_order_of_their_keys() {
         assert_eq!(of_key.len(), 20);
     }
     assert_eq!(total(&bus), 60);
-    bus.finish().await;
-}
-
-#[tokio::test]
-async fn a_handler_that_takes_two_transactions_does_not_begin() {
-    let dir = dir();
-    let bus = open(&dir).await;
-    let two = async |_: Tx, _: Tx| {};
-    let error = stock(&bus).to(two).await.unwrap_err();
-    assert!(matches!(error.problems(), [SubscribeProblem::Transactions { count: 2 }]), "{error}");
-    let error = stock(&bus).to(in_store(|_: Tx, _: &mut StoreTx<'_>| {})).await.unwrap_err();
-    assert!(error.to_string().contains("takes 2 transactions: one event has one"), "{error}");
     bus.finish().await;
 }
 
