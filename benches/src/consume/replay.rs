@@ -9,11 +9,9 @@ use busway_event::AnyEvent;
 use busway_persistence::{ReadLimits, Store, StoreOptions, Stream};
 
 use super::backlog::{self, STREAM};
-use super::shelf::{self, FjallShelf, LmdbShelf, RedbShelf, Shelf, SqliteShelf, is_event};
+use super::shelf::{self, Shelf, is_event};
 use crate::contest::{Contest, Lap, Question, Unit, interleave};
-use crate::durable::folder::Folder;
 use crate::inproc::on_bus::version;
-use crate::lockfile::version_of;
 use crate::report::Suite;
 use crate::terms::{Terms, two_workers};
 
@@ -38,15 +36,7 @@ pub fn measure(terms: &Terms) -> Result<Vec<Suite>> {
     let (all, tenth) = (Filter::new("orders.#")?, Filter::new("orders.+.cancelled")?);
     let replay = |filter: &Filter, wanted: u64| read(&store, partition, filter, events, wanted);
 
-    let folders: Vec<Folder> =
-        ["lmdb", "redb", "fjall", "sqlite"].into_iter().map(Folder::fresh).collect::<Result<_>>()?;
-    let [lmdb, redb, fjall, sqlite] = folders.as_slice() else { unreachable!("four were made") };
-    let shelves: [(&'static str, String, Box<dyn Shelf>); 4] = [
-        ("lmdb", version_of("heed"), Box::new(LmdbShelf::open(lmdb.path())?)),
-        ("redb", version_of("redb"), Box::new(RedbShelf::open(redb.path())?)),
-        ("fjall", version_of("fjall"), Box::new(FjallShelf::open(fjall.path())?)),
-        ("sqlite", version_of("rusqlite"), Box::new(SqliteShelf::open(sqlite.path())?)),
-    ];
+    let (_folders, shelves) = shelf::all()?;
     let mut contests = vec![
         Contest::new("busway", version(), |_| replay(&all, events)),
         Contest::new("busway-tenth", version(), |_| replay(&tenth, events / 10)),

@@ -11,7 +11,7 @@ use busway::StartAt;
 use tokio::runtime::Runtime;
 
 use super::backlog::{self, publish};
-use super::shelf::{self, FjallShelf, LmdbShelf, RedbShelf, Shelf, SqliteShelf, is_event};
+use super::shelf::{self, Shelf, is_event};
 use crate::contest::{Contest, Lap, Question, Unit, interleave};
 use crate::durable::event::EVENT_BYTES;
 use crate::durable::folder::Folder;
@@ -43,15 +43,7 @@ pub fn measure(terms: &Terms) -> Result<Vec<Suite>> {
         let name = format!("lap-{}", names.fetch_add(1, Ordering::Relaxed));
         consume(&runtime, folder.path(), &name, concurrency, source, events)
     };
-    let folders: Vec<Folder> =
-        ["lmdb", "redb", "fjall", "sqlite"].into_iter().map(Folder::fresh).collect::<Result<_>>()?;
-    let [lmdb, redb, fjall, sqlite] = folders.as_slice() else { unreachable!("four were made") };
-    let shelves: [(&'static str, String, Box<dyn Shelf>); 4] = [
-        ("lmdb", version_of("heed"), Box::new(LmdbShelf::open(lmdb.path())?)),
-        ("redb", version_of("redb"), Box::new(RedbShelf::open(redb.path())?)),
-        ("fjall", version_of("fjall"), Box::new(FjallShelf::open(fjall.path())?)),
-        ("sqlite", version_of("rusqlite"), Box::new(SqliteShelf::open(sqlite.path())?)),
-    ];
+    let (_folders, shelves) = shelf::all()?;
     let mut contests = vec![
         Contest::new("busway", version(), counted(&written, "busway", |_| lap(1, Source::Backlog))),
         Contest::new("busway-8", version(), counted(&written, "busway-8", |_| lap(8, Source::Backlog))),

@@ -24,8 +24,7 @@ impl ReadTables for Snapshot<'_> {
 
     fn get_bytes(&mut self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, TxError> {
         let Some(full_key) = table::full_key(table, key) else { return Ok(None) };
-        let found = self.shared.databases.tables.get(&self.txn, &full_key);
-        Ok(found.map_err(|error| storage(&error))?.map(<[u8]>::to_vec))
+        table::get(&self.shared.databases, &self.txn, &full_key).map_err(|error| storage(&error))
     }
 
     fn range_bytes(

@@ -7,6 +7,7 @@ use crate::layout::pair_key;
 use crate::row;
 use crate::settle::SubscriptionRow;
 use crate::shared::Shared;
+use crate::stored;
 
 /// A durable subscription as the store holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +39,11 @@ impl Shared {
         for entry in self.databases.subscriptions.iter(&txn).map_err(storage)? {
             let (key, value) = entry.map_err(storage)?;
             let SubscriptionRow { number, filter } = row::decode("subscription", key, value)?;
-            let name = std::str::from_utf8(key).map_err(|_| damaged(key, "a name is no text"))?.to_owned();
+            let name = std::str::from_utf8(key).map_err(|_| no_text())?.to_owned();
             let mut standings = Vec::new();
             for entry in self.databases.cursors.prefix_iter(&txn, &number.to_be_bytes()).map_err(storage)? {
                 let (key, value) = entry.map_err(storage)?;
-                let partition =
-                    key.get(4..).and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?)));
-                let partition = partition.ok_or_else(|| damaged(key, "a key has another length"))?;
-                let words: Vec<u64> = row::decode("cursor", key, value)?;
-                let cursor =
-                    Cursor::from_words(&words).ok_or_else(|| damaged(key, "its runs do not rise"))?;
+                let ((_, partition), cursor) = stored::cursor(key, value)?;
                 let parked = self.databases.parked.prefix_iter(&txn, &pair_key(number, partition));
                 let parked = parked.map_err(storage)?.count();
                 standings.push((partition, cursor, u64::try_from(parked).unwrap_or(u64::MAX)));
@@ -58,9 +54,6 @@ impl Shared {
     }
 }
 
-fn damaged(key: &[u8], reason: &str) -> Corrupt {
-    Corrupt {
-        place: format!("the row {} of durable subscriptions", row::hex(key)),
-        reason: reason.to_owned(),
-    }
+fn no_text() -> Corrupt {
+    Corrupt { place: "the list of subscriptions".to_owned(), reason: "a name is no text".to_owned() }
 }

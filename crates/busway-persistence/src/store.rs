@@ -199,8 +199,8 @@ impl Store {
     pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(full_key) = table::full_key(table, key) else { return Ok(None) };
         let Snapshot { txn, .. } = self.snapshot()?;
-        let found = self.shared.databases.tables.get(&txn, &full_key);
-        Ok(found.map_err(|error| self.shared.storage(&error))?.map(<[u8]>::to_vec))
+        let found = table::get(&self.shared.databases, &txn, &full_key);
+        found.map_err(|error| self.shared.storage(&error))
     }
 
     /// Up to `limit` entries of a range of a table's keys, in their order, as the last commit left them; fewer when they have more than

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use heed::{DatabaseStat, RoTxn};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::AuditRow;
 use crate::corrupt::Corrupt;
 use crate::cursor::Cursor;
 use crate::layout::{AUDIT, Databases, STREAM, TABLE};
+use crate::lmdb::Db;
 use crate::names::Names;
 use crate::record::{Place, Record};
 use crate::records;
@@ -51,48 +53,36 @@ impl From<Corrupt> for Unreadable {
 }
 
 /// The streams that `meta` tells of, by name.
-pub(crate) fn streams(
-    txn: &RoTxn<'_>,
-    meta: crate::lmdb::Db<'_>,
-) -> Result<Vec<(String, StreamRow)>, Unreadable> {
-    let mut streams = Vec::new();
-    for entry in meta.prefix_iter(txn, STREAM)? {
-        let (key, value) = entry?;
-        let name = key.get(STREAM.len()..).and_then(|name| std::str::from_utf8(name).ok());
-        let name = name.ok_or_else(|| damaged("the list of streams", "a name is no text"))?;
-        streams.push((name.to_owned(), row::decode("stream", key, value)?));
-    }
-    Ok(streams)
+pub(crate) fn streams(txn: &RoTxn<'_>, meta: Db<'_>) -> Result<Vec<(String, StreamRow)>, Unreadable> {
+    listed(txn, meta, STREAM, "stream")
 }
 
 /// The audits that `meta` tells of, by the names of their streams.
-pub(crate) fn audits(
-    txn: &RoTxn<'_>,
-    meta: crate::lmdb::Db<'_>,
-) -> Result<HashMap<String, AuditRow>, Unreadable> {
-    let mut audits = HashMap::new();
-    for entry in meta.prefix_iter(txn, AUDIT)? {
-        let (key, value) = entry?;
-        let name = key.get(AUDIT.len()..).and_then(|name| std::str::from_utf8(name).ok());
-        let name = name.ok_or_else(|| damaged("the list of audits", "a name is no text"))?;
-        audits.insert(name.to_owned(), row::decode("audit", key, value)?);
-    }
-    Ok(audits)
+pub(crate) fn audits(txn: &RoTxn<'_>, meta: Db<'_>) -> Result<HashMap<String, AuditRow>, Unreadable> {
+    Ok(listed(txn, meta, AUDIT, "audit")?.into_iter().collect())
 }
 
 /// The tables that `meta` tells of, by name.
-pub(crate) fn tables(
+pub(crate) fn tables(txn: &RoTxn<'_>, meta: Db<'_>) -> Result<HashMap<String, TableId>, Unreadable> {
+    let numbers = listed(txn, meta, TABLE, "table")?;
+    Ok(numbers.into_iter().map(|(name, number)| (name, TableId(number))).collect())
+}
+
+/// The rows of `meta` of one kind, by the names that follow their prefix, in the order of these.
+fn listed<T: DeserializeOwned>(
     txn: &RoTxn<'_>,
-    meta: crate::lmdb::Db<'_>,
-) -> Result<HashMap<String, TableId>, Unreadable> {
-    let mut tables = HashMap::new();
-    for entry in meta.prefix_iter(txn, TABLE)? {
+    meta: Db<'_>,
+    prefix: &[u8],
+    kind: &str,
+) -> Result<Vec<(String, T)>, Unreadable> {
+    let mut rows = Vec::new();
+    for entry in meta.prefix_iter(txn, prefix)? {
         let (key, value) = entry?;
-        let name = key.get(TABLE.len()..).and_then(|name| std::str::from_utf8(name).ok());
-        let name = name.ok_or_else(|| damaged("the list of tables", "a name is no text"))?;
-        tables.insert(name.to_owned(), TableId(row::decode("table", key, value)?));
+        let name = key.get(prefix.len()..).and_then(|name| std::str::from_utf8(name).ok());
+        let name = name.ok_or_else(|| damaged(&format!("the list of {kind}s"), "a name is no text"))?;
+        rows.push((name.to_owned(), row::decode(kind, key, value)?));
     }
-    Ok(tables)
+    Ok(rows)
 }
 
 /// All names, which have the numbers 1, 2, … without a gap.
@@ -205,11 +195,7 @@ fn positions(
     let mut positions: HashMap<(u32, u32), Position> = HashMap::new();
     for entry in databases.cursors.iter(txn)? {
         let (key, value) = entry?;
-        let at = pair(key).ok_or_else(|| damaged("the list of cursors", "a key has another length"))?;
-        let words: Vec<u64> = row::decode("cursor", key, value)?;
-        let cursor = Cursor::from_words(&words);
-        let cursor = cursor
-            .ok_or_else(|| damaged(&format!("the cursor {}", row::hex(key)), "its runs do not rise"))?;
+        let (at, cursor) = cursor(key, value)?;
         positions.insert(at, Position { cursor, ..Position::default() });
     }
     for entry in databases.parked.iter(txn)? {
@@ -220,6 +206,16 @@ fn positions(
         positions.entry(at).or_default().parked.insert(parked.offset);
     }
     Ok(positions)
+}
+
+/// A row of `cursors`: of which subscription and partition it is, and what is settled there.
+pub(crate) fn cursor(key: &[u8], value: &[u8]) -> Result<((u32, u32), Cursor), Corrupt> {
+    let at = pair(key).ok_or_else(|| damaged("the list of cursors", "a key has another length"))?;
+    let words: Vec<u64> = row::decode("cursor", key, value)?;
+    let cursor = Cursor::from_words(&words);
+    let cursor =
+        cursor.ok_or_else(|| damaged(&format!("the cursor {}", row::hex(key)), "its runs do not rise"))?;
+    Ok((at, cursor))
 }
 
 fn pair(key: &[u8]) -> Option<(u32, u32)> {

@@ -13,6 +13,8 @@ pub use self::redb::RedbShelf;
 pub use self::sqlite::SqliteShelf;
 use super::backlog::BATCH;
 use crate::durable::event::event;
+use crate::durable::folder::Folder;
+use crate::lockfile::version_of;
 
 /// A store with the same events as a busway log, numbered from 0.
 pub trait Shelf {
@@ -33,6 +35,26 @@ pub trait Shelf {
     /// # Errors
     /// Those of the store.
     fn settle(&mut self, next: u64) -> Result<()>;
+}
+
+/// A bare store by its name and version.
+pub type Named = (&'static str, String, Box<dyn Shelf>);
+
+/// All of them, each in a fresh folder, which goes when it is let go.
+///
+/// # Errors
+/// Those of the stores.
+pub fn all() -> Result<(Vec<Folder>, [Named; 4])> {
+    let folders: Vec<Folder> =
+        ["lmdb", "redb", "fjall", "sqlite"].into_iter().map(Folder::fresh).collect::<Result<_>>()?;
+    let [lmdb, redb, fjall, sqlite] = folders.as_slice() else { unreachable!("four were made") };
+    let shelves: [Named; 4] = [
+        ("lmdb", version_of("heed"), Box::new(LmdbShelf::open(lmdb.path())?)),
+        ("redb", version_of("redb"), Box::new(RedbShelf::open(redb.path())?)),
+        ("fjall", version_of("fjall"), Box::new(FjallShelf::open(fjall.path())?)),
+        ("sqlite", version_of("rusqlite"), Box::new(SqliteShelf::open(sqlite.path())?)),
+    ];
+    Ok((folders, shelves))
 }
 
 /// Fills a shelf, in batches.
@@ -58,7 +80,6 @@ pub fn is_event(number: u64, bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::durable::folder::Folder;
 
     #[test]
     fn every_shelf_shows_what_was_added_from_any_number_on() {

@@ -6,11 +6,9 @@ use std::sync::Arc;
 use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
-use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX};
+use busway_persistence::{Registered, STREAM_NAME_BYTES_MAX, Store};
 use busway_reliability::{Order, Retry, Running};
 use busway_router::Share;
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
 use super::core::DurableParts;
 use super::window::Window;
@@ -142,8 +140,11 @@ impl DurableBuilder {
             problems.extend(self.filter.as_ref().err().cloned().map(SubscribeProblem::Filter));
             return Err(refused(problems));
         };
-        let runtime = &bus.services.runtime;
-        let registered = register(runtime, log, &self.name, filter, &partitions, self.start_at).await;
+        let start_at = self.start_at;
+        let starts = move |store: &Store| {
+            partitions.into_iter().map(|partition| (partition, start_at.offset(store, partition))).collect()
+        };
+        let registered = log.register(&bus.services, (&self.name, filter), starts).await;
         let registered = match registered {
             Some(Ok(registered)) => registered,
             Some(Err(error)) => return Err(refused(vec![SubscribeProblem::Store(error)])),
@@ -225,29 +226,6 @@ pub(super) fn window<E>(settings: &Effective) -> Window<E> {
     let room = concurrency.saturating_mul(ROOM_A_HANDLER).clamp(ROOM_MIN, ROOM_MAX);
     let running = Running::new(settings.limits, settings.concurrency);
     Window::new(room, PARKED_MAX, running, Share::new(settings.share))
-}
-
-/// Registers it with the store; `None` when the store is closed.
-async fn register(
-    runtime: &Handle,
-    log: &Arc<Log>,
-    name: &str,
-    filter: &Filter,
-    partitions: &[u32],
-    start_at: StartAt,
-) -> Option<Result<Registered, RequestError>> {
-    let (answer, answered) = oneshot::channel();
-    let (log, name, filter, partitions) =
-        (Arc::clone(log), name.to_owned(), filter.clone(), partitions.to_vec());
-    // It may read, and wait for a busy writer.
-    let ask = move || {
-        log.with(|store| {
-            let starts = partitions.iter().map(|&partition| (partition, start_at.offset(store, partition)));
-            store.register(&name, &filter, starts.collect(), Box::new(move |result| _ = answer.send(result)));
-        })
-    };
-    runtime.spawn_blocking(ask).await.ok()??;
-    answered.await.ok()
 }
 
 /// A name that is about to be borne: free again unless it is kept.

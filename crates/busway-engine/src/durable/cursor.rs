@@ -8,7 +8,6 @@ use busway_persistence::{ReadError, RequestError, Store, StoredSubscription};
 use tokio::sync::oneshot;
 
 use super::StartAt;
-use super::seek::answered_by;
 use crate::bus::{Bus, BusCore};
 use crate::log::Log;
 
@@ -95,25 +94,15 @@ impl CursorHandle {
             return Ok(());
         }
         let (log, partitions) = (self.log()?, stored.partitions());
-        let resolve =
-            move || log.with(|store| partitions.iter().map(|&at| Ok((at, offset(store, at, to)?))).collect());
-        let resolved: Option<Result<Vec<(u32, u64)>, CursorError>> =
-            self.bus.services.runtime.spawn_blocking(resolve).await.ok().flatten();
-        let to = resolved.ok_or(CursorError::Closed)??;
+        let resolve = move |store: &Store| -> Result<Vec<(u32, u64)>, CursorError> {
+            partitions.iter().map(|&partition| Ok((partition, offset(store, partition, to)?))).collect()
+        };
+        let to = log.lend(&self.bus.services, resolve).await.ok_or(CursorError::Closed)??;
         if let Some(core) = self.bus.durable.named(&self.name) {
             return core.seek(to).await;
         }
-        for (partition, offset) in to {
-            let (answer, answered) = oneshot::channel();
-            let (log, number) = (self.log()?, stored.number);
-            let ask = move || {
-                log.with(|store| {
-                    store.seek(number, partition, offset, Box::new(move |result| _ = answer.send(result)));
-                })
-            };
-            answered_by(self.bus.services.runtime.spawn_blocking(ask).await.ok().flatten(), answered).await?;
-        }
-        Ok(())
+        let moved = log.seek(&self.bus.services, stored.number, &to).await;
+        Ok(moved.ok_or(CursorError::Closed)??)
     }
 
     /// Removes the subscription from the store, with what it has parked: it keeps nothing from being let go any longer. Its dead letters stay. Not while it
@@ -129,14 +118,12 @@ impl CursorHandle {
         if self.bus.durable.has_name(&self.name) {
             return Err(CursorError::Running { name: self.name.clone() });
         }
-        let (answer, answered) = oneshot::channel();
-        let (log, name) = (self.log()?, self.name.clone());
-        let ask = move || {
-            log.with(|store| {
-                store.remove_subscription(&name, Box::new(move |result| _ = answer.send(result)));
-            })
+        let name = self.name.clone();
+        let remove = move |store: &Store, answer: oneshot::Sender<_>| {
+            store.remove_subscription(&name, Box::new(move |result| _ = answer.send(result)));
         };
-        answered_by(self.bus.services.runtime.spawn_blocking(ask).await.ok().flatten(), answered).await
+        let removed = self.log()?.ask(&self.bus.services, remove).await;
+        Ok(removed.ok_or(CursorError::Closed)??)
     }
 
     async fn stored(&self) -> Result<StoredSubscription, CursorError> {
@@ -167,10 +154,8 @@ fn offset(store: &Store, partition: u32, to: StartAt) -> Result<u64, CursorError
 
 /// All subscriptions of the store.
 async fn stored(bus: &Arc<BusCore>) -> Result<Vec<StoredSubscription>, CursorError> {
-    let log = bus.log.as_ref().map(Arc::clone).ok_or(CursorError::NoStore)?;
-    let read = move || log.with(Store::subscriptions);
-    let read = bus.services.runtime.spawn_blocking(read).await.ok().flatten();
-    Ok(read.ok_or(CursorError::Closed)??)
+    let log = bus.log.as_ref().ok_or(CursorError::NoStore)?;
+    Ok(log.lend(&bus.services, Store::subscriptions).await.ok_or(CursorError::Closed)??)
 }
 
 fn standing(bus: &BusCore, stored: StoredSubscription) -> Standing {

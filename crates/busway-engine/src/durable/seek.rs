@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 
-use busway_persistence::{Registered, RequestError};
 use tokio::sync::oneshot;
 
 use super::DurableCore;
@@ -58,14 +57,16 @@ impl DurableCore {
         // Partitions of streams that the program no longer declares are not read.
         let is_read = |partition: u32| reading.iter().any(|place| place.partition == partition);
         let to: Vec<(u32, u64)> = to.into_iter().filter(|(partition, _)| is_read(*partition)).collect();
-        let moved = self.move_cursors(&to).await;
+        let moved = self.log.seek(&self.services, self.number, &to).await;
         // Also when only some were moved: what is in hand has to be what is stored.
-        let result = match self.places(to).await {
+        let places = self.log.register(&self.services, (&self.name, &self.filter), |_| to).await;
+        let places = places.ok_or(CursorError::Closed).and_then(|places| Ok(places?));
+        let result = match places {
             Ok(registered) => {
                 let mut window = window(&self.settings);
                 window.restore(registered.places, self.moment());
                 self.hand.lock().window = window;
-                moved
+                moved.ok_or(CursorError::Closed).and_then(|moved| Ok(moved?))
             }
             Err(error) => {
                 self.flow.fail(&error.to_string());
@@ -78,40 +79,4 @@ impl DurableCore {
         self.more.notify_waiters();
         self.services.idle.touch();
     }
-
-    async fn move_cursors(&self, to: &[(u32, u64)]) -> Result<(), CursorError> {
-        for &(partition, offset) in to {
-            let (answer, answered) = oneshot::channel();
-            let (log, number) = (Arc::clone(&self.log), self.number);
-            // It may wait for a busy writer.
-            let ask = move || {
-                log.with(|store| {
-                    store.seek(number, partition, offset, Box::new(move |result| _ = answer.send(result)));
-                })
-            };
-            answered_by(self.services.runtime.spawn_blocking(ask).await.ok().flatten(), answered).await?;
-        }
-        Ok(())
-    }
-
-    /// Where it stands in these partitions, as it is stored.
-    async fn places(&self, partitions: Vec<(u32, u64)>) -> Result<Registered, CursorError> {
-        let (answer, answered) = oneshot::channel();
-        let (log, name, filter) = (Arc::clone(&self.log), Arc::clone(&self.name), self.filter.clone());
-        let ask = move || {
-            log.with(|store| {
-                store.register(&name, &filter, partitions, Box::new(move |result| _ = answer.send(result)));
-            })
-        };
-        answered_by(self.services.runtime.spawn_blocking(ask).await.ok().flatten(), answered).await
-    }
-}
-
-/// What the store's writer answers to a request that it was given, if it was.
-pub(super) async fn answered_by<R>(
-    asked: Option<()>,
-    answered: oneshot::Receiver<Result<R, RequestError>>,
-) -> Result<R, CursorError> {
-    asked.ok_or(CursorError::Closed)?;
-    Ok(answered.await.map_err(|_| CursorError::Closed)??)
 }

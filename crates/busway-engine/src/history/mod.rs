@@ -105,10 +105,9 @@ impl History {
     pub async fn page(&mut self) -> Result<Option<Vec<PastEvent>>, HistoryError> {
         let left = self.left().await?;
         let Some(&stretch) = left.first() else { return Ok(None) };
-        let (log, filter) = (Arc::clone(self.log()?), self.filter()?.clone());
-        let read = move || log.with(|store| store.read(stretch.partition, stretch.next, Some(&filter), PAGE));
-        let read = self.bus.services.runtime.spawn_blocking(read).await.ok().flatten();
-        let page = read.ok_or(HistoryError::Closed)?;
+        let filter = self.filter()?.clone();
+        let read = move |store: &Store| store.read(stretch.partition, stretch.next, Some(&filter), PAGE);
+        let page = self.log()?.lend(&self.bus.services, read).await.ok_or(HistoryError::Closed)?;
         let next = match &page {
             Ok(page) => page.next,
             Err(ReadError::BeforeStart { first, .. }) => *first,
@@ -177,7 +176,7 @@ impl History {
         if let Some(left) = &self.left {
             return Ok(left.clone());
         }
-        let (log, from) = (Arc::clone(self.log()?), self.from);
+        let (log, from) = (self.log()?, self.from);
         let key = self.key.clone().transpose()?;
         let partitions = log.partitions_of_key(self.filter()?, key.as_ref());
         if partitions.is_empty() {
@@ -188,11 +187,10 @@ impl History {
             let next = from.offset(store, partition).clamp(first, end);
             (next < end).then_some(Stretch { partition, next, end })
         };
-        let find = move || {
-            log.with(|store| partitions.iter().filter_map(|&partition| stretch(store, partition)).collect())
+        let find = move |store: &Store| -> Vec<Stretch> {
+            partitions.iter().filter_map(|&partition| stretch(store, partition)).collect()
         };
-        let left: Option<Vec<Stretch>> = self.bus.services.runtime.spawn_blocking(find).await.ok().flatten();
-        let left = left.ok_or(HistoryError::Closed)?;
+        let left = log.lend(&self.bus.services, find).await.ok_or(HistoryError::Closed)?;
         self.left = Some(left.clone());
         Ok(left)
     }

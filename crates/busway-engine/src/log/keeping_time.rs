@@ -17,9 +17,8 @@ impl Log {
             if self.ending.run_until_cancelled(next).await.is_none() {
                 return;
             }
-            let (log, now) = (Arc::clone(&self), services.clock.utc());
-            // It may wait for a busy writer.
-            if services.runtime.spawn_blocking(move || log.with(|store| store.retain(now))).await.is_err() {
+            let now = services.clock.utc();
+            if self.lend(&services, move |store| store.retain(now)).await.is_none() {
                 return;
             }
         }

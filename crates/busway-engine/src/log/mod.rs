@@ -7,6 +7,7 @@
 //! would wait for its own thread when it were the last to let go. So closing it is taking it out.
 
 mod append;
+mod asking;
 mod keeping_time;
 mod open;
 mod relay;
@@ -28,7 +29,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use self::append::{NotAppended, Placed};
 pub(crate) use self::open::StorePlan;
 
-pub(crate) use self::transact::NotTransacted;
+pub(crate) use self::transact::{NotTransacted, Wait};
 
 use self::relay::Relayed;
 use crate::schedule::Scheduler;

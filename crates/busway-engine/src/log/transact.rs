@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use busway_persistence::{Appended, Busy, Fault, Refusal, RequestError, TransactError, TxError, Work};
 use tokio::sync::oneshot;
@@ -25,9 +25,17 @@ pub(crate) enum NotTransacted {
     Unknown(UnknownCause),
 }
 
+/// How long the answer to a transaction is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// As long as a publish waits for the store.
+    ToDeadline,
+    /// Until it is decided.
+    UntilDecided,
+}
+
 impl Log {
-    /// Runs work in a transaction of the store's, and says where its events lie when all of it is synced. `until` is how long that may
-    /// take; without it, as long as it takes.
+    /// Runs work in a transaction of the store's, and says what became of its events when all of it is synced.
     ///
     /// # Cancel safety
     /// What was handed over is run and stored, whether somebody waits for it or not; before that, dropping the future gives it up.
@@ -35,10 +43,9 @@ impl Log {
         &self,
         services: &Arc<Services>,
         work: Work,
-        patience: Option<Duration>,
+        wait: Wait,
     ) -> Result<Vec<Placed>, NotTransacted> {
-        let now = services.clock.now();
-        let until = now + self.patience;
+        let until = services.clock.now() + self.patience;
         let Some(permit) = self.permit(services, until).await else {
             return Err(NotTransacted::Refused(Refused::Busy { waited: self.patience }));
         };
@@ -63,9 +70,9 @@ impl Log {
             None => return Err(NotTransacted::Refused(Refused::Closed)),
         }
         let late = async {
-            match patience {
-                Some(patience) => services.clock.sleep_until(until_of(now, patience)).await,
-                None => std::future::pending().await,
+            match wait {
+                Wait::ToDeadline => services.clock.sleep_until(until).await,
+                Wait::UntilDecided => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -75,20 +82,10 @@ impl Log {
                 Err(_) => Err(NotTransacted::Unknown(UnknownCause::WriterEnded)),
             },
             () = late => {
-                let waited = patience.unwrap_or_default();
-                Err(NotTransacted::Unknown(UnknownCause::TimedOut { waited }))
+                Err(NotTransacted::Unknown(UnknownCause::TimedOut { waited: self.patience }))
             }
         }
     }
-
-    /// How long a publish waits for the store.
-    pub(crate) const fn patience(&self) -> Duration {
-        self.patience
-    }
-}
-
-fn until_of(now: Instant, patience: Duration) -> Instant {
-    now.checked_add(patience).unwrap_or(now)
 }
 
 impl From<TransactError> for NotTransacted {

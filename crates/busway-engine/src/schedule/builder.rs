@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use busway_event::{Draft, EventId, EventType, Timestamp};
-use busway_persistence::{ReadError, Recurring, RequestError, Store};
+use busway_persistence::{Recurring, RequestError, Store};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -171,10 +171,8 @@ pub(super) async fn read(
     name: &str,
 ) -> Result<Option<Recurring>, ScheduleError> {
     let name = name.to_owned();
-    let read = move |store: &Store, answer: oneshot::Sender<Result<_, ReadError>>| {
-        _ = answer.send(store.recurring(&name));
-    };
-    Ok(log.ask(&core.services, read).await.ok_or(ScheduleError::Closed)??)
+    let stored = log.lend(&core.services, move |store| store.recurring(&name)).await;
+    Ok(stored.ok_or(ScheduleError::Closed)??)
 }
 
 pub(super) async fn change(

@@ -40,18 +40,6 @@ impl Log {
             }
         }
     }
-
-    /// Asks the store for something, where a thread may block while its writer is busy. `None` when it is closed.
-    pub(super) async fn ask<R: Send + 'static>(
-        self: &Arc<Self>,
-        services: &Services,
-        ask: impl FnOnce(&Store, oneshot::Sender<R>) + Send + 'static,
-    ) -> Option<R> {
-        let (answer, answered) = oneshot::channel();
-        let log = Arc::clone(self);
-        services.runtime.spawn_blocking(move || log.with(|store| ask(store, answer))).await.ok()??;
-        answered.await.ok()
-    }
 }
 
 struct Timer {
@@ -72,8 +60,7 @@ impl Timer {
         if let Some(Err(error)) = self.log.ask(&self.services, redate).await {
             tracing::warn!(%error, "delays that a clock far ahead has begun wait on");
         }
-        let look = |store: &Store, answer: oneshot::Sender<_>| _ = answer.send(store.next_due());
-        let next = match self.log.ask(&self.services, look).await {
+        let next = match self.log.lend(&self.services, Store::next_due).await {
             Some(Ok(next)) => next,
             // It cannot be read: the store says so when it is asked to publish.
             Some(Err(_)) => Some(now),

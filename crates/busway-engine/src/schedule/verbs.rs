@@ -82,10 +82,8 @@ impl Bus {
     /// Safe: nothing is changed.
     pub async fn scheduled(&self, limit: usize) -> Result<ScheduledPage, ScheduleError> {
         let log = log_of(self.core())?;
-        let list = move |store: &Store, answer: oneshot::Sender<Result<_, ReadError>>| {
-            _ = answer.send(store.scheduled(limit));
-        };
-        Ok(log.ask(&self.core().services, list).await.ok_or(ScheduleError::Closed)??)
+        let page = log.lend(&self.core().services, move |store| store.scheduled(limit)).await;
+        Ok(page.ok_or(ScheduleError::Closed)??)
     }
 
     /// When the event with this id is published; `None` when it does not wait, or no longer.
@@ -97,10 +95,8 @@ impl Bus {
     /// Safe: nothing is changed.
     pub async fn scheduled_for(&self, id: EventId) -> Result<Option<Timestamp>, ScheduleError> {
         let log = log_of(self.core())?;
-        let due = move |store: &Store, answer: oneshot::Sender<Result<_, ReadError>>| {
-            _ = answer.send(store.due(id));
-        };
-        Ok(log.ask(&self.core().services, due).await.ok_or(ScheduleError::Closed)??)
+        let due = log.lend(&self.core().services, move |store| store.due(id)).await;
+        Ok(due.ok_or(ScheduleError::Closed)??)
     }
 
     /// Takes an event back that waits to be published. Returns when that is stored: the event is taken back or published, never
@@ -130,16 +126,11 @@ impl Bus {
     /// Safe: nothing is changed.
     pub async fn schedules(&self, limit: usize) -> Result<Vec<ScheduleStatus>, ScheduleError> {
         let log = log_of(self.core())?;
-        let list = move |store: &Store, answer: oneshot::Sender<Result<Vec<_>, ReadError>>| {
+        let list = move |store: &Store| -> Result<Vec<(String, Recurring)>, ReadError> {
             let named = |name: String| Ok(store.recurring(&name)?.map(|found| (name, found)));
-            let found = store.recurring_names(limit);
-            _ = answer
-                .send(found.and_then(|names| {
-                    names.into_iter().filter_map(|name| named(name).transpose()).collect()
-                }));
+            store.recurring_names(limit)?.into_iter().filter_map(|name| named(name).transpose()).collect()
         };
-        let found: Vec<(String, Recurring)> =
-            log.ask(&self.core().services, list).await.ok_or(ScheduleError::Closed)??;
+        let found = log.lend(&self.core().services, list).await.ok_or(ScheduleError::Closed)??;
         let status = |(name, Recurring { rule, next, .. }): (String, Recurring)| {
             let state = match log.schedule.declared(&name) {
                 Some(_) => ScheduleState::Declared,

@@ -9,7 +9,7 @@ use busway_persistence::{Position, Refusal, Tx, TxError};
 
 use super::tx::Record;
 use crate::bus::{BusCore, Refused, Services, Source, Wishes};
-use crate::log::{Log, NotTransacted};
+use crate::log::{Log, NotTransacted, Wait};
 use crate::schedule::Scheduler;
 
 /// What a commit stands on. The store's writer may hold none of it strongly but for a moment.
@@ -162,17 +162,10 @@ pub(crate) async fn commit(
         tx.finish(number, place.partition, place.offset);
         Ok(())
     });
-    let result = ground.log.transact(&ground.services, work, None).await;
+    let result = ground.log.transact(&ground.services, work, Wait::UntilDecided).await;
     let committed = Committed::from(result.map(drop));
     if matches!(committed, Committed::Stored) {
-        offer(&bus, others, from).await;
-    }
-    Some(committed)
-}
-
-/// Offers what no stream captures, behind the commit of the rest.
-pub(super) async fn offer(bus: &Arc<BusCore>, others: Vec<AnyEvent>, from: Source) {
-    if !others.is_empty() {
         bus.offer_emits(others, from).await;
     }
+    Some(committed)
 }

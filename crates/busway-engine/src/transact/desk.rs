@@ -8,12 +8,12 @@ use busway_middleware::{Delivery, ExtractError, Outcome, Reply};
 use busway_persistence::{TableId, TxError};
 use parking_lot::Mutex;
 
-use super::commit::{Committed, EventOf, Ground, commit, offer};
+use super::commit::{Committed, EventOf, Ground, commit};
 use super::store_tx::{Published, StoreTx};
 use super::tx::{Record, Tx};
 use crate::bus::{BusCore, Source};
 use crate::history::ShadowWrite;
-use crate::log::NotTransacted;
+use crate::log::{NotTransacted, Wait};
 
 /// One of an attempt at an event. In the delivery, for the extractors that need it.
 pub(crate) struct TxDesk {
@@ -120,7 +120,7 @@ impl TxDesk {
             *says.lock() = Some(Said::Done(published));
             Ok(())
         });
-        let result = self.ground.log.transact(&self.ground.services, work, None).await;
+        let result = self.ground.log.transact(&self.ground.services, work, Wait::UntilDecided).await;
         let said = said.lock().take();
         let (result, published) = match (result, said) {
             (Err(NotTransacted::Aborted(TxError::Other(_))), Some(Said::Otherwise(outcome))) => {
@@ -144,7 +144,7 @@ impl TxDesk {
             Committed::Lost(reason) => Outcome::failed(reason.clone()),
         };
         if matches!(committed, Committed::Stored) {
-            offer(&bus, published.into_others(), from).await;
+            bus.offer_emits(published.into_others(), from).await;
         }
         *self.committed.lock() = match committed {
             Committed::Failed(_) => None,

@@ -7,11 +7,10 @@ use busway_middleware::BoxError;
 use busway_persistence::{Snapshot, TxError};
 use parking_lot::Mutex;
 
-use super::commit::offer;
 use super::store_tx::{Fate, Published};
 use super::{StoreTx, TransactionError};
 use crate::bus::{Bus, BusCore, Receipt, Source};
-use crate::log::Placed;
+use crate::log::{Placed, Wait};
 
 /// A transaction that is stored.
 #[derive(Debug)]
@@ -59,12 +58,12 @@ impl Bus {
             *leaves.lock() = Some((value, store_tx.into_published()));
             Ok(())
         });
-        let placed = log.transact(&core.services, work, Some(log.patience())).await?;
+        let placed = log.transact(&core.services, work, Wait::ToDeadline).await?;
         let Some((value, published)) = left.lock().take() else {
             unreachable!("what is stored has ended well");
         };
         let receipts = core.transaction_receipts(&published, placed);
-        offer(core, published.into_others(), Source::Outside).await;
+        core.offer_emits(published.into_others(), Source::Outside).await;
         Ok(Transacted { value, receipts })
     }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use busway_event::{EventId, Timestamp};
-use heed::RwTxn;
+use heed::{RoTxn, RwTxn};
 use uuid::Uuid;
 
 use super::keys::{
@@ -191,9 +191,9 @@ fn next(shared: &Shared, txn: &RwTxn<'_>, until: Timestamp) -> heed::Result<Opti
 }
 
 /// What waits at a place, checked.
-fn load(
+pub(super) fn load(
     shared: &Shared,
-    txn: &RwTxn<'_>,
+    txn: &RoTxn<'_>,
     slot: Slot,
 ) -> heed::Result<Result<(HeadRow, StoredEvent), Corrupt>> {
     let schedule = shared.databases.schedule;

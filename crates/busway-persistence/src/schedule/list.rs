@@ -3,14 +3,13 @@
 use busway_event::{EventId, Key, Timestamp, Topic};
 use uuid::Uuid;
 
-use super::fire::place;
-use super::keys::{DAMAGED, DamageRow, HeadRow, IdRow, NAME, RECORD, SEALED_FOR, Slot, WAITING, id_key};
+use super::fire::{load, place};
+use super::keys::{DAMAGED, DamageRow, IdRow, NAME, Slot, WAITING, id_key};
 use super::recur::Recurring;
 use super::rows::by_id;
 use crate::corrupt::Corrupt;
 use crate::error::ReadError;
 use crate::lmdb::Reading;
-use crate::record::{Place, Record};
 use crate::row;
 use crate::shared::Shared;
 
@@ -79,38 +78,17 @@ impl Shared {
     }
 
     fn scheduled_at(&self, txn: &Reading<'_>, slot: Slot) -> heed::Result<Result<Scheduled, Corrupt>> {
-        let schedule = self.databases.schedule;
-        let key = slot.key(WAITING);
-        let missing = || Corrupt { place: place(slot), reason: "a part of it is not there".to_owned() };
-        let (Some(head), Some(value)) =
-            (schedule.get(txn, &key)?, schedule.get(txn, &slot.part(WAITING, &[RECORD]))?)
-        else {
-            return Ok(Err(missing()));
-        };
-        let head: HeadRow = match row::decode("scheduled event", &key, head) {
-            Ok(head) => head,
-            Err(corrupt) => return Ok(Err(corrupt)),
-        };
-        let record = Record::check(Place { partition: SEALED_FOR, offset: slot.number }, value);
-        let record = record.map_err(|corrupt| Corrupt { place: place(slot), ..corrupt });
-        let record = match record {
-            Ok(record) => record,
-            Err(corrupt) => return Ok(Err(corrupt)),
-        };
-        let mut chunks = Vec::new();
-        for number in 0..record.chunks() {
-            chunks.extend(schedule.get(txn, &slot.part(WAITING, &super::keys::chunk_part(number)))?);
-        }
-        let names = self.names.look();
-        let decoded = record.decode(&chunks, |number| names.get(number));
-        let found = match decoded {
+        let (head, found) = match load(self, txn, slot)? {
             Ok(found) => found,
-            Err(corrupt) => return Ok(Err(Corrupt { place: place(slot), ..corrupt })),
+            Err(corrupt) => return Ok(Err(corrupt)),
         };
         let id = EventId::new(Uuid::from_bytes(head.id));
         let key = id_key(id, head.stream);
-        let row =
-            schedule.get(txn, &key)?.and_then(|row| row::decode::<IdRow>("scheduled id", &key, row).ok());
+        let row = self
+            .databases
+            .schedule
+            .get(txn, &key)?
+            .and_then(|row| row::decode::<IdRow>("scheduled id", &key, row).ok());
         Ok(Ok(Scheduled {
             due: slot.due,
             taken: row.map_or(found.appended, |row| row.taken),

@@ -76,6 +76,15 @@ fn is_backwards(start: &Bound<Vec<u8>>, end: &Bound<Vec<u8>>) -> bool {
     }
 }
 
+/// The value of a key.
+pub(crate) fn get(
+    databases: &Databases<'_>,
+    txn: &RoTxn<'_>,
+    full_key: &[u8],
+) -> heed::Result<Option<Vec<u8>>> {
+    Ok(databases.tables.get(txn, full_key)?.map(<[u8]>::to_vec))
+}
+
 /// Up to `limit` entries of a range, with their full keys; no more when they have more bytes than a transaction may read.
 pub(crate) fn range(
     databases: &Databases<'_>,

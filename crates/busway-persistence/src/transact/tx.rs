@@ -189,7 +189,7 @@ impl Source for InTxn<'_> {
     }
 
     fn get(&self, full_key: &[u8]) -> heed::Result<Option<Vec<u8>>> {
-        Ok(self.shared.databases.tables.get(self.txn, full_key)?.map(<[u8]>::to_vec))
+        table::get(&self.shared.databases, self.txn, full_key)
     }
 
     fn range(&self, range: &FullRange, limit: usize) -> heed::Result<TableEntries> {
