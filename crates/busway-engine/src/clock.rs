@@ -24,6 +24,12 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Ends when [`now`](Clock::now) has reached `until`; at once when it has already.
     fn sleep_until(&self, until: Instant) -> Sleep;
 
+    /// The same for a limit that is not expected to be reached, and stands whether or not anybody waits for something at the moment: a clock in a
+    /// test's hand does not take it for the next thing that happens. Default: [`sleep_until`](Clock::sleep_until).
+    fn guard_until(&self, until: Instant) -> Sleep {
+        self.sleep_until(until)
+    }
+
     /// What this clock would like to do once, where it may block a thread, before its readings are as quick as they can be.
     /// Asked when a bus starts. Default: nothing.
     fn prepare(&self) -> Option<fn()> {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::codec::{Bincode, Bounded, Codec, CodecId, DecodeError, EncodeError, Json};
+use crate::type_name::TypeName;
 
 /// A type whose values are payloads. Derive it, or write the two constants:
 ///
@@ -140,7 +141,7 @@ pub trait EventType: Serialize + DeserializeOwned + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     /// The name of the type, [`EventType::NAME`].
-    pub type_name: Box<str>,
+    pub type_name: TypeName,
     /// The schema version of the bytes.
     pub version: u16,
     /// What made the bytes.
@@ -158,7 +159,7 @@ impl Encoded {
         let mut out = Bounded::new(limit);
         payload.encode(&mut out)?;
         Ok(Self {
-            type_name: T::NAME.into(),
+            type_name: TypeName::constant(T::NAME),
             version: T::VERSION,
             codec: T::CODEC,
             bytes: out.into_bytes().into(),

@@ -49,6 +49,7 @@ mod raw;
 mod timestamp;
 pub mod topic;
 pub mod trace;
+mod type_name;
 
 #[cfg(feature = "derive")]
 #[cfg_attr(docsrs, doc(cfg(feature = "derive")))]
@@ -60,7 +61,7 @@ pub use crate::codec::{Codec, CodecId, DecodeError, EncodeError};
 #[cfg(feature = "schemars")]
 #[cfg_attr(docsrs, doc(cfg(feature = "schemars")))]
 pub use crate::contract::Contract;
-pub use crate::draft::{AnyDraft, DELAY_MAX, Draft, DraftHead, Due, IntoTopic, Invalid, Stamp};
+pub use crate::draft::{AnyDraft, DELAY_MAX, Draft, DraftHead, Due, IntoTopic, Invalid, LeftOut, Stamp};
 pub use crate::event::{AnyEvent, Empty, Envelopes, Event, Header, Parts, Spent};
 pub use crate::event_type::{Encoded, EventType};
 pub use crate::filter::{Filter, FilterError};
@@ -75,6 +76,7 @@ pub use crate::raw::Raw;
 pub use crate::timestamp::{Timestamp, TimestampError};
 pub use crate::topic::{Topic, TopicError};
 pub use crate::trace::{TraceContext, TraceContextError};
+pub use crate::type_name::TypeName;
 
 /// The README's code compiles and runs.
 #[cfg(all(doctest, feature = "derive"))]

@@ -124,6 +124,14 @@ impl MetadataDraft {
         }
     }
 
+    pub(crate) fn unset_producer(&mut self) {
+        self.producer = None;
+    }
+
+    pub(crate) const fn version(&self) -> u16 {
+        self.version
+    }
+
     /// Adds a free pair, whatever its name: a reserved one is an error of [`build`](Self::build). Gives `false`, and
     /// changes nothing, when there is one of that name. For what a stranger sends, who must not set the fixed fields
     /// under another heading, and of whose pairs none may be lost.

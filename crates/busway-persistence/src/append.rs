@@ -73,6 +73,11 @@ impl Entry {
         self.partition
     }
 
+    /// Takes the event that it took the place of in the memory of the newest ones, for whoever can use its envelope again.
+    pub fn take_outdated(&mut self) -> Option<AnyEvent> {
+        self.outdated.take()
+    }
+
     /// Lets it wait until `due`: it is stored now, and goes into the log when the store is told to
     /// [`fire`](crate::Store::fire) at that time or later. `delay` is how long was asked for when no time was named: it begins
     /// anew when the clock turns out to be set back, see [`Store::redate`](crate::Store::redate).

@@ -4,9 +4,10 @@ use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, Timestamp, Topic};
 
 use crate::append::Entry;
+use crate::audit::Hash;
 use crate::error::EntryError;
 use crate::memo::{self, Known};
-use crate::record::{self, NameIds};
+use crate::record::{self, NameIds, Recorded};
 use crate::shared::Shared;
 use crate::stream::partition_of;
 
@@ -20,9 +21,44 @@ impl Shared {
     }
 
     /// See [`Store::entry`](crate::Store::entry).
-    pub(crate) fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, EntryError> {
+    pub(crate) fn entry(
+        &self,
+        event: AnyEvent,
+        given: bool,
+        now: Timestamp,
+        payload_bytes_max: usize,
+    ) -> Result<Entry, Box<(AnyEvent, EntryError)>> {
+        let Prepared { stream, partition, recorded, given, hash } =
+            match self.prepare(&event, given, now, payload_bytes_max) {
+                Ok(prepared) => prepared,
+                Err(error) => return Err(Box::new((event, error))),
+            };
+        Ok(Entry {
+            opening: self.opening,
+            stream,
+            partition,
+            event,
+            appended: now,
+            recorded,
+            wait: None,
+            given,
+            hash,
+            offset: 0,
+            outdated: None,
+            first_place: None,
+            first_due: None,
+        })
+    }
+
+    fn prepare(
+        &self,
+        event: &AnyEvent,
+        given: bool,
+        now: Timestamp,
+        payload_bytes_max: usize,
+    ) -> Result<Prepared, EntryError> {
         let unknown = || EntryError::UnknownStream { stream: event.topic().to_string() };
-        let Known { ids, stream } = memo::known(self.opening, &event, || {
+        let Known { ids, stream } = memo::known(self.opening, event, || {
             let (stream, _) = self.capturing(event.topic()).ok_or_else(unknown)?;
             let names = &self.names;
             let ids = NameIds {
@@ -41,7 +77,8 @@ impl Shared {
             }
         };
         let value_max = self.value_bytes_max;
-        let recorded = record::encode(&event, PAYLOAD_BYTES_MAX, ids, now, given, value_max)?;
+        let limit = payload_bytes_max.min(PAYLOAD_BYTES_MAX);
+        let recorded = record::encode(event, limit, ids, now, given, value_max)?;
         let hash = || {
             Ok::<_, EntryError>(record::body_hash(
                 &event.encoded(PAYLOAD_BYTES_MAX)?,
@@ -52,21 +89,17 @@ impl Shared {
         let body = given.then(hash).transpose()?;
         let audited = stored.audited.as_ref();
         let hash = audited
-            .map(|audited| Box::new(audited.hashing.record(&event, recorded.value(), recorded.chunks())));
-        Ok(Entry {
-            opening: self.opening,
-            stream,
-            partition: stored.first + u32::from(partition),
-            event,
-            appended: now,
-            recorded,
-            wait: None,
-            given: body,
-            hash,
-            offset: 0,
-            outdated: None,
-            first_place: None,
-            first_due: None,
-        })
+            .map(|audited| Box::new(audited.hashing.record(event, recorded.value(), recorded.chunks())));
+        let partition = stored.first + u32::from(partition);
+        Ok(Prepared { stream, partition, recorded, given: body, hash })
     }
+}
+
+/// What an entry has beside its event.
+struct Prepared {
+    stream: u32,
+    partition: u32,
+    recorded: Recorded,
+    given: Option<u64>,
+    hash: Option<Box<Hash>>,
 }

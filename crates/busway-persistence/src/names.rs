@@ -9,7 +9,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use busway_event::Topic;
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::record::Name;
@@ -32,7 +31,7 @@ struct Known {
 impl Names {
     /// The names that rows tell of, in the order of their numbers: 1, 2, …
     pub(crate) fn stored<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
-        let names: Vec<_> = texts.map(name).collect();
+        let names: Vec<_> = texts.map(Name::of).collect();
         let numbers = names.iter().zip(1..).map(|(name, number)| (Arc::clone(&name.text), number)).collect();
         let stored = names.len();
         Self { known: RwLock::new(Known { names, numbers, stored }) }
@@ -57,7 +56,7 @@ impl Names {
             Ok(number) if known.names.len() < NAMES_MAX => number,
             _ => return 0,
         };
-        let name = name(text);
+        let name = Name::of(text);
         known.numbers.insert(Arc::clone(&name.text), number);
         known.names.push(name);
         number
@@ -94,10 +93,6 @@ impl Look<'_> {
         let at = usize::try_from(number).ok()?.checked_sub(1)?;
         self.0.names.get(at)
     }
-}
-
-fn name(text: &str) -> Name {
-    Name { text: text.into(), topic: Topic::new(text).ok() }
 }
 
 /// Some 100 MB of memory when all of them are in use.

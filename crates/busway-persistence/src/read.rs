@@ -10,7 +10,7 @@ use crate::corrupt::Corrupt;
 use crate::error::ReadError;
 use crate::layout::chunk_key;
 use crate::lmdb::Db;
-use crate::record::{self, Place, Record};
+use crate::record::{self, Copies, Place, Record};
 use crate::records::Records;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -100,7 +100,8 @@ impl Shared {
             partition,
             wanted: Wanted::new(filter),
             limits,
-            bytes: 0,
+            copies: Copies::default(),
+            chunk_bytes: 0,
             scanned: 0,
             from: page.next,
         };
@@ -121,7 +122,8 @@ struct Scan<'a> {
     partition: u32,
     wanted: Wanted<'a>,
     limits: ReadLimits,
-    bytes: usize,
+    copies: Copies,
+    chunk_bytes: usize,
     scanned: usize,
     /// Where the read began.
     from: u64,
@@ -137,14 +139,15 @@ impl Scan<'_> {
         let scanned = self.scanned;
         while let Some((offset, value)) = records.advance().map_err(|error| shared.storage(&error))? {
             self.scanned = scanned + records.passed();
-            let is_full = page.events.len() >= self.limits.events || self.bytes >= self.limits.bytes;
+            let is_full = page.events.len() >= self.limits.events || self.bytes() >= self.limits.bytes;
             if page.next > self.from && (is_full || self.scanned >= SCANNED_MAX) {
                 return Ok(false);
             }
             if offset != page.next {
                 break;
             }
-            let found = value.map_err(ReadError::from).and_then(|value| self.record(database, offset, value));
+            let found = value.map_err(ReadError::from);
+            let found = found.and_then(|value| self.record(database, offset, (records.value(), value)));
             match found {
                 Ok(Some(event)) => page.events.push(event),
                 Ok(None) => {}
@@ -165,11 +168,16 @@ impl Scan<'_> {
         }
     }
 
+    /// Bytes that were copied.
+    const fn bytes(&self) -> usize {
+        self.copies.copied() + self.chunk_bytes
+    }
+
     fn record(
         &mut self,
         database: Db<'_>,
         offset: u64,
-        value: &[u8],
+        (held, value): (&[u8], &[u8]),
     ) -> Result<Option<StoredEvent>, ReadError> {
         let Self { shared, txn, partition, .. } = *self;
         let record = Record::check(Place { partition, offset }, value)?;
@@ -177,7 +185,6 @@ impl Scan<'_> {
         if !self.wanted.topic(peek.topic, |number| shared.names.look().get(number)?.topic.clone()) {
             return Ok(None);
         }
-        self.bytes += value.len();
         let mut chunks = Vec::new();
         for number in 0..record.chunks() {
             let chunk =
@@ -185,9 +192,10 @@ impl Scan<'_> {
             // One that is missing is found when the record is put together.
             chunks.extend(chunk);
         }
-        self.bytes += chunks.iter().map(|chunk| chunk.len()).sum::<usize>();
+        self.chunk_bytes += chunks.iter().map(|chunk| chunk.len()).sum::<usize>();
         let names = shared.names.look();
-        let decoded = record.decode(&chunks, |number| names.get(number))?;
+        let copy = |payload: &[u8]| self.copies.of(held, payload);
+        let decoded = record.decode_with(&chunks, |number| names.get(number), copy)?;
         if peek.topic == 0 && self.wanted.filter.is_some_and(|filter| !filter.matches(decoded.event.topic()))
         {
             return Ok(None);

@@ -37,6 +37,8 @@ pub(crate) struct Records<'t> {
     partition: u32,
     /// What the last key holds: intact, or why it cannot be read. The offset is that of the key.
     at_hand: Option<(u64, Result<Held<'t>, String>)>,
+    /// Its bytes.
+    value: &'t [u8],
     next: u64,
     /// Records and chunks that were passed.
     passed: usize,
@@ -47,12 +49,24 @@ impl<'t> Records<'t> {
         let key = from.offset.to_be_bytes();
         let range = (std::ops::Bound::Included(&key[..]), std::ops::Bound::Unbounded);
         let values = database.range(txn, &range)?;
-        Ok(Self { values, partition: from.partition, at_hand: None, next: from.offset, passed: 0 })
+        Ok(Self {
+            values,
+            partition: from.partition,
+            at_hand: None,
+            value: &[],
+            next: from.offset,
+            passed: 0,
+        })
     }
 
     /// Records and chunks that were passed so far.
     pub(crate) const fn passed(&self) -> usize {
         self.passed
+    }
+
+    /// The bytes of the value that holds the record which was passed last: it, or a pack.
+    pub(crate) const fn value(&self) -> &'t [u8] {
+        self.value
     }
 
     /// The offset of the next record that is there, with its value; an error in place of each that lies in a pack which cannot be read.
@@ -80,6 +94,7 @@ impl<'t> Records<'t> {
             match key.try_into().map(u64::from_be_bytes) {
                 Ok(last) => {
                     let place = Place { partition: self.partition, offset: last };
+                    self.value = value;
                     self.at_hand = Some((last, Held::read(place, value)));
                 }
                 Err(_) => self.passed += 1,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, EventId, Filter, Timestamp, Topic};
 use crossbeam_channel::{SendError, Sender, TrySendError, bounded};
 use uuid::Uuid;
@@ -99,7 +100,22 @@ impl Store {
     /// # Errors
     /// [`EntryError`].
     pub fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, EntryError> {
-        self.shared.entry(event, given, now)
+        self.entry_within(event, given, now, PAYLOAD_BYTES_MAX).map_err(|refused| refused.1)
+    }
+
+    /// The same for a payload of so many bytes at most, in the codec of its type; the event comes back when it cannot be stored. No more
+    /// than [`PAYLOAD_BYTES_MAX`], whatever is asked for.
+    ///
+    /// # Errors
+    /// [`EntryError`], with the event.
+    pub fn entry_within(
+        &self,
+        event: AnyEvent,
+        given: bool,
+        now: Timestamp,
+        payload_bytes_max: usize,
+    ) -> Result<Entry, Box<(AnyEvent, EntryError)>> {
+        self.shared.entry(event, given, now, payload_bytes_max)
     }
 
     /// Stores an entry. `done` is called when it is synced, or refused.

@@ -26,7 +26,16 @@ struct State {
     utc: Timestamp,
     /// Waiting futures by due time; the number tells futures of the same time apart.
     sleepers: BTreeMap<(Instant, u64), Waker>,
+    /// The same for limits that nobody expects to reach.
+    guards: BTreeMap<(Instant, u64), Waker>,
     next: u64,
+}
+
+/// Which list a future waits in.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Sleep,
+    Guard,
 }
 
 impl ManualClock {
@@ -39,6 +48,7 @@ impl ManualClock {
             elapsed: Duration::ZERO,
             utc: Timestamp::from_nanos(START_UTC_NANOS),
             sleepers: BTreeMap::new(),
+            guards: BTreeMap::new(),
             next: 0,
         };
         Self { shared: Arc::new(Mutex::new(state)) }
@@ -51,13 +61,18 @@ impl ManualClock {
         state.elapsed = state.elapsed.saturating_add(by).min(ELAPSED_MAX);
         state.utc = state.utc.saturating_add(by);
         let now = state.now();
-        let later = state.sleepers.split_off(&(now, u64::MAX));
-        let due = std::mem::replace(&mut state.sleepers, later);
+        let [mut due, guards] = [Kind::Sleep, Kind::Guard].map(|kind| {
+            let list = state.list(kind);
+            let later = list.split_off(&(now, u64::MAX));
+            std::mem::replace(list, later)
+        });
         drop(state);
+        due.extend(guards);
         due.into_values().for_each(Waker::wake);
     }
 
-    /// Moves on to the next due time; `false` when nobody waits.
+    /// Moves on to the next due time; `false` when nobody waits. Limits that stand whether or not anybody waits do not count, see
+    /// [`Clock::guard_until`]: to reach one, [`advance`](ManualClock::advance).
     pub fn advance_to_next(&self) -> bool {
         let next = self.next_due();
         next.inspect(|by| self.advance(*by)).is_some()
@@ -92,6 +107,13 @@ impl State {
     fn now(&self) -> Instant {
         self.start + self.elapsed
     }
+
+    fn list(&mut self, kind: Kind) -> &mut BTreeMap<(Instant, u64), Waker> {
+        match kind {
+            Kind::Sleep => &mut self.sleepers,
+            Kind::Guard => &mut self.guards,
+        }
+    }
 }
 
 impl Default for ManualClock {
@@ -110,7 +132,11 @@ impl Clock for ManualClock {
     }
 
     fn sleep_until(&self, until: Instant) -> Sleep {
-        Box::pin(Sleeper { clock: self.clone(), until, number: None })
+        Box::pin(Sleeper { clock: self.clone(), kind: Kind::Sleep, until, number: None })
+    }
+
+    fn guard_until(&self, until: Instant) -> Sleep {
+        Box::pin(Sleeper { clock: self.clone(), kind: Kind::Guard, until, number: None })
     }
 }
 
@@ -128,6 +154,7 @@ impl fmt::Debug for ManualClock {
 /// A future that waits for the clock; leaves the list when it is dropped.
 struct Sleeper {
     clock: ManualClock,
+    kind: Kind,
     until: Instant,
     number: Option<u64>,
 }
@@ -145,7 +172,7 @@ impl Future for Sleeper {
             state.next += 1;
             state.next
         });
-        let replaced = state.sleepers.insert((self.until, number), context.waker().clone());
+        let replaced = state.list(self.kind).insert((self.until, number), context.waker().clone());
         drop(state);
         // Not under the lock: with the last waker of a task may go timers of this very clock.
         drop(replaced);
@@ -158,7 +185,7 @@ impl Drop for Sleeper {
         if let Some(number) = self.number {
             // The lock is released before the waker is dropped: see `poll`.
             let mut state = self.clock.shared.lock();
-            let waker = state.sleepers.remove(&(self.until, number));
+            let waker = state.list(self.kind).remove(&(self.until, number));
             drop(state);
             drop(waker);
         }
@@ -184,6 +211,20 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn a_guard_is_woken_when_its_time_comes_and_is_not_what_happens_next() {
+        let clock = ManualClock::new();
+        let woken = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        let mut guard = clock.guard_until(clock.now() + Duration::from_secs(2));
+        assert!(guard.as_mut().poll(&mut context).is_pending());
+        assert_eq!((clock.sleepers(), clock.next_due(), clock.advance_to_next()), (0, None, false));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(guard.as_mut().poll(&mut context).is_ready());
     }
 
     #[test]

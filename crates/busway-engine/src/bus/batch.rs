@@ -21,7 +21,7 @@ impl BusCore {
         if let Some(log) = &self.log {
             return self.publish_batch_with_log(log, drafts).await;
         }
-        let events = self.accept_batch(drafts)?;
+        let (events, _) = self.accept_batch(drafts)?;
         Ok(self.offer_accepted(events).await)
     }
 
@@ -72,7 +72,7 @@ impl BusCore {
     pub(super) fn accept_batch<T: EventType>(
         &self,
         drafts: Vec<Draft<T>>,
-    ) -> Result<Vec<Event<T>>, PublishError<Vec<Draft<T>>>> {
+    ) -> Result<(Vec<Event<T>>, Vec<Original>), PublishError<Vec<Draft<T>>>> {
         let time = self.services.clock.utc();
         let mut events = Vec::with_capacity(drafts.len());
         let mut originals: Vec<Original> = Vec::with_capacity(drafts.len());
@@ -97,6 +97,6 @@ impl BusCore {
                 }
             }
         }
-        Ok(events)
+        Ok((events, originals))
     }
 }

@@ -308,6 +308,7 @@ impl BusCore {
             drop(self.services.runtime.spawn(log.readers.track_future(relay)));
             let timer = Arc::clone(log).run_schedule(Arc::clone(&self.services), Arc::downgrade(self));
             drop(self.services.runtime.spawn(log.readers.track_future(timer)));
+            drop(self.services.runtime.spawn(log.watch_deadlines(&self.services)));
             let time = Arc::clone(log).keep_time(Arc::clone(&self.services));
             drop(self.services.runtime.spawn(log.readers.track_future(time)));
         }

@@ -87,7 +87,7 @@ impl Bus {
     pub async fn publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
         match self.core().publish(event, Source::Outside, Patience::Waits) {
             Ok(receipt) => Ok(receipt),
-            Err(later) => Box::pin(later.end()).await,
+            Err(later) => later.end().await,
         }
     }
 

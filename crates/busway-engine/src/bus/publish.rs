@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, Timestamp, Topic};
+use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, LeftOut, Timestamp, Topic};
 use busway_middleware::BoxError;
 
 use super::desk::Desk;
 use super::dispatch::{Left, Source};
 use super::offering::{Offering, Passage, Unfinished, receipt};
-use super::stored::Stored;
+use super::stored::{Appending, Stored};
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::mailbox::Arrival;
 
@@ -25,16 +25,31 @@ pub(crate) enum Later<T> {
         offering: Offering,
         original: Original,
     },
-    /// A stream captures its topic.
+    /// A stream captures its topic, and the store is to be waited for.
     Stored {
         core: Arc<BusCore>,
         stored: Stored,
     },
+    /// It is on its way to the disk.
+    Appending(Appending),
 }
 
 impl<T: EventType> Later<T> {
     /// Waits for what could not be done at once.
-    pub(crate) async fn end(self) -> Result<Receipt, PublishError<Draft<T>>> {
+    ///
+    /// Thousands of publishes wait for the disk at once: their future is that of their answer, all others have one of their own.
+    pub(crate) async fn end(self: Box<Self>) -> Result<Receipt, PublishError<Draft<T>>> {
+        match *self {
+            Self::Refused(error) => Err(error),
+            Self::Appending(mut appending) => {
+                let answer = (&mut appending.answered).await;
+                appending.told(answer)
+            }
+            other => Box::pin(other.wait()).await,
+        }
+    }
+
+    async fn wait(self) -> Result<Receipt, PublishError<Draft<T>>> {
         match self {
             Self::Refused(error) => Err(error),
             Self::Left { core, mut offering, original } => {
@@ -42,6 +57,10 @@ impl<T: EventType> Later<T> {
                 core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
             }
             Self::Stored { core, stored } => core.end_stored(stored).await,
+            Self::Appending(mut appending) => {
+                let answer = (&mut appending.answered).await;
+                appending.told(answer)
+            }
         }
     }
 
@@ -56,6 +75,7 @@ impl<T: EventType> Later<T> {
                 core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
             }
             Self::Stored { core, stored } => Err(core.refuse_stored(stored)),
+            Self::Appending(_) => unreachable!("who may not wait hands nothing over"),
         }
     }
 }
@@ -113,7 +133,7 @@ impl BusCore {
                 // From the stamp: what was written into the event a moment ago is slow to be read again.
                 let arrival = Arrival::plain(stamp.id, event.weight());
                 let passage = Passage { arrival, from: Source::Outside, patience };
-                self.offer_to_all(desk, topic, event, None, &passage)
+                self.offer_to_all(desk, topic, event, Original::AsItIs, &passage)
             }
             Err(refused) => {
                 let (payload, reason) = *refused;
@@ -246,7 +266,10 @@ impl BusCore {
         if let Err(reason) = self.admit(from) {
             return Err(refused(draft, reason));
         }
-        let original = (!self.publish_steps.is_empty()).then(|| Box::new(draft.head().clone()));
+        let original = match self.publish_steps.is_empty() {
+            true => Original::AsItIs,
+            false => Original::Head(Box::new(draft.head().clone())),
+        };
         if let Err(reason) = self.publish_steps.run(draft.head_mut()) {
             return Err(refused(restored(draft, original), reason.into()));
         }
@@ -300,13 +323,22 @@ impl BusCore {
     }
 }
 
-/// A draft's head before publish middleware changed it; `None` when there is none.
-pub(crate) type Original = Option<Box<DraftHead>>;
+/// How a draft was given, where it may have to be given back.
+pub(crate) enum Original {
+    /// As it is now.
+    AsItIs,
+    /// Without what the bus filled in when it made an event of it.
+    LeftOut(LeftOut),
+    /// With this head, which publish middleware may have changed since.
+    Head(Box<DraftHead>),
+}
 
 /// The draft as its publisher gave it, so that publishing it again does not change it twice.
 pub(super) fn restored<T: EventType>(mut draft: Draft<T>, original: Original) -> Draft<T> {
-    if let Some(original) = original {
-        *draft.head_mut() = *original;
+    match original {
+        Original::AsItIs => {}
+        Original::LeftOut(left_out) => draft.head_mut().leave_out(left_out),
+        Original::Head(head) => *draft.head_mut() = *head,
     }
     draft
 }

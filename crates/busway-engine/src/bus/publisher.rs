@@ -64,7 +64,7 @@ impl<T: EventType> Publisher<T> {
     pub async fn publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
         match self.publish_now(payload, Patience::Waits) {
             Ok(receipt) => Ok(receipt),
-            Err(later) => Box::pin(later.end()).await,
+            Err(later) => later.end().await,
         }
     }
 
@@ -82,7 +82,7 @@ impl<T: EventType> Publisher<T> {
         };
         match now {
             Ok(receipt) => Ok(receipt),
-            Err(later) => Box::pin(later.end()).await,
+            Err(later) => later.end().await,
         }
     }
 
@@ -128,7 +128,7 @@ impl Publisher<AnyPublisher> {
         };
         match now {
             Ok(receipt) => Ok(receipt),
-            Err(later) => Box::pin(later.end()).await,
+            Err(later) => later.end().await,
         }
     }
 

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Due, EventId, EventType, Timestamp, Topic};
+use busway_event::{
+    AnyDraft, AnyEvent, Draft, DraftHead, Due, EventId, EventType, LeftOut, Timestamp, Topic,
+};
 use busway_middleware::{BoxError, Position};
-use busway_persistence::Entry;
+use busway_persistence::{Appended, Entry};
 use tokio::sync::oneshot;
 
 use super::dispatch::Source;
 use super::publish::{Later, Now, Original, Patience, restored, taken_back};
-use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused};
-use crate::log::{Log, NotAppended, Placed, Unstored};
+use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused, UnknownCause};
+use crate::log::{Answer, Answered, Log, NotAppended, Placed, Unappended, Unstored};
 
 /// An event that is ready to be stored.
 pub(crate) struct Stored {
@@ -20,6 +22,24 @@ pub(crate) struct Stored {
     stream: Arc<str>,
     /// As its publisher gave it: so it comes back when it is refused.
     original: Original,
+}
+
+/// An event that the store's writer has, and what its publisher is told of it.
+pub(crate) struct Appending {
+    core: Arc<BusCore>,
+    pub(super) answered: Answered,
+    id: EventId,
+    topic: Topic,
+    original: Original,
+}
+
+impl Appending {
+    /// What the writer's answer comes to.
+    pub(super) fn told<T: EventType>(self, answer: Answer) -> Result<Receipt, PublishError<Draft<T>>> {
+        let Self { core, id, topic, original, .. } = self;
+        let told = core.told_one(id, &topic, answer);
+        told.map_err(|error| core.restored_to(error, original))
+    }
 }
 
 impl BusCore {
@@ -50,31 +70,36 @@ impl BusCore {
         from: Source,
         patience: Patience,
     ) -> Now<T> {
-        let given = draft.head().id().is_some();
-        let due = draft.head().due();
-        let captured = draft.head().topic().is_ok_and(|topic| log.captures(topic));
-        let head: Original = captured.then(|| Box::new(draft.head().clone()));
-        let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
-        let original = original.or(head);
+        let wishes = Wishes::of(draft.head());
+        let now = self.services.clock.utc();
+        let (event, original) = self.accept_at(now, draft, from).map_err(Later::Refused)?;
         let Some(stream) = log.stream_of(event.topic()) else {
             return self.publish_accepted(event, original, from, patience);
         };
-        let stream = Arc::clone(stream);
+        let original = wishes.restoring(original);
         if patience == Patience::Never {
-            let error = self.given_back(event.into(), original, needs_commit(&stream));
+            let error = self.given_back(event.into(), original, needs_commit(stream));
             return Err(Later::Refused(error).into());
         }
-        let now = self.services.clock.utc();
-        match log.entry(event.into(), given, now, self.payload_bytes_max) {
-            Ok(entry) => {
-                let entry = self.waiting(log, entry, due);
-                let stored = Stored { entry, stream, original };
-                Err(Box::new(Later::Stored { core: Arc::clone(self), stored }))
-            }
+        let (id, topic) = (event.id(), event.topic().clone());
+        let entry = match log.entry(event.into(), wishes.given, now, self.payload_bytes_max) {
+            Ok(entry) => self.waiting(log, entry, wishes.due),
             Err((event, reason)) => {
-                Err(Later::Refused(self.given_back(event, original, reason.into())).into())
+                return Err(Later::Refused(self.given_back(event, original, reason.into())).into());
             }
-        }
+        };
+        let core = Arc::clone(self);
+        Err(Box::new(match log.append_now(&self.services, entry) {
+            Ok(answered) => Later::Appending(Appending { core, answered, id, topic, original }),
+            Err(unappended) => match *unappended {
+                Unappended::NoPermit(entry) => {
+                    Later::Stored { core, stored: Stored { entry, stream: Arc::clone(stream), original } }
+                }
+                Unappended::Refused(entry, reason) => {
+                    Later::Refused(self.given_back(entry.into_event(), original, reason))
+                }
+            },
+        }))
     }
 
     /// Stores an event and says where.
@@ -83,10 +108,18 @@ impl BusCore {
         stored: Stored,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
         let Stored { entry, original, .. } = stored;
-        self.store_event(entry).await.map_err(|error| match error {
+        self.store_event(entry).await.map_err(|error| self.restored_to(error, original))
+    }
+
+    fn restored_to<T: EventType>(
+        &self,
+        error: PublishError<AnyEvent>,
+        original: Original,
+    ) -> PublishError<Draft<T>> {
+        match error {
             PublishError::Refused { event, reason } => self.given_back(*event, original, reason),
             PublishError::Unknown { ids, cause } => PublishError::unknown(ids, cause),
-        })
+        }
     }
 
     /// Refuses an event that can be had by waiting only.
@@ -122,13 +155,50 @@ impl BusCore {
         let Some(log) = &self.log else {
             return Err(PublishError::refused(entry.into_event(), Refused::Closed));
         };
-        match log.append(&self.services, vec![entry]).await {
-            Ok(placed) => Ok(self.stored_receipt(id, &topic, placed.first().copied())),
-            Err(NotAppended::Unknown(ids, cause)) => Err(PublishError::unknown(ids, cause)),
+        let appended = log.append(&self.services, vec![entry]).await;
+        self.receipt_of(id, &topic, appended)
+    }
+
+    fn told_one(
+        &self,
+        id: EventId,
+        topic: &Topic,
+        answer: Answer,
+    ) -> Result<Receipt, PublishError<AnyEvent>> {
+        match &self.log {
+            Some(log) => self.receipt_of(id, topic, log.told(answer)),
+            None => Err(PublishError::unknown(vec![id], UnknownCause::WriterEnded)),
+        }
+    }
+
+    fn receipt_of(
+        &self,
+        id: EventId,
+        topic: &Topic,
+        appended: Result<Appended, NotAppended>,
+    ) -> Result<Receipt, PublishError<AnyEvent>> {
+        match appended {
+            Ok(appended) => {
+                let placed = appended.entries().first().map(Placed::of);
+                self.taken_up(appended);
+                Ok(self.stored_receipt(id, topic, placed))
+            }
+            Err(NotAppended::Unknown(cause)) => Err(PublishError::unknown(vec![id], cause)),
             Err(NotAppended::Refused(mut entries, reason)) => match entries.pop() {
                 Some(entry) => Err(PublishError::refused(entry.into_event(), reason)),
                 None => unreachable!("what is refused is given back"),
             },
+        }
+    }
+
+    /// Lets go of entries that were stored, on their publisher's thread: the envelopes of those that left the memory of the newest for them
+    /// serve its next events.
+    fn taken_up(&self, appended: Appended) {
+        let desk = self.desk();
+        for mut entry in appended.into_entries() {
+            if let Some(event) = entry.take_outdated() {
+                desk.let_go(event);
+            }
         }
     }
 
@@ -139,13 +209,7 @@ impl BusCore {
         drafts: Vec<Draft<T>>,
     ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
         let wishes: Vec<Wishes> = drafts.iter().map(|draft| Wishes::of(draft.head())).collect();
-        let has_steps = !self.publish_steps.is_empty();
-        let head = |draft: &Draft<T>| {
-            let is_needed = has_steps || draft.head().topic().is_ok_and(|topic| log.captures(topic));
-            is_needed.then(|| Box::new(draft.head().clone()))
-        };
-        let heads: Vec<Original> = drafts.iter().map(head).collect();
-        let events = self.accept_batch(drafts)?;
+        let (events, originals) = self.accept_batch(drafts)?;
         let captured: Vec<bool> = events.iter().map(|event| log.captures(event.topic())).collect();
         let differs = captured.windows(2).position(|pair| pair.first() != pair.last());
         if differs.is_none() && captured.first() != Some(&true) {
@@ -155,10 +219,10 @@ impl BusCore {
         let mut events = events.into_iter().map(AnyEvent::from);
         if let Some(at) = differs {
             let reason = Refused::MixedBatch { index: at + 1 };
-            return Err(self.batch_given_back(events.collect(), heads, reason));
+            return Err(self.batch_given_back(events.collect(), (originals, wishes), reason));
         }
         let mut entries = Vec::with_capacity(events.len());
-        for (index, Wishes { given, due }) in wishes.into_iter().enumerate() {
+        for (index, &Wishes { given, due, .. }) in wishes.iter().enumerate() {
             let Some(event) = events.next() else { break };
             match log.entry(event, given, now, self.payload_bytes_max) {
                 Ok(entry) => entries.push(self.waiting(log, entry, due)),
@@ -166,25 +230,25 @@ impl BusCore {
                     let before = entries.into_iter().map(Entry::into_event);
                     let all = before.chain([event]).chain(events).collect();
                     let reason = Refused::InBatch { index, reason: Box::new(reason.into()) };
-                    return Err(self.batch_given_back(all, heads, reason));
+                    return Err(self.batch_given_back(all, (originals, wishes), reason));
                 }
             }
         }
-        let told: Vec<(EventId, Topic)> =
-            entries.iter().map(|entry| (entry.event().id(), entry.event().topic().clone())).collect();
+        let ids: Vec<EventId> = entries.iter().map(|entry| entry.event().id()).collect();
         match log.append(&self.services, entries).await {
-            Ok(placed) => {
-                let receipt = |((id, topic), placed): ((EventId, Topic), Placed)| {
-                    self.stored_receipt(id, &topic, Some(placed))
+            Ok(appended) => {
+                let receipt = |entry: &Entry| {
+                    self.stored_receipt(entry.event().id(), entry.event().topic(), Some(Placed::of(entry)))
                 };
-                Ok(told.into_iter().zip(placed).map(receipt).collect())
+                let receipts = appended.entries().iter().map(receipt).collect();
+                self.taken_up(appended);
+                Ok(receipts)
             }
-            Err(NotAppended::Unknown(ids, cause)) => Err(PublishError::unknown(ids, cause)),
-            Err(NotAppended::Refused(entries, reason)) => Err(self.batch_given_back(
-                entries.into_iter().map(Entry::into_event).collect(),
-                heads,
-                reason,
-            )),
+            Err(NotAppended::Unknown(cause)) => Err(PublishError::unknown(ids, cause)),
+            Err(NotAppended::Refused(entries, reason)) => {
+                let events = entries.into_iter().map(Entry::into_event).collect();
+                Err(self.batch_given_back(events, (originals, wishes), reason))
+            }
         }
     }
 
@@ -200,7 +264,7 @@ impl BusCore {
         let events = self.accept_emits(drafts, from)?;
         let now = self.services.clock.utc();
         let (mut entries, mut others) = (Vec::new(), Vec::new());
-        for (event, Wishes { given, due }) in events.into_iter().zip(wishes) {
+        for (event, Wishes { given, due, .. }) in events.into_iter().zip(wishes) {
             match log.captures(event.topic()) {
                 true => {
                     let entry = log.entry(event, given, now, self.payload_bytes_max);
@@ -211,10 +275,11 @@ impl BusCore {
             }
         }
         if !entries.is_empty() {
+            let ids = entries.iter().map(|entry| entry.event().id()).collect();
             match log.append(&self.services, entries).await {
                 Ok(_) => {}
                 Err(NotAppended::Refused(_, reason)) => return Err(reason.into()),
-                Err(NotAppended::Unknown(ids, cause)) => {
+                Err(NotAppended::Unknown(cause)) => {
                     return Err(PublishError::<()>::unknown(ids, cause).into());
                 }
             }
@@ -283,12 +348,15 @@ impl BusCore {
     fn batch_given_back<T: EventType>(
         &self,
         events: Vec<AnyEvent>,
-        heads: Vec<Original>,
+        (originals, wishes): (Vec<Original>, Vec<Wishes>),
         reason: Refused,
     ) -> PublishError<Vec<Draft<T>>> {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        let back = |(event, head): (AnyEvent, Original)| Some(restored(taken_back::<T>(event)?, head));
-        PublishError::refused(events.into_iter().zip(heads).filter_map(back).collect(), reason)
+        let originals =
+            originals.into_iter().zip(wishes).map(|(original, wishes)| wishes.restoring(original));
+        let back =
+            |(event, original): (AnyEvent, Original)| Some(restored(taken_back::<T>(event)?, original));
+        PublishError::refused(events.into_iter().zip(originals).filter_map(back).collect(), reason)
     }
 }
 
@@ -307,11 +375,20 @@ pub(crate) struct Wishes {
     /// Its publisher gave the id.
     pub(crate) given: bool,
     pub(crate) due: Option<Due>,
+    left_out: LeftOut,
 }
 
 impl Wishes {
     pub(crate) fn of(head: &DraftHead) -> Self {
-        Self { given: head.id().is_some(), due: head.due() }
+        Self { given: head.id().is_some(), due: head.due(), left_out: head.left_out() }
+    }
+
+    /// What it takes to give the draft back.
+    fn restoring(self, original: Original) -> Original {
+        match original {
+            Original::AsItIs => Original::LeftOut(self.left_out),
+            other => other,
+        }
     }
 }
 

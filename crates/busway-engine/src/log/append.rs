@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use busway_event::{EventId, Timestamp};
-use busway_persistence::{
-    AppendError, Appended, Busy, Entry, Fault, OnAppended, Position, REQUESTS_MAX, Refusal, Store,
-};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use busway_event::Timestamp;
+use busway_persistence::{AppendError, Appended, Busy, Entry, Fault, Position, REQUESTS_MAX, Refusal, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Log;
+use super::pending::{Answer, Answered, Pending};
+use super::{Counts, Log};
+
 use crate::bus::{Refused, Services, UnknownCause};
+use crate::schedule::Scheduler;
 
 /// What became of an entry that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) enum Placed {
 }
 
 impl Placed {
-    pub(super) fn of(entry: &Entry) -> Self {
+    pub(crate) fn of(entry: &Entry) -> Self {
         entry.due().map_or_else(|| Self::At(entry.place()), Self::Due)
     }
 
@@ -51,12 +52,36 @@ pub(crate) enum NotAppended {
     /// Nothing was stored, nothing will be.
     Refused(Vec<Entry>, Refused),
     /// They may be there or not.
-    Unknown(Vec<EventId>, UnknownCause),
+    Unknown(UnknownCause),
+}
+
+/// An entry that was not handed over at once.
+pub(crate) enum Unappended {
+    /// As many as there may be are under way: it has to wait.
+    NoPermit(Entry),
+    /// It is not to be stored.
+    Refused(Entry, Refused),
 }
 
 impl Log {
-    /// Stores entries together, and says where each lies when all are synced. Handed over when first polled if the store has
-    /// room.
+    /// Hands an entry over if that can be done without waiting. What becomes of it is said when it is synced, or at the deadline.
+    pub(crate) fn append_now(
+        &self,
+        services: &Arc<Services>,
+        entry: Entry,
+    ) -> Result<Answered, Box<Unappended>> {
+        let Ok(permit) = self.passing.permits.try_acquire() else {
+            return Err(Box::new(Unappended::NoPermit(entry)));
+        };
+        permit.forget();
+        let until = services.clock.now() + self.patience;
+        self.hand_over(services, vec![entry], until).map_err(|(mut entries, reason)| match entries.pop() {
+            Some(entry) => Box::new(Unappended::Refused(entry, reason)),
+            None => unreachable!("what is refused is given back"),
+        })
+    }
+
+    /// Stores entries together, and gives them back when all are synced. Handed over when first polled if the store has room.
     ///
     /// # Cancel safety
     /// What was handed over is stored, whether somebody waits for it or not; before that, dropping the future gives it up.
@@ -64,84 +89,111 @@ impl Log {
         &self,
         services: &Arc<Services>,
         entries: Vec<Entry>,
-    ) -> Result<Vec<Placed>, NotAppended> {
+    ) -> Result<Appended, NotAppended> {
         let until = services.clock.now() + self.patience;
         let Some(permit) = self.permit(services, until).await else {
             let waited = self.patience;
             return Err(NotAppended::Refused(entries, Refused::Busy { waited }));
         };
-        let ids: Vec<EventId> = entries.iter().map(|entry| entry.event().id()).collect();
-        let (answer, answered) = oneshot::channel();
-        let done = self.on_appended(services, permit, answer);
-        self.hand_over(entries, done)?;
-        let decided = async {
-            tokio::select! {
-                biased;
-                answer = answered => match answer {
-                    Ok(Ok(appended)) => Ok(appended.entries().iter().map(Placed::of).collect()),
-                    Ok(Err(error)) => Err(not_appended(ids, error)),
-                    Err(_) => Err(NotAppended::Unknown(ids, UnknownCause::WriterEnded)),
-                },
-                () = services.clock.sleep_until(until) => {
-                    Err(NotAppended::Unknown(ids, UnknownCause::TimedOut { waited: self.patience }))
-                }
-            }
-        };
-        // A task that holds thousands of publishes is woken for thousands of answers at once. Tokio's budget of 128 a turn would have it ask all the
-        // others in vain for each 128 that it gets. It need not be held back: each next publish waits for a commit.
-        tokio::task::unconstrained(decided).await
+        permit.forget();
+        let handed_over = self.hand_over(services, entries, until);
+        let answered = handed_over.map_err(|(entries, reason)| NotAppended::Refused(entries, reason))?;
+        self.told(answered.await)
+    }
+
+    /// What an answer says.
+    pub(crate) fn told(&self, answer: Answer) -> Result<Appended, NotAppended> {
+        match answer {
+            Answer::Decided(decided) => decided.map_err(|error| (*error).into()),
+            Answer::TimedOut => Err(NotAppended::Unknown(UnknownCause::TimedOut { waited: self.patience })),
+            Answer::Abandoned => Err(NotAppended::Unknown(UnknownCause::WriterEnded)),
+        }
     }
 
     /// Appends that have not been answered.
     pub(crate) fn appending(&self) -> usize {
-        APPENDS_MAX.saturating_sub(self.permits.available_permits())
+        APPENDS_MAX.saturating_sub(self.passing.permits.available_permits())
+    }
+
+    /// Answers appends whose time is over, until the log is closed.
+    pub(crate) fn watch_deadlines(&self, services: &Services) -> impl Future<Output = ()> + Send + use<> {
+        Arc::clone(&self.deadlines).watch(Arc::clone(&services.clock))
     }
 
     pub(super) async fn permit(&self, services: &Services, until: Instant) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&self.passing.permits).try_acquire_owned() {
             return Some(permit);
         }
         tokio::select! {
             biased;
-            permit = Arc::clone(&self.permits).acquire_owned() => permit.ok(),
+            permit = Arc::clone(&self.passing.permits).acquire_owned() => permit.ok(),
             () = services.clock.sleep_until(until) => None,
         }
     }
 
-    /// What the writer calls when the append is decided: counts it, and tells who waits.
-    fn on_appended(
+    /// Hands entries to the writer, under a permit that goes with them.
+    fn hand_over(
         &self,
         services: &Arc<Services>,
-        permit: OwnedSemaphorePermit,
-        answer: oneshot::Sender<Result<Appended, AppendError>>,
-    ) -> OnAppended {
-        let (counts, services) = (Arc::clone(&self.counts), Arc::clone(services));
-        let schedule = Arc::clone(&self.schedule);
-        Box::new(move |result| {
-            if let Ok(appended) = &result {
-                let due = || appended.entries().iter().filter_map(Entry::due);
-                // What waits is published when it is due.
-                let events = appended.entries().len() - due().count();
-                counts.published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
-                schedule.waits(due());
-            }
-            // First: whoever was answered must not find it on its way. Readers of the log see it already.
-            drop(permit);
-            // Nobody may wait any more: it is stored all the same.
-            _ = answer.send(result);
-            services.idle.touch();
-        })
+        entries: Vec<Entry>,
+        until: Instant,
+    ) -> Result<Answered, (Vec<Entry>, Refused)> {
+        let pending = Pending::new();
+        let (passing, services) = (Arc::clone(&self.passing), Arc::clone(services));
+        let mut under_way = UnderWay { passing, services, pending: Some(Arc::clone(&pending)) };
+        let done = Box::new(move |result| under_way.decided(result));
+        let store = self.store.read_recursive();
+        let Some(store) = &*store else { return Err((entries, Refused::Closed)) };
+        // Permits leave room in the writer's channel; when it is full all the same the store is not to be waited for.
+        store.append_batch(entries, done).map_err(|Busy((entries, _))| (entries, busy_or_faulted(store)))?;
+        self.deadlines.enter(until, &pending);
+        Ok(Answered(pending))
+    }
+}
+
+/// What appends that are under way have in common.
+#[derive(Debug)]
+pub(super) struct Passing {
+    /// Appends that may be on their way at once.
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) schedule: Arc<Scheduler>,
+}
+
+/// An append in the writer's hands.
+struct UnderWay {
+    passing: Arc<Passing>,
+    services: Arc<Services>,
+    /// `None` when it is over.
+    pending: Option<Arc<Pending>>,
+}
+
+impl UnderWay {
+    fn decided(&mut self, result: Result<Appended, AppendError>) {
+        if let Ok(appended) = &result {
+            let due = || appended.entries().iter().filter_map(Entry::due);
+            // What waits is published when it is due.
+            let events = appended.entries().len() - due().count();
+            let published = &self.passing.counts.published;
+            published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.passing.schedule.waits(due());
+        }
+        // Nobody may wait any more: it is stored all the same.
+        self.end(Answer::Decided(result.map_err(Box::new)));
     }
 
-    fn hand_over(&self, entries: Vec<Entry>, done: OnAppended) -> Result<(), NotAppended> {
-        let store = self.store.read_recursive();
-        let Some(store) = &*store else {
-            return Err(NotAppended::Refused(entries, Refused::Closed));
-        };
-        // Permits leave room in the writer's channel; when it is full all the same the store is not to be waited for.
-        store
-            .append_batch(entries, done)
-            .map_err(|Busy((entries, _))| NotAppended::Refused(entries, busy_or_faulted(store)))
+    fn end(&mut self, answer: Answer) {
+        let Some(pending) = self.pending.take() else { return };
+        // First: whoever was answered must not find it on its way. Readers of the log see it already.
+        self.passing.permits.add_permits(1);
+        pending.answer(answer);
+        self.services.idle.touch();
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.end(Answer::Abandoned);
     }
 }
 
@@ -152,13 +204,15 @@ fn busy_or_faulted(store: &Store) -> Refused {
     }
 }
 
-fn not_appended(ids: Vec<EventId>, error: AppendError) -> NotAppended {
-    match error {
-        AppendError::Refused { entries, reason } => NotAppended::Refused(entries, Refused::Store(reason)),
-        AppendError::Unknown { ids, fault } => NotAppended::Unknown(ids, UnknownCause::Storage(fault)),
-        error => {
-            let fault = Fault { doing: "appending", reason: error.to_string() };
-            NotAppended::Unknown(ids, UnknownCause::Storage(fault))
+impl From<AppendError> for NotAppended {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Refused { entries, reason } => Self::Refused(entries, Refused::Store(reason)),
+            AppendError::Unknown { fault, .. } => Self::Unknown(UnknownCause::Storage(fault)),
+            error => {
+                let fault = Fault { doing: "appending", reason: error.to_string() };
+                Self::Unknown(UnknownCause::Storage(fault))
+            }
         }
     }
 }
@@ -167,7 +221,7 @@ impl fmt::Debug for NotAppended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(_, reason) => f.debug_tuple("Refused").field(reason).finish(),
-            Self::Unknown(ids, cause) => f.debug_tuple("Unknown").field(ids).field(cause).finish(),
+            Self::Unknown(cause) => f.debug_tuple("Unknown").field(cause).finish(),
         }
     }
 }
@@ -205,9 +259,12 @@ mod tests {
         let event = draft.finish(&Stamp::new(id, now, &metadata)).unwrap();
         let entry = || log.entry(event.clone().into(), false, now, 1_024).unwrap();
 
+        let watch = tokio::spawn(log.watch_deadlines(&services));
         let all = u32::try_from(APPENDS_MAX).unwrap();
-        let taken = Arc::clone(&log.permits).try_acquire_many_owned(all).unwrap();
+        let taken = Arc::clone(&log.passing.permits).try_acquire_many_owned(all).unwrap();
         assert_eq!(log.appending(), APPENDS_MAX);
+        let at_once = log.append_now(&services, entry()).unwrap_err();
+        assert!(matches!(*at_once, Unappended::NoPermit(_)));
         let refused = log.append(&services, vec![entry()]).await.unwrap_err();
         let NotAppended::Refused(entries, Refused::Busy { waited }) = refused else { panic!("{refused:?}") };
         assert_eq!((entries[0].event().id(), waited), (id, Duration::ZERO));
@@ -217,13 +274,14 @@ mod tests {
         log.with(|store| store.flush(Box::new(move |_| _ = held.recv()))).unwrap();
         // Now there is room, and no time to wait for the disk.
         let unknown = log.append(&services, vec![entry()]).await.unwrap_err();
-        let NotAppended::Unknown(ids, UnknownCause::TimedOut { .. }) = unknown else { panic!("{unknown:?}") };
-        assert_eq!(ids, [id]);
+        assert!(matches!(unknown, NotAppended::Unknown(UnknownCause::TimedOut { .. })), "{unknown:?}");
         assert_eq!((log.appending(), log.published().0), (1, 0));
         drop(lets_go);
         log.close();
         assert_eq!((log.appending(), log.published().0), (0, 1), "it was stored all the same");
         let refused = log.append(&services, entries).await.unwrap_err();
         assert!(matches!(refused, NotAppended::Refused(_, Refused::Closed)));
+        assert_eq!(log.appending(), 0);
+        watch.await.unwrap();
     }
 }

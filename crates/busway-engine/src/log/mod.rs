@@ -8,8 +8,10 @@
 
 mod append;
 mod asking;
+mod deadlines;
 mod keeping_time;
 mod open;
+mod pending;
 mod relay;
 mod transact;
 
@@ -22,15 +24,18 @@ use busway_event::{AnyEvent, Filter, Timestamp, Topic};
 use busway_middleware::Position;
 use busway_persistence::{Entry, EntryError, Position as Place, Store, Stream};
 use parking_lot::RwLock;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::append::{NotAppended, Placed};
+pub(crate) use self::append::{NotAppended, Placed, Unappended};
 pub(crate) use self::open::StorePlan;
+pub(crate) use self::pending::{Answer, Answered};
 
 pub(crate) use self::transact::{NotTransacted, Wait};
 
+use self::append::Passing;
+use self::deadlines::Deadlines;
 use self::relay::Relayed;
 use crate::schedule::Scheduler;
 
@@ -39,10 +44,11 @@ pub(crate) struct Log {
     streams: Vec<CapturedStream>,
     /// `None` when it is closed.
     store: RwLock<Option<Store>>,
-    /// Appends that may be on their way at once.
-    permits: Arc<Semaphore>,
+    /// What appends that are under way share.
+    passing: Arc<Passing>,
     /// How long a publish waits for the store.
     patience: Duration,
+    deadlines: Arc<Deadlines>,
     /// Raised by the store's writer after each commit that appended something.
     committed: Arc<watch::Sender<u64>>,
     counts: Arc<Counts>,
@@ -121,15 +127,12 @@ impl Log {
         now: Timestamp,
         payload_bytes_max: usize,
     ) -> Result<Entry, (AnyEvent, Unstored)> {
-        // Encoded here, once: the store takes the same bytes.
-        if let Err(error) = event.encoded(payload_bytes_max) {
-            return Err((event, Unstored::Entry(error.into())));
-        }
-        match self.with(|store| store.entry(event.clone(), given, now)) {
-            Some(Ok(entry)) => Ok(entry),
-            Some(Err(error)) => Err((event, Unstored::Entry(error))),
-            None => Err((event, Unstored::Closed)),
-        }
+        let store = self.store.read_recursive();
+        let Some(store) = &*store else { return Err((event, Unstored::Closed)) };
+        store.entry_within(event, given, now, payload_bytes_max).map_err(|refused| {
+            let (event, error) = *refused;
+            (event, Unstored::Entry(error))
+        })
     }
 
     /// Events have come into the log from the schedule.
@@ -153,6 +156,7 @@ impl Log {
     pub(crate) fn close(&self) {
         let store = self.store.write().take();
         drop(store);
+        self.deadlines.end();
     }
 
     /// One behind the last offset of all partitions, summed up: it rises with each event.
@@ -160,6 +164,12 @@ impl Log {
         let end =
             |store: &Store| self.partitions().filter_map(|partition| Some(store.bounds(partition)?.1)).sum();
         self.with(end).unwrap_or(0)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.deadlines.end();
     }
 }
 

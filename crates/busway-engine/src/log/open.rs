@@ -10,7 +10,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::append::APPENDS_MAX;
+use super::append::{APPENDS_MAX, Passing};
+use super::deadlines::Deadlines;
 use super::relay::Relayed;
 use super::{CapturedStream, Counts, Log};
 use crate::schedule::Scheduler;
@@ -53,15 +54,19 @@ impl StorePlan {
             let end = store.bounds(partition).map_or(0, |(_, end)| end);
             (partition, end)
         }));
+        let (counts, schedule) = (Arc::new(Counts::default()), Arc::new(Scheduler::new()));
+        let permits = Arc::new(Semaphore::new(APPENDS_MAX));
+        let passing = Passing { permits, counts: Arc::clone(&counts), schedule: Arc::clone(&schedule) };
         Ok(Arc::new(Log {
             streams,
             store: RwLock::new(Some(store)),
-            permits: Arc::new(Semaphore::new(APPENDS_MAX)),
+            passing: Arc::new(passing),
             patience,
+            deadlines: Arc::new(Deadlines::default()),
             committed,
-            counts: Arc::new(Counts::default()),
+            counts,
             relayed,
-            schedule: Arc::new(Scheduler::new()),
+            schedule,
             ending: CancellationToken::new(),
             readers: TaskTracker::new(),
         }))

@@ -23,7 +23,7 @@ fn received(type_name: &str, version: u16, codec: CodecId, json: &'static str) -
     let id = EventId::foreign("/elsewhere", &format!("{type_name} {version} {codec} {json}"));
     let metadata = Metadata::draft("elsewhere", version);
     let mut parts = Parts::new(id, Timestamp::from_nanos(1), Topic::new("payments").unwrap(), metadata);
-    parts.key = Some("A-1".to_owned());
+    parts.key = Some("A-1".into());
     let bytes = json.as_bytes().into();
     AnyEvent::receive(parts, Encoded { type_name: type_name.into(), version, codec, bytes }).unwrap()
 }

@@ -40,7 +40,7 @@ pub(super) fn exported(event: &AnyEvent, form: Form) -> Result<Exported, EncodeE
     }
     let id = event.origin_id().map_or_else(|| event.id().to_string(), str::to_owned);
     let id = written(("id", id), (ORIGIN_ID_IN_META, form), &mut meta, |_| event.id().to_string())?;
-    let type_name = encoded.type_name.clone().into();
+    let type_name = encoded.type_name.to_string();
     let type_name = written(("type", type_name), (TYPE_IN_META, form), &mut meta, source::encoded)?;
     let source = source::written(event.metadata().producer());
     let mut out = Vec::with_capacity(16);

@@ -63,7 +63,7 @@ pub(super) fn event(
     parts.payload_bytes_max = import.payload_bytes_max;
     parts.key = match (attributes.take(attributes::KEY)?, meta.key) {
         (Some(_), Some(_)) => return Err(CloudEventError::duplicate(attributes::KEY)),
-        (key, in_meta) => key.or(in_meta),
+        (key, in_meta) => key.or(in_meta).map(Into::into),
     };
     if let Some(priority) = attributes.take(attributes::PRIORITY)? {
         parts.priority = priority.parse().map_err(CloudEventError::Priority)?;
@@ -75,7 +75,7 @@ pub(super) fn event(
     trace(&mut attributes, &mut parts.metadata);
     pairs(attributes, &meta.pairs, &mut parts.metadata)?;
     let type_name = meta.type_name.unwrap_or(type_name);
-    let encoded = Encoded { type_name: type_name.into_boxed_str(), version, codec, bytes };
+    let encoded = Encoded { type_name: type_name.into(), version, codec, bytes };
     AnyEvent::receive(parts, encoded).map_err(CloudEventError::invalid)
 }
 

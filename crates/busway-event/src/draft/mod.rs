@@ -8,6 +8,7 @@ mod due;
 mod head;
 mod into_topic;
 mod invalid;
+mod left_out;
 mod stamp;
 
 pub use self::any::AnyDraft;
@@ -15,6 +16,7 @@ pub use self::due::{DELAY_MAX, Due};
 pub use self::head::DraftHead;
 pub use self::into_topic::IntoTopic;
 pub use self::invalid::Invalid;
+pub use self::left_out::LeftOut;
 pub use self::stamp::Stamp;
 
 use std::fmt;

@@ -3,6 +3,7 @@
 //! What a stranger sends is checked by the same rules as what this program publishes, so that nothing behind this door
 //! needs to ask again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AnyEvent, Header};
@@ -11,7 +12,7 @@ use crate::draft::Invalid;
 use crate::event_type::Encoded;
 use crate::id::EventId;
 use crate::key::Key;
-use crate::metadata::MetadataDraft;
+use crate::metadata::{Metadata, MetadataDraft, MetadataError};
 use crate::priority::Priority;
 use crate::timestamp::Timestamp;
 use crate::topic::Topic;
@@ -30,13 +31,15 @@ pub struct Parts {
     /// What it is about.
     pub topic: Topic,
     /// What orders it. Default: nothing.
-    pub key: Option<String>,
+    pub key: Option<Arc<str>>,
     /// How urgent it is. Default: [`Priority::P2`].
     pub priority: Priority,
     /// How long it may wait, more than zero. Default: what the subscription says.
     pub ttl: Option<Duration>,
     /// Producer, trace and free pairs. The schema version is that of the [`Encoded`] payload.
     pub metadata: MetadataDraft,
+    /// Metadata that is valid already, for many events that share it: taken in place of `metadata`, and not checked again.
+    pub shared_metadata: Option<Metadata>,
     /// The most bytes that the payload may have. Default: [`PAYLOAD_BYTES_MAX`].
     pub payload_bytes_max: usize,
 }
@@ -54,6 +57,7 @@ impl Parts {
             priority: Priority::P2,
             ttl: None,
             metadata,
+            shared_metadata: None,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
         }
     }
@@ -65,7 +69,7 @@ impl AnyEvent {
     /// # Errors
     /// The first rule that is broken: payload size, type name, origin id, key, time to live, metadata.
     pub fn receive(parts: Parts, encoded: Encoded) -> Result<Self, Invalid> {
-        let Parts { id, origin_id, time, topic, key, priority, ttl, mut metadata, payload_bytes_max } = parts;
+        let Parts { id, origin_id, time, topic, key, priority, ttl, payload_bytes_max, .. } = parts;
         let len = encoded.bytes.len();
         if len > payload_bytes_max {
             return Err(Invalid::PayloadTooLarge { len, limit: payload_bytes_max });
@@ -81,8 +85,14 @@ impl AnyEvent {
         if ttl == Some(Duration::ZERO) {
             return Err(Invalid::TtlZero);
         }
-        metadata.set_version(encoded.version);
-        let metadata = metadata.build()?;
+        let metadata = match (parts.shared_metadata, parts.metadata) {
+            (Some(_), _) if encoded.version == 0 => return Err(MetadataError::VersionMissing.into()),
+            (Some(shared), _) => shared.with_version(encoded.version),
+            (None, mut draft) => {
+                draft.set_version(encoded.version);
+                draft.build()?
+            }
+        };
         let origin_id = origin_id.map(String::into_boxed_str);
         let header = Header { id, time, priority, key, ttl, topic, metadata, origin_id };
         Ok(Self::from_encoded(header, encoded))
@@ -99,6 +109,9 @@ fn check_type_name(name: &str) -> Result<(), Invalid> {
             return Err(wrong(format!("has {len} bytes, more than {TYPE_NAME_BYTES_MAX}")));
         }
         _ => {}
+    }
+    if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Ok(());
     }
     match name.chars().position(char::is_control) {
         Some(position) => Err(wrong(format!("holds a control character at position {position}"))),
@@ -148,12 +161,21 @@ mod tests {
     #[test]
     fn what_arrived_becomes_an_event_with_the_version_of_its_payload() {
         let mut parts = parts();
-        parts.key = Some("k".to_owned());
+        parts.key = Some("k".into());
         parts.origin_id = Some("1".to_owned());
         parts.payload_bytes_max = 4;
         let event = AnyEvent::receive(parts, encoded("order", 3)).unwrap();
         assert_eq!((event.type_name(), event.metadata().version()), ("order", 3));
         assert_eq!((event.key().map(Key::as_str), event.origin_id()), (Some("k"), Some("1")));
+    }
+
+    #[test]
+    fn metadata_that_is_shared_takes_the_place_of_its_draft() {
+        let metadata = Metadata::draft("other", 9).build().unwrap();
+        let parts = Parts { shared_metadata: Some(metadata.clone()), ..parts() };
+        let event = AnyEvent::receive(parts, encoded("order", 3)).unwrap();
+        assert_eq!((event.metadata().producer(), event.metadata().version()), ("other", 3));
+        assert!(event.metadata().is(&metadata, 3));
     }
 
     #[test]
@@ -163,7 +185,7 @@ mod tests {
             Invalid::PayloadTooLarge { len: 4, limit: 3 }
         );
         assert_eq!(refusal(|parts| parts.ttl = Some(Duration::ZERO)), Invalid::TtlZero);
-        assert_eq!(refusal(|parts| parts.key = Some(String::new())), Invalid::Key(KeyError::Empty));
+        assert_eq!(refusal(|parts| parts.key = Some("".into())), Invalid::Key(KeyError::Empty));
         let unnamed = refusal(|parts| parts.metadata = MetadataDraft::default());
         assert_eq!(unnamed, Invalid::Metadata(MetadataError::ProducerMissing));
         for len in [0, 1025] {
@@ -174,7 +196,10 @@ mod tests {
             let error = AnyEvent::receive(parts(), encoded(name, 1)).unwrap_err();
             assert!(matches!(error, Invalid::TypeName { .. }), "{error}");
         }
-        let unversioned = AnyEvent::receive(parts(), encoded("order", 0)).unwrap_err();
-        assert_eq!(unversioned, Invalid::Metadata(MetadataError::VersionMissing));
+        let shared = || Parts { shared_metadata: Some(parts().metadata.build().unwrap()), ..parts() };
+        for parts in [parts(), shared()] {
+            let unversioned = AnyEvent::receive(parts, encoded("order", 0)).unwrap_err();
+            assert_eq!(unversioned, Invalid::Metadata(MetadataError::VersionMissing));
+        }
     }
 }

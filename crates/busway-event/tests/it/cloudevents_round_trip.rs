@@ -131,7 +131,7 @@ prop_compose! {
         }
         let mut parts = Parts::new(id, Timestamp::from_nanos(nanos), Topic::new(topic).unwrap(), metadata);
         parts.origin_id = origin_id;
-        parts.key = key.filter(|key| !key.is_empty());
+        parts.key = key.filter(|key| !key.is_empty()).map(Into::into);
         parts.priority = priority;
         parts.ttl = ttl.map(Duration::from_nanos);
         AnyEvent::receive(parts, Encoded { type_name: type_name.into(), version, codec, bytes }).unwrap()
@@ -300,7 +300,7 @@ fn a_key_with_characters_that_no_attribute_may_hold_travels_in_buswaymeta() {
         Topic::new("a").unwrap(),
         Metadata::draft("shop", 1),
     );
-    parts.key = Some("a\nb".to_owned());
+    parts.key = Some("a\nb".into());
     let encoded = Encoded { type_name: "t".into(), version: 1, codec: CodecId::Raw, bytes: Bytes::new() };
     let event = AnyEvent::receive(parts, encoded).unwrap();
     let json: Value = serde_json::from_slice(&to_json(&event).unwrap()).unwrap();

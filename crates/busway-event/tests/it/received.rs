@@ -31,7 +31,7 @@ fn what_is_received_is_validated_again() {
     };
     let good = || parts(Metadata::draft("elsewhere", 1));
     let mut key = good();
-    key.key = Some(String::new());
+    key.key = Some("".into());
     assert!(matches!(AnyEvent::receive(key, encoded()), Err(Invalid::Key(_))));
     let mut ttl = good();
     ttl.ttl = Some(std::time::Duration::ZERO);

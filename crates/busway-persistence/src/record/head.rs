@@ -178,12 +178,46 @@ impl<'a> Tail<'a> {
 
     /// From the bytes behind the fixed fields, all of them.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
+        if let Some(tail) = Self::read_plain(bytes) {
+            return Ok(tail);
+        }
         let (tail, used) = bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
             .map_err(|cause| format!("its head cannot be read: {cause}"))?;
         match bytes.len().saturating_sub(used) {
             0 => Ok(tail),
             extra => Err(format!("its head has {extra} bytes too many")),
         }
+    }
+
+    /// What most events have: a key, or nothing at all. By hand, as they are written; `None` when there is more, or something else.
+    fn read_plain(bytes: &'a [u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(&[0; 3])?;
+        let (key, rest) = match rest.split_first()? {
+            (0, rest) => (None, rest),
+            (1, rest) => {
+                let (len, rest) = rest.split_first_chunk()?;
+                let (text, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+                (Some(str::from_utf8(text).ok()?), rest)
+            }
+            _ => return None,
+        };
+        // No time to live, no id of another system, no trace; no pairs.
+        (*rest == [0; 1 + 3 + LEN_LEN]).then_some(Self {
+            topic: None,
+            type_name: None,
+            producer: None,
+            key,
+            ttl: None,
+            origin_id: None,
+            traceparent: None,
+            tracestate: None,
+            pairs: Vec::new(),
+        })
+    }
+
+    /// Whether it has nothing that belongs to an event's metadata.
+    pub(super) const fn is_plain(&self) -> bool {
+        self.traceparent.is_none() && self.tracestate.is_none() && self.pairs.is_empty()
     }
 
     /// Bytes that [`Head::write`] needs for it.
@@ -309,6 +343,31 @@ mod tests {
         bytes[at] = 0xff;
         let text = Tail::read(&bytes[FIXED_LEN..bytes.len() - 1]).unwrap_err();
         assert!(text.contains("Utf8"), "{text}");
+    }
+
+    #[test]
+    fn what_most_events_have_is_read_as_bincode_reads_it() {
+        let none = || {
+            let without = Tail { topic: None, producer: None, ttl: None, origin_id: None, ..tail() };
+            Tail { tracestate: None, pairs: Vec::new(), ..without }
+        };
+        let text = "k".repeat(255);
+        for key in [None, Some(""), Some("shöp"), Some(&text)] {
+            let tail = Tail { key, ..none() };
+            let mut bytes = vec![0; tail.len()];
+            assert!(tail.write(&mut bytes).is_some());
+            assert_eq!(Tail::read_plain(&bytes), Some(tail));
+            let (read, used): (Tail<'_>, usize) =
+                bincode::serde::borrow_decode_from_slice(&bytes, CONFIG).unwrap();
+            assert_eq!((Tail::read_plain(&bytes), bytes.len()), (Some(read), used));
+            // Any other byte than those is for bincode to judge.
+            for at in (0..bytes.len()).filter(|at| !(12..12 + key.map_or(0, str::len)).contains(at)) {
+                let mut other = bytes.clone();
+                other[at] ^= 0x41;
+                assert_eq!(Tail::read_plain(&other), None, "{at}");
+            }
+            assert_eq!(Tail::read_plain(&bytes[..bytes.len() - 1]), None);
+        }
     }
 
     #[test]

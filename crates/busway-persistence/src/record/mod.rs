@@ -22,6 +22,7 @@
 
 mod body_hash;
 mod checksum;
+mod copies;
 mod head;
 mod pack;
 mod place;
@@ -33,6 +34,7 @@ mod write;
 mod tests;
 
 pub(crate) use self::body_hash::body_hash;
+pub(crate) use self::copies::Copies;
 pub(crate) use self::pack::{Held, Packing, damaged};
 pub(crate) use self::place::Place;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From the bytes of a record back to its event.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use busway_event::{
     AnyEvent, CodecId, Encoded, EventId, Metadata, MetadataDraft, Parts, Priority, Timestamp, Topic,
-    TraceContext,
+    TraceContext, TypeName,
 };
 
 use super::head::{FIXED_LEN, Fixed, Tail};
@@ -48,8 +48,22 @@ pub(crate) struct Peek {
 pub(crate) struct Name {
     /// The text.
     pub(crate) text: Arc<str>,
-    /// The topic of this name, if it is one and was parsed already. Otherwise each record pays for that.
+    /// The topic of this name, if it is one.
     pub(crate) topic: Option<Topic>,
+    /// Metadata of this producer and nothing else, shared by all events that have no more. Made for the first of them; `None` when no producer can
+    /// be called so.
+    metadata: OnceLock<Option<Metadata>>,
+}
+
+impl Name {
+    pub(crate) fn of(text: &str) -> Self {
+        Self { text: text.into(), topic: Topic::new(text).ok(), metadata: OnceLock::new() }
+    }
+
+    /// What an event carries that names this producer and nothing else. The version comes with the payload.
+    fn metadata(&self) -> Option<&Metadata> {
+        self.metadata.get_or_init(|| Metadata::draft(&self.text, 1).build().ok()).as_ref()
+    }
 }
 
 /// An event, with what the store knows about it.
@@ -119,7 +133,17 @@ impl<'a> Record<'a> {
         chunks: &[&[u8]],
         names: impl Fn(u32) -> Option<&'n Name>,
     ) -> Result<StoredEvent, Corrupt> {
-        let event = self.event(chunks, names).map_err(|reason| self.place.corrupt(reason))?;
+        self.decode_with(chunks, names, Bytes::copy_from_slice)
+    }
+
+    /// The same; `copy` copies a payload that lies in the record's own value.
+    pub(crate) fn decode_with<'n>(
+        &self,
+        chunks: &[&[u8]],
+        names: impl Fn(u32) -> Option<&'n Name>,
+        copy: impl FnOnce(&[u8]) -> Bytes,
+    ) -> Result<StoredEvent, Corrupt> {
+        let event = self.event(chunks, names, copy).map_err(|reason| self.place.corrupt(reason))?;
         let Peek { appended, given_id, .. } = self.peek();
         Ok(StoredEvent { event, appended, given_id })
     }
@@ -128,6 +152,7 @@ impl<'a> Record<'a> {
         &self,
         chunks: &[&[u8]],
         names: impl Fn(u32) -> Option<&'n Name>,
+        copy: impl FnOnce(&[u8]) -> Bytes,
     ) -> Result<AnyEvent, String> {
         let joined = self.join(chunks)?;
         let body = joined.as_deref().unwrap_or(self.body);
@@ -135,18 +160,24 @@ impl<'a> Record<'a> {
         let tail = Tail::read(head.get(FIXED_LEN..).unwrap_or_default())?;
         let payload = match &joined {
             Some(joined) => joined.slice_ref(payload),
-            None => Bytes::copy_from_slice(payload),
+            None => copy(payload),
         };
         let Fixed { topic, type_name, producer, .. } = self.fixed;
         let topic = Found::of("topic", topic, tail.topic, &names)?.topic()?;
-        let type_name = Found::of("type", type_name, tail.type_name, &names)?.text;
-        let producer = Found::of("producer", producer, tail.producer, &names)?.text;
+        let type_name = Found::of("type", type_name, tail.type_name, &names)?.type_name();
+        let producer = Found::of("producer", producer, tail.producer, &names)?;
         let Peek { id, time, .. } = self.peek();
-        let mut parts = Parts::new(id, time, topic, metadata(producer, &tail)?);
+        let shared_metadata = producer.name.filter(|_| tail.is_plain()).and_then(Name::metadata);
+        let draft = match shared_metadata {
+            Some(_) => MetadataDraft::default(),
+            None => metadata(producer.text, &tail)?,
+        };
+        let mut parts = Parts::new(id, time, topic, draft);
+        parts.shared_metadata = shared_metadata.cloned();
         // It was let in under a limit that may have been another one.
         parts.payload_bytes_max = payload.len();
         parts.origin_id = tail.origin_id.map(str::to_owned);
-        parts.key = tail.key.map(str::to_owned);
+        parts.key = tail.key.map(Arc::from);
         parts.ttl = tail.ttl.map(Duration::from_nanos);
         let Fixed { version, codec, priority, .. } = self.fixed;
         parts.priority = Priority::from_index(usize::from(priority))
@@ -154,7 +185,7 @@ impl<'a> Record<'a> {
         let codec = CodecId::from_u8(codec).ok_or_else(|| {
             format!("its payload is of the codec {codec}, which this program does not know")
         })?;
-        let encoded = Encoded { type_name: type_name.into(), version, codec, bytes: payload };
+        let encoded = Encoded { type_name, version, codec, bytes: payload };
         AnyEvent::receive(parts, encoded).map_err(|broken| format!("what it holds is no event: {broken}"))
     }
 
@@ -219,7 +250,8 @@ impl<'a> Record<'a> {
 /// A name of a record: from the store's names or from the record itself.
 struct Found<'a> {
     text: &'a str,
-    topic: Option<&'a Topic>,
+    /// Among the store's names.
+    name: Option<&'a Name>,
 }
 
 impl<'a> Found<'a> {
@@ -230,20 +262,27 @@ impl<'a> Found<'a> {
         names: impl Fn(u32) -> Option<&'n Name>,
     ) -> Result<Self, String> {
         match (id, inline) {
-            (0, Some(text)) => Ok(Self { text, topic: None }),
+            (0, Some(text)) => Ok(Self { text, name: None }),
             (0, None) => Err(format!("the name of its {what} is missing")),
             (id, Some(_)) => Err(format!("its {what} is named twice, by the number {id} and as text")),
             (id, None) => match names(id) {
-                Some(name) => Ok(Self { text: &name.text, topic: name.topic.as_ref() }),
+                Some(name) => Ok(Self { text: &name.text, name: Some(name) }),
                 None => Err(format!("its {what} is the name {id}, which the store does not know")),
             },
         }
     }
 
     fn topic(&self) -> Result<Topic, String> {
-        match self.topic {
+        match self.name.and_then(|name| name.topic.as_ref()) {
             Some(topic) => Ok(topic.clone()),
             None => Topic::new(self.text).map_err(|broken| format!("what it holds is no event: {broken}")),
+        }
+    }
+
+    fn type_name(&self) -> TypeName {
+        match self.name {
+            Some(name) => Arc::clone(&name.text).into(),
+            None => self.text.into(),
         }
     }
 }

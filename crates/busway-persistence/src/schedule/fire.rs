@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{EventId, Timestamp};
 use heed::{RoTxn, RwTxn};
 use uuid::Uuid;
@@ -125,7 +126,8 @@ impl Pass {
             self.fired.held += 1;
             return Ok(());
         }
-        let mut entry = match shared.entry(found.event, found.given_id, self.now) {
+        let entry = shared.entry(found.event, found.given_id, self.now, PAYLOAD_BYTES_MAX);
+        let mut entry = match entry.map_err(|refused| refused.1) {
             Ok(entry) => entry,
             Err(EntryError::UnknownStream { .. }) => {
                 self.fired.uncaptured += 1;

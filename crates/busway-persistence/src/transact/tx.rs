@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
+use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, Timestamp};
 use heed::RoTxn;
 
@@ -197,7 +198,7 @@ impl Source for InTxn<'_> {
     }
 
     fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, crate::EntryError> {
-        self.shared.entry(event, given, now)
+        self.shared.entry(event, given, now, PAYLOAD_BYTES_MAX).map_err(|refused| refused.1)
     }
 }
 

@@ -3,7 +3,8 @@
 //! When N publishers wait for their receipts and are all answered at once, they come back within a fraction of the time that a
 //! commit takes. A writer that begins its next commit with the first of them leaves the others to the one after: two
 //! cohorts take turns, and each commit carries half of what it could. So it waits, for as long as more of the last cohort keep
-//! coming and a millisecond at most. One publisher alone is never waited for; neither is a cohort that did not come back last
+//! coming and a millisecond at most. Of a large cohort half is enough: the sync is a small part of such a commit, and while one half is written the
+//! other comes back, so that publishers and writer work at the same time instead of in turn. One publisher alone is never waited for; neither is a cohort that did not come back last
 //! time, until one does again.
 
 use std::hint::spin_loop;
@@ -29,7 +30,8 @@ impl Cohort {
 
     /// With so many requests at hand and no other there: waits for more of the cohort. `false` when none is to be expected.
     pub(super) fn comes(&mut self, at_hand: usize, requests: &Receiver<Request>) -> bool {
-        if self.size < 2 || at_hand >= self.size {
+        let enough = if self.size < LARGE { self.size } else { self.size / 2 };
+        if self.size < 2 || at_hand >= enough {
             return false;
         }
         let now = now();
@@ -62,6 +64,8 @@ pub(super) fn look(requests: &Receiver<Request>) {
     }
 }
 
+/// Requests whose writing takes several times as long as their sync.
+const LARGE: usize = 1_024;
 /// Nobody came for so long: nobody else will.
 const PAUSE_MAX: Duration = Duration::from_micros(60);
 const LINGER_MAX: Duration = Duration::from_millis(1);

@@ -51,7 +51,7 @@ prop_compose! {
         let mut metadata = Metadata::draft("test", 1);
         pairs.iter().for_each(|(name, value)| metadata.set(name, value));
         let mut parts = Parts::new(id(number), at(-7), Topic::new(topic).unwrap(), metadata);
-        (parts.key, parts.ttl) = (key, ttl.map(Duration::from_nanos));
+        (parts.key, parts.ttl) = (key.map(Into::into), ttl.map(Duration::from_nanos));
         parts.priority = Priority::from_index(priority).unwrap();
         let encoded = Encoded { type_name: "t".into(), version: 3, codec, bytes: Bytes::from(payload) };
         AnyEvent::receive(parts, encoded).unwrap()
@@ -97,7 +97,7 @@ fn the_lines_of_an_export_are_what_they_were_in_every_version_before() {
         Topic::new("orders.created").unwrap(),
         metadata,
     );
-    (parts.key, parts.ttl) = (Some("A-1".to_owned()), Some(Duration::from_secs(60)));
+    (parts.key, parts.ttl) = (Some("A-1".into()), Some(Duration::from_secs(60)));
     parts.metadata.set("tenant", "eu");
     let json = |bytes: &'static str| Encoded {
         type_name: "order".into(),

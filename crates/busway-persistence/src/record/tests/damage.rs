@@ -206,7 +206,7 @@ fn a_time_to_live_beyond_what_is_stored_becomes_the_longest_that_is() {
 #[test]
 fn the_largest_head_of_a_valid_event_fits_a_record() {
     let mut parts = parts(&["abcdefghijklmno"; 15].join("."));
-    parts.key = Some("k".repeat(255));
+    parts.key = Some("k".repeat(255).into());
     parts.origin_id = Some("o".repeat(1_024));
     parts.metadata = Metadata::draft(&"p".repeat(255), 1);
     let state = (0..32).map(|n| format!("a{n:02}={}", "x".repeat(11))).collect::<Vec<_>>().join(",");

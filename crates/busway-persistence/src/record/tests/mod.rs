@@ -52,9 +52,9 @@ impl Case {
         let encoded = self.encoded();
         let topic = self.event.topic();
         vec![
-            Name { text: topic.as_str().into(), topic: Some(topic.clone()) },
-            Name { text: encoded.type_name.into(), topic: None },
-            Name { text: self.event.metadata().producer().into(), topic: None },
+            Name::of(topic.as_str()),
+            Name::of(&encoded.type_name),
+            Name::of(self.event.metadata().producer()),
         ]
     }
 
@@ -127,7 +127,7 @@ fn minimal() -> Case {
 fn full() -> Case {
     let mut parts = parts("orders.created.us-east");
     parts.origin_id = Some("A-1/7".to_owned());
-    parts.key = Some("Käufer 7".to_owned());
+    parts.key = Some("Käufer 7".into());
     parts.priority = Priority::P0;
     parts.ttl = Some(Duration::new(1, 2));
     parts.metadata.set("biz-id", "B-9");

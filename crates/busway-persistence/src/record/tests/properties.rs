@@ -34,7 +34,7 @@ fn parts_of_events() -> impl Strategy<Value = Parts> {
         let (id, time, priority, ttl) = numbers;
         let (id, time) = (EventId::new(Uuid::from_u128(id)), Timestamp::from_nanos(time));
         let mut parts = Parts::new(id, time, Topic::new(topic).unwrap(), Metadata::draft(&producer, 1));
-        (parts.key, parts.origin_id) = (key, origin_id);
+        (parts.key, parts.origin_id) = (key.map(Into::into), origin_id);
         parts.priority = Priority::from_index(priority).unwrap();
         parts.ttl = ttl.map(Duration::from_nanos);
         trace.into_iter().for_each(|trace| parts.metadata.set_trace(trace));

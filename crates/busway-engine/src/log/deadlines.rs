@@ -1,0 +1,180 @@
+//! The deadlines of publishes that wait for the disk: one timer for all of them.
+//!
+//! All publishes of a log wait for the same time, so as a rule those that were handed over first are due first; a list in the order of their
+//! deadlines needs one timer: that of its head. A timer for each publish would be set and taken back thousands of times a commit, and fire for none of them.
+//!
+//! Publishes that were answered leave the list when they come to its head: by the next ones that enter, two for each, or when the timer
+//! fires. So it holds no more than what is under way and what was answered since the last one entered, each a few words.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::pending::{Answer, Pending};
+use crate::clock::Clock;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines {
+    // Held for moments; no answer is given meanwhile.
+    waiting: Mutex<Waiting>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The earliest deadline first.
+    list: VecDeque<(Instant, Weak<Pending>)>,
+    /// Which time is waited for.
+    watched: Option<Instant>,
+    is_over: bool,
+}
+
+impl Deadlines {
+    /// Answers `pending` at that time, unless it was answered before.
+    pub(super) fn enter(&self, until: Instant, pending: &Arc<Pending>) {
+        let mut waiting = self.waiting.lock();
+        for _ in 0..2 {
+            waiting.leave_head(|_, pending| pending.is_decided());
+        }
+        // Behind the last one, unless it had to wait for its permit.
+        let later = waiting.list.iter().rev().take_while(|(other, _)| *other > until).count();
+        let at = waiting.list.len() - later;
+        waiting.list.insert(at, (until, Arc::downgrade(pending)));
+        let is_watched = waiting.watched.is_some_and(|watched| watched <= until);
+        if !is_watched {
+            waiting.watched = Some(until);
+        }
+        drop(waiting);
+        if !is_watched {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Answers those whose time has come, until [`end`](Self::end).
+    pub(super) async fn watch(self: Arc<Self>, clock: Arc<dyn Clock>) {
+        loop {
+            let (due, next) = self.due(clock.now());
+            due.iter().for_each(|pending| pending.answer(Answer::TimedOut));
+            drop(due);
+            match next {
+                Next::Over => return,
+                Next::Idle => self.changed.notified().await,
+                Next::At(until) => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = clock.guard_until(until) => {}
+                },
+            }
+        }
+    }
+
+    /// No more is entered: the store is closed, and has answered all.
+    pub(super) fn end(&self) {
+        self.waiting.lock().is_over = true;
+        self.changed.notify_one();
+    }
+
+    /// Those whose time has come, and when the next one's does.
+    fn due(&self, now: Instant) -> (Vec<Arc<Pending>>, Next) {
+        let mut waiting = self.waiting.lock();
+        let mut due = Vec::new();
+        while waiting.leave_head(|until, pending| {
+            let is_decided = pending.is_decided();
+            if until <= now && !is_decided {
+                due.push(Arc::clone(pending));
+            }
+            until <= now || is_decided
+        }) {}
+        let next = match waiting.list.front() {
+            _ if waiting.is_over => Next::Over,
+            Some((until, _)) => Next::At(*until),
+            None => Next::Idle,
+        };
+        waiting.watched = waiting.list.front().map(|(until, _)| *until);
+        (due, next)
+    }
+}
+
+impl Waiting {
+    /// Takes the head out if it is to go, or if nobody holds it any more; `false` when it stays, or there is none.
+    fn leave_head(&mut self, goes: impl FnOnce(Instant, &Arc<Pending>) -> bool) -> bool {
+        let leaves = self
+            .list
+            .front()
+            .is_some_and(|(until, head)| head.upgrade().is_none_or(|pending| goes(*until, &pending)));
+        leaves && self.list.pop_front().is_some()
+    }
+}
+
+#[derive(Debug)]
+enum Next {
+    At(Instant),
+    Idle,
+    Over,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::pending::Answered;
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn entered(deadlines: &Deadlines, until: Instant) -> (Arc<Pending>, Answered) {
+        let pending = Pending::new();
+        deadlines.enter(until, &pending);
+        (Arc::clone(&pending), Answered(pending))
+    }
+
+    #[test]
+    fn what_was_answered_or_let_go_leaves_the_list_with_those_that_enter() {
+        let deadlines = Deadlines::default();
+        let now = SystemClock.now();
+        let later = now + Duration::from_secs(1);
+        let all: Vec<_> = (0..100).map(|_| entered(&deadlines, later)).collect();
+        assert_eq!(deadlines.waiting.lock().list.len(), 100);
+        all.iter().step_by(2).for_each(|(pending, _)| pending.answer(Answer::Abandoned));
+        drop(all);
+        let kept: Vec<_> = (0..100).map(|_| entered(&deadlines, later)).collect();
+        assert_eq!(deadlines.waiting.lock().list.len(), 100);
+        let (due, next) = deadlines.due(now);
+        assert!(due.is_empty() && matches!(next, Next::At(at) if at == later));
+        kept.iter().take(60).for_each(|(pending, _)| pending.answer(Answer::Abandoned));
+        let (due, next) = deadlines.due(later);
+        assert_eq!((due.len(), kept.len() - 60), (40, 40));
+        assert!(matches!(next, Next::Idle));
+    }
+
+    #[test]
+    fn the_earliest_deadline_is_the_head_and_a_later_one_changes_nothing() {
+        let deadlines = Deadlines::default();
+        let now = SystemClock.now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let _kept = [5, 6, 3, 4].map(|seconds| entered(&deadlines, at(seconds)));
+        let order: Vec<_> = deadlines.waiting.lock().list.iter().map(|(until, _)| *until).collect();
+        assert_eq!(order, [3, 4, 5, 6].map(at));
+        assert_eq!(deadlines.waiting.lock().watched, Some(at(3)));
+        let (due, next) = deadlines.due(at(4));
+        assert!(due.len() == 2 && matches!(next, Next::At(until) if until == at(5)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_publish_that_is_late_is_told_so_and_the_watch_ends_with_its_log() {
+        let deadlines = Arc::new(Deadlines::default());
+        let watch = tokio::spawn(Arc::clone(&deadlines).watch(Arc::new(SystemClock)));
+        // Tokio's time stands still while anything can run, and then goes on to the next timer.
+        for _ in 0..2 {
+            let (_pending, answered) = entered(&deadlines, tokio::time::Instant::now().into_std());
+            assert!(matches!(answered.await, Answer::TimedOut));
+        }
+        let (pending, answered) = entered(&deadlines, SystemClock.now() + Duration::from_secs(3_600));
+        pending.answer(Answer::Abandoned);
+        assert!(matches!(answered.await, Answer::Abandoned));
+        deadlines.end();
+        watch.await.unwrap();
+    }
+}
