@@ -149,6 +149,6 @@ fn subject(stream: &str) -> String {
 
 const MEASURED: &str = "measured";
 const BACKLOG: &str = "backlog";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Messages that a consumer asks for at once.
 const BATCH: usize = 1_024;
