@@ -4,8 +4,8 @@
 //! depends on it, and it is never published.
 //!
 //! # Modules, in reading order
-//! [`suites`] lists what can be measured. A suite is one file below [`inproc`], [`route`], [`durable`], [`consume`], [`latency`],
-//! [`memory`] or [`instructions`] and answers one question. [`contest`] runs its contenders in turn, [`course`] counts what is handled and
+//! [`suites`] lists what can be measured. A suite is one file below [`inproc`], [`route`], [`durable`], [`consume`], [`brokers`],
+//! [`latency`], [`memory`] or [`instructions`] and answers one question. [`contest`] runs its contenders in turn, [`course`] counts what is handled and
 //! stops the clock, [`report`] holds the answers and writes them down.
 //!
 //! Three programs are made of it: `busway-benches` (the harness), `busway-counted` (with an allocator that counts, never
@@ -20,6 +20,7 @@ pub mod course;
 pub mod sample;
 pub mod terms;
 
+pub mod brokers;
 pub mod consume;
 pub mod durable;
 pub mod inproc;

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::report::Suite;
 use crate::terms::Terms;
-use crate::{consume, durable, inproc, instructions, latency, memory, route};
+use crate::{brokers, consume, durable, inproc, instructions, latency, memory, route};
 
 /// Answers one question; suites that come out of the same runs come together.
 pub type Measure = fn(&Terms) -> Result<Vec<Suite>>;
@@ -34,6 +34,9 @@ pub const SUITES: &[(&str, Measure)] = &[
     ("consume/replay", consume::replay::measure),
     ("consume/open-10m", consume::opening::measure),
     ("consume/retention-10m", consume::window::measure),
+    ("brokers/publish-1", brokers::measure_1),
+    ("brokers/publish-4096", brokers::measure_4096),
+    ("brokers/consume", brokers::measure_consume),
     ("latency/half", latency::measure_half),
     ("latency/eighty", latency::measure_eighty),
     ("memory/idle", memory::measure_idle),

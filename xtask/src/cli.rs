@@ -79,6 +79,9 @@ pub(crate) enum Command {
         /// Images of what a power cut may leave.
         #[arg(long, default_value_t = 1_000_000)]
         images: u64,
+        /// Power cuts on ext4, where this machine lets it be mounted.
+        #[arg(long, default_value_t = 1_000)]
+        cuts: u64,
         /// Damaged stores.
         #[arg(long, default_value_t = 100_000)]
         stores: u64,
@@ -174,8 +177,9 @@ impl Command {
             Self::Sbom => step::sbom::run(workspace),
             Self::Package { allow_dirty: false } => package::run(workspace, package::Files::Committed),
             Self::Package { allow_dirty: true } => package::run(workspace, package::Files::AsTheyAre),
-            Self::Chaos { kills, images, stores } => {
-                let length = chaos::Length { kills: *kills, images: *images, stores: *stores };
+            Self::Chaos { kills, images, cuts, stores } => {
+                let (kills, images, cuts, stores) = (*kills, *images, *cuts, *stores);
+                let length = chaos::Length { kills, images, cuts, stores };
                 chaos::run(workspace, length)
             }
             Self::Isolate { crates } => step::isolate::run(workspace, crates),

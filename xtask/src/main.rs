@@ -2,7 +2,8 @@
 //!
 //! Every check of the project is one command here; `.ci/run` and the workflows under `.github/` only call them,
 //! so that what fails there fails in the same words on a desk. Reading order: [`cli`] lists the commands, each
-//! has one file in [`step`], [`report`] prints what came of them, [`tidy`] holds the rules of the house.
+//! has one file in [`step`], [`report`] prints what came of them, [`server`] starts what
+//! some of them talk to, [`tidy`] holds the rules of the house.
 #![expect(
     clippy::disallowed_methods,
     reason = "a tool for developers: it measures its own steps, and no part of it runs inside an event bus"
@@ -11,6 +12,7 @@
 mod cli;
 mod process;
 mod report;
+mod server;
 mod step;
 mod tally;
 mod tidy;

@@ -62,6 +62,14 @@ pub fn measure(terms: &Terms) -> Result<Vec<Suite>> {
     Ok(suites)
 }
 
+/// Settles a backlog of so many events under a new name, one at a time.
+///
+/// # Errors
+/// The bus fails, or handles something else.
+pub fn from_backlog(runtime: &Runtime, backlog: &Path, name: &str, events: u64) -> Result<Lap> {
+    consume(runtime, backlog, name, 1, Source::Backlog, events)
+}
+
 /// Where the events of a lap come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {

@@ -2,11 +2,8 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use busway::Durability;
@@ -18,8 +15,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Runtime;
 
 use super::event::event;
+use super::flight::{Counts, Until, flying};
 use super::folder::Folder;
-use super::lap::{Holding, SyncedLap, events_max};
+use super::lap::{Holding, SyncedLap};
 use super::written::Written;
 use crate::terms::{Terms, two_workers};
 
@@ -45,27 +43,6 @@ pub fn batches(terms: &Terms, per_sync: usize) -> Result<SyncedLap> {
     })
 }
 
-/// Which events are published, and until when.
-#[derive(Debug, Clone)]
-struct Until {
-    next: Arc<AtomicU64>,
-    end: u64,
-    time: Instant,
-}
-
-impl Until {
-    /// The numbers of the next events; `None` when it is over.
-    fn take(&self, count: usize) -> Option<Range<u64>> {
-        let count = u64::try_from(count).ok()?;
-        if Instant::now() >= self.time {
-            return None;
-        }
-        let take = |next: u64| (next + count <= self.end).then_some(next + count);
-        let first = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
-        Some(first..first + count)
-    }
-}
-
 fn measured(
     terms: &Terms,
     per_sync: usize,
@@ -75,23 +52,10 @@ fn measured(
     let runtime = two_workers()?;
     let start = Bus::open(folder.path()).stream(Stream::new("events").capture("events.#")).start();
     let bus = runtime.block_on(start)?;
-    let next = Arc::new(AtomicU64::new(0));
-    let run = |end: u64, block: Duration| -> Result<Duration> {
-        let started = Instant::now();
-        publish(&runtime, bus.clone(), Until { next: Arc::clone(&next), end, time: started + block })?;
-        Ok(started.elapsed())
-    };
-    let limit = events_max(terms, per_sync);
-    run(limit / 10, terms.block / 10)?;
-    let (first, commits) = (next.load(Ordering::Relaxed), commits(folder.path())?);
-    let before = Written::so_far();
-    let elapsed = run(limit, terms.block)?;
-    let written = Written::so_far().zip(before).map(|(now, before)| now.since(before));
-    let stored = next.load(Ordering::Relaxed);
-    let syncs = self::commits(folder.path())?.saturating_sub(commits);
+    let counts = || Ok(Counts { syncs: commits(folder.path())?, written: Written::so_far() });
+    let lap = flying(terms, per_sync, counts, |until| publish(&runtime, bus.clone(), until))?;
     runtime.block_on(bus.shutdown(Duration::from_secs(10)));
     drop(runtime);
-    let lap = SyncedLap { events: stored - first, syncs, elapsed, written, stored };
     lap.verified(&holding(folder.path(), per_sync)?)
 }
 

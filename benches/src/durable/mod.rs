@@ -6,7 +6,9 @@
 //!
 //! A contender is a function `lap(terms, per_sync)`, one file each; [`lap`] holds the clock that all of them share.
 
+pub mod counts;
 pub mod event;
+pub mod flight;
 pub mod folder;
 pub mod lap;
 pub mod written;
@@ -23,13 +25,13 @@ use std::cell::RefCell;
 
 use anyhow::Result;
 
+use self::counts::Counted;
 use self::folder::Folder;
 use self::lap::SyncedLap;
-use self::written::Written;
 use crate::contest::{Contest, Lap, Question, Unit, interleave};
 use crate::inproc::on_bus;
 use crate::lockfile::version_of;
-use crate::report::{Contender, Suite};
+use crate::report::Suite;
 use crate::terms::Terms;
 
 /// What can append and sync.
@@ -114,6 +116,13 @@ const SETTINGS: &str = "lmdb: heed, default sync, one named database, append; re
                         sqlite: WAL, synchronous=FULL; file-fdatasync: a file written full of zeros beforehand, one write and one \
                         fdatasync, no index and no checksum: the floor";
 
+/// What a sync is here.
+const SYNCS: &str = "commits, or calls of fdatasync for the bare file; inside one, lmdb waits for the disk twice (data, then the page that \
+                     names them), sqlite again at its checkpoints";
+
+/// Who wrote.
+const BYTES: &str = "write_bytes of /proc/self/io";
+
 /// Runs the contenders in turn. Beside the answer come `<name>-switches`, `<name>-syncs` and `<name>-bytes`, of the same laps.
 fn measure(terms: &Terms, question: Question, per_sync: usize, appenders: &[Appender]) -> Result<Vec<Suite>> {
     let file_system = Folder::file_system()?;
@@ -132,68 +141,18 @@ fn measure(terms: &Terms, question: Question, per_sync: usize, appenders: &[Appe
         answer.note = format!("{}; {SETTINGS}; on {file_system}", answer.note);
     }
     // The first round is discarded here too.
-    let laps: Vec<(Appender, Vec<SyncedLap>)> = appenders
+    let laps: Vec<Counted> = appenders
         .iter()
         .zip(laps)
-        .map(|(appender, laps)| (*appender, laps.into_inner().into_iter().skip(1).collect()))
+        .map(|(appender, laps)| Counted {
+            name: appender.name,
+            version: (appender.version)(),
+            laps: laps.into_inner().into_iter().skip(1).collect(),
+        })
         .collect();
-    suites.push(syncs(question.name, &laps));
-    suites.extend(bytes(question.name, &laps));
+    suites.push(counts::syncs(question.name, &laps, SYNCS));
+    suites.extend(counts::bytes(question.name, &laps, BYTES));
     Ok(suites)
-}
-
-fn syncs(question: &str, laps: &[(Appender, Vec<SyncedLap>)]) -> Suite {
-    let row = |(appender, laps): &(Appender, Vec<SyncedLap>)| {
-        let samples = laps.iter().map(|lap| per_event(lap.syncs, lap)).collect();
-        Contender::new(appender.name, (appender.version)(), samples)
-    };
-    Suite {
-        name: format!("{question}-syncs"),
-        unit: "syncs/event".to_owned(),
-        higher_is_better: false,
-        note: format!(
-            "how often all that was written so far was made durable, while {question} ran: commits, or calls of fdatasync for \
-             the bare file; inside one, lmdb waits for the disk twice (data, then the page that names them), sqlite again at \
-             its checkpoints"
-        ),
-        contenders: laps.iter().map(row).collect(),
-        curves: Vec::new(),
-    }
-}
-
-/// `None` where the system does not count them.
-fn bytes(question: &str, laps: &[(Appender, Vec<SyncedLap>)]) -> Option<Suite> {
-    let mut contenders = Vec::new();
-    for (suffix, bytes) in COUNTS {
-        for (appender, laps) in laps {
-            let samples = laps.iter().filter_map(|lap| Some(per_event(bytes(lap.written?), lap)));
-            let name = format!("{}{suffix}", appender.name);
-            contenders.push(Contender::new(name, (appender.version)(), samples.collect()));
-        }
-    }
-    contenders.retain(|contender| contender.runs() > 0);
-    (!contenders.is_empty()).then(|| Suite {
-        name: format!("{question}-bytes"),
-        unit: "bytes/event".to_owned(),
-        higher_is_better: false,
-        note: format!(
-            "written while {question} ran, 256 of them the event's own: write_bytes of /proc/self/io, in the units of the \
-             page cache (pages, or larger folios, whole even where one page changed), without the file system's own journal; \
-             -wchar: what was handed to write calls"
-        ),
-        contenders,
-        curves: Vec::new(),
-    })
-}
-
-/// A count of the kernel's, and what its rows are called after their contender.
-type Count = (&'static str, fn(Written) -> u64);
-
-const COUNTS: [Count; 2] = [("", |written| written.to_disk), ("-wchar", |written| written.by_calls)];
-
-#[expect(clippy::cast_precision_loss, reason = "a ratio is no count")]
-fn per_event(part: u64, lap: &SyncedLap) -> f64 {
-    part as f64 / lap.events.max(1) as f64
 }
 
 #[cfg(test)]

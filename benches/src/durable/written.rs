@@ -1,8 +1,8 @@
-//! How many bytes this process has written, as the kernel counts them.
+//! How many bytes a process has written, as the kernel counts them.
 
 use std::fs;
 
-/// Bytes written by all threads of this process.
+/// Bytes written by all threads of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// Sent to the disk, or to be sent (`write_bytes`): whole pages, and where the kernel keeps several of them as one folio, all
@@ -17,6 +17,12 @@ impl Written {
     #[must_use]
     pub fn so_far() -> Option<Self> {
         Self::in_text(&fs::read_to_string("/proc/self/io").ok()?)
+    }
+
+    /// The same of another process, since it began.
+    #[must_use]
+    pub fn by(pid: u32) -> Option<Self> {
+        Self::in_text(&fs::read_to_string(format!("/proc/{pid}/io")).ok()?)
     }
 
     /// What came after `earlier`.

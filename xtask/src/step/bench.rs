@@ -5,6 +5,8 @@ use std::path::{Path, absolute};
 use anyhow::{Context, Result};
 
 use crate::process::Call;
+use crate::server::running::Running;
+use crate::server::{self, Spec, binary};
 use crate::workspace::Workspace;
 
 /// What the harness is to do.
@@ -45,7 +47,57 @@ pub(crate) fn run(workspace: &Workspace, task: Task, suites: &[String], json: Op
         let file = absolute(file).with_context(|| format!("not a path: {}", file.display()))?;
         call = call.arg("--json").arg(file);
     }
+    let mut servers = Vec::new();
+    if matches!(task, Task::Measure(_)) && asks_for_servers(suites) {
+        for spec in BROKERS {
+            let Some(server) = start(workspace, &spec)? else { continue };
+            call = call.env(&spec.handed_on_in(), server.handed_on());
+            servers.push(server);
+        }
+    }
+    // They go when the harness has ended, well or not.
     call.run()
 }
 
+/// `None`, and a line that says so, where the program is not on this machine.
+fn start(workspace: &Workspace, spec: &Spec) -> Result<Option<Running>> {
+    let Some(program) = binary::find(spec.kind)? else {
+        println!("{}: left out: {}", spec.name, binary::missing(spec.kind));
+        return Ok(None);
+    };
+    // Where the harness keeps its files, so that all contenders write to one disk.
+    let server = Running::start(spec, &program, &workspace.target("bench/tmp"))?;
+    println!("{}: {} at {}", spec.name, program.display(), server.handed_on());
+    Ok(Some(server))
+}
+
+/// Whether one of these words means a suite with servers: as the harness reads them, a name, or the start of names.
+fn asks_for_servers(suites: &[String]) -> bool {
+    suites.is_empty()
+        || suites.iter().any(|word| word.starts_with(SUITES) || SUITES.starts_with(word.as_str()))
+}
+
+/// The suites that talk to servers.
+const SUITES: &str = "brokers/";
+
+/// Those servers, by the names of the contenders.
+const BROKERS: [Spec; 4] =
+    [server::NATS_DEFAULT, server::NATS_ALWAYS, server::REDIS_ALWAYS, server::REDIS_EVERYSEC];
+
 const PACKAGE: &str = "busway-benches";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_started_for_the_suites_that_talk_to_them() {
+        let asks =
+            |words: &[&str]| asks_for_servers(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        assert!(asks(&[]), "all suites");
+        for word in ["brokers", "brokers/publish-1", "brokers/pub", "bro"] {
+            assert!(asks(&["inproc", word]), "{word}");
+        }
+        assert!(!asks(&["inproc", "durable/synced-1"]));
+    }
+}

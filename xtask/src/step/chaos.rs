@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::process::Call;
 use crate::report::Verdict;
+use crate::step::disk;
 use crate::workspace::Workspace;
 
 /// How long the long form is.
@@ -13,11 +14,14 @@ pub(crate) struct Length {
     pub(crate) kills: u64,
     /// Images of what a power cut may leave.
     pub(crate) images: u64,
+    /// Power cuts on a file system of the kernel.
+    pub(crate) cuts: u64,
     /// Damaged stores.
     pub(crate) stores: u64,
 }
 
-/// Runs all of it in release mode, with their output: they say their rates, and on a failure their seed.
+/// Runs all of it in release mode, with their output: they say their rates, and on a failure their seed. Where the power of no file system can be
+/// cut, all else is run, and it is left out.
 pub(crate) fn run(workspace: &Workspace, length: Length) -> Result<Verdict> {
     for (package, test) in TESTS {
         let cargo = Call::cargo(workspace)
@@ -27,6 +31,14 @@ pub(crate) fn run(workspace: &Workspace, length: Length) -> Result<Verdict> {
             .env("BUSWAY_FAULTS_ALL", "1");
         cargo.args(["test", "--release", "-p", package, "--test", test, "--", "--nocapture"]).run()?;
     }
+    if let Some(obstacle) = disk::obstacle(workspace)? {
+        return Ok(Verdict::LeftOut(format!("power cuts on ext4: {obstacle}")));
+    }
+    Call::cargo(workspace)
+        .env("BUSWAY_POWER_CUTS", length.cuts.to_string())
+        .args(["test", "--release", "-p", "busway-persistence", "--test", "power"])
+        .args(["--", "--ignored", "--nocapture", disk::TESTS])
+        .run()?;
     Ok(Verdict::Passed)
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod ci;
 pub(crate) mod clippy;
 pub(crate) mod coverage;
 pub(crate) mod deny;
+pub(crate) mod disk;
 pub(crate) mod docs;
 pub(crate) mod fmt;
 pub(crate) mod isolate;

@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 
 use crate::process::Call;
 use crate::report::{Report, Verdict};
+use crate::step::disk;
 use crate::tally::{Ended, Runner, Summary};
 use crate::workspace::Workspace;
 
@@ -38,6 +39,7 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
         run_one(report, "tests and doctests", Runner::BuiltIn, tests);
     }
     run_year(workspace, report, has_nextest);
+    run_disk(workspace, report, has_nextest);
     report.measure("compiler messages", || check_messages(workspace));
     match loom {
         Loom::Run => run_models(workspace, report),
@@ -94,6 +96,25 @@ const YEAR: Year = Year {
     file: "flights-2013.csv.xz",
     variable: "BUSWAY_FLIGHTS_YEAR",
 };
+
+/// Power cuts on a file system of the kernel, which take root and loop devices.
+fn run_disk(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
+    const STEP: &str = "power cuts on ext4";
+    match disk::obstacle(workspace) {
+        Ok(None) => {}
+        Ok(Some(obstacle)) => return report.measure(STEP, || Ok(Verdict::LeftOut(obstacle))),
+        Err(error) => return report.measure(STEP, || Err(error)),
+    }
+    let cargo = Call::cargo(workspace);
+    if has_nextest {
+        let filter = format!("test({})", disk::TESTS);
+        let cuts = cargo.args(["nextest", "run", "--all-features", "--run-ignored", "only", "-E", &filter]);
+        run_one(report, STEP, Runner::Nextest, cuts);
+    } else {
+        let cuts = cargo.args(["test", "--all-features", "--test", "power", "--", "--ignored", disk::TESTS]);
+        run_one(report, STEP, Runner::BuiltIn, cuts);
+    }
+}
 
 /// The compile-fail tests compare the compiler's words, which change from release to release: under another one than the
 /// expected texts are of, they pass without a look.

@@ -134,7 +134,8 @@ fn event(number: u64) -> AnyEvent {
     draft.finish(&stamp).unwrap().into()
 }
 
-const EVENTS: u64 = 360;
+/// So many are acknowledged.
+pub(crate) const EVENTS: u64 = 360;
 
 /// So many of the newest events are kept, and more only while somebody needs them.
 const WINDOW: u64 = 90;

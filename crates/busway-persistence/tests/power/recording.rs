@@ -45,7 +45,7 @@ impl Recording {
         fs::create_dir(&store).unwrap();
         fs::write(&acks, "").unwrap();
         let ended = child(scenario)
-            .env("LD_PRELOAD", build_shim(&root))
+            .env("LD_PRELOAD", build(&root, "shim", include_str!("shim.c")))
             .env(WORK, &store)
             .env("BUSWAY_POWER_DIR", &store)
             .env("BUSWAY_POWER_ACKS", &acks)
@@ -106,9 +106,14 @@ pub(crate) const SCENARIO: &str = "BUSWAY_POWER_SCENARIO";
 /// Tells a child to work in this directory.
 pub(crate) const WORK: &str = "BUSWAY_POWER_WORK";
 
-fn build_shim(folder: &Path) -> PathBuf {
-    let (source, shim) = (folder.join("shim.c"), folder.join("shim.so"));
-    fs::write(&source, include_str!("shim.c")).unwrap();
+/// Compiles a library in C for `LD_PRELOAD`.
+///
+/// # Panics
+///
+/// Without a C compiler.
+pub(crate) fn build(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let (source, shim) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.so")));
+    fs::write(&source, text).unwrap();
     let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
     let mut words = compiler.split_whitespace();
     // Fortified headers have bodies of their own for the functions that the shim defines.
