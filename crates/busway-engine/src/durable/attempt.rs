@@ -13,6 +13,7 @@ use busway_persistence::Position;
 use futures_util::FutureExt as _;
 
 use super::DurableCore;
+use super::member::Member;
 use super::pump::AGAIN_AFTER;
 use super::window::Started;
 use crate::stats::State;
@@ -28,32 +29,32 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(core: &DurableCore) -> Self {
+    pub(super) fn new(core: &DurableCore, member: &Member) -> Self {
         let mut progress = Progress::new();
         if core.settings.traces > 0 {
             let clock = Arc::clone(&core.services.clock);
             progress.time_with(Some(Arc::new(move || clock.now())));
         }
-        let (generations, chain) = merged(core);
-        Self { invocation: core.handler.invocation(), progress, chain, generations }
+        let (generations, chain) = merged(core, member);
+        Self { invocation: member.handler.invocation(), progress, chain, generations }
     }
 
     /// Merges the chain again when one of the registries has changed.
-    fn refresh(&mut self, core: &DurableCore) {
-        if self.generations != generations(core) {
-            (self.generations, self.chain) = merged(core);
+    fn refresh(&mut self, core: &DurableCore, member: &Member) {
+        if self.generations != generations(core, member) {
+            (self.generations, self.chain) = merged(core, member);
         }
     }
 }
 
-fn generations(core: &DurableCore) -> (u64, u64) {
-    (core.services.middleware.generation(), core.middleware.generation())
+fn generations(core: &DurableCore, member: &Member) -> (u64, u64) {
+    (core.services.middleware.generation(), member.middleware.generation())
 }
 
 /// The generations are read before the nodes: a chain is never taken for newer than it is.
-fn merged(core: &DurableCore) -> ((u64, u64), Chain) {
-    let generations = generations(core);
-    (generations, Chain::merge([&core.services.middleware, &core.middleware]))
+fn merged(core: &DurableCore, member: &Member) -> ((u64, u64), Chain) {
+    let generations = generations(core, member);
+    (generations, Chain::merge([&core.services.middleware, &member.middleware]))
 }
 
 /// How an attempt ended.
@@ -69,6 +70,7 @@ pub(super) enum Ended {
 /// Makes an attempt.
 pub(super) async fn attempt(
     core: &Arc<DurableCore>,
+    member: &Member,
     slot: &mut Slot,
     started: &Started<busway_event::AnyEvent>,
 ) -> Ended {
@@ -76,7 +78,7 @@ pub(super) async fn attempt(
     let gap = core.take_gap(started.place.partition);
     let mut conflicts: u32 = 0;
     loop {
-        slot.refresh(core);
+        slot.refresh(core, member);
         let Slot { invocation, progress, chain, .. } = slot;
         let mut delivery = Delivery::live(started.event.clone(), Arc::clone(&core.scope), lost)
             .with_attempt(started.attempt);
@@ -86,7 +88,7 @@ pub(super) async fn attempt(
         if let Some(gap) = &gap {
             delivery = delivery.with_gap(gap.clone());
         }
-        let desk = core.is_transactional.then(|| TxDesk::new(core.ground(), core.event(started.place)));
+        let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), core.event(started.place)));
         if let Some(desk) = &desk {
             delivery.insert(Arc::clone(desk));
         }
@@ -117,7 +119,7 @@ pub(super) async fn attempt(
                 tokio::task::yield_now().await;
             }
             Some(Committed::Later(reason)) => {
-                if !later(core, &reason).await {
+                if !later(core, member, &reason).await {
                     return Ended::CutShort;
                 }
             }
@@ -161,7 +163,7 @@ async fn contained(
 }
 
 /// Waits for a moment in which the store may find room; `false` when the subscription ends meanwhile.
-async fn later(core: &DurableCore, reason: &BoxError) -> bool {
+async fn later(core: &DurableCore, member: &Member, reason: &BoxError) -> bool {
     tracing::warn!(
         subscription = &*core.name,
         reason = log_text(&reason.to_string()),
@@ -169,7 +171,7 @@ async fn later(core: &DurableCore, reason: &BoxError) -> bool {
     );
     let until = core.services.clock.now() + AGAIN_AFTER;
     loop {
-        let changed = core.more.notified();
+        let changed = member.more.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
         if matches!(core.state(), State::Draining | State::Stopped) {

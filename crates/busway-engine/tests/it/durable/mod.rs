@@ -4,6 +4,7 @@ mod building;
 mod cursors;
 mod dead_letters;
 mod faults;
+mod groups;
 mod history;
 mod keeping;
 mod mistakes;

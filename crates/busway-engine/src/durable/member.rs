@@ -1,0 +1,40 @@
+//! A member of a durable subscription: one handler with its middleware. Without a group there is just one.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use busway_middleware::{AnyHandler, Durable, Registry};
+use tokio::sync::Notify;
+
+/// See the module.
+pub(crate) struct Member {
+    /// Unique in its subscription. A key sticks to the member that it names.
+    pub(crate) id: u64,
+    pub(crate) handler: AnyHandler<Durable>,
+    /// The member's own middleware, merged with the bus's.
+    pub(crate) middleware: Registry,
+    /// Its handler runs so many times at once.
+    pub(crate) concurrency: NonZeroU32,
+    /// Whether its handler takes a transaction.
+    pub(super) is_transactional: bool,
+    /// Wakes a worker of it that sleeps.
+    pub(super) more: Notify,
+}
+
+impl Member {
+    pub(super) fn new(
+        id: u64,
+        handler: AnyHandler<Durable>,
+        middleware: Registry,
+        concurrency: NonZeroU32,
+    ) -> Self {
+        let is_transactional = handler.info().requirements.needs_transaction();
+        Self { id, handler, middleware, concurrency, is_transactional, more: Notify::new() }
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("id", &self.id).field("handler", &self.handler).finish_non_exhaustive()
+    }
+}
