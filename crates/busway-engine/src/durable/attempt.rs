@@ -5,10 +5,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_event::AnyDraft;
+use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::builtin::log_text;
 use busway_middleware::chain::run;
-use busway_middleware::{BoxError, Chain, Delivery, Invocation, Outcome, Progress};
+use busway_middleware::{BoxError, Chain, Delivery, Gap, Invocation, Outcome, Progress};
 use busway_persistence::Position;
 use futures_util::FutureExt as _;
 
@@ -23,38 +23,40 @@ use crate::transact::{Committed, EventOf, Ground, Record, TxDesk, commit};
 pub(super) struct Slot {
     invocation: Box<dyn Invocation>,
     pub(super) progress: Progress,
-    chain: Chain,
-    /// The generations of the bus's registry and the subscription's own that the chain is of.
-    generations: (u64, u64),
+    chain: ChainCache,
 }
 
 impl Slot {
     pub(super) fn new(core: &DurableCore, member: &Member) -> Self {
-        let mut progress = Progress::new();
-        if core.settings.traces > 0 {
-            let clock = Arc::clone(&core.services.clock);
-            progress.time_with(Some(Arc::new(move || clock.now())));
-        }
-        let (generations, chain) = merged(core, member);
-        Self { invocation: member.handler.invocation(), progress, chain, generations }
+        let (invocation, progress) = (member.handler.invocation(), core.progress());
+        Self { invocation, progress, chain: ChainCache::new(core, member) }
+    }
+}
+
+/// A worker's copy of the chain, merged again when one of the registries has changed.
+pub(super) struct ChainCache {
+    chain: Chain,
+    /// The generations of the bus's registry and the member's own that the chain is of.
+    generations: (u64, u64),
+}
+
+impl ChainCache {
+    pub(super) fn new(core: &DurableCore, member: &Member) -> Self {
+        // The generations are read before the nodes: a chain is never taken for newer than it is.
+        let generations = generations(core, member);
+        Self { generations, chain: Chain::merge([&core.services.middleware, &member.middleware]) }
     }
 
-    /// Merges the chain again when one of the registries has changed.
-    fn refresh(&mut self, core: &DurableCore, member: &Member) {
+    pub(super) fn get(&mut self, core: &DurableCore, member: &Member) -> &Chain {
         if self.generations != generations(core, member) {
-            (self.generations, self.chain) = merged(core, member);
+            *self = Self::new(core, member);
         }
+        &self.chain
     }
 }
 
 fn generations(core: &DurableCore, member: &Member) -> (u64, u64) {
     (core.services.middleware.generation(), member.middleware.generation())
-}
-
-/// The generations are read before the nodes: a chain is never taken for newer than it is.
-fn merged(core: &DurableCore, member: &Member) -> ((u64, u64), Chain) {
-    let generations = generations(core, member);
-    (generations, Chain::merge([&core.services.middleware, &member.middleware]))
 }
 
 /// How an attempt ended.
@@ -72,22 +74,15 @@ pub(super) async fn attempt(
     core: &Arc<DurableCore>,
     member: &Member,
     slot: &mut Slot,
-    started: &Started<busway_event::AnyEvent>,
+    started: &Started<AnyEvent>,
 ) -> Ended {
     let lost = core.counts.untold.swap(0, Ordering::Relaxed);
     let gap = core.take_gap(started.place.partition);
     let mut conflicts: u32 = 0;
     loop {
-        slot.refresh(core, member);
-        let Slot { invocation, progress, chain, .. } = slot;
-        let mut delivery = Delivery::live(started.event.clone(), Arc::clone(&core.scope), lost)
-            .with_attempt(started.attempt);
-        if let Some(position) = core.log.position(started.place) {
-            delivery = delivery.with_position(position);
-        }
-        if let Some(gap) = &gap {
-            delivery = delivery.with_gap(gap.clone());
-        }
+        let Slot { invocation, progress, chain } = slot;
+        let chain = chain.get(core, member);
+        let mut delivery = core.delivery(started, lost, gap.as_ref());
         let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), core.event(started.place)));
         if let Some(desk) = &desk {
             delivery.insert(Arc::clone(desk));
@@ -95,7 +90,7 @@ pub(super) async fn attempt(
         let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
         let emits = progress.take_emits();
         let committed = match desk.is_some() || !emits.is_empty() {
-            true => contained(core, started.place, desk, &outcome, emits).await,
+            true => contained(conclude(core, started.place, desk, &outcome, emits)).await,
             false => None,
         };
         match committed {
@@ -103,20 +98,9 @@ pub(super) async fn attempt(
             Some(Committed::Stored | Committed::Before) => return Ended::Stored,
             Some(Committed::Failed(reason)) => return Ended::Decided(Outcome::failed(reason)),
             Some(Committed::Again) => {
-                core.counts.conflicts.fetch_add(1, Ordering::Relaxed);
-                conflicts += 1;
-                let is_ending = matches!(core.state(), State::Draining | State::Stopped);
-                if conflicts >= CONFLICTS_MANY && is_ending {
+                if !core.again(&mut conflicts).await {
                     return Ended::CutShort;
                 }
-                if conflicts.is_multiple_of(CONFLICTS_MANY) {
-                    tracing::warn!(
-                        subscription = &*core.name,
-                        conflicts,
-                        "others change what a handler reads before it is stored, again and again"
-                    );
-                }
-                tokio::task::yield_now().await;
             }
             Some(Committed::Later(reason)) => {
                 if !later(core, member, &reason).await {
@@ -132,38 +116,82 @@ pub(super) async fn attempt(
 }
 
 impl DurableCore {
-    fn ground(&self) -> Ground {
+    /// A progress record that takes times when the subscription keeps traces.
+    pub(super) fn progress(&self) -> Progress {
+        let mut progress = Progress::new();
+        if self.settings.traces > 0 {
+            let clock = Arc::clone(&self.services.clock);
+            progress.time_with(Some(Arc::new(move || clock.now())));
+        }
+        progress
+    }
+
+    pub(super) fn delivery(&self, started: &Started<AnyEvent>, lost: u64, gap: Option<&Gap>) -> Delivery {
+        let mut delivery = Delivery::live(started.event.clone(), Arc::clone(&self.scope), lost)
+            .with_attempt(started.attempt);
+        if let Some(position) = self.log.position(started.place) {
+            delivery = delivery.with_position(position);
+        }
+        match gap {
+            Some(gap) => delivery.with_gap(gap.clone()),
+            None => delivery,
+        }
+    }
+
+    pub(super) fn ground(&self) -> Ground {
         let (log, services) = (Arc::clone(&self.log), Arc::clone(&self.services));
         Ground { log, services, bus: self.bus.clone() }
     }
 
-    const fn event(&self, place: Position) -> EventOf {
+    pub(super) const fn event(&self, place: Position) -> EventOf {
         EventOf { subscription: self.id, number: self.number, place }
+    }
+
+    /// Others have changed what a handler read before it could be stored: counts it. `false` when the subscription ends and should wait
+    /// no longer.
+    pub(super) async fn again(&self, conflicts: &mut u32) -> bool {
+        self.counts.conflicts.fetch_add(1, Ordering::Relaxed);
+        *conflicts += 1;
+        let is_ending = matches!(self.state(), State::Draining | State::Stopped);
+        if *conflicts >= CONFLICTS_MANY && is_ending {
+            return false;
+        }
+        if conflicts.is_multiple_of(CONFLICTS_MANY) {
+            tracing::warn!(
+                subscription = &*self.name,
+                conflicts,
+                "others change what a handler reads before it is stored, again and again"
+            );
+        }
+        tokio::task::yield_now().await;
+        true
     }
 }
 
-/// Commits, for events of the user's whose encoding may panic: the chain contains what panics inside of it, this is behind it.
-async fn contained(
+/// Commits what a handler leaves.
+async fn conclude(
     core: &DurableCore,
     place: Position,
     desk: Option<Arc<TxDesk>>,
     outcome: &Outcome,
     emits: Vec<AnyDraft>,
 ) -> Option<Committed> {
-    let conclude = async {
-        match desk {
-            Some(desk) => desk.conclude(outcome, emits).await,
-            None => commit(&core.ground(), core.event(place), Record::default(), emits).await,
-        }
-    };
-    match AssertUnwindSafe(conclude).catch_unwind().await {
+    match desk {
+        Some(desk) => desk.conclude(outcome, emits).await,
+        None => commit(&core.ground(), &[core.event(place)], Record::default(), emits).await,
+    }
+}
+
+/// A commit of events of the user's, whose encoding may panic: the chain contains what panics inside of it, this is behind it.
+pub(super) async fn contained(commit: impl Future<Output = Option<Committed>>) -> Option<Committed> {
+    match AssertUnwindSafe(commit).catch_unwind().await {
         Ok(committed) => committed,
         Err(_) => Some(Committed::Failed("an event that it emits panicked".into())),
     }
 }
 
 /// Waits for a moment in which the store may find room; `false` when the subscription ends meanwhile.
-async fn later(core: &DurableCore, member: &Member, reason: &BoxError) -> bool {
+pub(super) async fn later(core: &DurableCore, member: &Member, reason: &BoxError) -> bool {
     tracing::warn!(
         subscription = &*core.name,
         reason = log_text(&reason.to_string()),

@@ -71,7 +71,7 @@ impl DurableBuilder {
     }
 
     /// Events handled at once, in a group by this member. Default 1, at least 1, at most 65,536. With 1, events of one priority are handled exactly in the
-    /// order of their offsets; in a group, those of one key.
+    /// order of their offsets; in a group, those of one key. A call of a [`batch`](busway_middleware::batch) handler counts as one event.
     pub fn concurrency(mut self, events: usize) -> Self {
         self.settings = self.settings.concurrency(events);
         self
@@ -134,8 +134,7 @@ impl DurableBuilder {
         self
     }
 
-    /// Begins the subscription, or goes on with it where the store says that it stands, or joins its group. Handlers of batches are given their events
-    /// one by one.
+    /// Begins the subscription, or goes on with it where the store says that it stands, or joins its group.
     ///
     /// # Errors
     /// [`SubscribeError`] lists everything that is wrong; nothing has begun then.

@@ -173,6 +173,15 @@ impl DurableCore {
         }
     }
 
+    /// Attempts were cut short: their events stay as they were.
+    pub(super) fn cut_short(&self, places: impl IntoIterator<Item = Position>) {
+        let mut hand = self.hand.lock();
+        for place in places {
+            self.counts.cut_short.fetch_add(1, Ordering::Relaxed);
+            hand.window.cut_short(place);
+        }
+    }
+
     /// Who is named where an event is given up that no handler has seen.
     pub(super) fn handler_name(&self) -> String {
         let hand = self.hand.lock();

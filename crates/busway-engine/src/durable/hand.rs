@@ -119,8 +119,9 @@ impl Hand {
     pub(super) fn resize(&mut self, limits: PriorityLimits) {
         let all = self.seats.iter().map(|seat| seat.member.concurrency.get());
         let concurrency = all.fold(0_u32, u32::saturating_add);
-        let handlers = usize::try_from(concurrency).unwrap_or(usize::MAX);
-        let room = handlers.saturating_mul(ROOM_A_HANDLER).clamp(ROOM_MIN, ROOM_MAX);
+        let at_once = self.seats.iter().map(|seat| seat.member.events_at_once());
+        let at_once = at_once.fold(0_usize, usize::saturating_add);
+        let room = at_once.saturating_mul(ROOM_AN_EVENT).clamp(ROOM_MIN, ROOM_MAX);
         self.window.resize(room, limits, NonZeroU32::new(concurrency).unwrap_or(NonZeroU32::MIN));
     }
 
@@ -195,8 +196,8 @@ const fn rank(state: State) -> u8 {
     }
 }
 
-/// Events in hand: a page, or some for each handler, so that a handler that has ended finds the next one there.
+/// Events in hand: a page, or some for each that may be handled at once, so that a handler that has ended finds the next one there.
 pub(super) const ROOM_MIN: usize = 256;
-const ROOM_A_HANDLER: usize = 4;
+const ROOM_AN_EVENT: usize = 4;
 /// More would not fit into one settlement, should all of them wait for one that fails.
 const ROOM_MAX: usize = 16_384;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use busway_middleware::{AnyHandler, Durable, Registry};
+use busway_middleware::{AnyHandler, Durable, Registry, Run};
 use tokio::sync::Notify;
 
 /// See the module.
@@ -30,6 +30,15 @@ impl Member {
     ) -> Self {
         let is_transactional = handler.info().requirements.needs_transaction();
         Self { id, handler, middleware, concurrency, is_transactional, more: Notify::new() }
+    }
+
+    /// Events that it may have with its handlers at once.
+    pub(super) fn events_at_once(&self) -> usize {
+        let a_call = match self.handler.run() {
+            Run::Batch(max) => max.get(),
+            _ => 1,
+        };
+        a_call.saturating_mul(usize::try_from(self.concurrency.get()).unwrap_or(usize::MAX))
     }
 }
 

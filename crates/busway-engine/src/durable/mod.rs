@@ -11,6 +11,7 @@
 //! The log is the queue: nothing is fetched while the window has no room, and nothing is lost by that.
 
 mod attempt;
+mod batch;
 mod builder;
 mod core;
 mod cursor;

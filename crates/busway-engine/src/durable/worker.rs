@@ -1,4 +1,4 @@
-//! The workers of a durable subscription: each runs one handler after the other.
+//! The workers of a durable subscription: each runs one handler after the other. Those of batches are in `batch`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,12 +7,12 @@ use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
 
-use super::DurableCore;
 use super::attempt::{Ended, Slot, attempt};
 use super::hand::Presence;
 use super::member::Member;
 use super::verdict::verdict;
-use super::window::{Started, Verdict};
+use super::window::{Moment, Started, Verdict, Window};
+use super::{DurableCore, batch};
 use crate::observer::tell;
 use crate::stats::{LastFailure, State, failure_text};
 
@@ -50,28 +50,34 @@ pub(super) fn start(core: &Arc<DurableCore>, member: &Arc<Member>) -> bool {
 
 /// Works until the subscription starts nothing more, or the member has left.
 async fn work(core: &Arc<DurableCore>, member: &Arc<Member>) {
+    match member.handler.run() {
+        Run::Batch(max) => batch::work(core, member, max.get()).await,
+        _ => handle_each(core, member).await,
+    }
+    leave(core, member);
+}
+
+async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut slot = Slot::new(core, member);
-    while let Some(started) = next(core, member).await {
-        let place = started.place;
+    while let Some(started) = next(core, member, |window| window.start(member.id)).await {
         let ended = core.abort.run_until_cancelled(attempt(core, member, &mut slot, &started)).await;
-        let (outcome, is_stored) = match ended {
-            Some(Ended::Decided(outcome)) => (outcome, false),
-            Some(Ended::Stored) => (Outcome::Done, true),
+        let (outcome, storing) = match ended {
+            Some(Ended::Decided(outcome)) => (outcome, Storing::ToBe),
+            Some(Ended::Stored) => (Outcome::Done, Storing::Is),
             Some(Ended::CutShort) | None => {
-                core.counts.cut_short.fetch_add(1, Ordering::Relaxed);
-                core.hand.lock().window.cut_short(place);
-                break;
+                core.cut_short([started.place]);
+                return;
             }
         };
         if let Some(trace) = slot.progress.take_trace() {
             core.keep_trace(trace);
         }
         report(core, &started.event, &outcome, slot.progress.cut_by());
-        settle(core, member, place, &outcome, is_stored);
+        let at = core.moment();
+        let verdict = judge(core, member, (&started, &outcome, storing), at);
+        core.hand.lock().window.ended(started.place, verdict, at);
+        core.flow.bell.notify_one();
     }
-    leave(core, member);
-    core.flow.bell.notify_one();
-    core.services.idle.touch();
 }
 
 /// A worker ends.
@@ -87,9 +93,13 @@ fn leave(core: &DurableCore, member: &Member) {
     core.services.idle.touch();
 }
 
-/// Waits for an event that may start with the member; `None` when there will be none. Whoever takes one sees to it that somebody takes
-/// the next.
-async fn next(core: &Arc<DurableCore>, member: &Member) -> Option<Started<AnyEvent>> {
+/// Waits for what may start with the member, as `start` takes it; `None` when there will be none. Whoever takes something sees to it
+/// that somebody takes the next.
+pub(super) async fn next<S>(
+    core: &Arc<DurableCore>,
+    member: &Member,
+    start: impl Fn(&mut Window<AnyEvent>) -> Option<S>,
+) -> Option<S> {
     loop {
         let more = member.more.notified();
         tokio::pin!(more);
@@ -102,7 +112,7 @@ async fn next(core: &Arc<DurableCore>, member: &Member) -> Option<Started<AnyEve
             match presence {
                 Presence::Left => return None,
                 Presence::Here if may_start => {
-                    if let Some(started) = hand.window.start(member.id) {
+                    if let Some(started) = start(&mut hand.window) {
                         if hand.window.may_start() {
                             hand.supply(core);
                         }
@@ -118,32 +128,38 @@ async fn next(core: &Arc<DurableCore>, member: &Member) -> Option<Started<AnyEve
     }
 }
 
-/// Decides what becomes of the event, and counts it.
-fn settle(
+/// Whether the store knows already what became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Storing {
+    ToBe,
+    Is,
+}
+
+/// Decides what becomes of an event whose attempt has ended, and counts it. Not under the lock: the text of an error is the user's code.
+pub(super) fn judge(
     core: &DurableCore,
     member: &Member,
-    place: busway_persistence::Position,
-    outcome: &Outcome,
-    is_stored: bool,
-) {
-    let (at, random) = (core.moment(), fastrand::u64(..));
-    let attempt = core.hand.lock().window.attempt_of(place);
-    let verdict = match is_stored {
-        true => Verdict::Stored,
-        false => verdict(outcome, attempt, &core.retry, random, at.utc, member.handler.info().name),
+    (started, outcome, storing): (&Started<AnyEvent>, &Outcome, Storing),
+    at: Moment,
+) -> Verdict {
+    let verdict = match storing {
+        Storing::Is => Verdict::Stored,
+        Storing::ToBe => {
+            let (attempt, random) = (started.attempt.get(), fastrand::u64(..));
+            verdict(outcome, attempt, &core.retry, random, at.utc, member.handler.info().name)
+        }
     };
     let counter = match (&verdict, outcome) {
         (Verdict::Dead { .. }, _) => &core.counts.dead,
         (Verdict::Park { .. }, _) => &core.counts.failed,
-        (Verdict::Settled, Outcome::Skip) => &core.counts.skipped,
+        (Verdict::Settled | Verdict::Stored, Outcome::Skip) => &core.counts.skipped,
         (Verdict::Settled | Verdict::Stored, _) => &core.counts.done,
     };
     counter.fetch_add(1, Ordering::Relaxed);
-    core.hand.lock().window.ended(place, verdict, at);
-    core.flow.bell.notify_one();
+    verdict
 }
 
-fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
+pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
     tell(core.services.observer.as_deref(), |observer| observer.settled(&core.name, event, outcome));
     if matches!(outcome, Outcome::Done | Outcome::Skip) {
         return;

@@ -19,6 +19,8 @@ use crate::log::Log;
 /// this store. When something that it read has changed until then, nothing is stored and the handler runs again at once; that
 /// counts as no attempt. So may what the handler does elsewhere: that has to bear repetition, as in any handler.
 ///
+/// Beside a batch it is one transaction for all events of the call, see [`batch`](busway_middleware::batch).
+///
 /// A handler that fails stores nothing. Used behind its end, the transaction says [`TxError::Ended`].
 ///
 /// For durable subscriptions only: on an ephemeral one it does not compile.

@@ -19,6 +19,7 @@
 //! of it are settled; every event that was fetched is settled once, or is in the parked rows. Events in hand are bounded by
 //! [`room`](Window::room), those that come back from being parked by `LOADS_MAX`.
 
+mod attempts;
 mod look;
 mod parking;
 mod team;
@@ -57,7 +58,10 @@ pub(crate) struct Window<E> {
     hand: HashMap<Position, InHand<E>>,
     /// The startable ones, by who may start them.
     team: Team,
-    started: HashMap<Position, Attempted>,
+    started: HashMap<Position, Begun>,
+    /// Calls with several events, by the first: the priority of the place that each has, and the events that have not ended. An event is in one
+    /// such call at most, ever.
+    calls: HashMap<Position, (Priority, usize)>,
     parked: BTreeMap<Position, ParkedEvent>,
     /// The parked ones that wait for their time alone.
     due: BTreeSet<(Instant, Position)>,
@@ -103,6 +107,14 @@ struct Attempted {
     count: u32,
     /// Whether the store has a parked row of it.
     is_parked: bool,
+}
+
+/// An event with a handler.
+#[derive(Debug)]
+struct Begun {
+    so_far: Attempted,
+    /// The call that it shares with others, which has one place among those that run until all of it has ended.
+    call: Option<Position>,
 }
 
 #[derive(Debug)]
@@ -159,6 +171,7 @@ impl<E> Window<E> {
             hand: HashMap::new(),
             team: Team::default(),
             started: HashMap::new(),
+            calls: HashMap::new(),
             parked: BTreeMap::new(),
             due: BTreeSet::new(),
             back: 0,
@@ -297,38 +310,6 @@ impl<E> Window<E> {
     fn turn_comes(&mut self, place: Position) {
         let Some(&InHand { priority, arrival, home, .. }) = self.hand.get(&place) else { return };
         self.team.add(priority, arrival, place, home);
-    }
-
-    /// Takes the next event that may start now with this member.
-    pub(crate) fn start(&mut self, member: u64) -> Option<Started<E>> {
-        let Self { share, running, team, .. } = self;
-        let (priority, place) =
-            share.take(|priority| running.has_room(priority).then(|| team.take(member, priority))?)?;
-        let InHand { event, so_far, .. } = self.hand.remove(&place)?;
-        // Asked for above.
-        _ = self.running.try_start(priority);
-        let attempt = NonZeroU32::MIN.saturating_add(so_far.count);
-        self.started.insert(place, so_far);
-        Some(Started { place, event, attempt })
-    }
-
-    /// Attempts at an event that has started, this one included.
-    pub(crate) fn attempt_of(&self, place: Position) -> u32 {
-        self.started.get(&place).map_or(1, |so_far| so_far.count.saturating_add(1))
-    }
-
-    /// An attempt has ended, and nothing of it runs any more.
-    pub(crate) fn ended(&mut self, place: Position, verdict: Verdict, at: Moment) {
-        let Some(so_far) = self.started.remove(&place) else { return };
-        self.running.finish(so_far.priority);
-        self.decide(place, so_far, verdict, at);
-    }
-
-    /// An attempt was cut short: the event stays as it was, unsettled. Its lane stays closed.
-    pub(crate) fn cut_short(&mut self, place: Position) {
-        if let Some(so_far) = self.started.remove(&place) {
-            self.running.finish(so_far.priority);
-        }
     }
 
     fn settle(&mut self, partition: u32, note: impl FnOnce(&mut Settlements)) {

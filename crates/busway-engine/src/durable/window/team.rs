@@ -78,12 +78,16 @@ impl Team {
     pub(super) fn take(&mut self, member: u64, priority: Priority) -> Option<Position> {
         let own = &mut self.members.iter_mut().find(|seat| seat.id == MemberId(member))?.own;
         let (own, shared) = (own.get_mut(priority.index())?, self.shared.get_mut(priority.index())?);
-        let queue = match (own.first_key_value(), shared.first_key_value()) {
-            (Some((one, _)), Some((other, _))) if one < other => own,
-            (Some(_), None) => own,
-            _ => shared,
-        };
+        let queue = if is_before(own, shared) { own } else { shared };
         queue.pop_first().map(|(_, waiting)| waiting.place)
+    }
+
+    /// The one that [`take`](Self::take) would take.
+    pub(super) fn next(&self, member: u64, priority: Priority) -> Option<Position> {
+        let own = &self.members.iter().find(|seat| seat.id == MemberId(member))?.own;
+        let (own, shared) = (own.get(priority.index())?, self.shared.get(priority.index())?);
+        let queue = if is_before(own, shared) { own } else { shared };
+        queue.first_key_value().map(|(_, waiting)| waiting.place)
     }
 
     /// Whether the member has one of its own.
@@ -101,6 +105,12 @@ impl Team {
     pub(super) fn has_any(&self, priority: Priority) -> bool {
         self.has_shared(priority) || self.members.iter().any(|member| has_any(&member.own, priority))
     }
+}
+
+/// Whether the first of `one` came before the first of the other.
+fn is_before(one: &BTreeMap<u64, Waiting>, other: &BTreeMap<u64, Waiting>) -> bool {
+    let first = |queue: &BTreeMap<u64, Waiting>| queue.first_key_value().map(|(arrival, _)| *arrival);
+    first(one).is_some_and(|arrival| first(other).is_none_or(|other| arrival < other))
 }
 
 fn has_any(queues: &Queues, priority: Priority) -> bool {

@@ -108,11 +108,7 @@ impl World {
     }
 
     fn starts(&mut self) -> Option<u64> {
-        self.starts_with(0)
-    }
-
-    fn starts_with(&mut self, member: u64) -> Option<u64> {
-        self.window.start(member).map(|started| started.event)
+        self.window.start(0).map(|started| started.event)
     }
 
     fn ends(&mut self, offset: u64, verdict: Verdict) {
@@ -227,7 +223,6 @@ fn the_last_attempts_are_kept_and_all_are_counted() {
     world.fetch(|_| Some(3), 9);
     for attempt in 1..=40 {
         assert_eq!(world.window.start(0).unwrap().attempt.get(), attempt);
-        assert_eq!(world.window.attempt_of(Position { partition: 0, offset: 0 }), attempt);
         world.ends(0, failed(SECOND));
         world.save();
         if attempt % 7 == 0 {
@@ -323,7 +318,7 @@ proptest! {
     fn no_lane_is_overtaken_nothing_is_lost_and_nothing_is_settled_twice(
         ops in prop::collection::vec(op(), 0..160),
         lanes in prop::collection::vec(prop::option::weighted(0.8, 1..4_u64), 40..41),
-        concurrency in 1..4_u32,
+        (concurrency, batch) in (1..4_u32, 1..4_usize),
     ) {
         let mut world = World::new(concurrency);
         world.lanes = lanes.clone();
@@ -347,13 +342,17 @@ proptest! {
                     let may_start = world.window.has_own(member)
                         || world.members.contains(&member) && world.window.has_shared();
                     prop_assert!(!may_start || world.window.may_start());
-                    let started = world.starts_with(member);
+                    let started = world.window.start_batch(member, batch);
                     prop_assert_eq!(may_start, started.is_some());
-                    if let Some(offset) = started {
+                    let started = started.unwrap_or_default();
+                    let comes_again = started.iter().any(|started| started.attempt.get() > 1);
+                    let most = if comes_again { 1 } else { batch };
+                    prop_assert!(started.len() <= most);
+                    for Started { event: offset, .. } in started {
                         prop_assert!(!world.is_for_another(offset, member), "{} is not for {}", offset, member);
                         model.starts(offset, &stored);
                     }
-                    prop_assert!(model.running.len() <= concurrency as usize);
+                    prop_assert!(model.running.len() <= concurrency as usize * batch);
                 }
                 Op::Come(member) => world.comes(member),
                 Op::Go(member) => world.goes(member),
