@@ -112,6 +112,11 @@ impl Clock for ManualClock {
     fn sleep_until(&self, until: Instant) -> Sleep {
         Box::pin(Sleeper { clock: self.clone(), until, number: None })
     }
+
+    /// A turn of the other tasks: no timer.
+    fn pause(&self, _about: Duration) -> Sleep {
+        Box::pin(tokio::task::yield_now())
+    }
 }
 
 impl fmt::Debug for ManualClock {

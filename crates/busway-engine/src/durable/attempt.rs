@@ -4,12 +4,14 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::builtin::log_text;
 use busway_middleware::chain::run;
 use busway_middleware::{BoxError, Chain, Delivery, Gap, Invocation, Outcome, Progress};
 use busway_persistence::Position;
+use busway_reliability::Retry;
 use futures_util::FutureExt as _;
 
 use super::DurableCore;
@@ -163,7 +165,13 @@ impl DurableCore {
                 "others change what a handler reads before it is stored, again and again"
             );
         }
-        tokio::task::yield_now().await;
+        // The first few are between tasks that have taken turns once; who goes on meets the same ones again, so they are spread in time.
+        let back_off =
+            conflict_back_off().after(conflicts.saturating_sub(CONFLICTS_AT_ONCE), fastrand::u64(..));
+        match back_off.filter(|_| *conflicts > CONFLICTS_AT_ONCE) {
+            Some(pause) => self.services.clock.pause(pause).await,
+            None => tokio::task::yield_now().await,
+        }
         true
     }
 }
@@ -180,6 +188,15 @@ async fn conclude(
         Some(desk) => desk.conclude(outcome, emits).await,
         None => commit(&core.ground(), &[core.event(place)], Record::default(), emits).await,
     }
+}
+
+/// Behind so many more a run waits: up to a millisecond, then twice as long, up to a few syncs of a disk. Somebody else comes through
+/// meanwhile, so it has no end of its own.
+fn conflict_back_off() -> Retry {
+    Retry::default()
+        .attempts(u32::MAX)
+        .first_delay(Duration::from_millis(1))
+        .longest_delay(Duration::from_millis(50))
 }
 
 /// A commit of events of the user's, whose encoding may panic: the chain contains what panics inside of it, this is behind it.
@@ -212,6 +229,9 @@ pub(super) async fn later(core: &DurableCore, member: &Member, reason: &BoxError
         }
     }
 }
+
+/// So many conflicts of an attempt are followed by the next run at once.
+const CONFLICTS_AT_ONCE: u32 = 3;
 
 /// After so many conflicts of an attempt somebody is told, and a subscription that ends waits no longer.
 const CONFLICTS_MANY: u32 = 32;

@@ -2,6 +2,7 @@
 
 mod batches;
 mod building;
+mod conflicts;
 mod cursors;
 mod dead_letters;
 mod faults;
