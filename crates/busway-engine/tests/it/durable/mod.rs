@@ -1,5 +1,6 @@
 //! Durable topics and subscriptions: what a bus with a store promises.
 
+mod batch_transactions;
 mod batches;
 mod building;
 mod conflicts;
