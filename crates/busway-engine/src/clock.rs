@@ -30,6 +30,13 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
         self.sleep_until(until)
     }
 
+    /// Ends after about this time. For a wait that only keeps busy tasks apart: nothing depends on how long it is. Default: by
+    /// [`sleep_until`](Clock::sleep_until). A clock that somebody moves by hand lets other tasks have a turn instead: nobody would know that
+    /// it is waited for.
+    fn pause(&self, about: Duration) -> Sleep {
+        self.sleep_until(self.now() + about)
+    }
+
     /// What this clock would like to do once, where it may block a thread, before its readings are as quick as they can be.
     /// Asked when a bus starts. Default: nothing.
     fn prepare(&self) -> Option<fn()> {

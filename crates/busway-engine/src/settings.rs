@@ -164,6 +164,11 @@ impl fmt::Display for Setting {
     }
 }
 
+/// A durable subscription waits in the log: it has no queues that could be full, and nothing in it expires.
+pub(crate) fn is_for_durable(setting: &Setting) -> bool {
+    !matches!(setting.name, "capacity" | "capacity_bytes" | "overflow") && !setting.name.starts_with("ttl_")
+}
+
 /// All settings in force of one subscription. Shared: most subscriptions of a bus have the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Effective {

@@ -123,6 +123,7 @@ struct Scan<'a> {
     wanted: Wanted<'a>,
     limits: ReadLimits,
     copies: Copies,
+    /// Of records in chunks, which are copied as a whole.
     chunk_bytes: usize,
     scanned: usize,
     /// Where the read began.
@@ -192,7 +193,9 @@ impl Scan<'_> {
             // One that is missing is found when the record is put together.
             chunks.extend(chunk);
         }
-        self.chunk_bytes += chunks.iter().map(|chunk| chunk.len()).sum::<usize>();
+        if !chunks.is_empty() {
+            self.chunk_bytes += chunks.iter().fold(value.len(), |bytes, chunk| bytes + chunk.len());
+        }
         let names = shared.names.look();
         let copy = |payload: &[u8]| self.copies.of(held, payload);
         let decoded = record.decode_with(&chunks, |number| names.get(number), copy)?;

@@ -44,6 +44,26 @@ pub struct Rotation {
     last: Option<MemberId>,
 }
 
+/// A key, as far as its place among members is concerned: for who places events again when members come and go, and does not
+/// want to keep their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyHash(u64);
+
+impl KeyHash {
+    /// That of a key.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        Self(fnv_1a(key.as_bytes()))
+    }
+
+    /// The member that the key sticks to: an index into `members`, `None` if there are none. The same member as
+    /// [`choose`]'s.
+    pub fn holder(self, members: impl IntoIterator<Item = MemberId>) -> Option<usize> {
+        let by_score = |(_, member): &(usize, MemberId)| (score(self.0, *member), std::cmp::Reverse(*member));
+        members.into_iter().enumerate().max_by_key(by_score).map(|(index, _)| index)
+    }
+}
+
 /// Chooses the member for one event: an index into `members`, `None` if there are none.
 ///
 /// An event with a key goes to the member that the key sticks to, whatever `rule` and loads say, and leaves `rotation`
@@ -65,10 +85,7 @@ pub fn choose(
     members: &[MemberLoad],
 ) -> Option<usize> {
     if let Some(key) = key {
-        let key = fnv_1a(key.as_bytes());
-        let by_score =
-            |(_, member): &(usize, &MemberLoad)| (score(key, member.id), std::cmp::Reverse(member.id));
-        return members.iter().enumerate().max_by_key(by_score).map(|(index, _)| index);
+        return KeyHash::of(key).holder(members.iter().map(|member| member.id));
     }
     let last = rotation.last;
     let turn = |member: &MemberLoad| {

@@ -65,7 +65,7 @@ pub mod group;
 pub mod share;
 
 pub use generation::Generation;
-pub use group::{GroupRule, MemberId, MemberLoad, Rotation, choose};
+pub use group::{GroupRule, KeyHash, MemberId, MemberLoad, Rotation, choose};
 pub use lent::Lent;
 pub use reached::{Reached, ReachedIter};
 pub use route::RouteId;

@@ -138,6 +138,11 @@ impl Clock for ManualClock {
     fn guard_until(&self, until: Instant) -> Sleep {
         Box::pin(Sleeper { clock: self.clone(), kind: Kind::Guard, until, number: None })
     }
+
+    /// A turn of the other tasks: no timer.
+    fn pause(&self, _about: Duration) -> Sleep {
+        Box::pin(tokio::task::yield_now())
+    }
 }
 
 impl fmt::Debug for ManualClock {

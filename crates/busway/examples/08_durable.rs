@@ -64,7 +64,10 @@ async fn main() -> busway::Result<()> {
 
     println!("  -- the process starts again --");
     let bus = start(&path, reserved).await?;
-    let stock = bus.subscribe("orders.created").durable("stock").to(reserve).await?;
+    // Two handlers share what is left: each key sticks to one of them, and stays in order.
+    let shared = || bus.subscribe("orders.created").durable("stock").group("warehouses");
+    let stock = shared().to(reserve).await?;
+    shared().to(reserve).await?;
     // What is parked comes back by itself when it is due.
     for _ in 0..2 {
         reservations.recv().await;

@@ -1,14 +1,15 @@
 //! The bus as it is: settings in force, where each came from, who is subscribed, what surrounds whom.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use busway_middleware::publish::PublishStage;
 use busway_middleware::{Chain, HandlerInfo, ModeKind, Run, Stage};
 
 use super::{BusCore, Services};
-use crate::durable::DurableCore;
-use crate::settings::Setting;
+use crate::durable::{DurableCore, Member as DurableMember};
+use crate::settings::{Setting, is_for_durable};
 use crate::stats::State;
 use crate::subscription::{Entry, Member};
 
@@ -56,6 +57,8 @@ pub struct HandlerDescription {
     pub run: Run,
     /// Event names of the payloads that it takes.
     pub payloads: Vec<&'static str>,
+    /// Of a durable subscription: how often it runs at once. Members of a group may differ.
+    pub concurrency: Option<NonZeroU32>,
     /// Middleware, outermost first.
     pub chain: Vec<NodeDescription>,
 }
@@ -112,14 +115,18 @@ impl SubscriptionDescription {
 
 impl SubscriptionDescription {
     fn of_durable(core: &DurableCore) -> Self {
-        let chain = Chain::merge([&core.services.middleware, &core.middleware]);
+        let handler = |member: &Arc<DurableMember>| {
+            let chain = Chain::merge([&core.services.middleware, &member.middleware]);
+            let described = HandlerDescription::new(&member.handler.info(), &chain);
+            HandlerDescription { concurrency: Some(member.concurrency), ..described }
+        };
         Self {
             name: Arc::clone(&core.name),
             filter: core.filter.to_string(),
             mode: ModeKind::Durable,
-            group: None,
+            group: core.group.clone(),
             state: core.state(),
-            handlers: vec![HandlerDescription::new(&core.handler.info(), &chain)],
+            handlers: core.members().iter().map(handler).collect(),
             settings: core
                 .settings
                 .described
@@ -129,11 +136,6 @@ impl SubscriptionDescription {
                 .collect(),
         }
     }
-}
-
-/// A durable subscription waits in the log: it has no queues that could be full, and nothing in it expires.
-fn is_for_durable(setting: &Setting) -> bool {
-    !matches!(setting.name, "capacity" | "capacity_bytes" | "overflow") && !setting.name.starts_with("ttl_")
 }
 
 impl HandlerDescription {
@@ -150,6 +152,7 @@ impl HandlerDescription {
             name: info.name,
             run: info.run,
             payloads: info.requirements.payloads().to_vec(),
+            concurrency: None,
             chain: chain.nodes().iter().map(node).collect(),
         }
     }
@@ -173,7 +176,10 @@ impl fmt::Display for SubscriptionDescription {
         }
         writeln!(f)?;
         for handler in &self.handlers {
-            writeln!(f, "  {} ({})", handler.name, handler.run)?;
+            match handler.concurrency {
+                Some(at_once) => writeln!(f, "  {} ({}, {at_once} at once)", handler.name, handler.run)?,
+                None => writeln!(f, "  {} ({})", handler.name, handler.run)?,
+            }
             for node in &handler.chain {
                 writeln!(f, "    behind {} ({})", node.name, node.stage)?;
             }

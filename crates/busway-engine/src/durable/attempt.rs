@@ -4,15 +4,18 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use busway_event::AnyDraft;
+use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::builtin::log_text;
 use busway_middleware::chain::run;
-use busway_middleware::{BoxError, Chain, Delivery, Invocation, Outcome, Progress};
+use busway_middleware::{BoxError, Chain, Delivery, Gap, Invocation, Outcome, Progress};
 use busway_persistence::Position;
+use busway_reliability::Retry;
 use futures_util::FutureExt as _;
 
 use super::DurableCore;
+use super::member::Member;
 use super::pump::AGAIN_AFTER;
 use super::window::Started;
 use crate::stats::State;
@@ -22,38 +25,40 @@ use crate::transact::{Committed, EventOf, Ground, Record, TxDesk, commit};
 pub(super) struct Slot {
     invocation: Box<dyn Invocation>,
     pub(super) progress: Progress,
-    chain: Chain,
-    /// The generations of the bus's registry and the subscription's own that the chain is of.
-    generations: (u64, u64),
+    chain: ChainCache,
 }
 
 impl Slot {
-    pub(super) fn new(core: &DurableCore) -> Self {
-        let mut progress = Progress::new();
-        if core.settings.traces > 0 {
-            let clock = Arc::clone(&core.services.clock);
-            progress.time_with(Some(Arc::new(move || clock.now())));
-        }
-        let (generations, chain) = merged(core);
-        Self { invocation: core.handler.invocation(), progress, chain, generations }
-    }
-
-    /// Merges the chain again when one of the registries has changed.
-    fn refresh(&mut self, core: &DurableCore) {
-        if self.generations != generations(core) {
-            (self.generations, self.chain) = merged(core);
-        }
+    pub(super) fn new(core: &DurableCore, member: &Member) -> Self {
+        let (invocation, progress) = (member.handler.invocation(), core.progress());
+        Self { invocation, progress, chain: ChainCache::new(core, member) }
     }
 }
 
-fn generations(core: &DurableCore) -> (u64, u64) {
-    (core.services.middleware.generation(), core.middleware.generation())
+/// A worker's copy of the chain, merged again when one of the registries has changed.
+pub(super) struct ChainCache {
+    chain: Chain,
+    /// The generations of the bus's registry and the member's own that the chain is of.
+    generations: (u64, u64),
 }
 
-/// The generations are read before the nodes: a chain is never taken for newer than it is.
-fn merged(core: &DurableCore) -> ((u64, u64), Chain) {
-    let generations = generations(core);
-    (generations, Chain::merge([&core.services.middleware, &core.middleware]))
+impl ChainCache {
+    pub(super) fn new(core: &DurableCore, member: &Member) -> Self {
+        // The generations are read before the nodes: a chain is never taken for newer than it is.
+        let generations = generations(core, member);
+        Self { generations, chain: Chain::merge([&core.services.middleware, &member.middleware]) }
+    }
+
+    pub(super) fn get(&mut self, core: &DurableCore, member: &Member) -> &Chain {
+        if self.generations != generations(core, member) {
+            *self = Self::new(core, member);
+        }
+        &self.chain
+    }
+}
+
+fn generations(core: &DurableCore, member: &Member) -> (u64, u64) {
+    (core.services.middleware.generation(), member.middleware.generation())
 }
 
 /// How an attempt ended.
@@ -69,31 +74,25 @@ pub(super) enum Ended {
 /// Makes an attempt.
 pub(super) async fn attempt(
     core: &Arc<DurableCore>,
+    member: &Member,
     slot: &mut Slot,
-    started: &Started<busway_event::AnyEvent>,
+    started: &Started<AnyEvent>,
 ) -> Ended {
     let lost = core.counts.untold.swap(0, Ordering::Relaxed);
     let gap = core.take_gap(started.place.partition);
     let mut conflicts: u32 = 0;
     loop {
-        slot.refresh(core);
-        let Slot { invocation, progress, chain, .. } = slot;
-        let mut delivery = Delivery::live(started.event.clone(), Arc::clone(&core.scope), lost)
-            .with_attempt(started.attempt);
-        if let Some(position) = core.log.position(started.place) {
-            delivery = delivery.with_position(position);
-        }
-        if let Some(gap) = &gap {
-            delivery = delivery.with_gap(gap.clone());
-        }
-        let desk = core.is_transactional.then(|| TxDesk::new(core.ground(), core.event(started.place)));
+        let Slot { invocation, progress, chain } = slot;
+        let chain = chain.get(core, member);
+        let mut delivery = core.delivery(started, lost, gap.as_ref());
+        let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), core.event(started.place)));
         if let Some(desk) = &desk {
             delivery.insert(Arc::clone(desk));
         }
         let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
         let emits = progress.take_emits();
         let committed = match desk.is_some() || !emits.is_empty() {
-            true => contained(core, started.place, desk, &outcome, emits).await,
+            true => contained(conclude(core, started.place, desk, &outcome, emits)).await,
             false => None,
         };
         match committed {
@@ -101,23 +100,12 @@ pub(super) async fn attempt(
             Some(Committed::Stored | Committed::Before) => return Ended::Stored,
             Some(Committed::Failed(reason)) => return Ended::Decided(Outcome::failed(reason)),
             Some(Committed::Again) => {
-                core.counts.conflicts.fetch_add(1, Ordering::Relaxed);
-                conflicts += 1;
-                let is_ending = matches!(core.state(), State::Draining | State::Stopped);
-                if conflicts >= CONFLICTS_MANY && is_ending {
+                if !core.again(&mut conflicts).await {
                     return Ended::CutShort;
                 }
-                if conflicts.is_multiple_of(CONFLICTS_MANY) {
-                    tracing::warn!(
-                        subscription = &*core.name,
-                        conflicts,
-                        "others change what a handler reads before it is stored, again and again"
-                    );
-                }
-                tokio::task::yield_now().await;
             }
             Some(Committed::Later(reason)) => {
-                if !later(core, &reason).await {
+                if !later(core, member, &reason).await {
                     return Ended::CutShort;
                 }
             }
@@ -130,38 +118,97 @@ pub(super) async fn attempt(
 }
 
 impl DurableCore {
-    fn ground(&self) -> Ground {
+    /// A progress record that takes times when the subscription keeps traces.
+    pub(super) fn progress(&self) -> Progress {
+        let mut progress = Progress::new();
+        if self.settings.traces > 0 {
+            let clock = Arc::clone(&self.services.clock);
+            progress.time_with(Some(Arc::new(move || clock.now())));
+        }
+        progress
+    }
+
+    pub(super) fn delivery(&self, started: &Started<AnyEvent>, lost: u64, gap: Option<&Gap>) -> Delivery {
+        let mut delivery = Delivery::live(started.event.clone(), Arc::clone(&self.scope), lost)
+            .with_attempt(started.attempt);
+        if let Some(position) = self.log.position(started.place) {
+            delivery = delivery.with_position(position);
+        }
+        match gap {
+            Some(gap) => delivery.with_gap(gap.clone()),
+            None => delivery,
+        }
+    }
+
+    pub(super) fn ground(&self) -> Ground {
         let (log, services) = (Arc::clone(&self.log), Arc::clone(&self.services));
         Ground { log, services, bus: self.bus.clone() }
     }
 
-    const fn event(&self, place: Position) -> EventOf {
+    pub(super) const fn event(&self, place: Position) -> EventOf {
         EventOf { subscription: self.id, number: self.number, place }
+    }
+
+    /// Others have changed what a handler read before it could be stored: counts it. `false` when the subscription ends and should wait
+    /// no longer.
+    pub(super) async fn again(&self, conflicts: &mut u32) -> bool {
+        self.counts.conflicts.fetch_add(1, Ordering::Relaxed);
+        *conflicts += 1;
+        let is_ending = matches!(self.state(), State::Draining | State::Stopped);
+        if *conflicts >= CONFLICTS_MANY && is_ending {
+            return false;
+        }
+        if conflicts.is_multiple_of(CONFLICTS_MANY) {
+            tracing::warn!(
+                subscription = &*self.name,
+                conflicts,
+                "others change what a handler reads before it is stored, again and again"
+            );
+        }
+        // The first few are between tasks that have taken turns once; who goes on meets the same ones again, so they are spread in time.
+        let back_off =
+            conflict_back_off().after(conflicts.saturating_sub(CONFLICTS_AT_ONCE), fastrand::u64(..));
+        match back_off.filter(|_| *conflicts > CONFLICTS_AT_ONCE) {
+            Some(pause) => self.services.clock.pause(pause).await,
+            None => tokio::task::yield_now().await,
+        }
+        true
     }
 }
 
-/// Commits, for events of the user's whose encoding may panic: the chain contains what panics inside of it, this is behind it.
-async fn contained(
+/// Commits what a handler leaves.
+async fn conclude(
     core: &DurableCore,
     place: Position,
     desk: Option<Arc<TxDesk>>,
     outcome: &Outcome,
     emits: Vec<AnyDraft>,
 ) -> Option<Committed> {
-    let conclude = async {
-        match desk {
-            Some(desk) => desk.conclude(outcome, emits).await,
-            None => commit(&core.ground(), core.event(place), Record::default(), emits).await,
-        }
-    };
-    match AssertUnwindSafe(conclude).catch_unwind().await {
+    match desk {
+        Some(desk) => desk.conclude(outcome, emits).await,
+        None => commit(&core.ground(), &[core.event(place)], Record::default(), emits).await,
+    }
+}
+
+/// Behind so many more a run waits: up to a millisecond, then twice as long, up to a few syncs of a disk. Somebody else comes through
+/// meanwhile, so it has no end of its own.
+fn conflict_back_off() -> Retry {
+    Retry::default()
+        .attempts(u32::MAX)
+        .first_delay(Duration::from_millis(1))
+        .longest_delay(Duration::from_millis(50))
+}
+
+/// A commit of events of the user's, whose encoding may panic: the chain contains what panics inside of it, this is behind it.
+pub(super) async fn contained(commit: impl Future<Output = Option<Committed>>) -> Option<Committed> {
+    match AssertUnwindSafe(commit).catch_unwind().await {
         Ok(committed) => committed,
         Err(_) => Some(Committed::Failed("an event that it emits panicked".into())),
     }
 }
 
 /// Waits for a moment in which the store may find room; `false` when the subscription ends meanwhile.
-async fn later(core: &DurableCore, reason: &BoxError) -> bool {
+pub(super) async fn later(core: &DurableCore, member: &Member, reason: &BoxError) -> bool {
     tracing::warn!(
         subscription = &*core.name,
         reason = log_text(&reason.to_string()),
@@ -169,7 +216,7 @@ async fn later(core: &DurableCore, reason: &BoxError) -> bool {
     );
     let until = core.services.clock.now() + AGAIN_AFTER;
     loop {
-        let changed = core.more.notified();
+        let changed = member.more.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
         if matches!(core.state(), State::Draining | State::Stopped) {
@@ -182,6 +229,9 @@ async fn later(core: &DurableCore, reason: &BoxError) -> bool {
         }
     }
 }
+
+/// So many conflicts of an attempt are followed by the next run at once.
+const CONFLICTS_AT_ONCE: u32 = 3;
 
 /// After so many conflicts of an attempt somebody is told, and a subscription that ends waits no longer.
 const CONFLICTS_MANY: u32 = 32;

@@ -8,15 +8,17 @@ use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
 use busway_persistence::{Registered, STREAM_NAME_BYTES_MAX, Store};
 use busway_reliability::{Order, Retry, Running};
-use busway_router::Share;
+use busway_router::{GroupRule, Share};
 
 use super::core::DurableParts;
+use super::group::Joining;
+use super::hand::ROOM_MIN;
 use super::window::Window;
-use super::{DurableCore, DurableSubscription, StartAt};
+use super::{DurableCore, DurableSubscription, Member, StartAt};
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
 use crate::log::Log;
-use crate::settings::{Effective, Settings};
+use crate::settings::{Effective, Settings, is_for_durable};
 use crate::subscription::{SubscribeError, SubscribeProblem};
 
 /// A durable subscription that has not begun: named, with a stored cursor, at least once.
@@ -35,6 +37,8 @@ pub struct DurableBuilder {
     settings: Settings,
     start_at: StartAt,
     retry: Retry,
+    group: Option<Arc<str>>,
+    rule: Option<GroupRule>,
     middleware: Registry,
     problems: Vec<SubscribeProblem>,
 }
@@ -45,11 +49,12 @@ impl DurableBuilder {
         filter: Result<Filter, FilterError>,
         name: String,
         settings: Settings,
+        (group, rule): (Option<Arc<str>>, Option<GroupRule>),
         middleware: Registry,
         problems: Vec<SubscribeProblem>,
     ) -> Self {
         let (start_at, retry) = (StartAt::default(), Retry::default());
-        Self { bus, filter, name, settings, start_at, retry, middleware, problems }
+        Self { bus, filter, name, settings, start_at, retry, group, rule, middleware, problems }
     }
 
     /// Where it begins when the store does not know it yet. Default [`StartAt::Stored`]: a new one begins with what is published
@@ -65,8 +70,8 @@ impl DurableBuilder {
         self
     }
 
-    /// Events handled at once. Default 1, at least 1, at most 65,536. With 1, events of one priority are handled exactly in the
-    /// order of their offsets.
+    /// Events handled at once, in a group by this member. Default 1, at least 1, at most 65,536. With 1, events of one priority are handled exactly in the
+    /// order of their offsets; in a group, those of one key. A call of a [`batch`](busway_middleware::batch) handler counts as one event.
     pub fn concurrency(mut self, events: usize) -> Self {
         self.settings = self.settings.concurrency(events);
         self
@@ -90,6 +95,31 @@ impl DurableBuilder {
         self
     }
 
+    /// Makes this a member of a group: subscriptions of the same name and group, in this process, are one, and each of its events goes
+    /// to one of them. There is one cursor and one window; each member has its own handler, middleware and concurrency. Default: no
+    /// group, and a second subscription of the name is an error.
+    ///
+    /// Members want the same: the same filter, order, share, priority limits, retry and traces; else [`to`](Self::to) says what differs.
+    /// Where it begins is decided by the first.
+    ///
+    /// Events with a key stick to a member, unless the order is [`Order::None`]; the keys of one that [pauses](DurableSubscription::pause) or
+    /// [stops](DurableSubscription::stop) go to the others, and one that joins takes some over. Lanes are the subscription's: an
+    /// event of a key starts when the one before is settled, with whichever member. All others go to whoever is free.
+    ///
+    /// A member whose handler does not end keeps its keys waiting; when the window is full of their events, 256 of them or four for each
+    /// event that may be handled at once, the others get nothing more: stop or pause it, or give it a [`Timeout`](crate::Timeout).
+    pub fn group(mut self, group: &str) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+
+    /// Who of several free members is given an event that sticks to none. Default [`GroupRule::RoundRobin`]; the last member to join
+    /// decides.
+    pub const fn group_rule(mut self, rule: GroupRule) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+
     /// Keeps the chain traces of the last deliveries. Default 0, at most 1,024.
     pub fn traces(mut self, deliveries: usize) -> Self {
         self.settings = self.settings.traces(deliveries);
@@ -104,8 +134,7 @@ impl DurableBuilder {
         self
     }
 
-    /// Begins the subscription, or goes on with it where the store says that it stands. Handlers of batches are given their events
-    /// one by one.
+    /// Begins the subscription, or goes on with it where the store says that it stands, or joins its group.
     ///
     /// # Errors
     /// [`SubscribeError`] lists everything that is wrong; nothing has begun then.
@@ -121,8 +150,16 @@ impl DurableBuilder {
 
     async fn begin(mut self, handler: AnyHandler<Durable>) -> Result<DurableSubscription, SubscribeError> {
         let bus = Arc::clone(&self.bus);
+        let _joining = match &self.group {
+            Some(_) => Some(bus.durable.joining.lock().await),
+            None => None,
+        };
         let mut problems = std::mem::take(&mut self.problems);
         problems.extend(self.check(&handler));
+        let named = self.group.as_ref().and_then(|_| bus.durable.named(&self.name));
+        if let Some(core) = named.filter(|core| core.group.is_some()) {
+            return self.join(core, handler, problems);
+        }
         let name = NameTaken::take(&bus, &self.name);
         if name.is_none() {
             problems.push(SubscribeProblem::NameTaken);
@@ -151,17 +188,88 @@ impl DurableBuilder {
             None => return Err(refused(vec![SubscribeProblem::Closed])),
         };
         let filter = filter.clone();
-        let core = self.core(&bus, Arc::clone(log), filter, registered, handler);
+        let (core, member) = self.found(&bus, Arc::clone(log), filter, registered, handler);
         // Under the lock: it begins before the bus closes, or not at all.
         let _registering = bus.registering();
-        if !bus.closing.admits(Source::Outside) {
+        let Some(member) = member.filter(|_| bus.closing.admits(Source::Outside)) else {
             let problems = vec![SubscribeProblem::Closed];
             return Err(SubscribeError { subscription: core.name.to_string(), problems });
-        }
+        };
         name.keep();
         bus.durable.enter(Arc::clone(&core));
         core.begin();
-        Ok(DurableSubscription::new(core))
+        Ok(DurableSubscription::new(core, member))
+    }
+
+    /// Joins a group that is there.
+    fn join(
+        self,
+        core: Arc<DurableCore>,
+        handler: AnyHandler<Durable>,
+        mut problems: Vec<SubscribeProblem>,
+    ) -> Result<DurableSubscription, SubscribeError> {
+        let bus = Arc::clone(&self.bus);
+        let subscription = self.name.clone();
+        let joining = match &self.filter {
+            Err(error) => {
+                problems.push(SubscribeProblem::Filter(error.clone()));
+                None
+            }
+            Ok(filter) => {
+                let settings = bus.levels.resolve_shared(filter, &self.settings);
+                problems.extend(self.differences(&core, filter, &settings));
+                Some(self.joining(&settings, handler)).filter(|_| problems.is_empty())
+            }
+        };
+        let Some(joining) = joining else { return Err(SubscribeError { subscription, problems }) };
+        // Under the lock: it joins before the bus closes, or not at all.
+        let _registering = bus.registering();
+        let joined = match bus.closing.admits(Source::Outside) {
+            true => core.join(joining).ok_or(SubscribeProblem::GroupEnding),
+            false => Err(SubscribeProblem::Closed),
+        };
+        match joined {
+            Ok(member) => Ok(DurableSubscription::new(core, member)),
+            Err(problem) => Err(SubscribeError { subscription, problems: vec![problem] }),
+        }
+    }
+
+    fn joining(self, settings: &Effective, handler: AnyHandler<Durable>) -> Joining {
+        let Self { middleware, rule, .. } = self;
+        Joining { handler, middleware, concurrency: settings.concurrency, rule }
+    }
+
+    /// What this member wants and its group has not.
+    fn differences(
+        &self,
+        core: &DurableCore,
+        filter: &Filter,
+        settings: &Effective,
+    ) -> Vec<SubscribeProblem> {
+        let group = core.group.as_deref().unwrap_or_default();
+        let wanted = self.group.as_deref().unwrap_or_default();
+        let mut pairs = vec![
+            ("group", group.to_owned(), wanted.to_owned()),
+            ("filter", core.filter.to_string(), filter.to_string()),
+            ("retry", format!("{:?}", core.retry), format!("{:?}", self.retry)),
+        ];
+        // Settings may come with a filter: those of another one are no news.
+        if core.filter == *filter {
+            let both = core.settings.described.iter().zip(&settings.described);
+            let both =
+                both.filter(|(existing, _)| is_for_durable(existing) && existing.name != "concurrency");
+            pairs.extend(
+                both.map(|(existing, wanted)| (existing.name, existing.value.clone(), wanted.value.clone())),
+            );
+        }
+        let differing = pairs.into_iter().filter(|(_, existing, wanted)| existing != wanted);
+        let problem = |(setting, existing, wanted)| SubscribeProblem::GroupMismatch {
+            group: group.to_owned(),
+            setting,
+            existing,
+            wanted,
+        };
+        differing.map(problem).collect()
     }
 
     /// What is wrong with the handler, the name, the bus.
@@ -184,16 +292,17 @@ impl DurableBuilder {
         problems
     }
 
-    fn core(
+    /// Makes the subscription, with this as its first member.
+    fn found(
         self,
         bus: &Arc<BusCore>,
         log: Arc<Log>,
         filter: Filter,
         registered: Registered,
         handler: AnyHandler<Durable>,
-    ) -> Arc<DurableCore> {
+    ) -> (Arc<DurableCore>, Option<Arc<Member>>) {
         let settings = bus.levels.resolve_shared(&filter, &self.settings);
-        let (name, id): (Arc<str>, u64) = (self.name.into(), bus.next_subscription());
+        let (name, id): (Arc<str>, u64) = (self.name.as_str().into(), bus.next_subscription());
         let stopping = bus.stopping.child_token();
         let mut states = bus.states.clone();
         states.insert(PublisherSource { core: Arc::downgrade(bus), subscription: id });
@@ -202,30 +311,30 @@ impl DurableBuilder {
         let mut window = window(&settings);
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);
-        DurableCore::new(DurableParts {
+        let core = DurableCore::new(DurableParts {
             services: Arc::clone(&bus.services),
             id,
             name,
             filter,
             retry: self.retry,
-            handler,
-            middleware: self.middleware,
+            group: self.group.clone(),
             scope: Arc::new(scope),
             bus: Arc::downgrade(bus),
             log,
             number: registered.number,
             window,
-            settings,
+            settings: Arc::clone(&settings),
             stopping,
-        })
+        });
+        let member = core.join(self.joining(&settings, handler));
+        (core, member)
     }
 }
 
+/// A window without members: they make room in it.
 pub(super) fn window<E>(settings: &Effective) -> Window<E> {
-    let concurrency = usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX);
-    let room = concurrency.saturating_mul(ROOM_A_HANDLER).clamp(ROOM_MIN, ROOM_MAX);
     let running = Running::new(settings.limits, settings.concurrency);
-    Window::new(room, PARKED_MAX, running, Share::new(settings.share))
+    Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share))
 }
 
 /// A name that is about to be borne: free again unless it is kept.
@@ -265,12 +374,6 @@ impl fmt::Debug for DurableBuilder {
             .finish_non_exhaustive()
     }
 }
-
-/// Events in hand: a page, or some for each handler, so that a handler that has ended finds the next one there.
-const ROOM_MIN: usize = 256;
-const ROOM_A_HANDLER: usize = 4;
-/// More would not fit into one settlement, should all of them wait for one that fails.
-const ROOM_MAX: usize = 16_384;
 
 /// Events that may be parked before nothing more is fetched.
 const PARKED_MAX: usize = 1_000_000;

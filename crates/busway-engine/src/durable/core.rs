@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use busway_event::{AnyEvent, Filter};
-use busway_middleware::{self as middleware, AnyHandler, ChainTrace, Durable, Gap, Registry, Scope};
+use busway_middleware::{self as middleware, ChainTrace, Gap, Scope};
 use busway_persistence::Position;
 use busway_reliability::Retry;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::flow::Flow;
-use super::seek::Seek;
+use super::hand::Hand;
+use super::member::Member;
+use super::pump;
 use super::stats::{DurableStats, Lag};
 use super::window::{Moment, Window};
-use super::{pump, worker};
 use crate::bus::{BusCore, Services};
 use crate::log::Log;
 use crate::settings::Effective;
@@ -32,22 +32,17 @@ pub(crate) struct DurableCore {
     pub(crate) filter: Filter,
     pub(crate) settings: Arc<Effective>,
     pub(crate) retry: Retry,
-    pub(crate) handler: AnyHandler<Durable>,
-    /// The subscription's own middleware, merged with the bus's.
-    pub(crate) middleware: Registry,
+    /// Its group, when several members may share it.
+    pub(crate) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
     /// Weak: a subscription never keeps its bus alive.
     pub(crate) bus: Weak<BusCore>,
     pub(crate) log: Arc<Log>,
     /// Its number in the store.
     pub(crate) number: u32,
-    /// Whether its handler takes a transaction.
-    pub(super) is_transactional: bool,
     pub(super) hand: Mutex<Hand>,
     /// One seek after the other.
     pub(super) seek_turn: tokio::sync::Mutex<()>,
-    /// Wakes a worker that sleeps.
-    pub(super) more: Notify,
     pub(super) flow: Arc<Flow>,
     /// Handlers are told to stop.
     stopping: CancellationToken,
@@ -66,31 +61,6 @@ pub(crate) struct DurableCore {
     pub(super) is_unreadable: AtomicBool,
     last_failure: Mutex<Option<LastFailure>>,
     traces: Mutex<Vec<ChainTrace>>,
-}
-
-/// What a lock holds together: the window, who waits for it, and whether anything may start. Held for moments, never across an
-/// await.
-pub(super) struct Hand {
-    pub(super) window: Window<AnyEvent>,
-    pub(super) state: State,
-    pub(super) workers: usize,
-    pub(super) asleep: usize,
-    /// It is to be sent elsewhere: until then nothing starts and nothing is read.
-    pub(super) seek: Option<Seek>,
-    /// It is being sent elsewhere.
-    pub(super) is_sought: bool,
-}
-
-impl Hand {
-    /// Whether it is to be sent elsewhere, or is.
-    pub(super) const fn is_held(&self) -> bool {
-        self.seek.is_some() || self.is_sought
-    }
-
-    /// Whether events may be read and started.
-    pub(super) fn goes_on(&self) -> bool {
-        self.state == State::Running && !self.is_held()
-    }
 }
 
 /// Attempts since the subscription began.
@@ -122,8 +92,7 @@ pub(super) struct DurableParts {
     pub(super) filter: Filter,
     pub(super) settings: Arc<Effective>,
     pub(super) retry: Retry,
-    pub(super) handler: AnyHandler<Durable>,
-    pub(super) middleware: Registry,
+    pub(super) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
     pub(super) bus: Weak<BusCore>,
     pub(super) log: Arc<Log>,
@@ -135,14 +104,6 @@ pub(super) struct DurableParts {
 impl DurableCore {
     pub(super) fn new(parts: DurableParts) -> Arc<Self> {
         let flow = Arc::new(Flow::new(Arc::clone(&parts.services)));
-        let hand = Hand {
-            window: parts.window,
-            state: State::Running,
-            workers: 0,
-            asleep: 0,
-            seek: None,
-            is_sought: false,
-        };
         Arc::new(Self {
             ending: parts.log.ending.child_token(),
             services: parts.services,
@@ -151,16 +112,13 @@ impl DurableCore {
             filter: parts.filter,
             settings: parts.settings,
             retry: parts.retry,
-            is_transactional: parts.handler.info().requirements.needs_transaction(),
-            handler: parts.handler,
-            middleware: parts.middleware,
+            group: parts.group,
             scope: parts.scope,
             bus: parts.bus,
             log: parts.log,
             number: parts.number,
-            hand: Mutex::new(hand),
+            hand: Mutex::new(Hand::new(parts.window)),
             seek_turn: tokio::sync::Mutex::new(()),
-            more: Notify::new(),
             flow,
             stopping: parts.stopping,
             abort: CancellationToken::new(),
@@ -190,37 +148,49 @@ impl DurableCore {
 
     /// Moves on to `state`, unless it is further already. Only a pause is taken back.
     pub(crate) fn advance(&self, state: State) {
-        {
-            let mut hand = self.hand.lock();
-            let is_back = hand.state == State::Paused && state == State::Running;
-            if !is_back && rank(state) <= rank(hand.state) {
-                return;
-            }
-            hand.state = state;
+        if self.hand.lock().advance(state) {
+            self.has_changed();
         }
-        self.more.notify_waiters();
+    }
+
+    /// Its state, or who is there, has changed: all look again.
+    pub(super) fn has_changed(&self) {
+        self.wake_all();
         self.flow.bell.notify_one();
         self.services.idle.touch();
+    }
+
+    /// Wakes all workers that sleep, or wait for room in the store.
+    pub(super) fn wake_all(&self) {
+        self.hand.lock().seats.iter().for_each(|seat| seat.member.more.notify_waiters());
     }
 
     /// Sees to it that a worker looks for what may start.
     pub(super) fn supply(self: &Arc<Self>) {
         let mut hand = self.hand.lock();
-        if !hand.goes_on() || !hand.window.may_start() {
-            return;
+        if hand.goes_on() && hand.window.may_start() {
+            hand.supply(self);
         }
-        self.supply_under(&mut hand);
     }
 
-    /// The same, where it is known that something may start.
-    pub(super) fn supply_under(self: &Arc<Self>, hand: &mut Hand) {
-        let limit = usize::try_from(self.settings.concurrency.get()).unwrap_or(usize::MAX);
-        if hand.asleep > 0 {
-            self.more.notify_one();
-        } else if hand.workers < limit {
-            // Without a thread for it the next one who looks tries again.
-            hand.workers += usize::from(worker::start(self));
+    /// Attempts were cut short: their events stay as they were.
+    pub(super) fn cut_short(&self, places: impl IntoIterator<Item = Position>) {
+        let mut hand = self.hand.lock();
+        for place in places {
+            self.counts.cut_short.fetch_add(1, Ordering::Relaxed);
+            hand.window.cut_short(place);
         }
+    }
+
+    /// Who is named where an event is given up that no handler has seen.
+    pub(super) fn handler_name(&self) -> String {
+        let hand = self.hand.lock();
+        hand.seats.first().map(|seat| seat.member.handler.info().name.to_owned()).unwrap_or_default()
+    }
+
+    /// Its members.
+    pub(crate) fn members(&self) -> Vec<Arc<Member>> {
+        self.hand.lock().members().map(|seat| Arc::clone(&seat.member)).collect()
     }
 
     pub(crate) fn running(&self) -> u64 {
@@ -264,7 +234,7 @@ impl DurableCore {
     }
 
     /// Waits for running handlers, stores what was decided, and leaves the bus.
-    pub(super) async fn stop(&self) {
+    pub(super) async fn end(&self) {
         self.advance(State::Draining);
         self.services.idle.until(|| (self.running() == 0).then_some(())).await;
         self.advance(State::Stopped);
@@ -361,15 +331,6 @@ impl DurableCore {
         };
         let (unread, age) = self.log.with(measure).unwrap_or_default();
         Lag { events: unread.saturating_add(u64::try_from(in_hand).unwrap_or(u64::MAX)), age }
-    }
-}
-
-const fn rank(state: State) -> u8 {
-    match state {
-        State::Running => 0,
-        State::Paused => 1,
-        State::Draining => 2,
-        State::Stopped => 3,
     }
 }
 

@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use busway_middleware::{ChainTrace, Stage};
 
-use super::DurableCore;
 use super::stats::{DurableStats, Lag};
+use super::{DurableCore, Member};
 use crate::bus::MiddlewareHandle;
-use crate::stats::State;
 
-/// A running durable subscription. Dropping it changes nothing: the subscription goes on until the bus stops.
+/// A running durable subscription, or one member of a group. Dropping it changes nothing: the subscription goes on until the bus
+/// stops.
 pub struct DurableSubscription {
     core: Arc<DurableCore>,
+    member: Arc<Member>,
 }
 
 impl DurableSubscription {
-    pub(super) const fn new(core: Arc<DurableCore>) -> Self {
-        Self { core }
+    pub(super) const fn new(core: Arc<DurableCore>, member: Arc<Member>) -> Self {
+        Self { core, member }
     }
 
     /// Its name, by which the store knows it.
@@ -28,28 +29,34 @@ impl DurableSubscription {
 
     /// Fetches and starts no further event until [`resume`](Self::resume). Those that run go on; what is published meanwhile waits
     /// in the log.
+    ///
+    /// Of a group only this member pauses: what it has not started goes to the others, its keys too. When all have paused, nothing is
+    /// started.
     pub fn pause(&self) {
-        self.core.advance(State::Paused);
+        self.core.pause(&self.member);
     }
 
-    /// Goes on after [`pause`](Self::pause).
+    /// Goes on after [`pause`](Self::pause). A member of a group has its keys again, from the next event of each on.
     pub fn resume(&self) {
-        self.core.advance(State::Running);
+        self.core.resume(&self.member);
     }
 
     /// Ends the subscription in this process: nothing more is started, and it returns when running handlers have ended and what
     /// they decided is stored. What waits stays in the log: the next subscription of this name goes on there.
     ///
+    /// Of a group only this member leaves: what it has not started goes to the others, and it returns when its running handlers have
+    /// ended; what they decided is stored with the decisions of the others. The last member ends the subscription.
+    ///
     /// # Cancel safety
     /// Dropping the future does not undo the stop: the subscription ends all the same.
     pub async fn stop(self) -> DurableStats {
-        let core = Arc::clone(&self.core);
+        let (core, member) = (Arc::clone(&self.core), Arc::clone(&self.member));
         // A task of its own: the stop goes on when its caller gives up. A runtime that ends ends it too.
-        drop(self.core.services.runtime.spawn(async move { core.stop().await }).await);
+        drop(self.core.services.runtime.spawn(async move { core.stop(&member).await }).await);
         self.core.stats()
     }
 
-    /// What became of its events so far.
+    /// What became of its events so far; of a group, of those of all members.
     #[must_use]
     pub fn stats(&self) -> DurableStats {
         self.core.stats()
@@ -70,7 +77,7 @@ impl DurableSubscription {
     /// The middleware of this handler alone, in a stage; it may change while events are handled.
     #[must_use]
     pub fn middleware(&self, stage: Stage) -> MiddlewareHandle<'_> {
-        MiddlewareHandle::new(&self.core.middleware, stage)
+        MiddlewareHandle::new(&self.member.middleware, stage)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use busway_event::{Header, Priority};
 use busway_reliability::Order;
+use busway_router::KeyHash;
 
 /// The lane of an event; `None` when it is a lane of its own.
 ///
@@ -11,6 +12,12 @@ pub(crate) fn lane_of(order: Order, event: &Header) -> Option<u64> {
     let key = event.key()?;
     let lane = order.lane(Some(key.as_str()), event.priority())?;
     Some(number(lane.key(), lane.priority()))
+}
+
+/// What sticks to one member of a group: the key, whatever the priority; `None` for an event that is a lane of its own.
+pub(crate) fn home_of(order: Order, event: &Header) -> Option<KeyHash> {
+    let key = event.key().filter(|_| order != Order::None)?;
+    Some(KeyHash::of(key.as_str()))
 }
 
 /// Stands for "a lane of its own" in what is stored.

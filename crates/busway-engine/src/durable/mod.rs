@@ -6,15 +6,21 @@
 //! the store, and up to its concurrency of `worker`s, which run handlers. They share the window under a lock that is held
 //! for moments only.
 //!
+//! Its handlers are its `member`s: one, or those of a `group`. Workers belong to a member, lanes and cursor to the subscription.
+//!
 //! The log is the queue: nothing is fetched while the window has no room, and nothing is lost by that.
 
 mod attempt;
+mod batch;
 mod builder;
 mod core;
 mod cursor;
 mod flow;
+mod group;
+mod hand;
 mod handle;
 mod lane;
+mod member;
 mod pump;
 mod registry;
 mod seek;
@@ -29,6 +35,7 @@ pub use self::builder::DurableBuilder;
 pub(crate) use self::core::DurableCore;
 pub use self::cursor::{CursorError, CursorHandle, PartitionStanding, Standing};
 pub use self::handle::DurableSubscription;
+pub(crate) use self::member::Member;
 pub(crate) use self::registry::Durables;
 pub use self::start_at::StartAt;
 pub use self::stats::{DurableStats, Lag};

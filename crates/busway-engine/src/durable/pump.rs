@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use busway_event::AnyEvent;
 use busway_persistence::{Busy, Page, Position, ReadError, ReadLimits, StoredEvent};
+use busway_router::KeyHash;
 
 use super::DurableCore;
-use super::lane::lane_of;
+use super::lane::{home_of, lane_of};
 use super::verdict::shortened;
 use super::window::{Fetched, Verdict};
 use crate::stats::State;
@@ -143,7 +144,10 @@ impl DurableCore {
             };
             let (at, mut hand) = (self.moment(), self.hand.lock());
             match event {
-                Some(StoredEvent { event, .. }) => hand.window.loaded(place, event.priority(), event),
+                Some(StoredEvent { event, .. }) => {
+                    let home = self.home(&event);
+                    hand.window.loaded(place, event.priority(), (event, home));
+                }
                 None => hand.window.not_loaded(place, at.now + AGAIN_AFTER),
             }
         }
@@ -159,7 +163,7 @@ impl DurableCore {
                 Verdict::Settled
             }
             ReadError::Corrupt(corrupt) => {
-                let handler = self.handler.info().name.to_owned();
+                let handler = self.handler_name();
                 Verdict::Dead { error: None, reason: shortened(corrupt.to_string()), handler }
             }
             _ => return self.hand.lock().window.not_loaded(place, at.now + AGAIN_AFTER),
@@ -169,12 +173,12 @@ impl DurableCore {
 
     /// Reads on in each partition while the window has room; `false` when nothing was there.
     fn fetch(&self) -> bool {
-        let (mut reading, room, may_start) = {
-            let window = &self.hand.lock().window;
-            (window.reading(), window.room(), window.may_start())
+        let (mut reading, room, is_supplied) = {
+            let hand = self.hand.lock();
+            (hand.window.reading(), hand.window.room(), hand.is_supplied())
         };
         // A full window is filled again by the portion, not by the event.
-        if room < PORTION && may_start {
+        if room < PORTION && is_supplied {
             return false;
         }
         // Where one had its turn the next one begins: a partition with a backlog takes nothing from the others.
@@ -209,11 +213,17 @@ impl DurableCore {
     fn fetched(&self, partition: u32, page: Page) -> bool {
         let wanted = |stored: &StoredEvent| self.filter.matches(stored.event.topic());
         let fetched = |StoredEvent { offset, event, .. }: StoredEvent| -> Fetched<AnyEvent> {
-            Fetched { offset, lane: lane_of(self.settings.order, &event), priority: event.priority(), event }
+            let (lane, home) = (lane_of(self.settings.order, &event), self.home(&event));
+            Fetched { offset, lane, priority: event.priority(), home, event }
         };
         let events = page.events.into_iter().filter(wanted).map(fetched).collect();
         self.hand.lock().window.fetched(partition, events, page.next, self.moment());
         true
+    }
+
+    /// Without a group there is nobody to choose among.
+    fn home(&self, event: &AnyEvent) -> Option<KeyHash> {
+        self.group.as_ref().and_then(|_| home_of(self.settings.order, event))
     }
 
     fn cannot_fetch(&self, place: Position, error: &ReadError) -> bool {
@@ -226,7 +236,7 @@ impl DurableCore {
                 true
             }
             ReadError::Corrupt(corrupt) => {
-                let (reason, handler) = (shortened(corrupt.to_string()), self.handler.info().name.to_owned());
+                let (reason, handler) = (shortened(corrupt.to_string()), self.handler_name());
                 self.counts.dead.fetch_add(1, Ordering::Relaxed);
                 self.hand.lock().window.unreadable(place.partition, reason, handler, at);
                 true

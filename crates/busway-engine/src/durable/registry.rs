@@ -14,6 +14,8 @@ pub(crate) struct Durables {
     subscriptions: RwLock<Vec<Arc<DurableCore>>>,
     /// Names that are borne, or are about to be.
     names: Mutex<BTreeSet<String>>,
+    /// Of a group one member after the other: the second finds what the first has begun.
+    pub(super) joining: tokio::sync::Mutex<()>,
 }
 
 impl Durables {

@@ -65,7 +65,7 @@ impl DurableCore {
             Ok(registered) => {
                 let mut window = window(&self.settings);
                 window.restore(registered.places, self.moment());
-                self.hand.lock().window = window;
+                self.hand.lock().replace_window(window, self.settings.limits);
                 moved.ok_or(CursorError::Closed).and_then(|moved| Ok(moved?))
             }
             Err(error) => {
@@ -76,7 +76,7 @@ impl DurableCore {
         self.hand.lock().is_sought = false;
         // Nobody may wait any more: it is done all the same.
         _ = done.send(result);
-        self.more.notify_waiters();
+        self.wake_all();
         self.services.idle.touch();
     }
 }

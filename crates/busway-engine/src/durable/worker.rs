@@ -1,4 +1,4 @@
-//! The workers of a durable subscription: each runs one handler after the other.
+//! The workers of a durable subscription: each runs one handler after the other. Those of batches are in `batch`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,10 +7,12 @@ use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
 
-use super::DurableCore;
 use super::attempt::{Ended, Slot, attempt};
+use super::hand::Presence;
+use super::member::Member;
 use super::verdict::verdict;
-use super::window::{Started, Verdict};
+use super::window::{Moment, Started, Verdict, Window};
+use super::{DurableCore, batch};
 use crate::observer::tell;
 use crate::stats::{LastFailure, State, failure_text};
 
@@ -19,14 +21,14 @@ use crate::stats::{LastFailure, State, failure_text};
     clippy::disallowed_methods,
     reason = "the supervisor of durable subscriptions: it owns their threads"
 )]
-pub(super) fn start(core: &Arc<DurableCore>) -> bool {
-    let core = Arc::clone(core);
+pub(super) fn start(core: &Arc<DurableCore>, member: &Arc<Member>) -> bool {
+    let (core, member) = (Arc::clone(core), Arc::clone(member));
     let runtime = core.services.runtime.clone();
     let token = core.workers.token();
-    if core.handler.run() != Run::Blocking {
+    if member.handler.run() != Run::Blocking {
         let work = async move {
-            work(&core).await;
-            drop(core);
+            work(&core, &member).await;
+            drop((core, member));
             drop(token);
         };
         drop(runtime.spawn(work));
@@ -34,9 +36,9 @@ pub(super) fn start(core: &Arc<DurableCore>) -> bool {
     }
     let name = format!("busway-{}", core.name);
     let work = move || {
-        runtime.block_on(work(&core));
+        runtime.block_on(work(&core, &member));
         // Before the token: who waits for the worker's end finds nothing of it left.
-        drop(core);
+        drop((core, member));
         drop(token);
     };
     let spawned = std::thread::Builder::new().name(name).spawn(work);
@@ -46,80 +48,118 @@ pub(super) fn start(core: &Arc<DurableCore>) -> bool {
     spawned.is_ok()
 }
 
-/// Works until the subscription starts nothing more.
-async fn work(core: &Arc<DurableCore>) {
-    let mut slot = Slot::new(core);
-    while let Some(started) = next(core).await {
-        let place = started.place;
-        let ended = core.abort.run_until_cancelled(attempt(core, &mut slot, &started)).await;
-        let (outcome, is_stored) = match ended {
-            Some(Ended::Decided(outcome)) => (outcome, false),
-            Some(Ended::Stored) => (Outcome::Done, true),
+/// Works until the subscription starts nothing more, or the member has left.
+async fn work(core: &Arc<DurableCore>, member: &Arc<Member>) {
+    match member.handler.run() {
+        Run::Batch(max) => batch::work(core, member, max.get()).await,
+        _ => handle_each(core, member).await,
+    }
+    leave(core, member);
+}
+
+async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
+    let mut slot = Slot::new(core, member);
+    while let Some(started) = next(core, member, |window| window.start(member.id)).await {
+        let ended = core.abort.run_until_cancelled(attempt(core, member, &mut slot, &started)).await;
+        let (outcome, storing) = match ended {
+            Some(Ended::Decided(outcome)) => (outcome, Storing::ToBe),
+            Some(Ended::Stored) => (Outcome::Done, Storing::Is),
             Some(Ended::CutShort) | None => {
-                core.counts.cut_short.fetch_add(1, Ordering::Relaxed);
-                core.hand.lock().window.cut_short(place);
-                break;
+                core.cut_short([started.place]);
+                return;
             }
         };
         if let Some(trace) = slot.progress.take_trace() {
             core.keep_trace(trace);
         }
         report(core, &started.event, &outcome, slot.progress.cut_by());
-        settle(core, place, &outcome, is_stored);
+        let at = core.moment();
+        let verdict = judge(core, member, (&started, &outcome, storing), at);
+        core.hand.lock().window.ended(started.place, verdict, at);
+        core.flow.bell.notify_one();
     }
-    core.hand.lock().workers -= 1;
+}
+
+/// A worker ends.
+fn leave(core: &DurableCore, member: &Member) {
+    {
+        let mut hand = core.hand.lock();
+        if let Some(seat) = hand.seat(member) {
+            seat.workers -= 1;
+        }
+        hand.dismiss(core.settings.limits);
+    }
     core.flow.bell.notify_one();
     core.services.idle.touch();
 }
 
-/// Waits for an event that may start; `None` when there will be none. Whoever takes one sees to it that somebody takes the next.
-async fn next(core: &Arc<DurableCore>) -> Option<Started<AnyEvent>> {
+/// Waits for what may start with the member, as `start` takes it; `None` when there will be none. Whoever takes something sees to it
+/// that somebody takes the next.
+pub(super) async fn next<S>(
+    core: &Arc<DurableCore>,
+    member: &Member,
+    start: impl Fn(&mut Window<AnyEvent>) -> Option<S>,
+) -> Option<S> {
     loop {
-        let more = core.more.notified();
+        let more = member.more.notified();
         tokio::pin!(more);
         more.as_mut().enable();
         {
             let mut hand = core.hand.lock();
-            match hand.state {
-                State::Running if hand.is_held() => {}
-                State::Running => {
-                    if let Some(started) = hand.window.start() {
+            let may_start = hand.goes_on();
+            let is_over = matches!(hand.state, State::Draining | State::Stopped);
+            let presence = hand.seat(member).filter(|_| !is_over)?.presence;
+            match presence {
+                Presence::Left => return None,
+                Presence::Here if may_start => {
+                    if let Some(started) = start(&mut hand.window) {
                         if hand.window.may_start() {
-                            core.supply_under(&mut hand);
+                            hand.supply(core);
                         }
                         return Some(started);
                     }
                 }
-                State::Paused => {}
-                State::Draining | State::Stopped => return None,
+                Presence::Here | Presence::Paused => {}
             }
-            hand.asleep += 1;
+            hand.seat(member)?.asleep += 1;
         }
         more.await;
-        core.hand.lock().asleep -= 1;
+        core.hand.lock().seat(member)?.asleep -= 1;
     }
 }
 
-/// Decides what becomes of the event, and counts it.
-fn settle(core: &DurableCore, place: busway_persistence::Position, outcome: &Outcome, is_stored: bool) {
-    let (at, random) = (core.moment(), fastrand::u64(..));
-    let attempt = core.hand.lock().window.attempt_of(place);
-    let verdict = match is_stored {
-        true => Verdict::Stored,
-        false => verdict(outcome, attempt, &core.retry, random, at.utc, core.handler.info().name),
+/// Whether the store knows already what became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Storing {
+    ToBe,
+    Is,
+}
+
+/// Decides what becomes of an event whose attempt has ended, and counts it. Not under the lock: the text of an error is the user's code.
+pub(super) fn judge(
+    core: &DurableCore,
+    member: &Member,
+    (started, outcome, storing): (&Started<AnyEvent>, &Outcome, Storing),
+    at: Moment,
+) -> Verdict {
+    let verdict = match storing {
+        Storing::Is => Verdict::Stored,
+        Storing::ToBe => {
+            let (attempt, random) = (started.attempt.get(), fastrand::u64(..));
+            verdict(outcome, attempt, &core.retry, random, at.utc, member.handler.info().name)
+        }
     };
     let counter = match (&verdict, outcome) {
         (Verdict::Dead { .. }, _) => &core.counts.dead,
         (Verdict::Park { .. }, _) => &core.counts.failed,
-        (Verdict::Settled, Outcome::Skip) => &core.counts.skipped,
+        (Verdict::Settled | Verdict::Stored, Outcome::Skip) => &core.counts.skipped,
         (Verdict::Settled | Verdict::Stored, _) => &core.counts.done,
     };
     counter.fetch_add(1, Ordering::Relaxed);
-    core.hand.lock().window.ended(place, verdict, at);
-    core.flow.bell.notify_one();
+    verdict
 }
 
-fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
+pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
     tell(core.services.observer.as_deref(), |observer| observer.settled(&core.name, event, outcome));
     if matches!(outcome, Outcome::Done | Outcome::Skip) {
         return;

@@ -55,13 +55,10 @@ impl SubscribeBuilder {
     /// It waits in the log, so capacity, overflow and time to live do not concern it.
     pub fn durable(self, name: impl Into<String>) -> DurableBuilder {
         let Self { bus, filter, settings, group, rule, coalesce, middleware, mut problems, .. } = self;
-        if group.is_some() || rule.is_some() {
-            problems.push(SubscribeProblem::NotDurable { setting: "a group" });
-        }
         if coalesce.is_function() {
             problems.push(SubscribeProblem::NotDurable { setting: "coalesce_by" });
         }
-        DurableBuilder::new(bus, filter, name.into(), settings, middleware, problems)
+        DurableBuilder::new(bus, filter, name.into(), settings, (group, rule), middleware, problems)
     }
 
     /// The name in statistics, logs and reports; unique in the bus. Default: the filter with a number.

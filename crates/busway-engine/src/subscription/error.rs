@@ -22,10 +22,10 @@ impl SubscribeError {
         &self.problems
     }
 
-    /// Whether the same subscription may begin later without a change: never, so far.
+    /// Whether the same subscription may begin later without a change: when nothing is wrong but that its group is ending.
     #[must_use]
-    pub const fn is_transient(&self) -> bool {
-        false
+    pub fn is_transient(&self) -> bool {
+        self.problems.iter().all(|problem| matches!(problem, SubscribeProblem::GroupEnding))
     }
 }
 
@@ -62,7 +62,7 @@ pub enum SubscribeProblem {
         count: u32,
     },
     /// Another subscription bears the name.
-    #[error("the name is taken: choose another one")]
+    #[error("the name is taken: choose another one, or let both be members of a .group(…)")]
     NameTaken,
     /// A middleware could not be added.
     #[error("{0}")]
@@ -84,6 +84,9 @@ pub enum SubscribeProblem {
         /// What this member wants.
         wanted: String,
     },
+    /// The last member of its group is stopping.
+    #[error("the last member of its group is stopping: join again when its stop() has returned")]
+    GroupEnding,
     /// A durable subscription needs a store.
     #[error("this bus lives in memory: a durable subscription needs Bus::open(path) and a stream")]
     NoStore,

@@ -130,10 +130,11 @@ impl Emits {
     }
 }
 
-/// Commits what a handler that was done leaves, if that is anything. `None`: there is nothing to be stored but the settlement.
+/// Commits what a handler that was done leaves, if that is anything, with the settlement of its events, which are of one
+/// subscription. `None`: there is nothing to be stored but the settlements.
 pub(crate) async fn commit(
     ground: &Ground,
-    event: EventOf,
+    events: &[EventOf],
     record: Record,
     emits: Vec<AnyDraft>,
 ) -> Option<Committed> {
@@ -145,7 +146,7 @@ pub(crate) async fn commit(
     let Some(bus) = ground.bus.upgrade() else {
         return Some(Committed::Failed("the bus is gone: nothing was published".into()));
     };
-    let from = Source::Handler(event.subscription);
+    let from = events.first().map_or(Source::Outside, |event| Source::Handler(event.subscription));
     let Emits { stored, others } = match Emits::of(&bus, drafts, from) {
         Ok(emits) => emits,
         Err(reason) => return Some(Committed::Failed(reason)),
@@ -154,12 +155,12 @@ pub(crate) async fn commit(
         bus.offer_emits(others, from).await;
         return None;
     }
-    let (EventOf { number, place, .. }, now) = (event, ground.services.clock.utc());
+    let (events, now) = (events.to_vec(), ground.services.clock.utc());
     let schedule = Arc::clone(&ground.log.schedule);
     let work = Box::new(move |tx: &mut Tx<'_>| {
         recorded.play(tx)?;
         stored.iter().try_for_each(|event| event.store(tx, now, &schedule))?;
-        tx.finish(number, place.partition, place.offset);
+        events.iter().for_each(|of| tx.finish(of.number, of.place.partition, of.place.offset));
         Ok(())
     });
     let result = ground.log.transact(&ground.services, work, Wait::UntilDecided).await;

@@ -79,7 +79,7 @@ impl TxDesk {
             return Some(committed);
         }
         match self.event.filter(|_| outcome.is_done()) {
-            Some(event) => commit(&self.ground, event, record, emits).await,
+            Some(event) => commit(&self.ground, &[event], record, emits).await,
             None => None,
         }
     }

@@ -16,8 +16,10 @@ use crate::log::Log;
 ///
 /// Its reads see the last commit and what was written through it before; its writes, and the events that it or the handler's return
 /// value emits, are stored in one commit with the settlement of the event, when the handler was successful: exactly once, inside
-/// this store. When something that it read has changed until then, nothing is stored and the handler runs again at once; that
-/// counts as no attempt. So may what the handler does elsewhere: that has to bear repetition, as in any handler.
+/// this store. When something that it read has changed until then, nothing is stored and the handler runs again, from the fourth time on behind a
+/// pause of up to 50 ms; that counts as no attempt. So may what the handler does elsewhere: that has to bear repetition, as in any handler.
+///
+/// Beside a batch it is one transaction for all events of the call, see [`batch`](busway_middleware::batch).
 ///
 /// A handler that fails stores nothing. Used behind its end, the transaction says [`TxError::Ended`].
 ///

@@ -51,11 +51,11 @@ pub trait FromDelivery<M: Mode>: Sized + Send + 'static {
     }
 }
 
-/// An extractor that needs no single delivery: batch handlers may take it beside the batch.
+/// An extractor that needs no single delivery, but what all of a subscription share.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a batch handler on this subscription ({M})",
     label = "not an extractor of batch handlers",
-    note = "a batch handler takes `Batch<T>` first, then up to four of `State<S>`, `Publisher`, `Stopping`"
+    note = "a batch handler takes `Batch<T>` first, then up to four of `State<S>`, `Publisher`, `Stopping`; on a durable subscription also `Tx`"
 )]
 pub trait FromScope<M: Mode>: FromDelivery<M> {
     /// Takes the argument.
@@ -63,6 +63,37 @@ pub trait FromScope<M: Mode>: FromDelivery<M> {
     /// # Errors
     /// [`ExtractError`] when the subscription cannot give it.
     fn from_scope(scope: &Scope) -> Result<Self, ExtractError>;
+}
+
+/// What a batch handler may take beside its batch: an extractor that needs no single delivery ([`FromScope`]), or one that is for all
+/// events of a call together, as a transaction of the store is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a batch handler on this subscription ({M})",
+    label = "not an extractor of batch handlers",
+    note = "a batch handler takes `Batch<T>` first, then up to four of `State<S>`, `Publisher`, `Stopping`; on a durable subscription also `Tx`"
+)]
+pub trait FromBatch<M: Mode>: Sized + Send + 'static {
+    /// Takes the argument. `deliveries` are those of the events that are in the batch, in their order; there is at least one.
+    ///
+    /// # Errors
+    /// [`ExtractError`] when it cannot be given; the handler is not called then.
+    fn from_batch(deliveries: &[&Delivery]) -> Result<Self, ExtractError>;
+
+    /// Says what must be there before the first delivery; checked by `.to(…)`.
+    fn require(requirements: &mut Requirements) {
+        let _ = requirements;
+    }
+}
+
+impl<M: Mode, T: FromScope<M>> FromBatch<M> for T {
+    fn from_batch(deliveries: &[&Delivery]) -> Result<Self, ExtractError> {
+        let first = deliveries.first().ok_or_else(|| ExtractError::Other("there is no event".into()))?;
+        Self::from_scope(first.scope())
+    }
+
+    fn require(requirements: &mut Requirements) {
+        <Self as FromDelivery<M>>::require(requirements);
+    }
 }
 
 impl<M: Mode> FromDelivery<M> for Delivery {

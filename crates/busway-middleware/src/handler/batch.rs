@@ -23,8 +23,15 @@ use crate::outcome::{BoxError, IntoReply, Outcome, Reply};
 /// an event. Whatever is there is handed over, at most [`max`](BatchHandler::max) events: a batch never waits to fill up.
 ///
 /// Middleware runs for each event of the batch, as if it were alone. An event that does not decode gets its own outcome and
-/// is left out. At most one event of each lane is in a batch, so a failing one holds back its successors as always;
-/// with concurrency 1 a batch holds whatever comes next, in order.
+/// is left out. At most one event of each lane is in a batch, so a failing one holds back its successors as always.
+///
+/// *On an ephemeral subscription* with concurrency 1 there are no lanes: a batch holds whatever comes next, in order.
+///
+/// *On a durable subscription* the concurrency counts calls, and a call counts as one event of the priority of its first. Its events are settled
+/// together, each as its own outcome says: one that fails is parked and attempted again alone, in a batch of one, so that an event that
+/// makes every batch fail does not take the others with it to the dead letters. A handler that takes a transaction (`Tx`) beside the batch has it
+/// for the call as a whole: what it writes, what it emits and the settlements are one commit, if each event is done or skipped. Otherwise
+/// nothing is stored; those that failed are parked, and the others are handled again at once without them, which counts as no attempt.
 pub fn batch<F>(f: F) -> BatchHandler<F> {
     BatchHandler { f, max: BATCH_MAX_DEFAULT }
 }
@@ -263,11 +270,13 @@ macro_rules! shape_of_batch_function {
                 let BatchHandler { f, max } = self;
                 let call = move |deliveries: &[Delivery]| -> BatchFuture {
                     let (events, decoded) = decode::<T>(deliveries);
-                    let Some(delivery) = deliveries.first().filter(|_| !events.is_empty()) else {
+                    if events.is_empty() {
                         return Box::pin(ready(merge(decoded, Vec::new())));
-                    };
+                    }
                     let len = events.len();
-                    let started = BesideBatch::<T, ($($arg,)*)>::take(delivery).map(|beside| {
+                    let in_batch = deliveries.iter().zip(&decoded).filter(|(_, reply)| reply.is_none());
+                    let in_batch: Vec<&Delivery> = in_batch.map(|(delivery, _)| delivery).collect();
+                    let started = BesideBatch::<T, ($($arg,)*)>::take_for_all(&in_batch).map(|beside| {
                         let ($($value,)*) = beside.0;
                         f(Batch { events }, $($value),*)
                     });

@@ -10,7 +10,7 @@ use busway_event::EventType;
 
 use super::{AnyHandler, IntoHandler};
 use crate::delivery::Delivery;
-use crate::extract::{ExtractError, FromDelivery, FromScope, Requirements};
+use crate::extract::{ExtractError, FromBatch, FromDelivery, Requirements};
 use crate::mode::Mode;
 use crate::outcome::{IntoReply, Reply};
 
@@ -103,6 +103,14 @@ pub trait Arguments<M: Mode>: Sized {
     /// [`ExtractError`] of the first that cannot be taken.
     fn take(delivery: &Delivery) -> Result<Self, ExtractError>;
 
+    /// Takes them for all events of a call, of which there is at least one.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    fn take_for_all(deliveries: &[&Delivery]) -> Result<Self, ExtractError> {
+        Self::take(deliveries.first().ok_or_else(|| ExtractError::Other("there is no event".into()))?)
+    }
+
     /// Says what they need.
     fn require(requirements: &mut Requirements);
 }
@@ -133,14 +141,18 @@ macro_rules! arguments {
 
 macro_rules! arguments_beside_batch {
     ($($arg:ident),*) => {
-        impl<M: Mode, T: EventType, $($arg: FromScope<M>),*> Arguments<M> for BesideBatch<T, ($($arg,)*)> {
-            fn take(_delivery: &Delivery) -> Result<Self, ExtractError> {
-                Ok(Self(($($arg::from_scope(_delivery.scope())?,)*), PhantomData))
+        impl<M: Mode, T: EventType, $($arg: FromBatch<M>),*> Arguments<M> for BesideBatch<T, ($($arg,)*)> {
+            fn take(delivery: &Delivery) -> Result<Self, ExtractError> {
+                <Self as Arguments<M>>::take_for_all(&[delivery])
+            }
+
+            fn take_for_all(_deliveries: &[&Delivery]) -> Result<Self, ExtractError> {
+                Ok(Self(($(<$arg as FromBatch<M>>::from_batch(_deliveries)?,)*), PhantomData))
             }
 
             fn require(requirements: &mut Requirements) {
                 requirements.payload(T::NAME);
-                $($arg::require(requirements);)*
+                $(<$arg as FromBatch<M>>::require(requirements);)*
             }
         }
     };

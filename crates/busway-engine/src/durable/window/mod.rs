@@ -12,11 +12,17 @@
 //! | parked behind | stored, an earlier one of its lane is parked | parked and due when that one is finished |
 //! | settled | finished: nothing is kept of it but its offset | – |
 //!
+//! A startable event is for one member of the subscription, or for whoever is free: `team` says which. Without a group there is one
+//! member.
+//!
 //! Guarantees, for any sequence of calls: two events of a lane never run at once; an event of a lane starts when all earlier ones
 //! of it are settled; every event that was fetched is settled once, or is in the parked rows. Events in hand are bounded by
 //! [`room`](Window::room), those that come back from being parked by `LOADS_MAX`.
 
+mod attempts;
+mod look;
 mod parking;
+mod team;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;
@@ -24,12 +30,13 @@ use std::time::{Duration, Instant};
 
 use busway_event::{Priority, Timestamp};
 use busway_persistence::{Attempt, Cursor, DeadLetter, Place, Position, Settlement};
-use busway_reliability::Running;
-use busway_router::Share;
+use busway_reliability::{PriorityLimits, Running};
+use busway_router::{KeyHash, Share};
 
 use super::lane::NO_LANE;
 use super::settlements::Settlements;
 use parking::WAIT_MAX;
+use team::Team;
 
 /// A moment on both clocks: what is waited for goes by `now`, what is stored by `utc`.
 #[derive(Debug, Clone, Copy)]
@@ -49,9 +56,12 @@ pub(crate) struct Window<E> {
     lanes: HashMap<(u32, u64), Lane>,
     /// Startable and held.
     hand: HashMap<Position, InHand<E>>,
-    /// By priority and in the order in which they came into hand.
-    startable: [BTreeMap<u64, Position>; 4],
-    started: HashMap<Position, Attempted>,
+    /// The startable ones, by who may start them.
+    team: Team,
+    started: HashMap<Position, Begun>,
+    /// Calls with several events, by the first: the priority of the place that each has, and the events that have not ended. An event is in one
+    /// such call at most, ever.
+    calls: HashMap<Position, (Priority, usize)>,
     parked: BTreeMap<Position, ParkedEvent>,
     /// The parked ones that wait for their time alone.
     due: BTreeSet<(Instant, Position)>,
@@ -84,6 +94,7 @@ struct InHand<E> {
     event: E,
     priority: Priority,
     arrival: u64,
+    home: Option<KeyHash>,
     so_far: Attempted,
 }
 
@@ -96,6 +107,14 @@ struct Attempted {
     count: u32,
     /// Whether the store has a parked row of it.
     is_parked: bool,
+}
+
+/// An event with a handler.
+#[derive(Debug)]
+struct Begun {
+    so_far: Attempted,
+    /// The call that it shares with others, which has one place among those that run until all of it has ended.
+    call: Option<Position>,
 }
 
 #[derive(Debug)]
@@ -112,6 +131,8 @@ pub(crate) struct Fetched<E> {
     pub(crate) offset: u64,
     pub(crate) lane: Option<u64>,
     pub(crate) priority: Priority,
+    /// What sticks to a member, if anything does.
+    pub(crate) home: Option<KeyHash>,
     pub(crate) event: E,
 }
 
@@ -138,7 +159,7 @@ pub(crate) enum Verdict {
 }
 
 impl<E> Window<E> {
-    /// Nothing is known yet. As many events as `room` are in hand at most.
+    /// Nothing is known yet, and nobody is there. As many events as `room` are in hand at most.
     pub(crate) fn new(room: usize, parked_max: usize, running: Running, share: Share) -> Self {
         Self {
             room,
@@ -148,13 +169,30 @@ impl<E> Window<E> {
             partitions: BTreeMap::new(),
             lanes: HashMap::new(),
             hand: HashMap::new(),
-            startable: Default::default(),
+            team: Team::default(),
             started: HashMap::new(),
+            calls: HashMap::new(),
             parked: BTreeMap::new(),
             due: BTreeSet::new(),
             back: 0,
             arrivals: 0,
         }
+    }
+
+    /// A member comes, or comes back from a pause.
+    pub(crate) fn join(&mut self, member: u64) {
+        self.team.join(member);
+    }
+
+    /// A member goes, or pauses: what may start and was its own goes to the others. What runs with it goes on, and keeps its lane closed.
+    pub(crate) fn part(&mut self, member: u64) {
+        self.team.part(member);
+    }
+
+    /// Members have come or gone: what fits into the hand, and how many events run at once.
+    pub(crate) const fn resize(&mut self, room: usize, limits: PriorityLimits, concurrency: NonZeroU32) {
+        self.room = room;
+        self.running.set_limits(limits, concurrency);
     }
 
     /// Takes up where the store says that the subscription stands.
@@ -236,9 +274,10 @@ impl<E> Window<E> {
     }
 
     fn admit(&mut self, partition: u32, event: Fetched<E>, at: Moment) {
-        let Fetched { offset, lane, priority, event } = event;
+        let Fetched { offset, lane, priority, home, event } = event;
         let place = Position { partition, offset };
         let so_far = Attempted { lane, priority, attempts: Vec::new(), count: 0, is_parked: false };
+        let event = (event, home);
         let Some(number) = lane else { return self.take_in(place, event, so_far, Turn::Now) };
         match self.lanes.get_mut(&(partition, number)) {
             None => {
@@ -253,62 +292,24 @@ impl<E> Window<E> {
         }
     }
 
-    fn take_in(&mut self, place: Position, event: E, so_far: Attempted, turn: Turn) {
+    fn take_in(
+        &mut self,
+        place: Position,
+        (event, home): (E, Option<KeyHash>),
+        so_far: Attempted,
+        turn: Turn,
+    ) {
         self.arrivals += 1;
         let (priority, arrival) = (so_far.priority, self.arrivals);
-        self.hand.insert(place, InHand { event, priority, arrival, so_far });
+        self.hand.insert(place, InHand { event, priority, arrival, home, so_far });
         if turn == Turn::Now {
             self.turn_comes(place);
         }
     }
 
     fn turn_comes(&mut self, place: Position) {
-        let Some(in_hand) = self.hand.get(&place) else { return };
-        if let Some(startable) = self.startable.get_mut(in_hand.priority.index()) {
-            startable.insert(in_hand.arrival, place);
-        }
-    }
-
-    /// Takes the next event that may start now.
-    pub(crate) fn start(&mut self) -> Option<Started<E>> {
-        let Self { share, running, startable, .. } = self;
-        let (priority, place) = share.take(|priority| {
-            let startable = startable.get_mut(priority.index())?;
-            running.has_room(priority).then(|| startable.pop_first())?.map(|(_, place)| place)
-        })?;
-        let InHand { event, so_far, .. } = self.hand.remove(&place)?;
-        // Asked for above.
-        _ = self.running.try_start(priority);
-        let attempt = NonZeroU32::MIN.saturating_add(so_far.count);
-        self.started.insert(place, so_far);
-        Some(Started { place, event, attempt })
-    }
-
-    /// Whether [`start`](Self::start) would give one.
-    pub(crate) fn may_start(&self) -> bool {
-        Priority::ALL.into_iter().any(|priority| {
-            let waits = self.startable.get(priority.index()).is_some_and(|startable| !startable.is_empty());
-            waits && self.running.has_room(priority)
-        })
-    }
-
-    /// Attempts at an event that has started, this one included.
-    pub(crate) fn attempt_of(&self, place: Position) -> u32 {
-        self.started.get(&place).map_or(1, |so_far| so_far.count.saturating_add(1))
-    }
-
-    /// An attempt has ended, and nothing of it runs any more.
-    pub(crate) fn ended(&mut self, place: Position, verdict: Verdict, at: Moment) {
-        let Some(so_far) = self.started.remove(&place) else { return };
-        self.running.finish(so_far.priority);
-        self.decide(place, so_far, verdict, at);
-    }
-
-    /// An attempt was cut short: the event stays as it was, unsettled. Its lane stays closed.
-    pub(crate) fn cut_short(&mut self, place: Position) {
-        if let Some(so_far) = self.started.remove(&place) {
-            self.running.finish(so_far.priority);
-        }
+        let Some(&InHand { priority, arrival, home, .. }) = self.hand.get(&place) else { return };
+        self.team.add(priority, arrival, place, home);
     }
 
     fn settle(&mut self, partition: u32, note: impl FnOnce(&mut Settlements)) {
@@ -333,28 +334,6 @@ impl<E> Window<E> {
     pub(crate) fn unsent(&self) -> Vec<u32> {
         let unsent = self.partitions.iter().filter(|(_, reading)| !reading.settlements.is_empty());
         unsent.map(|(&partition, _)| partition).collect()
-    }
-
-    /// Whether nothing is in hand, runs or is due.
-    pub(crate) fn is_at_rest(&self, now: Instant) -> bool {
-        let is_due = self.due.first().is_some_and(|(due, _)| *due <= now);
-        self.hand.is_empty() && self.started.is_empty() && self.back == 0 && !is_due
-    }
-
-    /// Events with a handler, in hand without one, and parked without being in hand.
-    pub(crate) fn counts(&self) -> [usize; 3] {
-        [self.started.len(), self.hand.len(), self.parked.len().saturating_sub(self.back)]
-    }
-
-    /// The lowest offset of each partition that is not settled: of an event that was fetched, or the next to be.
-    pub(crate) fn lowest_unsettled(&self) -> Vec<Position> {
-        let in_hand = || self.hand.keys().chain(self.started.keys());
-        let lowest = |next: Position| {
-            let parked = self.parked.range(Position { offset: 0, ..next }..next).next();
-            let in_hand = in_hand().filter(|place| place.partition == next.partition);
-            in_hand.chain(parked.map(|(place, _)| place)).copied().min().unwrap_or(next).min(next)
-        };
-        self.reading().into_iter().map(lowest).collect()
     }
 }
 

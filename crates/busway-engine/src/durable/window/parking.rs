@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use busway_event::{Priority, Timestamp};
 use busway_persistence::{ATTEMPTS_KEPT, Attempt, DeadLetter, Parked, Position};
+use busway_router::KeyHash;
 
 use super::{Attempted, Moment, ParkedEvent, Turn, Verdict, Window};
 use crate::durable::lane::NO_LANE;
@@ -36,11 +37,16 @@ impl<E> Window<E> {
     }
 
     /// A parked event that was taken because it is due is in hand again.
-    pub(crate) fn loaded(&mut self, place: Position, priority: Priority, event: E) {
+    pub(crate) fn loaded(
+        &mut self,
+        place: Position,
+        priority: Priority,
+        (event, home): (E, Option<KeyHash>),
+    ) {
         let Some(parked) = self.parked.get(&place) else { return };
         let (lane, count) = (parked.lane, parked.count);
         let so_far = Attempted { lane, priority, attempts: parked.attempts.clone(), count, is_parked: true };
-        self.take_in(place, event, so_far, Turn::Now);
+        self.take_in(place, (event, home), so_far, Turn::Now);
     }
 
     /// A parked event that was taken because it is due cannot be had any more: finished, as the verdict says.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use busway_reliability::PriorityLimits;
+use busway_router::MemberId;
 use proptest::prelude::*;
 
 use super::*;
@@ -14,6 +15,10 @@ struct World {
     dead: Vec<DeadLetter>,
     at: Moment,
     concurrency: u32,
+    /// Those who are there.
+    members: Vec<u64>,
+    /// The lane of each offset, where members share the events.
+    lanes: Vec<Option<u64>>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "an instant can only be made by reading a clock, once")]
@@ -25,7 +30,8 @@ impl World {
     fn new(concurrency: u32) -> Self {
         let store = Place { partition: 0, cursor: Cursor::at(0), parked: Vec::new() };
         let window = window(concurrency);
-        let mut world = Self { window, store, dead: Vec::new(), at: start(), concurrency };
+        let (members, lanes) = (vec![0], Vec::new());
+        let mut world = Self { window, store, dead: Vec::new(), at: start(), concurrency, members, lanes };
         world.restart();
         world
     }
@@ -33,6 +39,7 @@ impl World {
     /// What was not stored is lost; what was is taken up again.
     fn restart(&mut self) {
         self.window = window(self.concurrency);
+        self.members.iter().for_each(|&member| self.window.join(member));
         self.window.restore(vec![self.store.clone()], self.at);
     }
 
@@ -43,15 +50,39 @@ impl World {
             return;
         }
         let (lane, priority) = (lane_of(from), Priority::P2);
-        let wanted = Fetched { offset: from, lane, priority, event: from };
+        let wanted = Fetched { offset: from, lane, priority, home: self.home_of(from), event: from };
         let events = if is_wanted(from) { vec![wanted] } else { Vec::new() };
         self.window.fetched(0, events, from + 1, self.at);
     }
 
     fn load(&mut self) {
         for place in self.window.take_due(self.at.now) {
-            self.window.loaded(place, Priority::P2, place.offset);
+            self.window.loaded(place, Priority::P2, (place.offset, self.home_of(place.offset)));
         }
+    }
+
+    fn home_of(&self, offset: u64) -> Option<KeyHash> {
+        let lane = self.lanes.get(usize::try_from(offset).unwrap()).copied().flatten()?;
+        Some(KeyHash::of(&lane.to_string()))
+    }
+
+    /// Whether the event sticks to somebody else.
+    fn is_for_another(&self, offset: u64, member: u64) -> bool {
+        let members = self.members.iter().map(|&member| MemberId(member));
+        let holder = self.home_of(offset).and_then(|home| home.holder(members));
+        self.members.len() > 1 && holder.is_some_and(|at| self.members[at] != member)
+    }
+
+    fn comes(&mut self, member: u64) {
+        if !self.members.contains(&member) {
+            self.members.push(member);
+            self.window.join(member);
+        }
+    }
+
+    fn goes(&mut self, member: u64) {
+        self.members.retain(|other| *other != member);
+        self.window.part(member);
     }
 
     fn wait(&mut self, time: Duration) {
@@ -77,7 +108,7 @@ impl World {
     }
 
     fn starts(&mut self) -> Option<u64> {
-        self.window.start().map(|started| started.event)
+        self.window.start(0).map(|started| started.event)
     }
 
     fn ends(&mut self, offset: u64, verdict: Verdict) {
@@ -138,7 +169,7 @@ fn events_behind_a_parked_one_of_their_lane_are_parked_unattempted_and_others_go
     assert_eq!(world.window.next_due(), Some(world.at.now + SECOND));
     world.wait(SECOND);
     world.load();
-    let again: Vec<_> = std::iter::from_fn(|| world.window.start()).collect();
+    let again: Vec<_> = std::iter::from_fn(|| world.window.start(0)).collect();
     let attempts: Vec<_> = again.iter().map(|started| (started.event, started.attempt.get())).collect();
     assert_eq!(attempts, [(0, 2)], "5 and 7 wait for 3, and 2 for 0");
     world.ends(0, Verdict::Settled);
@@ -191,8 +222,7 @@ fn the_last_attempts_are_kept_and_all_are_counted() {
     let mut world = World::new(1);
     world.fetch(|_| Some(3), 9);
     for attempt in 1..=40 {
-        assert_eq!(world.window.start().unwrap().attempt.get(), attempt);
-        assert_eq!(world.window.attempt_of(Position { partition: 0, offset: 0 }), attempt);
+        assert_eq!(world.window.start(0).unwrap().attempt.get(), attempt);
         world.ends(0, failed(SECOND));
         world.save();
         if attempt % 7 == 0 {
@@ -230,7 +260,10 @@ fn nothing_is_fetched_while_the_store_is_behind_or_too_many_are_parked() {
 #[derive(Debug, Clone)]
 enum Op {
     Fetch,
-    Start,
+    /// With one of three members.
+    Start(u64),
+    Come(u64),
+    Go(u64),
     /// Ends the running event with this place among them: settled, parked for so many seconds, dead.
     End(usize, u8),
     Wait(u64),
@@ -241,7 +274,9 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => Just(Op::Fetch),
-        6 => Just(Op::Start),
+        6 => (0..3_u64).prop_map(Op::Start),
+        2 => (0..3_u64).prop_map(Op::Come),
+        1 => (0..3_u64).prop_map(Op::Go),
         6 => (0..8_usize, 0..9_u8).prop_map(|(which, how)| Op::End(which, how)),
         2 => (0..4_u64).prop_map(Op::Wait),
         2 => Just(Op::Save),
@@ -283,9 +318,10 @@ proptest! {
     fn no_lane_is_overtaken_nothing_is_lost_and_nothing_is_settled_twice(
         ops in prop::collection::vec(op(), 0..160),
         lanes in prop::collection::vec(prop::option::weighted(0.8, 1..4_u64), 40..41),
-        concurrency in 1..4_u32,
+        (concurrency, batch) in (1..4_u32, 1..4_usize),
     ) {
         let mut world = World::new(concurrency);
+        world.lanes = lanes.clone();
         let mut model = Model { lanes: lanes.clone(), ..Model::default() };
         let lane_of = |offset: u64| lanes[usize::try_from(offset).unwrap()];
         // A cursor passes what is parked: not finished for this life of the model.
@@ -297,20 +333,29 @@ proptest! {
             cursor
         };
         let mut stored = finished(&world);
-        for op in ops.into_iter().chain((0..400).flat_map(|_| [Op::Fetch, Op::Start, Op::End(0, 0), Op::Wait(4), Op::Save])) {
+        let goes_on = [Op::Come(1), Op::Fetch, Op::Start(0), Op::Start(1), Op::Start(2), Op::End(0, 0), Op::Wait(4), Op::Save];
+        for op in ops.into_iter().chain((0..400).flat_map(|_| goes_on.clone())) {
             match op {
                 Op::Fetch => world.fetch(lane_of, 40),
-                Op::Start => {
+                Op::Start(member) => {
                     world.load();
-                    prop_assert_eq!(world.window.may_start(), {
-                        let started = world.starts();
-                        if let Some(offset) = started {
-                            model.starts(offset, &stored);
-                        }
-                        started.is_some()
-                    });
-                    prop_assert!(model.running.len() <= concurrency as usize);
+                    let may_start = world.window.has_own(member)
+                        || world.members.contains(&member) && world.window.has_shared();
+                    prop_assert!(!may_start || world.window.may_start());
+                    let started = world.window.start_batch(member, batch);
+                    prop_assert_eq!(may_start, started.is_some());
+                    let started = started.unwrap_or_default();
+                    let comes_again = started.iter().any(|started| started.attempt.get() > 1);
+                    let most = if comes_again { 1 } else { batch };
+                    prop_assert!(started.len() <= most);
+                    for Started { event: offset, .. } in started {
+                        prop_assert!(!world.is_for_another(offset, member), "{} is not for {}", offset, member);
+                        model.starts(offset, &stored);
+                    }
+                    prop_assert!(model.running.len() <= concurrency as usize * batch);
                 }
+                Op::Come(member) => world.comes(member),
+                Op::Go(member) => world.goes(member),
                 Op::End(which, how) if !model.running.is_empty() => {
                     let offset = model.running.remove(which % model.running.len());
                     match how {

@@ -65,12 +65,12 @@ async fn a_stream_with_another_number_of_partitions_is_an_error() {
 async fn everything_wrong_with_a_durable_subscription_is_said_at_once() {
     let dir = dir();
     let bus = open(&dir).await;
-    let builder = bus.subscribe("flights.#").group("g").durable("a b");
+    let builder = bus.subscribe("flights.#").coalesce_by(|_| None).durable("a b");
     let error = builder.to(ignore).await.unwrap_err();
     assert_eq!(
         error.problems(),
         [
-            SubscribeProblem::NotDurable { setting: "a group" },
+            SubscribeProblem::NotDurable { setting: "coalesce_by" },
             SubscribeProblem::DurableName,
             SubscribeProblem::NoStream { filter: "flights.#".to_owned() },
         ]

@@ -1,9 +1,13 @@
 //! Durable topics and subscriptions: what a bus with a store promises.
 
+mod batch_transactions;
+mod batches;
 mod building;
+mod conflicts;
 mod cursors;
 mod dead_letters;
 mod faults;
+mod groups;
 mod history;
 mod keeping;
 mod mistakes;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busway_event::Event;
-use busway_middleware::{Delivery, Flow, Outcome, Stage, SyncMiddleware};
+use busway_middleware::{Delivery, Outcome};
 use busway_reliability::Order;
 use busway_testkit::{Recorder, Script, Step};
 use parking_lot::Mutex;
@@ -155,40 +155,4 @@ async fn blocking_handlers_run_on_threads_of_their_own() {
     assert_eq!(*names.lock(), ["busway-stock"; 3]);
     let report = bus.finish().await;
     assert!(report.is_drained() && report.stuck.is_empty(), "{report}");
-}
-
-#[tokio::test]
-async fn handlers_of_batches_get_their_events_one_by_one_behind_middleware() {
-    let dir = dir();
-    let bus = open(&dir).await;
-    let sizes = Arc::new(Mutex::new(Vec::new()));
-    let notes = Arc::clone(&sizes);
-    let handler = busway_middleware::batch(move |orders: busway_middleware::Batch<Number>| {
-        notes.lock().push(orders.len());
-        std::future::ready(())
-    });
-    let builder = stock(&bus).middleware(Stage::User, "even", Even);
-    let subscription = builder.traces(8).to(handler).await.unwrap();
-    publish(&bus, 0..4).await;
-    bus.settle().await;
-    assert_eq!(*sizes.lock(), [1, 1]);
-    let stats = subscription.stats();
-    assert_eq!((stats.done, stats.skipped, subscription.traces().len()), (2, 2, 4));
-    subscription.middleware(Stage::User).remove("even").unwrap();
-    publish(&bus, 4..6).await;
-    bus.settle().await;
-    assert_eq!(*sizes.lock(), [1; 4]);
-    bus.finish().await;
-}
-
-/// Skips what is odd.
-struct Even;
-
-impl SyncMiddleware for Even {
-    fn before(&self, delivery: &mut Delivery) -> Flow {
-        match delivery.offset().is_some_and(|offset| offset % 2 == 0) {
-            true => Flow::Continue,
-            false => Flow::Stop(Outcome::Skip),
-        }
-    }
 }

@@ -25,16 +25,16 @@ pub(super) async fn open(dir: &tempfile::TempDir) -> TestBus {
     TestBus::open(dir.path(), with_totals).await
 }
 
-fn total(bus: &Bus) -> u64 {
+pub(super) fn total(bus: &Bus) -> u64 {
     bus.read(|tables| Ok(tables.get(&TOTALS, "all")?.unwrap_or(0))).unwrap()
 }
 
-fn add(tx: &mut impl WriteTables, n: u32) -> Result<(), TxError> {
+pub(super) fn add(tx: &mut impl WriteTables, n: u32) -> Result<(), TxError> {
     let before = tx.get(&TOTALS, "all")?.unwrap_or(0);
     tx.put(&TOTALS, "all", &(before + u64::from(n)))
 }
 
-async fn count(order: Payload<Number>, mut tx: Tx) -> Result<(), TxError> {
+pub(super) async fn count(order: Payload<Number>, mut tx: Tx) -> Result<(), TxError> {
     add(&mut tx, order.n)
 }
 

@@ -1,0 +1,269 @@
+//! The workers of batches: many events for one call of a handler, settled together.
+//!
+//! A batch has its first round through the chain. Each event has an outcome then; what its handler's calls left is committed, a call
+//! at a time. Events that are decided are settled together; those that have to go again do so in a further round, without them:
+//!
+//! | an event | then |
+//! |---|---|
+//! | not done | settled, parked or given up by its outcome |
+//! | done, and its call wrote nothing in a transaction | settled, with what it emits |
+//! | done, and all others of its call are done or skipped | all of the call is one commit |
+//! | done, and another of its call is not, or was in a later call | nothing of the call is stored: again, uncharged |
+//! | its commit is in conflict, or has no room | again, uncharged |
+//!
+//! A round decides one event at least, unless there is a conflict or no room: of the last call all events are done or skipped, or one
+//! of them is decided otherwise.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use busway_event::{AnyDraft, AnyEvent};
+use busway_middleware::chain::run_batch;
+use busway_middleware::{BoxError, Delivery, Outcome, Progress};
+use futures_util::future::join_all;
+
+use super::DurableCore;
+use super::attempt::{ChainCache, contained, later};
+use super::member::Member;
+use super::window::Started;
+use super::worker::{Storing, judge, next, report};
+use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
+
+/// Works until the subscription starts nothing more, or the member has left.
+pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
+    let mut worker = Worker { core, member, chain: ChainCache::new(core, member), progress: Vec::new() };
+    while let Some(batch) = next(core, member, |window| window.start_batch(member.id, max)).await {
+        worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
+        // Those that are not decided yet, by their places in the batch.
+        let mut open: Vec<usize> = (0..batch.len()).collect();
+        let handled = core.abort.run_until_cancelled(worker.handle(&batch, &mut open)).await;
+        if handled != Some(Going::On) {
+            core.cut_short(open.iter().filter_map(|at| batch.get(*at)).map(|started| started.place));
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+struct Worker<'a> {
+    core: &'a Arc<DurableCore>,
+    member: &'a Member,
+    chain: ChainCache,
+    progress: Vec<Progress>,
+}
+
+/// Whether a worker goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Going {
+    On,
+    /// Nothing is known of what is open.
+    No,
+}
+
+/// What an event has come to in a round.
+struct Item {
+    /// Its place in the batch.
+    at: usize,
+    outcome: Outcome,
+    emits: Vec<AnyDraft>,
+    fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Decided(Storing),
+    Again,
+}
+
+/// Events of a round that are committed together.
+struct Group {
+    /// Their places in the round.
+    items: Vec<usize>,
+    record: Record,
+}
+
+impl Worker<'_> {
+    /// Handles a batch. What is decided is settled, and taken out of `open`.
+    async fn handle(&mut self, batch: &[Started<AnyEvent>], open: &mut Vec<usize>) -> Going {
+        let deliveries = self.deliveries(batch);
+        let mut conflicts = 0;
+        while !open.is_empty() {
+            let (mut round, groups) = self.round(&deliveries, open).await;
+            let commits = groups.into_iter().map(|group| self.commit(batch, &mut round, group));
+            let (mut groups, commits): (Vec<Vec<usize>>, Vec<_>) = commits.unzip();
+            // At once: they share a commit of the store, and one that is refused costs the others nothing.
+            let committed = join_all(commits).await;
+            let mut wait = None;
+            for (items, committed) in groups.iter_mut().zip(committed) {
+                match committed {
+                    Some(Committed::Lost(reason)) => {
+                        self.core.flow.fail(&reason);
+                        return Going::No;
+                    }
+                    Some(Committed::Later(reason)) => wait = Some(Wait::Room(reason)),
+                    Some(Committed::Again) => wait = wait.or(Some(Wait::Conflict)),
+                    other => {
+                        conclude(&mut round, items, other);
+                        continue;
+                    }
+                }
+                for &at in &*items {
+                    if let Some(item) = round.get_mut(at) {
+                        item.fate = Fate::Again;
+                    }
+                }
+            }
+            self.settle(batch, round, open);
+            let goes_on = match wait {
+                Some(Wait::Room(reason)) => later(self.core, self.member, &reason).await,
+                Some(Wait::Conflict) => self.core.again(&mut conflicts).await,
+                None => true,
+            };
+            if !goes_on {
+                return Going::No;
+            }
+        }
+        Going::On
+    }
+
+    fn deliveries(&self, batch: &[Started<AnyEvent>]) -> Vec<Delivery> {
+        // Who comes first is told of what is gone.
+        let mut lost = self.core.counts.untold.swap(0, Ordering::Relaxed);
+        let delivery = |started: &Started<AnyEvent>| {
+            let gap = self.core.take_gap(started.place.partition);
+            self.core.delivery(started, std::mem::take(&mut lost), gap.as_ref())
+        };
+        batch.iter().map(delivery).collect()
+    }
+
+    /// Lets the open events go through the chain once, and says which are to be committed together.
+    async fn round(&mut self, deliveries: &[Delivery], open: &[usize]) -> (Vec<Item>, Vec<Group>) {
+        let desk = self.member.is_transactional.then(|| BatchDesk::new(Arc::clone(&self.core.log)));
+        let open_deliveries = open.iter().filter_map(|at| deliveries.get(*at)).enumerate();
+        let mut deliveries: Vec<Delivery> = open_deliveries
+            .map(|(at, delivery)| {
+                let mut delivery = delivery.clone();
+                if let Some(desk) = &desk {
+                    desk.enter(&mut delivery, at);
+                }
+                delivery
+            })
+            .collect();
+        let Self { core, member, chain, progress } = self;
+        let chain = chain.get(core, member);
+        let outcomes = run_batch(chain, &mut deliveries, &member.handler, progress).await.unwrap_or_default();
+        let item = |((&at, outcome), progress): ((&usize, Outcome), &mut Progress)| {
+            let (emits, fate) = (progress.take_emits(), Fate::Decided(Storing::ToBe));
+            Item { at, outcome, emits, fate }
+        };
+        let mut round: Vec<Item> = open.iter().zip(outcomes).zip(progress).map(item).collect();
+        let calls = desk.map(|desk| desk.take()).unwrap_or_default();
+        let groups = grouped(&mut round, calls);
+        (round, groups)
+    }
+
+    /// Begins to commit a group: its places in the round, and the commit.
+    fn commit(
+        &self,
+        batch: &[Started<AnyEvent>],
+        round: &mut [Item],
+        Group { items, record }: Group,
+    ) -> (Vec<usize>, impl Future<Output = Option<Committed>> + use<>) {
+        let mut emits = Vec::new();
+        let mut events = Vec::with_capacity(items.len());
+        for &item in &items {
+            let Some(item) = round.get_mut(item) else { continue };
+            emits.append(&mut item.emits);
+            events.extend(batch.get(item.at).map(|started| self.core.event(started.place)));
+        }
+        let ground = self.core.ground();
+        (items, contained(async move { commit(&ground, &events, record, emits).await }))
+    }
+
+    /// Settles what is decided, all at once, and leaves the others open.
+    fn settle(&mut self, batch: &[Started<AnyEvent>], round: Vec<Item>, open: &mut Vec<usize>) {
+        let Self { core, member, progress, .. } = self;
+        let (at, mut ended) = (core.moment(), Vec::with_capacity(round.len()));
+        open.clear();
+        for (item, progress) in round.into_iter().zip(progress) {
+            let (Fate::Decided(storing), Some(started)) = (item.fate, batch.get(item.at)) else {
+                open.push(item.at);
+                continue;
+            };
+            if let Some(trace) = progress.take_trace() {
+                core.keep_trace(trace);
+            }
+            report(core, &started.event, &item.outcome, progress.cut_by());
+            ended.push((started.place, judge(core, member, (started, &item.outcome, storing), at)));
+        }
+        {
+            let mut hand = core.hand.lock();
+            ended.into_iter().for_each(|(place, verdict)| hand.window.ended(place, verdict, at));
+        }
+        core.flow.bell.notify_one();
+    }
+}
+
+/// What a further round waits for.
+enum Wait {
+    Room(BoxError),
+    Conflict,
+}
+
+/// Which events of a round are committed together: those of a call that is stored as a whole, and each that emits something by itself.
+/// Those of a call that is not stored go again, where they are done.
+fn grouped(round: &mut [Item], calls: Vec<CallMade>) -> Vec<Group> {
+    let mut last_call = vec![None; round.len()];
+    for (number, call) in calls.iter().enumerate() {
+        for &event in &call.events {
+            if let Some(last) = last_call.get_mut(event) {
+                *last = Some(number);
+            }
+        }
+    }
+    let mut groups = Vec::new();
+    for (number, CallMade { mut events, record }) in calls.into_iter().enumerate() {
+        let is_whole = events.iter().all(|&event| {
+            let is_good =
+                round.get(event).is_some_and(|item| matches!(item.outcome, Outcome::Done | Outcome::Skip));
+            is_good && last_call.get(event) == Some(&Some(number))
+        });
+        if is_whole {
+            groups.push(Group { items: events, record });
+            continue;
+        }
+        events.retain(|&event| last_call.get(event) == Some(&Some(number)));
+        for event in events {
+            if let Some(item) = round.get_mut(event).filter(|item| item.outcome.is_done()) {
+                item.fate = Fate::Again;
+            }
+        }
+    }
+    let alone = round.iter().zip(&last_call).enumerate();
+    let alone = alone.filter(|(_, (item, call))| call.is_none() && !item.emits.is_empty());
+    groups.extend(alone.map(|(at, _)| Group { items: vec![at], record: Record::default() }));
+    groups
+}
+
+/// What a commit has come to is what its events have come to.
+fn conclude(round: &mut [Item], items: &[usize], committed: Option<Committed>) {
+    let mut outcome = match committed {
+        Some(Committed::Stored) => None,
+        // Events that are handled together were never attempted before; should one be settled all the same, each is attempted alone.
+        Some(Committed::Before) if items.len() == 1 => None,
+        Some(Committed::Before) => Some(Outcome::failed("one of the batch was settled before")),
+        Some(Committed::Failed(reason)) => Some(Outcome::failed(reason)),
+        _ => return,
+    };
+    let text = outcome.as_ref().and_then(Outcome::error_text).unwrap_or_default();
+    let failed = outcome.is_some();
+    for &at in items {
+        let Some(item) = round.get_mut(at) else { continue };
+        if failed {
+            // The first has the error itself, the others its text.
+            item.outcome = outcome.take().unwrap_or_else(|| Outcome::failed(text.clone()));
+        } else {
+            item.fate = Fate::Decided(Storing::Is);
+        }
+    }
+}

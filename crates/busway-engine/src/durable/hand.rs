@@ -1,0 +1,203 @@
+//! What the lock of a durable subscription holds together: its window, its members and their workers, and whether anything may
+//! start. Held for moments, never across an await.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use busway_event::AnyEvent;
+use busway_reliability::PriorityLimits;
+use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, choose};
+
+use super::member::Member;
+use super::seek::Seek;
+use super::window::Window;
+use super::{DurableCore, worker};
+use crate::stats::State;
+
+/// See the module.
+pub(super) struct Hand {
+    pub(super) window: Window<AnyEvent>,
+    pub(super) state: State,
+    /// Its members, and those that have left while their handlers still run.
+    pub(super) seats: Vec<Seat>,
+    /// Who of several that are free is given an event that sticks to nobody.
+    pub(super) rule: GroupRule,
+    rotation: Rotation,
+    next_member: u64,
+    /// It is to be sent elsewhere: until then nothing starts and nothing is read.
+    pub(super) seek: Option<Seek>,
+    /// It is being sent elsewhere.
+    pub(super) is_sought: bool,
+}
+
+/// A member and its workers.
+pub(super) struct Seat {
+    pub(super) member: Arc<Member>,
+    pub(super) presence: Presence,
+    pub(super) workers: usize,
+    pub(super) asleep: usize,
+}
+
+/// Whether a member is given events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Here,
+    Paused,
+    /// Its workers end behind what they run.
+    Left,
+}
+
+impl Hand {
+    /// One without members.
+    pub(super) fn new(window: Window<AnyEvent>) -> Self {
+        Self {
+            window,
+            state: State::Running,
+            seats: Vec::new(),
+            rule: GroupRule::default(),
+            rotation: Rotation::default(),
+            next_member: 0,
+            seek: None,
+            is_sought: false,
+        }
+    }
+
+    /// Whether it is to be sent elsewhere, or is.
+    pub(super) const fn is_held(&self) -> bool {
+        self.seek.is_some() || self.is_sought
+    }
+
+    /// Whether events may be read and started.
+    pub(super) fn goes_on(&self) -> bool {
+        self.state == State::Running && !self.is_held()
+    }
+
+    /// Moves on to `state`, unless it is further already; `false` then. Only a pause is taken back.
+    pub(super) fn advance(&mut self, state: State) -> bool {
+        let is_back = self.state == State::Paused && state == State::Running;
+        let moves = is_back || rank(state) > rank(self.state);
+        if moves {
+            self.state = state;
+        }
+        moves
+    }
+
+    pub(super) const fn take_member_id(&mut self) -> u64 {
+        self.next_member += 1;
+        self.next_member - 1
+    }
+
+    pub(super) fn seat(&mut self, member: &Member) -> Option<&mut Seat> {
+        self.seats.iter_mut().find(|seat| seat.member.id == member.id)
+    }
+
+    /// Members that have not left.
+    pub(super) fn members(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().filter(|seat| seat.presence != Presence::Left)
+    }
+
+    /// Whether nobody is here who could start anything.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.seats.iter().all(|seat| seat.presence != Presence::Here)
+    }
+
+    /// Lets those go that have left and run nothing any more.
+    pub(super) fn dismiss(&mut self, limits: PriorityLimits) {
+        self.seats.retain(|seat| seat.presence != Presence::Left || seat.workers > 0);
+        self.resize(limits);
+    }
+
+    /// Takes the place of the window, with the members that are here.
+    pub(super) fn replace_window(&mut self, window: Window<AnyEvent>, limits: PriorityLimits) {
+        self.window = window;
+        let here = self.seats.iter().filter(|seat| seat.presence == Presence::Here);
+        here.for_each(|seat| self.window.join(seat.member.id));
+        self.resize(limits);
+    }
+
+    /// Members have come or gone. Who has left counts while its handlers run: else they would take the places of the others.
+    pub(super) fn resize(&mut self, limits: PriorityLimits) {
+        let all = self.seats.iter().map(|seat| seat.member.concurrency.get());
+        let concurrency = all.fold(0_u32, u32::saturating_add);
+        let at_once = self.seats.iter().map(|seat| seat.member.events_at_once());
+        let at_once = at_once.fold(0_usize, usize::saturating_add);
+        let room = at_once.saturating_mul(ROOM_AN_EVENT).clamp(ROOM_MIN, ROOM_MAX);
+        self.window.resize(room, limits, NonZeroU32::new(concurrency).unwrap_or(NonZeroU32::MIN));
+    }
+
+    /// Whether each member that is here has something that it may start. While one has not, more is to be read.
+    pub(super) fn is_supplied(&self) -> bool {
+        if !self.window.may_start() {
+            return false;
+        }
+        let mut here = self.seats.iter().filter(|seat| seat.presence == Presence::Here);
+        self.window.has_shared() || here.all(|seat| self.window.has_own(seat.member.id))
+    }
+
+    /// Sees to it that workers look for what may start, where it is known that something may: one of each member that has
+    /// something of its own, and one for what sticks to nobody. Whoever takes an event does the same for the next one.
+    pub(super) fn supply(&mut self, core: &Arc<DurableCore>) {
+        if let [only] = &mut *self.seats {
+            return only.supply(core);
+        }
+        let Self { seats, window, .. } = self;
+        seats.iter_mut().filter(|seat| window.has_own(seat.member.id)).for_each(|seat| seat.supply(core));
+        if !window.has_shared() {
+            return;
+        }
+        let free = seats.iter_mut().filter(|seat| seat.is_free());
+        let (mut free, loads): (Vec<&mut Seat>, Vec<MemberLoad>) = free.map(Seat::with_load).unzip();
+        let chosen = choose(self.rule, &mut self.rotation, None, &loads);
+        // Nobody is free: who ends an event looks for the next one.
+        if let Some(seat) = chosen.and_then(|at| free.get_mut(at)) {
+            seat.supply(core);
+        }
+    }
+}
+
+impl Seat {
+    pub(super) const fn new(member: Arc<Member>) -> Self {
+        Self { member, presence: Presence::Here, workers: 0, asleep: 0 }
+    }
+
+    fn supply(&mut self, core: &Arc<DurableCore>) {
+        if self.presence != Presence::Here {
+            return;
+        }
+        if self.asleep > 0 {
+            self.member.more.notify_one();
+        } else if self.has_place() {
+            // Without a thread for it the next one who looks tries again.
+            self.workers += usize::from(worker::start(core, &self.member));
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.presence == Presence::Here && (self.asleep > 0 || self.has_place())
+    }
+
+    fn has_place(&self) -> bool {
+        u32::try_from(self.workers).is_ok_and(|workers| workers < self.member.concurrency.get())
+    }
+
+    fn with_load(&mut self) -> (&mut Self, MemberLoad) {
+        let load = self.workers.saturating_sub(self.asleep);
+        let load = MemberLoad { id: MemberId(self.member.id), load };
+        (self, load)
+    }
+}
+
+const fn rank(state: State) -> u8 {
+    match state {
+        State::Running => 0,
+        State::Paused => 1,
+        State::Draining => 2,
+        State::Stopped => 3,
+    }
+}
+
+/// Events in hand: a page, or some for each that may be handled at once, so that a handler that has ended finds the next one there.
+pub(super) const ROOM_MIN: usize = 256;
+const ROOM_AN_EVENT: usize = 4;
+/// More would not fit into one settlement, should all of them wait for one that fails.
+const ROOM_MAX: usize = 16_384;

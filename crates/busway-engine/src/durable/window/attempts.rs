@@ -1,0 +1,80 @@
+//! Attempts: which event starts next, alone or in a batch, and what becomes of it when its attempt has ended.
+
+use std::num::NonZeroU32;
+
+use busway_persistence::Position;
+
+use super::{Attempted, Begun, InHand, Moment, Started, Verdict, Window};
+
+impl<E> Window<E> {
+    /// Takes the next event that may start now with this member.
+    pub(crate) fn start(&mut self, member: u64) -> Option<Started<E>> {
+        let Self { share, running, team, .. } = self;
+        let (priority, place) =
+            share.take(|priority| running.has_room(priority).then(|| team.take(member, priority))?)?;
+        // Asked for above.
+        _ = self.running.try_start(priority);
+        self.begin(place, None)
+    }
+
+    /// Takes as many as `max` events for one call of a handler, which takes one place. Whoever failed before comes alone: an event that
+    /// makes each batch fail must not take the others with it. No two are of one lane: the second one's turn comes when the first is settled.
+    pub(crate) fn start_batch(&mut self, member: u64, max: usize) -> Option<Vec<Started<E>>> {
+        let first = self.start(member)?;
+        let is_first_attempt = first.attempt == NonZeroU32::MIN;
+        let call = first.place;
+        let mut batch = vec![first];
+        while is_first_attempt && batch.len() < max {
+            let Self { share, team, hand, .. } = self;
+            let next = share.take(|priority| {
+                let place = team.next(member, priority)?;
+                hand.get(&place).filter(|in_hand| in_hand.so_far.count == 0)?;
+                team.take(member, priority)
+            });
+            let Some(started) = next.and_then(|(_, place)| self.begin(place, Some(call))) else { break };
+            batch.push(started);
+        }
+        if batch.len() > 1
+            && let Some(first) = self.started.get_mut(&call)
+        {
+            first.call = Some(call);
+            self.calls.insert(call, (first.so_far.priority, batch.len()));
+        }
+        Some(batch)
+    }
+
+    fn begin(&mut self, place: Position, call: Option<Position>) -> Option<Started<E>> {
+        let InHand { event, so_far, .. } = self.hand.remove(&place)?;
+        let attempt = NonZeroU32::MIN.saturating_add(so_far.count);
+        self.started.insert(place, Begun { so_far, call });
+        Some(Started { place, event, attempt })
+    }
+
+    /// An attempt has ended, and nothing of it runs any more.
+    pub(crate) fn ended(&mut self, place: Position, verdict: Verdict, at: Moment) {
+        if let Some(so_far) = self.stopped(place) {
+            self.decide(place, so_far, verdict, at);
+        }
+    }
+
+    /// An attempt was cut short: the event stays as it was, unsettled. Its lane stays closed.
+    pub(crate) fn cut_short(&mut self, place: Position) {
+        _ = self.stopped(place);
+    }
+
+    fn stopped(&mut self, place: Position) -> Option<Attempted> {
+        let Begun { so_far, call } = self.started.remove(&place)?;
+        let Some(named) = call else {
+            self.running.finish(so_far.priority);
+            return Some(so_far);
+        };
+        if let Some((priority, left)) = self.calls.get_mut(&named) {
+            *left -= 1;
+            if *left == 0 {
+                self.running.finish(*priority);
+                self.calls.remove(&named);
+            }
+        }
+        Some(so_far)
+    }
+}

@@ -1,0 +1,51 @@
+//! What can be seen of a window: what may start, what it holds, whether it is at rest.
+
+use std::time::Instant;
+
+use busway_event::Priority;
+use busway_persistence::Position;
+
+use super::Window;
+
+impl<E> Window<E> {
+    /// Whether anything may start, with whoever.
+    pub(crate) fn may_start(&self) -> bool {
+        self.at_some_priority(|priority| self.team.has_any(priority))
+    }
+
+    /// Whether something may start that is for whoever is free.
+    pub(crate) fn has_shared(&self) -> bool {
+        self.at_some_priority(|priority| self.team.has_shared(priority))
+    }
+
+    /// Whether something may start that sticks to this member.
+    pub(crate) fn has_own(&self, member: u64) -> bool {
+        self.at_some_priority(|priority| self.team.has_own(member, priority))
+    }
+
+    fn at_some_priority(&self, waits: impl Fn(Priority) -> bool) -> bool {
+        Priority::ALL.into_iter().any(|priority| waits(priority) && self.running.has_room(priority))
+    }
+
+    /// Whether nothing is in hand, runs or is due.
+    pub(crate) fn is_at_rest(&self, now: Instant) -> bool {
+        let is_due = self.due.first().is_some_and(|(due, _)| *due <= now);
+        self.hand.is_empty() && self.started.is_empty() && self.back == 0 && !is_due
+    }
+
+    /// Events with a handler, in hand without one, and parked without being in hand.
+    pub(crate) fn counts(&self) -> [usize; 3] {
+        [self.started.len(), self.hand.len(), self.parked.len().saturating_sub(self.back)]
+    }
+
+    /// The lowest offset of each partition that is not settled: of an event that was fetched, or the next to be.
+    pub(crate) fn lowest_unsettled(&self) -> Vec<Position> {
+        let in_hand = || self.hand.keys().chain(self.started.keys());
+        let lowest = |next: Position| {
+            let parked = self.parked.range(Position { offset: 0, ..next }..next).next();
+            let in_hand = in_hand().filter(|place| place.partition == next.partition);
+            in_hand.chain(parked.map(|(place, _)| place)).copied().min().unwrap_or(next).min(next)
+        };
+        self.reading().into_iter().map(lowest).collect()
+    }
+}
