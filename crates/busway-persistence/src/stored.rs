@@ -85,6 +85,31 @@ fn listed<T: DeserializeOwned>(
     Ok(rows)
 }
 
+/// The rows of `meta` of one kind, by the numbers that follow their prefix.
+pub(crate) fn numbered<T: DeserializeOwned>(
+    txn: &RoTxn<'_>,
+    meta: Db<'_>,
+    prefix: &[u8],
+    kind: &str,
+) -> Result<HashMap<u32, T>, Unreadable> {
+    let mut rows = HashMap::new();
+    for entry in meta.prefix_iter(txn, prefix)? {
+        let (key, value) = entry?;
+        let number = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
+        let number =
+            number.ok_or_else(|| damaged(&format!("the list of {kind}s"), "a key ends with no number"))?;
+        rows.insert(u32::from_be_bytes(number), row::decode(kind, key, value)?);
+    }
+    Ok(rows)
+}
+
+/// The partition of a key of `dead`, and what follows its offset.
+pub(crate) fn place_of(key: &[u8]) -> Option<(u32, &[u8])> {
+    let (at, rest) = key.split_first_chunk::<16>()?;
+    let (_, partition) = pair(at.get(..8)?)?;
+    Some((partition, rest))
+}
+
 /// All names, which have the numbers 1, 2, … without a gap.
 pub(crate) fn names(txn: &RoTxn<'_>, databases: &Databases<'_>) -> Result<Names, Unreadable> {
     let mut texts = Vec::new();

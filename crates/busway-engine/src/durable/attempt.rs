@@ -75,6 +75,9 @@ pub(super) async fn attempt(
     let lost = core.counts.untold.swap(0, Ordering::Relaxed);
     let gap = core.take_gap(started.place.partition);
     let mut conflicts: u32 = 0;
+    if !core.marked(started).await {
+        return Ended::CutShort;
+    }
     loop {
         slot.refresh(core);
         let Slot { invocation, progress, chain, .. } = slot;
@@ -167,18 +170,25 @@ async fn later(core: &DurableCore, reason: &BoxError) -> bool {
         reason = log_text(&reason.to_string()),
         "there is no room for what a handler has done; it runs again"
     );
-    let until = core.services.clock.now() + AGAIN_AFTER;
-    loop {
-        let changed = core.more.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        if matches!(core.state(), State::Draining | State::Stopped) {
-            return false;
-        }
-        tokio::select! {
-            biased;
-            () = core.services.clock.sleep_until(until) => return true,
-            () = changed => {}
+    core.moment_later().await
+}
+
+impl DurableCore {
+    /// Waits for a moment in which the store may find room; `false` when the subscription ends meanwhile.
+    pub(super) async fn moment_later(&self) -> bool {
+        let until = self.services.clock.now() + AGAIN_AFTER;
+        loop {
+            let changed = self.more.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if matches!(self.state(), State::Draining | State::Stopped) {
+                return false;
+            }
+            tokio::select! {
+                biased;
+                () = self.services.clock.sleep_until(until) => return true,
+                () = changed => {}
+            }
         }
     }
 }

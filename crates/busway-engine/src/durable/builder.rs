@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
 use busway_persistence::{Registered, STREAM_NAME_BYTES_MAX, Store};
-use busway_reliability::{Order, Retry, Running};
+use busway_reliability::{Caution, Order, Retry, Running};
 use busway_router::Share;
 
 use super::core::DurableParts;
 use super::window::Window;
-use super::{DurableCore, DurableSubscription, StartAt};
+use super::{DurableCore, DurableSubscription, StartAt, caution};
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
 use crate::log::Log;
@@ -150,8 +151,15 @@ impl DurableBuilder {
             Some(Err(error)) => return Err(refused(vec![SubscribeProblem::Store(error)])),
             None => return Err(refused(vec![SubscribeProblem::Closed])),
         };
+        let taken_up =
+            caution::take_up(log, &bus.services, (&self.name, filter), handler.info().name, registered).await;
+        let (registered, caution) = match taken_up {
+            Some(Ok(taken_up)) => taken_up,
+            Some(Err(error)) => return Err(refused(vec![SubscribeProblem::Store(error)])),
+            None => return Err(refused(vec![SubscribeProblem::Closed])),
+        };
         let filter = filter.clone();
-        let core = self.core(&bus, Arc::clone(log), filter, registered, handler);
+        let core = self.core(&bus, Arc::clone(log), filter, (registered, caution), handler);
         // Under the lock: it begins before the bus closes, or not at all.
         let _registering = bus.registering();
         if !bus.closing.admits(Source::Outside) {
@@ -189,7 +197,7 @@ impl DurableBuilder {
         bus: &Arc<BusCore>,
         log: Arc<Log>,
         filter: Filter,
-        registered: Registered,
+        (registered, caution): (Registered, Caution),
         handler: AnyHandler<Durable>,
     ) -> Arc<DurableCore> {
         let settings = bus.levels.resolve_shared(&filter, &self.settings);
@@ -202,7 +210,8 @@ impl DurableBuilder {
         let mut window = window(&settings);
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);
-        DurableCore::new(DurableParts {
+        let careful = if caution == Caution::None { 0 } else { room(&settings) };
+        let core = DurableCore::new(DurableParts {
             services: Arc::clone(&bus.services),
             id,
             name,
@@ -215,17 +224,27 @@ impl DurableBuilder {
             log,
             number: registered.number,
             window,
+            careful,
             settings,
             stopping,
-        })
+        });
+        if caution == Caution::Quarantine {
+            core.counts.dead.fetch_add(1, Ordering::Relaxed);
+            core.counts.quarantined.fetch_add(1, Ordering::Relaxed);
+        }
+        core
     }
 }
 
 pub(super) fn window<E>(settings: &Effective) -> Window<E> {
-    let concurrency = usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX);
-    let room = concurrency.saturating_mul(ROOM_A_HANDLER).clamp(ROOM_MIN, ROOM_MAX);
     let running = Running::new(settings.limits, settings.concurrency);
-    Window::new(room, PARKED_MAX, running, Share::new(settings.share))
+    Window::new(room(settings), PARKED_MAX, running, Share::new(settings.share))
+}
+
+/// Events that are in hand at once.
+fn room(settings: &Effective) -> usize {
+    let concurrency = usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX);
+    concurrency.saturating_mul(ROOM_A_HANDLER).clamp(ROOM_MIN, ROOM_MAX)
 }
 
 /// A name that is about to be borne: free again unless it is kept.

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::flow::Flow;
 use super::seek::Seek;
-use super::stats::{DurableStats, Lag};
+use super::stats::{DurableStats, Lag, Pace};
 use super::window::{Moment, Window};
 use super::{pump, worker};
 use crate::bus::{BusCore, Services};
@@ -79,6 +79,8 @@ pub(super) struct Hand {
     pub(super) seek: Option<Seek>,
     /// It is being sent elsewhere.
     pub(super) is_sought: bool,
+    /// Events that are still to be attempted one by one, see [`caution`](super::caution).
+    pub(super) careful: usize,
 }
 
 impl Hand {
@@ -91,6 +93,12 @@ impl Hand {
     pub(super) fn goes_on(&self) -> bool {
         self.state == State::Running && !self.is_held()
     }
+
+    /// Whether an event may start.
+    pub(super) fn may_start(&self) -> bool {
+        let has_its_turn = self.careful == 0 || self.window.counts().first() == Some(&0);
+        has_its_turn && self.window.may_start()
+    }
 }
 
 /// Attempts since the subscription began.
@@ -102,6 +110,7 @@ pub(super) struct Counts {
     pub(super) skipped: AtomicU64,
     pub(super) cut_short: AtomicU64,
     pub(super) conflicts: AtomicU64,
+    pub(super) quarantined: AtomicU64,
     pub(super) lost: AtomicU64,
     /// Of the lost: those that no delivery has told of.
     pub(super) untold: AtomicU64,
@@ -129,6 +138,7 @@ pub(super) struct DurableParts {
     pub(super) log: Arc<Log>,
     pub(super) number: u32,
     pub(super) window: Window<AnyEvent>,
+    pub(super) careful: usize,
     pub(super) stopping: CancellationToken,
 }
 
@@ -142,6 +152,7 @@ impl DurableCore {
             asleep: 0,
             seek: None,
             is_sought: false,
+            careful: parts.careful,
         };
         Arc::new(Self {
             ending: parts.log.ending.child_token(),
@@ -206,7 +217,7 @@ impl DurableCore {
     /// Sees to it that a worker looks for what may start.
     pub(super) fn supply(self: &Arc<Self>) {
         let mut hand = self.hand.lock();
-        if !hand.goes_on() || !hand.window.may_start() {
+        if !hand.goes_on() || !hand.may_start() {
             return;
         }
         self.supply_under(&mut hand);
@@ -322,11 +333,14 @@ impl DurableCore {
         let [running, ready, parked] =
             hand.window.counts().map(|count| u64::try_from(count).unwrap_or(u64::MAX));
         let state = hand.state;
+        let pace = if hand.careful > 0 { Pace::OneByOne } else { Pace::Usual };
         drop(hand);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DurableStats {
             name: Arc::clone(&self.name),
             state,
+            pace,
+            quarantined: count(&self.counts.quarantined),
             done: count(&self.counts.done),
             failed: count(&self.counts.failed),
             dead: count(&self.counts.dead),

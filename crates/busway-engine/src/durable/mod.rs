@@ -10,6 +10,7 @@
 
 mod attempt;
 mod builder;
+mod caution;
 mod core;
 mod cursor;
 mod flow;
@@ -31,4 +32,4 @@ pub use self::cursor::{CursorError, CursorHandle, PartitionStanding, Standing};
 pub use self::handle::DurableSubscription;
 pub(crate) use self::registry::Durables;
 pub use self::start_at::StartAt;
-pub use self::stats::{DurableStats, Lag};
+pub use self::stats::{DurableStats, Lag, Pace};

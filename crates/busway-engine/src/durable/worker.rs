@@ -81,10 +81,10 @@ async fn next(core: &Arc<DurableCore>) -> Option<Started<AnyEvent>> {
         {
             let mut hand = core.hand.lock();
             match hand.state {
-                State::Running if hand.is_held() => {}
+                State::Running if hand.is_held() || !hand.may_start() => {}
                 State::Running => {
                     if let Some(started) = hand.window.start() {
-                        if hand.window.may_start() {
+                        if hand.may_start() {
                             core.supply_under(&mut hand);
                         }
                         return Some(started);
@@ -101,7 +101,7 @@ async fn next(core: &Arc<DurableCore>) -> Option<Started<AnyEvent>> {
 }
 
 /// Decides what becomes of the event, and counts it.
-fn settle(core: &DurableCore, place: busway_persistence::Position, outcome: &Outcome, is_stored: bool) {
+fn settle(core: &Arc<DurableCore>, place: busway_persistence::Position, outcome: &Outcome, is_stored: bool) {
     let (at, random) = (core.moment(), fastrand::u64(..));
     let attempt = core.hand.lock().window.attempt_of(place);
     let verdict = match is_stored {
@@ -115,7 +115,16 @@ fn settle(core: &DurableCore, place: busway_persistence::Position, outcome: &Out
         (Verdict::Settled | Verdict::Stored, _) => &core.counts.done,
     };
     counter.fetch_add(1, Ordering::Relaxed);
-    core.hand.lock().window.ended(place, verdict, at);
+    {
+        let mut hand = core.hand.lock();
+        hand.window.ended(place, verdict, at);
+        let was_careful = hand.careful > 0;
+        hand.careful = hand.careful.saturating_sub(1);
+        // It was the last one that had to be by itself.
+        if was_careful && hand.careful == 0 && hand.goes_on() && hand.may_start() {
+            core.supply_under(&mut hand);
+        }
+    }
     core.flow.bell.notify_one();
 }
 
