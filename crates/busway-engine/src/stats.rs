@@ -108,6 +108,9 @@ pub struct BusStats {
     pub subscriptions: Vec<SubscriptionStats>,
     /// Durable subscriptions, in the order in which they began.
     pub durable: Vec<DurableStats>,
+    /// Durable subscriptions of the store that nobody has attended for [too long](crate::bus::BusBuilder::abandoned_after), by name: found when
+    /// something is published, at most once an hour.
+    pub abandoned: Vec<String>,
     /// The sum over all ephemeral subscriptions, those that have stopped included.
     pub tally: Tally,
 }

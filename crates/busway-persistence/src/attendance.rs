@@ -36,8 +36,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use busway_event::Timestamp;
+use heed::RoTxn;
 use serde::{Deserialize, Serialize};
 
+use crate::error::ReadError;
 use crate::layout::{ATTENDED, MARK, numbered_key};
 use crate::open::Death;
 use crate::row;
@@ -175,6 +177,11 @@ impl Attendances {
         self.here.insert(number)
     }
 
+    /// Nobody attends it here any longer.
+    pub(crate) fn leave(&mut self, number: u32) {
+        self.here.remove(&number);
+    }
+
     /// The deaths before are held against it no longer.
     pub(crate) fn forgive(&mut self, number: u32) {
         if let Some(row) = self.of(number).filter(|row| row.deaths > 0) {
@@ -256,6 +263,19 @@ fn read(shared: &Shared) -> Result<Rows, Unreadable> {
     let rows = stored::numbered(&txn, shared.databases.meta, ATTENDED, "attendance")?;
     let marks = stored::numbered(&txn, shared.databases.meta, MARK, "mark")?;
     Ok((rows, marks))
+}
+
+/// When a subscription was last attended, as the last commit left it.
+pub(crate) fn attended(
+    txn: &RoTxn<'_>,
+    shared: &Shared,
+    number: u32,
+) -> Result<Option<Timestamp>, ReadError> {
+    let key = numbered_key(ATTENDED, number);
+    let row = shared.databases.meta.get(txn, &key).map_err(|error| shared.storage(&error))?;
+    let row: Option<Attendance> = row.map(|row| row::decode("attendance", &key, row)).transpose()?;
+    // The beginning of time: nobody had told it.
+    Ok(row.map(|row| row.at).filter(|at| *at > Timestamp::default()))
 }
 
 /// How many deaths are held against a subscription behind this one.

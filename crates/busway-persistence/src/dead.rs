@@ -36,6 +36,12 @@ impl Store {
         self.ask(Request::Quarantine(Box::new(request)));
     }
 
+    /// Nobody attends a subscription any longer, as [`StoredSubscription::attended`](crate::StoredSubscription) has it. Stored with the next
+    /// commit that happens anyway, or when the store is closed. Waits while the writer is busy.
+    pub fn detach(&self, subscription: u32, now: Timestamp) {
+        self.ask(Request::Leave(subscription, now));
+    }
+
     /// The first dead letters of a subscription, at most `limit`, in the order of partitions and offsets.
     ///
     /// # Errors

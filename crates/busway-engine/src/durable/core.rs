@@ -282,6 +282,8 @@ impl DurableCore {
         self.ended().await;
         self.ending.cancel();
         self.services.idle.until(|| self.is_over().then_some(())).await;
+        let (number, now) = (self.number, self.services.clock.utc());
+        self.log.lend(&self.services, move |store| store.detach(number, now)).await;
         if let Some(bus) = self.bus.upgrade() {
             bus.durable.leave(self);
         }

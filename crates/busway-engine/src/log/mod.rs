@@ -6,6 +6,7 @@
 //! The store is held in one place and lent for moments only: never across an await, and never by a callback of its writer, which
 //! would wait for its own thread when it were the last to let go. So closing it is taking it out.
 
+mod abandoned;
 mod append;
 mod asking;
 mod keeping_time;
@@ -31,6 +32,7 @@ pub(crate) use self::open::StorePlan;
 
 pub(crate) use self::transact::{NotTransacted, Wait};
 
+use self::abandoned::Abandoned;
 use self::relay::Relayed;
 use crate::schedule::Scheduler;
 
@@ -47,6 +49,7 @@ pub(crate) struct Log {
     committed: Arc<watch::Sender<u64>>,
     counts: Arc<Counts>,
     relayed: Relayed,
+    abandoned: Abandoned,
     /// What waits to be published later.
     pub(crate) schedule: Arc<Scheduler>,
     /// Ends what reads the log: the relay, and the pumps of durable subscriptions.

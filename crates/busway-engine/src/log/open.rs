@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::abandoned::Abandoned;
 use super::append::APPENDS_MAX;
 use super::relay::Relayed;
 use super::{CapturedStream, Counts, Log};
@@ -22,11 +23,19 @@ pub(crate) struct StorePlan {
     pub(crate) streams: Vec<Stream>,
     pub(crate) options: StoreOptions,
     pub(crate) patience: Duration,
+    /// Behind how long a subscription that nobody attends is abandoned.
+    pub(crate) abandoned_after: Duration,
 }
 
 impl StorePlan {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, streams: Vec::new(), options: StoreOptions::new(), patience: PATIENCE }
+        Self {
+            path,
+            streams: Vec::new(),
+            options: StoreOptions::new(),
+            patience: PATIENCE,
+            abandoned_after: ABANDONED_AFTER,
+        }
     }
 
     /// All that is wrong with its streams, without opening it.
@@ -36,7 +45,7 @@ impl StorePlan {
 
     /// Opens the store. Blocks: it reads and checks files, and syncs those of a new one.
     pub(crate) fn open(self) -> Result<Arc<Log>, OpenError> {
-        let Self { path, streams, options, patience } = self;
+        let Self { path, streams, options, patience, abandoned_after } = self;
         let committed = Arc::new(watch::Sender::new(0));
         let told = Arc::clone(&committed);
         let options = streams.iter().cloned().fold(options, StoreOptions::stream);
@@ -61,6 +70,7 @@ impl StorePlan {
             committed,
             counts: Arc::new(Counts::default()),
             relayed,
+            abandoned: Abandoned::new(abandoned_after),
             schedule: Arc::new(Scheduler::new()),
             ending: CancellationToken::new(),
             readers: TaskTracker::new(),
@@ -68,5 +78,7 @@ impl StorePlan {
     }
 }
 
+/// A week: longer than a holiday of whoever runs it.
+const ABANDONED_AFTER: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a publish waits for the store unless the bus says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);

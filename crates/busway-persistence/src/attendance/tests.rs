@@ -77,6 +77,32 @@ fn the_bytes_of_the_rows_are_those_of_version_one() {
     assert_eq!(row::decode::<Quarantine>("quarantine", &key, &bytes).unwrap(), quarantine);
 }
 
+#[test]
+fn time_counts_from_when_it_is_told_for_who_comes_from_a_store_without_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || crate::Store::open(dir.path(), crate::StoreOptions::new().reserve_bytes(0)).unwrap();
+    let store = open();
+    let filter = busway_event::Filter::new("#").unwrap();
+    store.register("reader", &filter, Vec::new(), Box::new(|_| ()));
+    store.close();
+    let store = open();
+    let number = store.subscriptions().unwrap()[0].number;
+    // As a version before left it.
+    let shared = store.shared();
+    let removed = shared.gate.write(|mut txn| {
+        let was_there = shared.databases.meta.delete(&mut txn, &numbered_key(ATTENDED, number))?;
+        txn.commit()?;
+        Ok::<_, heed::Error>(was_there)
+    });
+    assert!(removed.unwrap().unwrap());
+    store.close();
+    let store = open();
+    assert_eq!(store.subscriptions().unwrap()[0].attended, None);
+    store.retain(time(9));
+    store.close();
+    assert_eq!(open().subscriptions().unwrap()[0].attended, Some(time(9)));
+}
+
 const GOLDEN_ATTENDED: &str = "0178e6f9d80000b0d4acc66c180192f0c12b3d7e4f8a5b6c7d8e9fa0b102000000";
 const GOLDEN_MARK: &str =
     "01f31fa4d10192f0c12b3d7e4f8a5b6c7d8e9fa0b10500000011000000000000000100000000ca4a10adc66c18";

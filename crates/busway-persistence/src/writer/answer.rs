@@ -70,7 +70,7 @@ impl Request {
             }
             Self::Schedule(request) => contain(|| request.answer(outcome.into_result())),
             Self::Flush(done) => contain(|| done(outcome.into_result())),
-            Self::Register(_) | Self::Transact(_) | Self::Retain(_) | Self::End => {}
+            Self::Register(_) | Self::Transact(_) | Self::Leave(..) | Self::Retain(_) | Self::End => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use heed::RwTxn;
 
 use super::Request;
-use super::marks::{self, mark, quarantine};
+use super::marks::{self, leave, mark, quarantine};
 use super::records::{self, check};
 use super::retain;
 use super::state::State;
@@ -73,6 +73,11 @@ pub(super) fn apply(
             Request::Schedule(request) => schedule::apply(shared, state, txn, request)?.into(),
             Request::Mark(request) => mark(shared, state, request),
             Request::Quarantine(request) => quarantine(shared, state, txn, request)?,
+            Request::Leave(number, now) => {
+                state.time_is(*now);
+                leave(state, *number);
+                Outcome::Done
+            }
             Request::Retain(now) => {
                 state.now = state.now.max(*now);
                 state.attend_unknown();

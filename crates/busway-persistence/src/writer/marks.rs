@@ -49,6 +49,14 @@ pub(super) fn quarantine(
     Ok(Outcome::Done)
 }
 
+/// Nobody attends a subscription any longer.
+pub(super) fn leave(state: &mut State, number: u32) {
+    if state.has_subscription(number) {
+        state.attendances.attend(number, state.now, None);
+    }
+    state.attendances.leave(number);
+}
+
 /// Something of a subscription is stored. The mark of an event falls with what is decided about it.
 pub(super) fn got_on(shared: &Shared, state: &mut State, at: At, settlement: &Settlement) {
     state.attendances.attend(at.0, state.now, Some(*shared.opening.as_bytes()));

@@ -60,6 +60,8 @@ pub(crate) enum Request {
     Schedule(Box<ScheduleRequest>),
     Mark(Marking),
     Quarantine(Box<Quarantining>),
+    /// Nobody attends a subscription any longer.
+    Leave(u32, Timestamp),
     /// Time has passed.
     Retain(Timestamp),
     /// Answered when everything before it is decided.
@@ -80,7 +82,7 @@ impl Request {
 
     /// Whether something is written for it in most cases.
     const fn stores(&self) -> bool {
-        !matches!(self, Self::Register(_) | Self::Retain(_) | Self::Flush(_))
+        !matches!(self, Self::Register(_) | Self::Leave(..) | Self::Retain(_) | Self::Flush(_))
     }
 
     fn records(&self) -> usize {

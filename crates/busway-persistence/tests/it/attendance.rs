@@ -200,3 +200,39 @@ fn a_subscription_that_is_removed_leaves_no_count_to_who_gets_its_number() {
     let again = reader(&store);
     assert_eq!((again.number, again.deaths, again.mark), (number, 0, None));
 }
+
+#[test]
+fn when_a_subscription_was_last_attended_outlives_its_process_to_the_hour() {
+    let dir = dir();
+    let attended = |store: &Store| store.subscriptions().unwrap()[0].attended;
+    let store = open(dir.path(), one());
+    store.retain(at(0));
+    let number = reader(&store).number;
+    assert_eq!(attended(&store), Some(at(0)));
+    store.put_all((0..3).map(|number| entry(&store, "a", number)).collect()).unwrap();
+    store.retain(at(3_000));
+    store.decide(number, Settlement { settled: vec![(0, 1)], ..Settlement::default() }).unwrap();
+    assert_eq!(attended(&store), Some(at(3_000)), "with the first settlement");
+    store.retain(at(6_599));
+    store.decide(number, Settlement { settled: vec![(1, 2)], ..Settlement::default() }).unwrap();
+    assert_eq!(attended(&store), Some(at(3_000)), "within an hour nothing is written");
+    store.retain(at(6_600));
+    store.decide(number, Settlement { settled: vec![(2, 3)], ..Settlement::default() }).unwrap();
+    assert_eq!(attended(&store), Some(at(6_600)));
+    // Taken up until the end, though nothing of it was stored.
+    store.retain(at(100_000));
+    store.close();
+    let store = open(dir.path(), one());
+    assert_eq!(attended(&store), Some(at(100_000)));
+    reader(&store);
+    store.retain(at(200_000));
+    store.detach(number, at(200_000));
+    store.retain(at(900_000));
+    store.close();
+    let store = open(dir.path(), one());
+    assert_eq!(attended(&store), Some(at(200_000)), "not attended since");
+    // Nobody attends it; others go on.
+    store.retain(at(1_000_000));
+    store.put(entry(&store, "a", 9)).unwrap();
+    assert_eq!(attended(&store), Some(at(200_000)));
+}

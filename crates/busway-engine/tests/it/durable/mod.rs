@@ -1,5 +1,6 @@
 //! Durable topics and subscriptions: what a bus with a store promises.
 
+mod abandoned;
 mod building;
 mod cursors;
 mod dead_letters;
