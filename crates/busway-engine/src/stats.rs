@@ -102,6 +102,8 @@ pub struct BusStats {
     pub published: u64,
     /// Publishes that were refused.
     pub refused: u64,
+    /// Events that were accepted in memory for a stream, and could not be stored: lost. They are none of the published ones.
+    pub unstored: u64,
     /// Accepted publishes that no subscription was offered.
     pub unrouted: u64,
     /// One entry a subscription, in the order in which they subscribed. Stopped ones are left out.

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_event::Metadata;
 use busway_event::codec::PAYLOAD_BYTES_MAX;
+use busway_event::{Durability, Metadata};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
 use busway_middleware::{BoxError, PublishRegistry, Registry, Stage, States};
@@ -92,6 +92,15 @@ impl BusBuilder {
         if let Some(plan) = &mut self.store {
             // No clock ends before.
             plan.patience = deadline.min(DEADLINE_MAX);
+        }
+        self
+    }
+
+    /// What events in streams survive when their publish returns, unless the event or its stream says otherwise. Default
+    /// [`Durability::Synced`]. Of no effect without a store.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        if let Some(plan) = &mut self.store {
+            plan.durability = Some(durability);
         }
         self
     }

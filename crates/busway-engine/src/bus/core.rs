@@ -332,7 +332,8 @@ impl BusCore {
             (sum.0 + published, sum.1 + unrouted)
         });
         let refused = self.refused.load(Ordering::Relaxed);
-        BusStats { published, refused, unrouted, subscriptions, durable, abandoned, tally }
+        let unstored = self.log.as_ref().map_or(0, |log| log.unstored());
+        BusStats { published, refused, unstored, unrouted, subscriptions, durable, abandoned, tally }
     }
 
     /// Stops everything at once, without waiting for it.

@@ -11,15 +11,17 @@ use tokio::sync::oneshot;
 
 use super::dispatch::Source;
 use super::publish::{Later, Now, Original, Patience, restored, taken_back};
+use super::unsynced::Told;
 use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused};
 use crate::log::{Log, NotAppended, Placed, Unstored};
 
 /// An event that is ready to be stored.
 pub(crate) struct Stored {
-    entry: Entry,
-    stream: Arc<str>,
+    pub(super) entry: Entry,
+    pub(super) stream: Arc<str>,
     /// As its publisher gave it: so it comes back when it is refused.
-    original: Original,
+    pub(super) original: Original,
+    pub(super) durability: Durability,
 }
 
 impl BusCore {
@@ -51,7 +53,7 @@ impl BusCore {
         patience: Patience,
     ) -> Now<T> {
         let given = draft.head().id().is_some();
-        let due = draft.head().due();
+        let (due, asked) = (draft.head().due(), draft.head().durability());
         let captured = draft.head().topic().is_ok_and(|topic| log.captures(topic));
         let head: Original = captured.then(|| Box::new(draft.head().clone()));
         let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
@@ -60,7 +62,8 @@ impl BusCore {
             return self.publish_accepted(event, original, from, patience);
         };
         let stream = Arc::clone(stream);
-        if patience == Patience::Never {
+        let durability = log.durability(event.topic(), asked);
+        if patience == Patience::Never && durability != Durability::Memory {
             let error = self.given_back(event.into(), original, needs_commit(&stream));
             return Err(Later::Refused(error).into());
         }
@@ -68,7 +71,10 @@ impl BusCore {
         match log.entry(event.into(), given, now, self.payload_bytes_max) {
             Ok(entry) => {
                 let entry = self.waiting(log, entry, due);
-                let stored = Stored { entry, stream, original };
+                let stored = Stored { entry, stream, original, durability };
+                if durability == Durability::Memory {
+                    return self.publish_unsynced(log, stored, patience);
+                }
                 Err(Box::new(Later::Stored { core: Arc::clone(self), stored }))
             }
             Err((event, reason)) => {
@@ -82,8 +88,8 @@ impl BusCore {
         self: &Arc<Self>,
         stored: Stored,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let Stored { entry, original, .. } = stored;
-        self.store_event(entry).await.map_err(|error| match error {
+        let Stored { entry, original, durability, .. } = stored;
+        self.store_event(entry, durability).await.map_err(|error| match error {
             PublishError::Refused { event, reason } => self.given_back(*event, original, reason),
             PublishError::Unknown { ids, cause } => PublishError::unknown(ids, cause),
         })
@@ -91,7 +97,7 @@ impl BusCore {
 
     /// Refuses an event that can be had by waiting only.
     pub(super) fn refuse_stored<T: EventType>(&self, stored: Stored) -> PublishError<Draft<T>> {
-        let Stored { entry, stream, original } = stored;
+        let Stored { entry, stream, original, .. } = stored;
         self.given_back(entry.into_event(), original, needs_commit(&stream))
     }
 
@@ -110,20 +116,34 @@ impl BusCore {
         }
         let entry = log.entry(event, true, self.services.clock.utc(), self.payload_bytes_max);
         let entry = entry.map_err(|(event, reason)| refused(event, reason.into()))?;
-        self.store_event(entry).await.inspect_err(|error| {
+        let durability = log.durability(entry.event().topic(), None);
+        self.store_event(entry, durability).await.inspect_err(|error| {
             if error.reason().is_some() {
                 self.refused.fetch_add(1, Ordering::Relaxed);
             }
         })
     }
 
-    async fn store_event(self: &Arc<Self>, entry: Entry) -> Result<Receipt, PublishError<AnyEvent>> {
+    async fn store_event(
+        self: &Arc<Self>,
+        entry: Entry,
+        durability: Durability,
+    ) -> Result<Receipt, PublishError<AnyEvent>> {
         let (id, topic) = (entry.event().id(), entry.event().topic().clone());
         let Some(log) = &self.log else {
             return Err(PublishError::refused(entry.into_event(), Refused::Closed));
         };
-        match log.append(&self.services, vec![entry]).await {
-            Ok(placed) => Ok(self.stored_receipt(id, &topic, placed.first().copied())),
+        let told = Told::of(&entry);
+        let stored = match durability {
+            Durability::Memory => log.accept(&self.services, vec![entry]).await.map(|()| None),
+            _ => log.append(&self.services, vec![entry]).await.map(Some),
+        };
+        match stored {
+            Ok(None) => Ok(self.accepted_receipt(told)),
+            Ok(Some(placed)) => {
+                log.note_stored();
+                Ok(self.stored_receipt(id, &topic, placed.first().copied()))
+            }
             Err(NotAppended::Unknown(ids, cause)) => Err(PublishError::unknown(ids, cause)),
             Err(NotAppended::Refused(mut entries, reason)) => match entries.pop() {
                 Some(entry) => Err(PublishError::refused(entry.into_event(), reason)),
@@ -158,10 +178,15 @@ impl BusCore {
             return Err(self.batch_given_back(events.collect(), heads, reason));
         }
         let mut entries = Vec::with_capacity(events.len());
-        for (index, Wishes { given, due }) in wishes.into_iter().enumerate() {
+        let mut is_unsynced = true;
+        for (index, Wishes { given, due, durability }) in wishes.into_iter().enumerate() {
             let Some(event) = events.next() else { break };
             match log.entry(event, given, now, self.payload_bytes_max) {
-                Ok(entry) => entries.push(self.waiting(log, entry, due)),
+                Ok(entry) => {
+                    // The strongest of its wishes is that of the whole batch.
+                    is_unsynced &= log.durability(entry.event().topic(), durability) == Durability::Memory;
+                    entries.push(self.waiting(log, entry, due));
+                }
                 Err((event, reason)) => {
                     let before = entries.into_iter().map(Entry::into_event);
                     let all = before.chain([event]).chain(events).collect();
@@ -170,10 +195,14 @@ impl BusCore {
                 }
             }
         }
+        if is_unsynced {
+            return self.accept_stored_batch(log, entries, heads).await;
+        }
         let told: Vec<(EventId, Topic)> =
             entries.iter().map(|entry| (entry.event().id(), entry.event().topic().clone())).collect();
         match log.append(&self.services, entries).await {
             Ok(placed) => {
+                log.note_stored();
                 let receipt = |((id, topic), placed): ((EventId, Topic), Placed)| {
                     self.stored_receipt(id, &topic, Some(placed))
                 };
@@ -200,7 +229,7 @@ impl BusCore {
         let events = self.accept_emits(drafts, from)?;
         let now = self.services.clock.utc();
         let (mut entries, mut others) = (Vec::new(), Vec::new());
-        for (event, Wishes { given, due }) in events.into_iter().zip(wishes) {
+        for (event, Wishes { given, due, .. }) in events.into_iter().zip(wishes) {
             match log.captures(event.topic()) {
                 true => {
                     let entry = log.entry(event, given, now, self.payload_bytes_max);
@@ -267,7 +296,7 @@ impl BusCore {
         Receipt { id, offered, durability: Durability::Memory, position: None, due: None }
     }
 
-    fn given_back<T: EventType>(
+    pub(super) fn given_back<T: EventType>(
         &self,
         event: AnyEvent,
         original: Original,
@@ -280,7 +309,7 @@ impl BusCore {
         }
     }
 
-    fn batch_given_back<T: EventType>(
+    pub(super) fn batch_given_back<T: EventType>(
         &self,
         events: Vec<AnyEvent>,
         heads: Vec<Original>,
@@ -307,11 +336,12 @@ pub(crate) struct Wishes {
     /// Its publisher gave the id.
     pub(crate) given: bool,
     pub(crate) due: Option<Due>,
+    pub(crate) durability: Option<Durability>,
 }
 
 impl Wishes {
     pub(crate) fn of(head: &DraftHead) -> Self {
-        Self { given: head.id().is_some(), due: head.due() }
+        Self { given: head.id().is_some(), due: head.due(), durability: head.durability() }
     }
 }
 

@@ -133,7 +133,7 @@ impl Log {
         })
     }
 
-    fn hand_over(&self, entries: Vec<Entry>, done: OnAppended) -> Result<(), NotAppended> {
+    pub(super) fn hand_over(&self, entries: Vec<Entry>, done: OnAppended) -> Result<(), NotAppended> {
         let store = self.store.read_recursive();
         let Some(store) = &*store else {
             return Err(NotAppended::Refused(entries, Refused::Closed));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use busway_event::Durability;
 use busway_persistence::{OpenError, Store, StoreOptions, Stream, StreamProblem, stream_problems};
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
@@ -25,6 +26,8 @@ pub(crate) struct StorePlan {
     pub(crate) patience: Duration,
     /// Behind how long a subscription that nobody attends is abandoned.
     pub(crate) abandoned_after: Duration,
+    /// What events survive that say nothing of it, in streams that do not either.
+    pub(crate) durability: Option<Durability>,
 }
 
 impl StorePlan {
@@ -35,6 +38,7 @@ impl StorePlan {
             options: StoreOptions::new(),
             patience: PATIENCE,
             abandoned_after: ABANDONED_AFTER,
+            durability: None,
         }
     }
 
@@ -45,7 +49,11 @@ impl StorePlan {
 
     /// Opens the store. Blocks: it reads and checks files, and syncs those of a new one.
     pub(crate) fn open(self) -> Result<Arc<Log>, OpenError> {
-        let Self { path, streams, options, patience, abandoned_after } = self;
+        let Self { path, streams, options, patience, abandoned_after, durability } = self;
+        let (is_durability_said, durability) =
+            (durability.is_some(), durability.unwrap_or(Durability::Synced));
+        let unsynced = |stream: &Stream| stream.own_durability().unwrap_or(durability) != Durability::Synced;
+        let is_any_unsynced = streams.iter().any(unsynced);
         let committed = Arc::new(watch::Sender::new(0));
         let told = Arc::clone(&committed);
         let options = streams.iter().cloned().fold(options, StoreOptions::stream);
@@ -69,6 +77,10 @@ impl StorePlan {
             patience,
             committed,
             counts: Arc::new(Counts::default()),
+            durability,
+            is_durability_said,
+            is_any_unsynced,
+            has_refused: Arc::default(),
             relayed,
             abandoned: Abandoned::new(abandoned_after),
             schedule: Arc::new(Scheduler::new()),

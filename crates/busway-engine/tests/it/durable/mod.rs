@@ -16,6 +16,7 @@ mod restart;
 mod shutdown;
 mod storm;
 mod transactions;
+mod unsynced;
 
 use std::path::Path;
 
