@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::StartAt;
 use crate::bus::{Bus, BusCore};
-use crate::log::Log;
+use crate::log::{Log, idle};
 
 /// The stored position of a durable subscription, by its name. It need not run.
 pub struct CursorHandle {
@@ -178,8 +178,7 @@ fn standing(bus: &BusCore, stored: StoredSubscription) -> Standing {
     let is_holding = partitions.iter().any(|partition| partition.behind > 0 || partition.parked > 0);
     let is_running = bus.durable.named(&stored.name).is_some();
     let (log, utc) = (bus.log.as_ref(), bus.services.clock.utc());
-    let idle = log.filter(|_| !is_running).map(|log| log.idle(&stored, utc));
-    let idle = idle.unwrap_or(Some(Duration::ZERO));
+    let idle = if is_running { Some(Duration::ZERO) } else { idle(&stored, utc) };
     let is_abandoned = !is_running && log.is_some_and(|log| log.is_abandoned(idle));
     let StoredSubscription { name, filter, .. } = stored;
     Standing { name, filter, is_running, idle, is_abandoned, is_holding, partitions }

@@ -44,17 +44,19 @@ impl Abandoned {
 
     /// These are abandoned; gives back those that were not when it was looked before.
     fn found(&self, names: BTreeSet<String>) -> Vec<String> {
-        let before = std::mem::replace(&mut *self.names.lock(), names.clone());
-        names.difference(&before).cloned().collect()
+        let mut known = self.names.lock();
+        let found = names.difference(&known).cloned().collect();
+        *known = names;
+        found
     }
 }
 
-impl Log {
-    /// For how long nobody has attended a subscription that does not run here; `None` when nobody knows.
-    pub(crate) fn idle(&self, stored: &StoredSubscription, utc: Timestamp) -> Option<Duration> {
-        stored.attended.map(|attended| utc.saturating_since(attended))
-    }
+/// For how long nobody has attended a subscription that does not run here; `None` when nobody knows.
+pub(crate) fn idle(stored: &StoredSubscription, utc: Timestamp) -> Option<Duration> {
+    stored.attended.map(|attended| utc.saturating_since(attended))
+}
 
+impl Log {
     /// Whether that is longer than the bus allows.
     pub(crate) fn is_abandoned(&self, idle: Option<Duration>) -> bool {
         idle.is_some_and(|idle| idle >= self.abandoned.after)
@@ -78,7 +80,7 @@ impl Log {
             let utc = services.clock.utc();
             let nobody_here = |stored: &&StoredSubscription| !bus.durable.has_name(&stored.name);
             let abandoned = stored.iter().filter(nobody_here);
-            let abandoned = abandoned.filter(|stored| log.is_abandoned(log.idle(stored, utc)));
+            let abandoned = abandoned.filter(|stored| log.is_abandoned(idle(stored, utc)));
             let names: BTreeSet<String> = abandoned.map(|stored| stored.name.clone()).collect();
             for name in log.abandoned.found(names) {
                 tracing::warn!(

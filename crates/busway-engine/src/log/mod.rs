@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::abandoned::idle;
 pub(crate) use self::accept::NotAccepted;
 pub(crate) use self::append::{NotAppended, Placed};
 pub(crate) use self::open::StorePlan;

@@ -10,7 +10,7 @@
 //!
 //! Modules, in reading order: `child` is killed, `account` is what is known of its events; `poison` is about children that die of an
 //! event by themselves.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod account;
 mod child;

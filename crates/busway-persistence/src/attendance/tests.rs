@@ -1,3 +1,5 @@
+//! Whom a death is held against, when rows are written, and their bytes.
+
 use uuid::Uuid;
 
 use super::*;
