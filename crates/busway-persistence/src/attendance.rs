@@ -32,7 +32,7 @@
 //! | while an event is set aside | dead letter, settlement, mark and count are one commit: all or nothing |
 //! | while the next event's mark takes the place of one whose settlement is not stored yet | the next one is under it; the first one is attempted again, as any that was not settled |
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use busway_event::Timestamp;
@@ -44,7 +44,7 @@ use crate::layout::{ATTENDED, MARK, numbered_key};
 use crate::open::Death;
 use crate::row;
 use crate::shared::Shared;
-use crate::stored::{self, Unreadable};
+use crate::stored;
 use crate::writer::State;
 
 /// A subscription's row in `meta`, under `attended/` and its number.
@@ -204,6 +204,11 @@ impl Attendances {
         !self.waiting.is_empty() || !self.staged.is_empty()
     }
 
+    /// Of how many subscriptions something is stored.
+    pub(crate) fn known(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Rows to be written with this batch: they are, if it is stored.
     pub(crate) fn take_unstored(&mut self) -> Vec<(u32, Option<Attendance>)> {
         self.is_written = true;
@@ -218,16 +223,19 @@ impl Attendances {
 }
 
 /// Reads what is known, holds the death before this opening against whom it concerns, and stores that.
-pub(crate) fn take_up(shared: &Shared, state: &mut State, death: Option<&Death>) -> Result<(), Unreadable> {
+pub(crate) fn take_up(shared: &Shared, state: &mut State, death: Option<&Death>) -> heed::Result<()> {
     let (rows, marks) = read(shared)?;
     let of_death = |mark: &Mark| death.is_some_and(|death| mark.opening == *death.opening.as_bytes());
     let marks: HashMap<u32, Mark> = marks.into_iter().filter(|(_, mark)| of_death(mark)).collect();
-    let concerned: BTreeSet<u32> =
-        rows.keys().copied().chain(death.iter().flat_map(|death| death.attended.iter().copied())).collect();
     let mut all = Attendances { rows, marks, ..Attendances::default() };
-    for number in concerned.into_iter().filter(|number| state.has_subscription(*number)) {
-        let row = all.of(number).unwrap_or_default();
-        let deaths = deaths(death, number, &row, all.mark_of(number).is_some(), state.has_work(number));
+    // In one pass: there may be a hundred thousand.
+    let with_work = match death {
+        Some(death) if !death.attended.is_empty() => state.with_work(),
+        _ => HashSet::new(),
+    };
+    for number in state.subscription_numbers() {
+        let Some(row) = all.of(number).or_else(|| death.map(|_| Attendance::default())) else { continue };
+        let deaths = deaths(death, number, &row, all.mark_of(number).is_some(), with_work.contains(&number));
         if deaths != row.deaths {
             all.staged.insert(number, Some(Attendance { deaths, ..row }));
         }
@@ -258,7 +266,7 @@ fn store(shared: &Shared, all: &mut Attendances) -> heed::Result<()> {
 
 type Rows = (HashMap<u32, Attendance>, HashMap<u32, Mark>);
 
-fn read(shared: &Shared) -> Result<Rows, Unreadable> {
+fn read(shared: &Shared) -> heed::Result<Rows> {
     let txn = shared.gate.read()?;
     let rows = stored::numbered(&txn, shared.databases.meta, ATTENDED, "attendance")?;
     let marks = stored::numbered(&txn, shared.databases.meta, MARK, "mark")?;

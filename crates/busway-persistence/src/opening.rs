@@ -85,7 +85,7 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
     claimed.ready()?;
     let death = claimed.begin_life(shared.opening);
     attendance::take_up(&shared, &mut state, death.as_ref())
-        .map_err(|error| unreadable(&shared.path, error))?;
+        .map_err(|error| storage(&shared.path, "read", &error))?;
     Ok((shared, state, claimed))
 }
 

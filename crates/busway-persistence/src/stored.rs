@@ -85,20 +85,23 @@ fn listed<T: DeserializeOwned>(
     Ok(rows)
 }
 
-/// The rows of `meta` of one kind, by the numbers that follow their prefix.
+/// The rows of `meta` of one kind, by the numbers that follow their prefix. For what the store can do without: a damaged one is told of and left
+/// out.
 pub(crate) fn numbered<T: DeserializeOwned>(
     txn: &RoTxn<'_>,
     meta: Db<'_>,
     prefix: &[u8],
     kind: &str,
-) -> Result<HashMap<u32, T>, Unreadable> {
+) -> heed::Result<HashMap<u32, T>> {
     let mut rows = HashMap::new();
     for entry in meta.prefix_iter(txn, prefix)? {
         let (key, value) = entry?;
         let number = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
-        let number =
-            number.ok_or_else(|| damaged(&format!("the list of {kind}s"), "a key ends with no number"))?;
-        rows.insert(u32::from_be_bytes(number), row::decode(kind, key, value)?);
+        match (number, row::decode(kind, key, value)) {
+            (Some(number), Ok(row)) => _ = rows.insert(u32::from_be_bytes(number), row),
+            (None, _) => tracing::error!(kind, "a key of the store ends with no number"),
+            (_, Err(corrupt)) => tracing::error!(%corrupt, "a row of the store is damaged, and left out"),
+        }
     }
     Ok(rows)
 }

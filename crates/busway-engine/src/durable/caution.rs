@@ -19,7 +19,7 @@
 
 use std::sync::Arc;
 
-use busway_event::{AnyEvent, Filter};
+use busway_event::{AnyEvent, Filter, Timestamp};
 use busway_persistence::{
     Attempt, DeadLetter, Mark, Position, Quarantine, Refusal, Registered, RequestError, Store,
 };
@@ -56,7 +56,7 @@ pub(super) async fn take_up(
         );
         return Some(Ok((registered, caution)));
     };
-    let (letter, reason) = letter(&registered, &mark, handler);
+    let (letter, reason) = letter(&registered, &mark, handler, services.clock.utc());
     let place = Position { partition: mark.partition, offset: mark.offset };
     tracing::error!(subscription = name, %place, %reason, "an event is set aside as a dead letter");
     let set_aside = move |store: &Store, answer: oneshot::Sender<_>| {
@@ -72,7 +72,7 @@ pub(super) async fn take_up(
     Some(again.map(|registered| (registered, caution)))
 }
 
-fn letter(registered: &Registered, mark: &Mark, handler: &str) -> (DeadLetter, Quarantine) {
+fn letter(registered: &Registered, mark: &Mark, handler: &str, utc: Timestamp) -> (DeadLetter, Quarantine) {
     let reason = Quarantine { deaths: registered.deaths, attempt: mark.attempt, begun: mark.at };
     let place = registered.places.iter().find(|place| place.partition == mark.partition);
     let parked = place.and_then(|place| place.parked.iter().find(|parked| parked.offset == mark.offset));
@@ -80,8 +80,7 @@ fn letter(registered: &Registered, mark: &Mark, handler: &str) -> (DeadLetter, Q
     attempts.push(Attempt { at: mark.at, error: "the process died during this attempt".to_owned() });
     let letter = DeadLetter {
         offset: mark.offset,
-        // Without a clock: it was decided by that death.
-        at: mark.at,
+        at: utc,
         reason: shortened(reason.to_string()),
         handler: handler.to_owned(),
         attempts,

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::*;
+use crate::Store;
 
 const OPENING: Uuid = Uuid::from_u128(0x0192_f0c1_2b3d_7e4f_8a5b_6c7d_8e9f_a0b1);
 
@@ -79,30 +80,57 @@ fn the_bytes_of_the_rows_are_those_of_version_one() {
     assert_eq!(row::decode::<Quarantine>("quarantine", &key, &bytes).unwrap(), quarantine);
 }
 
+/// A store with a subscription of whose row something was made before it was opened again.
+fn reopened(
+    change: impl FnOnce(crate::lmdb::Db<'_>, &mut heed::RwTxn<'_>, &[u8]),
+) -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    register(&store);
+    store.close();
+    let store = open(&dir);
+    let key = numbered_key(ATTENDED, store.subscriptions().unwrap()[0].number);
+    let shared = store.shared();
+    shared
+        .gate
+        .write(|mut txn| {
+            assert!(shared.databases.meta.get(&txn, &key).unwrap().is_some());
+            change(shared.databases.meta, &mut txn, &key);
+            txn.commit().unwrap();
+        })
+        .unwrap();
+    store.close();
+    let store = open(&dir);
+    (dir, store)
+}
+
+fn open(dir: &tempfile::TempDir) -> Store {
+    Store::open(dir.path(), crate::StoreOptions::new().reserve_bytes(0)).unwrap()
+}
+
+fn register(store: &Store) {
+    store.retain(time(0));
+    let filter = busway_event::Filter::new("#").unwrap();
+    store.register("reader", &filter, Vec::new(), Box::new(|result| drop(result.unwrap())));
+}
+
 #[test]
 fn time_counts_from_when_it_is_told_for_who_comes_from_a_store_without_rows() {
-    let dir = tempfile::tempdir().unwrap();
-    let open = || crate::Store::open(dir.path(), crate::StoreOptions::new().reserve_bytes(0)).unwrap();
-    let store = open();
-    let filter = busway_event::Filter::new("#").unwrap();
-    store.register("reader", &filter, Vec::new(), Box::new(|_| ()));
-    store.close();
-    let store = open();
-    let number = store.subscriptions().unwrap()[0].number;
     // As a version before left it.
-    let shared = store.shared();
-    let removed = shared.gate.write(|mut txn| {
-        let was_there = shared.databases.meta.delete(&mut txn, &numbered_key(ATTENDED, number))?;
-        txn.commit()?;
-        Ok::<_, heed::Error>(was_there)
-    });
-    assert!(removed.unwrap().unwrap());
-    store.close();
-    let store = open();
+    let (dir, store) = reopened(|meta, txn, key| assert!(meta.delete(txn, key).unwrap()));
     assert_eq!(store.subscriptions().unwrap()[0].attended, None);
     store.retain(time(9));
     store.close();
-    assert_eq!(open().subscriptions().unwrap()[0].attended, Some(time(9)));
+    assert_eq!(open(&dir).subscriptions().unwrap()[0].attended, Some(time(9)));
+}
+
+#[test]
+fn a_damaged_row_keeps_no_store_closed_and_is_written_anew() {
+    let (dir, store) = reopened(|meta, txn, key| meta.put(txn, key, b"no row").unwrap());
+    assert!(matches!(store.subscriptions(), Err(ReadError::Corrupt(_))), "whoever asks is told");
+    register(&store);
+    store.close();
+    assert_eq!(open(&dir).subscriptions().unwrap()[0].attended, Some(time(0)));
 }
 
 const GOLDEN_ATTENDED: &str = "0178e6f9d80000b0d4acc66c180192f0c12b3d7e4f8a5b6c7d8e9fa0b102000000";

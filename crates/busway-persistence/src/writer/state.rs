@@ -6,7 +6,7 @@
 //! each batch, and every change is noted so that it can be undone.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use busway_event::Timestamp;
 
@@ -200,15 +200,24 @@ impl State {
         self.subscriptions.values().any(|known| known.number == number)
     }
 
-    /// Whether a subscription has something left to do.
-    pub(crate) fn has_work(&self, number: u32) -> bool {
-        let mut its_own = self.positions.iter().filter(|((subscription, _), _)| *subscription == number);
-        its_own.any(|((_, partition), position)| position.needs() < self.log(*partition).map_or(0, Log::next))
+    /// The numbers of all subscriptions.
+    pub(crate) fn subscription_numbers(&self) -> Vec<u32> {
+        self.subscriptions.values().map(|known| known.number).collect()
+    }
+
+    /// The numbers of the subscriptions that have something left to do.
+    pub(crate) fn with_work(&self) -> HashSet<u32> {
+        let end = |partition: u32| self.log(partition).map_or(0, Log::next);
+        let with_work = self.positions.iter().filter(|((_, at), position)| position.needs() < end(*at));
+        with_work.map(|((number, _), _)| *number).collect()
     }
 
     /// Time counts from now on for those of whom nothing is known: from a store of before that was kept.
     pub(super) fn attend_unknown(&mut self) {
         let Self { subscriptions, attendances, now, .. } = self;
+        if attendances.known() >= subscriptions.len() {
+            return;
+        }
         for known in subscriptions.values() {
             if attendances.of(known.number).is_none() {
                 attendances.attend(known.number, *now, None);
