@@ -57,8 +57,8 @@ pub use crate::bus::{
 };
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::durable::{
-    CursorError, CursorHandle, DurableBuilder, DurableStats, DurableSubscription, Lag, PartitionStanding,
-    Standing, StartAt,
+    CursorError, CursorHandle, DurableBuilder, DurableStats, DurableSubscription, Lag, Pace,
+    PartitionStanding, Standing, StartAt,
 };
 pub use crate::extract::Stopping;
 pub use crate::history::{

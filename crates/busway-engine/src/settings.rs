@@ -130,6 +130,8 @@ pub enum Origin {
     Default,
     /// The bus.
     Bus,
+    /// The stream.
+    Stream,
     /// Settings for this filter.
     Filter(Filter),
     /// The subscription itself.
@@ -141,6 +143,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::Bus => f.write_str("bus"),
+            Self::Stream => f.write_str("stream"),
             Self::Filter(filter) => write!(f, "filter {filter}"),
             Self::Subscription => f.write_str("subscription"),
         }

@@ -102,12 +102,17 @@ pub struct BusStats {
     pub published: u64,
     /// Publishes that were refused.
     pub refused: u64,
+    /// Events that were accepted in memory for a stream, and could not be stored: lost. They are none of the published ones.
+    pub unstored: u64,
     /// Accepted publishes that no subscription was offered.
     pub unrouted: u64,
     /// One entry a subscription, in the order in which they subscribed. Stopped ones are left out.
     pub subscriptions: Vec<SubscriptionStats>,
     /// Durable subscriptions, in the order in which they began.
     pub durable: Vec<DurableStats>,
+    /// Durable subscriptions of the store that nobody has attended for [too long](crate::bus::BusBuilder::abandoned_after), by name: found when
+    /// something is published, at most once an hour.
+    pub abandoned: Vec<String>,
     /// The sum over all ephemeral subscriptions, those that have stopped included.
     pub tally: Tally,
 }

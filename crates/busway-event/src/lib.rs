@@ -36,6 +36,7 @@ pub mod codec;
 #[cfg(feature = "schemars")]
 mod contract;
 pub mod draft;
+mod durability;
 pub mod event;
 pub mod event_type;
 pub mod filter;
@@ -62,6 +63,7 @@ pub use crate::codec::{Codec, CodecId, DecodeError, EncodeError};
 #[cfg_attr(docsrs, doc(cfg(feature = "schemars")))]
 pub use crate::contract::Contract;
 pub use crate::draft::{AnyDraft, DELAY_MAX, Draft, DraftHead, Due, IntoTopic, Invalid, LeftOut, Stamp};
+pub use crate::durability::Durability;
 pub use crate::event::{AnyEvent, Empty, Envelopes, Event, Header, Parts, Spent};
 pub use crate::event_type::{Encoded, EventType};
 pub use crate::filter::{Filter, FilterError};

@@ -11,7 +11,8 @@ use crate::lmdb::Db;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Databases<'t> {
-    /// `store-id`; `stream/<name>`, `table/<name>`: what streams and tables there are.
+    /// `store-id`; `stream/<name>`, `table/<name>`: what streams and tables there are; `attended/`, `mark/`: see
+    /// [`attendance`](crate::attendance).
     pub(crate) meta: Db<'t>,
     /// Number (4) → name.
     pub(crate) names: Db<'t>,
@@ -122,6 +123,16 @@ pub(crate) const TABLE: &[u8] = b"table/";
 pub(crate) const AUDIT: &[u8] = b"audit/";
 /// Start of the keys of streams in `meta`; the name follows.
 pub(crate) const STREAM: &[u8] = b"stream/";
+
+/// Start of the keys of what is known of the attendance of subscriptions in `meta`; a subscription's number follows.
+pub(crate) const ATTENDED: &[u8] = b"attended/";
+/// Start of the keys of marks in `meta`; a subscription's number follows.
+pub(crate) const MARK: &[u8] = b"mark/";
+
+/// A key of `meta` that ends with a number.
+pub(crate) fn numbered_key(prefix: &[u8], number: u32) -> Vec<u8> {
+    [prefix, &number.to_be_bytes()].concat()
+}
 
 /// A key of a partition's row: its number, then what follows, all big endian so that they lie in order.
 pub(crate) fn slot_key(partition: u32, slot: u16) -> [u8; 6] {

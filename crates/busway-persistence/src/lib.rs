@@ -59,10 +59,12 @@
 //! chains what must not be altered.
 
 mod append;
+mod attendance;
 mod audit;
 mod backup;
 mod corrupt;
 mod cursor;
+mod dead;
 mod entry;
 mod error;
 mod export;
@@ -96,6 +98,7 @@ mod view;
 mod writer;
 
 pub use crate::append::{Appended, Entry, OnAppended, Position};
+pub use crate::attendance::{Mark, Quarantine};
 pub use crate::audit::{
     ARCHIVE_RECORDS, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, Archiving, Audit,
     AuditHead, AuditHeadError, AuditKey, HEAD_AGE, HEAD_RECORDS, VerifiedArchive, VerifiedAudit,
@@ -104,6 +107,7 @@ pub use crate::audit::{
 pub use crate::backup::{Backup, BackupError};
 pub use crate::corrupt::Corrupt;
 pub use crate::cursor::Cursor;
+pub use crate::dead::StoredDeadLetter;
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};
 pub use crate::export::{Damaged, Export, ExportError, Exported, Exporting};
 pub use crate::import::{

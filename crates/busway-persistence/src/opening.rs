@@ -6,7 +6,8 @@
 //!    there are has to be known before the file is mapped for good.
 //! 4. The file is mapped; databases that are missing are made, and the rows of new streams written, in one transaction.
 //! 5. Names, segments, subscriptions and cursors are read; the last records of each partition are checked.
-//! 6. A new store's manifest says that it is ready.
+//! 6. A new store's manifest says that it is ready, and the file that lies there while a store is open takes the place of what a death
+//!    has left, see [`attendance`](crate::attendance).
 //!
 //! # A crash
 //! Before the transaction of step 4 is synced nothing of a new stream is there. In a new store the manifest says until
@@ -20,6 +21,7 @@ use heed::types::Bytes as Blob;
 use heed::{CommitOrAbort, RwTxn};
 use uuid::Uuid;
 
+use crate::attendance;
 use crate::audit::{self, AuditRow};
 use crate::layout::{Databases, META, STORE_ID, STREAM, TABLE};
 use crate::lmdb::Gate;
@@ -81,6 +83,9 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
     };
     verify(&shared, &state, options.verified)?;
     claimed.ready()?;
+    let death = claimed.begin_life(shared.opening);
+    attendance::take_up(&shared, &mut state, death.as_ref())
+        .map_err(|error| storage(&shared.path, "read", &error))?;
     Ok((shared, state, claimed))
 }
 

@@ -3,6 +3,7 @@
 use busway_event::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::attendance::{Mark, Quarantine};
 use crate::cursor::Cursor;
 use crate::error::RequestError;
 
@@ -121,6 +122,11 @@ pub struct Registered {
     pub known: bool,
     /// Where it stands in each of its partitions.
     pub places: Vec<Place>,
+    /// Processes that died one after the other, while they handled events of it, without getting on. What counts is said in the guide to
+    /// operating a store.
+    pub deaths: u32,
+    /// The event that the last of them [marked](crate::Store::mark) and had not settled.
+    pub mark: Option<Mark>,
 }
 
 /// Where a subscription stands in a partition.
@@ -143,6 +149,25 @@ pub(crate) struct Register {
     /// Each of its partitions, and where a cursor that is made now begins.
     pub(crate) starts: Vec<(u32, u64)>,
     pub(crate) done: Option<OnRegistered>,
+}
+
+/// Sets a mark.
+pub(crate) struct Marking {
+    pub(crate) subscription: u32,
+    pub(crate) partition: u32,
+    pub(crate) offset: u64,
+    pub(crate) attempt: u32,
+    pub(crate) at: Timestamp,
+    pub(crate) done: Option<OnSettled>,
+}
+
+/// Sets an event aside.
+pub(crate) struct Quarantining {
+    pub(crate) subscription: u32,
+    pub(crate) partition: u32,
+    pub(crate) letter: DeadLetter,
+    pub(crate) quarantine: Quarantine,
+    pub(crate) done: Option<OnSettled>,
 }
 
 /// Removes a subscription.

@@ -1,5 +1,8 @@
 //! Where durable subscriptions stand, read without their writer.
 
+use busway_event::Timestamp;
+
+use crate::attendance;
 use crate::corrupt::Corrupt;
 use crate::cursor::Cursor;
 use crate::error::ReadError;
@@ -18,6 +21,9 @@ pub struct StoredSubscription {
     pub number: u32,
     /// The filter that it was made with.
     pub filter: String,
+    /// When somebody last did something for it, in this process or an earlier one: it was taken up, or something of it stored. To the hour, and by
+    /// the times that the store was told. `None`: a store of before that was kept, which has not been told the time since.
+    pub attended: Option<Timestamp>,
     /// Each of its partitions: what it has settled there, and how many events failed and wait.
     pub standings: Vec<(u32, Cursor, u64)>,
 }
@@ -40,6 +46,7 @@ impl Shared {
             let (key, value) = entry.map_err(storage)?;
             let SubscriptionRow { number, filter } = row::decode("subscription", key, value)?;
             let name = std::str::from_utf8(key).map_err(|_| no_text())?.to_owned();
+            let attended = attendance::attended(&txn, self, number)?;
             let mut standings = Vec::new();
             for entry in self.databases.cursors.prefix_iter(&txn, &number.to_be_bytes()).map_err(storage)? {
                 let (key, value) = entry.map_err(storage)?;
@@ -48,7 +55,7 @@ impl Shared {
                 let parked = parked.map_err(storage)?.count();
                 standings.push((partition, cursor, u64::try_from(parked).unwrap_or(u64::MAX)));
             }
-            all.push(StoredSubscription { name, number, filter, standings });
+            all.push(StoredSubscription { name, number, filter, attended, standings });
         }
         Ok(all)
     }

@@ -85,6 +85,34 @@ fn listed<T: DeserializeOwned>(
     Ok(rows)
 }
 
+/// The rows of `meta` of one kind, by the numbers that follow their prefix. For what the store can do without: a damaged one is told of and left
+/// out.
+pub(crate) fn numbered<T: DeserializeOwned>(
+    txn: &RoTxn<'_>,
+    meta: Db<'_>,
+    prefix: &[u8],
+    kind: &str,
+) -> heed::Result<HashMap<u32, T>> {
+    let mut rows = HashMap::new();
+    for entry in meta.prefix_iter(txn, prefix)? {
+        let (key, value) = entry?;
+        let number = key.get(prefix.len()..).and_then(|number| number.try_into().ok());
+        match (number, row::decode(kind, key, value)) {
+            (Some(number), Ok(row)) => _ = rows.insert(u32::from_be_bytes(number), row),
+            (None, _) => tracing::error!(kind, "a key of the store ends with no number"),
+            (_, Err(corrupt)) => tracing::error!(%corrupt, "a row of the store is damaged, and left out"),
+        }
+    }
+    Ok(rows)
+}
+
+/// The partition of a key of `dead`, and what follows its offset.
+pub(crate) fn place_of(key: &[u8]) -> Option<(u32, &[u8])> {
+    let (at, rest) = key.split_first_chunk::<16>()?;
+    let (_, partition) = pair(at.get(..8)?)?;
+    Some((partition, rest))
+}
+
 /// All names, which have the numbers 1, 2, … without a gap.
 pub(crate) fn names(txn: &RoTxn<'_>, databases: &Databases<'_>) -> Result<Names, Unreadable> {
     let mut texts = Vec::new();

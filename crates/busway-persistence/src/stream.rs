@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busway_event::{Filter, FilterError, Key, Topic};
+use busway_event::{Durability, Filter, FilterError, Key, Topic};
 
 use crate::audit::Audit;
 
@@ -17,6 +17,7 @@ pub struct Stream {
     pub(crate) partitions: u16,
     pub(crate) retention: Retention,
     pub(crate) audit: Option<Audit>,
+    durability: Option<Durability>,
 }
 
 impl Stream {
@@ -30,6 +31,7 @@ impl Stream {
             partitions: 1,
             retention: Retention::default(),
             audit: None,
+            durability: None,
         }
     }
 
@@ -57,6 +59,20 @@ impl Stream {
     pub fn audit(mut self, audit: Audit) -> Self {
         self.audit = Some(audit);
         self
+    }
+
+    /// What its events survive when their publish returns, unless the event says otherwise. Default: what the bus says, which is
+    /// [`Durability::Synced`] unless it says otherwise too. [`Durability::Memory`] is for events whose loss nobody would have to explain, but which
+    /// are worth keeping: they are stored like all others, with the next commit, and nobody waits for that.
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
+    /// What it says of the durability of its events, if it does.
+    #[must_use]
+    pub const fn own_durability(&self) -> Option<Durability> {
+        self.durability
     }
 
     /// Its name.

@@ -58,7 +58,8 @@
 //! 4. `flow`: [`Overflow`], [`ByteBudget`] and [`Tally`], what to do when events come too fast.
 //! 5. `token_bucket`: [`Rate`] and [`TokenBucket`], so many in a time and no more.
 //! 6. `retry`: [`Retry`], whether a failed event is attempted again, and when.
-//! 7. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
+//! 7. `crash_loop`: [`Caution`], what is done when processes die one after the other.
+//! 8. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
 
 mod held;
 mod ordering;
@@ -73,6 +74,8 @@ mod flow;
 mod token_bucket;
 
 mod retry;
+
+mod crash_loop;
 
 mod shutdown;
 
@@ -91,6 +94,8 @@ pub use flow::{ByteBudget, FullAction, MayWait, OverBudget, Overflow, Tally, WEI
 pub use token_bucket::{MAX_PERIOD, Rate, RateError, TakeError, TokenBucket};
 
 pub use retry::Retry;
+
+pub use crash_loop::Caution;
 
 pub use shutdown::{Begun, CANCEL_GRACE, End, Origin, Outstanding, Phase, Shutdown, Step};
 

@@ -192,7 +192,7 @@ pub use busway_engine::{
     Bus, BusBuilder, BusStats, Clock, Comparison, Corrupt, CursorError, CursorHandle, Damaged, Description,
     Difference, Durability, DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Export,
     ExportError, Exported, Fault, History, HistoryError, Import, ImportCause, ImportError, Imported, InStore,
-    IntoFilter, Lag, LineError, LookupError, Observer, OpenError, Origin, PartitionStanding, PastEvent,
+    IntoFilter, Lag, LineError, LookupError, Observer, OpenError, Origin, Pace, PartitionStanding, PastEvent,
     PublishError, Publisher, RateHandle, RateLimit, ReadError, ReadTables, Receipt, Refusal, Refused,
     RequestError, Result, Retention, ScopedSubscription, Setting, Settings, Shadow, ShadowEmit, ShadowWrite,
     ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt, State as SubscriptionState, Stopping,

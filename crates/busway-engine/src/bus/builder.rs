@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_event::Metadata;
 use busway_event::codec::PAYLOAD_BYTES_MAX;
+use busway_event::{Durability, Metadata};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
 use busway_middleware::{BoxError, PublishRegistry, Registry, Stage, States};
@@ -92,6 +92,26 @@ impl BusBuilder {
         if let Some(plan) = &mut self.store {
             // No clock ends before.
             plan.patience = deadline.min(DEADLINE_MAX);
+        }
+        self
+    }
+
+    /// What events in streams survive when their publish returns, unless the event or its stream says otherwise. Default
+    /// [`Durability::Synced`]. Of no effect without a store.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        if let Some(plan) = &mut self.store {
+            plan.durability = Some(durability);
+        }
+        self
+    }
+
+    /// For how long nobody may attend a durable subscription of the store before it counts as abandoned: it does not run in this process, and
+    /// was neither taken up nor got on in any. Then a warning is given once and [`BusStats::abandoned`](crate::stats::BusStats) names it; its events
+    /// are kept as before, and only [`remove`](crate::durable::CursorHandle::remove) lets them go. Default 7 days, at least 2 hours: the store keeps
+    /// such times to the hour. Of the bus and not of the subscription, because nobody is there to say it. Of no effect without a store.
+    pub fn abandoned_after(mut self, idle: Duration) -> Self {
+        if let Some(plan) = &mut self.store {
+            plan.abandoned_after = idle.max(ABANDONED_AFTER_MIN);
         }
         self
     }
@@ -369,6 +389,8 @@ fn program_name() -> String {
     name.filter(|name| !name.is_empty()).unwrap_or("busway").chars().take(64).collect()
 }
 
+/// Twice as long as times may be off.
+const ABANDONED_AFTER_MIN: Duration = Duration::from_secs(2 * 3_600);
 /// About 30 years.
 const DEADLINE_MAX: Duration = Duration::from_secs(1_000_000_000);
 const PAYLOAD_BYTES_CAP: usize = 16 * 1024 * 1024;

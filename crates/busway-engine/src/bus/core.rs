@@ -325,13 +325,16 @@ impl BusCore {
         // One whose workers have not all noticed that it is over counts in the sum and is not shown.
         subscriptions.retain(|stats| stats.state != State::Stopped);
         let durable = self.durable.list().iter().map(|core| core.stats()).collect();
+        let mut abandoned = self.log.as_ref().map(|log| log.abandoned()).unwrap_or_default();
+        abandoned.retain(|name| !self.durable.has_name(name));
         let stored = self.log.as_ref().map(|log| log.published()).unwrap_or_default();
         let (published, unrouted) = self.desk_tallies.lock().iter().fold(stored, |sum, desk| {
             let (published, unrouted) = desk.read();
             (sum.0 + published, sum.1 + unrouted)
         });
         let refused = self.refused.load(Ordering::Relaxed);
-        BusStats { published, refused, unrouted, subscriptions, durable, tally }
+        let unstored = self.log.as_ref().map_or(0, |log| log.unstored());
+        BusStats { published, refused, unstored, unrouted, subscriptions, durable, abandoned, tally }
     }
 
     /// Stops everything at once, without waiting for it.

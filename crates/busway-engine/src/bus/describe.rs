@@ -9,6 +9,7 @@ use busway_middleware::{Chain, HandlerInfo, ModeKind, Run, Stage};
 
 use super::{BusCore, Services};
 use crate::durable::{DurableCore, Member as DurableMember};
+use crate::log::Log;
 use crate::settings::{Setting, is_for_durable};
 use crate::stats::State;
 use crate::subscription::{Entry, Member};
@@ -23,8 +24,20 @@ pub struct Description {
     pub payload_bytes_max: usize,
     /// Publish middleware, outermost first.
     pub publish_middleware: Vec<(PublishStage, Arc<str>)>,
+    /// Streams, in the order in which they were declared.
+    pub streams: Vec<StreamDescription>,
     /// Subscriptions, in the order in which they subscribed, durable ones behind the others.
     pub subscriptions: Vec<SubscriptionDescription>,
+}
+
+/// A stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamDescription {
+    /// Its name.
+    pub name: String,
+    /// What its events survive when their publish returns, unless the event says otherwise; with the level that this came from.
+    pub durability: Setting,
 }
 
 /// A subscription at one moment.
@@ -79,6 +92,7 @@ impl Description {
             producer: core.metadata.producer().to_owned(),
             payload_bytes_max: core.payload_bytes_max,
             publish_middleware: core.publish_steps.names(),
+            streams: core.log.iter().flat_map(|log| log.described()).collect(),
             subscriptions: core
                 .entries()
                 .iter()
@@ -92,6 +106,15 @@ impl Description {
     #[must_use]
     pub fn subscription(&self, name: &str) -> Option<&SubscriptionDescription> {
         self.subscriptions.iter().find(|description| *description.name == *name)
+    }
+}
+
+impl Log {
+    fn described(&self) -> impl Iterator<Item = StreamDescription> {
+        self.streams().map(|(stream, durability, origin)| StreamDescription {
+            name: stream.name().to_owned(),
+            durability: Setting { name: "durability", value: durability.to_string(), origin },
+        })
     }
 }
 
@@ -163,6 +186,9 @@ impl fmt::Display for Description {
         writeln!(f, "producer {}, payloads up to {} bytes", self.producer, self.payload_bytes_max)?;
         for (stage, name) in &self.publish_middleware {
             writeln!(f, "publishing passes {name} ({stage:?})")?;
+        }
+        for StreamDescription { name, durability } in &self.streams {
+            writeln!(f, "stream {name}: {durability}")?;
         }
         self.subscriptions.iter().try_for_each(|subscription| write!(f, "{subscription}"))
     }

@@ -164,6 +164,16 @@ pub enum Refused {
         /// Its topic.
         topic: String,
     },
+    /// It is to survive this process, and no stream captures its topic.
+    #[error(
+        "it is to be in {durability}, and no stream captures \"{topic}\": begin with Bus::open(path), declare one with .stream(Stream::new(…).capture(…)), or publish it without .durability(…)"
+    )]
+    NotDurable {
+        /// Its topic.
+        topic: String,
+        /// What it was to survive.
+        durability: busway_event::Durability,
+    },
     /// The store had no room for one more request in this time.
     #[error("the store had no room for it within {waited:?}: publish it again, or fewer at once")]
     Busy {

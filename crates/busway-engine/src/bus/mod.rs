@@ -17,6 +17,7 @@ mod receipt;
 mod registry;
 mod shutdown;
 mod stored;
+mod unsynced;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -28,7 +29,9 @@ use busway_middleware::Position;
 
 pub use self::builder::BusBuilder;
 pub(crate) use self::core::{BusCore, Services};
-pub use self::describe::{Description, HandlerDescription, NodeDescription, SubscriptionDescription};
+pub use self::describe::{
+    Description, HandlerDescription, NodeDescription, StreamDescription, SubscriptionDescription,
+};
 pub(crate) use self::dispatch::{Dispatched, Source};
 pub use self::error::{Error, LookupError, PublishError, Refused, UnknownCause};
 pub use self::keeping::StoreError;
@@ -37,12 +40,13 @@ pub use self::problem::{BuildError, BuildProblem};
 use self::publish::Patience;
 pub(crate) use self::publisher::PublisherSource;
 pub use self::publisher::{AnyPublisher, Publisher};
-pub use self::receipt::{Durability, Receipt};
+pub use self::receipt::Receipt;
 pub use self::registry::{MiddlewareHandle, PublishMiddlewareHandle};
 pub use self::shutdown::{Abandoned, ShutdownEnd, ShutdownReport};
 pub(crate) use self::stored::Wishes;
 use crate::stats::BusStats;
 use crate::subscription::{IntoFilter, SubscribeBuilder};
+pub use busway_event::Durability;
 use busway_middleware::Stage;
 use busway_middleware::publish::PublishStage;
 
@@ -75,7 +79,8 @@ impl Bus {
     /// it. It waits only for subscriptions that block by their policy.
     ///
     /// An event whose topic a stream captures is stored instead, and this returns when it is synced: subscriptions are given it
-    /// from the log.
+    /// from the log. With [`Durability::Memory`] it returns when the store's writer has the event in its queue, which is bounded; the receipt says
+    /// so and has no offset. What the store refuses *then* is lost, counted in [`BusStats::unstored`](crate::stats::BusStats) and warned of.
     ///
     /// # Errors
     /// [`PublishError::Refused`] gives the event back: nobody got it.
@@ -92,7 +97,7 @@ impl Bus {
     }
 
     /// Publishes an event without waiting: a subscription that would block drops it and counts that. Not for topics that a stream
-    /// captures: storing has to be waited for.
+    /// captures, unless the event is to be in [memory](Durability::Memory) only: storing has to be waited for.
     ///
     /// # Errors
     /// As [`publish`](Bus::publish), and [`Refused::NeedsAwait`] when an inline handler stands behind async middleware,

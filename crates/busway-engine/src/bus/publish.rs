@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Event, EventType, LeftOut, Timestamp, Topic};
+use busway_event::{
+    AnyDraft, AnyEvent, Draft, DraftHead, Durability, Event, EventType, LeftOut, Timestamp, Topic,
+};
 use busway_middleware::BoxError;
 
 use super::desk::Desk;
@@ -273,7 +275,7 @@ impl BusCore {
         if let Err(reason) = self.publish_steps.run(draft.head_mut()) {
             return Err(refused(restored(draft, original), reason.into()));
         }
-        if let Err(reason) = self.check_delay(draft.head()) {
+        if let Err(reason) = self.check_stored(draft.head()) {
             return Err(refused(restored(draft, original), reason));
         }
         let stamp = self.stamp_at(time);
@@ -286,19 +288,24 @@ impl BusCore {
     /// Runs the publish steps on a draft of any type and validates it.
     pub(crate) fn accept_any(&self, mut draft: AnyDraft, from: Source) -> Result<AnyEvent, Refused> {
         let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
-        let accepted = accepted.and_then(|()| self.check_delay(draft.head()));
+        let accepted = accepted.and_then(|()| self.check_stored(draft.head()));
         let event = accepted.and_then(|()| draft.finish(&self.stamp()).map_err(|(_, reason)| reason.into()));
         event.inspect_err(|_| {
             self.refused.fetch_add(1, Ordering::Relaxed);
         })
     }
 
-    /// Whether the event may be published later, if it is to be: it has to be stored until then.
+    /// Whether the event may be published later, or survive what it is to, if that is wanted: it has to be stored for both.
     #[inline]
-    fn check_delay(&self, head: &DraftHead) -> Result<(), Refused> {
-        match (head.due(), head.topic()) {
-            (None, _) | (_, Err(_)) => Ok(()),
-            (Some(_), Ok(topic)) => match &self.log {
+    fn check_stored(&self, head: &DraftHead) -> Result<(), Refused> {
+        let durability = head.durability().filter(|durability| *durability != Durability::Memory);
+        match (head.due(), durability, head.topic()) {
+            (None, None, _) | (_, _, Err(_)) => Ok(()),
+            (None, Some(durability), Ok(topic)) => match &self.log {
+                Some(log) if log.captures(topic) => Ok(()),
+                _ => Err(Refused::NotDurable { topic: topic.to_string(), durability }),
+            },
+            (Some(_), _, Ok(topic)) => match &self.log {
                 None => Err(Refused::DelayNeedsStore { topic: topic.to_string() }),
                 Some(log) if log.captures(topic) => Ok(()),
                 Some(_) => Err(Refused::DelayNeedsStream { topic: topic.to_string() }),

@@ -197,8 +197,13 @@ impl BusCore {
             // A disk that does not answer: what it does not say is stored is handled again.
             () = clock.sleep_until(clock.now() + FLUSH_AFTER) => {}
         }
-        let closing = Arc::clone(log);
-        if self.services.runtime.spawn_blocking(move || closing.close()).await.is_err() {
+        let (closing, now) = (Arc::clone(log), clock.utc());
+        let close = move || {
+            // Who was attended here was so until now.
+            closing.with(|store| store.retain(now));
+            closing.close();
+        };
+        if self.services.runtime.spawn_blocking(close).await.is_err() {
             tracing::warn!("the runtime ended before the store was closed");
         }
         self.services.idle.touch();

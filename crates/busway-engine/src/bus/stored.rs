@@ -13,15 +13,17 @@ use tokio::sync::oneshot;
 
 use super::dispatch::Source;
 use super::publish::{Later, Now, Original, Patience, restored, taken_back};
+use super::unsynced::Told;
 use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused, UnknownCause};
 use crate::log::{Answer, Answered, Log, NotAppended, Placed, Unappended, Unstored};
 
 /// An event that is ready to be stored.
 pub(crate) struct Stored {
-    entry: Entry,
-    stream: Arc<str>,
+    pub(super) entry: Entry,
+    pub(super) stream: Arc<str>,
     /// As its publisher gave it: so it comes back when it is refused.
-    original: Original,
+    pub(super) original: Original,
+    pub(super) durability: Durability,
 }
 
 /// An event that the store's writer has, and what its publisher is told of it.
@@ -77,7 +79,8 @@ impl BusCore {
             return self.publish_accepted(event, original, from, patience);
         };
         let original = wishes.restoring(original);
-        if patience == Patience::Never {
+        let durability = log.durability(event.topic(), wishes.durability);
+        if patience == Patience::Never && durability != Durability::Memory {
             let error = self.given_back(event.into(), original, needs_commit(stream));
             return Err(Later::Refused(error).into());
         }
@@ -88,12 +91,17 @@ impl BusCore {
                 return Err(Later::Refused(self.given_back(event, original, reason.into())).into());
             }
         };
+        if durability == Durability::Memory {
+            let stored = Stored { entry, stream: Arc::clone(stream), original, durability };
+            return self.publish_unsynced(log, stored, patience);
+        }
         let core = Arc::clone(self);
         Err(Box::new(match log.append_now(&self.services, entry) {
             Ok(answered) => Later::Appending(Appending { core, answered, id, topic, original }),
             Err(unappended) => match *unappended {
                 Unappended::NoPermit(entry) => {
-                    Later::Stored { core, stored: Stored { entry, stream: Arc::clone(stream), original } }
+                    let stream = Arc::clone(stream);
+                    Later::Stored { core, stored: Stored { entry, stream, original, durability } }
                 }
                 Unappended::Refused(entry, reason) => {
                     Later::Refused(self.given_back(entry.into_event(), original, reason))
@@ -107,8 +115,8 @@ impl BusCore {
         self: &Arc<Self>,
         stored: Stored,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let Stored { entry, original, .. } = stored;
-        self.store_event(entry).await.map_err(|error| self.restored_to(error, original))
+        let Stored { entry, original, durability, .. } = stored;
+        self.store_event(entry, durability).await.map_err(|error| self.restored_to(error, original))
     }
 
     fn restored_to<T: EventType>(
@@ -124,7 +132,7 @@ impl BusCore {
 
     /// Refuses an event that can be had by waiting only.
     pub(super) fn refuse_stored<T: EventType>(&self, stored: Stored) -> PublishError<Draft<T>> {
-        let Stored { entry, stream, original } = stored;
+        let Stored { entry, stream, original, .. } = stored;
         self.given_back(entry.into_event(), original, needs_commit(&stream))
     }
 
@@ -143,20 +151,32 @@ impl BusCore {
         }
         let entry = log.entry(event, true, self.services.clock.utc(), self.payload_bytes_max);
         let entry = entry.map_err(|(event, reason)| refused(event, reason.into()))?;
-        self.store_event(entry).await.inspect_err(|error| {
+        let durability = log.durability(entry.event().topic(), None);
+        self.store_event(entry, durability).await.inspect_err(|error| {
             if error.reason().is_some() {
                 self.refused.fetch_add(1, Ordering::Relaxed);
             }
         })
     }
 
-    async fn store_event(self: &Arc<Self>, entry: Entry) -> Result<Receipt, PublishError<AnyEvent>> {
+    async fn store_event(
+        self: &Arc<Self>,
+        entry: Entry,
+        durability: Durability,
+    ) -> Result<Receipt, PublishError<AnyEvent>> {
         let (id, topic) = (entry.event().id(), entry.event().topic().clone());
         let Some(log) = &self.log else {
             return Err(PublishError::refused(entry.into_event(), Refused::Closed));
         };
-        let appended = log.append(&self.services, vec![entry]).await;
-        self.receipt_of(id, &topic, appended)
+        if durability != Durability::Memory {
+            let appended = log.append(&self.services, vec![entry]).await;
+            return self.receipt_of(log, (id, &topic), appended);
+        }
+        let told = Told::of(&entry);
+        match log.accept(&self.services, vec![entry]).await {
+            Ok(()) => Ok(self.accepted_receipt(told)),
+            Err(refused) => self.receipt_of(log, (id, &topic), Err(refused)),
+        }
     }
 
     fn told_one(
@@ -166,19 +186,20 @@ impl BusCore {
         answer: Answer,
     ) -> Result<Receipt, PublishError<AnyEvent>> {
         match &self.log {
-            Some(log) => self.receipt_of(id, topic, log.told(answer)),
+            Some(log) => self.receipt_of(log, (id, topic), log.told(answer)),
             None => Err(PublishError::unknown(vec![id], UnknownCause::WriterEnded)),
         }
     }
 
     fn receipt_of(
         &self,
-        id: EventId,
-        topic: &Topic,
+        log: &Log,
+        (id, topic): (EventId, &Topic),
         appended: Result<Appended, NotAppended>,
     ) -> Result<Receipt, PublishError<AnyEvent>> {
         match appended {
             Ok(appended) => {
+                log.note_stored();
                 let placed = appended.entries().first().map(Placed::of);
                 self.taken_up(appended);
                 Ok(self.stored_receipt(id, topic, placed))
@@ -222,10 +243,15 @@ impl BusCore {
             return Err(self.batch_given_back(events.collect(), (originals, wishes), reason));
         }
         let mut entries = Vec::with_capacity(events.len());
-        for (index, &Wishes { given, due, .. }) in wishes.iter().enumerate() {
+        let mut is_unsynced = true;
+        for (index, &Wishes { given, due, durability, .. }) in wishes.iter().enumerate() {
             let Some(event) = events.next() else { break };
             match log.entry(event, given, now, self.payload_bytes_max) {
-                Ok(entry) => entries.push(self.waiting(log, entry, due)),
+                Ok(entry) => {
+                    // The strongest of its wishes is that of the whole batch.
+                    is_unsynced &= log.durability(entry.event().topic(), durability) == Durability::Memory;
+                    entries.push(self.waiting(log, entry, due));
+                }
                 Err((event, reason)) => {
                     let before = entries.into_iter().map(Entry::into_event);
                     let all = before.chain([event]).chain(events).collect();
@@ -234,9 +260,13 @@ impl BusCore {
                 }
             }
         }
+        if is_unsynced {
+            return self.accept_stored_batch(log, entries, (originals, wishes)).await;
+        }
         let ids: Vec<EventId> = entries.iter().map(|entry| entry.event().id()).collect();
         match log.append(&self.services, entries).await {
             Ok(appended) => {
+                log.note_stored();
                 let receipt = |entry: &Entry| {
                     self.stored_receipt(entry.event().id(), entry.event().topic(), Some(Placed::of(entry)))
                 };
@@ -332,7 +362,7 @@ impl BusCore {
         Receipt { id, offered, durability: Durability::Memory, position: None, due: None }
     }
 
-    fn given_back<T: EventType>(
+    pub(super) fn given_back<T: EventType>(
         &self,
         event: AnyEvent,
         original: Original,
@@ -345,7 +375,7 @@ impl BusCore {
         }
     }
 
-    fn batch_given_back<T: EventType>(
+    pub(super) fn batch_given_back<T: EventType>(
         &self,
         events: Vec<AnyEvent>,
         (originals, wishes): (Vec<Original>, Vec<Wishes>),
@@ -375,12 +405,14 @@ pub(crate) struct Wishes {
     /// Its publisher gave the id.
     pub(crate) given: bool,
     pub(crate) due: Option<Due>,
+    pub(crate) durability: Option<Durability>,
     left_out: LeftOut,
 }
 
 impl Wishes {
     pub(crate) fn of(head: &DraftHead) -> Self {
-        Self { given: head.id().is_some(), due: head.due(), left_out: head.left_out() }
+        let (given, due, durability) = (head.id().is_some(), head.due(), head.durability());
+        Self { given, due, durability, left_out: head.left_out() }
     }
 
     /// What it takes to give the draft back.

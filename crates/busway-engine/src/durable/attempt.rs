@@ -81,6 +81,9 @@ pub(super) async fn attempt(
     let lost = core.counts.untold.swap(0, Ordering::Relaxed);
     let gap = core.take_gap(started.place.partition);
     let mut conflicts: u32 = 0;
+    if !core.marked(member, started).await {
+        return Ended::CutShort;
+    }
     loop {
         let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);
@@ -214,18 +217,25 @@ pub(super) async fn later(core: &DurableCore, member: &Member, reason: &BoxError
         reason = log_text(&reason.to_string()),
         "there is no room for what a handler has done; it runs again"
     );
-    let until = core.services.clock.now() + AGAIN_AFTER;
-    loop {
-        let changed = member.more.notified();
-        tokio::pin!(changed);
-        changed.as_mut().enable();
-        if matches!(core.state(), State::Draining | State::Stopped) {
-            return false;
-        }
-        tokio::select! {
-            biased;
-            () = core.services.clock.sleep_until(until) => return true,
-            () = changed => {}
+    core.moment_later(member).await
+}
+
+impl DurableCore {
+    /// Waits for a moment in which the store may find room; `false` when the subscription ends meanwhile.
+    pub(super) async fn moment_later(&self, member: &Member) -> bool {
+        let until = self.services.clock.now() + AGAIN_AFTER;
+        loop {
+            let changed = member.more.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if matches!(self.state(), State::Draining | State::Stopped) {
+                return false;
+            }
+            tokio::select! {
+                biased;
+                () = self.services.clock.sleep_until(until) => return true,
+                () = changed => {}
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
 /// Works until the subscription starts nothing more, or the member has left.
 pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
     let mut worker = Worker { core, member, chain: ChainCache::new(core, member), progress: Vec::new() };
-    while let Some(batch) = next(core, member, |window| window.start_batch(member.id, max)).await {
+    while let Some(batch) = next(core, member, |hand| hand.start_batch(member, max)).await {
         worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
         // Those that are not decided yet, by their places in the batch.
         let mut open: Vec<usize> = (0..batch.len()).collect();
@@ -85,6 +85,12 @@ struct Group {
 impl Worker<'_> {
     /// Handles a batch. What is decided is settled, and taken out of `open`.
     async fn handle(&mut self, batch: &[Started<AnyEvent>], open: &mut Vec<usize>) -> Going {
+        // While they are attempted one by one, a batch is one event.
+        if let [only] = batch
+            && !self.core.marked(self.member, only).await
+        {
+            return Going::No;
+        }
         let deliveries = self.deliveries(batch);
         let mut conflicts = 0;
         while !open.is_empty() {
@@ -198,7 +204,7 @@ impl Worker<'_> {
         }
         {
             let mut hand = core.hand.lock();
-            ended.into_iter().for_each(|(place, verdict)| hand.window.ended(place, verdict, at));
+            ended.into_iter().for_each(|(place, verdict)| hand.ended(core, place, verdict, at));
         }
         core.flow.bell.notify_one();
     }

@@ -2,19 +2,20 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
 use busway_persistence::{Registered, STREAM_NAME_BYTES_MAX, Store};
-use busway_reliability::{Order, Retry, Running};
+use busway_reliability::{Caution, Order, Retry, Running};
 use busway_router::{GroupRule, Share};
 
 use super::core::DurableParts;
 use super::group::Joining;
 use super::hand::ROOM_MIN;
 use super::window::Window;
-use super::{DurableCore, DurableSubscription, Member, StartAt};
+use super::{DurableCore, DurableSubscription, Member, StartAt, caution};
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
 use crate::log::Log;
@@ -187,8 +188,15 @@ impl DurableBuilder {
             Some(Err(error)) => return Err(refused(vec![SubscribeProblem::Store(error)])),
             None => return Err(refused(vec![SubscribeProblem::Closed])),
         };
+        let taken_up =
+            caution::take_up(log, &bus.services, (&self.name, filter), handler.info().name, registered).await;
+        let (registered, caution) = match taken_up {
+            Some(Ok(taken_up)) => taken_up,
+            Some(Err(error)) => return Err(refused(vec![SubscribeProblem::Store(error)])),
+            None => return Err(refused(vec![SubscribeProblem::Closed])),
+        };
         let filter = filter.clone();
-        let (core, member) = self.found(&bus, Arc::clone(log), filter, registered, handler);
+        let (core, member) = self.found(&bus, Arc::clone(log), filter, (registered, caution), handler);
         // Under the lock: it begins before the bus closes, or not at all.
         let _registering = bus.registering();
         let Some(member) = member.filter(|_| bus.closing.admits(Source::Outside)) else {
@@ -298,7 +306,7 @@ impl DurableBuilder {
         bus: &Arc<BusCore>,
         log: Arc<Log>,
         filter: Filter,
-        registered: Registered,
+        (registered, caution): (Registered, Caution),
         handler: AnyHandler<Durable>,
     ) -> (Arc<DurableCore>, Option<Arc<Member>>) {
         let settings = bus.levels.resolve_shared(&filter, &self.settings);
@@ -323,10 +331,15 @@ impl DurableBuilder {
             log,
             number: registered.number,
             window,
+            caution,
             settings: Arc::clone(&settings),
             stopping,
         });
         let member = core.join(self.joining(&settings, handler));
+        if caution == Caution::Quarantine {
+            core.counts.dead.fetch_add(1, Ordering::Relaxed);
+            core.counts.quarantined.fetch_add(1, Ordering::Relaxed);
+        }
         (core, member)
     }
 }

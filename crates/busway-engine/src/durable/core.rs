@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::{self as middleware, ChainTrace, Gap, Scope};
 use busway_persistence::Position;
-use busway_reliability::Retry;
+use busway_reliability::{Caution, Retry};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +17,7 @@ use super::flow::Flow;
 use super::hand::Hand;
 use super::member::Member;
 use super::pump;
-use super::stats::{DurableStats, Lag};
+use super::stats::{DurableStats, Lag, Pace};
 use super::window::{Moment, Window};
 use crate::bus::{BusCore, Services};
 use crate::log::Log;
@@ -72,6 +72,7 @@ pub(super) struct Counts {
     pub(super) skipped: AtomicU64,
     pub(super) cut_short: AtomicU64,
     pub(super) conflicts: AtomicU64,
+    pub(super) quarantined: AtomicU64,
     pub(super) lost: AtomicU64,
     /// Of the lost: those that no delivery has told of.
     pub(super) untold: AtomicU64,
@@ -98,6 +99,7 @@ pub(super) struct DurableParts {
     pub(super) log: Arc<Log>,
     pub(super) number: u32,
     pub(super) window: Window<AnyEvent>,
+    pub(super) caution: Caution,
     pub(super) stopping: CancellationToken,
 }
 
@@ -117,7 +119,7 @@ impl DurableCore {
             bus: parts.bus,
             log: parts.log,
             number: parts.number,
-            hand: Mutex::new(Hand::new(parts.window)),
+            hand: Mutex::new(Hand::new(parts.window, parts.caution)),
             seek_turn: tokio::sync::Mutex::new(()),
             flow,
             stopping: parts.stopping,
@@ -168,7 +170,7 @@ impl DurableCore {
     /// Sees to it that a worker looks for what may start.
     pub(super) fn supply(self: &Arc<Self>) {
         let mut hand = self.hand.lock();
-        if hand.goes_on() && hand.window.may_start() {
+        if hand.goes_on() && hand.may_start() {
             hand.supply(self);
         }
     }
@@ -241,6 +243,8 @@ impl DurableCore {
         self.ended().await;
         self.ending.cancel();
         self.services.idle.until(|| self.is_over().then_some(())).await;
+        let (number, now) = (self.number, self.services.clock.utc());
+        self.log.lend(&self.services, move |store| store.detach(number, now)).await;
         if let Some(bus) = self.bus.upgrade() {
             bus.durable.leave(self);
         }
@@ -292,11 +296,14 @@ impl DurableCore {
         let [running, ready, parked] =
             hand.window.counts().map(|count| u64::try_from(count).unwrap_or(u64::MAX));
         let state = hand.state;
+        let pace = if hand.careful > 0 { Pace::OneByOne } else { Pace::Usual };
         drop(hand);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DurableStats {
             name: Arc::clone(&self.name),
             state,
+            pace,
+            quarantined: count(&self.counts.quarantined),
             done: count(&self.counts.done),
             failed: count(&self.counts.failed),
             dead: count(&self.counts.dead),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use busway_middleware::Position;
 use busway_persistence::{ReadError, RequestError, Store, StoredSubscription};
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::StartAt;
 use crate::bus::{Bus, BusCore};
-use crate::log::Log;
+use crate::log::{Log, idle};
 
 /// The stored position of a durable subscription, by its name. It need not run.
 pub struct CursorHandle {
@@ -27,6 +28,13 @@ pub struct Standing {
     pub filter: String,
     /// Whether it runs in this process.
     pub is_running: bool,
+    /// For how long nobody has attended it: it did not run, here or elsewhere, and nothing of it was stored. Zero while it runs; to the hour
+    /// otherwise. `None` when that is not known: the store is of before that was kept, and nobody took it up since.
+    pub idle: Option<Duration>,
+    /// Whether that is longer than the bus [allows](crate::bus::BusBuilder::abandoned_after).
+    pub is_abandoned: bool,
+    /// Whether events are kept for it: some are not settled, or are parked.
+    pub is_holding: bool,
     /// In each of its partitions.
     pub partitions: Vec<PartitionStanding>,
 }
@@ -166,9 +174,14 @@ fn standing(bus: &BusCore, stored: StoredSubscription) -> Standing {
         let behind = cursor.unsettled_before(end.max(cursor.low()));
         Some(PartitionStanding { next: log.position(place)?, behind, parked: *parked })
     });
-    let partitions = partitions.collect();
+    let partitions: Vec<PartitionStanding> = partitions.collect();
+    let is_holding = partitions.iter().any(|partition| partition.behind > 0 || partition.parked > 0);
     let is_running = bus.durable.named(&stored.name).is_some();
-    Standing { name: stored.name, filter: stored.filter, is_running, partitions }
+    let (log, utc) = (bus.log.as_ref(), bus.services.clock.utc());
+    let idle = if is_running { Some(Duration::ZERO) } else { idle(&stored, utc) };
+    let is_abandoned = !is_running && log.is_some_and(|log| log.is_abandoned(idle));
+    let StoredSubscription { name, filter, .. } = stored;
+    Standing { name, filter, is_running, idle, is_abandoned, is_holding, partitions }
 }
 
 impl fmt::Debug for CursorHandle {

@@ -5,12 +5,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use busway_event::AnyEvent;
-use busway_reliability::PriorityLimits;
+use busway_persistence::Position;
+use busway_reliability::{Caution, PriorityLimits};
 use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, choose};
 
 use super::member::Member;
 use super::seek::Seek;
-use super::window::Window;
+use super::window::{Moment, Started, Verdict, Window};
 use super::{DurableCore, worker};
 use crate::stats::State;
 
@@ -28,6 +29,8 @@ pub(super) struct Hand {
     pub(super) seek: Option<Seek>,
     /// It is being sent elsewhere.
     pub(super) is_sought: bool,
+    /// Events that are still to be attempted one by one, see [`caution`](super::caution).
+    pub(super) careful: usize,
 }
 
 /// A member and its workers.
@@ -49,7 +52,7 @@ pub(super) enum Presence {
 
 impl Hand {
     /// One without members.
-    pub(super) fn new(window: Window<AnyEvent>) -> Self {
+    pub(super) fn new(window: Window<AnyEvent>, caution: Caution) -> Self {
         Self {
             window,
             state: State::Running,
@@ -59,6 +62,8 @@ impl Hand {
             next_member: 0,
             seek: None,
             is_sought: false,
+            // As many as there is room for: members say how many that are.
+            careful: usize::from(caution != Caution::None),
         }
     }
 
@@ -70,6 +75,31 @@ impl Hand {
     /// Whether events may be read and started.
     pub(super) fn goes_on(&self) -> bool {
         self.state == State::Running && !self.is_held()
+    }
+
+    /// Whether an event may start.
+    pub(super) fn may_start(&self) -> bool {
+        let has_its_turn = self.careful == 0 || self.window.counts().first() == Some(&0);
+        has_its_turn && self.window.may_start()
+    }
+
+    /// Takes the next batch of a member, of `max` events at most: one while events are attempted one by one.
+    pub(super) fn start_batch(&mut self, member: &Member, max: usize) -> Option<Vec<Started<AnyEvent>>> {
+        let max = if self.careful == 0 { max } else { 1 };
+        self.window.start_batch(member.id, max)
+    }
+
+    /// An attempt has ended, and nothing of it runs any more.
+    pub(super) fn ended(&mut self, core: &Arc<DurableCore>, place: Position, verdict: Verdict, at: Moment) {
+        self.window.ended(place, verdict, at);
+        if self.careful == 0 {
+            return;
+        }
+        self.careful -= 1;
+        // It was the last one that had to be by itself.
+        if self.careful == 0 && self.goes_on() && self.window.may_start() {
+            self.supply(core);
+        }
     }
 
     /// Moves on to `state`, unless it is further already; `false` then. Only a pause is taken back.
@@ -122,6 +152,9 @@ impl Hand {
         let at_once = self.seats.iter().map(|seat| seat.member.events_at_once());
         let at_once = at_once.fold(0_usize, usize::saturating_add);
         let room = at_once.saturating_mul(ROOM_AN_EVENT).clamp(ROOM_MIN, ROOM_MAX);
+        if self.careful > 0 {
+            self.careful = self.careful.max(room);
+        }
         self.window.resize(room, limits, NonZeroU32::new(concurrency).unwrap_or(NonZeroU32::MIN));
     }
 

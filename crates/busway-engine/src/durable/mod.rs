@@ -13,6 +13,7 @@
 mod attempt;
 mod batch;
 mod builder;
+mod caution;
 mod core;
 mod cursor;
 mod flow;
@@ -38,4 +39,4 @@ pub use self::handle::DurableSubscription;
 pub(crate) use self::member::Member;
 pub(crate) use self::registry::Durables;
 pub use self::start_at::StartAt;
-pub use self::stats::{DurableStats, Lag};
+pub use self::stats::{DurableStats, Lag, Pace};

@@ -40,6 +40,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
         }
         core.carry_out_seek().await;
         let has_moved = core.goes_on() && (core.bring_back() | core.fetch());
+        core.relax();
         core.supply();
         core.services.idle.touch();
         if has_moved {

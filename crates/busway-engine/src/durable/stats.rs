@@ -14,12 +14,16 @@ pub struct DurableStats {
     pub name: Arc<str>,
     /// Where it is in its life.
     pub state: State,
+    /// Whether it attempts its events one by one, because processes died of them.
+    pub pace: Pace,
     /// Attempts that were done.
     pub done: u64,
     /// Attempts that failed, or asked for a later time.
     pub failed: u64,
     /// Events that were given up, as dead letters.
     pub dead: u64,
+    /// Of them: those that it set aside because processes died of them, one after the other.
+    pub quarantined: u64,
     /// Events that were not for this handler.
     pub skipped: u64,
     /// Attempts that were cut short: their events are attempted again, and the attempt is not charged to them.
@@ -38,13 +42,27 @@ pub struct DurableStats {
     pub last_failure: Option<LastFailure>,
 }
 
+/// How a durable subscription goes about its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pace {
+    /// As many at once as its settings say.
+    Usual,
+    /// One at a time, each marked in the store before its attempt: two processes died, one after the other, without getting on.
+    OneByOne,
+}
+
 impl fmt::Display for DurableStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, state, done, failed, dead, running, ready, parked, .. } = self;
         write!(
             f,
             "{name} ({state}): {done} done, {failed} failed, {dead} dead, {running} running, {ready} ready, {parked} parked"
-        )
+        )?;
+        match self.pace {
+            Pace::Usual => Ok(()),
+            Pace::OneByOne => f.write_str(", one by one"),
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
 
 use super::attempt::{Ended, Slot, attempt};
-use super::hand::Presence;
+use super::hand::{Hand, Presence};
 use super::member::Member;
 use super::verdict::verdict;
-use super::window::{Moment, Started, Verdict, Window};
+use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
 use crate::observer::tell;
 use crate::stats::{LastFailure, State, failure_text};
@@ -59,7 +59,7 @@ async fn work(core: &Arc<DurableCore>, member: &Arc<Member>) {
 
 async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut slot = Slot::new(core, member);
-    while let Some(started) = next(core, member, |window| window.start(member.id)).await {
+    while let Some(started) = next(core, member, |hand| hand.window.start(member.id)).await {
         let ended = core.abort.run_until_cancelled(attempt(core, member, &mut slot, &started)).await;
         let (outcome, storing) = match ended {
             Some(Ended::Decided(outcome)) => (outcome, Storing::ToBe),
@@ -75,7 +75,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
         report(core, &started.event, &outcome, slot.progress.cut_by());
         let at = core.moment();
         let verdict = judge(core, member, (&started, &outcome, storing), at);
-        core.hand.lock().window.ended(started.place, verdict, at);
+        core.hand.lock().ended(core, started.place, verdict, at);
         core.flow.bell.notify_one();
     }
 }
@@ -98,7 +98,7 @@ fn leave(core: &DurableCore, member: &Member) {
 pub(super) async fn next<S>(
     core: &Arc<DurableCore>,
     member: &Member,
-    start: impl Fn(&mut Window<AnyEvent>) -> Option<S>,
+    start: impl Fn(&mut Hand) -> Option<S>,
 ) -> Option<S> {
     loop {
         let more = member.more.notified();
@@ -106,14 +106,14 @@ pub(super) async fn next<S>(
         more.as_mut().enable();
         {
             let mut hand = core.hand.lock();
-            let may_start = hand.goes_on();
+            let may_start = hand.goes_on() && (hand.careful == 0 || hand.may_start());
             let is_over = matches!(hand.state, State::Draining | State::Stopped);
             let presence = hand.seat(member).filter(|_| !is_over)?.presence;
             match presence {
                 Presence::Left => return None,
                 Presence::Here if may_start => {
-                    if let Some(started) = start(&mut hand.window) {
-                        if hand.window.may_start() {
+                    if let Some(started) = start(&mut hand) {
+                        if hand.may_start() {
                             hand.supply(core);
                         }
                         return Some(started);

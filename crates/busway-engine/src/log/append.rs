@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use busway_event::Timestamp;
-use busway_persistence::{AppendError, Appended, Busy, Entry, Fault, Position, REQUESTS_MAX, Refusal, Store};
+use busway_persistence::{
+    AppendError, Appended, Busy, Entry, Fault, OnAppended, Position, REQUESTS_MAX, Refusal, Store,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pending::{Answer, Answered, Pending};
@@ -142,12 +144,17 @@ impl Log {
         let (passing, services) = (Arc::clone(&self.passing), Arc::clone(services));
         let mut under_way = UnderWay { passing, services, pending: Some(Arc::clone(&pending)) };
         let done = Box::new(move |result| under_way.decided(result));
+        self.give(entries, done)?;
+        self.deadlines.enter(until, &pending);
+        Ok(Answered(pending))
+    }
+
+    /// Gives entries to the writer, which calls `done` when they are decided; they come back when it takes none.
+    pub(super) fn give(&self, entries: Vec<Entry>, done: OnAppended) -> Result<(), (Vec<Entry>, Refused)> {
         let store = self.store.read_recursive();
         let Some(store) = &*store else { return Err((entries, Refused::Closed)) };
         // Permits leave room in the writer's channel; when it is full all the same the store is not to be waited for.
-        store.append_batch(entries, done).map_err(|Busy((entries, _))| (entries, busy_or_faulted(store)))?;
-        self.deadlines.enter(until, &pending);
-        Ok(Answered(pending))
+        store.append_batch(entries, done).map_err(|Busy((entries, _))| (entries, busy_or_faulted(store)))
     }
 }
 

@@ -39,8 +39,10 @@ impl Log {
         (name, filter): (&str, &Filter),
         starts: impl FnOnce(&Store) -> Vec<(u32, u64)> + Send + 'static,
     ) -> Option<Result<Registered, RequestError>> {
-        let (name, filter) = (name.to_owned(), filter.clone());
+        let (name, filter, now) = (name.to_owned(), filter.clone(), services.clock.utc());
         let register = move |store: &Store, answer: oneshot::Sender<_>| {
+            // Since when it is attended.
+            store.retain(now);
             let done = Box::new(move |result| _ = answer.send(result));
             store.register(&name, &filter, starts(store), done);
         };

@@ -6,6 +6,8 @@
 //! The store is held in one place and lent for moments only: never across an await, and never by a callback of its writer, which
 //! would wait for its own thread when it were the last to let go. So closing it is taking it out.
 
+mod abandoned;
+mod accept;
 mod append;
 mod asking;
 mod deadlines;
@@ -17,10 +19,10 @@ mod transact;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use busway_event::{AnyEvent, Filter, Timestamp, Topic};
+use busway_event::{AnyEvent, Durability, Filter, Timestamp, Topic};
 use busway_middleware::Position;
 use busway_persistence::{Entry, EntryError, Position as Place, Store, Stream};
 use parking_lot::RwLock;
@@ -28,16 +30,20 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::abandoned::idle;
+pub(crate) use self::accept::NotAccepted;
 pub(crate) use self::append::{NotAppended, Placed, Unappended};
 pub(crate) use self::open::StorePlan;
 pub(crate) use self::pending::{Answer, Answered};
 
 pub(crate) use self::transact::{NotTransacted, Wait};
 
+use self::abandoned::Abandoned;
 use self::append::Passing;
 use self::deadlines::Deadlines;
 use self::relay::Relayed;
 use crate::schedule::Scheduler;
+use crate::settings::Origin;
 
 /// See the module.
 pub(crate) struct Log {
@@ -52,7 +58,16 @@ pub(crate) struct Log {
     /// Raised by the store's writer after each commit that appended something.
     committed: Arc<watch::Sender<u64>>,
     counts: Arc<Counts>,
+    /// Of streams that say nothing of it.
+    durability: Durability,
+    /// Whether the bus says so.
+    is_durability_said: bool,
+    /// Whether somebody need not wait for the disk unless the draft says so.
+    is_any_unsynced: bool,
+    /// The store had no room for something that was accepted, and has stored nothing since.
+    has_refused: Arc<AtomicBool>,
     relayed: Relayed,
+    abandoned: Abandoned,
     /// What waits to be published later.
     pub(crate) schedule: Arc<Scheduler>,
     /// Ends what reads the log: the relay, and the pumps of durable subscriptions.
@@ -67,6 +82,8 @@ struct Counts {
     published: AtomicU64,
     /// Of them: those that no subscription was offered.
     unrouted: AtomicU64,
+    /// Accepted, and not stored.
+    unstored: AtomicU64,
 }
 
 /// A stream that takes events.
@@ -92,8 +109,28 @@ impl Log {
 
     /// The name of the stream that captures the topic.
     pub(crate) fn stream_of(&self, topic: &Topic) -> Option<&Arc<str>> {
-        let stream = self.streams.iter().find(|stream| stream.declared.captures(topic))?;
-        Some(&stream.name)
+        self.captured(topic).map(|stream| &stream.name)
+    }
+
+    fn captured(&self, topic: &Topic) -> Option<&CapturedStream> {
+        self.streams.iter().find(|stream| stream.declared.captures(topic))
+    }
+
+    /// What events of a stream survive that say nothing of it.
+    fn durability_of(&self, stream: &Stream) -> Durability {
+        stream.own_durability().unwrap_or(self.durability)
+    }
+
+    /// Its streams, and what their events survive that say nothing of it, and who says so.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = (&Stream, Durability, Origin)> {
+        self.streams.iter().map(|CapturedStream { declared, .. }| {
+            let origin = match declared.own_durability() {
+                Some(_) => Origin::Stream,
+                None if self.is_durability_said => Origin::Bus,
+                None => Origin::Default,
+            };
+            (declared, self.durability_of(declared), origin)
+        })
     }
 
     /// The partitions of all streams that have topics in common with the filter.
@@ -148,7 +185,7 @@ impl Log {
 
     /// Events that were published into streams, and those of them that no subscription was offered.
     pub(crate) fn published(&self) -> (u64, u64) {
-        let Counts { published, unrouted } = &*self.counts;
+        let Counts { published, unrouted, .. } = &*self.counts;
         (published.load(Ordering::Relaxed), unrouted.load(Ordering::Relaxed))
     }
 

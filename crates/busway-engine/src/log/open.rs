@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use busway_event::Durability;
 use busway_persistence::{OpenError, Store, StoreOptions, Stream, StreamProblem, stream_problems};
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::abandoned::Abandoned;
 use super::append::{APPENDS_MAX, Passing};
 use super::deadlines::Deadlines;
 use super::relay::Relayed;
@@ -23,11 +25,22 @@ pub(crate) struct StorePlan {
     pub(crate) streams: Vec<Stream>,
     pub(crate) options: StoreOptions,
     pub(crate) patience: Duration,
+    /// Behind how long a subscription that nobody attends is abandoned.
+    pub(crate) abandoned_after: Duration,
+    /// What events survive that say nothing of it, in streams that do not either.
+    pub(crate) durability: Option<Durability>,
 }
 
 impl StorePlan {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, streams: Vec::new(), options: StoreOptions::new(), patience: PATIENCE }
+        Self {
+            path,
+            streams: Vec::new(),
+            options: StoreOptions::new(),
+            patience: PATIENCE,
+            abandoned_after: ABANDONED_AFTER,
+            durability: None,
+        }
     }
 
     /// All that is wrong with its streams, without opening it.
@@ -37,7 +50,11 @@ impl StorePlan {
 
     /// Opens the store. Blocks: it reads and checks files, and syncs those of a new one.
     pub(crate) fn open(self) -> Result<Arc<Log>, OpenError> {
-        let Self { path, streams, options, patience } = self;
+        let Self { path, streams, options, patience, abandoned_after, durability } = self;
+        let (is_durability_said, durability) =
+            (durability.is_some(), durability.unwrap_or(Durability::Synced));
+        let unsynced = |stream: &Stream| stream.own_durability().unwrap_or(durability) != Durability::Synced;
+        let is_any_unsynced = streams.iter().any(unsynced);
         let committed = Arc::new(watch::Sender::new(0));
         let told = Arc::clone(&committed);
         let options = streams.iter().cloned().fold(options, StoreOptions::stream);
@@ -65,7 +82,12 @@ impl StorePlan {
             deadlines: Arc::new(Deadlines::default()),
             committed,
             counts,
+            durability,
+            is_durability_said,
+            is_any_unsynced,
+            has_refused: Arc::default(),
             relayed,
+            abandoned: Abandoned::new(abandoned_after),
             schedule,
             ending: CancellationToken::new(),
             readers: TaskTracker::new(),
@@ -73,5 +95,7 @@ impl StorePlan {
     }
 }
 
+/// A week: longer than a holiday of whoever runs it.
+const ABANDONED_AFTER: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long a publish waits for the store unless the bus says otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -58,6 +58,7 @@ impl Log {
                     Some(Relay::Over) | None => return,
                 }
             }
+            self.look_for_abandoned(&bus);
             if has_moved {
                 tokio::task::yield_now().await;
                 continue;

@@ -88,6 +88,7 @@ impl ToStore {
     pub(super) fn new(bus: &BusCore, log: &Log, event: AnyEvent, wishes: Wishes) -> Result<Self, BoxError> {
         // Its own limit is the bus's, which is lower than the store's.
         event.encoded(bus.payload_bytes_max)?;
+        // Whatever it is to survive: it is stored with the transaction.
         let Wishes { given, due, .. } = wishes;
         Ok(Self { event, given, due: due.and_then(|due| bus.due_at(log, due)) })
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Due, Invalid};
+use crate::durability::Durability;
 use crate::id::EventId;
 use crate::metadata::MetadataDraft;
 use crate::priority::Priority;
@@ -21,6 +22,7 @@ pub struct DraftHead {
     pub(super) origin_id: Option<Box<str>>,
     pub(super) time: Option<Timestamp>,
     pub(super) due: Option<Due>,
+    pub(super) durability: Option<Durability>,
     pub(super) metadata: MetadataDraft,
 }
 
@@ -33,7 +35,7 @@ impl DraftHead {
         self.topic.as_ref()
     }
 
-    /// The topic, when nothing else is set.
+    /// The topic, when nothing else is set that the event itself bears, or that has to be checked.
     pub(super) fn only_topic(&self) -> Option<&Topic> {
         let topic = self.topic.as_ref().ok()?;
         let plain = self.key.is_none()
@@ -95,6 +97,17 @@ impl DraftHead {
     #[must_use]
     pub const fn due(&self) -> Option<Due> {
         self.due
+    }
+
+    /// What the publisher wants the event to survive; `None`: what its stream or its bus says.
+    #[must_use]
+    pub const fn durability(&self) -> Option<Durability> {
+        self.durability
+    }
+
+    /// Says what the event is to survive.
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.durability = Some(durability);
     }
 
     /// The id that the publisher gave.

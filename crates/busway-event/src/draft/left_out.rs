@@ -1,6 +1,7 @@
 //! What a draft leaves to the bus and to its payload, and so cannot be read off its event.
 
 use super::{DraftHead, Due};
+use crate::durability::Durability;
 use crate::metadata::MetadataDraft;
 
 /// See the module. Taken from a draft before it becomes an event, and given to the draft that is made of the event again: the two are
@@ -12,6 +13,7 @@ pub struct LeftOut {
     key: bool,
     metadata: InMetadata,
     due: Option<Due>,
+    durability: Option<Durability>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,12 +33,12 @@ impl DraftHead {
             Some(_) => InMetadata::Nothing,
         };
         let (id, time, key) = (self.id.is_none(), self.time.is_none(), self.key.is_none());
-        LeftOut { id, time, key, metadata, due: self.due }
+        LeftOut { id, time, key, metadata, due: self.due, durability: self.durability }
     }
 
     /// Takes out what was left out, from the draft of an event.
     pub fn leave_out(&mut self, left_out: LeftOut) {
-        let LeftOut { id, time, key, metadata, due } = left_out;
+        let LeftOut { id, time, key, metadata, due, durability } = left_out;
         if id {
             (self.id, self.origin_id) = (None, None);
         }
@@ -55,7 +57,7 @@ impl DraftHead {
             InMetadata::TheProducer => self.metadata.unset_producer(),
             InMetadata::Nothing => {}
         }
-        self.due = due;
+        (self.due, self.durability) = (due, durability);
     }
 }
 
@@ -64,6 +66,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::{Draft, Stamp};
+    use crate::durability::Durability;
     use crate::event::Event;
     use crate::event_type::EventType;
     use crate::id::EventId;
@@ -99,7 +102,7 @@ mod tests {
     #[test]
     fn a_draft_that_was_an_event_is_what_it_was_before() {
         let plain = || Event::new("a.b", Keyed(1));
-        let drafts: [fn(Draft<Keyed>) -> Draft<Keyed>; 9] = [
+        let drafts: [fn(Draft<Keyed>) -> Draft<Keyed>; 10] = [
             |draft| draft,
             |draft| draft.key("k").priority(Priority::P0).ttl(Duration::from_secs(1)),
             |draft| draft.id(EventId::foreign("y", "1")).time(Timestamp::from_nanos(5)),
@@ -109,6 +112,7 @@ mod tests {
             |draft| draft.meta("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
             |draft| draft.delay(Duration::from_secs(60)),
             |draft| draft.at(Timestamp::from_nanos(9)).key("k"),
+            |draft| draft.durability(Durability::Memory),
         ];
         for (number, draft) in drafts.into_iter().enumerate() {
             let (before, after) = (draft(plain()), back(draft(plain())));

@@ -22,6 +22,7 @@ pub use self::stamp::Stamp;
 use std::fmt;
 use std::time::Duration;
 
+use crate::durability::Durability;
 use crate::event::{Envelopes, Event, Header};
 use crate::event_type::EventType;
 use crate::id::EventId;
@@ -52,6 +53,7 @@ impl<T: EventType> Draft<T> {
             origin_id: None,
             time: None,
             due: None,
+            durability: None,
             metadata,
         };
         Self { head, payload }
@@ -125,6 +127,17 @@ impl<T: EventType> Draft<T> {
     /// [`delay`](Self::delay) otherwise.
     pub fn at(mut self, due: Timestamp) -> Self {
         self.head.due = Some(Due::At(due));
+        self
+    }
+
+    /// What the event is to survive when `publish` returns. Default: what the stream that captures its topic says, else the bus, else
+    /// [`Durability::Synced`]; a topic that no stream captures is in memory.
+    ///
+    /// With [`Durability::Memory`] a publish to such a stream returns when the event is accepted, and not when it is stored: it is stored with
+    /// the next commit, and a process that ends before loses it. Asking for more than memory where no stream captures the topic is refused. The wish
+    /// is the draft's: the event itself does not bear it.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.head.durability = Some(durability);
         self
     }
 

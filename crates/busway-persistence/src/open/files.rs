@@ -29,6 +29,11 @@ pub(super) fn create_new(path: &Path) -> io::Result<File> {
     open_with(path, OpenOptions::new().read(true).write(true).create_new(true))
 }
 
+/// Makes a file empty, and makes it if it is not there. Nothing is synced.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    open_with(path, OpenOptions::new().write(true).create(true).truncate(true))
+}
+
 /// The first `limit` bytes of a file; `None` if it is not there.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, OpenError> {
     use io::Read as _;

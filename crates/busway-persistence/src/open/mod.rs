@@ -13,6 +13,7 @@
 //! | `manifest` | says that a store is here, and which one ([`manifest`]) | here |
 //! | `manifest.new` | the next manifest before it takes the name | here |
 //! | `data.mdb` | everything that is stored | LMDB |
+//! | `busway.open` | there while the store is open, and behind a death ([`life`]) | here |
 //! | `lock.mdb` | LMDB's readers and mutexes; means nothing while the store is closed | here, then LMDB |
 //!
 //! # The sequence
@@ -55,6 +56,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use self::data::Data;
+use self::life::Life;
 use self::lock::LockFile;
 use self::manifest::{Manifest, Progress};
 use self::site::Site;
@@ -64,6 +66,7 @@ mod data;
 mod error;
 mod files;
 mod host_bytes;
+mod life;
 #[cfg(test)]
 mod lmdb_file;
 mod lock;
@@ -81,6 +84,7 @@ mod target;
 mod tests;
 
 pub use self::error::OpenError;
+pub(crate) use self::life::Death;
 pub(crate) use self::preflight::Header;
 pub(crate) use self::space::free_bytes;
 pub(crate) use self::target::Target;
@@ -121,6 +125,8 @@ pub(crate) struct Claimed {
     pub(crate) dir: PathBuf,
     /// The lock of the data file itself; `None` until there is one.
     data: Option<Data>,
+    /// `None` until it is known that the store can be opened. Before the lock: it is removed under that.
+    life: Option<Life>,
     _lock: LockFile,
 }
 
@@ -155,7 +161,7 @@ pub(crate) fn claim(dir: &Path, needs: &Needs) -> Result<Claimed, OpenError> {
         }
     };
     space::allocate_lock_file(&dir.join(data::LOCK_NAME), needs.max_readers)?;
-    Ok(Claimed { store_id, state, dir, data, _lock: lock })
+    Ok(Claimed { store_id, state, dir, data, life: None, _lock: lock })
 }
 
 /// Writes the first manifest of a new store, and gives its id.
@@ -217,5 +223,19 @@ impl Claimed {
         self.state = State::Existing(data.header);
         self.data = Some(data);
         Ok(())
+    }
+
+    /// The store is open from now on, under this name of the opening. Says how the one before ended: `None`, when by itself.
+    pub(crate) fn begin_life(&mut self, opening: Uuid) -> Option<Death> {
+        let (life, before) = Life::begin(&self.dir, opening);
+        self.life = Some(life);
+        before
+    }
+
+    /// A durable subscription is attended in this opening.
+    pub(crate) fn attended(&self, number: u32) {
+        if let Some(life) = &self.life {
+            life.attended(number);
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::Request;
 use super::apply::Outcome;
 use crate::append::{Append, Appended, Entry};
 use crate::error::{AppendError, Fault, Refusal, RequestError};
-use crate::settle::{Register, Remove, Seek, Settle};
+use crate::settle::{Marking, Quarantining, Register, Remove, Seek, Settle};
 use crate::transact::{Transact, TransactError};
 
 impl Request {
@@ -36,7 +36,8 @@ impl Request {
             }),
             Self::Settle(Settle { done, .. })
             | Self::Seek(Seek { done, .. })
-            | Self::Remove(Remove { done, .. }) => {
+            | Self::Remove(Remove { done, .. })
+            | Self::Mark(Marking { done, .. }) => {
                 if let Some(done) = done {
                     contain(|| done(outcome.into_result()));
                 }
@@ -61,9 +62,15 @@ impl Request {
                 // What it holds is code of others too.
                 contain(|| drop(work));
             }
+            Self::Quarantine(request) => {
+                let Quarantining { done, .. } = *request;
+                if let Some(done) = done {
+                    contain(|| done(outcome.into_result()));
+                }
+            }
             Self::Schedule(request) => contain(|| request.answer(outcome.into_result())),
             Self::Flush(done) => contain(|| done(outcome.into_result())),
-            Self::Register(_) | Self::Transact(_) | Self::Retain(_) => {}
+            Self::Register(_) | Self::Transact(_) | Self::Leave(..) | Self::Retain(_) | Self::End => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 use heed::RwTxn;
 
 use super::Request;
+use super::marks::{self, leave, mark, quarantine};
 use super::records::{self, check};
 use super::retain;
 use super::state::State;
@@ -54,6 +55,7 @@ pub(super) fn apply(
     batch: &mut [Request],
 ) -> heed::Result<Vec<Outcome>> {
     let mut outcomes = Vec::with_capacity(batch.len());
+    let mut stores = false;
     for request in batch {
         outcomes.push(match request {
             Request::Append(append) => match check(shared, state, txn, &mut append.entries)? {
@@ -69,17 +71,31 @@ pub(super) fn apply(
             Request::Seek(request) => seek(shared, state, txn, request)?,
             Request::Transact(request) => transact(shared, state, txn, request)?,
             Request::Schedule(request) => schedule::apply(shared, state, txn, request)?.into(),
+            Request::Mark(request) => mark(shared, state, request),
+            Request::Quarantine(request) => quarantine(shared, state, txn, request)?,
+            Request::Leave(number, now) => {
+                state.time_is(*now);
+                leave(state, *number);
+                Outcome::Done
+            }
             Request::Retain(now) => {
                 state.now = state.now.max(*now);
+                state.attend_unknown();
                 Outcome::Done
             }
             Request::Flush(_) => Outcome::Done,
+            Request::End => {
+                state.attendances.attend_all(state.now);
+                Outcome::Done
+            }
         });
+        stores |= request.stores();
     }
     records::flush(shared, state, txn)?;
     audit::write(shared, state, txn)?;
     retain::free_expired(shared, state, txn)?;
-    write_rows(shared, state, txn)?;
+    stores |= write_rows(shared, state, txn)?;
+    marks::write_rows(shared, state, txn, stores)?;
     Ok(outcomes)
 }
 
@@ -128,8 +144,8 @@ fn transact(
     Ok(Outcome::Transacted)
 }
 
-/// Writes what the requests of the batch have in common: new names, rows of segments and cursors.
-fn write_rows(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>) -> heed::Result<()> {
+/// Writes what the requests of the batch have in common: new names, rows of segments and cursors. Says whether cursors were.
+fn write_rows(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>) -> heed::Result<bool> {
     for (number, text) in shared.names.unstored() {
         let key = number.to_be_bytes();
         shared.databases.names.put(txn, &key, &row::encode(&key, &*text)?)?;
@@ -143,9 +159,11 @@ fn write_rows(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>) -> heed::
             shared.databases.segments.put(txn, &key, &row::encode(&key, &segment.to_row())?)?;
         }
     }
+    let mut has_moved = false;
     for ((subscription, partition), position) in state.moved() {
+        has_moved = true;
         let key = pair_key(subscription, partition);
         shared.databases.cursors.put(txn, &key, &row::encode(&key, &position.cursor.to_words())?)?;
     }
-    Ok(())
+    Ok(has_moved)
 }

@@ -21,6 +21,7 @@
 mod answer;
 mod apply;
 mod cohort;
+mod marks;
 mod records;
 mod retain;
 mod state;
@@ -37,14 +38,14 @@ use self::answer::contain;
 use self::apply::Outcome;
 use self::cohort::Cohort;
 pub(crate) use self::records::{
-    GivenRow, check as check_entries, given_key, make_room, write as write_entries,
+    GivenRow, QUARANTINE, check as check_entries, given_key, make_room, write as write_entries,
 };
 pub(crate) use self::state::{Position, State, Subscription};
 use crate::append::{Append, Entry};
 use crate::error::{Fault, Refusal};
 use crate::open::Claimed;
 use crate::schedule::ScheduleRequest;
-use crate::settle::{OnSettled, Register, Remove, Seek, Settle};
+use crate::settle::{Marking, OnSettled, Quarantining, Register, Remove, Seek, Settle};
 use crate::shared::Shared;
 use crate::transact::Transact;
 
@@ -57,10 +58,16 @@ pub(crate) enum Request {
     Seek(Seek),
     Transact(Transact),
     Schedule(Box<ScheduleRequest>),
+    Mark(Marking),
+    Quarantine(Box<Quarantining>),
+    /// Nobody attends a subscription any longer.
+    Leave(u32, Timestamp),
     /// Time has passed.
     Retain(Timestamp),
     /// Answered when everything before it is decided.
     Flush(OnSettled),
+    /// The last one: the store is closed.
+    End,
 }
 
 impl Request {
@@ -71,6 +78,11 @@ impl Request {
             Self::Schedule(request) => request.adds(),
             _ => false,
         }
+    }
+
+    /// Whether something is written for it in most cases.
+    const fn stores(&self) -> bool {
+        !matches!(self, Self::Register(_) | Self::Leave(..) | Self::Retain(_) | Self::Flush(_))
     }
 
     fn records(&self) -> usize {
@@ -98,7 +110,7 @@ pub(crate) struct Writer {
     state: State,
     cohort: Cohort,
     /// The last field: what is let go last, when the store's handle is gone and so is the environment.
-    _claimed: Arc<Claimed>,
+    claimed: Arc<Claimed>,
 }
 
 /// Why a batch was not stored.
@@ -115,7 +127,7 @@ impl Writer {
         state: State,
         claimed: Arc<Claimed>,
     ) -> Self {
-        Self { shared, requests, state, cohort: Cohort::default(), _claimed: claimed }
+        Self { shared, requests, state, cohort: Cohort::default(), claimed }
     }
 
     /// Works until every handle of the store is gone and everything that was asked for is done.
@@ -129,6 +141,12 @@ impl Writer {
                 self.fail(&mut batch, Fault { doing, reason });
             }
             cohort::look(&self.requests);
+        }
+        self.state.attendances.begin();
+        self.state.attendances.attend_all(self.state.now);
+        if self.state.attendances.is_waiting() && self.shared.fault.get().is_none() {
+            batch.push(Request::End);
+            self.store(&mut batch);
         }
     }
 
@@ -217,6 +235,12 @@ impl Writer {
             heads.iter().for_each(|head| contain(|| on_head(head)));
         }
         for (request, outcome) in batch.drain(..).zip(outcomes) {
+            if let Outcome::Registered(registered) = &outcome
+                && self.state.attendances.is_here(registered.number)
+            {
+                // Before somebody handles its events.
+                self.claimed.attended(registered.number);
+            }
             request.answer(outcome);
         }
     }

@@ -260,3 +260,5 @@ pub(super) fn segment_id_key(partition: u32, slot: u16, stream: u32, id: EventId
 /// What follows a dead letter's key for its record and for the chunks of that.
 pub(crate) const RECORD: u8 = 0;
 pub(crate) const CHUNK: u8 = 1;
+/// And for what it is in quarantine for.
+pub(crate) const QUARANTINE: u8 = 2;

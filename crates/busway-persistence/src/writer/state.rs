@@ -6,11 +6,12 @@
 //! each batch, and every change is noted so that it can be undone.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use busway_event::Timestamp;
 
 use super::records::InHand;
+use crate::attendance::Attendances;
 use crate::audit::{AuditHead, Runs, Tip};
 use crate::cursor::Cursor;
 use crate::schedule::Waiting;
@@ -29,6 +30,8 @@ pub(crate) struct State {
     waiting: Waiting,
     /// Ends of the chains of audit streams, by partition.
     pub(crate) tips: BTreeMap<u32, Tip>,
+    /// When somebody last did something for each subscription.
+    pub(crate) attendances: Attendances,
     pub(crate) staged: Staged,
     /// The latest time that an event or a caller brought. Retention goes by it.
     pub(crate) now: Timestamp,
@@ -99,11 +102,13 @@ impl State {
     ) -> Self {
         let now = logs.iter().filter_map(|log| Some(log.newest()?.last_at)).max().unwrap_or_default();
         let tips = BTreeMap::new();
-        Self { logs, subscriptions, positions, waiting, tips, staged: Staged::default(), now }
+        let (attendances, staged) = (Attendances::default(), Staged::default());
+        Self { logs, subscriptions, positions, waiting, tips, attendances, staged, now }
     }
 
     /// A batch begins, begins again, or is given up: what it did is undone.
     pub(super) fn begin(&mut self) {
+        self.attendances.begin();
         let Staged { moved, renamed, .. } = std::mem::take(&mut self.staged);
         for (at, Before { position, parked }) in moved {
             let Some(cursor) = position else {
@@ -131,6 +136,7 @@ impl State {
     pub(super) fn keep(&mut self, shared: &Shared) -> Vec<AuditHead> {
         let Staged { logs, names, waiting, runs, heads, .. } = std::mem::take(&mut self.staged);
         self.waiting = waiting.unwrap_or(self.waiting);
+        self.attendances.keep();
         self.tips.extend(runs.into_iter().map(|(partition, run)| (partition, run.tip)));
         for (partition, log) in logs {
             shared.note_log(partition, &log);
@@ -187,6 +193,36 @@ impl State {
 
     pub(super) fn subscription(&self, name: &str) -> Option<&Subscription> {
         self.subscriptions.get(name)
+    }
+
+    /// Whether a subscription bears the number.
+    pub(crate) fn has_subscription(&self, number: u32) -> bool {
+        self.subscriptions.values().any(|known| known.number == number)
+    }
+
+    /// The numbers of all subscriptions.
+    pub(crate) fn subscription_numbers(&self) -> Vec<u32> {
+        self.subscriptions.values().map(|known| known.number).collect()
+    }
+
+    /// The numbers of the subscriptions that have something left to do.
+    pub(crate) fn with_work(&self) -> HashSet<u32> {
+        let end = |partition: u32| self.log(partition).map_or(0, Log::next);
+        let with_work = self.positions.iter().filter(|((_, at), position)| position.needs() < end(*at));
+        with_work.map(|((number, _), _)| *number).collect()
+    }
+
+    /// Time counts from now on for those of whom nothing is known: from a store of before that was kept.
+    pub(super) fn attend_unknown(&mut self) {
+        let Self { subscriptions, attendances, now, .. } = self;
+        if attendances.known() >= subscriptions.len() {
+            return;
+        }
+        for known in subscriptions.values() {
+            if attendances.of(known.number).is_none() {
+                attendances.attend(known.number, *now, None);
+            }
+        }
     }
 
     /// A number that no subscription has.

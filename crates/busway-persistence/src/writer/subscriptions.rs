@@ -3,6 +3,7 @@
 use heed::RwTxn;
 
 use super::apply::Outcome;
+use super::marks::got_on;
 use super::records;
 use super::state::{At, Position, State, Subscription};
 use crate::corrupt::Corrupt;
@@ -99,6 +100,7 @@ pub(super) fn settle(
             shared.databases.parked.delete(txn, &place_key(at.0, at.1, offset))?;
         }
     }
+    got_on(shared, state, at, settlement);
     Ok(Outcome::Done)
 }
 
@@ -139,7 +141,10 @@ pub(super) fn register(
             Err(corrupt) => return Ok(Outcome::Failed(corrupt.into())),
         }
     }
-    Ok(Outcome::Registered(Registered { number, known: known.is_some(), places }))
+    state.attendances.attend(number, state.now, None);
+    let deaths = state.attendances.of(number).map_or(0, |attendance| attendance.deaths);
+    let mark = state.attendances.mark_of(number);
+    Ok(Outcome::Registered(Registered { number, known: known.is_some(), places, deaths, mark }))
 }
 
 /// What is parked, in the order of the offsets.
@@ -181,6 +186,7 @@ pub(super) fn remove(
         state.leave(at);
     }
     state.name_subscription(&request.name, None);
+    state.attendances.forget(number);
     Ok(Outcome::Done)
 }
 
@@ -206,6 +212,7 @@ pub(super) fn seek(
         state.park(at, parked, false);
         shared.databases.parked.delete(txn, &place_key(subscription, partition, parked))?;
     }
+    state.attendances.set_mark(subscription, None);
     Ok(Outcome::Done)
 }
 

@@ -4,6 +4,7 @@
 mod again;
 mod appending;
 mod archives;
+mod attendance;
 mod audits;
 mod backups;
 mod bad_input;

@@ -1,5 +1,6 @@
 //! Durable topics and subscriptions: what a bus with a store promises.
 
+mod abandoned;
 mod batch_transactions;
 mod batches;
 mod building;
@@ -19,6 +20,7 @@ mod restart;
 mod shutdown;
 mod storm;
 mod transactions;
+mod unsynced;
 
 use std::path::Path;
 
