@@ -72,7 +72,7 @@ impl BusCore {
     pub(super) fn accept_batch<T: EventType>(
         &self,
         drafts: Vec<Draft<T>>,
-    ) -> Result<(Vec<Event<T>>, Vec<Original>), PublishError<Vec<Draft<T>>>> {
+    ) -> Result<Accepted<T>, PublishError<Vec<Draft<T>>>> {
         let time = self.services.clock.utc();
         let mut events = Vec::with_capacity(drafts.len());
         let mut originals: Vec<Original> = Vec::with_capacity(drafts.len());
@@ -100,3 +100,6 @@ impl BusCore {
         Ok((events, originals))
     }
 }
+
+/// The events of a batch, and how their drafts were given.
+pub(super) type Accepted<T> = (Vec<Event<T>>, Vec<Original>);

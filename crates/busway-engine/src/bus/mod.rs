@@ -17,6 +17,7 @@ mod receipt;
 mod registry;
 mod shutdown;
 mod stored;
+mod stored_batch;
 mod unsynced;
 
 use std::fmt;

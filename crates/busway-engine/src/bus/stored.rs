@@ -214,70 +214,11 @@ impl BusCore {
 
     /// Lets go of entries that were stored, on their publisher's thread: the envelopes of those that left the memory of the newest for them
     /// serve its next events.
-    fn taken_up(&self, appended: Appended) {
+    pub(super) fn taken_up(&self, appended: Appended) {
         let desk = self.desk();
         for mut entry in appended.into_entries() {
             if let Some(event) = entry.take_outdated() {
                 desk.let_go(event);
-            }
-        }
-    }
-
-    /// Stores a batch, all of it or nothing.
-    pub(super) async fn publish_batch_with_log<T: EventType>(
-        self: &Arc<Self>,
-        log: &Log,
-        drafts: Vec<Draft<T>>,
-    ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
-        let wishes: Vec<Wishes> = drafts.iter().map(|draft| Wishes::of(draft.head())).collect();
-        let (events, originals) = self.accept_batch(drafts)?;
-        let captured: Vec<bool> = events.iter().map(|event| log.captures(event.topic())).collect();
-        let differs = captured.windows(2).position(|pair| pair.first() != pair.last());
-        if differs.is_none() && captured.first() != Some(&true) {
-            return Ok(self.offer_accepted(events).await);
-        }
-        let now = self.services.clock.utc();
-        let mut events = events.into_iter().map(AnyEvent::from);
-        if let Some(at) = differs {
-            let reason = Refused::MixedBatch { index: at + 1 };
-            return Err(self.batch_given_back(events.collect(), (originals, wishes), reason));
-        }
-        let mut entries = Vec::with_capacity(events.len());
-        let mut is_unsynced = true;
-        for (index, &Wishes { given, due, durability, .. }) in wishes.iter().enumerate() {
-            let Some(event) = events.next() else { break };
-            match log.entry(event, given, now, self.payload_bytes_max) {
-                Ok(entry) => {
-                    // The strongest of its wishes is that of the whole batch.
-                    is_unsynced &= log.durability(entry.event().topic(), durability) == Durability::Memory;
-                    entries.push(self.waiting(log, entry, due));
-                }
-                Err((event, reason)) => {
-                    let before = entries.into_iter().map(Entry::into_event);
-                    let all = before.chain([event]).chain(events).collect();
-                    let reason = Refused::InBatch { index, reason: Box::new(reason.into()) };
-                    return Err(self.batch_given_back(all, (originals, wishes), reason));
-                }
-            }
-        }
-        if is_unsynced {
-            return self.accept_stored_batch(log, entries, (originals, wishes)).await;
-        }
-        let ids: Vec<EventId> = entries.iter().map(|entry| entry.event().id()).collect();
-        match log.append(&self.services, entries).await {
-            Ok(appended) => {
-                log.note_stored();
-                let receipt = |entry: &Entry| {
-                    self.stored_receipt(entry.event().id(), entry.event().topic(), Some(Placed::of(entry)))
-                };
-                let receipts = appended.entries().iter().map(receipt).collect();
-                self.taken_up(appended);
-                Ok(receipts)
-            }
-            Err(NotAppended::Unknown(cause)) => Err(PublishError::unknown(ids, cause)),
-            Err(NotAppended::Refused(entries, reason)) => {
-                let events = entries.into_iter().map(Entry::into_event).collect();
-                Err(self.batch_given_back(events, (originals, wishes), reason))
             }
         }
     }
@@ -374,20 +315,6 @@ impl BusCore {
             None => unreachable!("an event that was not stored has one owner"),
         }
     }
-
-    pub(super) fn batch_given_back<T: EventType>(
-        &self,
-        events: Vec<AnyEvent>,
-        (originals, wishes): (Vec<Original>, Vec<Wishes>),
-        reason: Refused,
-    ) -> PublishError<Vec<Draft<T>>> {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        let originals =
-            originals.into_iter().zip(wishes).map(|(original, wishes)| wishes.restoring(original));
-        let back =
-            |(event, original): (AnyEvent, Original)| Some(restored(taken_back::<T>(event)?, original));
-        PublishError::refused(events.into_iter().zip(originals).filter_map(back).collect(), reason)
-    }
 }
 
 impl From<Unstored> for Refused {
@@ -416,7 +343,7 @@ impl Wishes {
     }
 
     /// What it takes to give the draft back.
-    fn restoring(self, original: Original) -> Original {
+    pub(super) fn restoring(self, original: Original) -> Original {
         match original {
             Original::AsItIs => Original::LeftOut(self.left_out),
             other => other,

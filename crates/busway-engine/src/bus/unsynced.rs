@@ -5,8 +5,9 @@ use std::sync::Arc;
 use busway_event::{Draft, Durability, EventId, EventType, Topic};
 use busway_persistence::Entry;
 
-use super::publish::{Later, Now, Original, Patience};
-use super::stored::{Stored, Wishes};
+use super::publish::{Later, Now, Patience};
+use super::stored::Stored;
+use super::stored_batch::AsGiven;
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::log::{Log, NotAccepted, NotAppended};
 
@@ -45,7 +46,7 @@ impl BusCore {
         &self,
         log: &Log,
         entries: Vec<Entry>,
-        originals: (Vec<Original>, Vec<Wishes>),
+        as_given: AsGiven,
     ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
         let told: Vec<Told> = entries.iter().map(Told::of).collect();
         match log.accept(&self.services, entries).await {
@@ -56,7 +57,7 @@ impl BusCore {
             }
             Err(NotAppended::Refused(entries, reason)) => {
                 let events = entries.into_iter().map(Entry::into_event).collect();
-                Err(self.batch_given_back(events, originals, reason))
+                Err(self.batch_given_back(events, as_given, reason))
             }
         }
     }

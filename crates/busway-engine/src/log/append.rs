@@ -266,7 +266,7 @@ mod tests {
         let event = draft.finish(&Stamp::new(id, now, &metadata)).unwrap();
         let entry = || log.entry(event.clone().into(), false, now, 1_024).unwrap();
 
-        let watch = tokio::spawn(log.watch_deadlines(&services));
+        let watch = services.runtime.spawn(log.watch_deadlines(&services));
         let all = u32::try_from(APPENDS_MAX).unwrap();
         let taken = Arc::clone(&log.passing.permits).try_acquire_many_owned(all).unwrap();
         assert_eq!(log.appending(), APPENDS_MAX);

@@ -165,7 +165,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_publish_that_is_late_is_told_so_and_the_watch_ends_with_its_log() {
         let deadlines = Arc::new(Deadlines::default());
-        let watch = tokio::spawn(Arc::clone(&deadlines).watch(Arc::new(SystemClock)));
+        let watch =
+            tokio::runtime::Handle::current().spawn(Arc::clone(&deadlines).watch(Arc::new(SystemClock)));
         // Tokio's time stands still while anything can run, and then goes on to the next timer.
         for _ in 0..2 {
             let (_pending, answered) = entered(&deadlines, tokio::time::Instant::now().into_std());

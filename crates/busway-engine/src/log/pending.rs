@@ -100,9 +100,9 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Wakes(AtomicUsize);
+    struct Bells(AtomicUsize);
 
-    impl Wake for Wakes {
+    impl Wake for Bells {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
@@ -112,16 +112,16 @@ mod tests {
     fn the_first_answer_counts_and_wakes_who_asked_last() {
         let pending = Pending::new();
         let mut answered = Answered(Arc::clone(&pending));
-        let wakes = [Arc::new(Wakes::default()), Arc::new(Wakes::default())];
-        for wakes in wakes.iter().cycle().take(4) {
-            let waker = Waker::from(Arc::clone(wakes));
+        let bells = [Arc::new(Bells::default()), Arc::new(Bells::default())];
+        for bells in bells.iter().cycle().take(4) {
+            let waker = Waker::from(Arc::clone(bells));
             assert!(Pin::new(&mut answered).poll(&mut Context::from_waker(&waker)).is_pending());
         }
         assert!(!pending.is_decided());
         pending.answer(Answer::TimedOut);
         pending.answer(Answer::Abandoned);
         assert!(pending.is_decided());
-        assert_eq!(wakes.map(|wakes| wakes.0.load(Ordering::Relaxed)), [0, 1]);
+        assert_eq!(bells.map(|bells| bells.0.load(Ordering::Relaxed)), [0, 1]);
         let mut context = Context::from_waker(Waker::noop());
         let answer = Pin::new(&mut answered).poll(&mut context);
         assert!(matches!(answer, Poll::Ready(Answer::TimedOut)), "{answer:?}");

@@ -59,8 +59,8 @@ mod tests {
         let value: Vec<u8> = (0..=255).cycle().take(1_000).collect();
         let mut copies = Copies::default();
         let parts = [&value[10..20], &value[20..420], &value[990..], &value[5..5]];
-        let copied: Vec<Bytes> = parts.iter().map(|part| copies.of(&value, part)).collect();
-        assert!(copied.iter().zip(parts).all(|(copy, part)| copy == part));
+        let shared: Vec<Bytes> = parts.iter().map(|part| copies.of(&value, part)).collect();
+        assert!(shared.iter().zip(parts).all(|(copy, part)| copy == part));
         assert_eq!(copies.copied(), value.len(), "once");
         // What is most of its value, what is no part of it, and what is too large to be kept for a part of it.
         let large = vec![7; SHARED_MAX + 1];
@@ -68,6 +68,6 @@ mod tests {
         assert_eq!(copies.of(&value, &large[..9]), large[..9]);
         assert_eq!(copies.of(&large, &large[..9]), large[..9]);
         assert_eq!(copies.copied(), value.len() + 600 + 9 + 9);
-        assert!(copied.iter().zip(parts).all(|(copy, part)| copy == part));
+        assert!(shared.iter().zip(parts).all(|(copy, part)| copy == part));
     }
 }

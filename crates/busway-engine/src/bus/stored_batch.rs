@@ -1,0 +1,113 @@
+//! Publishing a batch into streams: all of it is stored, or nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use busway_event::{AnyEvent, Draft, Durability, Event, EventId, EventType};
+use busway_persistence::Entry;
+
+use super::publish::{Original, restored, taken_back};
+use super::stored::Wishes;
+use super::{BusCore, PublishError, Receipt, Refused};
+use crate::log::{Log, NotAppended, Placed};
+
+/// How the drafts of a batch were given, where they may have to be given back.
+pub(super) struct AsGiven {
+    originals: Vec<Original>,
+    wishes: Vec<Wishes>,
+}
+
+/// A batch that is to be stored.
+struct ToStore {
+    entries: Vec<Entry>,
+    durability: Durability,
+}
+
+impl BusCore {
+    /// Stores a batch, or offers it when no stream captures it.
+    pub(super) async fn publish_batch_with_log<T: EventType>(
+        self: &Arc<Self>,
+        log: &Log,
+        drafts: Vec<Draft<T>>,
+    ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
+        let wishes = drafts.iter().map(|draft| Wishes::of(draft.head())).collect();
+        let (events, originals) = self.accept_batch(drafts)?;
+        let as_given = AsGiven { originals, wishes };
+        let mut captured = events.iter().map(|event| log.captures(event.topic()));
+        let first = captured.next();
+        if let Some(at) = captured.position(|captured| Some(captured) != first) {
+            let reason = Refused::MixedBatch { index: at + 1 };
+            let events = events.into_iter().map(AnyEvent::from).collect();
+            return Err(self.batch_given_back(events, as_given, reason));
+        }
+        if first != Some(true) {
+            return Ok(self.offer_accepted(events).await);
+        }
+        let ToStore { entries, durability } = match self.entries_of(log, events, &as_given.wishes) {
+            Ok(to_store) => to_store,
+            Err((events, reason)) => return Err(self.batch_given_back(events, as_given, reason)),
+        };
+        if durability == Durability::Memory {
+            return self.accept_stored_batch(log, entries, as_given).await;
+        }
+        let ids: Vec<EventId> = entries.iter().map(|entry| entry.event().id()).collect();
+        match log.append(&self.services, entries).await {
+            Ok(appended) => {
+                log.note_stored();
+                let receipt = |entry: &Entry| {
+                    self.stored_receipt(entry.event().id(), entry.event().topic(), Some(Placed::of(entry)))
+                };
+                let receipts = appended.entries().iter().map(receipt).collect();
+                self.taken_up(appended);
+                Ok(receipts)
+            }
+            Err(NotAppended::Unknown(cause)) => Err(PublishError::unknown(ids, cause)),
+            Err(NotAppended::Refused(entries, reason)) => {
+                let events = entries.into_iter().map(Entry::into_event).collect();
+                Err(self.batch_given_back(events, as_given, reason))
+            }
+        }
+    }
+
+    /// Makes all events ready to be stored, or gives them back when one cannot be.
+    fn entries_of<T: EventType>(
+        &self,
+        log: &Log,
+        events: Vec<Event<T>>,
+        wishes: &[Wishes],
+    ) -> Result<ToStore, (Vec<AnyEvent>, Refused)> {
+        let now = self.services.clock.utc();
+        let mut entries = Vec::with_capacity(events.len());
+        let mut durability = Durability::Memory;
+        let mut events = events.into_iter().map(AnyEvent::from);
+        for (index, wishes) in wishes.iter().enumerate() {
+            let Some(event) = events.next() else { break };
+            match log.entry(event, wishes.given, now, self.payload_bytes_max) {
+                Ok(entry) => {
+                    // The strongest of its wishes is that of the whole batch.
+                    durability = durability.max(log.durability(entry.event().topic(), wishes.durability));
+                    entries.push(self.waiting(log, entry, wishes.due));
+                }
+                Err((event, reason)) => {
+                    let before = entries.into_iter().map(Entry::into_event);
+                    let reason = Refused::InBatch { index, reason: Box::new(reason.into()) };
+                    return Err((before.chain([event]).chain(events).collect(), reason));
+                }
+            }
+        }
+        Ok(ToStore { entries, durability })
+    }
+
+    pub(super) fn batch_given_back<T: EventType>(
+        &self,
+        events: Vec<AnyEvent>,
+        AsGiven { originals, wishes }: AsGiven,
+        reason: Refused,
+    ) -> PublishError<Vec<Draft<T>>> {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let originals = originals.into_iter().zip(wishes);
+        let originals = originals.map(|(original, wishes)| wishes.restoring(original));
+        let back = |(event, original)| Some(restored(taken_back::<T>(event)?, original));
+        PublishError::refused(events.into_iter().zip(originals).filter_map(back).collect(), reason)
+    }
+}
