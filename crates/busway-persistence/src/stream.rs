@@ -94,6 +94,13 @@ impl Stream {
         self.captures.iter().flatten().any(|its_own| its_own.overlaps(filter))
     }
 
+    /// Whether a filter matches all that it captures, as far as that is plain to see: it is `#`, or the only filter that the stream captures.
+    #[must_use]
+    pub fn is_within(&self, filter: &Filter) -> bool {
+        let mut captures = self.captures.iter().flatten();
+        filter.as_str() == "#" || captures.all(|captured| captured == filter)
+    }
+
     /// Whether it captures a topic.
     #[must_use]
     pub fn captures(&self, topic: &Topic) -> bool {
@@ -331,6 +338,16 @@ mod tests {
         assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
         // Fixed for ever: where events lie depends on it.
         assert_eq!(partition_of(&Key::new("A-1").unwrap(), 64), 31);
+    }
+
+    #[test]
+    fn a_stream_is_within_everything_and_within_its_only_filter() {
+        let filter = |text: &str| Filter::new(text).unwrap();
+        let one = Stream::new("orders").capture("orders.#");
+        let two = one.clone().capture("payments.#");
+        let within = |stream: &Stream, text: &str| stream.is_within(&filter(text));
+        assert!(within(&one, "#") && within(&one, "orders.#") && within(&two, "#"));
+        assert!(!within(&one, "orders.+") && !within(&two, "orders.#") && !within(&one, "payments.#"));
     }
 
     #[test]

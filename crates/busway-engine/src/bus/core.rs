@@ -154,6 +154,11 @@ impl BusCore {
         self.registering.lock()
     }
 
+    /// Whether there are no ephemeral subscriptions, nor any that are about to begin.
+    pub(crate) fn has_no_entries(&self) -> bool {
+        self.entries.read().is_empty()
+    }
+
     /// Entries that have not ended, in the order in which they subscribed.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
         self.entries.read().values().cloned().collect()

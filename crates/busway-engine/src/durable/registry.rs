@@ -4,9 +4,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use busway_event::Topic;
+use busway_persistence::Stream;
 use parking_lot::{Mutex, RwLock};
 
 use super::DurableCore;
+
+/// How much of a stream durable subscriptions mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamShare {
+    All,
+    Nothing,
+    /// Some of it, or all: their filters alone do not say.
+    Some,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -27,6 +37,19 @@ impl Durables {
     /// How many of them mean the topic.
     pub(crate) fn matching(&self, topic: &Topic) -> usize {
         self.subscriptions.read().iter().filter(|core| core.filter.matches(topic)).count()
+    }
+
+    /// How much of a stream they mean together, as far as their filters tell without looking at topics.
+    pub(crate) fn share_of(&self, stream: &Stream) -> StreamShare {
+        let subscriptions = self.subscriptions.read();
+        let mut filters = subscriptions.iter().map(|core| &core.filter);
+        if filters.clone().any(|filter| stream.is_within(filter)) {
+            return StreamShare::All;
+        }
+        match filters.any(|filter| stream.overlaps(filter)) {
+            true => StreamShare::Some,
+            false => StreamShare::Nothing,
+        }
     }
 
     /// Handlers that run.

@@ -16,6 +16,7 @@ use busway_persistence::{Page, ReadError, ReadLimits, StoredEvent};
 
 use super::Log;
 use crate::bus::{BusCore, Source};
+use crate::durable::StreamShare;
 use crate::observer::tell;
 
 /// How far the relay has come: the offset of each partition from which on nothing was offered yet.
@@ -73,6 +74,10 @@ impl Log {
 
     async fn relay_page(&self, bus: &Weak<BusCore>, partition: u32, next: &AtomicU64) -> Relay {
         let from = next.load(Ordering::Relaxed);
+        if let Some(end) = self.unheard(bus, partition, from) {
+            next.store(end, Ordering::Release);
+            return Relay::Moved;
+        }
         let page = match self.with(|store| store.read(partition, from, None, ReadLimits::default())) {
             None => return Relay::Over,
             Some(Ok(page)) => page,
@@ -131,6 +136,26 @@ impl Log {
 }
 
 impl Log {
+    /// Where a partition ends, if there is something behind `from` and no ephemeral subscription on the bus to offer it to: then it need not be
+    /// read. `None` also when only reading tells which of it durable subscriptions leave out, which is counted.
+    fn unheard(&self, bus: &Weak<BusCore>, partition: u32, from: u64) -> Option<u64> {
+        // First: who subscribes behind the next line is owed nothing that was committed before.
+        let (_, end) = self.with(|store| store.bounds(partition))??;
+        let bus = bus.upgrade()?;
+        if end <= from || bus.services.observer.is_some() || !bus.has_no_entries() {
+            return None;
+        }
+        let stream = self.streams.iter().find(|stream| stream.partitions.contains(&partition))?;
+        let unrouted = match bus.durable.share_of(&stream.declared) {
+            StreamShare::All => 0,
+            StreamShare::Nothing => end - from,
+            StreamShare::Some => return None,
+        };
+        self.counts.unrouted.fetch_add(unrouted, Ordering::Relaxed);
+        bus.services.idle.touch();
+        Some(end)
+    }
+
     /// Counts an event that ephemeral subscriptions were not offered, unless a durable one gets it.
     fn count_unrouted(&self, bus: &BusCore, topic: &Topic) {
         if bus.durable.matching(topic) == 0 {

@@ -95,3 +95,34 @@ async fn an_inline_handler_sees_an_event_when_it_is_committed() {
     assert_eq!(*seen.lock(), [0, 1, 2]);
     bus.finish().await;
 }
+
+/// Without an observer, as a bus in production may be: what nobody is to be offered is not read.
+#[tokio::test]
+async fn where_nobody_listens_the_relay_counts_what_no_subscription_means_and_a_newcomer_gets_what_follows() {
+    let dir = dir();
+    let stream = Stream::new("orders").capture("orders.#");
+    let bus = busway_engine::Bus::open(dir.path()).stream(stream).start().await.unwrap();
+    let published = async |topic: &str, n| {
+        bus.publish(number(topic, n)).await.unwrap();
+        ends(bus.idle()).await;
+        bus.stats().unrouted
+    };
+    assert_eq!(published("orders.created", 0).await, 1);
+    let recorder = Recorder::<Number>::new();
+    let some = bus.subscribe("orders.created").durable("some").to(recorder.handler()).await.unwrap();
+    assert_eq!(published("orders.created", 1).await, 1);
+    assert_eq!(published("orders.paid", 2).await, 2, "only reading tells that nobody means it");
+    let all = bus.subscribe("orders.#").durable("all").to(recorder.handler()).await.unwrap();
+    assert_eq!(published("orders.paid", 3).await, 2);
+    all.stop().await;
+    some.stop().await;
+    let batch = (4..8).map(|n| number("orders.created", n)).collect();
+    bus.publish_batch(batch).await.unwrap();
+    let newcomer = Recorder::<Number>::new();
+    ends(bus.idle()).await;
+    bus.subscribe("orders.#").to(newcomer.handler()).await.unwrap();
+    assert_eq!(published("orders.created", 8).await, 6);
+    newcomer.assert_payloads(&numbers([8]));
+    recorder.assert_payloads(&numbers([1, 3]));
+    assert!(bus.shutdown(std::time::Duration::from_secs(5)).await.is_drained());
+}
