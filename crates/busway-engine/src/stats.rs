@@ -102,7 +102,8 @@ pub struct BusStats {
     pub published: u64,
     /// Publishes that were refused.
     pub refused: u64,
-    /// Events that were accepted in memory for a stream, and could not be stored: lost. They are none of the published ones.
+    /// Events that were accepted in memory for a stream, and were refused then: lost. They are none of the published ones. Nobody
+    /// knows what became of those that were on their way when the storage failed; they count here too.
     pub unstored: u64,
     /// Accepted publishes that no subscription was offered.
     pub unrouted: u64,

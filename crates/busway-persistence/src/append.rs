@@ -132,7 +132,7 @@ pub type OnAppended = Box<dyn FnOnce(Result<Appended, AppendError>) + Send>;
 
 /// Entries that were stored, in the order in which they were given: all of them, in one commit that is synced.
 ///
-/// They come back to their publisher with all that they hold, so that memory is given back by the thread that took it: for
+/// They come back to whoever is told of them with all that they hold, so that memory is given back by the thread that took it: for
 /// most allocators that is several times as quick as giving it back from the writer's.
 #[derive(Debug)]
 pub struct Appended {

@@ -22,7 +22,7 @@ use crate::tail::StoredEvent;
 pub struct ReadLimits {
     /// Events. Default 256.
     pub events: usize,
-    /// Bytes of their records. Default 1 MiB.
+    /// Bytes that are copied for them: of their payloads, or of the pages that they lie in together. Default 1 MiB.
     pub bytes: usize,
 }
 

@@ -125,8 +125,8 @@ pub use busway_event::{
     EncodeError, Encoded, Event, EventId, EventIdError, EventType, Filter, FilterError, Header, IntoTopic,
     Invalid, KEY_BYTES_MAX, Key, KeyError, Metadata, MetadataDraft, MetadataError, Parts, Priority,
     PriorityError, Raw, RoundTripError, Timestamp, TimestampError, Topic, TopicError, TraceContext,
-    TraceContextError, check_round_trip, cloudevents, codec, draft, event, event_type, filter, metadata,
-    topic, trace,
+    TraceContextError, TypeName, check_round_trip, cloudevents, codec, draft, event, event_type, filter,
+    metadata, topic, trace,
 };
 
 #[cfg(feature = "tower")]

@@ -9,7 +9,7 @@ use busway_event::{Draft, Event, EventType};
 
 use super::dispatch::Source;
 use super::offering::{Offering, Passage, receipt};
-use super::publish::{Original, Patience, restored};
+use super::publish::{Accepted, Patience, restored};
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::mailbox::Arrival;
 
@@ -21,8 +21,8 @@ impl BusCore {
         if let Some(log) = &self.log {
             return self.publish_batch_with_log(log, drafts).await;
         }
-        let (events, _) = self.accept_batch(drafts)?;
-        Ok(self.offer_accepted(events).await)
+        let accepted = self.accept_batch(drafts)?;
+        Ok(self.offer_accepted(accepted.into_iter().map(|one| one.event).collect()).await)
     }
 
     pub(super) async fn offer_accepted<T: EventType>(
@@ -72,24 +72,20 @@ impl BusCore {
     pub(super) fn accept_batch<T: EventType>(
         &self,
         drafts: Vec<Draft<T>>,
-    ) -> Result<Accepted<T>, PublishError<Vec<Draft<T>>>> {
+    ) -> Result<Vec<Accepted<T>>, PublishError<Vec<Draft<T>>>> {
         let time = self.services.clock.utc();
-        let mut events = Vec::with_capacity(drafts.len());
-        let mut originals: Vec<Original> = Vec::with_capacity(drafts.len());
+        let mut accepted: Vec<Accepted<T>> = Vec::with_capacity(drafts.len());
         let mut drafts = drafts.into_iter();
         while let Some(draft) = drafts.next() {
             match self.accept_at(time, draft, Source::Outside) {
-                Ok((event, original)) => {
-                    events.push(event);
-                    originals.push(original);
-                }
+                Ok(next) => accepted.push(next),
                 Err(PublishError::Unknown { ids, cause }) => return Err(PublishError::unknown(ids, cause)),
                 Err(PublishError::Refused { event: refused, reason }) => {
-                    let index = events.len();
-                    let back = |(event, original): (Event<T>, Original)| {
+                    let index = accepted.len();
+                    let back = |Accepted { event, original, .. }: Accepted<T>| {
                         Some(restored(event.into_draft().ok()?, original))
                     };
-                    let mut all: Vec<Draft<T>> = events.into_iter().zip(originals).filter_map(back).collect();
+                    let mut all: Vec<Draft<T>> = accepted.into_iter().filter_map(back).collect();
                     all.push(*refused);
                     all.extend(drafts);
                     let reason = Refused::InBatch { index, reason: Box::new(reason) };
@@ -97,9 +93,6 @@ impl BusCore {
                 }
             }
         }
-        Ok((events, originals))
+        Ok(accepted)
     }
 }
-
-/// The events of a batch, and how their drafts were given.
-pub(super) type Accepted<T> = (Vec<Event<T>>, Vec<Original>);

@@ -102,7 +102,8 @@ impl Bus {
     ///
     /// # Errors
     /// As [`publish`](Bus::publish), and [`Refused::NeedsAwait`] when an inline handler stands behind async middleware,
-    /// [`Refused::NeedsCommit`] when a stream captures the topic.
+    /// [`Refused::NeedsCommit`] when a stream captures the topic; of an event that is to be in memory when its partition had no room for the one
+    /// before: one a second is accepted all the same, to find out.
     pub fn try_publish<T: EventType>(&self, event: Draft<T>) -> Result<Receipt, PublishError<Draft<T>>> {
         self.core().publish(event, Source::Outside, Patience::Never).or_else(|later| later.end_now())
     }

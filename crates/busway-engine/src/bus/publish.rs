@@ -11,7 +11,7 @@ use busway_middleware::BoxError;
 use super::desk::Desk;
 use super::dispatch::{Left, Source};
 use super::offering::{Offering, Passage, Unfinished, receipt};
-use super::stored::{Appending, Stored};
+use super::stored::{Appending, Stored, Wishes};
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::mailbox::Arrival;
 
@@ -101,8 +101,8 @@ impl BusCore {
         if let Some(log) = &self.log {
             return self.publish_with_log(log, draft, from, patience);
         }
-        let (event, original) = self.accept(draft, from).map_err(Later::Refused)?;
-        self.publish_accepted(event, original, from, patience)
+        let accepted = self.accept_at(self.services.clock.utc(), draft, from).map_err(Later::Refused)?;
+        self.publish_accepted(accepted.event, accepted.original, from, patience)
     }
 
     #[inline]
@@ -246,21 +246,12 @@ impl BusCore {
 
     /// Runs the publish steps on a draft and validates it. A refused draft comes back as it was given; what it was is
     /// handed on for those who refuse later.
-    pub(super) fn accept<T: EventType>(
-        &self,
-        draft: Draft<T>,
-        from: Source,
-    ) -> Result<(Event<T>, Original), PublishError<Draft<T>>> {
-        self.accept_at(self.services.clock.utc(), draft, from)
-    }
-
-    /// The same for a draft that is published at a time that was read already.
     pub(super) fn accept_at<T: EventType>(
         &self,
         time: Timestamp,
         mut draft: Draft<T>,
         from: Source,
-    ) -> Result<(Event<T>, Original), PublishError<Draft<T>>> {
+    ) -> Result<Accepted<T>, PublishError<Draft<T>>> {
         let refused = |draft, reason| {
             self.refused.fetch_add(1, Ordering::Relaxed);
             PublishError::refused(draft, reason)
@@ -269,7 +260,7 @@ impl BusCore {
             return Err(refused(draft, reason));
         }
         let original = match self.publish_steps.is_empty() {
-            true => Original::AsItIs,
+            true => Original::LeftOut(draft.head().left_out()),
             false => Original::Head(Box::new(draft.head().clone())),
         };
         if let Err(reason) = self.publish_steps.run(draft.head_mut()) {
@@ -278,9 +269,10 @@ impl BusCore {
         if let Err(reason) = self.check_stored(draft.head()) {
             return Err(refused(restored(draft, original), reason));
         }
+        let wishes = Wishes::of(draft.head());
         let stamp = self.stamp_at(time);
         match self.desk().finish(draft, &stamp) {
-            Ok(event) => Ok((event, original)),
+            Ok(event) => Ok(Accepted { event, original, wishes }),
             Err((draft, reason)) => Err(refused(restored(*draft, original), reason.into())),
         }
     }
@@ -328,6 +320,14 @@ impl BusCore {
             None => Ok(kept),
         }
     }
+}
+
+/// An event that is to be published.
+pub(super) struct Accepted<T> {
+    pub(super) event: Event<T>,
+    pub(super) original: Original,
+    /// What its draft says beside, behind the publish steps.
+    pub(super) wishes: Wishes,
 }
 
 /// How a draft was given, where it may have to be given back.

@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use busway_event::{
-    AnyDraft, AnyEvent, Draft, DraftHead, Due, EventId, EventType, LeftOut, Timestamp, Topic,
-};
+use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Due, EventId, EventType, Timestamp, Topic};
 use busway_middleware::{BoxError, Position};
 use busway_persistence::{Appended, Entry};
 use tokio::sync::oneshot;
 
 use super::dispatch::Source;
-use super::publish::{Later, Now, Original, Patience, restored, taken_back};
+use super::publish::{Accepted, Later, Now, Original, Patience, restored, taken_back};
 use super::unsynced::Told;
 use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused, UnknownCause};
 use crate::log::{Answer, Answered, Log, NotAppended, Placed, Unappended, Unstored};
@@ -72,18 +70,12 @@ impl BusCore {
         from: Source,
         patience: Patience,
     ) -> Now<T> {
-        let wishes = Wishes::of(draft.head());
         let now = self.services.clock.utc();
-        let (event, original) = self.accept_at(now, draft, from).map_err(Later::Refused)?;
+        let accepted = self.accept_at(now, draft, from).map_err(Later::Refused)?;
+        let Accepted { event, original, wishes } = accepted;
         let Some(stream) = log.stream_of(event.topic()) else {
             return self.publish_accepted(event, original, from, patience);
         };
-        let original = wishes.restoring(original);
-        let durability = log.durability(event.topic(), wishes.durability);
-        if patience == Patience::Never && durability != Durability::Memory {
-            let error = self.given_back(event.into(), original, needs_commit(stream));
-            return Err(Later::Refused(error).into());
-        }
         let (id, topic) = (event.id(), event.topic().clone());
         let entry = match log.entry(event.into(), wishes.given, now, self.payload_bytes_max) {
             Ok(entry) => self.waiting(log, entry, wishes.due),
@@ -91,6 +83,11 @@ impl BusCore {
                 return Err(Later::Refused(self.given_back(event, original, reason.into())).into());
             }
         };
+        let durability = self.durability(log, &entry, wishes.durability);
+        if patience == Patience::Never && durability != Durability::Memory {
+            let error = self.given_back(entry.into_event(), original, needs_commit(stream));
+            return Err(Later::Refused(error).into());
+        }
         if durability == Durability::Memory {
             let stored = Stored { entry, stream: Arc::clone(stream), original, durability };
             return self.publish_unsynced(log, stored, patience);
@@ -151,7 +148,7 @@ impl BusCore {
         }
         let entry = log.entry(event, true, self.services.clock.utc(), self.payload_bytes_max);
         let entry = entry.map_err(|(event, reason)| refused(event, reason.into()))?;
-        let durability = log.durability(entry.event().topic(), None);
+        let durability = self.durability(log, &entry, None);
         self.store_event(entry, durability).await.inspect_err(|error| {
             if error.reason().is_some() {
                 self.refused.fetch_add(1, Ordering::Relaxed);
@@ -170,12 +167,12 @@ impl BusCore {
         };
         if durability != Durability::Memory {
             let appended = log.append(&self.services, vec![entry]).await;
-            return self.receipt_of(log, (id, &topic), appended);
+            return self.receipt_of((id, &topic), appended);
         }
         let told = Told::of(&entry);
         match log.accept(&self.services, vec![entry]).await {
             Ok(()) => Ok(self.accepted_receipt(told)),
-            Err(refused) => self.receipt_of(log, (id, &topic), Err(refused)),
+            Err(refused) => self.receipt_of((id, &topic), Err(refused)),
         }
     }
 
@@ -186,20 +183,18 @@ impl BusCore {
         answer: Answer,
     ) -> Result<Receipt, PublishError<AnyEvent>> {
         match &self.log {
-            Some(log) => self.receipt_of(log, (id, topic), log.told(answer)),
+            Some(log) => self.receipt_of((id, topic), log.told(answer)),
             None => Err(PublishError::unknown(vec![id], UnknownCause::WriterEnded)),
         }
     }
 
     fn receipt_of(
         &self,
-        log: &Log,
         (id, topic): (EventId, &Topic),
         appended: Result<Appended, NotAppended>,
     ) -> Result<Receipt, PublishError<AnyEvent>> {
         match appended {
             Ok(appended) => {
-                log.note_stored();
                 let placed = appended.entries().first().map(Placed::of);
                 self.taken_up(appended);
                 Ok(self.stored_receipt(id, topic, placed))
@@ -239,7 +234,7 @@ impl BusCore {
             match log.captures(event.topic()) {
                 true => {
                     let entry = log.entry(event, given, now, self.payload_bytes_max);
-                    let entry = entry.map_err(|(_, reason)| Refused::from(reason))?;
+                    let entry = entry.map_err(|(_, reason)| self.noted(reason.into()))?;
                     entries.push(self.waiting(log, entry, due));
                 }
                 false => others.push(event),
@@ -249,7 +244,7 @@ impl BusCore {
             let ids = entries.iter().map(|entry| entry.event().id()).collect();
             match log.append(&self.services, entries).await {
                 Ok(_) => {}
-                Err(NotAppended::Refused(_, reason)) => return Err(reason.into()),
+                Err(NotAppended::Refused(_, reason)) => return Err(self.noted(reason).into()),
                 Err(NotAppended::Unknown(cause)) => {
                     return Err(PublishError::<()>::unknown(ids, cause).into());
                 }
@@ -303,6 +298,12 @@ impl BusCore {
         Receipt { id, offered, durability: Durability::Memory, position: None, due: None }
     }
 
+    /// Counts what is refused.
+    fn noted(&self, reason: Refused) -> Refused {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        reason
+    }
+
     pub(super) fn given_back<T: EventType>(
         &self,
         event: AnyEvent,
@@ -333,21 +334,12 @@ pub(crate) struct Wishes {
     pub(crate) given: bool,
     pub(crate) due: Option<Due>,
     pub(crate) durability: Option<Durability>,
-    left_out: LeftOut,
 }
 
 impl Wishes {
     pub(crate) fn of(head: &DraftHead) -> Self {
         let (given, due, durability) = (head.id().is_some(), head.due(), head.durability());
-        Self { given, due, durability, left_out: head.left_out() }
-    }
-
-    /// What it takes to give the draft back.
-    pub(super) fn restoring(self, original: Original) -> Original {
-        match original {
-            Original::AsItIs => Original::LeftOut(self.left_out),
-            other => other,
-        }
+        Self { given, due, durability }
     }
 }
 

@@ -11,12 +11,6 @@ use super::stored::Wishes;
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::log::{Log, NotAppended, Placed};
 
-/// How the drafts of a batch were given, where they may have to be given back.
-pub(super) struct AsGiven {
-    originals: Vec<Original>,
-    wishes: Vec<Wishes>,
-}
-
 /// A batch that is to be stored.
 struct ToStore {
     entries: Vec<Entry>,
@@ -30,30 +24,32 @@ impl BusCore {
         log: &Log,
         drafts: Vec<Draft<T>>,
     ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
-        let wishes = drafts.iter().map(|draft| Wishes::of(draft.head())).collect();
-        let (events, originals) = self.accept_batch(drafts)?;
-        let as_given = AsGiven { originals, wishes };
+        let (mut events, mut originals, mut wishes) = (Vec::new(), Vec::new(), Vec::new());
+        for accepted in self.accept_batch(drafts)? {
+            events.push(accepted.event);
+            originals.push(accepted.original);
+            wishes.push(accepted.wishes);
+        }
         let mut captured = events.iter().map(|event| log.captures(event.topic()));
         let first = captured.next();
         if let Some(at) = captured.position(|captured| Some(captured) != first) {
             let reason = Refused::MixedBatch { index: at + 1 };
             let events = events.into_iter().map(AnyEvent::from).collect();
-            return Err(self.batch_given_back(events, as_given, reason));
+            return Err(self.batch_given_back(events, originals, reason));
         }
         if first != Some(true) {
             return Ok(self.offer_accepted(events).await);
         }
-        let ToStore { entries, durability } = match self.entries_of(log, events, &as_given.wishes) {
+        let ToStore { entries, durability } = match self.entries_of(log, events, &wishes) {
             Ok(to_store) => to_store,
-            Err((events, reason)) => return Err(self.batch_given_back(events, as_given, reason)),
+            Err((events, reason)) => return Err(self.batch_given_back(events, originals, reason)),
         };
         if durability == Durability::Memory {
-            return self.accept_stored_batch(log, entries, as_given).await;
+            return self.accept_stored_batch(log, entries, originals).await;
         }
         let ids: Vec<EventId> = entries.iter().map(|entry| entry.event().id()).collect();
         match log.append(&self.services, entries).await {
             Ok(appended) => {
-                log.note_stored();
                 let receipt = |entry: &Entry| {
                     self.stored_receipt(entry.event().id(), entry.event().topic(), Some(Placed::of(entry)))
                 };
@@ -64,7 +60,7 @@ impl BusCore {
             Err(NotAppended::Unknown(cause)) => Err(PublishError::unknown(ids, cause)),
             Err(NotAppended::Refused(entries, reason)) => {
                 let events = entries.into_iter().map(Entry::into_event).collect();
-                Err(self.batch_given_back(events, as_given, reason))
+                Err(self.batch_given_back(events, originals, reason))
             }
         }
     }
@@ -85,7 +81,7 @@ impl BusCore {
             match log.entry(event, wishes.given, now, self.payload_bytes_max) {
                 Ok(entry) => {
                     // The strongest of its wishes is that of the whole batch.
-                    durability = durability.max(log.durability(entry.event().topic(), wishes.durability));
+                    durability = durability.max(self.durability(log, &entry, wishes.durability));
                     entries.push(self.waiting(log, entry, wishes.due));
                 }
                 Err((event, reason)) => {
@@ -101,12 +97,10 @@ impl BusCore {
     pub(super) fn batch_given_back<T: EventType>(
         &self,
         events: Vec<AnyEvent>,
-        AsGiven { originals, wishes }: AsGiven,
+        originals: Vec<Original>,
         reason: Refused,
     ) -> PublishError<Vec<Draft<T>>> {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        let originals = originals.into_iter().zip(wishes);
-        let originals = originals.map(|(original, wishes)| wishes.restoring(original));
         let back = |(event, original)| Some(restored(taken_back::<T>(event)?, original));
         PublishError::refused(events.into_iter().zip(originals).filter_map(back).collect(), reason)
     }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use busway_event::{Draft, Durability, EventId, EventType, Topic};
 use busway_persistence::Entry;
 
-use super::publish::{Later, Now, Patience};
+use super::publish::{Later, Now, Original, Patience};
 use super::stored::Stored;
-use super::stored_batch::AsGiven;
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::log::{Log, NotAccepted, NotAppended};
 
@@ -46,7 +45,7 @@ impl BusCore {
         &self,
         log: &Log,
         entries: Vec<Entry>,
-        as_given: AsGiven,
+        originals: Vec<Original>,
     ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
         let told: Vec<Told> = entries.iter().map(Told::of).collect();
         match log.accept(&self.services, entries).await {
@@ -57,8 +56,16 @@ impl BusCore {
             }
             Err(NotAppended::Refused(entries, reason)) => {
                 let events = entries.into_iter().map(Entry::into_event).collect();
-                Err(self.batch_given_back(events, as_given, reason))
+                Err(self.batch_given_back(events, originals, reason))
             }
+        }
+    }
+
+    /// What storing an entry comes to: as its draft says, its stream or the bus; never less.
+    pub(super) fn durability(&self, log: &Log, entry: &Entry, asked: Option<Durability>) -> Durability {
+        match log.durability(entry.event().topic(), asked) {
+            Durability::Memory if log.refuses(&self.services, entry.partition()) => Durability::Synced,
+            durability => durability,
         }
     }
 

@@ -5,8 +5,8 @@
 //!
 //! # What is refused afterwards
 //! The disk may be full when it comes to that commit, the partition at its cap, an id be that of another event. Such an event is lost: it is
-//! counted, and warned of at the first and whenever their number has doubled. While the store has no room, events are not accepted
-//! any more but appended, so that their publishers are told; until one is stored again.
+//! counted, and warned of at the first and whenever their number has doubled. Where a partition had no room, events are not accepted for it
+//! any more but appended, so that their publishers are told; until one is stored there again, see [`refusing`](super::refusing).
 //!
 //! # A crash
 //! Before the commit they are gone, as the receipt said they might be; behind it they are there like all others.
@@ -16,10 +16,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use busway_event::{Durability, Topic};
-use busway_persistence::{AppendError, Entry, OnAppended, Refusal};
+use busway_persistence::{AppendError, Entry, Refusal};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Log, NotAppended};
+use super::append::{Passing, Told};
+use super::{Answer, Log, NotAppended};
 use crate::bus::{Refused, Services};
 
 /// Entries were not accepted.
@@ -39,10 +40,10 @@ impl Log {
             }
         };
         let durability = asked.unwrap_or_else(said);
-        match durability == Durability::Memory && !self.has_refused.load(Ordering::Relaxed) {
-            true => Durability::Memory,
+        match durability {
+            Durability::Memory => Durability::Memory,
             // There is nothing in between.
-            false => Durability::Synced,
+            _ => Durability::Synced,
         }
     }
 
@@ -84,54 +85,15 @@ impl Log {
         if self.with(|store| store.fault().is_some()) == Some(true) {
             return Err(NotAccepted { entries, reason: Refused::Store(Refusal::Faulted) });
         }
-        let done = self.on_accepted(services, permit, entries.len());
-        self.give(entries, done).map_err(|(entries, reason)| NotAccepted { entries, reason })
+        permit.forget();
+        let events = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        let given = self.give(services, entries, Told::Nobody { events });
+        given.map_err(|(entries, reason)| NotAccepted { entries, reason })
     }
 
-    /// What the writer calls when it is decided, to nobody who waits.
-    fn on_accepted(
-        &self,
-        services: &Arc<Services>,
-        permit: OwnedSemaphorePermit,
-        events: usize,
-    ) -> OnAppended {
-        let (counts, services) = (Arc::clone(&self.counts), Arc::clone(services));
-        let (schedule, has_refused) = (Arc::clone(&self.schedule), Arc::clone(&self.has_refused));
-        Box::new(move |result| {
-            match &result {
-                Ok(appended) => {
-                    let due = || appended.entries().iter().filter_map(Entry::due);
-                    let events = appended.entries().len() - due().count();
-                    counts.published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
-                    schedule.waits(due());
-                }
-                Err(error) => {
-                    let is_of_the_event = matches!(
-                        error,
-                        AppendError::Refused {
-                            reason: Refusal::Conflict { .. }
-                                | Refusal::ConflictScheduled { .. }
-                                | Refusal::TwiceInBatch { .. },
-                            ..
-                        }
-                    );
-                    has_refused.fetch_or(!is_of_the_event, Ordering::Relaxed);
-                    let events = u64::try_from(events).unwrap_or(u64::MAX);
-                    let before = counts.unstored.fetch_add(events, Ordering::Relaxed);
-                    warn_of_unstored(before, before.saturating_add(events), error);
-                }
-            }
-            drop(permit);
-            services.idle.touch();
-        })
-    }
-
-    /// Something was stored: events are accepted again.
-    pub(crate) fn note_stored(&self) {
-        // Asked first: nobody else's line of the cache is taken for what is so most of the time.
-        if self.has_refused.load(Ordering::Relaxed) {
-            self.has_refused.store(false, Ordering::Relaxed);
-        }
+    /// Whether events for this partition are not accepted, because it had no room for those before.
+    pub(crate) fn refuses(&self, services: &Services, partition: u32) -> bool {
+        self.passing.refusing.refuses(partition, || services.clock.now())
     }
 
     /// Events that were accepted and could not be stored.
@@ -140,10 +102,36 @@ impl Log {
     }
 }
 
+impl Passing {
+    /// Events that were accepted came to this.
+    pub(super) fn note_unstored(&self, events: u64, answer: &Answer) {
+        let error = match answer {
+            Answer::Decided(Ok(_)) => return,
+            Answer::Decided(Err(error)) => Some(&**error),
+            Answer::TimedOut | Answer::Abandoned => None,
+        };
+        if let Some(AppendError::Refused { entries, reason }) = error
+            && !is_of_the_event(reason)
+        {
+            self.refusing.refused(entries.iter().map(Entry::partition));
+        }
+        let before = self.counts.unstored.fetch_add(events, Ordering::Relaxed);
+        warn_of_unstored(before, before.saturating_add(events), error);
+    }
+}
+
+/// Whether the store refuses this event, and would take another one.
+const fn is_of_the_event(reason: &Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::Conflict { .. } | Refusal::ConflictScheduled { .. } | Refusal::TwiceInBatch { .. }
+    )
+}
+
 /// Not for each of a million: when their number passes a power of two.
-fn warn_of_unstored(before: u64, unstored: u64, error: &AppendError) {
+fn warn_of_unstored(before: u64, unstored: u64, error: Option<&AppendError>) {
     if passes_a_power_of_two(before, unstored) {
-        let reason = std::error::Error::source(error).map(ToString::to_string);
+        let reason = error.and_then(std::error::Error::source).map(ToString::to_string);
         tracing::warn!(
             unstored,
             reason,

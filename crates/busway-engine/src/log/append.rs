@@ -9,12 +9,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use busway_event::Timestamp;
-use busway_persistence::{
-    AppendError, Appended, Busy, Entry, Fault, OnAppended, Position, REQUESTS_MAX, Refusal, Store,
-};
+use busway_persistence::{AppendError, Appended, Busy, Entry, Fault, Position, REQUESTS_MAX, Refusal, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pending::{Answer, Answered, Pending};
+use super::refusing::Refusing;
 use super::{Counts, Log};
 
 use crate::bus::{Refused, Services, UnknownCause};
@@ -75,8 +74,8 @@ impl Log {
         let Ok(permit) = self.passing.permits.try_acquire() else {
             return Err(Box::new(Unappended::NoPermit(entry)));
         };
-        permit.forget();
         let until = services.clock.now() + self.patience;
+        permit.forget();
         self.hand_over(services, vec![entry], until).map_err(|(mut entries, reason)| match entries.pop() {
             Some(entry) => Box::new(Unappended::Refused(entry, reason)),
             None => unreachable!("what is refused is given back"),
@@ -141,16 +140,21 @@ impl Log {
         until: Instant,
     ) -> Result<Answered, (Vec<Entry>, Refused)> {
         let pending = Pending::new();
-        let (passing, services) = (Arc::clone(&self.passing), Arc::clone(services));
-        let mut under_way = UnderWay { passing, services, pending: Some(Arc::clone(&pending)) };
-        let done = Box::new(move |result| under_way.decided(result));
-        self.give(entries, done)?;
+        self.give(services, entries, Told::Publisher(Arc::clone(&pending)))?;
         self.deadlines.enter(until, &pending);
         Ok(Answered(pending))
     }
 
-    /// Gives entries to the writer, which calls `done` when they are decided; they come back when it takes none.
-    pub(super) fn give(&self, entries: Vec<Entry>, done: OnAppended) -> Result<(), (Vec<Entry>, Refused)> {
+    /// Gives entries to the writer, under a permit that goes with them; they come back when it takes none.
+    pub(super) fn give(
+        &self,
+        services: &Arc<Services>,
+        entries: Vec<Entry>,
+        told: Told,
+    ) -> Result<(), (Vec<Entry>, Refused)> {
+        let (passing, services) = (Arc::clone(&self.passing), Arc::clone(services));
+        let mut under_way = UnderWay { passing, services, told: Some(told) };
+        let done = Box::new(move |result| under_way.decided(result));
         let store = self.store.read_recursive();
         let Some(store) = &*store else { return Err((entries, Refused::Closed)) };
         // Permits leave room in the writer's channel; when it is full all the same the store is not to be waited for.
@@ -165,6 +169,17 @@ pub(super) struct Passing {
     pub(super) permits: Arc<Semaphore>,
     pub(super) counts: Arc<Counts>,
     pub(super) schedule: Arc<Scheduler>,
+    /// Which partitions have no room for what is accepted.
+    pub(super) refusing: Refusing,
+}
+
+/// Who is told what became of an append.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Its publisher, who waits.
+    Publisher(Arc<Pending>),
+    /// Nobody waits: so many events that are not stored are counted.
+    Nobody { events: u64 },
 }
 
 /// An append in the writer's hands.
@@ -172,7 +187,7 @@ struct UnderWay {
     passing: Arc<Passing>,
     services: Arc<Services>,
     /// `None` when it is over.
-    pending: Option<Arc<Pending>>,
+    told: Option<Told>,
 }
 
 impl UnderWay {
@@ -184,17 +199,23 @@ impl UnderWay {
             let published = &self.passing.counts.published;
             published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
             self.passing.schedule.waits(due());
+            self.passing.refusing.stored(appended.entries().iter().map(Entry::partition));
         }
         // Nobody may wait any more: it is stored all the same.
         self.end(Answer::Decided(result.map_err(Box::new)));
     }
 
     fn end(&mut self, answer: Answer) {
-        let Some(pending) = self.pending.take() else { return };
+        let Some(told) = self.told.take() else { return };
+        if let Told::Nobody { events } = told {
+            self.passing.note_unstored(events, &answer);
+        }
         // First: whoever was answered must not find it on its way. Readers of the log see it already.
         self.passing.permits.add_permits(1);
-        pending.answer(answer);
         self.services.idle.touch();
+        if let Told::Publisher(pending) = told {
+            pending.answer(answer);
+        }
     }
 }
 

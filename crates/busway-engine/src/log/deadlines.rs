@@ -4,7 +4,7 @@
 //! deadlines needs one timer: that of its head. A timer for each publish would be set and taken back thousands of times a commit, and fire for none of them.
 //!
 //! Publishes that were answered leave the list when they come to its head: by the next ones that enter, two for each, or when the timer
-//! fires. So it holds no more than what is under way and what was answered since the last one entered, each a few words.
+//! fires. So it holds twice as many as were under way at once, at most, each a few words.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -37,9 +37,8 @@ impl Deadlines {
     /// Answers `pending` at that time, unless it was answered before.
     pub(super) fn enter(&self, until: Instant, pending: &Arc<Pending>) {
         let mut waiting = self.waiting.lock();
-        for _ in 0..2 {
-            waiting.leave_head(|_, pending| pending.is_decided());
-        }
+        // Two for each that comes: so the list shrinks when there are fewer of them.
+        let passed = [(); 2].map(|()| waiting.leave_head(|_, pending| pending.is_decided()));
         // Behind the last one, unless it had to wait for its permit.
         let later = waiting.list.iter().rev().take_while(|(other, _)| *other > until).count();
         let at = waiting.list.len() - later;
@@ -49,6 +48,8 @@ impl Deadlines {
             waiting.watched = Some(until);
         }
         drop(waiting);
+        // Not under the lock: whoever was the last to hold an answer lets go of events, whose drop is the user's code.
+        drop(passed);
         if !is_watched {
             self.changed.notify_one();
         }
@@ -79,34 +80,48 @@ impl Deadlines {
 
     /// Those whose time has come, and when the next one's does.
     fn due(&self, now: Instant) -> (Vec<Arc<Pending>>, Next) {
+        let (mut due, mut passed) = (Vec::new(), Vec::new());
         let mut waiting = self.waiting.lock();
-        let mut due = Vec::new();
-        while waiting.leave_head(|until, pending| {
-            let is_decided = pending.is_decided();
-            if until <= now && !is_decided {
-                due.push(Arc::clone(pending));
+        loop {
+            let Head { pending, has_left } =
+                waiting.leave_head(|until, pending| until <= now || pending.is_decided());
+            match pending {
+                Some(pending) if has_left && !pending.is_decided() => due.push(pending),
+                pending => passed.extend(pending),
             }
-            until <= now || is_decided
-        }) {}
+            if !has_left {
+                break;
+            }
+        }
         let next = match waiting.list.front() {
             _ if waiting.is_over => Next::Over,
             Some((until, _)) => Next::At(*until),
             None => Next::Idle,
         };
         waiting.watched = waiting.list.front().map(|(until, _)| *until);
+        drop(waiting);
+        drop(passed);
         (due, next)
     }
 }
 
 impl Waiting {
-    /// Takes the head out if it is to go, or if nobody holds it any more; `false` when it stays, or there is none.
-    fn leave_head(&mut self, goes: impl FnOnce(Instant, &Arc<Pending>) -> bool) -> bool {
-        let leaves = self
-            .list
-            .front()
-            .is_some_and(|(until, head)| head.upgrade().is_none_or(|pending| goes(*until, &pending)));
-        leaves && self.list.pop_front().is_some()
+    /// Takes the head out if it is to go, or if nobody holds it any more. What it was looked at through is for the caller to drop, behind the lock.
+    fn leave_head(&mut self, goes: impl FnOnce(Instant, &Arc<Pending>) -> bool) -> Head {
+        let Some((until, head)) = self.list.front() else { return Head { pending: None, has_left: false } };
+        let pending = head.upgrade();
+        let has_left = pending.as_ref().is_none_or(|pending| goes(*until, pending));
+        if has_left {
+            self.list.pop_front();
+        }
+        Head { pending, has_left }
     }
+}
+
+/// The head of the list as it was looked at.
+struct Head {
+    pending: Option<Arc<Pending>>,
+    has_left: bool,
 }
 
 #[derive(Debug)]

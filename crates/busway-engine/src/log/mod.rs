@@ -14,12 +14,13 @@ mod deadlines;
 mod keeping_time;
 mod open;
 mod pending;
+mod refusing;
 mod relay;
 mod transact;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use busway_event::{AnyEvent, Durability, Filter, Timestamp, Topic};
@@ -64,8 +65,6 @@ pub(crate) struct Log {
     is_durability_said: bool,
     /// Whether somebody need not wait for the disk unless the draft says so.
     is_any_unsynced: bool,
-    /// The store had no room for something that was accepted, and has stored nothing since.
-    has_refused: Arc<AtomicBool>,
     relayed: Relayed,
     abandoned: Abandoned,
     /// What waits to be published later.

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::abandoned::Abandoned;
 use super::append::{APPENDS_MAX, Passing};
 use super::deadlines::Deadlines;
+use super::refusing::Refusing;
 use super::relay::Relayed;
 use super::{CapturedStream, Counts, Log};
 use crate::schedule::Scheduler;
@@ -73,7 +74,12 @@ impl StorePlan {
         }));
         let (counts, schedule) = (Arc::new(Counts::default()), Arc::new(Scheduler::new()));
         let permits = Arc::new(Semaphore::new(APPENDS_MAX));
-        let passing = Passing { permits, counts: Arc::clone(&counts), schedule: Arc::clone(&schedule) };
+        let passing = Passing {
+            permits,
+            counts: Arc::clone(&counts),
+            schedule: Arc::clone(&schedule),
+            refusing: Refusing::default(),
+        };
         Ok(Arc::new(Log {
             streams,
             store: RwLock::new(Some(store)),
@@ -85,7 +91,6 @@ impl StorePlan {
             durability,
             is_durability_said,
             is_any_unsynced,
-            has_refused: Arc::default(),
             relayed,
             abandoned: Abandoned::new(abandoned_after),
             schedule,

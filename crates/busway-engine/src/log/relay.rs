@@ -76,6 +76,9 @@ impl Log {
         let from = next.load(Ordering::Relaxed);
         if let Some(end) = self.unheard(bus, partition, from) {
             next.store(end, Ordering::Release);
+            if let Some(bus) = bus.upgrade() {
+                bus.services.idle.touch();
+            }
             return Relay::Moved;
         }
         let page = match self.with(|store| store.read(partition, from, None, ReadLimits::default())) {
@@ -140,7 +143,7 @@ impl Log {
     /// read. `None` also when only reading tells which of it durable subscriptions leave out, which is counted.
     fn unheard(&self, bus: &Weak<BusCore>, partition: u32, from: u64) -> Option<u64> {
         // First: who subscribes behind the next line is owed nothing that was committed before.
-        let (_, end) = self.with(|store| store.bounds(partition))??;
+        let (first, end) = self.with(|store| store.bounds(partition))??;
         let bus = bus.upgrade()?;
         if end <= from || bus.services.observer.is_some() || !bus.has_no_entries() {
             return None;
@@ -148,11 +151,11 @@ impl Log {
         let stream = self.streams.iter().find(|stream| stream.partitions.contains(&partition))?;
         let unrouted = match bus.durable.share_of(&stream.declared) {
             StreamShare::All => 0,
-            StreamShare::Nothing => end - from,
+            // What retention took before it was come to is no more an event of anybody.
+            StreamShare::Nothing => end.saturating_sub(from.max(first)),
             StreamShare::Some => return None,
         };
         self.counts.unrouted.fetch_add(unrouted, Ordering::Relaxed);
-        bus.services.idle.touch();
         Some(end)
     }
 

@@ -12,6 +12,7 @@ pub struct LeftOut {
     time: bool,
     key: bool,
     metadata: InMetadata,
+    version: u16,
     due: Option<Due>,
     durability: Option<Durability>,
 }
@@ -33,12 +34,13 @@ impl DraftHead {
             Some(_) => InMetadata::Nothing,
         };
         let (id, time, key) = (self.id.is_none(), self.time.is_none(), self.key.is_none());
-        LeftOut { id, time, key, metadata, due: self.due, durability: self.durability }
+        let (version, due, durability) = (self.metadata.version(), self.due, self.durability);
+        LeftOut { id, time, key, metadata, version, due, durability }
     }
 
     /// Takes out what was left out, from the draft of an event.
     pub fn leave_out(&mut self, left_out: LeftOut) {
-        let LeftOut { id, time, key, metadata, due, durability } = left_out;
+        let LeftOut { id, time, key, metadata, version, due, durability } = left_out;
         if id {
             (self.id, self.origin_id) = (None, None);
         }
@@ -49,14 +51,11 @@ impl DraftHead {
             self.key = None;
         }
         match metadata {
-            InMetadata::Everything => {
-                let version = self.metadata.version();
-                self.metadata = MetadataDraft::default();
-                self.metadata.set_version(version);
-            }
+            InMetadata::Everything => self.metadata = MetadataDraft::default(),
             InMetadata::TheProducer => self.metadata.unset_producer(),
             InMetadata::Nothing => {}
         }
+        self.metadata.set_version(version);
         (self.due, self.durability) = (due, durability);
     }
 }

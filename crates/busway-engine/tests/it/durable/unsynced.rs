@@ -192,7 +192,8 @@ async fn without_room_what_was_accepted_is_counted_and_what_comes_then_is_refuse
     let dir = dir();
     let capped = |builder: busway_engine::BusBuilder| {
         let retention = Retention::forever().bytes(100_000).cap(1 << 20, AtCap::RefusePublish);
-        builder.stream(Stream::new("orders").capture("orders.#").retention(retention).durability(MEMORY))
+        let orders = Stream::new("orders").capture("orders.#").retention(retention).durability(MEMORY);
+        builder.stream(orders).stream(Stream::new("payments").capture("payments.#"))
     };
     let bus = TestBus::open(dir.path(), capped).await;
     let reader = stock(&bus).to(async || {}).await.unwrap();
@@ -210,10 +211,46 @@ async fn without_room_what_was_accepted_is_counted_and_what_comes_then_is_refuse
     let error = error.unwrap();
     assert!(matches!(error.reason(), Some(Refused::Store(Refusal::Capped { .. }))), "{error:?}");
     assert_eq!((bus.stats().unstored, bus.stats().published), (1, accepted - 1));
-    // Refused for as long as there is no room, and not lost.
-    assert!(bus.publish(large()).await.is_err());
-    assert!(bus.try_publish(large()).is_err());
+    // Refused for as long as there is no room, and not lost, whatever is stored elsewhere.
+    for n in 0..3 {
+        assert!(bus.publish(large()).await.is_err());
+        assert!(bus.try_publish(large()).is_err());
+        bus.publish(number("payments.made", n)).await.unwrap();
+    }
     assert_eq!(bus.stats().unstored, 1);
+    // Now and then one is tried.
+    bus.clock().advance(Duration::from_secs(1));
+    assert_eq!(bus.try_publish(large()).unwrap().durability, MEMORY);
+    assert!(bus.try_publish(large()).is_err());
+    bus.settle().await;
+    assert_eq!(bus.stats().unstored, 2);
+    reader.resume();
+    bus.settle().await;
+    assert!(bus.try_publish(large()).is_err(), "nobody knows yet that there is room");
+    bus.clock().advance(Duration::from_secs(1));
+    for _ in 0..2 {
+        assert_eq!(bus.try_publish(large()).unwrap().durability, MEMORY);
+        bus.settle().await;
+    }
+    assert_eq!(bus.stats().unstored, 2);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn behind_a_refusal_the_first_that_is_waited_for_opens_the_way_for_others() {
+    let dir = dir();
+    let capped = |builder: busway_engine::BusBuilder| {
+        let retention = Retention::forever().bytes(100_000).cap(1 << 20, AtCap::RefusePublish);
+        builder.stream(Stream::new("orders").capture("orders.#").retention(retention).durability(MEMORY))
+    };
+    let bus = TestBus::open(dir.path(), capped).await;
+    let reader = stock(&bus).to(async || {}).await.unwrap();
+    reader.pause();
+    let large = || Event::new("orders.created", Raw::from(vec![7; 60_000]));
+    while bus.stats().unstored == 0 {
+        bus.publish(large()).await.unwrap();
+        bus.settle().await;
+    }
     reader.resume();
     bus.settle().await;
     let first = bus.publish(large()).await.unwrap();
@@ -221,6 +258,43 @@ async fn without_room_what_was_accepted_is_counted_and_what_comes_then_is_refuse
     assert_eq!(bus.publish(large()).await.unwrap().durability, MEMORY);
     bus.settle().await;
     assert_eq!(bus.stats().unstored, 1);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_publish_step_may_ask_for_more_than_the_stream_does() {
+    let dir = dir();
+    let asks = |head: &mut busway_event::DraftHead| {
+        if head.key() == Some("dear") {
+            head.set_durability(SYNCED);
+        }
+        Ok(())
+    };
+    let in_memory = |builder: busway_engine::BusBuilder| {
+        let builder =
+            builder.publish_middleware(busway_middleware::publish::PublishStage::User, "asks", asks);
+        builder.stream(Stream::new("orders").capture("orders.#").durability(MEMORY))
+    };
+    let bus = TestBus::open(dir.path(), in_memory).await;
+    assert_eq!(bus.publish(order("cheap", 1)).await.unwrap().durability, MEMORY);
+    assert_eq!(bus.publish(order("dear", 2)).await.unwrap().durability, SYNCED);
+    let batch = bus.publish_batch(vec![order("cheap", 3), order("dear", 4)]).await.unwrap();
+    assert!(batch.iter().all(|receipt| receipt.durability == SYNCED));
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn the_drafts_of_a_refused_batch_come_back_as_they_were_given() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let given = || order("A-1", 1).delay(Duration::from_secs(60)).durability(MEMORY);
+    let invalid = order("A-1", 2).ttl(Duration::ZERO);
+    let captured_by_none = number("elsewhere", 3);
+    for other in [invalid, captured_by_none] {
+        let error = bus.publish_batch(vec![given(), other]).await.unwrap_err();
+        let PublishError::Refused { event, .. } = error else { panic!("{error:?}") };
+        assert_eq!(format!("{:?}", event[0]), format!("{:?}", given()));
+    }
     bus.finish().await;
 }
 
