@@ -19,6 +19,9 @@ pub struct Settlement {
     pub released: Vec<u64>,
     /// Events that the subscription gives up on: kept with their history, and finished.
     pub dead: Vec<DeadLetter>,
+    /// Nothing of it is the end of an attempt: it passes events that the subscription does not want, or that are gone. Then it does not say
+    /// that the subscription has got on. Default `false`.
+    pub passes_only: bool,
 }
 
 impl Settlement {

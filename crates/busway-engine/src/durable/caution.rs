@@ -14,8 +14,8 @@
 //!
 //! # What this does not find
 //! A process that dies of an event now and then, and gets on in between: it is started again and goes on, as at every other death. And an event
-//! that is innocent can be set aside, if three processes in a row are killed from outside before its subscription has stored anything; it is
-//! kept as a dead letter then, not lost.
+//! that is innocent can be set aside, if two processes in a row die of something else before its subscription has stored anything, and a
+//! third while the event is under its mark, whatever was stored in that life; it is kept as a dead letter then, not lost.
 
 use std::sync::Arc;
 
@@ -125,9 +125,14 @@ impl DurableCore {
 
     /// Goes back to the usual path when nothing is left to do.
     pub(super) fn relax(self: &Arc<Self>) {
-        let is_careful = self.hand.lock().careful > 0;
-        if is_careful && self.hand.lock().goes_on() && self.is_at_rest() {
-            self.hand.lock().careful = 0;
+        let may_be_over = {
+            let hand = self.hand.lock();
+            // What is parked is to be attempted again: it may be the one.
+            let [.., parked] = hand.window.counts();
+            hand.careful > 0 && hand.goes_on() && parked == 0
+        };
+        if may_be_over && self.is_at_rest() {
+            self.hand.lock().relax();
         }
     }
 }

@@ -29,8 +29,10 @@ pub(super) struct Hand {
     pub(super) seek: Option<Seek>,
     /// It is being sent elsewhere.
     pub(super) is_sought: bool,
-    /// Events that are still to be attempted one by one, see [`caution`](super::caution).
+    /// Events that are still to be attempted one by one, see [`caution`](super::caution): as many as there was room for at once.
     pub(super) careful: usize,
+    /// The room that counts in it; `None` when the subscription goes the usual path.
+    counted_room: Option<usize>,
 }
 
 /// A member and its workers.
@@ -62,8 +64,9 @@ impl Hand {
             next_member: 0,
             seek: None,
             is_sought: false,
-            // As many as there is room for: members say how many that are.
-            careful: usize::from(caution != Caution::None),
+            careful: 0,
+            // Members say how many there are.
+            counted_room: (caution != Caution::None).then_some(0),
         }
     }
 
@@ -85,8 +88,18 @@ impl Hand {
 
     /// Takes the next batch of a member, of `max` events at most: one while events are attempted one by one.
     pub(super) fn start_batch(&mut self, member: &Member, max: usize) -> Option<Vec<Started<AnyEvent>>> {
-        let max = if self.careful == 0 { max } else { 1 };
-        self.window.start_batch(member.id, max)
+        match self.careful {
+            0 => self.window.start_batch(member.id, max),
+            _ => self.start(member).map(|one| vec![one]),
+        }
+    }
+
+    /// Takes the next event of a member: the one that came first of all, while events are attempted one by one.
+    pub(super) fn start(&mut self, member: &Member) -> Option<Started<AnyEvent>> {
+        match self.careful {
+            0 => self.window.start(member.id),
+            _ => self.window.start_first(member.id),
+        }
     }
 
     /// An attempt has ended, and nothing of it runs any more.
@@ -97,9 +110,17 @@ impl Hand {
         }
         self.careful -= 1;
         // It was the last one that had to be by itself.
-        if self.careful == 0 && self.goes_on() && self.window.may_start() {
-            self.supply(core);
+        if self.careful == 0 {
+            self.relax();
+            if self.goes_on() && self.window.may_start() {
+                self.supply(core);
+            }
         }
+    }
+
+    /// Goes back to the usual path.
+    pub(super) const fn relax(&mut self) {
+        (self.careful, self.counted_room) = (0, None);
     }
 
     /// Moves on to `state`, unless it is further already; `false` then. Only a pause is taken back.
@@ -152,8 +173,9 @@ impl Hand {
         let at_once = self.seats.iter().map(|seat| seat.member.events_at_once());
         let at_once = at_once.fold(0_usize, usize::saturating_add);
         let room = at_once.saturating_mul(ROOM_AN_EVENT).clamp(ROOM_MIN, ROOM_MAX);
-        if self.careful > 0 {
-            self.careful = self.careful.max(room);
+        if let Some(counted) = &mut self.counted_room {
+            self.careful += room.saturating_sub(*counted);
+            *counted = room.max(*counted);
         }
         self.window.resize(room, limits, NonZeroU32::new(concurrency).unwrap_or(NonZeroU32::MIN));
     }

@@ -6,11 +6,19 @@ use busway_persistence::{DeadLetter, Parked, Settlement};
 #[derive(Debug, Default)]
 pub(crate) struct Settlements {
     gathered: Settlement,
+    /// Whether the end of an attempt is among them.
+    has_decided: bool,
 }
 
 impl Settlements {
     /// The offsets from `start` to `end`, the end excluded, are finished.
     pub(crate) fn settled(&mut self, start: u64, end: u64) {
+        self.has_decided |= start < end;
+        self.passed(start, end);
+    }
+
+    /// The same of offsets that the subscription does not want, or that are gone.
+    pub(crate) fn passed(&mut self, start: u64, end: u64) {
         if start >= end {
             return;
         }
@@ -22,20 +30,28 @@ impl Settlements {
     }
 
     pub(crate) fn parked(&mut self, parked: Parked) {
+        self.has_decided = true;
+        self.parked_behind(parked);
+    }
+
+    /// An earlier one of its lane is parked: nothing was attempted.
+    pub(crate) fn parked_behind(&mut self, parked: Parked) {
         self.gathered.parked.push(parked);
     }
 
     pub(crate) fn released(&mut self, offset: u64) {
+        self.has_decided = true;
         self.gathered.released.push(offset);
     }
 
     pub(crate) fn dead(&mut self, letter: DeadLetter) {
+        self.has_decided = true;
         self.gathered.dead.push(letter);
     }
 
     /// How many there are: each is some bytes of a commit.
     pub(crate) const fn len(&self) -> usize {
-        let Settlement { settled, parked, released, dead } = &self.gathered;
+        let Settlement { settled, parked, released, dead, .. } = &self.gathered;
         settled.len() + parked.len() + released.len() + dead.len()
     }
 
@@ -47,12 +63,14 @@ impl Settlements {
     pub(crate) fn take(&mut self) -> Option<Settlement> {
         let mut gathered = std::mem::take(&mut self.gathered);
         gathered.settled = joined(gathered.settled);
+        gathered.passes_only = !std::mem::take(&mut self.has_decided);
         (!gathered.is_empty()).then_some(gathered)
     }
 
     /// Puts back what the store did not take, before what was decided since.
     pub(crate) fn put_back(&mut self, mut settlement: Settlement) {
         let since = std::mem::take(&mut self.gathered);
+        self.has_decided |= !settlement.passes_only;
         settlement.settled.extend(since.settled);
         settlement.parked.extend(since.parked);
         settlement.released.extend(since.released);
@@ -84,13 +102,18 @@ mod tests {
     fn runs_are_joined_and_what_comes_back_comes_first() {
         let mut settlements = Settlements::default();
         assert!(settlements.is_empty() && settlements.take().is_none());
+        settlements.passed(7, 8);
+        let passed = settlements.take().unwrap();
+        assert!(passed.passes_only);
+        settlements.put_back(passed);
+        assert!(settlements.take().unwrap().passes_only);
         settlements.settled(4, 4);
         assert_eq!((settlements.is_empty(), settlements.len()), (true, 0));
         for offset in [3, 1, 0, 5, 4] {
             settlements.settled(offset, offset + 1);
         }
         let taken = settlements.take().unwrap();
-        assert_eq!(taken.settled, [(0, 2), (3, 6)]);
+        assert!(taken.settled == [(0, 2), (3, 6)] && !taken.passes_only);
         let parked = |attempt_count| Parked {
             offset: 9,
             due: Timestamp::from_nanos(0),
@@ -102,6 +125,7 @@ mod tests {
         settlements.released(9);
         settlements.put_back(Settlement { parked: vec![parked(1)], ..taken });
         let again = settlements.take().unwrap();
+        assert!(!again.passes_only);
         assert_eq!(again.settled, [(0, 2), (3, 6)]);
         assert_eq!(again.parked, [parked(1), parked(2)], "the later row is written last");
         assert_eq!(again.released, [9]);

@@ -59,7 +59,7 @@ async fn work(core: &Arc<DurableCore>, member: &Arc<Member>) {
 
 async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut slot = Slot::new(core, member);
-    while let Some(started) = next(core, member, |hand| hand.window.start(member.id)).await {
+    while let Some(started) = next(core, member, |hand| hand.start(member)).await {
         let ended = core.abort.run_until_cancelled(attempt(core, member, &mut slot, &started)).await;
         let (outcome, storing) = match ended {
             Some(Ended::Decided(outcome)) => (outcome, Storing::ToBe),

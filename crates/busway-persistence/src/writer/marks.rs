@@ -54,12 +54,17 @@ pub(super) fn leave(state: &mut State, number: u32) {
     if state.has_subscription(number) {
         state.attendances.attend(number, state.now, None);
     }
+    // Nothing of it runs here any more: a death from now on is none of an event that was marked.
+    if state.attendances.mark_of(number).is_some() {
+        state.attendances.set_mark(number, None);
+    }
     state.attendances.leave(number);
 }
 
 /// Something of a subscription is stored. The mark of an event falls with what is decided about it.
 pub(super) fn got_on(shared: &Shared, state: &mut State, at: At, settlement: &Settlement) {
-    state.attendances.attend(at.0, state.now, Some(*shared.opening.as_bytes()));
+    let opening = (!settlement.passes_only).then_some(*shared.opening.as_bytes());
+    state.attendances.attend(at.0, state.now, opening);
     if let Some(mark) = state.attendances.mark_of(at.0)
         && mark.partition == at.1
         && decides(settlement, mark.offset)
@@ -69,7 +74,7 @@ pub(super) fn got_on(shared: &Shared, state: &mut State, at: At, settlement: &Se
 }
 
 fn decides(settlement: &Settlement, offset: u64) -> bool {
-    let Settlement { settled, parked, released, dead } = settlement;
+    let Settlement { settled, parked, released, dead, .. } = settlement;
     settled.iter().any(|&(start, end)| (start..end).contains(&offset))
         || parked.iter().any(|parked| parked.offset == offset)
         || released.contains(&offset)

@@ -143,7 +143,8 @@ pub(super) fn register(
     }
     state.attendances.attend(number, state.now, None);
     let deaths = state.attendances.of(number).map_or(0, |attendance| attendance.deaths);
-    let mark = state.attendances.mark_of(number);
+    // One of this opening is of an attempt that was cut short, not of one of which somebody died.
+    let mark = state.attendances.mark_of(number).filter(|mark| mark.opening != *shared.opening.as_bytes());
     Ok(Outcome::Registered(Registered { number, known: known.is_some(), places, deaths, mark }))
 }
 

@@ -88,6 +88,42 @@ fn deaths_without_progress_are_counted_and_one_with_progress_takes_the_count_bac
 }
 
 #[test]
+fn what_a_subscription_only_passes_over_is_no_progress() {
+    let left = behind(2);
+    let store = open(left.path(), one());
+    let number = reader(&store).number;
+    let passed = Settlement { settled: vec![(1, 3)], passes_only: true, ..Settlement::default() };
+    store.decide(number, passed).unwrap();
+    let left = death(left.path());
+    assert_eq!(reader(&open(left.path(), one())).deaths, 3);
+}
+
+#[test]
+fn a_death_under_a_mark_counts_whatever_was_settled_before_it() {
+    let left = behind(2);
+    let store = open(left.path(), one());
+    let number = reader(&store).number;
+    store.decide(number, Settlement { settled: vec![(0, 1)], ..Settlement::default() }).unwrap();
+    marked(&store, number, 1).unwrap();
+    let left = death(left.path());
+    let found = reader(&open(left.path(), one()));
+    assert_eq!((found.deaths, found.mark.map(|mark| mark.offset)), (3, Some(1)));
+}
+
+#[test]
+fn a_mark_is_no_evidence_while_its_process_lives_nor_when_its_subscription_has_left() {
+    let left = behind(3);
+    let store = open(left.path(), one());
+    let number = reader(&store).number;
+    marked(&store, number, 0).unwrap();
+    assert_eq!(reader(&store).mark, None, "nobody has died of it");
+    store.detach(number, at(60));
+    store.decide(store.join("other", "#", vec![(0, 0)]).unwrap().number, Settlement::default()).unwrap();
+    let left = death(left.path());
+    assert_eq!(reader(&open(left.path(), one())).mark, None);
+}
+
+#[test]
 fn a_death_concerns_whom_it_found_attended_and_nobody_else() {
     let left = behind(2);
     let store = open(left.path(), one());

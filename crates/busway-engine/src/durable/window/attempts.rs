@@ -2,16 +2,31 @@
 
 use std::num::NonZeroU32;
 
+use busway_event::Priority;
 use busway_persistence::Position;
 
+use super::team::Team;
 use super::{Attempted, Begun, InHand, Moment, Started, Verdict, Window};
 
 impl<E> Window<E> {
     /// Takes the next event that may start now with this member.
     pub(crate) fn start(&mut self, member: u64) -> Option<Started<E>> {
         let Self { share, running, team, .. } = self;
+        // Asked in vain, the share would begin anew: who comes in vain again and again must not cost the lowest priority its turn.
+        if !Priority::ALL.into_iter().any(|it| running.has_room(it) && team.next(member, it).is_some()) {
+            return None;
+        }
         let (priority, place) =
             share.take(|priority| running.has_room(priority).then(|| team.take(member, priority))?)?;
+        // Asked for above.
+        _ = self.running.try_start(priority);
+        self.begin(place, None)
+    }
+
+    /// Takes the event that came first of all that may start, whatever its priority, if it is not another member's.
+    pub(crate) fn start_first(&mut self, member: u64) -> Option<Started<E>> {
+        let Self { running, team, .. } = self;
+        let (priority, place) = team.take_first(member, |priority| running.has_room(priority))?;
         // Asked for above.
         _ = self.running.try_start(priority);
         self.begin(place, None)
@@ -26,9 +41,15 @@ impl<E> Window<E> {
         let mut batch = vec![first];
         while is_first_attempt && batch.len() < max {
             let Self { share, team, hand, .. } = self;
-            let next = share.take(|priority| {
+            let joins = |priority, team: &Team| {
                 let place = team.next(member, priority)?;
-                hand.get(&place).filter(|in_hand| in_hand.so_far.count == 0)?;
+                hand.get(&place).filter(|in_hand| in_hand.so_far.count == 0)
+            };
+            if !Priority::ALL.into_iter().any(|priority| joins(priority, team).is_some()) {
+                break;
+            }
+            let next = share.take(|priority| {
+                joins(priority, team)?;
                 team.take(member, priority)
             });
             let Some(started) = next.and_then(|(_, place)| self.begin(place, Some(call))) else { break };

@@ -242,14 +242,14 @@ impl<E> Window<E> {
         let mut past = reading.next;
         let mut wanted = Vec::with_capacity(events.len());
         for event in events {
-            reading.settlements.settled(past, event.offset);
+            reading.settlements.passed(past, event.offset);
             past = event.offset + 1;
             // Finished in an earlier life, or parked.
             if !reading.cursor.is_settled(event.offset) {
                 wanted.push(event);
             }
         }
-        reading.settlements.settled(past, next);
+        reading.settlements.passed(past, next);
         reading.next = reading.cursor.next_unsettled(next);
         wanted.into_iter().for_each(|event| self.admit(partition, event, at));
     }
@@ -269,7 +269,7 @@ impl<E> Window<E> {
     /// The log begins behind the reading position: what is before is gone.
     pub(crate) fn gap(&mut self, partition: u32, first: u64) {
         let Some(reading) = self.partitions.get_mut(&partition) else { return };
-        reading.settlements.settled(reading.next, first);
+        reading.settlements.passed(reading.next, first);
         reading.next = reading.cursor.next_unsettled(first);
     }
 

@@ -19,7 +19,7 @@ impl<E> Window<E> {
         self.parked.insert(place, event);
         let (attempts, attempt_count) = (Vec::new(), 0);
         let row = Parked { offset: place.offset, due: at.utc, lane, attempts, attempt_count };
-        self.settle(place.partition, |settlements| settlements.parked(row));
+        self.settle(place.partition, |settlements| settlements.parked_behind(row));
     }
 
     /// Parked events that are due: to be read again and given back by [`loaded`](Self::loaded).

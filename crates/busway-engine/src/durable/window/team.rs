@@ -82,6 +82,31 @@ impl Team {
         queue.pop_first().map(|(_, waiting)| waiting.place)
     }
 
+    /// The event that came first of all whose priority may start; `None` when it is another member's own.
+    pub(super) fn take_first(
+        &mut self,
+        member: u64,
+        may_start: impl Fn(Priority) -> bool,
+    ) -> Option<(Priority, Position)> {
+        let first = |queues: &Queues| {
+            let firsts = Priority::ALL.into_iter().filter(|priority| may_start(*priority));
+            let firsts = firsts.filter_map(|priority| {
+                let (arrival, _) = queues.get(priority.index())?.first_key_value()?;
+                Some((*arrival, priority))
+            });
+            firsts.min_by_key(|(arrival, _)| *arrival)
+        };
+        let is_own = |seat: &&Member| seat.id == MemberId(member);
+        let own = self.members.iter().find(is_own).and_then(|seat| first(&seat.own));
+        let (arrival, priority) =
+            own.into_iter().chain(first(&self.shared)).min_by_key(|(arrival, _)| *arrival)?;
+        let mut others = self.members.iter().filter(|seat| !is_own(seat)).filter_map(|seat| first(&seat.own));
+        match others.any(|(earlier, _)| earlier < arrival) {
+            true => None,
+            false => self.take(member, priority).map(|place| (priority, place)),
+        }
+    }
+
     /// The one that [`take`](Self::take) would take.
     pub(super) fn next(&self, member: u64, priority: Priority) -> Option<Position> {
         let own = &self.members.iter().find(|seat| seat.id == MemberId(member))?.own;
@@ -123,6 +148,28 @@ mod tests {
 
     fn place(offset: u64) -> Position {
         Position { partition: 0, offset }
+    }
+
+    #[test]
+    fn the_first_of_all_is_taken_by_whose_it_is_and_by_nobody_else() {
+        let mut team = with_keys([1, 2]);
+        team.add(Priority::P0, 40, place(40), None);
+        let mut order = Vec::new();
+        while order.len() < 41 {
+            // One of them has it, and never both.
+            let taken = [1, 2].map(|member| team.take_first(member, |_| true).map(|(_, place)| place.offset));
+            order.extend(taken.into_iter().flatten());
+            assert!(taken.iter().any(Option::is_some));
+        }
+        assert_eq!(
+            order,
+            (0..41).collect::<Vec<_>>(),
+            "in the order in which they came, the urgent one last"
+        );
+        assert_eq!(team.take_first(1, |_| true), None);
+        let mut team = with_keys([1]);
+        team.add(Priority::P0, 40, place(40), None);
+        assert_eq!(team.take_first(1, |priority| priority == Priority::P0), Some((Priority::P0, place(40))));
     }
 
     /// Events 0 to 39 of twenty keys.
