@@ -325,6 +325,10 @@ impl Store {
     }
 
     /// Hands a request to the writer, or gives it back when that is busy. One that the writer can no longer take is answered.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a request that is not taken comes back to be told so, without an allocation"
+    )]
     fn submit(&self, request: Request) -> Result<(), Request> {
         let sent = match &self.requests {
             Some(requests) => requests.try_send(request),
