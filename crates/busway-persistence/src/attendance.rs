@@ -172,8 +172,8 @@ impl Attendances {
         }
     }
 
-    /// It was taken up in this opening; `false` when it was before.
-    pub(crate) fn is_here(&mut self, number: u32) -> bool {
+    /// It is taken up in this opening; `false` when it was before.
+    pub(crate) fn enter(&mut self, number: u32) -> bool {
         self.here.insert(number)
     }
 

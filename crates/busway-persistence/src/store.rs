@@ -156,8 +156,9 @@ impl Store {
         settlement: Settlement,
         done: Option<OnSettled>,
     ) -> Result<(), Busy<(Settlement, Option<OnSettled>)>> {
-        match self.submit(Request::Settle(Settle { subscription, partition, settlement, done })) {
-            Err(Request::Settle(Settle { settlement, done, .. })) => Err(Busy((settlement, done))),
+        let request = Box::new(Settle { subscription, partition, settlement, done });
+        match self.submit(Request::Settle(request)) {
+            Err(Request::Settle(request)) => Err(Busy((request.settlement, request.done))),
             _ => Ok(()),
         }
     }
@@ -325,10 +326,6 @@ impl Store {
     }
 
     /// Hands a request to the writer, or gives it back when that is busy. One that the writer can no longer take is answered.
-    #[expect(
-        clippy::result_large_err,
-        reason = "a request that is not taken comes back to be told so, without an allocation"
-    )]
     fn submit(&self, request: Request) -> Result<(), Request> {
         let sent = match &self.requests {
             Some(requests) => requests.try_send(request),

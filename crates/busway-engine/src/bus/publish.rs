@@ -47,22 +47,14 @@ impl<T: EventType> Later<T> {
                 let answer = (&mut appending.answered).await;
                 appending.told(answer)
             }
-            other => Box::pin(other.wait()).await,
-        }
-    }
-
-    async fn wait(self) -> Result<Receipt, PublishError<Draft<T>>> {
-        match self {
-            Self::Refused(error) => Err(error),
             Self::Left { core, mut offering, original } => {
-                core.complete(&mut offering.dispatched).await;
-                core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
+                Box::pin(async move {
+                    core.complete(&mut offering.dispatched).await;
+                    core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
+                })
+                .await
             }
-            Self::Stored { core, stored } => core.end_stored(stored).await,
-            Self::Appending(mut appending) => {
-                let answer = (&mut appending.answered).await;
-                appending.told(answer)
-            }
+            Self::Stored { core, stored } => Box::pin(async move { core.end_stored(stored).await }).await,
         }
     }
 
@@ -76,8 +68,9 @@ impl<T: EventType> Later<T> {
                 }
                 core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
             }
-            Self::Stored { core, stored } => Err(core.refuse_stored(stored)),
-            Self::Appending(_) => unreachable!("who may not wait hands nothing over"),
+            Self::Stored { .. } | Self::Appending(_) => {
+                unreachable!("who may not wait for the store was refused before")
+            }
         }
     }
 }

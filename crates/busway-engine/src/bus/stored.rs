@@ -12,13 +12,12 @@ use tokio::sync::oneshot;
 use super::dispatch::Source;
 use super::publish::{Accepted, Later, Now, Original, Patience, restored, taken_back};
 use super::unsynced::Told;
-use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused, UnknownCause};
+use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused};
 use crate::log::{Answer, Answered, Log, NotAppended, Placed, Unappended, Unstored};
 
 /// An event that is ready to be stored.
 pub(crate) struct Stored {
     pub(super) entry: Entry,
-    pub(super) stream: Arc<str>,
     /// As its publisher gave it: so it comes back when it is refused.
     pub(super) original: Original,
     pub(super) durability: Durability,
@@ -37,8 +36,8 @@ impl Appending {
     /// What the writer's answer comes to.
     pub(super) fn told<T: EventType>(self, answer: Answer) -> Result<Receipt, PublishError<Draft<T>>> {
         let Self { core, id, topic, original, .. } = self;
-        let told = core.told_one(id, &topic, answer);
-        told.map_err(|error| core.restored_to(error, original))
+        let receipt = core.receipt_of((id, &topic), answer.told());
+        receipt.map_err(|error| core.restored_to(error, original))
     }
 }
 
@@ -76,6 +75,12 @@ impl BusCore {
         let Some(stream) = log.stream_of(event.topic()) else {
             return self.publish_accepted(event, original, from, patience);
         };
+        let wanted = log.durability(event.topic(), wishes.durability);
+        let may_be = |durability| patience == Patience::Waits || durability == Durability::Memory;
+        if !may_be(wanted) {
+            let error = self.given_back(event.into(), original, needs_commit(stream));
+            return Err(Later::Refused(error).into());
+        }
         let (id, topic) = (event.id(), event.topic().clone());
         let entry = match log.entry(event.into(), wishes.given, now, self.payload_bytes_max) {
             Ok(entry) => self.waiting(log, entry, wishes.due),
@@ -83,13 +88,13 @@ impl BusCore {
                 return Err(Later::Refused(self.given_back(event, original, reason.into())).into());
             }
         };
-        let durability = self.durability(log, &entry, wishes.durability);
-        if patience == Patience::Never && durability != Durability::Memory {
+        let durability = self.served(log, &entry, wanted);
+        if !may_be(durability) {
             let error = self.given_back(entry.into_event(), original, needs_commit(stream));
             return Err(Later::Refused(error).into());
         }
         if durability == Durability::Memory {
-            let stored = Stored { entry, stream: Arc::clone(stream), original, durability };
+            let stored = Stored { entry, original, durability };
             return self.publish_unsynced(log, stored, patience);
         }
         let core = Arc::clone(self);
@@ -97,8 +102,7 @@ impl BusCore {
             Ok(answered) => Later::Appending(Appending { core, answered, id, topic, original }),
             Err(unappended) => match *unappended {
                 Unappended::NoPermit(entry) => {
-                    let stream = Arc::clone(stream);
-                    Later::Stored { core, stored: Stored { entry, stream, original, durability } }
+                    Later::Stored { core, stored: Stored { entry, original, durability } }
                 }
                 Unappended::Refused(entry, reason) => {
                     Later::Refused(self.given_back(entry.into_event(), original, reason))
@@ -112,7 +116,7 @@ impl BusCore {
         self: &Arc<Self>,
         stored: Stored,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let Stored { entry, original, durability, .. } = stored;
+        let Stored { entry, original, durability } = stored;
         self.store_event(entry, durability).await.map_err(|error| self.restored_to(error, original))
     }
 
@@ -125,12 +129,6 @@ impl BusCore {
             PublishError::Refused { event, reason } => self.given_back(*event, original, reason),
             PublishError::Unknown { ids, cause } => PublishError::unknown(ids, cause),
         }
-    }
-
-    /// Refuses an event that can be had by waiting only.
-    pub(super) fn refuse_stored<T: EventType>(&self, stored: Stored) -> PublishError<Draft<T>> {
-        let Stored { entry, stream, original, .. } = stored;
-        self.given_back(entry.into_event(), original, needs_commit(&stream))
     }
 
     /// Stores an event that exists already, under its own id.
@@ -173,18 +171,6 @@ impl BusCore {
         match log.accept(&self.services, vec![entry]).await {
             Ok(()) => Ok(self.accepted_receipt(told)),
             Err(refused) => self.receipt_of((id, &topic), Err(refused)),
-        }
-    }
-
-    fn told_one(
-        &self,
-        id: EventId,
-        topic: &Topic,
-        answer: Answer,
-    ) -> Result<Receipt, PublishError<AnyEvent>> {
-        match &self.log {
-            Some(log) => self.receipt_of((id, topic), log.told(answer)),
-            None => Err(PublishError::unknown(vec![id], UnknownCause::WriterEnded)),
         }
     }
 

@@ -19,7 +19,7 @@ impl BusCore {
         stored: Stored,
         patience: Patience,
     ) -> Now<T> {
-        let Stored { entry, stream, original, durability } = stored;
+        let Stored { entry, original, durability } = stored;
         let told = Told::of(&entry);
         match log.try_accept(&self.services, vec![entry]) {
             Ok(()) => Ok(self.accepted_receipt(told)),
@@ -28,7 +28,7 @@ impl BusCore {
                 let waits = patience == Patience::Waits && matches!(reason, Refused::Busy { .. });
                 match waits {
                     true => {
-                        let stored = Stored { entry, stream, original, durability };
+                        let stored = Stored { entry, original, durability };
                         Err(Box::new(Later::Stored { core: Arc::clone(self), stored }))
                     }
                     false => {
@@ -63,9 +63,14 @@ impl BusCore {
 
     /// What storing an entry comes to: as its draft says, its stream or the bus; never less.
     pub(super) fn durability(&self, log: &Log, entry: &Entry, asked: Option<Durability>) -> Durability {
-        match log.durability(entry.event().topic(), asked) {
+        self.served(log, entry, log.durability(entry.event().topic(), asked))
+    }
+
+    /// The same where it is known what is wanted: where a partition had no room for the event before, more.
+    pub(super) fn served(&self, log: &Log, entry: &Entry, wanted: Durability) -> Durability {
+        match wanted {
             Durability::Memory if log.refuses(&self.services, entry.partition()) => Durability::Synced,
-            durability => durability,
+            wanted => wanted,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
-use busway_persistence::{Registered, STREAM_NAME_BYTES_MAX, Store};
+use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX, Store};
 use busway_reliability::{Caution, Order, Retry, Running};
 use busway_router::{GroupRule, Share};
 
@@ -183,18 +183,10 @@ impl DurableBuilder {
             partitions.into_iter().map(|partition| (partition, start_at.offset(store, partition))).collect()
         };
         let registered = log.register(&bus.services, (&self.name, filter), starts).await;
-        let registered = match registered {
-            Some(Ok(registered)) => registered,
-            Some(Err(error)) => return Err(refused(vec![SubscribeProblem::Store(error)])),
-            None => return Err(refused(vec![SubscribeProblem::Closed])),
-        };
+        let registered = answered(registered).map_err(|problem| refused(vec![problem]))?;
         let taken_up =
             caution::take_up(log, &bus.services, (&self.name, filter), handler.info().name, registered).await;
-        let (registered, caution) = match taken_up {
-            Some(Ok(taken_up)) => taken_up,
-            Some(Err(error)) => return Err(refused(vec![SubscribeProblem::Store(error)])),
-            None => return Err(refused(vec![SubscribeProblem::Closed])),
-        };
+        let (registered, caution) = answered(taken_up).map_err(|problem| refused(vec![problem]))?;
         let filter = filter.clone();
         let (core, member) = self.found(&bus, Arc::clone(log), filter, (registered, caution), handler);
         // Under the lock: it begins before the bus closes, or not at all.
@@ -342,6 +334,11 @@ impl DurableBuilder {
         }
         (core, member)
     }
+}
+
+/// What the store's writer said.
+fn answered<T>(answer: Option<Result<T, RequestError>>) -> Result<T, SubscribeProblem> {
+    answer.ok_or(SubscribeProblem::Closed)?.map_err(SubscribeProblem::Store)
 }
 
 /// A window without members: they make room in it.

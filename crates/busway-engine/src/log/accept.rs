@@ -98,7 +98,7 @@ impl Log {
 
     /// Events that were accepted and could not be stored.
     pub(crate) fn unstored(&self) -> u64 {
-        self.counts.unstored.load(Ordering::Relaxed)
+        self.passing.counts.unstored.load(Ordering::Relaxed)
     }
 }
 
@@ -108,7 +108,7 @@ impl Passing {
         let error = match answer {
             Answer::Decided(Ok(_)) => return,
             Answer::Decided(Err(error)) => Some(&**error),
-            Answer::TimedOut | Answer::Abandoned => None,
+            Answer::TimedOut { .. } | Answer::Abandoned => None,
         };
         if let Some(AppendError::Refused { entries, reason }) = error
             && !is_of_the_event(reason)

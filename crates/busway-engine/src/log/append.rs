@@ -99,16 +99,7 @@ impl Log {
         permit.forget();
         let handed_over = self.hand_over(services, entries, until);
         let answered = handed_over.map_err(|(entries, reason)| NotAppended::Refused(entries, reason))?;
-        self.told(answered.await)
-    }
-
-    /// What an answer says.
-    pub(crate) fn told(&self, answer: Answer) -> Result<Appended, NotAppended> {
-        match answer {
-            Answer::Decided(decided) => decided.map_err(|error| (*error).into()),
-            Answer::TimedOut => Err(NotAppended::Unknown(UnknownCause::TimedOut { waited: self.patience })),
-            Answer::Abandoned => Err(NotAppended::Unknown(UnknownCause::WriterEnded)),
-        }
+        answered.await.told()
     }
 
     /// Appends that have not been answered.
@@ -167,7 +158,7 @@ impl Log {
 pub(super) struct Passing {
     /// Appends that may be on their way at once.
     pub(super) permits: Arc<Semaphore>,
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Counts,
     pub(super) schedule: Arc<Scheduler>,
     /// Which partitions have no room for what is accepted.
     pub(super) refusing: Refusing,

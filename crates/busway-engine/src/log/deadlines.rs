@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -17,8 +17,10 @@ use super::pending::{Answer, Pending};
 use crate::clock::Clock;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Deadlines {
+    /// How long each of them waits.
+    patience: Duration,
     // Held for moments; no answer is given meanwhile.
     waiting: Mutex<Waiting>,
     changed: Notify,
@@ -34,6 +36,10 @@ struct Waiting {
 }
 
 impl Deadlines {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { patience, waiting: Mutex::default(), changed: Notify::new() }
+    }
+
     /// Answers `pending` at that time, unless it was answered before.
     pub(super) fn enter(&self, until: Instant, pending: &Arc<Pending>) {
         let mut waiting = self.waiting.lock();
@@ -59,7 +65,7 @@ impl Deadlines {
     pub(super) async fn watch(self: Arc<Self>, clock: Arc<dyn Clock>) {
         loop {
             let (due, next) = self.due(clock.now());
-            due.iter().for_each(|pending| pending.answer(Answer::TimedOut));
+            due.iter().for_each(|pending| pending.answer(Answer::TimedOut { waited: self.patience }));
             drop(due);
             match next {
                 Next::Over => return,
@@ -133,11 +139,11 @@ enum Next {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::pending::Answered;
     use super::*;
     use crate::clock::SystemClock;
+
+    const PATIENCE: Duration = Duration::from_secs(7);
 
     fn entered(deadlines: &Deadlines, until: Instant) -> (Arc<Pending>, Answered) {
         let pending = Pending::new();
@@ -147,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_was_answered_or_let_go_leaves_the_list_with_those_that_enter() {
-        let deadlines = Deadlines::default();
+        let deadlines = Deadlines::new(PATIENCE);
         let now = SystemClock.now();
         let later = now + Duration::from_secs(1);
         let all: Vec<_> = (0..100).map(|_| entered(&deadlines, later)).collect();
@@ -166,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_earliest_deadline_is_the_head_and_a_later_one_changes_nothing() {
-        let deadlines = Deadlines::default();
+        let deadlines = Deadlines::new(PATIENCE);
         let now = SystemClock.now();
         let at = |seconds| now + Duration::from_secs(seconds);
         let _kept = [5, 6, 3, 4].map(|seconds| entered(&deadlines, at(seconds)));
@@ -179,13 +185,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_publish_that_is_late_is_told_so_and_the_watch_ends_with_its_log() {
-        let deadlines = Arc::new(Deadlines::default());
+        let deadlines = Arc::new(Deadlines::new(PATIENCE));
         let watch =
             tokio::runtime::Handle::current().spawn(Arc::clone(&deadlines).watch(Arc::new(SystemClock)));
         // Tokio's time stands still while anything can run, and then goes on to the next timer.
         for _ in 0..2 {
             let (_pending, answered) = entered(&deadlines, tokio::time::Instant::now().into_std());
-            assert!(matches!(answered.await, Answer::TimedOut));
+            assert!(matches!(answered.await, Answer::TimedOut { waited: PATIENCE }));
         }
         let (pending, answered) = entered(&deadlines, SystemClock.now() + Duration::from_secs(3_600));
         pending.answer(Answer::Abandoned);

@@ -58,7 +58,6 @@ pub(crate) struct Log {
     deadlines: Arc<Deadlines>,
     /// Raised by the store's writer after each commit that appended something.
     committed: Arc<watch::Sender<u64>>,
-    counts: Arc<Counts>,
     /// Of streams that say nothing of it.
     durability: Durability,
     /// Whether the bus says so.
@@ -174,7 +173,7 @@ impl Log {
     /// Events have come into the log from the schedule.
     pub(crate) fn published_later(&self, events: usize) {
         let events = u64::try_from(events).unwrap_or(u64::MAX);
-        self.counts.published.fetch_add(events, Ordering::Relaxed);
+        self.passing.counts.published.fetch_add(events, Ordering::Relaxed);
     }
 
     /// Told of commits from now on.
@@ -184,7 +183,7 @@ impl Log {
 
     /// Events that were published into streams, and those of them that no subscription was offered.
     pub(crate) fn published(&self) -> (u64, u64) {
-        let Counts { published, unrouted, .. } = &*self.counts;
+        let Counts { published, unrouted, .. } = &self.passing.counts;
         (published.load(Ordering::Relaxed), unrouted.load(Ordering::Relaxed))
     }
 

@@ -72,11 +72,10 @@ impl StorePlan {
             let end = store.bounds(partition).map_or(0, |(_, end)| end);
             (partition, end)
         }));
-        let (counts, schedule) = (Arc::new(Counts::default()), Arc::new(Scheduler::new()));
-        let permits = Arc::new(Semaphore::new(APPENDS_MAX));
+        let schedule = Arc::new(Scheduler::new());
         let passing = Passing {
-            permits,
-            counts: Arc::clone(&counts),
+            permits: Arc::new(Semaphore::new(APPENDS_MAX)),
+            counts: Counts::default(),
             schedule: Arc::clone(&schedule),
             refusing: Refusing::default(),
         };
@@ -85,9 +84,8 @@ impl StorePlan {
             store: RwLock::new(Some(store)),
             passing: Arc::new(passing),
             patience,
-            deadlines: Arc::new(Deadlines::default()),
+            deadlines: Arc::new(Deadlines::new(patience)),
             committed,
-            counts,
             durability,
             is_durability_said,
             is_any_unsynced,

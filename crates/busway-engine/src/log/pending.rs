@@ -7,9 +7,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use busway_persistence::{AppendError, Appended};
 use parking_lot::Mutex;
+
+use super::NotAppended;
+use crate::bus::UnknownCause;
 
 /// What became of an append.
 #[derive(Debug)]
@@ -17,9 +21,23 @@ pub(crate) enum Answer {
     /// The writer says so.
     Decided(Result<Appended, Box<AppendError>>),
     /// The writer has not said anything for as long as a publish waits.
-    TimedOut,
+    TimedOut {
+        /// So long.
+        waited: Duration,
+    },
     /// The writer ended without a word.
     Abandoned,
+}
+
+impl Answer {
+    /// What it comes to.
+    pub(crate) fn told(self) -> Result<Appended, NotAppended> {
+        match self {
+            Self::Decided(decided) => decided.map_err(|error| (*error).into()),
+            Self::TimedOut { waited } => Err(NotAppended::Unknown(UnknownCause::TimedOut { waited })),
+            Self::Abandoned => Err(NotAppended::Unknown(UnknownCause::WriterEnded)),
+        }
+    }
 }
 
 /// See the module.
@@ -118,13 +136,13 @@ mod tests {
             assert!(Pin::new(&mut answered).poll(&mut Context::from_waker(&waker)).is_pending());
         }
         assert!(!pending.is_decided());
-        pending.answer(Answer::TimedOut);
+        pending.answer(Answer::TimedOut { waited: Duration::ZERO });
         pending.answer(Answer::Abandoned);
         assert!(pending.is_decided());
         assert_eq!(bells.map(|bells| bells.0.load(Ordering::Relaxed)), [0, 1]);
         let mut context = Context::from_waker(Waker::noop());
         let answer = Pin::new(&mut answered).poll(&mut context);
-        assert!(matches!(answer, Poll::Ready(Answer::TimedOut)), "{answer:?}");
+        assert!(matches!(answer, Poll::Ready(Answer::TimedOut { .. })), "{answer:?}");
         assert!(Pin::new(&mut answered).poll(&mut context).is_pending(), "there is one answer");
     }
 }

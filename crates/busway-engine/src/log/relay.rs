@@ -155,14 +155,14 @@ impl Log {
             StreamShare::Nothing => end.saturating_sub(from.max(first)),
             StreamShare::Some => return None,
         };
-        self.counts.unrouted.fetch_add(unrouted, Ordering::Relaxed);
+        self.passing.counts.unrouted.fetch_add(unrouted, Ordering::Relaxed);
         Some(end)
     }
 
     /// Counts an event that ephemeral subscriptions were not offered, unless a durable one gets it.
     fn count_unrouted(&self, bus: &BusCore, topic: &Topic) {
         if bus.durable.matching(topic) == 0 {
-            self.counts.unrouted.fetch_add(1, Ordering::Relaxed);
+            self.passing.counts.unrouted.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -50,12 +50,13 @@ impl Log {
             return Err(NotTransacted::Refused(Refused::Busy { waited: self.patience }));
         };
         let (answer, answered) = oneshot::channel();
-        let (counts, its_services) = (Arc::clone(&self.counts), Arc::clone(services));
+        let (passing, its_services) = (Arc::clone(&self.passing), Arc::clone(services));
         let done = Box::new(move |result: Result<Appended, TransactError>| {
             let result = result.map(|appended| appended.entries().iter().map(Placed::of).collect::<Vec<_>>());
             if let Ok(placed) = &result {
                 let events = placed.iter().filter(|placed| placed.position().is_some()).count();
-                counts.published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
+                let published = &passing.counts.published;
+                published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
             }
             drop(permit);
             // Nobody may wait any more: it is stored all the same.

@@ -6,7 +6,7 @@ use super::Request;
 use super::apply::Outcome;
 use crate::append::{Append, Appended, Entry};
 use crate::error::{AppendError, Fault, Refusal, RequestError};
-use crate::settle::{Marking, Quarantining, Register, Remove, Seek, Settle};
+use crate::settle::{Marking, OnSettled, Register, Remove, Seek};
 use crate::transact::{Transact, TransactError};
 
 impl Request {
@@ -34,14 +34,11 @@ impl Request {
                     _ => Ok(Appended::new(entries)),
                 });
             }),
-            Self::Settle(Settle { done, .. })
-            | Self::Seek(Seek { done, .. })
+            Self::Settle(request) => tell(request.done, outcome),
+            Self::Quarantine(request) => tell(request.done, outcome),
+            Self::Seek(Seek { done, .. })
             | Self::Remove(Remove { done, .. })
-            | Self::Mark(Marking { done, .. }) => {
-                if let Some(done) = done {
-                    contain(|| done(outcome.into_result()));
-                }
-            }
+            | Self::Mark(Marking { done, .. }) => tell(done, outcome),
             Self::Register(Register { done: Some(done), .. }) => contain(|| {
                 done(match outcome {
                     Outcome::Registered(registered) => Ok(registered),
@@ -62,16 +59,16 @@ impl Request {
                 // What it holds is code of others too.
                 contain(|| drop(work));
             }
-            Self::Quarantine(request) => {
-                let Quarantining { done, .. } = *request;
-                if let Some(done) = done {
-                    contain(|| done(outcome.into_result()));
-                }
-            }
             Self::Schedule(request) => contain(|| request.answer(outcome.into_result())),
             Self::Flush(done) => contain(|| done(outcome.into_result())),
             Self::Register(_) | Self::Transact(_) | Self::Leave(..) | Self::Retain(_) | Self::End => {}
         }
+    }
+}
+
+fn tell(done: Option<OnSettled>, outcome: Outcome) {
+    if let Some(done) = done {
+        contain(|| done(outcome.into_result()));
     }
 }
 

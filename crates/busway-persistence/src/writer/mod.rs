@@ -52,7 +52,8 @@ use crate::transact::Transact;
 /// What the writer is asked for.
 pub(crate) enum Request {
     Append(Append),
-    Settle(Settle),
+    /// Boxed: it is the largest by far, and all others pass through the same queue.
+    Settle(Box<Settle>),
     Register(Register),
     Remove(Remove),
     Seek(Seek),
@@ -236,7 +237,7 @@ impl Writer {
         }
         for (request, outcome) in batch.drain(..).zip(outcomes) {
             if let Outcome::Registered(registered) = &outcome
-                && self.state.attendances.is_here(registered.number)
+                && self.state.attendances.enter(registered.number)
             {
                 // Before somebody handles its events.
                 self.claimed.attended(registered.number);

@@ -47,6 +47,11 @@ fn quarantined(store: &Store, reader: u32, offset: u64) {
     answered.recv().unwrap().unwrap();
 }
 
+/// The subscription has handled events of these offsets, the end excluded.
+fn settled(store: &Store, reader: u32, run: (u64, u64)) {
+    store.decide(reader, Settlement { settled: vec![run], ..Settlement::default() }).unwrap();
+}
+
 const REASON: Quarantine = Quarantine {
     deaths: 3,
     attempt: 1,
@@ -74,12 +79,12 @@ fn deaths_without_progress_are_counted_and_one_with_progress_takes_the_count_bac
     let store = open(left.path(), one());
     let two = reader(&store);
     assert_eq!((two.deaths, two.mark), (2, None));
-    store.decide(two.number, Settlement { settled: vec![(0, 1)], ..Settlement::default() }).unwrap();
+    settled(&store, two.number, (0, 1));
     let left = death(left.path());
     let store = open(left.path(), one());
     assert_eq!(reader(&store).deaths, 0);
     // Nothing is left of it to do.
-    store.decide(two.number, Settlement { settled: vec![(1, 3)], ..Settlement::default() }).unwrap();
+    settled(&store, two.number, (1, 3));
     let left = death(left.path());
     let store = open(left.path(), one());
     reader(&store);
@@ -103,7 +108,7 @@ fn a_death_under_a_mark_counts_whatever_was_settled_before_it() {
     let left = behind(2);
     let store = open(left.path(), one());
     let number = reader(&store).number;
-    store.decide(number, Settlement { settled: vec![(0, 1)], ..Settlement::default() }).unwrap();
+    settled(&store, number, (0, 1));
     marked(&store, number, 1).unwrap();
     let left = death(left.path());
     let found = reader(&open(left.path(), one()));
@@ -134,7 +139,7 @@ fn a_death_concerns_whom_it_found_attended_and_nobody_else() {
     assert_eq!(reader(&store).deaths, 2, "it was not attended in that life, and its count stays");
     assert_eq!(store.join("other", "#", vec![(0, 0)]).unwrap().deaths, 1);
     // One that gets on hides nothing of the other.
-    store.decide(other.number, Settlement { settled: vec![(0, 1)], ..Settlement::default() }).unwrap();
+    settled(&store, other.number, (0, 1));
     let left = death(left.path());
     let store = open(left.path(), one());
     assert_eq!(reader(&store).deaths, 3);
@@ -156,7 +161,7 @@ fn a_mark_outlives_its_process_and_falls_with_the_decision_about_its_event() {
     let left = behind(2);
     let store = open(left.path(), one());
     let number = reader(&store).number;
-    store.decide(number, Settlement { settled: vec![(0, 1)], ..Settlement::default() }).unwrap();
+    settled(&store, number, (0, 1));
     marked(&store, number, 1).unwrap();
     let left = death(left.path());
     let store = open(left.path(), one());
@@ -164,7 +169,7 @@ fn a_mark_outlives_its_process_and_falls_with_the_decision_about_its_event() {
     let mark = found.mark.unwrap();
     assert_eq!((mark.partition, mark.offset, mark.attempt, mark.at), (0, 1, 1, at(5)));
     assert_eq!(found.deaths, 3, "it had got on, and died all the same with an event under its mark");
-    store.decide(number, Settlement { settled: vec![(0, 2)], ..Settlement::default() }).unwrap();
+    settled(&store, number, (0, 2));
     assert_eq!(reader(&store).mark, None);
     let left = death(left.path());
     let store = open(left.path(), one());
@@ -190,7 +195,7 @@ fn what_is_set_aside_its_settlement_its_mark_and_the_count_are_one() {
     quarantined(&store, number, 0);
     let found = reader(&store);
     assert_eq!((found.deaths, found.mark, found.places[0].cursor.low()), (0, None, 1));
-    store.decide(number, Settlement { settled: vec![(1, 2)], ..Settlement::default() }).unwrap();
+    settled(&store, number, (1, 2));
     // Finished already: it is no dead letter.
     quarantined(&store, number, 1);
     let left = death(left.path());
@@ -208,7 +213,7 @@ fn nothing_of_it_is_a_commit_of_its_own_while_nobody_dies() {
     let store = open(dir.path(), one());
     store.put_all((0..3).map(|number| entry(&store, "a", number)).collect()).unwrap();
     let number = reader(&store).number;
-    store.decide(number, Settlement { settled: vec![(0, 1)], ..Settlement::default() }).unwrap();
+    settled(&store, number, (0, 1));
     store.close();
     let bytes = || fs::read(dir.path().join("data.mdb")).unwrap();
     let before = bytes();
@@ -221,7 +226,7 @@ fn nothing_of_it_is_a_commit_of_its_own_while_nobody_dies() {
     assert!(bytes() == before, "closed without one");
     // The control: a commit is seen.
     let store = open(dir.path(), one());
-    store.decide(number, Settlement { settled: vec![(1, 2)], ..Settlement::default() }).unwrap();
+    settled(&store, number, (1, 2));
     store.close();
     assert!(bytes() != before);
 }
@@ -247,13 +252,13 @@ fn when_a_subscription_was_last_attended_outlives_its_process_to_the_hour() {
     assert_eq!(attended(&store), Some(at(0)));
     store.put_all((0..3).map(|number| entry(&store, "a", number)).collect()).unwrap();
     store.retain(at(3_000));
-    store.decide(number, Settlement { settled: vec![(0, 1)], ..Settlement::default() }).unwrap();
+    settled(&store, number, (0, 1));
     assert_eq!(attended(&store), Some(at(3_000)), "with the first settlement");
     store.retain(at(6_599));
-    store.decide(number, Settlement { settled: vec![(1, 2)], ..Settlement::default() }).unwrap();
+    settled(&store, number, (1, 2));
     assert_eq!(attended(&store), Some(at(3_000)), "within an hour nothing is written");
     store.retain(at(6_600));
-    store.decide(number, Settlement { settled: vec![(2, 3)], ..Settlement::default() }).unwrap();
+    settled(&store, number, (2, 3));
     assert_eq!(attended(&store), Some(at(6_600)));
     // Taken up until the end, though nothing of it was stored.
     store.retain(at(100_000));

@@ -11,11 +11,11 @@ use super::{Attempted, Begun, InHand, Moment, Started, Verdict, Window};
 impl<E> Window<E> {
     /// Takes the next event that may start now with this member.
     pub(crate) fn start(&mut self, member: u64) -> Option<Started<E>> {
-        let Self { share, running, team, .. } = self;
         // Asked in vain, the share would begin anew: who comes in vain again and again must not cost the lowest priority its turn.
-        if !Priority::ALL.into_iter().any(|it| running.has_room(it) && team.next(member, it).is_some()) {
+        if !self.at_some_priority(|priority| self.team.next(member, priority).is_some()) {
             return None;
         }
+        let Self { share, running, team, .. } = self;
         let (priority, place) =
             share.take(|priority| running.has_room(priority).then(|| team.take(member, priority))?)?;
         // Asked for above.

@@ -23,7 +23,7 @@ impl<E> Window<E> {
         self.at_some_priority(|priority| self.team.has_own(member, priority))
     }
 
-    fn at_some_priority(&self, waits: impl Fn(Priority) -> bool) -> bool {
+    pub(super) fn at_some_priority(&self, waits: impl Fn(Priority) -> bool) -> bool {
         Priority::ALL.into_iter().any(|priority| waits(priority) && self.running.has_room(priority))
     }
 

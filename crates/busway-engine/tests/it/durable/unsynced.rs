@@ -187,18 +187,23 @@ async fn an_id_is_stored_once_and_another_event_under_it_is_lost_and_counted() {
     bus.finish().await;
 }
 
+/// Orders are in memory, and there may be a mebibyte of them; nothing is asked of payments.
+fn capped(builder: busway_engine::BusBuilder) -> busway_engine::BusBuilder {
+    let retention = Retention::forever().bytes(100_000).cap(1 << 20, AtCap::RefusePublish);
+    let orders = Stream::new("orders").capture("orders.#").retention(retention).durability(MEMORY);
+    builder.stream(orders).stream(Stream::new("payments").capture("payments.#"))
+}
+
+fn large() -> busway_event::Draft<Raw> {
+    Event::new("orders.created", Raw::from(vec![7; 60_000]))
+}
+
 #[tokio::test]
 async fn without_room_what_was_accepted_is_counted_and_what_comes_then_is_refused_until_there_is_room() {
     let dir = dir();
-    let capped = |builder: busway_engine::BusBuilder| {
-        let retention = Retention::forever().bytes(100_000).cap(1 << 20, AtCap::RefusePublish);
-        let orders = Stream::new("orders").capture("orders.#").retention(retention).durability(MEMORY);
-        builder.stream(orders).stream(Stream::new("payments").capture("payments.#"))
-    };
     let bus = TestBus::open(dir.path(), capped).await;
     let reader = stock(&bus).to(async || {}).await.unwrap();
     reader.pause();
-    let large = || Event::new("orders.created", Raw::from(vec![7; 60_000]));
     let (mut accepted, mut error) = (0, None);
     while error.is_none() && accepted < 1_000 {
         match bus.publish(large()).await {
@@ -239,14 +244,9 @@ async fn without_room_what_was_accepted_is_counted_and_what_comes_then_is_refuse
 #[tokio::test]
 async fn behind_a_refusal_the_first_that_is_waited_for_opens_the_way_for_others() {
     let dir = dir();
-    let capped = |builder: busway_engine::BusBuilder| {
-        let retention = Retention::forever().bytes(100_000).cap(1 << 20, AtCap::RefusePublish);
-        builder.stream(Stream::new("orders").capture("orders.#").retention(retention).durability(MEMORY))
-    };
     let bus = TestBus::open(dir.path(), capped).await;
     let reader = stock(&bus).to(async || {}).await.unwrap();
     reader.pause();
-    let large = || Event::new("orders.created", Raw::from(vec![7; 60_000]));
     while bus.stats().unstored == 0 {
         bus.publish(large()).await.unwrap();
         bus.settle().await;
