@@ -42,7 +42,7 @@ impl Report {
             Ok(Verdict::LeftOut(reason)) => Outcome::LeftOut(reason),
             Err(error) => {
                 eprintln!("{step} failed: {error:#}");
-                Outcome::Failed
+                Outcome::Failed(format!("{error:#}"))
             }
         };
         self.rows.push(Row { step: step.to_owned(), took: start.elapsed(), outcome: result });
@@ -69,7 +69,7 @@ impl Report {
         self.rows.iter().all(|row| match row.outcome {
             Outcome::Passed => true,
             Outcome::LeftOut(_) => missing == Missing::Excused,
-            Outcome::Failed => false,
+            Outcome::Failed(_) => false,
         })
     }
 
@@ -86,7 +86,7 @@ impl Report {
         lines.extend(self.rows.iter().map(|row| {
             let result = match &row.outcome {
                 Outcome::Passed => "ok".to_owned(),
-                Outcome::Failed => "failed".to_owned(),
+                Outcome::Failed(reason) => format!("failed: {}", first_line(reason)),
                 Outcome::LeftOut(reason) => format!("left out: {reason}"),
             };
             format!("{:<24} {:>8.1}  {result}", row.step, row.took.as_secs_f64())
@@ -105,8 +105,14 @@ struct Row {
 #[derive(Debug)]
 enum Outcome {
     Passed,
-    Failed,
+    /// The error with its causes.
+    Failed(String),
     LeftOut(String),
+}
+
+/// What has room in a table: all of it was printed when it happened.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]

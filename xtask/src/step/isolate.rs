@@ -2,8 +2,8 @@
 //!
 //! A workspace build turns on, for everybody, every feature that anybody asked for. A crate that forgot to ask for
 //! what it uses compiles there and breaks for its first user. So each crate is built in runs of its own: first its
-//! library alone (dev-dependencies turn features on as well), then all of it, and what was built is run: tests,
-//! examples and doctests that hold with all features may fail without them.
+//! library alone (dev-dependencies turn features on as well), then all of it. Without features and with the default ones, as most
+//! users have it, what was built is run as well: tests, examples and doctests that hold with all features may fail without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,9 +21,11 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<Verdict> {
     }
     let mut failures = Vec::new();
     for package in workspace.published().filter(|package| only.is_empty() || only.contains(&package.name)) {
+        let default = closure(&package.features, "default");
         for features in combinations(&package.features) {
             let list = features.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-            for check in [Check::Library, Check::Tests] {
+            let is_run = features.is_empty() || features == default;
+            for check in [Check::Library, if is_run { Check::Tests } else { Check::Targets }] {
                 if check.call(workspace, &package.name, &list).run().is_err() {
                     failures.push(format!("the {} of {} with [{list}]", check.subject(), package.name));
                 }
@@ -41,7 +43,9 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<Verdict> {
 enum Check {
     /// It compiles without its dev-dependencies and without a warning.
     Library,
-    /// Unit and integration tests, examples and doctests compile, and those that run pass.
+    /// Unit and integration tests and examples compile.
+    Targets,
+    /// They do, doctests too, and those that run pass.
     Tests,
 }
 
@@ -51,19 +55,21 @@ impl Check {
         let call = match self {
             // Clippy, because it can deny warnings here without building every dependency again.
             Self::Library => cargo.args(["clippy", "--quiet", "--no-deps", "--lib"]),
+            Self::Targets => cargo.args(["check", "--quiet", "--all-targets"]),
             Self::Tests => cargo.args(["test", "--quiet", "--no-fail-fast"]),
         };
         let call = call.args(["-p", package, "--no-default-features"]);
         let call = if features.is_empty() { call } else { call.args(["--features", features]) };
         match self {
             Self::Library => call.args(["--", "-D", "warnings"]),
-            Self::Tests => call,
+            Self::Targets | Self::Tests => call,
         }
     }
 
     const fn subject(self) -> &'static str {
         match self {
             Self::Library => "library",
+            Self::Targets => "test code",
             Self::Tests => "tests",
         }
     }

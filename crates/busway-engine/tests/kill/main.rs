@@ -104,7 +104,8 @@ fn run(dir: &Path, cycle: u64, moment: &Moment, account: &mut Account) {
         .env(EVENTS, events.to_string())
         .env(BYTES, bytes.to_string())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        // What a child that is not killed has found wrong.
+        .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
     let (mut receipts, mut is_killed) = (0, false);

@@ -1,10 +1,10 @@
 //! The data file as it lies there: opened, locked and checked, before LMDB is let near it.
 
-use std::fs::File;
 use std::path::Path;
 
+use super::lock::Held;
 use super::preflight::{self, Header};
-use super::{OpenError, files, lock};
+use super::{OpenError, files};
 
 /// The name that LMDB gives its data file.
 pub(super) const NAME: &str = "data.mdb";
@@ -18,8 +18,7 @@ pub(super) const LOCK_NAME: &str = "lock.mdb";
 /// opening, locking and closing this file interferes with none of them.
 #[derive(Debug)]
 pub(super) struct Data {
-    /// Holds the lock until it is closed.
-    _file: File,
+    _held: Held,
     pub(super) header: Header,
 }
 
@@ -33,13 +32,13 @@ impl Data {
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(NAME);
         let Some(file) = files::open(&path)? else { return Err(OpenError::DataMissing { path }) };
-        match lock::hold(&file) {
-            Ok(true) => {}
-            Ok(false) => return Err(OpenError::Locked { path, pid: None }),
+        let held = match Held::take(file) {
+            Ok(Ok(held)) => held,
+            Ok(Err(_)) => return Err(OpenError::Locked { path, pid: None }),
             Err(error) => return Err(OpenError::io(&path, "lock", error)),
-        }
-        let header = preflight::check(&file, &path)?;
-        Ok(Self { _file: file, header })
+        };
+        let header = preflight::check(held.file(), &path)?;
+        Ok(Self { _held: held, header })
     }
 
     /// The page size of a data file that may be mapped.

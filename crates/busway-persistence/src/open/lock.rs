@@ -10,21 +10,14 @@ use super::{OpenError, files};
 /// The name of the lock file.
 pub(super) const NAME: &str = "busway.lock";
 
-/// A held lock of a store's directory, on a file of our own.
-///
-/// It is an `flock`: held by an open file, so that a second open in this same process is refused as well, by
-/// whichever path it comes, and given back by the kernel however the process ends. (A child that was forked without
-/// running another program shares it, and keeps it until it ends too.) It is not LMDB's lock file,
-/// which must not be opened while the environment is open.
+/// A held lock of a store's directory, on a file of our own. It is not LMDB's lock file, which must not be opened while
+/// the environment is open.
 ///
 /// The file is never deleted: if it were, one process could hold the lock of the deleted file and another one that
 /// of its successor. It contains the owner's process id in decimal; that is for people and says nothing once the lock
 /// is free.
 #[derive(Debug)]
-pub(crate) struct LockFile {
-    /// Holds the lock until it is closed.
-    _file: File,
-}
+pub(crate) struct LockFile(Held);
 
 impl LockFile {
     /// Takes the lock of `dir`, at once or not at all.
@@ -35,25 +28,54 @@ impl LockFile {
     pub(crate) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join(NAME);
         let file = files::open_or_create(&path)?;
-        match hold(&file) {
-            Ok(true) => {}
-            Ok(false) => return Err(OpenError::Locked { pid: owner(&file), path }),
+        let held = match Held::take(file) {
+            Ok(Ok(held)) => held,
+            Ok(Err(file)) => return Err(OpenError::Locked { pid: owner(&file), path }),
             Err(error) => return Err(OpenError::io(&path, "lock", error)),
-        }
+        };
         // The id is worth a line in an error message and no more: a full disk must not keep a store closed over it.
-        if let Err(error) = sign(&file) {
+        if let Err(error) = sign(held.file()) {
             tracing::debug!(path = %path.display(), %error, "the owner's process id could not be written");
         }
-        Ok(Self { _file: file })
+        Ok(Self(held))
     }
 }
 
-/// Takes an exclusive `flock` until `file` is closed; `false` if it is held elsewhere.
-pub(super) fn hold(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
+/// A file with an exclusive `flock`: held by the open file, so that a second open in this same process is refused as well, by
+/// whichever path it comes, and given back by the kernel however the process ends.
+///
+/// A child process shares the open file from its fork until it runs another program. So dropping this gives the lock back in so many
+/// words, not only by closing the file: else a store that is closed while another thread starts a program would stay locked for some
+/// moments. A child that was forked without running another program gives nothing back that is its parent's, and keeps the lock of
+/// a parent that died until it ends too.
+#[derive(Debug)]
+pub(super) struct Held {
+    file: File,
+    /// The process that took it.
+    owner: u32,
+}
+
+impl Held {
+    /// Locks a file at once, or gives it back when it is locked elsewhere.
+    pub(super) fn take(file: File) -> io::Result<Result<Self, File>> {
+        match file.try_lock() {
+            Ok(()) => Ok(Ok(Self { file, owner: std::process::id() })),
+            Err(TryLockError::WouldBlock) => Ok(Err(file)),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            // Should this fail, closing the file gives it back.
+            _ = self.file.unlock();
+        }
     }
 }
 
@@ -88,6 +110,30 @@ mod tests {
         drop(held);
         LockFile::take(dir.path()).unwrap();
         assert!(dir.path().join(NAME).exists(), "the file stays");
+    }
+
+    #[test]
+    fn a_lock_that_was_given_back_is_free_while_a_child_still_has_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = LockFile::take(dir.path()).unwrap();
+        // As a child has it between its fork and the program that it runs.
+        let inherited = held.0.file.try_clone().unwrap();
+        assert!(matches!(LockFile::take(dir.path()), Err(OpenError::Locked { .. })));
+        drop(held);
+        let _held = LockFile::take(dir.path()).unwrap();
+        drop(inherited);
+        assert!(matches!(LockFile::take(dir.path()), Err(OpenError::Locked { .. })));
+    }
+
+    #[test]
+    fn a_child_that_was_forked_does_not_give_its_parents_lock_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = LockFile::take(dir.path()).unwrap();
+        // As a child has it that was forked and runs no other program.
+        let Held { file, owner } = &held.0;
+        let of_the_child = Held { file: file.try_clone().unwrap(), owner: owner + 1 };
+        drop(of_the_child);
+        assert!(matches!(LockFile::take(dir.path()), Err(OpenError::Locked { .. })));
     }
 
     #[test]

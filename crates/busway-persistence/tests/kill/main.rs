@@ -79,7 +79,8 @@ fn run_and_kill(dir: &Path, moment: &Moment) -> Said {
         .args(["--exact", "child_entry", "--ignored", "--nocapture"])
         .env(CHILD, dir)
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        // What a child that is not killed has found wrong.
+        .stderr(Stdio::inherit())
         .spawn()
         .unwrap();
     let (mut said, mut acks, mut is_killed) = (Said::default(), 0, false);
