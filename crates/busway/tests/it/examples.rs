@@ -187,13 +187,13 @@ blocking: 3 done, 0 failed, 0 dead
 batch: 2 done, 0 failed, 1 dead
 inline: 4200 in all, 1 done
 ";
-    assert_eq!(stdout("12_handlers", &[]), expected);
+    assert_eq!(stdout("20_handlers", &[]), expected);
 }
 
 #[cfg(feature = "tower")]
 #[test]
 fn each_built_in_middleware_does_what_it_is_for() {
-    let printed = stdout("13_builtins", &[]);
+    let printed = stdout("21_builtins", &[]);
     let (logs, lines): (Vec<&str>, Vec<&str>) =
         printed.lines().partition(|line| line.contains("busway_middleware::builtin::log: "));
     // The engine says of itself what it has to say; that is not what the example is about.
@@ -246,5 +246,5 @@ published 8, refused 1, unrouted 0; 18 offered = 17 delivered + 0 dropped + 0 ex
   audit (running): 8 offered = 8 delivered + 0 dropped + 0 expired + 0 abandoned + 0 waiting
   workers (running): 8 offered = 8 delivered + 0 dropped + 0 expired + 0 abandoned + 0 waiting
 ";
-    assert_eq!(stdout("14_operating", &[]), expected);
+    assert_eq!(stdout("22_operating", &[]), expected);
 }
