@@ -61,31 +61,30 @@ impl Declared {
         let was_down = declared.was_down.swap(false, Ordering::Relaxed);
         let next = declared.rule.after(stored.next, now);
         let new = next.map(|next| Recurring { next, changed: now, ..stored.clone() });
-        let mut entries = Vec::new();
-        for due in declared.dues(stored.next, now, was_down) {
-            match declared.entry(bus, log, due) {
-                Ok(entry) => entries.extend(entry),
-                Err(Refused::Closed) => {
-                    declared.was_down.store(was_down, Ordering::Relaxed);
-                    return declared.again(now);
-                }
-                Err(reason) => {
-                    tracing::error!(schedule = declared.name, %due, %reason, "a tick publishes nothing");
-                }
-            }
-        }
-        let events = entries.len();
-        let mut result = declared.change(bus, log, &stored, new.as_ref(), entries).await;
-        if let Some(Err(RequestError::Refused(
-            refusal @ (Refusal::Conflict { .. } | Refusal::ConflictScheduled { .. }),
-        ))) = &result
-        {
+        let mut dues = declared.dues(stored.next, now, was_down);
+        let result = loop {
+            let Some(entries) = declared.entries(bus, log, &dues) else {
+                declared.was_down.store(was_down, Ordering::Relaxed);
+                return declared.again(now);
+            };
+            let result = declared.change(bus, log, &stored, new.as_ref(), entries).await;
+            let Some(Err(RequestError::Refused(
+                refusal @ (Refusal::Conflict { id, .. } | Refusal::ConflictScheduled { id, .. }),
+            ))) = &result
+            else {
+                break result;
+            };
+            // That one alone, and one fewer each time: the others were not published.
             tracing::warn!(schedule = declared.name, %refusal, "a tick was published before; it is over");
-            result = declared.change(bus, log, &stored, new.as_ref(), Vec::new()).await;
-        }
+            let before = dues.len();
+            dues.retain(|due| declared.id_of(*due) != *id);
+            if dues.len() == before {
+                dues.clear();
+            }
+        };
         match result {
             Some(Ok(published)) => {
-                log.published_later(published.min(events));
+                log.published_later(published);
                 *declared.stands.lock() = Stands { stored: new, again: None };
             }
             // Replaced, or removed: whoever did that knows more.
@@ -112,9 +111,29 @@ impl Declared {
         }
     }
 
+    /// What these ticks publish, ready to be stored; `None` when the bus is closed.
+    fn entries(&self, bus: &Arc<BusCore>, log: &Log, dues: &[Timestamp]) -> Option<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for &due in dues {
+            match self.entry(bus, log, due) {
+                Ok(entry) => entries.extend(entry),
+                Err(Refused::Closed) => return None,
+                Err(reason) => {
+                    tracing::error!(schedule = self.name, %due, %reason, "a tick publishes nothing");
+                }
+            }
+        }
+        Some(entries)
+    }
+
+    /// The id of the event of a tick.
+    fn id_of(&self, due: Timestamp) -> EventId {
+        EventId::foreign(&format!("busway/schedule/{}", self.name), &due.to_string())
+    }
+
     /// What a tick publishes, ready to be stored; `None` when it panicked.
     fn entry(&self, bus: &Arc<BusCore>, log: &Log, due: Timestamp) -> Result<Option<Entry>, Refused> {
-        let id = EventId::foreign(&format!("busway/schedule/{}", self.name), &due.to_string());
+        let id = self.id_of(due);
         let make = || {
             let draft = (self.make)(due, id);
             let wish = draft.head().due();

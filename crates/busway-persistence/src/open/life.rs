@@ -1,6 +1,6 @@
 //! The file that is there while a store is open: how the next opening knows that the last one did not end by itself.
 //!
-//! It names the opening, and which durable subscriptions were attended in it, a line each. It is removed when the store is closed, so
+//! It names the opening, and which durable subscriptions are attended, a line for each that is taken up and one for each that is left. It is removed when the store is closed, so
 //! one that is found says that a process died. It is never synced, and costs no commit: what it tells of is the death of a *process*,
 //! after which the system still has what was written. After a power cut it may say anything; nothing is concluded from one that cannot
 //! be read, and from one that is outdated no more than one death too many.
@@ -10,14 +10,16 @@
 //! | before it has written the file | that of the opening before, or none | what that was |
 //! | while it writes it | an empty or cut one | a death of which nothing is known |
 //! | between that and its first subscription | its own, with no subscription | a death that concerns none |
-//! | later | its own, with those that were attended | a death; what it means for each: [`attendance`](crate::attendance) |
+//! | later | its own, with those that are attended | a death; what it means for each: [`attendance`](crate::attendance) |
+//! | while it writes it anew, because it got long | an empty or cut one | a death of which nothing is known |
 //! | while it closes, before the removal | the same | the same: what was stored counts as its progress |
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::files;
@@ -27,7 +29,7 @@ use super::files;
 pub(crate) struct Death {
     /// Which it was; the nil one when its file cannot be read.
     pub(crate) opening: Uuid,
-    /// The numbers of the subscriptions that were attended in it.
+    /// The numbers of the subscriptions that were attended when it ended.
     pub(crate) attended: BTreeSet<u32>,
 }
 
@@ -35,8 +37,17 @@ pub(crate) struct Death {
 #[derive(Debug)]
 pub(super) struct Life {
     path: PathBuf,
-    /// `None` when it could not be made: then this opening leaves nothing behind.
-    file: Option<File>,
+    /// `None` when it could not be made: then this opening leaves nothing behind. Locked by the writer's thread alone, but for the end.
+    said: Mutex<Option<Said>>,
+}
+
+/// What the file says.
+#[derive(Debug)]
+struct Said {
+    file: File,
+    opening: Uuid,
+    attended: BTreeSet<u32>,
+    bytes: usize,
 }
 
 impl Life {
@@ -53,16 +64,43 @@ impl Life {
         if let Err(error) = &file {
             tracing::debug!(path = %path.display(), %error, "a death of this process will not be noticed");
         }
-        (Self { path, file: file.ok() }, before)
+        let said = file.ok().map(|(file, bytes)| Said { file, opening, attended: BTreeSet::new(), bytes });
+        (Self { path, said: Mutex::new(said) }, before)
     }
 
-    /// A subscription is attended from now on.
-    pub(super) fn attended(&self, number: u32) {
-        let Some(mut file) = self.file.as_ref() else { return };
-        // One call, so that a line is whole or missing.
-        if let Err(error) = file.write_all(format!("{number}\n").as_bytes()) {
-            tracing::debug!(path = %self.path.display(), %error, "a death of this process will not be noticed");
+    /// A subscription is attended from now on, or no longer.
+    pub(super) fn attended(&self, number: u32, is_attended: bool) {
+        let mut said = self.said.lock();
+        let Some(said) = said.as_mut() else { return };
+        if let Err(error) = said.attended(number, is_attended) {
+            tracing::debug!(path = %self.path.display(), %error, "a death of this process may not be noticed");
         }
+    }
+}
+
+impl Said {
+    fn attended(&mut self, number: u32, is_attended: bool) -> io::Result<()> {
+        let is_new = if is_attended { self.attended.insert(number) } else { self.attended.remove(&number) };
+        if !is_new {
+            return Ok(());
+        }
+        let line = if is_attended { format!("{number}\n") } else { format!("-{number}\n") };
+        self.bytes += line.len();
+        if self.bytes > BYTES_BEFORE_ANEW && self.bytes > LINE_BYTES_MAX * 2 * self.attended.len() {
+            return self.write_anew();
+        }
+        // One call, so that a line is whole or missing.
+        self.file.write_all(line.as_bytes())
+    }
+
+    /// Without those who have left: a program that takes subscriptions up and leaves them all day long has a short file.
+    fn write_anew(&mut self) -> io::Result<()> {
+        let lines: String = self.attended.iter().map(|number| format!("{number}\n")).collect();
+        let text = format!("{HEAD}\n{}\n{lines}", self.opening);
+        self.bytes = text.len();
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())
     }
 }
 
@@ -74,10 +112,11 @@ impl Drop for Life {
     }
 }
 
-fn begin_file(path: &Path, opening: Uuid) -> io::Result<File> {
+fn begin_file(path: &Path, opening: Uuid) -> io::Result<(File, usize)> {
     let mut file = files::create(path)?;
-    file.write_all(format!("{HEAD}\n{opening}\n").as_bytes())?;
-    Ok(file)
+    let head = format!("{HEAD}\n{opening}\n");
+    file.write_all(head.as_bytes())?;
+    Ok((file, head.len()))
 }
 
 /// What a file says; a last line without an end was cut.
@@ -89,7 +128,13 @@ fn parse(bytes: &[u8]) -> Option<Death> {
         return None;
     }
     let opening = Uuid::parse_str(lines.next()?).ok()?;
-    let attended = lines.map(|line| line.parse().ok()).collect::<Option<BTreeSet<u32>>>()?;
+    let mut attended = BTreeSet::new();
+    for line in lines {
+        match line.strip_prefix('-') {
+            Some(left) => _ = attended.remove(&left.parse::<u32>().ok()?),
+            None => _ = attended.insert(line.parse::<u32>().ok()?),
+        }
+    }
     Some(Death { opening, attended })
 }
 
@@ -98,6 +143,10 @@ pub(super) const NAME: &str = "busway.open";
 const HEAD: &str = "busway-open-1";
 /// As much as is read of one: more subscriptions than a store has.
 const BYTES_MAX: u64 = 16 << 20;
+/// A line is a number of ten digits at most and an end.
+const LINE_BYTES_MAX: usize = 11;
+/// A page: a shorter file takes no less of the disk.
+const BYTES_BEFORE_ANEW: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -112,9 +161,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (life, before) = Life::begin(dir.path(), OPENING);
         assert_eq!(before, None);
-        life.attended(3);
-        life.attended(7);
-        let golden = "busway-open-1\n0192f0c1-2b3d-7e4f-8a5b-6c7d8e9fa0b1\n3\n7\n";
+        life.attended(3, true);
+        life.attended(7, true);
+        life.attended(3, true);
+        life.attended(3, false);
+        let golden = "busway-open-1\n0192f0c1-2b3d-7e4f-8a5b-6c7d8e9fa0b1\n3\n7\n-3\n";
         assert_eq!(fs::read_to_string(dir.path().join(NAME)).unwrap(), golden);
         drop(life);
         assert!(!dir.path().join(NAME).exists(), "it ends by itself");
@@ -146,7 +197,29 @@ mod tests {
         // Not even made: the store goes on without it.
         fs::create_dir(dir.path().join(NAME)).unwrap();
         let (life, before) = Life::begin(dir.path(), OPENING);
-        life.attended(3);
+        life.attended(3, true);
         assert_eq!(before, Some(Death::default()));
+    }
+
+    #[test]
+    fn who_has_left_is_not_concerned_and_the_file_stays_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let (life, _) = Life::begin(dir.path(), OPENING);
+        life.attended(9, true);
+        for number in (1_000..1_300).cycle().take(3_000) {
+            life.attended(number, true);
+            life.attended(number, false);
+        }
+        life.attended(4, true);
+        assert!(fs::metadata(&path).unwrap().len() < 5_000);
+        assert_eq!(
+            parse(&fs::read(&path).unwrap()),
+            Some(Death { opening: OPENING, attended: [4, 9].into() })
+        );
+        // Many at once are all named.
+        (10_000..11_000).for_each(|number| life.attended(number, true));
+        assert_eq!(parse(&fs::read(&path).unwrap()).unwrap().attended.len(), 1_002);
+        drop(life);
     }
 }

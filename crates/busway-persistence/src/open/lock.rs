@@ -17,7 +17,9 @@ pub(super) const NAME: &str = "busway.lock";
 /// of its successor. It contains the owner's process id in decimal; that is for people and says nothing once the lock
 /// is free.
 #[derive(Debug)]
-pub(crate) struct LockFile(Held);
+pub(crate) struct LockFile {
+    _held: Held,
+}
 
 impl LockFile {
     /// Takes the lock of `dir`, at once or not at all.
@@ -37,7 +39,7 @@ impl LockFile {
         if let Err(error) = sign(held.file()) {
             tracing::debug!(path = %path.display(), %error, "the owner's process id could not be written");
         }
-        Ok(Self(held))
+        Ok(Self { _held: held })
     }
 }
 
@@ -112,12 +114,16 @@ mod tests {
         assert!(dir.path().join(NAME).exists(), "the file stays");
     }
 
+    fn take(dir: &Path) -> Held {
+        Held::take(files::open_or_create(&dir.join(NAME)).unwrap()).unwrap().unwrap()
+    }
+
     #[test]
     fn a_lock_that_was_given_back_is_free_while_a_child_still_has_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let held = LockFile::take(dir.path()).unwrap();
+        let held = take(dir.path());
         // As a child has it between its fork and the program that it runs.
-        let inherited = held.0.file.try_clone().unwrap();
+        let inherited = held.file().try_clone().unwrap();
         assert!(matches!(LockFile::take(dir.path()), Err(OpenError::Locked { .. })));
         drop(held);
         let _held = LockFile::take(dir.path()).unwrap();
@@ -128,10 +134,9 @@ mod tests {
     #[test]
     fn a_child_that_was_forked_does_not_give_its_parents_lock_back() {
         let dir = tempfile::tempdir().unwrap();
-        let held = LockFile::take(dir.path()).unwrap();
+        let held = take(dir.path());
         // As a child has it that was forked and runs no other program.
-        let Held { file, owner } = &held.0;
-        let of_the_child = Held { file: file.try_clone().unwrap(), owner: owner + 1 };
+        let of_the_child = Held { file: held.file().try_clone().unwrap(), owner: held.owner + 1 };
         drop(of_the_child);
         assert!(matches!(LockFile::take(dir.path()), Err(OpenError::Locked { .. })));
     }

@@ -232,10 +232,10 @@ impl Claimed {
         before
     }
 
-    /// A durable subscription is attended in this opening.
-    pub(crate) fn attended(&self, number: u32) {
+    /// A durable subscription is attended from now on, or no longer.
+    pub(crate) fn attended(&self, number: u32, is_attended: bool) {
         if let Some(life) = &self.life {
-            life.attended(number);
+            life.attended(number, is_attended);
         }
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn fire(
     let (behind, full) =
         request.rest.clone().map_or((None, BTreeSet::new()), |rest| (Some(rest.behind), rest.full));
     let mut pass = Pass { now, full, entries: Vec::new(), bytes: 0, fired: Fired::default() };
-    let due = due(shared, txn, behind, until)?;
+    let (due, is_all) = due(shared, txn, behind, until)?;
     let mut looked_at = None;
     for &slot in &due {
         if pass.entries.len() >= limit.max(1) || pass.bytes >= FIRED_BYTES {
@@ -92,7 +92,7 @@ pub(super) fn fire(
     }
     state.time_is(now);
     let Pass { full, entries, mut fired, .. } = pass;
-    let is_over = looked_at == due.last().copied() && due.len() < LOOKED_AT_MAX;
+    let is_over = looked_at == due.last().copied() && is_all;
     fired.rest = looked_at.filter(|_| !is_over).map(|behind| Rest { behind, full });
     fired.next = next(shared, txn, until)?;
     fired.events = entries.len();
@@ -163,25 +163,34 @@ impl Pass {
     }
 }
 
-/// The first places whose time has come, behind one.
-fn due(shared: &Shared, txn: &RwTxn<'_>, behind: Option<Slot>, until: Timestamp) -> heed::Result<Vec<Slot>> {
+/// The first places whose time has come, behind one, and whether these are all. As many as one request may move: of large events that is few,
+/// and the keys of their chunks are not gone through again and again.
+fn due(
+    shared: &Shared,
+    txn: &RwTxn<'_>,
+    behind: Option<Slot>,
+    until: Timestamp,
+) -> heed::Result<(Vec<Slot>, bool)> {
     // Behind all parts of that place: no part is led by this byte.
     let from = behind.map(|slot| slot.part(WAITING, &[u8::MAX]));
     let from = from.as_ref().map_or(Bound::Included(&[WAITING][..]), |from| Bound::Excluded(&from[..]));
     let end = Slot::behind(until).part(WAITING, &[u8::MAX]);
-    let mut due = Vec::new();
+    let (mut due, mut bytes) = (Vec::new(), 0);
     for entry in shared.databases.schedule.range(txn, &(from, Bound::Included(&end[..])))? {
-        let (key, _) = entry?;
+        let (key, value) = entry?;
         match Slot::of(WAITING, key) {
             // What lies at one place is one event, whichever of its parts are there.
-            Some((slot, _)) if due.last() != Some(&slot) => due.push(slot),
+            Some((slot, _)) if due.last() != Some(&slot) => {
+                if due.len() == LOOKED_AT_MAX || bytes >= FIRED_BYTES {
+                    return Ok((due, false));
+                }
+                due.push(slot);
+            }
             _ => {}
         }
-        if due.len() == LOOKED_AT_MAX {
-            break;
-        }
+        bytes += value.len();
     }
-    Ok(due)
+    Ok((due, true))
 }
 
 /// When the first event that is not due is.

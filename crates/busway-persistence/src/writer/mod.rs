@@ -240,7 +240,10 @@ impl Writer {
                 && self.state.attendances.enter(registered.number)
             {
                 // Before somebody handles its events.
-                self.claimed.attended(registered.number);
+                self.claimed.attended(registered.number, true);
+            }
+            if let Request::Leave(number, _) = &request {
+                self.claimed.attended(*number, false);
             }
             request.answer(outcome);
         }

@@ -112,6 +112,25 @@ async fn one_with_another_rule_replaces_it_from_now_on_and_the_old_handle_says_s
 }
 
 #[tokio::test]
+async fn a_missed_tick_whose_id_is_taken_is_over_and_the_others_are_published() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let (bus, _) = handled(&clock, &dir).await;
+    hourly(&bus, Missed::All(100)).await;
+    bus.finish().await;
+    clock.advance(seconds(4 * HOUR + 60));
+    let (bus, other) = handled(&clock, &dir).await;
+    let id = EventId::foreign("busway/schedule/hourly", "2026-01-01T02:00:00Z");
+    bus.publish(order(77).id(id)).await.unwrap();
+    assert_eq!(taken(&bus, &other).await, [77]);
+    bus.finish().await;
+    let (bus, recorder) = handled(&clock, &dir).await;
+    let schedule = hourly(&bus, Missed::All(100)).await;
+    assert_eq!(taken(&bus, &recorder).await, [1, 3, 4]);
+    assert_eq!(schedule.next(), Some(later(&clock, HOUR - 60)));
+    bus.finish().await;
+}
+
+#[tokio::test]
 async fn one_that_is_not_declared_again_rests_and_is_listed_and_can_be_removed() {
     let (dir, clock) = (dir(), ManualClock::new());
     let (bus, _) = handled(&clock, &dir).await;

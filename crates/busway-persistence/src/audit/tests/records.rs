@@ -117,3 +117,23 @@ fn a_removed_record_is_named_in_the_middle_and_at_the_end() {
             .map(|text| text.replace("records 36 to 36", "record 36"))
     );
 }
+
+#[test]
+fn a_store_whose_last_head_is_damaged_opens_goes_on_and_says_so() {
+    let (dir, _) = written(false);
+    let last = Store::open(dir.path(), options(audit(false))).unwrap().audit_heads("ledger").unwrap().unwrap();
+    let offset = last[0].offset;
+    Forger::at(dir.path()).change(|txn, open| {
+        let mut row = open("heads").get(txn, &key(LEDGER, offset)).unwrap().unwrap().to_vec();
+        *row.last_mut().unwrap() ^= 1;
+        open("heads").put(txn, &key(LEDGER, offset), &row).unwrap();
+    });
+    let store = Store::open(dir.path(), options(audit(false))).unwrap();
+    let damaged = store.verify().unwrap().damaged;
+    assert_eq!(damaged.len(), 1, "{damaged:?}");
+    // The next head comes as soon as it would with none before, and the chain is what it was.
+    put(&store, "ledger.odd", 41..42, at(1), ALONE);
+    let heads = store.audit_heads("ledger").unwrap().unwrap();
+    assert_eq!(heads[0].offset, 41);
+    assert_eq!(store.verify().unwrap().damaged, damaged);
+}

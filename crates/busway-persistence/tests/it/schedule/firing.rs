@@ -81,6 +81,26 @@ fn a_request_moves_a_bounded_number_and_says_where_the_next_goes_on() {
 }
 
 #[test]
+fn of_large_events_a_request_moves_few_and_none_is_passed_over() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    let large = |number| {
+        let entry = store.entry(event("a.b", number, 60_000), false, at(0)).unwrap();
+        entry.wait_until(at(10), None)
+    };
+    store.schedule((0..150).map(large).collect()).unwrap();
+    let (mut moved, mut rest) = (Vec::new(), None);
+    loop {
+        let fired = store.fire_from(10, 1_000, rest).unwrap();
+        moved.push(fired.events);
+        let Some(more) = fired.rest else { break };
+        rest = Some(more);
+    }
+    assert_eq!((moved.len(), moved.iter().sum()), (3, 150), "{moved:?}");
+    assert_eq!(published(&store, 0), (0..150).collect::<Vec<_>>());
+}
+
+#[test]
 fn events_beside_each_other_in_a_batch_go_into_the_log_or_wait() {
     let dir = dir();
     let store = open(dir.path(), one());
