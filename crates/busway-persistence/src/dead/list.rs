@@ -14,6 +14,7 @@ use crate::corrupt::Corrupt;
 use crate::error::ReadError;
 use crate::record::{Place, Record};
 use crate::row;
+use crate::settle::SubscriptionRow;
 use crate::shared::Shared;
 use crate::store::Store;
 use crate::writer::RECORD;
@@ -60,6 +61,32 @@ impl Store {
     /// [`ReadError`].
     pub fn letters(&self, query: &LetterQuery, from: LetterKey, limit: usize) -> Result<LetterPage, ReadError> {
         self.shared.letters(query, from, limit)
+    }
+
+    /// Whether there is such a letter.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn has_letter(&self, key: LetterKey) -> Result<bool, ReadError> {
+        let storage = |error: heed::Error| self.shared.storage(&error);
+        let txn = self.shared.gate.read().map_err(storage)?;
+        Ok(self.shared.databases.dead.get(&txn, &key.bytes()).map_err(storage)?.is_some())
+    }
+
+    /// The numbers and names of all durable subscriptions.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn subscription_names(&self) -> Result<Vec<(u32, String)>, ReadError> {
+        let storage = |error: heed::Error| self.shared.storage(&error);
+        let txn = self.shared.gate.read().map_err(storage)?;
+        let mut names = Vec::new();
+        for entry in self.shared.databases.subscriptions.iter(&txn).map_err(storage)? {
+            let (key, value) = entry.map_err(storage)?;
+            let SubscriptionRow { number, .. } = row::decode("subscription", key, value)?;
+            names.push((number, String::from_utf8_lossy(key).into_owned()));
+        }
+        Ok(names)
     }
 
     /// Subscriptions that were removed and left dead letters: their numbers and names.

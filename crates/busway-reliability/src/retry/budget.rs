@@ -4,6 +4,7 @@
 //! seconds, and its number a second on top, so that the last event of a subscription without traffic is attempted again too (the idea is
 //! that of Finagle's `RetryBudget`). What is over it waits for the next second, and costs its event no attempt.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::problem::RetryProblem;
@@ -35,6 +36,13 @@ impl RetryBudget {
             Self { percent, .. } if percent > PERCENT_MAX => vec![RetryProblem::BudgetTooLarge { percent }],
             _ => Vec::new(),
         }
+    }
+}
+
+/// `20 % of the traffic, and 1 a second`.
+impl fmt::Display for RetryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} % of the traffic, and {} a second", self.percent, self.per_second)
     }
 }
 
