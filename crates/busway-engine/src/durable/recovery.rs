@@ -64,6 +64,19 @@ impl DurableBuilder {
     }
 }
 
+impl DurableBuilder {
+    /// What was said before it was made durable.
+    pub(crate) fn with_recovery(mut self, retry: Option<Retry>, classify: Option<Classifier>) -> Self {
+        if let Some(classify) = classify {
+            self.recovery.classify = classify;
+        }
+        match retry {
+            Some(retry) => self.retry(retry),
+            None => self,
+        }
+    }
+}
+
 impl Recovery {
     /// Everything that is wrong with it.
     pub(super) fn problems(&self, log: Option<&Log>, filter: Option<&Filter>) -> Vec<SubscribeProblem> {
