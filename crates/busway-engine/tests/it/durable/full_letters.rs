@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{DeadLetterPolicy, Observer, Selection};
-use busway_testkit::{ManualClock, Recorder, Script, Step, TestBus};
+use busway_engine::{Bus, DeadLetterPolicy, Observer, Selection};
+use busway_testkit::{ManualClock, Recorder, Script, Step};
 use parking_lot::Mutex;
 
 use super::{dir, numbers, open_on, order, stock, with_orders};
@@ -24,15 +24,17 @@ async fn a_full_dead_letter_store_stops_the_lane_and_loses_nothing() {
     let dir = dir();
     let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
     let observer = Arc::clone(&alarms);
-    let bus = TestBus::open_on(clock.clone(), dir.path(), |bus| with_orders(bus).observer(observer)).await;
+    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).observer(observer);
+    let bus = bus.start().await.unwrap();
     let recorder = Recorder::<Number>::new();
     let script = Script::new((0..4).map(|_| Step::Dead("no such order")));
     let policy = DeadLetterPolicy::keep().capacity(2);
-    let subscription = stock(&bus).dead_letters(policy).to(recorder.scripted(&script)).await.unwrap();
+    let builder = bus.subscribe("orders.#").durable("stock").dead_letters(policy);
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
     for (n, key) in ["A", "B", "C", "D", "C", "E"].into_iter().enumerate() {
         bus.publish(order(key, u32::try_from(n).unwrap())).await.unwrap();
     }
-    bus.settle().await;
+    bus.idle().await;
     let stats = subscription.stats();
     assert_eq!((stats.dead, stats.no_room, stats.parked, stats.done), (2, 2, 3, 1), "{stats}");
     recorder.assert_payloads(&numbers([0, 1, 2, 3, 5]));
@@ -41,20 +43,20 @@ async fn a_full_dead_letter_store_stops_the_lane_and_loses_nothing() {
     // Nothing happens by itself, however long it takes.
     for _ in 0..5 {
         clock.advance(Duration::from_secs(1));
-        bus.settle().await;
+        bus.idle().await;
     }
     assert_eq!((recorder.count(), subscription.stats().no_room), (5, 2), "no attempt is spent on it");
 
     bus.dead_letters().discard(Selection::all().text("no such order")).await.unwrap();
     clock.advance(Duration::from_secs(1));
-    bus.settle().await;
+    bus.idle().await;
     let stats = subscription.stats();
     assert_eq!((stats.dead, stats.no_room, stats.parked, stats.done), (4, 0, 0, 2), "{stats}");
     recorder.assert_payloads(&numbers([0, 1, 2, 3, 5, 4]));
     let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
     let offsets: Vec<_> = page.letters.iter().map(|letter| letter.id.position.offset).collect();
     assert_eq!(offsets, [2, 3]);
-    bus.finish().await;
+    bus.shutdown(Duration::ZERO).await;
 }
 
 #[tokio::test]
