@@ -24,7 +24,9 @@ impl Classifier {
     /// Asked of errors that say nothing themselves: what is marked [`Permanent`](busway_middleware::Permanent) is dead already. A panic of the
     /// user's function says nothing either.
     pub(crate) fn class_of(&self, outcome: &Outcome) -> FailureClass {
-        let (Some(classify), Outcome::Failed(error)) = (&self.0, outcome) else { return FailureClass::Transient };
+        let (Some(classify), Outcome::Failed(error)) = (&self.0, outcome) else {
+            return FailureClass::Transient;
+        };
         match catch_unwind(AssertUnwindSafe(|| classify(&**error))) {
             Ok(class) => class,
             Err(_) => {

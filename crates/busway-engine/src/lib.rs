@@ -82,11 +82,12 @@ pub use crate::transact::{InStore, StoreTx, Transacted, TransactionError, Tx, in
 
 #[doc(inline)]
 pub use busway_persistence::{
-    Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Attempt, Audit, AuditHead,
-    AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Corrupt, Damaged, EntryError, Export,
-    ExportError, Exported, Fault, Import, ImportCause, ImportError, Imported, LineError, OpenError,
-    OperationKind, Quarantine, ReadError, ReadTables, Refusal, RequestError, Retention, Snapshot, Stream, StreamProblem, Table,
-    TableKey, TxError, Verified, VerifiedArchive, VerifiedAudit, WriteTables, verify_archive,
+    Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Attempt, Audit,
+    AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Corrupt, Damaged,
+    EntryError, Export, ExportError, Exported, Fault, Import, ImportCause, ImportError, Imported, LineError,
+    OpenError, OperationKind, Quarantine, ReadError, ReadTables, Refusal, RequestError, Retention, Snapshot,
+    Stream, StreamProblem, Table, TableKey, TxError, Verified, VerifiedArchive, VerifiedAudit, WriteTables,
+    verify_archive,
 };
 
 /// The result of functions that use several verbs of busway.

@@ -53,7 +53,8 @@ impl Shared {
                 let ((_, partition), cursor) = stored::cursor(key, value)?;
                 let parked = self.databases.parked.prefix_iter(&txn, &pair_key(number, partition));
                 // What has a longer key belongs to the row before it.
-                let parked = parked.map_err(storage)?.filter(|row| row.as_ref().is_ok_and(|(key, _)| key.len() == 16));
+                let parked =
+                    parked.map_err(storage)?.filter(|row| row.as_ref().is_ok_and(|(key, _)| key.len() == 16));
                 let parked = parked.count();
                 standings.push((partition, cursor, u64::try_from(parked).unwrap_or(u64::MAX)));
             }

@@ -24,7 +24,9 @@ pub enum DeadLetterError {
         name: String,
     },
     /// There is no such letter: there never was, or it was handled, discarded, or has expired.
-    #[error("there is no dead letter {id}: it never was, or was handled, discarded, or has expired; the trail says which")]
+    #[error(
+        "there is no dead letter {id}: it never was, or was handled, discarded, or has expired; the trail says which"
+    )]
     Unknown {
         /// The letter.
         id: DeadLetterId,
@@ -48,7 +50,9 @@ pub enum DeadLetterError {
         id: DeadLetterId,
     },
     /// The subscription was removed, or never stood in this partition.
-    #[error("the subscription of dead letter {id} was removed; subscribe again and publish the event again, or discard it")]
+    #[error(
+        "the subscription of dead letter {id} was removed; subscribe again and publish the event again, or discard it"
+    )]
     SubscriptionRemoved {
         /// The letter.
         id: DeadLetterId,

@@ -51,7 +51,9 @@ async fn expire(bus: Arc<BusCore>, name: String, before: Timestamp) {
                 Some(next) => look = look.start(next),
                 None => return,
             },
-            Err(error) => return tracing::warn!(subscription = name, %error, "old dead letters cannot be looked for"),
+            Err(error) => {
+                return tracing::warn!(subscription = name, %error, "old dead letters cannot be looked for");
+            }
         }
     }
     let how = Redrive::default().unlimited().never_stop();
@@ -61,7 +63,9 @@ async fn expire(bus: Arc<BusCore>, name: String, before: Timestamp) {
         Err(error) => Err(error),
     };
     match expired {
-        Ok(operation) => tracing::info!(subscription = name, letters = operation.letters, "old dead letters are let go"),
+        Ok(operation) => {
+            tracing::info!(subscription = name, letters = operation.letters, "old dead letters are let go")
+        }
         Err(error) => tracing::warn!(subscription = name, %error, "old dead letters are not let go"),
     }
 }

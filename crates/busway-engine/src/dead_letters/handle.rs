@@ -63,7 +63,9 @@ impl DeadLetters {
         self.lend(move |store| {
             let names = Names::read(store)?;
             let page = store.letters(&query(&names, &selection)?, from, limit)?;
-            let letter = |stored: busway_persistence::StoredLetter| DeadLetter::of(names.id(store, stored.key), stored);
+            let letter = |stored: busway_persistence::StoredLetter| {
+                DeadLetter::of(names.id(store, stored.key), stored)
+            };
             let letters = page.letters.into_iter().map(letter).collect();
             Ok(DeadLetterPage { letters, damaged: page.damaged, next: page.next.map(PageStart) })
         })
@@ -111,7 +113,11 @@ impl DeadLetters {
     ///
     /// # Cancel safety
     /// Dropped before it returns, letters that were moved stay moved; the same request goes on behind them.
-    pub async fn redrive(&self, which: impl Into<Target>, how: Redrive) -> Result<DeadLetterOperation, DeadLetterError> {
+    pub async fn redrive(
+        &self,
+        which: impl Into<Target>,
+        how: Redrive,
+    ) -> Result<DeadLetterOperation, DeadLetterError> {
         self.job(OperationKind::Redrive, which.into(), how)?.run(None).await
     }
 
@@ -151,7 +157,11 @@ impl DeadLetters {
     ///
     /// # Cancel safety
     /// Safe: nothing is changed.
-    pub async fn operations(&self, before: Option<u64>, limit: usize) -> Result<Vec<DeadLetterOperation>, DeadLetterError> {
+    pub async fn operations(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterOperation>, DeadLetterError> {
         let (before, limit) = (before.unwrap_or(u64::MAX), limit.min(PAGE_MAX));
         self.lend(move |store| {
             let operations = store.operations(before, limit)?;
@@ -160,7 +170,12 @@ impl DeadLetters {
         .await
     }
 
-    pub(super) fn job(&self, kind: OperationKind, target: Target, how: Redrive) -> Result<Job, DeadLetterError> {
+    pub(super) fn job(
+        &self,
+        kind: OperationKind,
+        target: Target,
+        how: Redrive,
+    ) -> Result<Job, DeadLetterError> {
         let by = self.by.clone().unwrap_or_else(|| self.bus.metadata.producer().to_owned());
         let request = self.request.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let (bus, log) = (Arc::clone(&self.bus), self.log()?);
@@ -188,10 +203,12 @@ pub(super) fn query(names: &Names, selection: &Selection) -> Result<LetterQuery,
 
 impl fmt::Debug for DeadLetters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadLetters").field("by", &self.by).field("request", &self.request).finish_non_exhaustive()
+        f.debug_struct("DeadLetters")
+            .field("by", &self.by)
+            .field("request", &self.request)
+            .finish_non_exhaustive()
     }
 }
-
 
 const PAGE: usize = 100;
 const PAGE_MAX: usize = 1_000;

@@ -33,9 +33,13 @@ impl Names {
     /// The name of a letter.
     pub(super) fn id(&self, store: &Store, key: LetterKey) -> DeadLetterId {
         let known = self.known.iter().find(|(number, _)| *number == key.subscription);
-        let subscription = known.map_or_else(|| key.subscription.to_string().into(), |(_, name)| Arc::clone(name));
+        let subscription =
+            known.map_or_else(|| key.subscription.to_string().into(), |(_, name)| Arc::clone(name));
         let (stream, partition) = store.partition_name(key.partition).unwrap_or(("", 0));
-        DeadLetterId { subscription, position: Position { stream: stream.into(), partition, offset: key.offset } }
+        DeadLetterId {
+            subscription,
+            position: Position { stream: stream.into(), partition, offset: key.offset },
+        }
     }
 
     /// Where a letter lies. Of several subscriptions of the name it is the one that has it.

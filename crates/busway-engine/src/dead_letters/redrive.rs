@@ -5,8 +5,8 @@ use std::sync::{Arc, mpsc};
 
 use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_persistence::{
-    Entry, LetterKey, LetterRequest, LetterState, Operated, Operation, OperationKind, Position, Progressed, Store,
-    StoredLetter,
+    Entry, LetterKey, LetterRequest, LetterState, Operated, Operation, OperationKind, Position, Progressed,
+    Store, StoredLetter,
 };
 use busway_reliability::{RedrivePace, SameErrors};
 
@@ -225,7 +225,12 @@ impl Job {
         if self.gives_again() {
             // Those that have begun meanwhile have them from the store, unless they had looked before.
             for core in self.bus.durable.list() {
-                let its_own: Vec<_> = operated.letters.iter().filter(|(key, _)| key.subscription == core.number).copied().collect();
+                let its_own: Vec<_> = operated
+                    .letters
+                    .iter()
+                    .filter(|(key, _)| key.subscription == core.number)
+                    .copied()
+                    .collect();
                 if !its_own.is_empty() {
                     core.redriven(&its_own);
                 }

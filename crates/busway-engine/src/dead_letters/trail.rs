@@ -33,7 +33,8 @@ pub struct DeadLetterOperation {
 
 impl DeadLetterOperation {
     pub(super) fn of(operation: Operation, repeated: bool) -> Self {
-        let Operation { number, request, kind, by, selection, begun, ended, letters, stopped, .. } = operation;
+        let Operation { number, request, kind, by, selection, begun, ended, letters, stopped, .. } =
+            operation;
         Self { number, request, kind, by, selection, begun, ended, letters, stopped, repeated }
     }
 }

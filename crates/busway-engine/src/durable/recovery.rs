@@ -109,7 +109,10 @@ impl DurableCore {
         let policy = self.recovery.letters;
         if policy.is_discarded() {
             self.counts.discarded.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(subscription = &*self.name, "an event is given up, and discarded as its subscription says");
+            tracing::warn!(
+                subscription = &*self.name,
+                "an event is given up, and discarded as its subscription says"
+            );
             return Verdict::Settled;
         }
         match self.has_room_for_letter() {

@@ -61,8 +61,19 @@ impl SubscribeBuilder {
     /// until it is settled. Names have 1 to 64 characters of `[A-Za-z0-9_-]`, and are unique in the bus.
     /// It waits in the log, so capacity, overflow and time to live do not concern it.
     pub fn durable(self, name: impl Into<String>) -> DurableBuilder {
-        let Self { bus, filter, settings, group, rule, coalesce, middleware, mut problems, retry, classify, .. } =
-            self;
+        let Self {
+            bus,
+            filter,
+            settings,
+            group,
+            rule,
+            coalesce,
+            middleware,
+            mut problems,
+            retry,
+            classify,
+            ..
+        } = self;
         if coalesce.is_function() {
             problems.push(SubscribeProblem::NotDurable { setting: "coalesce_by" });
         }
@@ -261,7 +272,8 @@ impl SubscribeBuilder {
     /// What this member does about failures.
     fn again(&mut self) -> Option<Arc<Again>> {
         let asked = self.is_again();
-        let (retry, classify) = (self.retry.unwrap_or(Retry::never()), self.classify.take().unwrap_or_default());
+        let (retry, classify) =
+            (self.retry.unwrap_or(Retry::never()), self.classify.take().unwrap_or_default());
         asked.then(|| Arc::new(Again { retry, classify }))
     }
 

@@ -63,7 +63,16 @@ impl Member {
         again: Option<Arc<Again>>,
     ) -> Self {
         let (workers, left) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { id, handler, middleware, again, workers, left, merged: OnceLock::new(), slots: OnceLock::new() }
+        Self {
+            id,
+            handler,
+            middleware,
+            again,
+            workers,
+            left,
+            merged: OnceLock::new(),
+            slots: OnceLock::new(),
+        }
     }
 
     /// Leaves the group. The workers have to be woken to notice it.

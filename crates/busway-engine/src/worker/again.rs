@@ -45,7 +45,13 @@ impl Again {
     }
 
     /// How long to wait behind this attempt; `None`: it was the last one.
-    fn delay(&self, outcome: &Outcome, attempt: u32, at: Option<Timestamp>, utc: Timestamp) -> Option<Duration> {
+    fn delay(
+        &self,
+        outcome: &Outcome,
+        attempt: u32,
+        at: Option<Timestamp>,
+        utc: Timestamp,
+    ) -> Option<Duration> {
         if !matches!(outcome, Outcome::Failed(_) | Outcome::RetryAt(_)) {
             return None;
         }

@@ -150,6 +150,9 @@ async fn who_may_not_wait_is_refused_with_everything_else_that_is_wrong() {
         std::future::ready(())
     });
     let error = bus.subscribe("orders.#").retry(Retry::ephemeral()).to(many).await.unwrap_err();
-    assert!(matches!(error.problems(), [SubscribeProblem::RetryNotPossible { run: Run::Batch(_) }]), "{error}");
+    assert!(
+        matches!(error.problems(), [SubscribeProblem::RetryNotPossible { run: Run::Batch(_) }]),
+        "{error}"
+    );
     bus.finish().await;
 }

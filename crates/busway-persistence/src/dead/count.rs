@@ -80,7 +80,8 @@ impl Store {
 
 /// The counts as they are stored, or counted.
 pub(crate) fn load(txn: &RoTxn<'_>, databases: &Databases<'_>) -> Result<Counts, Unreadable> {
-    let mut counts = Counts { is_stored: databases.dead.get(txn, &own_key(COUNT, &[]))?.is_some(), ..Counts::default() };
+    let mut counts =
+        Counts { is_stored: databases.dead.get(txn, &own_key(COUNT, &[]))?.is_some(), ..Counts::default() };
     if counts.is_stored {
         for entry in databases.dead.prefix_iter(txn, &own_key(COUNT, &[]))? {
             let (key, value) = entry?;

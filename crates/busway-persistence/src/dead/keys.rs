@@ -47,7 +47,8 @@ impl LetterKey {
     pub(crate) fn read(key: &[u8]) -> Option<(Self, &[u8])> {
         let (key, rest) = key.split_first_chunk::<16>()?;
         let number = u128::from_be_bytes(*key);
-        let (subscription, partition) = (u32::try_from(number >> 96).ok()?, (number >> 64) & u128::from(u32::MAX));
+        let (subscription, partition) =
+            (u32::try_from(number >> 96).ok()?, (number >> 64) & u128::from(u32::MAX));
         let offset = u64::try_from(number & u128::from(u64::MAX)).ok()?;
         Some((Self { subscription, partition: u32::try_from(partition).ok()?, offset }, rest))
     }
@@ -108,6 +109,16 @@ pub(crate) const COUNT: u8 = b'c';
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row;
+
+    /// Byte by byte as `docs/design/format.md` has it.
+    #[test]
+    fn the_golden_mark_is_what_is_written_today() {
+        let key = LetterKey { subscription: 3, partition: 1, offset: 17 }.part(REDRIVEN);
+        let mark = RedrivenRow { operation: 5, at: Timestamp::from_nanos(1_760_000_000_000_000_000) };
+        let golden = "01e693ad4a05000000000000000000b0d4acc66c18";
+        assert_eq!(row::hex(&row::encode(&key, &mark).unwrap()), golden);
+    }
 
     #[test]
     fn a_key_comes_back_and_what_belongs_to_it_lies_before_the_next() {

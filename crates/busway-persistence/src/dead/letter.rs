@@ -61,7 +61,9 @@ impl Store {
     pub fn letter(&self, key: LetterKey) -> Result<Option<StoredLetter>, ReadError> {
         let storage = |error: heed::Error| self.shared.storage(&error);
         let txn = self.shared.gate.read().map_err(storage)?;
-        let Some(value) = self.shared.databases.dead.get(&txn, &key.bytes()).map_err(storage)? else { return Ok(None) };
+        let Some(value) = self.shared.databases.dead.get(&txn, &key.bytes()).map_err(storage)? else {
+            return Ok(None);
+        };
         let letter = row::decode("dead letter", &key.bytes(), value)?;
         self.shared.complete(&txn, key, letter).map(Some)
     }
@@ -84,10 +86,16 @@ impl Store {
 
 impl Shared {
     /// Adds to a letter what lies beside it.
-    pub(super) fn complete(&self, txn: &RoTxn<'_>, key: LetterKey, letter: DeadLetter) -> Result<StoredLetter, ReadError> {
+    pub(super) fn complete(
+        &self,
+        txn: &RoTxn<'_>,
+        key: LetterKey,
+        letter: DeadLetter,
+    ) -> Result<StoredLetter, ReadError> {
         let quarantine = self.beside::<Quarantine>(txn, key, (QUARANTINE, "quarantine"))?;
         let event = self.copied(txn, key, (RECORD, CHUNK))?.unwrap_or_else(|| Err(no_copy(key)));
-        let edited = self.copied(txn, key, (EDITED, EDITED_CHUNK))?.and_then(Result::ok).map(|stored| stored.event);
+        let edited =
+            self.copied(txn, key, (EDITED, EDITED_CHUNK))?.and_then(Result::ok).map(|stored| stored.event);
         let state = self.letter_state(txn, key)?;
         Ok(StoredLetter { key, letter, quarantine, event, edited, state })
     }
@@ -122,7 +130,9 @@ impl Shared {
         (part, chunk_part): (u8, u8),
     ) -> Result<Option<Result<StoredEvent, Corrupt>>, ReadError> {
         let storage = |error: heed::Error| self.storage(&error);
-        let Some(value) = self.databases.dead.get(txn, &key.part(part)).map_err(storage)? else { return Ok(None) };
+        let Some(value) = self.databases.dead.get(txn, &key.part(part)).map_err(storage)? else {
+            return Ok(None);
+        };
         let place = Place { partition: key.partition, offset: key.offset };
         let record = match Record::check(place, value) {
             Ok(record) => record,
@@ -146,5 +156,8 @@ impl Shared {
 
 fn no_copy(key: LetterKey) -> Corrupt {
     let place = Place { partition: key.partition, offset: key.offset }.to_string();
-    Corrupt { place, reason: "it could not be read when it was given up, so there is no copy of it".to_owned() }
+    Corrupt {
+        place,
+        reason: "it could not be read when it was given up, so there is no copy of it".to_owned(),
+    }
 }

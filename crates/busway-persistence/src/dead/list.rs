@@ -59,7 +59,12 @@ impl Store {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub fn letters(&self, query: &LetterQuery, from: LetterKey, limit: usize) -> Result<LetterPage, ReadError> {
+    pub fn letters(
+        &self,
+        query: &LetterQuery,
+        from: LetterKey,
+        limit: usize,
+    ) -> Result<LetterPage, ReadError> {
         self.shared.letters(query, from, limit)
     }
 
@@ -141,7 +146,8 @@ impl Shared {
                 }
             }
             // The next subscription that is wanted.
-            let next = elsewhere.and_then(|here| query.subscriptions.iter().filter(|number| **number > here).min());
+            let next =
+                elsewhere.and_then(|here| query.subscriptions.iter().filter(|number| **number > here).min());
             match next {
                 Some(next) => from = LetterKey::first_of(*next),
                 None => return Ok(page),

@@ -81,7 +81,8 @@ pub(crate) struct Operate {
 impl Operate {
     /// Tells what became of it.
     pub(crate) fn answer(self, result: Result<(), RequestError>) {
-        let operated = result.and_then(|()| self.operated.ok_or(RequestError::Refused(crate::Refusal::Closed)));
+        let operated =
+            result.and_then(|()| self.operated.ok_or(RequestError::Refused(crate::Refusal::Closed)));
         (self.done)(operated);
     }
 }
@@ -192,7 +193,12 @@ fn fit(
 }
 
 /// Puts what somebody made of an event beside it, or takes away what was there.
-fn edit(shared: &Shared, txn: &mut RwTxn<'_>, key: LetterKey, edited: Option<&mut Entry>) -> heed::Result<()> {
+fn edit(
+    shared: &Shared,
+    txn: &mut RwTxn<'_>,
+    key: LetterKey,
+    edited: Option<&mut Entry>,
+) -> heed::Result<()> {
     let dead = shared.databases.dead;
     dead.delete(txn, &key.part(EDITED))?;
     for number in 0..=u16::MAX {

@@ -38,7 +38,8 @@ impl State {
         let staged = &self.staged.letters;
         let all = self.letters.letters.iter().filter(|_| !self.letters.is_stored);
         let all = all.map(|(&number, &letters)| (number, letters));
-        (!staged.is_empty()).then(|| all.chain(staged.iter().map(|(&number, &letters)| (number, letters))).collect())
+        (!staged.is_empty())
+            .then(|| all.chain(staged.iter().map(|(&number, &letters)| (number, letters))).collect())
     }
 
     /// The batch is stored.

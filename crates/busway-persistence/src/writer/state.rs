@@ -147,7 +147,8 @@ impl State {
 
     /// The batch is stored. Gives back the heads that it made.
     pub(super) fn keep(&mut self, shared: &Shared) -> Vec<AuditHead> {
-        let Staged { logs, names, waiting, runs, heads, letters, buried, .. } = std::mem::take(&mut self.staged);
+        let Staged { logs, names, waiting, runs, heads, letters, buried, .. } =
+            std::mem::take(&mut self.staged);
         self.keep_letters(shared, letters, &buried);
         self.waiting = waiting.unwrap_or(self.waiting);
         self.attendances.keep();

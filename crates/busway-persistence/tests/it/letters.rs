@@ -4,8 +4,8 @@ use std::sync::mpsc;
 
 use busway_event::{Event, Filter, Metadata, Raw, Stamp};
 use busway_persistence::{
-    Attempt, DeadLetter, LetterKey, LetterQuery, LetterRequest, LetterState, Operated, OperationKind, Progressed,
-    RequestError, Retention, Settlement, Store, Stream,
+    Attempt, DeadLetter, LetterKey, LetterQuery, LetterRequest, LetterState, Operated, OperationKind,
+    Progressed, RequestError, Retention, Settlement, Store, Stream,
 };
 
 use crate::world::{Waiting, at, dir, entry, id, number_of, one, open, options};
@@ -13,7 +13,8 @@ use crate::world::{Waiting, at, dir, entry, id, number_of, one, open, options};
 const ALL: LetterKey = LetterKey { subscription: 1, partition: 0, offset: 0 };
 
 fn letter(offset: u64) -> DeadLetter {
-    let attempts = vec![Attempt { at: at(i64::try_from(offset).unwrap()), error: "no connection".to_owned() }];
+    let attempts =
+        vec![Attempt { at: at(i64::try_from(offset).unwrap()), error: "no connection".to_owned() }];
     let reason = format!("given up after 1 attempts: error {}", offset % 3);
     let time = at(i64::try_from(offset).unwrap());
     DeadLetter { offset, at: time, reason, handler: "reserve".to_owned(), attempts, attempt_count: 1 }
@@ -30,7 +31,9 @@ fn with_letters(store: &Store, count: u64) -> u32 {
 }
 
 fn give_up(store: &Store, number: u32, offsets: std::ops::Range<u64>) {
-    store.decide(number, Settlement { dead: offsets.map(letter).collect(), ..Settlement::default() }).unwrap();
+    store
+        .decide(number, Settlement { dead: offsets.map(letter).collect(), ..Settlement::default() })
+        .unwrap();
 }
 
 fn keys(store: &Store, query: &LetterQuery) -> Vec<u64> {
@@ -113,14 +116,18 @@ fn what_is_redriven_is_parked_until_it_has_come_to_its_end() {
     let dir = dir();
     let store = open(dir.path(), one());
     let number = with_letters(&store, 3);
-    let moved = operate(&store, request(OperationKind::Redrive, "r", &[key(number, 0), key(number, 1)])).unwrap();
+    let moved =
+        operate(&store, request(OperationKind::Redrive, "r", &[key(number, 0), key(number, 1)])).unwrap();
     assert_eq!((moved.operation.letters, moved.letters.len()), (2, 2));
     store.close();
 
     let store = open(dir.path(), one());
     let found = store.join("stock", "#", vec![(0, 0)]).unwrap();
     let place = &found.places[0];
-    assert_eq!((place.redriven.clone(), place.parked.len(), place.parked[0].attempt_count), (vec![0, 1], 2, 0));
+    assert_eq!(
+        (place.redriven.clone(), place.parked.len(), place.parked[0].attempt_count),
+        (vec![0, 1], 2, 0)
+    );
     assert_eq!(number_of(&store.redriven_event(key(number, 1)).unwrap().unwrap().event), 1);
     let again = operate(&store, request(OperationKind::Redrive, "s", &[key(number, 0)])).unwrap_err();
     assert_eq!(again, RequestError::AlreadyRedriven { letter: key(number, 0) });
@@ -129,7 +136,10 @@ fn what_is_redriven_is_parked_until_it_has_come_to_its_end() {
     give_up(&store, number, 1..2);
     assert_eq!(keys(&store, &LetterQuery::default()), [1, 2]);
     let left = store.letter(key(number, 1)).unwrap().unwrap();
-    assert_eq!((left.letter.attempt_count, left.letter.attempts.len(), left.state), (2, 2, LetterState::Waiting));
+    assert_eq!(
+        (left.letter.attempt_count, left.letter.attempts.len(), left.state),
+        (2, 2, LetterState::Waiting)
+    );
     assert!(store.join("stock", "#", vec![(0, 0)]).unwrap().places[0].parked.is_empty());
     assert_eq!(store.dead_letter_count(number), 2);
     let gone = operate(&store, request(OperationKind::Discard, "t", &[key(number, 0)])).unwrap_err();

@@ -77,7 +77,8 @@ impl RetryMeter {
         self.slot(now);
         let oldest = self.latest.saturating_sub(SLOTS as u64 - 1);
         let within = self.slots.iter().filter(|(second, ..)| *second >= oldest);
-        let (first, retries) = within.fold((0_u64, 0_u64), |(first, retries), slot| (first + slot.1, retries + slot.2));
+        let (first, retries) =
+            within.fold((0_u64, 0_u64), |(first, retries), slot| (first + slot.1, retries + slot.2));
         let floor = u64::from(self.budget.per_second) * SLOTS as u64;
         let allowed = first.saturating_mul(u64::from(self.budget.percent)) / 100 + floor;
         if retries >= allowed {
@@ -92,7 +93,9 @@ impl RetryMeter {
         let began = *self.began.get_or_insert(now);
         self.latest = self.latest.max(now.saturating_duration_since(began).as_secs());
         let at = usize::try_from(self.latest % SLOTS as u64).unwrap_or(0);
-        let Some(slot) = self.slots.get_mut(at) else { unreachable!("a remainder is smaller than its divisor") };
+        let Some(slot) = self.slots.get_mut(at) else {
+            unreachable!("a remainder is smaller than its divisor")
+        };
         if slot.0 != self.latest {
             *slot = (self.latest, 0, 0);
         }
@@ -131,7 +134,8 @@ mod tests {
     fn without_traffic_the_floor_is_left() {
         let start = Instant::now();
         let mut meter = RetryMeter::new(RetryBudget::percent(50).at_least(2));
-        let granted = (0..100).map(|at| (0..9).filter(|_| meter.try_retry(second(start, at)).is_ok()).count());
+        let granted =
+            (0..100).map(|at| (0..9).filter(|_| meter.try_retry(second(start, at)).is_ok()).count());
         assert_eq!(granted.sum::<usize>(), 2 * 100, "20 in each ten seconds");
     }
 

@@ -115,7 +115,8 @@ impl Retry {
     pub fn span(&self) -> Duration {
         let delays = self.attempts.saturating_sub(1);
         let looked_at = delays.min(SPAN_DELAYS);
-        let sum = (1..=looked_at).fold(Duration::ZERO, |sum, failed| sum.saturating_add(self.schedule.longest(failed)));
+        let sum = (1..=looked_at)
+            .fold(Duration::ZERO, |sum, failed| sum.saturating_add(self.schedule.longest(failed)));
         // Behind so many they are what the last one is.
         let rest = self.schedule.longest(looked_at.max(1)).saturating_mul(delays - looked_at);
         sum.saturating_add(rest)
@@ -140,7 +141,9 @@ impl Retry {
         }
         let delays = 1..=self.attempts.saturating_sub(1).min(SPAN_DELAYS);
         let short = delays.map(|failed| (failed, self.schedule.longest(failed)));
-        let short = short.filter(|(_, delay)| *delay < DELAY_MIN).map(|(failed, delay)| RetryProblem::DelayTooShort { delay, failed });
+        let short = short
+            .filter(|(_, delay)| *delay < DELAY_MIN)
+            .map(|(failed, delay)| RetryProblem::DelayTooShort { delay, failed });
         problems.extend(short.take(1));
         problems
     }
@@ -240,11 +243,17 @@ mod tests {
     fn everything_wrong_is_listed() {
         let short = Retry::constant(Duration::from_micros(999));
         assert_eq!(short.attempts(1).problems(), [], "nobody waits");
-        assert_eq!(short.problems(), [RetryProblem::DelayTooShort { delay: Duration::from_micros(999), failed: 1 }]);
+        assert_eq!(
+            short.problems(),
+            [RetryProblem::DelayTooShort { delay: Duration::from_micros(999), failed: 1 }]
+        );
         assert_eq!(Retry::default().attempts(0).problems(), [RetryProblem::NoAttempts]);
         assert_eq!(Retry::listed(&[]).problems(), [RetryProblem::NoDelays]);
         let many = Retry::listed(&[Duration::ZERO; 17]).problems();
-        assert!(matches!(many[..], [RetryProblem::TooManyDelays { delays: 17 }, RetryProblem::DelayTooShort { .. }]));
+        assert!(matches!(
+            many[..],
+            [RetryProblem::TooManyDelays { delays: 17 }, RetryProblem::DelayTooShort { .. }]
+        ));
         assert_eq!(Retry::default().problems(), []);
     }
 

@@ -25,7 +25,9 @@ pub enum RetryProblem {
     #[error("retry has an empty list of delays: give it one at least, or 1 attempt")]
     NoDelays,
     /// A list that is too long.
-    #[error("retry lists {delays} delays, of {DELAYS_MAX} at most: the last one is repeated, or use a function")]
+    #[error(
+        "retry lists {delays} delays, of {DELAYS_MAX} at most: the last one is repeated, or use a function"
+    )]
     TooManyDelays {
         /// As many.
         delays: usize,
@@ -43,7 +45,9 @@ pub enum RetryProblem {
         kept: Duration,
     },
     /// A budget that never lets anything be attempted again.
-    #[error("the retry budget of 0 % and 0 a second never lets an event be attempted again: raise one of them")]
+    #[error(
+        "the retry budget of 0 % and 0 a second never lets an event be attempted again: raise one of them"
+    )]
     NoBudget,
     /// A budget of more than all.
     #[error("the retry budget is {percent} % of the traffic, of 1,000 % at most")]

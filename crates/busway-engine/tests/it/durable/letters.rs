@@ -52,7 +52,10 @@ async fn a_letter_shows_the_bytes_the_place_and_every_attempt() {
     assert_eq!((event.key().unwrap().as_str(), event.metadata().get("trace")), ("A-1", Some("t-1")));
     assert_eq!((letter.attempt_count, letter.reason.as_str()), (3, "no such order"));
     let errors: Vec<_> = letter.attempts.iter().map(|attempt| attempt.error.as_str()).collect();
-    assert!(errors[0] == "no connection" && errors[1].contains("oh") && errors[2] == "no such order", "{errors:?}");
+    assert!(
+        errors[0] == "no connection" && errors[1].contains("oh") && errors[2] == "no such order",
+        "{errors:?}"
+    );
     assert!(letter.attempts[0].at < letter.attempts[1].at && letter.state == DeadLetterState::Waiting);
     bus.finish().await;
 }
@@ -102,7 +105,10 @@ async fn a_redriven_letter_is_a_replay_with_fresh_attempts_for_its_subscription_
     bus.subscribe("orders.#").durable("other").to(other.handler()).await.unwrap();
     script.push(Step::Fail("no connection"));
     let operation = bus.dead_letters().by("ann").redrive(&id(0), Redrive::default()).await.unwrap();
-    assert_eq!((operation.letters, operation.by.as_str(), operation.kind), (1, "ann", OperationKind::Redrive));
+    assert_eq!(
+        (operation.letters, operation.by.as_str(), operation.kind),
+        (1, "ann", OperationKind::Redrive)
+    );
     bus.settle().await;
     let again = bus.dead_letters().redrive(&id(0), Redrive::default()).await.unwrap_err();
     assert!(matches!(again, DeadLetterError::AlreadyRedriven { .. }), "{again}");
@@ -233,7 +239,10 @@ async fn a_request_is_carried_out_once_and_its_name_stands_for_one_thing() {
     let trail = bus.dead_letters().operations(None, 10).await.unwrap();
     let said: Vec<_> = trail.iter().map(ToString::to_string).collect();
     assert_eq!(said.len(), 1);
-    assert!(said[0].starts_with("redrive of 3 letters by ") && said[0].ends_with("(subscription stock)"), "{said:?}");
+    assert!(
+        said[0].starts_with("redrive of 3 letters by ") && said[0].ends_with("(subscription stock)"),
+        "{said:?}"
+    );
     assert!(trail[0].ended.is_some());
     bus.finish().await;
 }

@@ -53,7 +53,8 @@ async fn an_error_is_what_classify_says_unless_it_is_marked() {
         text if text.contains("until monday") => FailureClass::RetryAt(later),
         _ => FailureClass::Transient,
     };
-    let subscription = stock(&bus).retry(Retry::constant(SECOND)).classify(classify).to(handler).await.unwrap();
+    let subscription =
+        stock(&bus).retry(Retry::constant(SECOND)).classify(classify).to(handler).await.unwrap();
     for n in 0..5 {
         bus.publish(order(&format!("key-{n}"), n)).await.unwrap();
     }
@@ -141,17 +142,25 @@ async fn everything_wrong_with_retries_is_said_at_once() {
     .await;
     let recorder = Recorder::<Number>::new();
     let builder = stock(&bus).retry(Retry::constant(Duration::from_micros(1)).attempts(0));
-    let error = builder.retry_budget(RetryBudget::percent(0).at_least(0)).to(recorder.handler()).await.unwrap_err();
+    let error =
+        builder.retry_budget(RetryBudget::percent(0).at_least(0)).to(recorder.handler()).await.unwrap_err();
     let expected = [RetryProblem::NoAttempts, RetryProblem::NoBudget].map(SubscribeProblem::Retry);
     assert_eq!(error.problems(), expected);
     let short = stock(&bus).retry(Retry::constant(Duration::from_micros(1)));
     let error = short.to(recorder.handler()).await.unwrap_err();
-    assert!(matches!(error.problems(), [SubscribeProblem::Retry(RetryProblem::DelayTooShort { .. })]), "{error}");
+    assert!(
+        matches!(error.problems(), [SubscribeProblem::Retry(RetryProblem::DelayTooShort { .. })]),
+        "{error}"
+    );
     let long = stock(&bus).retry(Retry::constant(Duration::from_secs(10)).attempts(8));
     let error = long.to(recorder.handler()).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("retry may go on for 70s, and stream \"orders\" keeps events for 60s"), "{text}");
-    stock(&bus).retry(Retry::constant(Duration::from_secs(10)).attempts(7)).to(recorder.handler()).await.unwrap();
+    stock(&bus)
+        .retry(Retry::constant(Duration::from_secs(10)).attempts(7))
+        .to(recorder.handler())
+        .await
+        .unwrap();
     bus.finish().await;
 }
 
@@ -161,7 +170,8 @@ async fn a_time_in_the_past_is_now() {
     let bus = open(&dir).await;
     let recorder = Recorder::<Number>::new();
     let script = Script::new([Step::Fail("closed")]);
-    let past = |_: &(dyn std::error::Error + Send + Sync + 'static)| FailureClass::RetryAt(Timestamp::from_nanos(5));
+    let past =
+        |_: &(dyn std::error::Error + Send + Sync + 'static)| FailureClass::RetryAt(Timestamp::from_nanos(5));
     stock(&bus).classify(past).to(recorder.scripted(&script)).await.unwrap();
     bus.publish(order("A-1", 1)).await.unwrap();
     bus.settle().await;
