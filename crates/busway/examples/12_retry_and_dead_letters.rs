@@ -9,7 +9,7 @@ use busway::prelude::*;
 use busway::{DeadLetterId, DeadLetterPolicy, FailureClass, Redrive, RetryBudget, Selection};
 
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, EventType)]
-#[event(name = "parcel-sent", key = address)]
+#[event(name = "parcel-sent")]
 struct ParcelSent {
     address: String,
 }
