@@ -84,14 +84,15 @@ async fn main() -> busway::Result<()> {
     // Under a request: made again, by whichever process, it is carried out once. It stops by itself when the same error keeps coming back.
     let dead_printer = || Selection::all().subscription("labels").text("does not answer");
     let redrive = letters.clone().request("ticket-7").redrive(dead_printer(), Redrive::default()).await?;
-    println!("{redrive}");
     bus.idle().await;
+    println!("{redrive}");
     let again = letters.clone().request("ticket-7").redrive(dead_printer(), Redrive::default()).await?;
     println!("again: {}", if again.repeated { "done before" } else { "done twice" });
 
     let nameless: DeadLetterId = "labels/parcels/0/2".parse()?;
-    println!("{}", letters.edit(&nameless, r#"{"address":"Bonn"}"#).await?);
+    let edit = letters.edit(&nameless, r#"{"address":"Bonn"}"#).await?;
     bus.idle().await;
+    println!("{edit}");
     let kept = letters.get(&nameless).await?;
     // As it was published, beside what was made of it.
     println!("kept: {}", String::from_utf8_lossy(&kept.event?.encoded(1_024)?.bytes));

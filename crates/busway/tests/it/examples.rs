@@ -63,12 +63,12 @@ labels/parcels/0/0: given up after 3 attempts: the printer does not answer (3 at
 labels/parcels/0/1: given up after 3 attempts: the printer does not answer (3 attempts)
 labels/parcels/0/2: the address is empty (1 attempts)
   -- the printer is up again --
-redrive of 2 letters by ann (subscription labels, text \"does not answer\")
 label for Kiel, attempt 1 (replay)
 label for Ulm, attempt 1 (replay)
+redrive of 2 letters by ann (subscription labels, text \"does not answer\")
 again: done before
-edit of 1 letter by ann (letter labels/parcels/0/2)
 label for Bonn, attempt 1 (replay)
+edit of 1 letter by ann (letter labels/parcels/0/2)
 kept: {\"address\":\"\"}
 discard of 1 letter by ann (letter labels/parcels/0/2)
 trail: 3 operations
