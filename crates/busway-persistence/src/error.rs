@@ -270,7 +270,9 @@ pub enum RequestError {
         letter: LetterKey,
     },
     /// The event of a dead letter could not be read when it was given up.
-    #[error("dead letter {letter} has no copy of its event: it could not be read; edit it, or discard it")]
+    #[error(
+        "dead letter {letter} has no copy of its event: it could not be read; the letter can only be discarded"
+    )]
     NoCopy {
         /// The letter.
         letter: LetterKey,

@@ -44,7 +44,7 @@ pub enum DeadLetterError {
         id: DeadLetterId,
     },
     /// The event could not be read when it was given up.
-    #[error("dead letter {id} has no copy of its event, which could not be read; edit it, or discard it")]
+    #[error("dead letter {id} has no copy of its event, which could not be read; it can only be discarded")]
     NoCopy {
         /// The letter.
         id: DeadLetterId,

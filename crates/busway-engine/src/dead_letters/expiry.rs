@@ -52,7 +52,8 @@ async fn expire(bus: Arc<BusCore>, name: String, before: Timestamp) {
                 None => return,
             },
             Err(error) => {
-                return tracing::warn!(subscription = name, %error, "old dead letters cannot be looked for");
+                tracing::warn!(subscription = name, %error, "old dead letters cannot be looked for");
+                return;
             }
         }
     }
@@ -64,7 +65,7 @@ async fn expire(bus: Arc<BusCore>, name: String, before: Timestamp) {
     };
     match expired {
         Ok(operation) => {
-            tracing::info!(subscription = name, letters = operation.letters, "old dead letters are let go")
+            tracing::info!(subscription = name, letters = operation.letters, "old dead letters are let go");
         }
         Err(error) => tracing::warn!(subscription = name, %error, "old dead letters are not let go"),
     }

@@ -1,5 +1,6 @@
 //! Carrying operations out: page by page, each a commit, at a pace, until all is done or the same error keeps coming back.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
 
@@ -14,7 +15,7 @@ use super::error::DeadLetterError;
 use super::handle::query;
 use super::id::DeadLetterId;
 use super::names::Names;
-use super::selection::{Selection, Target};
+use super::selection::Target;
 use super::trail::DeadLetterOperation;
 use crate::bus::BusCore;
 use crate::durable::{DurableCore, ReplayWatch};
@@ -90,7 +91,7 @@ impl Job {
     pub(super) async fn run(self, edited: Option<Vec<u8>>) -> Result<DeadLetterOperation, DeadLetterError> {
         let job = Arc::new(self);
         let watch = ReplayWatch::new(SameErrors::new(job.how.same_errors));
-        let mut progress = match job.lend(Self::begin).await? {
+        let mut progress = match job.work(Self::begin).await? {
             Begun::Before(operation) => return Ok(DeadLetterOperation::of(operation, true)),
             Begun::Now(operation) => {
                 let next = operation.as_ref().and_then(|operation| operation.next);
@@ -98,11 +99,11 @@ impl Job {
             }
         };
         if let Target::One(id) = job.target.clone() {
-            let operation = job.lend(move |job, store| job.one(store, &id, edited, progress)).await?;
+            let operation = job.work(move |job| job.one(&id, edited, &progress)).await?;
             return Ok(DeadLetterOperation::of(operation, false));
         }
         loop {
-            progress = job.lend(|job, store| job.step(store, progress)).await?;
+            progress = job.work(|job| job.step(progress)).await?;
             if let Some(operation) = progress.operation.take_if(|operation| operation.ended.is_some()) {
                 return Ok(DeadLetterOperation::of(operation, false));
             }
@@ -115,19 +116,24 @@ impl Job {
     }
 
     /// Runs a part to its end on a thread that may block, whether somebody waits for it or not: who is to be told that letters were moved is told.
-    async fn lend<R: Send + 'static>(
+    async fn work<R: Send + 'static>(
         self: &Arc<Self>,
-        with: impl FnOnce(&Self, &Store) -> Result<R, DeadLetterError> + Send + 'static,
+        work: impl FnOnce(&Self) -> Result<R, DeadLetterError> + Send + 'static,
     ) -> Result<R, DeadLetterError> {
         let job = Arc::clone(self);
-        let work = move || job.log.with(|store| with(&job, store));
-        let done = self.bus.services.runtime.spawn_blocking(work).await;
-        done.ok().flatten().ok_or(DeadLetterError::Closed)?
+        let done = self.bus.services.runtime.spawn_blocking(move || work(&job)).await;
+        done.map_err(|_| DeadLetterError::Closed)?
+    }
+
+    /// Lends the store, for a moment.
+    fn lend<R>(&self, with: impl FnOnce(&Store) -> Result<R, DeadLetterError>) -> Result<R, DeadLetterError> {
+        self.log.with(with).ok_or(DeadLetterError::Closed)?
     }
 
     /// Looks for what the request came to before.
-    fn begin(&self, store: &Store) -> Result<Begun, DeadLetterError> {
-        let Some(operation) = store.operation(&self.request)? else { return Ok(Begun::Now(None)) };
+    fn begin(&self) -> Result<Begun, DeadLetterError> {
+        let stored = self.lend(|store| Ok(store.operation(&self.request)?))?;
+        let Some(operation) = stored else { return Ok(Begun::Now(None)) };
         if operation.kind != self.kind || operation.selection != self.target.to_string() {
             let Operation { request, kind, selection, .. } = operation;
             return Err(DeadLetterError::RequestTaken { request, kind: kind.label(), selection });
@@ -140,20 +146,21 @@ impl Job {
 
     fn one(
         &self,
-        store: &Store,
         id: &DeadLetterId,
         edited: Option<Vec<u8>>,
-        progress: Progress,
+        progress: &Progress,
     ) -> Result<Operation, DeadLetterError> {
-        let key = Names::read(store)?.key(store, id)?;
-        let stored = store.letter(key)?.ok_or_else(|| DeadLetterError::Unknown { id: id.clone() })?;
-        if self.gives_again() && self.log.position(place(key)).is_none() {
-            return Err(DeadLetterError::StreamUndeclared { id: id.clone() });
-        }
-        let edited = edited.map(|payload| self.edited(store, id, &stored, payload)).transpose()?;
-        let letters = vec![(key, self.lane(&stored))];
-        let part = Part { letters, edited, end: Progressed::Done };
-        let moved = self.commit(store, part, &progress, true);
+        let part = self.lend(|store| {
+            let key = Names::read(store)?.key(store, id)?;
+            let stored = store.letter(key)?.ok_or_else(|| DeadLetterError::Unknown { id: id.clone() })?;
+            if self.gives_again() && self.log.position(place(key)).is_none() {
+                return Err(DeadLetterError::StreamUndeclared { id: id.clone() });
+            }
+            let edited = edited.map(|payload| self.edited(store, id, &stored, payload)).transpose()?;
+            let letters = vec![(key, lane(&self.bus.durable.list(), &stored))];
+            Ok(Part { letters, edited, end: Progressed::Done })
+        })?;
+        let moved = self.commit(part, progress, true);
         moved.map(|operated| operated.operation).map_err(|error| match error {
             DeadLetterError::Store(error) => DeadLetterError::of_one(error, id),
             error => error,
@@ -161,17 +168,21 @@ impl Job {
     }
 
     /// The next page of a selection.
-    fn step(&self, store: &Store, mut progress: Progress) -> Result<Progress, DeadLetterError> {
+    fn step(&self, mut progress: Progress) -> Result<Progress, DeadLetterError> {
         let Target::Selected(selection) = &self.target else { return Ok(progress) };
         if let Some(error) = progress.watch.stopped_by() {
             let part = Part { letters: Vec::new(), edited: None, end: Progressed::Stopped(error) };
-            progress.operation = Some(self.commit(store, part, &progress, false)?.operation);
+            progress.operation = Some(self.commit(part, &progress, false)?.operation);
             return Ok(progress);
         }
         let (limit, _) = self.how.pace.step();
-        let page = store.letters(&self.query(store, selection)?, progress.next, limit)?;
+        let page = self.lend(|store| {
+            let query = query(&Names::read(store)?, selection)?;
+            Ok(store.letters(&query, progress.next, limit)?)
+        })?;
+        let running = self.bus.durable.list();
         let fit = page.letters.iter().filter(|stored| self.is_fit(stored));
-        let letters: Vec<_> = fit.map(|stored| (stored.key, self.lane(stored))).collect();
+        let letters: Vec<_> = fit.map(|stored| (stored.key, lane(&running, stored))).collect();
         let end = page.next.map_or(Progressed::Done, Progressed::To);
         if let Some(next) = page.next {
             progress.next = next;
@@ -181,27 +192,13 @@ impl Job {
             }
         }
         let part = Part { letters, edited: None, end };
-        progress.operation = Some(self.commit(store, part, &progress, false)?.operation);
+        progress.operation = Some(self.commit(part, &progress, false)?.operation);
         Ok(progress)
     }
 
-    fn query(
-        &self,
-        store: &Store,
-        selection: &Selection,
-    ) -> Result<busway_persistence::LetterQuery, DeadLetterError> {
-        query(&Names::read(store)?, selection)
-    }
-
     /// Commits a part, and tells those who are to handle the letters. No subscription is sent elsewhere meanwhile.
-    fn commit(
-        &self,
-        store: &Store,
-        part: Part,
-        progress: &Progress,
-        is_strict: bool,
-    ) -> Result<Operated, DeadLetterError> {
-        let numbers: Vec<u32> = part.letters.iter().map(|(key, _)| key.subscription).collect();
+    fn commit(&self, part: Part, progress: &Progress, is_strict: bool) -> Result<Operated, DeadLetterError> {
+        let numbers: BTreeSet<u32> = part.letters.iter().map(|(key, _)| key.subscription).collect();
         let mut cores = self.bus.durable.list();
         cores.retain(|core| self.gives_again() && numbers.contains(&core.number));
         cores.sort_by_key(|core| core.number);
@@ -220,7 +217,10 @@ impl Job {
             expected: progress.operation.clone(),
             end: part.end,
         };
-        store.operate(request, Box::new(move |result| _ = answer.send(result)));
+        self.lend(|store| {
+            store.operate(request, Box::new(move |result| _ = answer.send(result)));
+            Ok(())
+        })?;
         let operated = answered.recv().map_err(|_| DeadLetterError::Closed)??;
         if self.gives_again() {
             // Those that have begun meanwhile have them from the store, unless they had looked before.
@@ -253,16 +253,6 @@ impl Job {
         }
     }
 
-    fn lane(&self, stored: &StoredLetter) -> u64 {
-        let Ok(event) = &stored.event else { return DurableCore::no_lane() };
-        let running = self.bus.durable.list().into_iter().find(|core| core.number == stored.key.subscription);
-        match running {
-            Some(core) => core.letter_lane(&event.event),
-            // As most have it, and as it is when nothing else is said.
-            None => DurableCore::usual_lane(&event.event),
-        }
-    }
-
     /// What was made of a letter's event, ready to be stored beside it.
     fn edited(
         &self,
@@ -276,6 +266,16 @@ impl Job {
         let edited = original.event.with_payload(payload, limit).map_err(DeadLetterError::Edited)?;
         let entry = store.entry_within(edited, original.given_id, original.appended, limit);
         entry.map(Box::new).map_err(|refused| DeadLetterError::Entry(refused.1))
+    }
+}
+
+/// The lane of a letter's event, by the order of its subscription when that runs.
+fn lane(running: &[Arc<DurableCore>], stored: &StoredLetter) -> u64 {
+    let Ok(event) = &stored.event else { return DurableCore::no_lane() };
+    match running.iter().find(|core| core.number == stored.key.subscription) {
+        Some(core) => core.letter_lane(&event.event),
+        // As most have it, and as it is when nothing else is said.
+        None => DurableCore::usual_lane(&event.event),
     }
 }
 

@@ -163,12 +163,15 @@ pub(super) fn register(
     Ok(Outcome::Registered(Registered { number, known: known.is_some(), places, deaths, mark }))
 }
 
+/// Events that wait, and the offsets of those that were redriven.
+type Waiting = (Vec<Parked>, Vec<u64>);
+
 /// What is parked, and what of it was redriven, in the order of the offsets.
 fn parked(
     shared: &Shared,
     txn: &RwTxn<'_>,
     (subscription, partition): At,
-) -> heed::Result<Result<(Vec<Parked>, Vec<u64>), Corrupt>> {
+) -> heed::Result<Result<Waiting, Corrupt>> {
     let (mut all, mut redriven) = (Vec::new(), Vec::new());
     for entry in shared.databases.parked.prefix_iter(txn, &pair_key(subscription, partition))? {
         let (key, value) = entry?;

@@ -115,6 +115,7 @@ impl<E> Window<E> {
         };
         self.settle(partition, |settlements| settlements.parked(row));
         let due = at.now.checked_add(delay).unwrap_or(at.now);
+        self.no_longer_parked(place);
         self.parked.insert(place, ParkedEvent { lane, attempts, count, due, replay, no_room: None });
         self.due.insert((due, place));
         let Some(number) = lane else { return };

@@ -389,3 +389,5 @@ proptest! {
         prop_assert_eq!(dead.len(), world.dead.len(), "one dead letter an event");
     }
 }
+
+mod redrives;
