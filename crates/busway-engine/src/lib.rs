@@ -32,7 +32,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod bus;
+mod classify;
 pub mod clock;
+pub mod dead_letters;
 pub mod durable;
 mod extract;
 mod handover;
@@ -56,6 +58,10 @@ pub use crate::bus::{
     PublishError, Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, StoreError, UnknownCause,
 };
 pub use crate::clock::{Clock, SystemClock};
+pub use crate::dead_letters::{
+    DeadLetter, DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage,
+    DeadLetterPolicy, DeadLetterState, DeadLetters, PageStart, Redrive, Selection, Target,
+};
 pub use crate::durable::{
     CursorError, CursorHandle, DurableBuilder, DurableStats, DurableSubscription, Lag, Pace,
     PartitionStanding, Standing, StartAt,
@@ -76,11 +82,12 @@ pub use crate::transact::{InStore, StoreTx, Transacted, TransactionError, Tx, in
 
 #[doc(inline)]
 pub use busway_persistence::{
-    Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Audit, AuditHead,
-    AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Corrupt, Damaged, EntryError, Export,
-    ExportError, Exported, Fault, Import, ImportCause, ImportError, Imported, LineError, OpenError,
-    ReadError, ReadTables, Refusal, RequestError, Retention, Snapshot, Stream, StreamProblem, Table,
-    TableKey, TxError, Verified, VerifiedArchive, VerifiedAudit, WriteTables, verify_archive,
+    Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Attempt, Audit,
+    AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Corrupt, Damaged,
+    EntryError, Export, ExportError, Exported, Fault, Import, ImportCause, ImportError, Imported, LineError,
+    OpenError, OperationKind, Quarantine, ReadError, ReadTables, Refusal, RequestError, Retention, Snapshot,
+    Stream, StreamProblem, Table, TableKey, TxError, Verified, VerifiedArchive, VerifiedAudit, WriteTables,
+    verify_archive,
 };
 
 /// The result of functions that use several verbs of busway.

@@ -17,6 +17,12 @@ pub trait Observer: Send + Sync + 'static {
     fn settled(&self, subscription: &str, event: &AnyEvent, outcome: &Outcome) {
         let _ = (subscription, event, outcome);
     }
+
+    /// A durable subscription has as many dead letters as it may keep, `max`, and is about to give up one more: its lane stops until some are redriven
+    /// or discarded. Told once, and again when there was room in between.
+    fn dead_letters_full(&self, subscription: &str, max: u64) {
+        let _ = (subscription, max);
+    }
 }
 
 /// Tells an observer, if there is one. Its panic must not become the publisher's or the worker's.

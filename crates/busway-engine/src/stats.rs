@@ -52,6 +52,8 @@ pub struct SubscriptionStats {
     pub dead: u64,
     /// Of the delivered: not for this handler.
     pub skipped: u64,
+    /// Attempts that failed and were followed by another one: see [`SubscribeBuilder::retry`](crate::SubscribeBuilder::retry).
+    pub retried: u64,
     /// Of the waiting: being handled now.
     pub running: u64,
     /// Bytes that waiting events take of the byte budget.

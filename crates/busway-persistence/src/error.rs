@@ -6,6 +6,7 @@ use busway_event::{EncodeError, EventId, Timestamp};
 
 use crate::append::{Entry, Position};
 use crate::corrupt::Corrupt;
+use crate::dead::{LetterKey, REQUEST_BYTES_MAX};
 use crate::record::RecordTooLarge;
 use crate::schedule::SCHEDULE_NAME_BYTES_MAX;
 use crate::settle::SUBSCRIPTION_NAME_BYTES_MAX;
@@ -249,6 +250,44 @@ pub enum RequestError {
     ScheduleMoved {
         /// Its name.
         name: String,
+    },
+    /// There is no such dead letter: there never was, or it was handled, discarded, or has expired. The trail says which.
+    #[error("there is no dead letter {letter}")]
+    NoDeadLetter {
+        /// The letter.
+        letter: LetterKey,
+    },
+    /// A dead letter is on its way to its subscription already.
+    #[error("dead letter {letter} was redriven already, and is on its way")]
+    AlreadyRedriven {
+        /// The letter.
+        letter: LetterKey,
+    },
+    /// A dead letter was edited and handled; the original is only kept.
+    #[error("dead letter {letter} was edited, redriven and handled already")]
+    AlreadyHandled {
+        /// The letter.
+        letter: LetterKey,
+    },
+    /// The event of a dead letter could not be read when it was given up.
+    #[error(
+        "dead letter {letter} has no copy of its event: it could not be read; the letter can only be discarded"
+    )]
+    NoCopy {
+        /// The letter.
+        letter: LetterKey,
+    },
+    /// The name of a request is empty or too long.
+    #[error("the name of a request has 1 to {REQUEST_BYTES_MAX} bytes, not {len}")]
+    OperationName {
+        /// Bytes of the name.
+        len: usize,
+    },
+    /// An operation is not what its caller took it for: somebody else makes the same request. Read it again.
+    #[error("request {request} is being made by somebody else; read it again")]
+    OperationMoved {
+        /// The request.
+        request: String,
     },
     /// It was refused like an append.
     #[error(transparent)]

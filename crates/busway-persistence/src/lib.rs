@@ -107,7 +107,10 @@ pub use crate::audit::{
 pub use crate::backup::{Backup, BackupError};
 pub use crate::corrupt::Corrupt;
 pub use crate::cursor::Cursor;
-pub use crate::dead::StoredDeadLetter;
+pub use crate::dead::{
+    LetterKey, LetterPage, LetterQuery, LetterRequest, LetterState, OnOperated, Operated, Operation,
+    OperationKind, Progressed, REQUEST_BYTES_MAX, StoredDeadLetter, StoredLetter,
+};
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};
 pub use crate::export::{Damaged, Export, ExportError, Exported, Exporting};
 pub use crate::import::{

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use crate::attendance;
 use crate::audit::{self, AuditRow};
+use crate::dead::Rooms;
 use crate::layout::{Databases, META, STORE_ID, STREAM, TABLE};
 use crate::lmdb::Gate;
 use crate::names::Names;
@@ -80,6 +81,7 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
         },
         on_commit: options.on_commit,
         on_audit_head: options.on_audit_head,
+        rooms: Rooms::of(&state.letters),
     };
     verify(&shared, &state, options.verified)?;
     claimed.ready()?;

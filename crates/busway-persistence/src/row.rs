@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::corrupt::Corrupt;
 
@@ -30,7 +30,27 @@ pub(crate) fn encode<T: Serialize + ?Sized>(key: &[u8], value: &T) -> heed::Resu
 
 /// The value of a row under `key`; `kind` names it in the error.
 pub(crate) fn decode<T: DeserializeOwned>(kind: &str, key: &[u8], row: &[u8]) -> Result<T, Corrupt> {
-    let corrupt = |reason: String| Corrupt { place: format!("{kind} under {}", hex(key)), reason };
+    let body = checked(kind, key, row)?;
+    match bincode::serde::decode_from_slice(body, LAYOUT) {
+        Ok((value, used)) if used == body.len() => Ok(value),
+        Ok((_, used)) => Err(corrupt(kind, key, format!("{} bytes are left over", body.len() - used))),
+        Err(error) => Err(corrupt(kind, key, error.to_string())),
+    }
+}
+
+/// What is at the beginning of a row, borrowed from it; the rest is not looked at.
+pub(crate) fn glance<'a, T: Deserialize<'a>>(kind: &str, key: &[u8], row: &'a [u8]) -> Result<T, Corrupt> {
+    let glanced = bincode::serde::borrow_decode_from_slice(checked(kind, key, row)?, LAYOUT);
+    glanced.map(|(value, _)| value).map_err(|error| corrupt(kind, key, error.to_string()))
+}
+
+fn corrupt(kind: &str, key: &[u8], reason: String) -> Corrupt {
+    Corrupt { place: format!("{kind} under {}", hex(key)), reason }
+}
+
+/// The body of a row whose version and checksum are right.
+fn checked<'a>(kind: &str, key: &[u8], row: &'a [u8]) -> Result<&'a [u8], Corrupt> {
+    let corrupt = |reason: String| corrupt(kind, key, reason);
     let Some((&[version, a, b, c, d], body)) = row.split_first_chunk::<HEAD_BYTES>() else {
         return Err(corrupt(format!("it has {} bytes, fewer than its head", row.len())));
     };
@@ -41,11 +61,7 @@ pub(crate) fn decode<T: DeserializeOwned>(kind: &str, key: &[u8], row: &[u8]) ->
     if stored != made {
         return Err(corrupt(format!("its checksum is {stored:08x}, its bytes make {made:08x}")));
     }
-    match bincode::serde::decode_from_slice(body, LAYOUT) {
-        Ok((value, used)) if used == body.len() => Ok(value),
-        Ok((_, used)) => Err(corrupt(format!("{} bytes are left over", body.len() - used))),
-        Err(error) => Err(corrupt(error.to_string())),
-    }
+    Ok(body)
 }
 
 fn checksum(key: &[u8], body: &[u8]) -> u32 {

@@ -141,6 +141,9 @@ pub struct Place {
     pub cursor: Cursor,
     /// What failed and waits, in the order of the offsets.
     pub parked: Vec<Parked>,
+    /// Of the parked ones: those that are dead letters given again, in the order of the offsets. Read them with
+    /// [`redriven_event`](crate::Store::redriven_event).
+    pub redriven: Vec<u64>,
 }
 
 /// Called by the writer's thread when a subscription is registered, or is not.

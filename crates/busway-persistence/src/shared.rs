@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::append::Entry;
 use crate::audit::{AuditRow, Audited, OnHead};
+use crate::dead::Rooms;
 use crate::error::{Fault, Refusal};
 use crate::layout::Databases;
 use crate::lmdb::Gate;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) on_commit: Option<Box<dyn Fn() + Send + Sync>>,
     /// Called with each new head of an audit stream.
     pub(crate) on_audit_head: Option<OnHead>,
+    /// How many dead letters there are.
+    pub(crate) rooms: Rooms,
 }
 
 /// How far a store may grow.

@@ -52,7 +52,10 @@ impl Shared {
                 let (key, value) = entry.map_err(storage)?;
                 let ((_, partition), cursor) = stored::cursor(key, value)?;
                 let parked = self.databases.parked.prefix_iter(&txn, &pair_key(number, partition));
-                let parked = parked.map_err(storage)?.count();
+                // What has a longer key belongs to the row before it.
+                let parked =
+                    parked.map_err(storage)?.filter(|row| row.as_ref().is_ok_and(|(key, _)| key.len() == 16));
+                let parked = parked.count();
                 standings.push((partition, cursor, u64::try_from(parked).unwrap_or(u64::MAX)));
             }
             all.push(StoredSubscription { name, number, filter, attended, standings });

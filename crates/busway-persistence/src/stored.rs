@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::AuditRow;
 use crate::corrupt::Corrupt;
 use crate::cursor::Cursor;
+use crate::dead::{LetterKey, REDRIVEN, load_counts};
 use crate::layout::{AUDIT, Databases, STREAM, TABLE};
 use crate::lmdb::Db;
 use crate::names::Names;
@@ -156,7 +157,9 @@ pub(crate) fn state(
         subscriptions.insert(name.to_owned(), Subscription { number, filter });
     }
     let waiting = schedule::held(txn, databases)?;
-    Ok(State::new(logs, subscriptions, positions(txn, databases)?, waiting))
+    let mut state = State::new(logs, subscriptions, positions(txn, databases)?, waiting);
+    state.letters = load_counts(txn, databases)?;
+    Ok(state)
 }
 
 /// The segments of a partition, oldest first. The row of the newest is that of its beginning.
@@ -230,8 +233,15 @@ fn positions(
         let (key, value) = entry?;
         let at = pair(key.get(..8).unwrap_or_default());
         let at = at.ok_or_else(|| damaged("the list of parked events", "a key has another length"))?;
-        let parked: Parked = row::decode("parked event", key, value)?;
-        positions.entry(at).or_default().parked.insert(parked.offset);
+        let position = positions.entry(at).or_default();
+        match LetterKey::read(key) {
+            // Behind the row that it belongs to.
+            Some((letter, [REDRIVEN])) => {
+                position.parked.remove(&letter.offset);
+                position.redriven.insert(letter.offset);
+            }
+            _ => _ = position.parked.insert(row::decode::<Parked>("parked event", key, value)?.offset),
+        }
     }
     Ok(positions)
 }

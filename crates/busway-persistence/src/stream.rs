@@ -81,6 +81,12 @@ impl Stream {
         &self.name
     }
 
+    /// For how long it keeps events that nobody needs any longer, when that goes by their age.
+    #[must_use]
+    pub const fn age_max(&self) -> Option<Duration> {
+        self.retention.age
+    }
+
     /// Whether something becomes of it as time passes, also when nobody publishes: retention by age, heads of an audit. Then the store has to
     /// be [told the time](crate::Store::retain).
     #[must_use]

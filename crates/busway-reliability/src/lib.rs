@@ -57,9 +57,11 @@
 //! 3. `expiry`: [`TimeToLive`] and [`expired`], how long an event may wait.
 //! 4. `flow`: [`Overflow`], [`ByteBudget`] and [`Tally`], what to do when events come too fast.
 //! 5. `token_bucket`: [`Rate`] and [`TokenBucket`], so many in a time and no more.
-//! 6. `retry`: [`Retry`], whether a failed event is attempted again, and when.
-//! 7. `crash_loop`: [`Caution`], what is done when processes die one after the other.
-//! 8. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
+//! 6. `retry`: [`Retry`], whether a failed event is attempted again, and when; [`RetryMeter`], how many are.
+//! 7. `classify`: [`FailureClass`], whether an error may pass.
+//! 8. `redrive`: [`RedrivePace`] and [`SameErrors`], how fast dead letters come back, and when that stops.
+//! 9. `crash_loop`: [`Caution`], what is done when processes die one after the other.
+//! 10. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
 
 mod held;
 mod ordering;
@@ -74,6 +76,10 @@ mod flow;
 mod token_bucket;
 
 mod retry;
+
+mod classify;
+
+mod redrive;
 
 mod crash_loop;
 
@@ -93,7 +99,11 @@ pub use flow::{ByteBudget, FullAction, MayWait, OverBudget, Overflow, Tally, WEI
 
 pub use token_bucket::{MAX_PERIOD, Rate, RateError, TakeError, TokenBucket};
 
-pub use retry::Retry;
+pub use retry::{Retry, RetryBudget, RetryMeter, RetryProblem};
+
+pub use classify::FailureClass;
+
+pub use redrive::{RedrivePace, SameErrors};
 
 pub use crash_loop::Caution;
 

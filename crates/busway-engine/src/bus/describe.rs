@@ -131,7 +131,11 @@ impl SubscriptionDescription {
             group: entry.awake().and_then(|core| core.group.clone()),
             state: entry.state(),
             handlers: members.iter().map(|member| HandlerDescription::of(member, services)).collect(),
-            settings: entry.settings.described.clone(),
+            settings: {
+                let again = members.first().and_then(|member| member.again.as_ref());
+                let described = entry.settings.described.iter().cloned();
+                described.chain(again.map(|again| again.described())).collect()
+            },
         }
     }
 }
@@ -156,6 +160,7 @@ impl SubscriptionDescription {
                 .iter()
                 .filter(|setting| is_for_durable(setting))
                 .cloned()
+                .chain(core.recovery.described())
                 .collect(),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::builtin::log_text;
 use busway_middleware::chain::run;
-use busway_middleware::{BoxError, Chain, Delivery, Gap, Invocation, Outcome, Progress};
+use busway_middleware::{BoxError, Chain, Delivery, Gap, Invocation, Outcome, Progress, Replay};
 use busway_persistence::Position;
 use busway_reliability::Retry;
 use futures_util::FutureExt as _;
@@ -134,6 +134,9 @@ impl DurableCore {
     pub(super) fn delivery(&self, started: &Started<AnyEvent>, lost: u64, gap: Option<&Gap>) -> Delivery {
         let mut delivery = Delivery::live(started.event.clone(), Arc::clone(&self.scope), lost)
             .with_attempt(started.attempt);
+        if started.replay {
+            delivery = delivery.with_replay(Replay::Repeated);
+        }
         if let Some(position) = self.log.position(started.place) {
             delivery = delivery.with_position(position);
         }

@@ -8,12 +8,13 @@ use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
 use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX, Store};
-use busway_reliability::{Caution, Order, Retry, Running};
+use busway_reliability::{Caution, Order, RetryBudget, Running};
 use busway_router::{GroupRule, Share};
 
 use super::core::DurableParts;
 use super::group::Joining;
 use super::hand::ROOM_MIN;
+use super::recovery::Recovery;
 use super::window::Window;
 use super::{DurableCore, DurableSubscription, Member, StartAt, caution};
 use crate::bus::{BusCore, PublisherSource, Source};
@@ -37,7 +38,7 @@ pub struct DurableBuilder {
     name: String,
     settings: Settings,
     start_at: StartAt,
-    retry: Retry,
+    pub(super) recovery: Recovery,
     group: Option<Arc<str>>,
     rule: Option<GroupRule>,
     middleware: Registry,
@@ -54,8 +55,8 @@ impl DurableBuilder {
         middleware: Registry,
         problems: Vec<SubscribeProblem>,
     ) -> Self {
-        let (start_at, retry) = (StartAt::default(), Retry::default());
-        Self { bus, filter, name, settings, start_at, retry, group, rule, middleware, problems }
+        let (start_at, recovery) = (StartAt::default(), Recovery::default());
+        Self { bus, filter, name, settings, start_at, recovery, group, rule, middleware, problems }
     }
 
     /// Where it begins when the store does not know it yet. Default [`StartAt::Stored`]: a new one begins with what is published
@@ -87,12 +88,6 @@ impl DurableBuilder {
     /// How often each priority is served when all wait, among the events in hand. Default 8:4:2:1; each at least 1.
     pub fn share(mut self, weights: [u32; 4]) -> Self {
         self.settings = self.settings.share(weights);
-        self
-    }
-
-    /// How often a failing event is attempted, and how far apart. Default: 16 attempts, 200 ms to 60 s.
-    pub const fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
         self
     }
 
@@ -251,8 +246,9 @@ impl DurableBuilder {
         let mut pairs = vec![
             ("group", group.to_owned(), wanted.to_owned()),
             ("filter", core.filter.to_string(), filter.to_string()),
-            ("retry", format!("{:?}", core.retry), format!("{:?}", self.retry)),
         ];
+        let recovery = core.recovery.described().into_iter().zip(self.recovery.described());
+        pairs.extend(recovery.map(|(existing, wanted)| (existing.name, existing.value, wanted.value)));
         // Settings may come with a filter: those of another one are no news.
         if core.filter == *filter {
             let both = core.settings.described.iter().zip(&settings.described);
@@ -278,6 +274,7 @@ impl DurableBuilder {
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =
             missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
+        problems.extend(self.recovery.problems(self.bus.log.as_deref(), self.filter.as_ref().ok()));
         if info.requirements.transactions() > 1 {
             problems.push(SubscribeProblem::Transactions { count: info.requirements.transactions() });
         }
@@ -308,7 +305,7 @@ impl DurableBuilder {
         states.insert(PublisherSource { core: Arc::downgrade(bus), subscription: id });
         states.insert(Stopping::of(stopping.clone()));
         let scope = Scope::new(Arc::clone(&name), filter.clone(), ModeKind::Durable, states);
-        let mut window = window(&settings);
+        let mut window = window(&settings, self.recovery.budget);
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);
         let core = DurableCore::new(DurableParts {
@@ -316,7 +313,7 @@ impl DurableBuilder {
             id,
             name,
             filter,
-            retry: self.retry,
+            recovery: self.recovery.clone(),
             group: self.group.clone(),
             scope: Arc::new(scope),
             bus: Arc::downgrade(bus),
@@ -342,9 +339,11 @@ fn answered<T>(answer: Option<Result<T, RequestError>>) -> Result<T, SubscribePr
 }
 
 /// A window without members: they make room in it.
-pub(super) fn window<E>(settings: &Effective) -> Window<E> {
+pub(super) fn window<E>(settings: &Effective, budget: Option<RetryBudget>) -> Window<E> {
     let running = Running::new(settings.limits, settings.concurrency);
-    Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share))
+    let mut window = Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share));
+    window.set_budget(budget);
+    window
 }
 
 /// A name that is about to be borne: free again unless it is kept.

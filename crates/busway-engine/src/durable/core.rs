@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::{self as middleware, ChainTrace, Gap, Scope};
 use busway_persistence::Position;
-use busway_reliability::{Caution, Retry};
+use busway_reliability::Caution;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,9 +17,12 @@ use super::flow::Flow;
 use super::hand::Hand;
 use super::member::Member;
 use super::pump;
+use super::recovery::Recovery;
+use super::replays::Replays;
 use super::stats::{DurableStats, Lag, Pace};
 use super::window::{Moment, Window};
 use crate::bus::{BusCore, Services};
+use crate::dead_letters::Expiry;
 use crate::log::Log;
 use crate::settings::Effective;
 use crate::stats::{LastFailure, State};
@@ -31,7 +34,7 @@ pub(crate) struct DurableCore {
     pub(crate) name: Arc<str>,
     pub(crate) filter: Filter,
     pub(crate) settings: Arc<Effective>,
-    pub(crate) retry: Retry,
+    pub(crate) recovery: Recovery,
     /// Its group, when several members may share it.
     pub(crate) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
@@ -59,6 +62,10 @@ pub(crate) struct DurableCore {
     pub(super) turn: AtomicUsize,
     /// The storage could not be read a moment ago.
     pub(super) is_unreadable: AtomicBool,
+    /// There was no room for a dead letter a moment ago.
+    pub(super) is_letters_full: AtomicBool,
+    pub(crate) replays: Replays,
+    pub(crate) expiry: Expiry,
     last_failure: Mutex<Option<LastFailure>>,
     traces: Mutex<Vec<ChainTrace>>,
 }
@@ -73,6 +80,8 @@ pub(super) struct Counts {
     pub(super) cut_short: AtomicU64,
     pub(super) conflicts: AtomicU64,
     pub(super) quarantined: AtomicU64,
+    pub(super) discarded: AtomicU64,
+    pub(super) replayed: AtomicU64,
     pub(super) lost: AtomicU64,
     /// Of the lost: those that no delivery has told of.
     pub(super) untold: AtomicU64,
@@ -92,7 +101,7 @@ pub(super) struct DurableParts {
     pub(super) name: Arc<str>,
     pub(super) filter: Filter,
     pub(super) settings: Arc<Effective>,
-    pub(super) retry: Retry,
+    pub(super) recovery: Recovery,
     pub(super) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
     pub(super) bus: Weak<BusCore>,
@@ -113,7 +122,7 @@ impl DurableCore {
             name: parts.name,
             filter: parts.filter,
             settings: parts.settings,
-            retry: parts.retry,
+            recovery: parts.recovery,
             group: parts.group,
             scope: parts.scope,
             bus: parts.bus,
@@ -129,6 +138,9 @@ impl DurableCore {
             gaps: Mutex::default(),
             turn: AtomicUsize::new(0),
             is_unreadable: AtomicBool::new(false),
+            is_letters_full: AtomicBool::new(false),
+            replays: Replays::default(),
+            expiry: Expiry::default(),
             last_failure: Mutex::default(),
             traces: Mutex::default(),
         })
@@ -297,6 +309,7 @@ impl DurableCore {
             hand.window.counts().map(|count| u64::try_from(count).unwrap_or(u64::MAX));
         let state = hand.state;
         let pace = if hand.careful > 0 { Pace::OneByOne } else { Pace::Usual };
+        let (over_budget, no_room) = hand.window.held_back();
         drop(hand);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         DurableStats {
@@ -311,6 +324,10 @@ impl DurableCore {
             cut_short: count(&self.counts.cut_short),
             conflicts: count(&self.counts.conflicts),
             lost: count(&self.counts.lost),
+            discarded: count(&self.counts.discarded),
+            replayed: count(&self.counts.replayed),
+            over_budget: u64::try_from(over_budget).unwrap_or(u64::MAX),
+            no_room: u64::try_from(no_room).unwrap_or(u64::MAX),
             running,
             ready,
             parked,

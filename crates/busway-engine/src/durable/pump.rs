@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use busway_event::AnyEvent;
-use busway_persistence::{Busy, Page, Position, ReadError, ReadLimits, StoredEvent};
+use busway_persistence::{Busy, LetterKey, Page, Position, ReadError, ReadLimits, Store, StoredEvent};
 use busway_router::KeyHash;
 
 use super::DurableCore;
@@ -39,6 +39,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
             return;
         }
         core.carry_out_seek().await;
+        core.expire_letters();
         let has_moved = core.goes_on() && (core.bring_back() | core.fetch());
         core.relax();
         core.supply();
@@ -134,9 +135,11 @@ impl DurableCore {
     fn bring_back(&self) -> bool {
         let due = self.hand.lock().window.take_due(self.services.clock.now());
         for &place in &due {
-            let read = self.log.with(|store| store.read(place.partition, place.offset, None, ONE));
-            let event = match read {
-                Some(Ok(page)) => page.events.into_iter().next().filter(|event| event.offset == place.offset),
+            if self.still_has_no_room(place) {
+                continue;
+            }
+            let event = match self.log.with(|store| self.read_parked(store, place)) {
+                Some(Ok(event)) => event,
                 Some(Err(error)) => {
                     self.cannot_bring_back(place, &error);
                     continue;
@@ -155,6 +158,30 @@ impl DurableCore {
         !due.is_empty()
     }
 
+    /// Reads a parked event: from the log, or from its dead letter when that was redriven.
+    fn read_parked(&self, store: &Store, place: Position) -> Result<Option<StoredEvent>, ReadError> {
+        if self.hand.lock().window.is_replay(place) {
+            let Position { partition, offset } = place;
+            return store.redriven_event(LetterKey { subscription: self.number, partition, offset });
+        }
+        let page = store.read(place.partition, place.offset, None, ONE)?;
+        Ok(page.events.into_iter().next().filter(|event| event.offset == place.offset))
+    }
+
+    /// Gives up what waits for room for its letter, when there is some; `false` when it does not wait for that.
+    fn still_has_no_room(&self, place: Position) -> bool {
+        let Some((reason, handler)) = self.hand.lock().window.waits_for_room(place) else { return false };
+        let (at, has_room) = (self.moment(), self.has_room_for_letter());
+        let mut hand = self.hand.lock();
+        if has_room {
+            self.counts.dead.fetch_add(1, Ordering::Relaxed);
+            hand.window.lost(place, Verdict::Dead { error: None, reason, handler }, at);
+        } else {
+            hand.window.not_loaded(place, at.now + AGAIN_AFTER);
+        }
+        true
+    }
+
     fn cannot_bring_back(&self, place: Position, error: &ReadError) {
         tracing::error!(subscription = &*self.name, %place, %error, "a parked event cannot be read");
         let at = self.moment();
@@ -165,6 +192,7 @@ impl DurableCore {
             }
             ReadError::Corrupt(corrupt) => {
                 let handler = self.handler_name();
+                self.reserve_letter();
                 Verdict::Dead { error: None, reason: shortened(corrupt.to_string()), handler }
             }
             _ => return self.hand.lock().window.not_loaded(place, at.now + AGAIN_AFTER),
@@ -239,6 +267,7 @@ impl DurableCore {
             ReadError::Corrupt(corrupt) => {
                 let (reason, handler) = (shortened(corrupt.to_string()), self.handler_name());
                 self.counts.dead.fetch_add(1, Ordering::Relaxed);
+                self.reserve_letter();
                 self.hand.lock().window.unreadable(place.partition, reason, handler, at);
                 true
             }

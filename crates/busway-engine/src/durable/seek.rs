@@ -63,7 +63,7 @@ impl DurableCore {
         let places = places.ok_or(CursorError::Closed).and_then(|places| Ok(places?));
         let result = match places {
             Ok(registered) => {
-                let mut window = window(&self.settings);
+                let mut window = window(&self.settings, self.recovery.budget);
                 window.restore(registered.places, self.moment());
                 self.hand.lock().replace_window(window, self.settings.limits);
                 moved.ok_or(CursorError::Closed).and_then(|moved| Ok(moved?))

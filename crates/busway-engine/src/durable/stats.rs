@@ -38,6 +38,14 @@ pub struct DurableStats {
     pub ready: u64,
     /// Events that failed and wait for another attempt, or wait behind such an one.
     pub parked: u64,
+    /// Of the dead: those that were let go, because the subscription discards what it gives up.
+    pub discarded: u64,
+    /// Dead letters that were redriven and are handled.
+    pub replayed: u64,
+    /// Of the parked: those that are due, and wait because as many are attempted again as the retry budget allows.
+    pub over_budget: u64,
+    /// Of the parked: those that are to be given up, and wait because as many dead letters are kept as may be. Their lanes have stopped.
+    pub no_room: u64,
     /// The last event that was not handled well.
     pub last_failure: Option<LastFailure>,
 }

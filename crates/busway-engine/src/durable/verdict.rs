@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use busway_event::Timestamp;
 use busway_middleware::Outcome;
 use busway_persistence::ERROR_BYTES_MAX;
-use busway_reliability::Retry;
+use busway_reliability::{FailureClass, Retry};
 
 use super::window::Verdict;
 
@@ -39,6 +39,29 @@ pub(super) fn verdict(
                 (Some(delay), _) => Verdict::Park { error, delay },
             }
         }
+    }
+}
+
+/// The same of an error that its subscription has classified.
+pub(super) fn classified(
+    (outcome, class): (&Outcome, FailureClass),
+    attempt: u32,
+    retry: &Retry,
+    random: u64,
+    utc: Timestamp,
+    handler: &str,
+) -> Verdict {
+    let verdict = |outcome: &Outcome| verdict(outcome, attempt, retry, random, utc, handler);
+    match (outcome, class) {
+        (Outcome::Failed(_), FailureClass::Permanent) => {
+            let reason = text_of(outcome);
+            Verdict::Dead { error: Some(reason.clone()), reason, handler: handler.to_owned() }
+        }
+        (Outcome::Failed(_), FailureClass::RetryAt(time)) => match verdict(outcome) {
+            Verdict::Park { error, .. } => Verdict::Park { error, delay: time.saturating_since(utc) },
+            other => other,
+        },
+        _ => verdict(outcome),
     }
 }
 
@@ -98,6 +121,23 @@ mod tests {
         };
         assert_eq!(delay, Duration::ZERO);
         assert!(matches!(decide(&later, 3), Verdict::Dead { .. }));
+    }
+
+    #[test]
+    fn an_error_is_what_its_subscription_says_of_it() {
+        let decide = |class, attempt| {
+            let (failed, retry) = (Outcome::failed("no such order"), Retry::default().attempts(3));
+            classified((&failed, class), attempt, &retry, 0, NOW, "reserve")
+        };
+        assert!(matches!(decide(FailureClass::Transient, 1), Verdict::Park { .. }));
+        let Verdict::Dead { reason, .. } = decide(FailureClass::Permanent, 1) else { panic!() };
+        assert_eq!(reason, "no such order");
+        let later = FailureClass::RetryAt(Timestamp::from_nanos(3_000_000_000));
+        let Verdict::Park { delay, .. } = decide(later, 1) else { panic!() };
+        assert_eq!(delay, Duration::from_secs(2));
+        assert!(matches!(decide(later, 3), Verdict::Dead { .. }), "an attempt like any other");
+        let done = classified((&Outcome::Done, FailureClass::Permanent), 1, &Retry::default(), 0, NOW, "");
+        assert!(matches!(done, Verdict::Settled));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The workers of a durable subscription: each runs one handler after the other. Those of batches are in `batch`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
@@ -10,7 +10,8 @@ use busway_middleware::{Outcome, Run};
 use super::attempt::{Ended, Slot, attempt};
 use super::hand::{Hand, Presence};
 use super::member::Member;
-use super::verdict::verdict;
+use super::recovery::Recovery;
+use super::verdict::classified;
 use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
 use crate::observer::tell;
@@ -146,17 +147,34 @@ pub(super) fn judge(
         Storing::Is => Verdict::Stored,
         Storing::ToBe => {
             let (attempt, random) = (started.attempt.get(), fastrand::u64(..));
-            verdict(outcome, attempt, &core.retry, random, at.utc, member.handler.info().name)
+            let Recovery { retry, classify, .. } = &core.recovery;
+            let class = classify.class_of(outcome);
+            classified((outcome, class), attempt, retry, random, at.utc, member.handler.info().name)
         }
     };
     let counter = match (&verdict, outcome) {
         (Verdict::Dead { .. }, _) => &core.counts.dead,
-        (Verdict::Park { .. }, _) => &core.counts.failed,
+        (Verdict::Park { .. } | Verdict::NoRoom { .. }, _) => &core.counts.failed,
         (Verdict::Settled | Verdict::Stored, Outcome::Skip) => &core.counts.skipped,
         (Verdict::Settled | Verdict::Stored, _) => &core.counts.done,
     };
-    counter.fetch_add(1, Ordering::Relaxed);
+    if started.replay {
+        core.replay_ended(outcome);
+    }
+    let verdict = match verdict {
+        Verdict::Dead { error, reason, handler } => core.given_up(error, reason, handler),
+        verdict => verdict,
+    };
+    counter_of(core, &verdict, counter).fetch_add(1, Ordering::Relaxed);
     verdict
+}
+
+/// An event that is not given up after all, for there is no room for its letter, is one more attempt that failed.
+fn counter_of<'a>(core: &'a DurableCore, verdict: &Verdict, counter: &'a AtomicU64) -> &'a AtomicU64 {
+    match verdict {
+        Verdict::NoRoom { .. } => &core.counts.failed,
+        _ => counter,
+    }
 }
 
 pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {

@@ -1,12 +1,13 @@
 //! Building a subscription.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use busway_event::{AnyEvent, Filter, FilterError, Priority, Topic};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Ephemeral, IntoHandler, Registry, Run, Stage};
-use busway_reliability::{Order, Overflow};
+use busway_reliability::{FailureClass, Order, Overflow, Retry};
 use busway_router::GroupRule;
 
 use super::core::SubscriptionCore;
@@ -15,9 +16,11 @@ use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::member::Member;
 use crate::bus::{BusCore, Source};
+use crate::classify::Classifier;
 use crate::durable::DurableBuilder;
 use crate::mailbox::{CoalesceKey, Handling};
 use crate::settings::{Effective, Settings};
+use crate::worker::Again;
 
 /// An ephemeral subscription that has not begun: in memory, from now on, at most once across a crash.
 ///
@@ -32,6 +35,8 @@ pub struct SubscribeBuilder {
     rule: Option<GroupRule>,
     coalesce: CoalesceKey,
     middleware: Registry,
+    retry: Option<Retry>,
+    classify: Option<Classifier>,
     problems: Vec<SubscribeProblem>,
 }
 
@@ -46,6 +51,8 @@ impl SubscribeBuilder {
             rule: None,
             coalesce: CoalesceKey::default(),
             middleware: Registry::new(),
+            retry: None,
+            classify: None,
             problems: Vec::new(),
         }
     }
@@ -54,11 +61,25 @@ impl SubscribeBuilder {
     /// until it is settled. Names have 1 to 64 characters of `[A-Za-z0-9_-]`, and are unique in the bus.
     /// It waits in the log, so capacity, overflow and time to live do not concern it.
     pub fn durable(self, name: impl Into<String>) -> DurableBuilder {
-        let Self { bus, filter, settings, group, rule, coalesce, middleware, mut problems, .. } = self;
+        let Self {
+            bus,
+            filter,
+            settings,
+            group,
+            rule,
+            coalesce,
+            middleware,
+            mut problems,
+            retry,
+            classify,
+            ..
+        } = self;
         if coalesce.is_function() {
             problems.push(SubscribeProblem::NotDurable { setting: "coalesce_by" });
         }
-        DurableBuilder::new(bus, filter, name.into(), settings, (group, rule), middleware, problems)
+        let durable =
+            DurableBuilder::new(bus, filter, name.into(), settings, (group, rule), middleware, problems);
+        durable.with_recovery(retry, classify)
     }
 
     /// The name in statistics, logs and reports; unique in the bus. Default: the filter with a number.
@@ -141,6 +162,28 @@ impl SubscribeBuilder {
         self
     }
 
+    /// How often a failing event is attempted, and how far apart: in memory, so that no retry outlives the process. Default: once.
+    /// [`Retry::ephemeral`] is 3 attempts within a second.
+    ///
+    /// The handler's worker waits with the event: its lane waits, and with a [`concurrency`](Self::concurrency) of 1 everything else of the subscription
+    /// too, in its bounded queue. A shutdown waits for what is left of the attempts within its grace, and then for none. Inline and batch
+    /// handlers are attempted once: [`to`](Self::to) refuses this with them. What must survive is for a [durable](Self::durable) subscription.
+    /// In a group it is of this member.
+    pub const fn retry(mut self, retry: Retry) -> Self {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// What kind of failure an error is, see [`DurableBuilder::classify`]: a permanent one is not attempted again, and counts as dead. Not for inline and
+    /// batch handlers.
+    pub fn classify(
+        mut self,
+        classify: impl Fn(&(dyn Error + Send + Sync + 'static)) -> FailureClass + Send + Sync + 'static,
+    ) -> Self {
+        self.classify = Some(Classifier::new(classify));
+        self
+    }
+
     /// Middleware around this handler alone, merged with the bus's by stage.
     pub fn middleware<Form>(mut self, stage: Stage, name: &str, middleware: impl IntoStep<Form>) -> Self {
         if let Err(error) = self.middleware.add(stage, name, middleware.into_step()) {
@@ -209,6 +252,10 @@ impl SubscribeBuilder {
         if info.run == Run::Inline && self.group.is_some() {
             problems.push(SubscribeProblem::InlineInGroup);
         }
+        problems.extend(self.retry.iter().flat_map(Retry::problems).map(SubscribeProblem::Retry));
+        if matches!(info.run, Run::Inline | Run::Batch(_)) && self.is_again() {
+            problems.push(SubscribeProblem::RetryNotPossible { run: info.run });
+        }
         if self.group.is_none() && self.name.as_deref().is_some_and(|name| self.bus.is_taken(name)) {
             problems.push(SubscribeProblem::NameTaken);
         }
@@ -218,9 +265,27 @@ impl SubscribeBuilder {
         problems
     }
 
+    const fn is_again(&self) -> bool {
+        self.retry.is_some() || self.classify.is_some()
+    }
+
+    /// What this member does about failures.
+    fn again(&mut self) -> Option<Arc<Again>> {
+        let asked = self.is_again();
+        let (retry, classify) =
+            (self.retry.unwrap_or(Retry::never()), self.classify.take().unwrap_or_default());
+        asked.then(|| Arc::new(Again { retry, classify }))
+    }
+
     /// Makes the subscription that this is the first member of, and routes events to it.
-    fn found(self, filter: Filter, settings: Arc<Effective>, handler: AnyHandler<Ephemeral>) -> Subscription {
-        let member = Arc::new(Member::new(0, handler, self.middleware));
+    fn found(
+        mut self,
+        filter: Filter,
+        settings: Arc<Effective>,
+        handler: AnyHandler<Ephemeral>,
+    ) -> Subscription {
+        let again = self.again();
+        let member = Arc::new(Member::new(0, handler, self.middleware, again));
         let name = self.name.map(Into::into);
         let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
         // What has lanes, members or keys to keep, or no queue to fill, is made at once.
@@ -236,13 +301,14 @@ impl SubscribeBuilder {
 
     /// Adds the handler to a group that is there.
     fn join(
-        self,
+        mut self,
         entry: Arc<Entry>,
         core: &Arc<SubscriptionCore>,
         handler: AnyHandler<Ephemeral>,
     ) -> Subscription {
         let id = core.next_member();
-        let member = Arc::new(Member::new(id, handler, self.middleware));
+        let again = self.again();
+        let member = Arc::new(Member::new(id, handler, self.middleware, again));
         core.add(Arc::clone(&member));
         core.mailbox.join(id);
         if let Some(rule) = self.rule {

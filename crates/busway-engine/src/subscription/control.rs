@@ -1,6 +1,7 @@
 //! What a handle can do to its subscription.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::core::SubscriptionCore;
 use super::member::Member;
@@ -121,6 +122,7 @@ impl SubscriptionCore {
             failed,
             dead,
             skipped,
+            retried: self.retried.load(Ordering::Relaxed),
             // Read before the tally: what was handled meanwhile runs no more.
             running: running.min(tally.waiting()),
             queued_bytes: self.mailbox.bytes(),

@@ -51,6 +51,8 @@ pub(crate) struct SubscriptionCore {
     staffed: AtomicBool,
     next_member: AtomicU64,
     next_worker: AtomicUsize,
+    /// Attempts that were followed by another one.
+    pub(crate) retried: AtomicU64,
     last_failure: Mutex<Option<LastFailure>>,
     traces: Mutex<VecDeque<ChainTrace>>,
 }
@@ -98,6 +100,7 @@ impl SubscriptionCore {
             next_worker: AtomicUsize::new(0),
             last_failure: Mutex::default(),
             traces: Mutex::default(),
+            retried: AtomicU64::new(0),
         });
         let supervisor: Weak<Self> = Weak::clone(&core.me);
         core.mailbox.supervise(supervisor);

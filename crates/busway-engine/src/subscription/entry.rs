@@ -145,6 +145,7 @@ impl Entry {
                 failed: 0,
                 dead: 0,
                 skipped: 0,
+                retried: 0,
                 running: 0,
                 queued_bytes: 0,
                 last_failure: None,

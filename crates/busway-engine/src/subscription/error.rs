@@ -3,8 +3,9 @@
 use std::fmt;
 
 use busway_event::FilterError;
-use busway_middleware::RegistryError;
+use busway_middleware::{RegistryError, Run};
 use busway_persistence::{RequestError, STREAM_NAME_BYTES_MAX};
+use busway_reliability::RetryProblem;
 
 use crate::bus::list;
 
@@ -108,6 +109,17 @@ pub enum SubscribeProblem {
     NotDurable {
         /// What was set.
         setting: &'static str,
+    },
+    /// Its way of retrying cannot be meant.
+    #[error("{0}")]
+    Retry(RetryProblem),
+    /// A handler that is not attempted again.
+    #[error(
+        "{run} handlers of ephemeral subscriptions are attempted once: nobody may wait there; make it durable, or another kind of handler"
+    )]
+    RetryNotPossible {
+        /// Where the handler runs.
+        run: Run,
     },
     /// The store did not register it.
     #[error("{0}")]

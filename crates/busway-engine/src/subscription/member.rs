@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry};
 use thread_local::ThreadLocal;
 
-use crate::worker::Slot;
+use crate::worker::{Again, Slot};
 
 /// See the module.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Member {
     pub(crate) handler: AnyHandler<Ephemeral>,
     /// The subscription's own middleware, merged with the bus's.
     pub(crate) middleware: Registry,
+    /// Whether events are attempted again.
+    pub(crate) again: Option<Arc<Again>>,
     /// Workers that were started.
     pub(crate) workers: AtomicUsize,
     /// Set when this member leaves its group: its workers end after what they run.
@@ -54,9 +56,23 @@ impl Merged {
 }
 
 impl Member {
-    pub(crate) fn new(id: u64, handler: AnyHandler<Ephemeral>, middleware: Registry) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        handler: AnyHandler<Ephemeral>,
+        middleware: Registry,
+        again: Option<Arc<Again>>,
+    ) -> Self {
         let (workers, left) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { id, handler, middleware, workers, left, merged: OnceLock::new(), slots: OnceLock::new() }
+        Self {
+            id,
+            handler,
+            middleware,
+            again,
+            workers,
+            left,
+            merged: OnceLock::new(),
+            slots: OnceLock::new(),
+        }
     }
 
     /// Leaves the group. The workers have to be woken to notice it.

@@ -10,6 +10,7 @@ use busway_middleware::chain::{begin_plain, go_on_plain, run};
 use busway_middleware::{Delivery, Invocation, Outcome, Progress, Reply, Scope};
 use tokio_util::sync::WaitForCancellationFuture;
 
+use super::again::{Again, attempts_again};
 use crate::bus::Source;
 use crate::mailbox::{Job, Ticket};
 use crate::subscription::{ChainCache, Member, SubscriptionCore};
@@ -21,6 +22,8 @@ pub(crate) struct Slot {
     pub(crate) chain: ChainCache,
     /// Moved into each delivery and back; counting it for each event would cost more than the move.
     scope: Option<Arc<Scope>>,
+    /// Whether events are attempted again.
+    pub(super) again: Option<Arc<Again>>,
 }
 
 impl Slot {
@@ -30,6 +33,7 @@ impl Slot {
             progress: progress_of(core),
             chain: ChainCache::new(member, &core.services.middleware),
             scope: None,
+            again: member.again.clone(),
         }
     }
 
@@ -44,6 +48,12 @@ impl Slot {
     #[inline]
     pub(super) fn is_plain(&mut self, core: &SubscriptionCore, member: &Member) -> bool {
         core.settings.traces == 0 && self.chain.get(member, &core.services.middleware).is_empty()
+    }
+
+    /// Whether nothing follows an attempt with this outcome.
+    #[inline]
+    fn is_over_with(&self, outcome: &Outcome) -> bool {
+        self.again.is_none() || matches!(outcome, Outcome::Done | Outcome::Skip)
     }
 
     /// Takes the delivery apart when its attempt is over.
@@ -87,16 +97,20 @@ pub(crate) async fn handle(
 ) -> Ended {
     let Job { event, ticket } = job;
     let mut delivery = slot.delivery(core, event);
-    let Slot { invocation, progress, chain, .. } = &mut *slot;
-    let chain = chain.get(member, &core.services.middleware);
     let attempt = async {
+        let Slot { invocation, progress, chain, .. } = &mut *slot;
+        let chain = chain.get(member, &core.services.middleware);
         let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
         if let Some(trace) = progress.take_trace() {
             core.keep_trace(trace);
         }
-        match progress.has_emits() {
+        let outcome = match progress.has_emits() {
             true => emit(core, outcome, progress.take_emits()).await,
             false => outcome,
+        };
+        match slot.is_over_with(&outcome) {
+            true => outcome,
+            false => Box::pin(attempts_again(core, member, slot, delivery.event(), outcome)).await,
         }
     };
     let outcome = tokio::select! {
@@ -141,7 +155,7 @@ pub(crate) fn begin(
 ) -> Begun {
     let delivery = slot.delivery(core, event);
     match begin_plain(&delivery, &mut *slot.invocation, context) {
-        Poll::Ready(Reply { outcome, emits }) if emits.is_empty() => {
+        Poll::Ready(Reply { outcome, emits }) if emits.is_empty() && slot.is_over_with(&outcome) => {
             core.settle(delivery.event(), &outcome, None);
             Begun::Handled(slot.keep(delivery))
         }
@@ -159,6 +173,7 @@ impl Under {
 /// Does what is left of it.
 pub(crate) async fn go_on(
     core: &SubscriptionCore,
+    member: &Member,
     slot: &mut Slot,
     under: Under,
     aborted: Aborted<'_, '_>,
@@ -169,7 +184,11 @@ pub(crate) async fn go_on(
             Some(reply) => reply,
             None => go_on_plain(&mut *slot.invocation).await,
         };
-        emit(core, outcome, emits).await
+        let outcome = emit(core, outcome, emits).await;
+        match slot.is_over_with(&outcome) {
+            true => outcome,
+            false => Box::pin(attempts_again(core, member, slot, delivery.event(), outcome)).await,
+        }
     };
     let outcome = tokio::select! {
         biased;

@@ -4,6 +4,7 @@
 //! it to do, and kept. A worker owns what it needs for one event after the other: the handler's slot, the progress record,
 //! its copy of the chain. Nothing is spawned for an event.
 
+mod again;
 mod attempt;
 mod batch;
 mod linger;
@@ -20,6 +21,7 @@ use crate::mailbox::{Bell, Job, WorkerShare};
 use crate::stats::State;
 use crate::subscription::{Member, SubscriptionCore};
 
+pub(crate) use self::again::Again;
 pub(crate) use self::attempt::{Slot, delivery_of, progress_of};
 
 /// Starts one more worker of `member`.

@@ -30,7 +30,7 @@ pub(super) async fn work(core: &SubscriptionCore, member: &Member) {
                 tokio::task::yield_now().await;
                 continue;
             }
-            Drained::Under(under) => go_on(core, &mut slot, under, aborted.as_mut()).await,
+            Drained::Under(under) => go_on(core, member, &mut slot, under, aborted.as_mut()).await,
             Drained::Behind(job) => handle(core, member, &mut slot, job, aborted.as_mut()).await,
             // The last look found nothing.
             Drained::Empty

@@ -62,6 +62,9 @@ fn handle_here(
         cut_short(core, &ticket);
         return None;
     }
+    if slot.again.is_some() {
+        return handle_behind_async(core, member, slot, Job { event, ticket });
+    }
     let mut delivery = slot.delivery(core, event);
     if slot.is_plain(core, member) {
         let Reply { outcome, emits } =

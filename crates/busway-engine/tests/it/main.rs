@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test may have tasks and threads of its own")]
 
 mod accounting;
+mod again;
 mod asleep;
 mod bounds;
 mod churn;

@@ -8,12 +8,13 @@
 //!
 //! `BUSWAY_KILL_CYCLES` sets how often (default 100), `BUSWAY_KILL_SEED` which moments.
 //!
-//! Modules, in reading order: `child` is killed, `account` is what is known of its events; `poison` is about children that die of an
-//! event by themselves.
+//! Modules, in reading order: `child` is killed, `account` is what is known of its events; `letters` is about kills between failures,
+//! dead letters and redrives, `poison` about children that die of an event by themselves.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod account;
 mod child;
+mod letters;
 mod poison;
 
 use std::env;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AnyEvent, Header};
-use crate::codec::PAYLOAD_BYTES_MAX;
+use crate::codec::{EncodeError, PAYLOAD_BYTES_MAX};
 use crate::draft::Invalid;
 use crate::event_type::Encoded;
 use crate::id::EventId;
@@ -96,6 +96,22 @@ impl AnyEvent {
         let origin_id = origin_id.map(String::into_boxed_str);
         let header = Header { id, time, priority, key, ttl, topic, metadata, origin_id };
         Ok(Self::from_encoded(header, encoded))
+    }
+}
+
+impl AnyEvent {
+    /// The same event, id and time included, with other bytes as its payload, which are taken to be of the type, version and codec that the event
+    /// has: for who repairs an event that could not be handled. Nothing of this event is changed.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLarge`] above `limit` bytes; [`EncodeError::Failed`] when the event's own payload, which tells the codec, cannot be encoded.
+    pub fn with_payload(&self, bytes: impl Into<bytes::Bytes>, limit: usize) -> Result<Self, EncodeError> {
+        let bytes = bytes.into();
+        if bytes.len() > limit {
+            return Err(EncodeError::TooLarge { len: bytes.len(), limit });
+        }
+        let encoded = self.encoded_once()?;
+        Ok(Self::from_encoded(self.header().clone(), Encoded { bytes, ..encoded }))
     }
 }
 

@@ -59,6 +59,7 @@ impl Request {
                 // What it holds is code of others too.
                 contain(|| drop(work));
             }
+            Self::Operate(part) => contain(|| part.answer(outcome.into_result())),
             Self::Schedule(request) => contain(|| request.answer(outcome.into_result())),
             Self::Flush(done) => contain(|| done(outcome.into_result())),
             Self::Register(_) | Self::Transact(_) | Self::Leave(..) | Self::Retain(_) | Self::End => {}

@@ -9,6 +9,7 @@ use super::retain;
 use super::state::State;
 use super::subscriptions::{may_finish, may_settle, register, remove, seek, settle};
 use crate::audit;
+use crate::dead;
 use crate::error::{Refusal, RequestError};
 use crate::layout::{pair_key, slot_key};
 use crate::row;
@@ -73,6 +74,7 @@ pub(super) fn apply(
             Request::Schedule(request) => schedule::apply(shared, state, txn, request)?.into(),
             Request::Mark(request) => mark(shared, state, request),
             Request::Quarantine(request) => quarantine(shared, state, txn, request)?,
+            Request::Operate(part) => dead::operate(shared, state, txn, part)?.into(),
             Request::Leave(number, now) => {
                 state.time_is(*now);
                 leave(state, *number);
@@ -94,6 +96,7 @@ pub(super) fn apply(
     records::flush(shared, state, txn)?;
     audit::write(shared, state, txn)?;
     retain::free_expired(shared, state, txn)?;
+    dead::write_counts(shared, state, txn)?;
     stores |= write_rows(shared, state, txn)?;
     marks::write_rows(shared, state, txn, stores)?;
     Ok(outcomes)

@@ -21,6 +21,7 @@
 mod answer;
 mod apply;
 mod cohort;
+mod letters;
 mod marks;
 mod records;
 mod retain;
@@ -38,10 +39,11 @@ use self::answer::contain;
 use self::apply::Outcome;
 use self::cohort::Cohort;
 pub(crate) use self::records::{
-    GivenRow, QUARANTINE, check as check_entries, given_key, make_room, write as write_entries,
+    CHUNK, GivenRow, QUARANTINE, RECORD, check as check_entries, given_key, make_room, write as write_entries,
 };
 pub(crate) use self::state::{Position, State, Subscription};
 use crate::append::{Append, Entry};
+use crate::dead::Operate;
 use crate::error::{Fault, Refusal};
 use crate::open::Claimed;
 use crate::schedule::ScheduleRequest;
@@ -61,6 +63,7 @@ pub(crate) enum Request {
     Schedule(Box<ScheduleRequest>),
     Mark(Marking),
     Quarantine(Box<Quarantining>),
+    Operate(Box<Operate>),
     /// Nobody attends a subscription any longer.
     Leave(u32, Timestamp),
     /// Time has passed.
@@ -91,6 +94,7 @@ impl Request {
             Self::Append(append) => append.entries.len(),
             Self::Schedule(request) => request.entries().len().max(1),
             Self::Transact(_) => TRANSACTION_RECORDS,
+            Self::Operate(part) => part.request.letters.len().max(1),
             _ => 1,
         }
     }

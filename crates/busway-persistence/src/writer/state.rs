@@ -14,6 +14,7 @@ use super::records::InHand;
 use crate::attendance::Attendances;
 use crate::audit::{AuditHead, Runs, Tip};
 use crate::cursor::Cursor;
+use crate::dead::Counts;
 use crate::schedule::Waiting;
 use crate::segment::Log;
 use crate::shared::Shared;
@@ -25,13 +26,15 @@ pub(crate) struct State {
     pub(crate) logs: Vec<Log>,
     subscriptions: HashMap<String, Subscription>,
     /// By subscription and partition.
-    positions: HashMap<At, Position>,
+    pub(super) positions: HashMap<At, Position>,
     /// What waits to be published later.
     waiting: Waiting,
     /// Ends of the chains of audit streams, by partition.
     pub(crate) tips: BTreeMap<u32, Tip>,
     /// When somebody last did something for each subscription.
     pub(crate) attendances: Attendances,
+    /// How many dead letters there are.
+    pub(crate) letters: Counts,
     pub(crate) staged: Staged,
     /// The latest time that an event or a caller brought. Retention goes by it.
     pub(crate) now: Timestamp,
@@ -53,6 +56,9 @@ pub(crate) struct Position {
     pub(crate) cursor: Cursor,
     /// Offsets of events that failed and wait.
     pub(crate) parked: BTreeSet<u64>,
+    /// Offsets of dead letters that were given again and wait: not among the parked ones. Their events lie with the letters, so the log is not held
+    /// for them.
+    pub(crate) redriven: BTreeSet<u64>,
 }
 
 impl Position {
@@ -60,6 +66,11 @@ impl Position {
     fn needs(&self) -> u64 {
         let parked = self.parked.first().copied().unwrap_or(u64::MAX);
         parked.min(self.cursor.low())
+    }
+
+    /// Whether an event of it waits.
+    pub(super) fn waits(&self, offset: u64) -> bool {
+        self.parked.contains(&offset) || self.redriven.contains(&offset)
     }
 }
 
@@ -82,15 +93,21 @@ pub(crate) struct Staged {
     pub(super) names: u32,
     /// By partition.
     pub(super) in_hand: BTreeMap<u32, InHand>,
+    /// Dead letters of the subscriptions that some came to or left.
+    pub(super) letters: BTreeMap<u32, u64>,
+    /// Dead letters that came, by subscription: places that were reserved are taken.
+    pub(super) buried: BTreeMap<u32, u64>,
 }
 
 /// A position before a batch.
 #[derive(Debug, Default)]
-struct Before {
+pub(super) struct Before {
     /// `None`: it was not there.
     position: Option<Cursor>,
     /// Each change of what is parked, in order: the offset, and whether it was parked before.
     parked: Vec<(u64, bool)>,
+    /// The same of what was redriven.
+    pub(super) redriven: Vec<(u64, bool)>,
 }
 
 impl State {
@@ -102,27 +119,23 @@ impl State {
     ) -> Self {
         let now = logs.iter().filter_map(|log| Some(log.newest()?.last_at)).max().unwrap_or_default();
         let tips = BTreeMap::new();
-        let (attendances, staged) = (Attendances::default(), Staged::default());
-        Self { logs, subscriptions, positions, waiting, tips, attendances, staged, now }
+        let (attendances, letters, staged) = (Attendances::default(), Counts::default(), Staged::default());
+        Self { logs, subscriptions, positions, waiting, tips, attendances, letters, staged, now }
     }
 
     /// A batch begins, begins again, or is given up: what it did is undone.
     pub(super) fn begin(&mut self) {
         self.attendances.begin();
         let Staged { moved, renamed, .. } = std::mem::take(&mut self.staged);
-        for (at, Before { position, parked }) in moved {
+        for (at, Before { position, parked, redriven }) in moved {
             let Some(cursor) = position else {
                 self.positions.remove(&at);
                 continue;
             };
             let now = self.positions.entry(at).or_default();
             now.cursor = cursor;
-            for (offset, was_parked) in parked.into_iter().rev() {
-                match was_parked {
-                    true => now.parked.insert(offset),
-                    false => now.parked.remove(&offset),
-                };
-            }
+            undo(&mut now.parked, parked);
+            undo(&mut now.redriven, redriven);
         }
         for (name, before) in renamed.into_iter().rev() {
             match before {
@@ -134,7 +147,9 @@ impl State {
 
     /// The batch is stored. Gives back the heads that it made.
     pub(super) fn keep(&mut self, shared: &Shared) -> Vec<AuditHead> {
-        let Staged { logs, names, waiting, runs, heads, .. } = std::mem::take(&mut self.staged);
+        let Staged { logs, names, waiting, runs, heads, letters, buried, .. } =
+            std::mem::take(&mut self.staged);
+        self.keep_letters(shared, letters, &buried);
         self.waiting = waiting.unwrap_or(self.waiting);
         self.attendances.keep();
         self.tips.extend(runs.into_iter().map(|(partition, run)| (partition, run.tip)));
@@ -240,7 +255,7 @@ impl State {
         self.staged.renamed.push((name.to_owned(), before));
     }
 
-    pub(super) fn position(&self, at: At) -> Option<&Position> {
+    pub(crate) fn position(&self, at: At) -> Option<&Position> {
         self.positions.get(&at)
     }
 
@@ -265,6 +280,7 @@ impl State {
         let before = note(&mut self.staged, at, &position);
         // As if each had been let go one by one.
         before.parked.extend(position.parked.iter().map(|&offset| (offset, true)));
+        before.redriven.extend(position.redriven.iter().map(|&offset| (offset, true)));
     }
 
     /// Moves a cursor.
@@ -277,11 +293,12 @@ impl State {
     /// Parks an event, or lets it go; says whether it was parked.
     pub(super) fn park(&mut self, at: At, offset: u64, is_parked: bool) -> bool {
         let Some(position) = self.positions.get_mut(&at) else { return false };
+        // A dead letter that was given again has failed again: it waits as what it is.
+        if is_parked && position.redriven.contains(&offset) {
+            return true;
+        }
         let before = note(&mut self.staged, at, position);
-        let was_parked = match is_parked {
-            true => !position.parked.insert(offset),
-            false => position.parked.remove(&offset),
-        };
+        let was_parked = set(&mut position.parked, offset, is_parked);
         before.parked.push((offset, was_parked));
         was_parked
     }
@@ -293,9 +310,24 @@ impl State {
 }
 
 /// How a position was when the batch began.
-fn note<'a>(staged: &'a mut Staged, at: At, position: &Position) -> &'a mut Before {
-    let before = || Before { position: Some(position.cursor.clone()), parked: Vec::new() };
+pub(super) fn note<'a>(staged: &'a mut Staged, at: At, position: &Position) -> &'a mut Before {
+    let before = || Before { position: Some(position.cursor.clone()), ..Before::default() };
     staged.moved.entry(at).or_insert_with(before)
+}
+
+/// Puts an offset into a set or takes it out; says whether it was in it.
+pub(super) fn set(offsets: &mut BTreeSet<u64>, offset: u64, is_in: bool) -> bool {
+    match is_in {
+        true => !offsets.insert(offset),
+        false => offsets.remove(&offset),
+    }
+}
+
+/// Takes changes of a set back.
+fn undo(offsets: &mut BTreeSet<u64>, changes: Vec<(u64, bool)>) {
+    for (offset, was_in) in changes.into_iter().rev() {
+        set(offsets, offset, was_in);
+    }
 }
 
 fn index(partition: u32) -> Option<usize> {

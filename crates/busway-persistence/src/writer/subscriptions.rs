@@ -8,6 +8,7 @@ use super::records;
 use super::state::{At, Position, State, Subscription};
 use crate::corrupt::Corrupt;
 use crate::cursor::Cursor;
+use crate::dead::{EndsAs, LetterKey, NAME, REDRIVEN, bury, came_to_its_end, own_key, wait_no_longer};
 use crate::error::RequestError;
 use crate::layout::{pair_key, place_key};
 use crate::row;
@@ -42,7 +43,7 @@ pub(super) fn may_finish(state: &State, events: &[(u32, u32, u64)]) -> Result<()
     for (index, &(subscription, partition, offset)) in events.iter().enumerate() {
         let is_open = state
             .position((subscription, partition))
-            .is_none_or(|position| is_open(position, offset) || position.parked.contains(&offset));
+            .is_none_or(|position| is_open(position, offset) || position.waits(offset));
         let is_again =
             events.get(..index).is_some_and(|before| before.contains(&(subscription, partition, offset)));
         if !is_open || is_again {
@@ -71,7 +72,7 @@ pub(super) fn settle(
     let at = (*subscription, *partition);
     let is_finished = |offset: u64| {
         let position = state.position(at);
-        position.is_some_and(|position| !is_open(position, offset) && !position.parked.contains(&offset))
+        position.is_some_and(|position| !is_open(position, offset) && !position.waits(offset))
     };
     let parked = settlement.parked.iter().map(|parked| parked.offset);
     let given_up = settlement.dead.iter().map(|letter| letter.offset);
@@ -91,8 +92,7 @@ pub(super) fn settle(
         records::flush(shared, state, txn)?;
     }
     for letter in settlement.dead.iter().filter(|letter| !outdated.contains(&letter.offset)) {
-        let key = place_key(at.0, at.1, letter.offset);
-        shared.databases.dead.put(txn, &key, &row::encode(&key, &letter.bounded())?)?;
+        bury(shared, state, txn, letter_key(at, letter.offset), letter)?;
         records::keep_for_dead_letter(shared, state.log(at.1), txn, at, letter.offset)?;
     }
     for &offset in settlement.released.iter().chain(settlement.dead.iter().map(|letter| &letter.offset)) {
@@ -100,8 +100,21 @@ pub(super) fn settle(
             shared.databases.parked.delete(txn, &place_key(at.0, at.1, offset))?;
         }
     }
+    for &offset in &settlement.released {
+        came_to_its_end(shared, state, txn, letter_key(at, offset), EndsAs::Handled)?;
+    }
+    for letter in &settlement.dead {
+        came_to_its_end(shared, state, txn, letter_key(at, letter.offset), EndsAs::Letter)?;
+    }
+    if !settlement.dead.is_empty() {
+        state.buried(at.0, settlement.dead.len());
+    }
     got_on(shared, state, at, settlement);
     Ok(Outcome::Done)
+}
+
+const fn letter_key((subscription, partition): At, offset: u64) -> LetterKey {
+    LetterKey { subscription, partition, offset }
 }
 
 /// Makes a subscription, or finds it.
@@ -123,7 +136,9 @@ pub(super) fn register(
         }
         Some(known) => known.number,
         None => {
-            let number = state.free_number();
+            // Dead letters of one that was removed stay its own.
+            let last = shared.databases.dead.last(txn)?.and_then(|(key, _)| LetterKey::read(key));
+            let number = state.free_number().max(last.map_or(0, |(letter, _)| letter.subscription + 1));
             let row = SubscriptionRow { number, filter: filter.clone() };
             let row = row::encode(name.as_bytes(), &row)?;
             shared.databases.subscriptions.put(txn, name.as_bytes(), &row)?;
@@ -137,7 +152,7 @@ pub(super) fn register(
         let start = start.clamp(log.first(), log.next());
         let cursor = state.place((number, partition), start).cursor.clone();
         match parked(shared, txn, (number, partition))? {
-            Ok(parked) => places.push(Place { partition, cursor, parked }),
+            Ok((parked, redriven)) => places.push(Place { partition, cursor, parked, redriven }),
             Err(corrupt) => return Ok(Outcome::Failed(corrupt.into())),
         }
     }
@@ -148,21 +163,28 @@ pub(super) fn register(
     Ok(Outcome::Registered(Registered { number, known: known.is_some(), places, deaths, mark }))
 }
 
-/// What is parked, in the order of the offsets.
+/// Events that wait, and the offsets of those that were redriven.
+type Waiting = (Vec<Parked>, Vec<u64>);
+
+/// What is parked, and what of it was redriven, in the order of the offsets.
 fn parked(
     shared: &Shared,
     txn: &RwTxn<'_>,
     (subscription, partition): At,
-) -> heed::Result<Result<Vec<Parked>, Corrupt>> {
-    let mut all = Vec::new();
+) -> heed::Result<Result<Waiting, Corrupt>> {
+    let (mut all, mut redriven) = (Vec::new(), Vec::new());
     for entry in shared.databases.parked.prefix_iter(txn, &pair_key(subscription, partition))? {
         let (key, value) = entry?;
+        if let Some((letter, [REDRIVEN])) = LetterKey::read(key) {
+            redriven.push(letter.offset);
+            continue;
+        }
         match row::decode("parked event", key, value) {
             Ok(parked) => all.push(parked),
             Err(corrupt) => return Ok(Err(corrupt)),
         }
     }
-    Ok(Ok(all))
+    Ok(Ok((all, redriven)))
 }
 
 /// Removes a subscription with its cursors and what it has parked. Its dead letters stay.
@@ -179,12 +201,14 @@ pub(super) fn remove(
     for partition in state.partitions_of(number) {
         let at = (number, partition);
         shared.databases.cursors.delete(txn, &pair_key(number, partition))?;
-        let parked: Vec<u64> =
-            state.position(at).into_iter().flat_map(|position| position.parked.iter().copied()).collect();
-        for offset in parked {
-            shared.databases.parked.delete(txn, &place_key(number, partition, offset))?;
+        for offset in waiting(state, at, 0) {
+            wait_no_longer(shared, txn, letter_key(at, offset))?;
         }
         state.leave(at);
+    }
+    if state.letters(number) > 0 {
+        let key = own_key(NAME, &number.to_be_bytes());
+        shared.databases.dead.put(txn, &key, &row::encode(&key, &request.name)?)?;
     }
     state.name_subscription(&request.name, None);
     state.attendances.forget(number);
@@ -201,20 +225,27 @@ pub(super) fn seek(
     let Seek { subscription, partition, offset, .. } = *request;
     let at = (subscription, partition);
     let bounds = state.log(partition).map(|log| (log.first(), log.next()));
-    let (Some((first, next)), Some(position)) = (bounds, state.position(at)) else {
+    let (Some((first, next)), Some(_)) = (bounds, state.position(at)) else {
         return Ok(Outcome::Failed(RequestError::UnknownSubscription { number: subscription }));
     };
     if !(first..=next).contains(&offset) {
         return Ok(Outcome::Failed(RequestError::OutsideOfLog { partition, offset, first, next }));
     }
-    let given_again: Vec<u64> = position.parked.range(offset..).copied().collect();
+    let given_again = waiting(state, at, offset);
     state.move_cursor(at, |cursor| *cursor = Cursor::at(offset));
     for parked in given_again {
         state.park(at, parked, false);
-        shared.databases.parked.delete(txn, &place_key(subscription, partition, parked))?;
+        state.redrive(at, parked, false);
+        wait_no_longer(shared, txn, letter_key(at, parked))?;
     }
     state.attendances.set_mark(subscription, None);
     Ok(Outcome::Done)
+}
+
+/// What waits from an offset on.
+fn waiting(state: &State, at: At, from: u64) -> Vec<u64> {
+    let Some(Position { parked, redriven, .. }) = state.position(at) else { return Vec::new() };
+    parked.range(from..).chain(redriven.range(from..)).copied().collect()
 }
 
 /// Runs of a cursor: with more than this a subscription is stuck on something, and its row would be larger than may be read.

@@ -9,6 +9,7 @@ mod audits;
 mod backups;
 mod bad_input;
 mod given_ids;
+mod letters;
 mod lines;
 mod model;
 mod reading;

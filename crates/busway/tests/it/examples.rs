@@ -57,6 +57,26 @@ nightly-report: cron 30 3 * * 1-5 in UTC
 }
 
 #[test]
+fn what_is_given_up_is_redriven_edited_and_discarded() {
+    let expected = "\
+labels/parcels/0/0: given up after 3 attempts: the printer does not answer (3 attempts)
+labels/parcels/0/1: given up after 3 attempts: the printer does not answer (3 attempts)
+labels/parcels/0/2: the address is empty (1 attempts)
+  -- the printer is up again --
+label for Kiel, attempt 1 (replay)
+label for Ulm, attempt 1 (replay)
+redrive of 2 letters by ann (subscription labels, text \"does not answer\")
+again: done before
+label for Bonn, attempt 1 (replay)
+edit of 1 letter by ann (letter labels/parcels/0/2)
+kept: {\"address\":\"\"}
+discard of 1 letter by ann (letter labels/parcels/0/2)
+trail: 3 operations
+";
+    assert_eq!(stdout("12_retry_and_dead_letters", &[]), expected);
+}
+
+#[test]
 fn hello_greets_and_shows_receipts_and_a_refusal() {
     let expected = "\
         in memory, offered to 1 subscription\n\

@@ -66,14 +66,17 @@ impl<E> Window<E> {
 
     fn begin(&mut self, place: Position, call: Option<Position>) -> Option<Started<E>> {
         let InHand { event, so_far, .. } = self.hand.remove(&place)?;
-        let attempt = NonZeroU32::MIN.saturating_add(so_far.count);
+        let (attempt, replay) = (NonZeroU32::MIN.saturating_add(so_far.count), so_far.replay);
         self.started.insert(place, Begun { so_far, call });
-        Some(Started { place, event, attempt })
+        Some(Started { place, event, attempt, replay })
     }
 
     /// An attempt has ended, and nothing of it runs any more.
     pub(crate) fn ended(&mut self, place: Position, verdict: Verdict, at: Moment) {
         if let Some(so_far) = self.stopped(place) {
+            if so_far.count == 0 {
+                self.retries.attempted(at.now);
+            }
             self.decide(place, so_far, verdict, at);
         }
     }

@@ -22,6 +22,7 @@
 mod attempts;
 mod look;
 mod parking;
+mod retries;
 mod team;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -36,6 +37,7 @@ use busway_router::{KeyHash, Share};
 use super::lane::NO_LANE;
 use super::settlements::Settlements;
 use parking::WAIT_MAX;
+use retries::Retries;
 use team::Team;
 
 /// A moment on both clocks: what is waited for goes by `now`, what is stored by `utc`.
@@ -69,6 +71,7 @@ pub(crate) struct Window<E> {
     back: usize,
     /// Counts what came into hand.
     arrivals: u64,
+    retries: Retries,
 }
 
 /// How far a partition was read.
@@ -107,6 +110,8 @@ struct Attempted {
     count: u32,
     /// Whether the store has a parked row of it.
     is_parked: bool,
+    /// Whether it is a dead letter that is given again.
+    replay: bool,
 }
 
 /// An event with a handler.
@@ -123,6 +128,10 @@ struct ParkedEvent {
     attempts: Vec<Attempt>,
     count: u32,
     due: Instant,
+    /// Whether it is a dead letter that is given again: its event lies with the letter.
+    replay: bool,
+    /// It is to be given up as soon as there is room for its letter: why, and by which handler.
+    no_room: Option<Box<(String, String)>>,
 }
 
 /// An event as it was read.
@@ -143,6 +152,8 @@ pub(crate) struct Started<E> {
     pub(crate) event: E,
     /// Its number, from 1.
     pub(crate) attempt: NonZeroU32,
+    /// Whether it is a dead letter that is given again.
+    pub(crate) replay: bool,
 }
 
 /// What is to become of an event whose attempt has ended.
@@ -156,6 +167,8 @@ pub(crate) enum Verdict {
     Park { error: String, delay: Duration },
     /// It is given up. `error` is the last attempt's, when that failed.
     Dead { error: Option<String>, reason: String, handler: String },
+    /// It is to be given up, and there is no room for its letter: it waits, and its lane with it.
+    NoRoom { error: Option<String>, reason: String, handler: String },
 }
 
 impl<E> Window<E> {
@@ -176,6 +189,7 @@ impl<E> Window<E> {
             due: BTreeSet::new(),
             back: 0,
             arrivals: 0,
+            retries: Retries::default(),
         }
     }
 
@@ -197,13 +211,15 @@ impl<E> Window<E> {
 
     /// Takes up where the store says that the subscription stands.
     pub(crate) fn restore(&mut self, places: Vec<Place>, at: Moment) {
-        for Place { partition, cursor, parked } in places {
+        for Place { partition, cursor, parked, redriven } in places {
             for row in parked {
                 let wait = row.due.saturating_since(at.utc).min(WAIT_MAX);
                 let lane = (row.lane != NO_LANE).then_some(row.lane);
                 let due = at.now.checked_add(wait).unwrap_or(at.now);
                 let place = Position { partition, offset: row.offset };
-                let event = ParkedEvent { lane, attempts: row.attempts, count: row.attempt_count, due };
+                let replay = redriven.binary_search(&row.offset).is_ok();
+                let (attempts, count) = (row.attempts, row.attempt_count);
+                let event = ParkedEvent { lane, attempts, count, due, replay, no_room: None };
                 self.parked.insert(place, event);
                 let first = lane.is_none_or(|lane| {
                     let lane = self.lanes.entry((partition, lane)).or_default();
@@ -276,7 +292,8 @@ impl<E> Window<E> {
     fn admit(&mut self, partition: u32, event: Fetched<E>, at: Moment) {
         let Fetched { offset, lane, priority, home, event } = event;
         let place = Position { partition, offset };
-        let so_far = Attempted { lane, priority, attempts: Vec::new(), count: 0, is_parked: false };
+        let (attempts, is_parked, replay) = (Vec::new(), false, false);
+        let so_far = Attempted { lane, priority, attempts, count: 0, is_parked, replay };
         let event = (event, home);
         let Some(number) = lane else { return self.take_in(place, event, so_far, Turn::Now) };
         match self.lanes.get_mut(&(partition, number)) {

@@ -15,8 +15,7 @@ impl<E> Window<E> {
         if let Some(closed) = self.lanes.get_mut(&(place.partition, lane)) {
             closed.parked.insert(place.offset);
         }
-        let event = ParkedEvent { lane: Some(lane), attempts: Vec::new(), count: 0, due: at.now };
-        self.parked.insert(place, event);
+        self.parked.insert(place, ParkedEvent::unattempted(Some(lane), at));
         let (attempts, attempt_count) = (Vec::new(), 0);
         let row = Parked { offset: place.offset, due: at.utc, lane, attempts, attempt_count };
         self.settle(place.partition, |settlements| settlements.parked_behind(row));
@@ -26,10 +25,8 @@ impl<E> Window<E> {
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Position> {
         let mut taken = Vec::new();
         while self.back < LOADS_MAX
-            && let Some(&(due, place)) = self.due.first()
-            && due <= now
+            && let Some(place) = self.next_due_of(now)
         {
-            self.due.pop_first();
             self.back += 1;
             taken.push(place);
         }
@@ -44,16 +41,18 @@ impl<E> Window<E> {
         (event, home): (E, Option<KeyHash>),
     ) {
         let Some(parked) = self.parked.get(&place) else { return };
-        let (lane, count) = (parked.lane, parked.count);
-        let so_far = Attempted { lane, priority, attempts: parked.attempts.clone(), count, is_parked: true };
+        let ParkedEvent { lane, count, replay, .. } = *parked;
+        let attempts = parked.attempts.clone();
+        let so_far = Attempted { lane, priority, attempts, count, is_parked: true, replay };
         self.take_in(place, (event, home), so_far, Turn::Now);
     }
 
     /// A parked event that was taken because it is due cannot be had any more: finished, as the verdict says.
     pub(crate) fn lost(&mut self, place: Position, verdict: Verdict, at: Moment) {
-        let Some(ParkedEvent { lane, attempts, count, .. }) = self.parked.get(&place) else { return };
-        let (attempts, priority) = (attempts.clone(), Priority::default());
-        let so_far = Attempted { lane: *lane, priority, attempts, count: *count, is_parked: true };
+        let Some(parked) = self.parked.get(&place) else { return };
+        let ParkedEvent { lane, count, replay, .. } = *parked;
+        let (attempts, priority) = (parked.attempts.clone(), Priority::default());
+        let so_far = Attempted { lane, priority, attempts, count, is_parked: true, replay };
         self.decide(place, so_far, verdict, at);
     }
 
@@ -65,8 +64,8 @@ impl<E> Window<E> {
 
     /// When the next parked event is due; `None` when none is waited for.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let (due, _) = self.due.first().filter(|_| self.back < LOADS_MAX)?;
-        Some(*due)
+        let due = self.due.first().map(|(due, _)| *due);
+        [due, self.retries.opens()].into_iter().flatten().min().filter(|_| self.back < LOADS_MAX)
     }
 
     pub(super) fn decide(&mut self, place: Position, mut so_far: Attempted, verdict: Verdict, at: Moment) {
@@ -94,12 +93,19 @@ impl<E> Window<E> {
                 so_far.note(at.utc, error);
                 self.park(place, so_far, delay.min(WAIT_MAX), at);
             }
+            Verdict::NoRoom { error, reason, handler } => {
+                if let Some(error) = error {
+                    so_far.note(at.utc, error);
+                }
+                self.park(place, so_far, ROOM_AGAIN_AFTER, at);
+                self.wait_for_room(place, reason, handler);
+            }
         }
     }
 
     fn park(&mut self, place: Position, so_far: Attempted, delay: Duration, at: Moment) {
         let Position { partition, offset } = place;
-        let Attempted { lane, attempts, count, .. } = so_far;
+        let Attempted { lane, attempts, count, replay, .. } = so_far;
         let row = Parked {
             offset,
             due: at.utc.saturating_add(delay),
@@ -109,7 +115,8 @@ impl<E> Window<E> {
         };
         self.settle(partition, |settlements| settlements.parked(row));
         let due = at.now.checked_add(delay).unwrap_or(at.now);
-        self.parked.insert(place, ParkedEvent { lane, attempts, count, due });
+        self.no_longer_parked(place);
+        self.parked.insert(place, ParkedEvent { lane, attempts, count, due, replay, no_room: None });
         self.due.insert((due, place));
         let Some(number) = lane else { return };
         let held = match self.lanes.get_mut(&(partition, number)) {
@@ -127,7 +134,7 @@ impl<E> Window<E> {
 
     /// An event is finished: the next one of its lane has its turn.
     fn finish(&mut self, place: Position, lane: Option<u64>) {
-        self.parked.remove(&place);
+        self.no_longer_parked(place);
         let Some(number) = lane else { return };
         let Some(lane) = self.lanes.get_mut(&(place.partition, number)) else { return };
         lane.parked.remove(&place.offset);
@@ -144,6 +151,12 @@ impl<E> Window<E> {
     }
 }
 
+impl ParkedEvent {
+    pub(super) const fn unattempted(lane: Option<u64>, at: Moment) -> Self {
+        Self { lane, attempts: Vec::new(), count: 0, due: at.now, replay: false, no_room: None }
+    }
+}
+
 impl Attempted {
     /// Notes an attempt that failed.
     fn note(&mut self, at: Timestamp, error: String) {
@@ -154,6 +167,9 @@ impl Attempted {
         self.attempts.push(Attempt { at, error });
     }
 }
+
+/// An event that is to be given up, when there is no room for its letter, is looked at again behind this.
+pub(super) const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Parked events that are in hand again at one time, beside the [`room`](Window::room): whoever was parked must not wait for
 /// newcomers to leave.

@@ -28,7 +28,7 @@ fn start() -> Moment {
 
 impl World {
     fn new(concurrency: u32) -> Self {
-        let store = Place { partition: 0, cursor: Cursor::at(0), parked: Vec::new() };
+        let store = Place { partition: 0, cursor: Cursor::at(0), parked: Vec::new(), redriven: Vec::new() };
         let window = window(concurrency);
         let (members, lanes) = (vec![0], Vec::new());
         let mut world = Self { window, store, dead: Vec::new(), at: start(), concurrency, members, lanes };
@@ -389,3 +389,5 @@ proptest! {
         prop_assert_eq!(dead.len(), world.dead.len(), "one dead letter an event");
     }
 }
+
+mod redrives;

@@ -1,4 +1,14 @@
-//! Events that are marked and set aside, and dead letters read back.
+//! Dead letters: events that subscriptions gave up, and everything that is done with them.
+//!
+//! `keys` says where they lie, `letter` reads one, `list` looks through them, `operate` redrives, edits and lets go, `trail` remembers who did
+//! so, `count` how many there are. This file marks events and sets them aside.
+
+mod count;
+mod keys;
+mod letter;
+mod list;
+mod operate;
+mod trail;
 
 use busway_event::Timestamp;
 
@@ -11,6 +21,16 @@ use crate::shared::Shared;
 use crate::store::Store;
 use crate::stored::place_of;
 use crate::writer::{QUARANTINE, Request};
+
+pub use self::keys::LetterKey;
+pub use self::letter::{LetterState, StoredLetter};
+pub use self::list::{LetterPage, LetterQuery};
+pub use self::operate::{LetterRequest, OnOperated, Operated, Progressed};
+pub use self::trail::{Operation, OperationKind, REQUEST_BYTES_MAX};
+
+pub(crate) use self::count::{Counts, Rooms, load as load_counts, write as write_counts};
+pub(crate) use self::keys::{NAME, REDRIVEN, own_key};
+pub(crate) use self::operate::{EndsAs, Operate, bury, came_to_its_end, operate, wait_no_longer};
 
 impl Store {
     /// Marks an event: its subscription attempts it from now on, and nothing else. The mark falls with what is decided about the event;

@@ -1,0 +1,292 @@
+//! Carrying operations out: page by page, each a commit, at a pace, until all is done or the same error keeps coming back.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::sync::{Arc, mpsc};
+
+use busway_event::codec::PAYLOAD_BYTES_MAX;
+use busway_persistence::{
+    Entry, LetterKey, LetterRequest, LetterState, Operated, Operation, OperationKind, Position, Progressed,
+    Store, StoredLetter,
+};
+use busway_reliability::{RedrivePace, SameErrors};
+
+use super::error::DeadLetterError;
+use super::handle::query;
+use super::id::DeadLetterId;
+use super::names::Names;
+use super::selection::Target;
+use super::trail::DeadLetterOperation;
+use crate::bus::BusCore;
+use crate::durable::{DurableCore, ReplayWatch};
+use crate::log::Log;
+
+/// How letters are given again. Default: 100 a second, and no further ones when the same error has come back 10 times in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redrive {
+    pace: RedrivePace,
+    same_errors: Option<NonZeroU32>,
+}
+
+impl Default for Redrive {
+    fn default() -> Self {
+        Self { pace: RedrivePace::default(), same_errors: NonZeroU32::new(SAME_ERRORS) }
+    }
+}
+
+impl Redrive {
+    /// As many letters a second. Default 100, at least 1.
+    pub fn per_second(mut self, letters: u32) -> Self {
+        self.pace = RedrivePace::PerSecond(NonZeroU32::new(letters).unwrap_or(NonZeroU32::MIN));
+        self
+    }
+
+    /// As fast as the store takes them. The stop rule acts no faster than handlers fail.
+    pub const fn unlimited(mut self) -> Self {
+        self.pace = RedrivePace::Unlimited;
+        self
+    }
+
+    /// Stops when attempts of these letters have failed so often in a row with the same error, none done in between; errors that differ in words with
+    /// digits only are the same. What is on its way then goes on. Default 10, at least 1. The operation says why it stopped; the rest is for
+    /// another request.
+    pub fn stop_after(mut self, same_errors: u32) -> Self {
+        self.same_errors = Some(NonZeroU32::new(same_errors).unwrap_or(NonZeroU32::MIN));
+        self
+    }
+
+    /// Does not stop by itself.
+    pub const fn never_stop(mut self) -> Self {
+        self.same_errors = None;
+        self
+    }
+}
+
+/// An operation to be carried out.
+pub(super) struct Job {
+    pub(super) bus: Arc<BusCore>,
+    pub(super) log: Arc<Log>,
+    pub(super) kind: OperationKind,
+    pub(super) target: Target,
+    pub(super) how: Redrive,
+    pub(super) by: String,
+    pub(super) request: String,
+}
+
+/// How far it is.
+struct Progress {
+    operation: Option<Operation>,
+    next: LetterKey,
+    watch: Arc<ReplayWatch>,
+}
+
+/// A part of it.
+struct Part {
+    letters: Vec<(LetterKey, u64)>,
+    edited: Option<Box<Entry>>,
+    end: Progressed,
+}
+
+impl Job {
+    pub(super) async fn run(self, edited: Option<Vec<u8>>) -> Result<DeadLetterOperation, DeadLetterError> {
+        let job = Arc::new(self);
+        let watch = ReplayWatch::new(SameErrors::new(job.how.same_errors));
+        let mut progress = match job.work(Self::begin).await? {
+            Begun::Before(operation) => return Ok(DeadLetterOperation::of(operation, true)),
+            Begun::Now(operation) => {
+                let next = operation.as_ref().and_then(|operation| operation.next);
+                Progress { operation, next: next.unwrap_or(LetterKey::first_of(1)), watch }
+            }
+        };
+        if let Target::One(id) = job.target.clone() {
+            let operation = job.work(move |job| job.one(&id, edited, &progress)).await?;
+            return Ok(DeadLetterOperation::of(operation, false));
+        }
+        loop {
+            progress = job.work(|job| job.step(progress)).await?;
+            if let Some(operation) = progress.operation.take_if(|operation| operation.ended.is_some()) {
+                return Ok(DeadLetterOperation::of(operation, false));
+            }
+            let (_, pause) = job.how.pace.step();
+            if !pause.is_zero() {
+                let clock = &job.bus.services.clock;
+                clock.sleep_until(clock.now() + pause).await;
+            }
+        }
+    }
+
+    /// Runs a part to its end on a thread that may block, whether somebody waits for it or not: who is to be told that letters were moved is told.
+    async fn work<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<R, DeadLetterError> + Send + 'static,
+    ) -> Result<R, DeadLetterError> {
+        let job = Arc::clone(self);
+        let done = self.bus.services.runtime.spawn_blocking(move || work(&job)).await;
+        done.map_err(|_| DeadLetterError::Closed)?
+    }
+
+    /// Lends the store, for a moment.
+    fn lend<R>(&self, with: impl FnOnce(&Store) -> Result<R, DeadLetterError>) -> Result<R, DeadLetterError> {
+        self.log.with(with).ok_or(DeadLetterError::Closed)?
+    }
+
+    /// Looks for what the request came to before.
+    fn begin(&self) -> Result<Begun, DeadLetterError> {
+        let stored = self.lend(|store| Ok(store.operation(&self.request)?))?;
+        let Some(operation) = stored else { return Ok(Begun::Now(None)) };
+        if operation.kind != self.kind || operation.selection != self.target.to_string() {
+            let Operation { request, kind, selection, .. } = operation;
+            return Err(DeadLetterError::RequestTaken { request, kind: kind.label(), selection });
+        }
+        match operation.ended {
+            Some(_) => Ok(Begun::Before(operation)),
+            None => Ok(Begun::Now(Some(operation))),
+        }
+    }
+
+    fn one(
+        &self,
+        id: &DeadLetterId,
+        edited: Option<Vec<u8>>,
+        progress: &Progress,
+    ) -> Result<Operation, DeadLetterError> {
+        let part = self.lend(|store| {
+            let key = Names::read(store)?.key(store, id)?;
+            let stored = store.letter(key)?.ok_or_else(|| DeadLetterError::Unknown { id: id.clone() })?;
+            if self.gives_again() && self.log.position(place(key)).is_none() {
+                return Err(DeadLetterError::StreamUndeclared { id: id.clone() });
+            }
+            let edited = edited.map(|payload| self.edited(store, id, &stored, payload)).transpose()?;
+            let letters = vec![(key, lane(&self.bus.durable.list(), &stored))];
+            Ok(Part { letters, edited, end: Progressed::Done })
+        })?;
+        let moved = self.commit(part, progress, true);
+        moved.map(|operated| operated.operation).map_err(|error| match error {
+            DeadLetterError::Store(error) => DeadLetterError::of_one(error, id),
+            error => error,
+        })
+    }
+
+    /// The next page of a selection.
+    fn step(&self, mut progress: Progress) -> Result<Progress, DeadLetterError> {
+        let Target::Selected(selection) = &self.target else { return Ok(progress) };
+        if let Some(error) = progress.watch.stopped_by() {
+            let part = Part { letters: Vec::new(), edited: None, end: Progressed::Stopped(error) };
+            progress.operation = Some(self.commit(part, &progress, false)?.operation);
+            return Ok(progress);
+        }
+        let (limit, _) = self.how.pace.step();
+        let page = self.lend(|store| {
+            let query = query(&Names::read(store)?, selection)?;
+            Ok(store.letters(&query, progress.next, limit)?)
+        })?;
+        let running = self.bus.durable.list();
+        let fit = page.letters.iter().filter(|stored| self.is_fit(stored));
+        let letters: Vec<_> = fit.map(|stored| (stored.key, lane(&running, stored))).collect();
+        let end = page.next.map_or(Progressed::Done, Progressed::To);
+        if let Some(next) = page.next {
+            progress.next = next;
+            // Nothing of this page is wanted: the next one says how far it is.
+            if letters.is_empty() {
+                return Ok(progress);
+            }
+        }
+        let part = Part { letters, edited: None, end };
+        progress.operation = Some(self.commit(part, &progress, false)?.operation);
+        Ok(progress)
+    }
+
+    /// Commits a part, and tells those who are to handle the letters. No subscription is sent elsewhere meanwhile.
+    fn commit(&self, part: Part, progress: &Progress, is_strict: bool) -> Result<Operated, DeadLetterError> {
+        let numbers: BTreeSet<u32> = part.letters.iter().map(|(key, _)| key.subscription).collect();
+        let mut cores = self.bus.durable.list();
+        cores.retain(|core| self.gives_again() && numbers.contains(&core.number));
+        cores.sort_by_key(|core| core.number);
+        let _no_seeks: Vec<_> = cores.iter().map(|core| core.no_seek()).collect();
+        cores.iter().for_each(|core| core.watch_replays(&progress.watch));
+        let (answer, answered) = mpsc::channel();
+        let request = LetterRequest {
+            request: self.request.clone(),
+            kind: self.kind,
+            by: self.by.clone(),
+            selection: self.target.to_string(),
+            at: self.bus.services.clock.utc(),
+            letters: part.letters,
+            is_strict,
+            edited: part.edited,
+            expected: progress.operation.clone(),
+            end: part.end,
+        };
+        self.lend(|store| {
+            store.operate(request, Box::new(move |result| _ = answer.send(result)));
+            Ok(())
+        })?;
+        let operated = answered.recv().map_err(|_| DeadLetterError::Closed)??;
+        if self.gives_again() {
+            // Those that have begun meanwhile have them from the store, unless they had looked before.
+            for core in self.bus.durable.list() {
+                let its_own: Vec<_> = operated
+                    .letters
+                    .iter()
+                    .filter(|(key, _)| key.subscription == core.number)
+                    .copied()
+                    .collect();
+                if !its_own.is_empty() {
+                    core.redriven(&its_own);
+                }
+            }
+        }
+        Ok(operated)
+    }
+
+    const fn gives_again(&self) -> bool {
+        matches!(self.kind, OperationKind::Redrive | OperationKind::Edit)
+    }
+
+    /// Whether the operation is for a letter of a selection.
+    fn is_fit(&self, stored: &StoredLetter) -> bool {
+        match stored.state {
+            LetterState::Waiting if !self.gives_again() => true,
+            LetterState::Waiting => stored.event.is_ok() && self.log.position(place(stored.key)).is_some(),
+            LetterState::Handled { .. } => !self.gives_again(),
+            _ => false,
+        }
+    }
+
+    /// What was made of a letter's event, ready to be stored beside it.
+    fn edited(
+        &self,
+        store: &Store,
+        id: &DeadLetterId,
+        stored: &StoredLetter,
+        payload: Vec<u8>,
+    ) -> Result<Box<Entry>, DeadLetterError> {
+        let Ok(original) = &stored.event else { return Err(DeadLetterError::NoCopy { id: id.clone() }) };
+        let limit = self.bus.payload_bytes_max.min(PAYLOAD_BYTES_MAX);
+        let edited = original.event.with_payload(payload, limit).map_err(DeadLetterError::Edited)?;
+        let entry = store.entry_within(edited, original.given_id, original.appended, limit);
+        entry.map(Box::new).map_err(|refused| DeadLetterError::Entry(refused.1))
+    }
+}
+
+/// The lane of a letter's event, by the order of its subscription when that runs.
+fn lane(running: &[Arc<DurableCore>], stored: &StoredLetter) -> u64 {
+    let Ok(event) = &stored.event else { return DurableCore::no_lane() };
+    match running.iter().find(|core| core.number == stored.key.subscription) {
+        Some(core) => core.letter_lane(&event.event),
+        // As most have it, and as it is when nothing else is said.
+        None => DurableCore::usual_lane(&event.event),
+    }
+}
+
+/// What a request has come to.
+enum Begun {
+    Before(Operation),
+    Now(Option<Operation>),
+}
+
+const fn place(key: LetterKey) -> Position {
+    Position { partition: key.partition, offset: key.offset }
+}
+
+const SAME_ERRORS: u32 = 10;

@@ -1,0 +1,117 @@
+//! What waits beside its time: retries that are over the budget, events without room for their letters, and dead letters that are given again.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use busway_persistence::Position;
+use busway_reliability::{RetryBudget, RetryMeter};
+
+use super::{Moment, ParkedEvent, Window};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    meter: Option<RetryMeter>,
+    /// Parked events that are due, and over the budget.
+    over: BTreeSet<(Instant, Position)>,
+    /// When some of them may be within it.
+    opens: Option<Instant>,
+    /// Parked events without room for their letters.
+    no_room: usize,
+}
+
+impl Retries {
+    /// When the budget is to be asked again.
+    pub(super) fn opens(&self) -> Option<Instant> {
+        self.opens.filter(|_| !self.over.is_empty())
+    }
+
+    /// A first attempt has ended.
+    pub(super) fn attempted(&mut self, now: Instant) {
+        if let Some(meter) = &mut self.meter {
+            meter.attempted(now);
+        }
+    }
+
+    /// Whether one more retry is within the budget.
+    fn is_within(&mut self, now: Instant) -> bool {
+        let Some(meter) = &mut self.meter else { return true };
+        let granted = meter.try_retry(now);
+        self.opens = granted.err();
+        granted.is_ok()
+    }
+}
+
+impl<E> Window<E> {
+    /// As many retries as a budget allows. Without one: all.
+    pub(crate) fn set_budget(&mut self, budget: Option<RetryBudget>) {
+        self.retries.meter = budget.map(RetryMeter::new);
+    }
+
+    /// The next parked event whose time has come, taken out of what is due. Retries over the budget are put aside.
+    pub(super) fn next_due_of(&mut self, now: Instant) -> Option<Position> {
+        if let Some(&(due, place)) = self.retries.over.first()
+            && self.retries.opens.is_none_or(|opens| opens <= now)
+            && self.retries.is_within(now)
+        {
+            self.retries.over.remove(&(due, place));
+            return Some(place);
+        }
+        while let Some(&(due, place)) = self.due.first()
+            && due <= now
+        {
+            self.due.pop_first();
+            // What waits behind another event, or for room, is not attempted again by coming back.
+            let is_retry = |parked: &ParkedEvent| parked.count > 0 && parked.no_room.is_none();
+            if !self.parked.get(&place).is_some_and(is_retry) || self.retries.is_within(now) {
+                return Some(place);
+            }
+            self.retries.over.insert((due, place));
+        }
+        None
+    }
+
+    /// Why an event is to be given up, and by which handler, when it waits for room for its letter.
+    pub(crate) fn waits_for_room(&self, place: Position) -> Option<(String, String)> {
+        self.parked.get(&place)?.no_room.as_deref().cloned()
+    }
+
+    pub(super) fn wait_for_room(&mut self, place: Position, reason: String, handler: String) {
+        if let Some(parked) = self.parked.get_mut(&place) {
+            self.retries.no_room += usize::from(parked.no_room.is_none());
+            parked.no_room = Some(Box::new((reason, handler)));
+        }
+    }
+
+    pub(super) fn no_longer_parked(&mut self, place: Position) {
+        let parked = self.parked.remove(&place);
+        self.retries.no_room -= usize::from(parked.is_some_and(|parked| parked.no_room.is_some()));
+    }
+
+    /// A dead letter is given again: parked in the store, due now, behind what runs or waits of its lane. One that is known already, or lies in a partition
+    /// that is not read, is left as it is.
+    pub(crate) fn redriven(&mut self, place: Position, lane: Option<u64>, at: Moment) {
+        if self.parked.contains_key(&place) || !self.partitions.contains_key(&place.partition) {
+            return;
+        }
+        self.parked.insert(place, ParkedEvent { replay: true, ..ParkedEvent::unattempted(lane, at) });
+        let is_free = lane.is_none_or(|lane| {
+            let is_new = !self.lanes.contains_key(&(place.partition, lane));
+            self.lanes.entry((place.partition, lane)).or_default().parked.insert(place.offset);
+            is_new
+        });
+        if is_free {
+            self.due.insert((at.now, place));
+        }
+    }
+
+    /// Whether a parked event is a dead letter that is given again.
+    pub(crate) fn is_replay(&self, place: Position) -> bool {
+        self.parked.get(&place).is_some_and(|parked| parked.replay)
+    }
+
+    /// Retries that are over the budget, and events without room for their letters.
+    pub(crate) fn held_back(&self) -> (usize, usize) {
+        (self.retries.over.len(), self.retries.no_room)
+    }
+}

@@ -1,0 +1,148 @@
+//! Dead letters that are given again, among everything else that happens to a window.
+
+use std::collections::BTreeSet;
+
+use busway_reliability::RetryBudget;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Fetch,
+    Start,
+    /// Ends a running event: settled, given up, parked for so many seconds.
+    End(usize, u8),
+    /// Gives a letter again.
+    Redrive(usize),
+    Wait(u64),
+    Save,
+    Restart,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        5 => Just(Op::Fetch),
+        6 => Just(Op::Start),
+        6 => (0..8_usize, 0..8_u8).prop_map(|(which, how)| Op::End(which, how)),
+        3 => (0..8_usize).prop_map(Op::Redrive),
+        2 => (0..3_u64).prop_map(Op::Wait),
+        2 => Just(Op::Save),
+        1 => Just(Op::Restart),
+    ]
+}
+
+/// A window, the rows of the store, and the letters in it.
+struct Redriving {
+    world: World,
+    budget: Option<RetryBudget>,
+    letters: BTreeSet<u64>,
+    lanes: Vec<Option<u64>>,
+    running: Vec<u64>,
+}
+
+impl Redriving {
+    fn restart(&mut self) {
+        self.world.restart();
+        self.world.window.set_budget(self.budget);
+        self.running.clear();
+    }
+
+    fn lane(&self, offset: u64) -> Option<u64> {
+        self.lanes[usize::try_from(offset).unwrap()]
+    }
+
+    /// As the store would apply it.
+    fn save(&mut self) {
+        self.world.save();
+        let given_up: BTreeSet<u64> = self.world.dead.drain(..).map(|letter| letter.offset).collect();
+        let is_parked = |offset: &u64| self.world.store.parked.iter().any(|row| row.offset == *offset);
+        let redriven = std::mem::take(&mut self.world.store.redriven);
+        let (waiting, ended): (Vec<u64>, Vec<u64>) = redriven.into_iter().partition(is_parked);
+        self.world.store.redriven = waiting;
+        // What was handled has no letter any more.
+        self.letters.retain(|offset| !ended.contains(offset));
+        self.letters.extend(given_up);
+    }
+
+    fn redrive(&mut self, which: usize) {
+        // The store is asked behind everything that was decided before.
+        self.save();
+        let waiting = |offset: &&u64| !self.world.store.redriven.contains(offset);
+        let Some(&offset) = self.letters.iter().filter(waiting).nth(which) else { return };
+        let (lane, at) = (self.lane(offset), self.world.at);
+        let row = Parked {
+            offset,
+            due: at.utc,
+            lane: lane.unwrap_or(NO_LANE),
+            attempts: Vec::new(),
+            attempt_count: 0,
+        };
+        self.world.store.parked.push(row);
+        self.world.store.parked.sort_by_key(|row| row.offset);
+        self.world.store.redriven.push(offset);
+        self.world.store.redriven.sort_unstable();
+        let place = Position { partition: 0, offset };
+        self.world.window.redriven(place, lane, at);
+        // Told twice it is the same.
+        self.world.window.redriven(place, lane, at);
+    }
+
+    fn start(&mut self) -> Result<(), TestCaseError> {
+        self.world.load();
+        let Some(started) = self.world.window.start(0) else { return Ok(()) };
+        let offset = started.event;
+        prop_assert_eq!(started.replay, self.world.store.redriven.contains(&offset));
+        if let Some(lane) = self.lane(offset) {
+            let other = self.running.iter().find(|other| self.lane(**other) == Some(lane));
+            prop_assert!(other.is_none(), "{} runs beside {:?}", offset, other);
+        }
+        prop_assert!(!self.running.contains(&offset), "{} runs twice", offset);
+        self.running.push(offset);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+    #[test]
+    fn redriven_letters_keep_lanes_apart_and_come_to_an_end_with_everything_else(
+        ops in prop::collection::vec(op(), 0..160),
+        lanes in prop::collection::vec(prop::option::weighted(0.8, 1..4_u64), 30..31),
+        concurrency in 1..4_u32,
+        budget in prop::option::of((0..200_u32, 1..3_u32)),
+    ) {
+        let budget = budget.map(|(percent, floor)| RetryBudget::percent(percent).at_least(floor));
+        let world = World::new(concurrency);
+        let mut redriving = Redriving { world, budget, letters: BTreeSet::new(), lanes: lanes.clone(), running: Vec::new() };
+        redriving.restart();
+        let lane_of = |offset: u64| lanes[usize::try_from(offset).unwrap()];
+        let goes_on = [Op::Fetch, Op::Start, Op::End(0, 0), Op::Wait(2), Op::Save];
+        for op in ops.into_iter().chain((0..600).flat_map(|_| goes_on.clone())) {
+            match op {
+                Op::Fetch => redriving.world.fetch(lane_of, 30),
+                Op::Start => redriving.start()?,
+                Op::End(which, how) if !redriving.running.is_empty() => {
+                    let place = which % redriving.running.len();
+                    let offset = redriving.running.remove(place);
+                    let verdict = match how {
+                        0..=2 => Verdict::Settled,
+                        3..=4 => dead(),
+                        5 => Verdict::NoRoom { error: None, reason: "no".to_owned(), handler: String::new() },
+                        how => failed(Duration::from_secs(u64::from(how - 6))),
+                    };
+                    redriving.world.ends(offset, verdict);
+                }
+                Op::End(..) => {}
+                Op::Redrive(which) => redriving.redrive(which),
+                Op::Wait(seconds) => redriving.world.wait(Duration::from_secs(seconds)),
+                Op::Save => redriving.save(),
+                Op::Restart => redriving.restart(),
+            }
+        }
+        redriving.save();
+        let World { store, window, at, .. } = &redriving.world;
+        prop_assert_eq!(&store.cursor, &Cursor::at(30));
+        prop_assert!(store.parked.is_empty() && store.redriven.is_empty(), "{:?}", store.parked);
+        prop_assert!(window.is_at_rest(at.now) && window.held_back() == (0, 0), "{:?}", window.held_back());
+    }
+}

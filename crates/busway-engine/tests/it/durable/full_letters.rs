@@ -1,0 +1,82 @@
+//! As many dead letters as may be kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_engine::{Bus, DeadLetterPolicy, Observer, Selection};
+use busway_testkit::{ManualClock, Recorder, Script, Step};
+use parking_lot::Mutex;
+
+use super::{dir, numbers, open_on, order, stock, with_orders};
+use crate::world::Number;
+
+#[derive(Default)]
+struct Alarms(Mutex<Vec<(String, u64)>>);
+
+impl Observer for Alarms {
+    fn dead_letters_full(&self, subscription: &str, max: u64) {
+        self.0.lock().push((subscription.to_owned(), max));
+    }
+}
+
+#[tokio::test]
+async fn a_full_dead_letter_store_stops_the_lane_and_loses_nothing() {
+    let dir = dir();
+    let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
+    let observer = Arc::clone(&alarms);
+    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).observer(observer);
+    let bus = bus.start().await.unwrap();
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new((0..4).map(|_| Step::Dead("no such order")));
+    let policy = DeadLetterPolicy::keep().capacity(2);
+    let builder = bus.subscribe("orders.#").durable("stock").dead_letters(policy);
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    for (n, key) in ["A", "B", "C", "D", "C", "E"].into_iter().enumerate() {
+        bus.publish(order(key, u32::try_from(n).unwrap())).await.unwrap();
+    }
+    bus.idle().await;
+    let stats = subscription.stats();
+    assert_eq!((stats.dead, stats.no_room, stats.parked, stats.done), (2, 2, 3, 1), "{stats}");
+    recorder.assert_payloads(&numbers([0, 1, 2, 3, 5]));
+    assert_eq!(*alarms.0.lock(), [("stock".to_owned(), 2)], "once");
+    assert_eq!(subscription.lag().events, 3, "what is not given up is kept");
+    // Nothing happens by itself, however long it takes.
+    for _ in 0..5 {
+        clock.advance(Duration::from_secs(1));
+        bus.idle().await;
+    }
+    assert_eq!((recorder.count(), subscription.stats().no_room), (5, 2), "no attempt is spent on it");
+
+    bus.dead_letters().discard(Selection::all().text("no such order")).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    bus.idle().await;
+    let stats = subscription.stats();
+    assert_eq!((stats.dead, stats.no_room, stats.parked, stats.done), (4, 0, 0, 2), "{stats}");
+    recorder.assert_payloads(&numbers([0, 1, 2, 3, 5, 4]));
+    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
+    let offsets: Vec<_> = page.letters.iter().map(|letter| letter.id.position.offset).collect();
+    assert_eq!(offsets, [2, 3]);
+    bus.shutdown(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_room_is_attempted_once_more_behind_a_restart_and_then_waits_on() {
+    let dir = dir();
+    let clock = ManualClock::new();
+    let recorder = Recorder::<Number>::new();
+    let script = Script::default().then(Step::Dead("no such order"));
+    let policy = DeadLetterPolicy::keep().capacity(1);
+    for life in 0..3_usize {
+        let bus = open_on(&clock, &dir).await;
+        let subscription = stock(&bus).dead_letters(policy).to(recorder.scripted(&script)).await.unwrap();
+        if life == 0 {
+            bus.publish(order("A", 0)).await.unwrap();
+            bus.publish(order("B", 1)).await.unwrap();
+        }
+        clock.advance(Duration::from_secs(1));
+        bus.settle().await;
+        assert_eq!((recorder.count(), subscription.stats().no_room), (2 + life, 1), "life {life}");
+        assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 1);
+        bus.finish().await;
+    }
+}
