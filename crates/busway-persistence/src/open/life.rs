@@ -95,12 +95,14 @@ impl Said {
 
     /// Without those who have left: a program that takes subscriptions up and leaves them all day long has a short file.
     fn write_anew(&mut self) -> io::Result<()> {
-        let lines: String = self.attended.iter().map(|number| format!("{number}\n")).collect();
-        let text = format!("{HEAD}\n{}\n{lines}", self.opening);
+        let mut text = format!("{HEAD}\n{}\n", self.opening).into_bytes();
+        for number in &self.attended {
+            writeln!(text, "{number}")?;
+        }
         self.bytes = text.len();
         self.file.set_len(0)?;
         self.file.rewind()?;
-        self.file.write_all(text.as_bytes())
+        self.file.write_all(&text)
     }
 }
 
