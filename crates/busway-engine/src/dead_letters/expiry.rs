@@ -34,7 +34,9 @@ impl DurableCore {
         let Some(bus) = self.bus.upgrade() else { return };
         let before = self.services.clock.utc();
         let before = Timestamp::from_nanos(before.as_nanos().saturating_sub(nanos(age)));
-        let expire = expire(bus, self.name.to_string(), before);
+        let (ending, expire) = (self.log.ending.clone(), expire(bus, self.name.to_string(), before));
+        // A shutdown does not wait for all of them: the next life goes on.
+        let expire = async move { drop(ending.run_until_cancelled(expire).await) };
         drop(self.services.runtime.spawn(self.log.readers.track_future(expire)));
     }
 }

@@ -1,6 +1,6 @@
 //! What the writer knows of dead letters: how many there are, and which are given again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::{At, State, note, set};
 use crate::shared::Shared;
@@ -50,9 +50,11 @@ impl State {
         buried: &BTreeMap<u32, u64>,
     ) {
         self.letters.is_stored |= !letters.is_empty();
-        for number in letters.keys().chain(buried.keys()) {
-            let taken = buried.get(number).copied().unwrap_or(0);
-            shared.rooms.note(*number, letters.get(number).copied(), taken);
+        let changed: BTreeSet<u32> = letters.keys().chain(buried.keys()).copied().collect();
+        for number in changed {
+            // Once each: who has letters that came has places that are taken too.
+            let taken = buried.get(&number).copied().unwrap_or(0);
+            shared.rooms.note(number, letters.get(&number).copied(), taken);
         }
         self.letters.letters.extend(letters);
     }
