@@ -60,6 +60,7 @@
 //! 6. `retry`: [`Retry`], whether a failed event is attempted again, and when.
 //! 7. `crash_loop`: [`Caution`], what is done when processes die one after the other.
 //! 8. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
+//! 9. `breaker`: [`BreakerRules`] and [`Circuit`], whether a call may be made at all.
 
 mod held;
 mod ordering;
@@ -79,6 +80,8 @@ mod crash_loop;
 
 mod shutdown;
 
+mod breaker;
+
 mod deadline;
 #[cfg(test)]
 mod epoch;
@@ -96,6 +99,10 @@ pub use token_bucket::{MAX_PERIOD, Rate, RateError, TakeError, TokenBucket};
 pub use retry::Retry;
 
 pub use crash_loop::Caution;
+
+pub use breaker::{
+    BreakerProblem, BreakerRules, BreakerState, CallEnd, Circuit, CircuitCounts, Force, Generation, Moved, Permission, Room,
+};
 
 pub use shutdown::{Begun, CANCEL_GRACE, End, Origin, Outstanding, Phase, Shutdown, Step};
 
