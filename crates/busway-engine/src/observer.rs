@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use busway_event::AnyEvent;
 use busway_middleware::Outcome;
 
+use crate::breaker::{BreakerChange, FallbackKind};
+
 /// Is told what happens on a bus: for test kits, metrics, audit. Called on the thread where it happens, so it must be quick;
 /// a panic in it is contained and logged.
 pub trait Observer: Send + Sync + 'static {
@@ -16,6 +18,16 @@ pub trait Observer: Send + Sync + 'static {
     /// A subscription has handled an event.
     fn settled(&self, subscription: &str, event: &AnyEvent, outcome: &Outcome) {
         let _ = (subscription, event, outcome);
+    }
+
+    /// The circuit of a channel has opened, closed or begun to probe.
+    fn breaker_moved(&self, change: &BreakerChange<'_>) {
+        let _ = change;
+    }
+
+    /// A breaker has refused a call, and this was done with the event instead. Of one that waits, once each time that it is refused.
+    fn fell_back(&self, subscription: &str, event: &AnyEvent, how: FallbackKind) {
+        let _ = (subscription, event, how);
     }
 }
 

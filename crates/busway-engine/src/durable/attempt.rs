@@ -94,6 +94,9 @@ pub(super) async fn attempt(
         }
         let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
         let emits = progress.take_emits();
+        if let Some(guard) = &core.guard {
+            guard.remember(&started.event, &outcome, &emits);
+        }
         let committed = match desk.is_some() || !emits.is_empty() {
             true => contained(conclude(core, started.place, desk, &outcome, emits)).await,
             false => None,
@@ -180,7 +183,7 @@ impl DurableCore {
 }
 
 /// Commits what a handler leaves.
-async fn conclude(
+pub(super) async fn conclude(
     core: &DurableCore,
     place: Position,
     desk: Option<Arc<TxDesk>>,

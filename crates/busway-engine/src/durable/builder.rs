@@ -15,7 +15,9 @@ use super::core::DurableParts;
 use super::group::Joining;
 use super::hand::ROOM_MIN;
 use super::window::Window;
+use super::guarded::shown;
 use super::{DurableCore, DurableSubscription, Member, StartAt, caution};
+use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
 use crate::log::Log;
@@ -38,6 +40,7 @@ pub struct DurableBuilder {
     settings: Settings,
     start_at: StartAt,
     retry: Retry,
+    pub(super) breaker: Option<Breaker>,
     group: Option<Arc<str>>,
     rule: Option<GroupRule>,
     middleware: Registry,
@@ -55,7 +58,8 @@ impl DurableBuilder {
         problems: Vec<SubscribeProblem>,
     ) -> Self {
         let (start_at, retry) = (StartAt::default(), Retry::default());
-        Self { bus, filter, name, settings, start_at, retry, group, rule, middleware, problems }
+        let breaker = None;
+        Self { bus, filter, name, settings, start_at, retry, breaker, group, rule, middleware, problems }
     }
 
     /// Where it begins when the store does not know it yet. Default [`StartAt::Stored`]: a new one begins with what is published
@@ -252,6 +256,7 @@ impl DurableBuilder {
             ("group", group.to_owned(), wanted.to_owned()),
             ("filter", core.filter.to_string(), filter.to_string()),
             ("retry", format!("{:?}", core.retry), format!("{:?}", self.retry)),
+            ("breaker", shown(core.guard.as_ref().map(|guard| guard.breaker())), shown(self.breaker.as_ref())),
         ];
         // Settings may come with a filter: those of another one are no news.
         if core.filter == *filter {
@@ -278,6 +283,8 @@ impl DurableBuilder {
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =
             missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
+        let breaker = self.breaker.iter().flat_map(Breaker::problems);
+        problems.extend(breaker.map(SubscribeProblem::Breaker));
         if info.requirements.transactions() > 1 {
             problems.push(SubscribeProblem::Transactions { count: info.requirements.transactions() });
         }
@@ -312,6 +319,7 @@ impl DurableBuilder {
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);
         let core = DurableCore::new(DurableParts {
+            guard: self.guard(bus, &name, &filter),
             services: Arc::clone(&bus.services),
             id,
             name,

@@ -19,6 +19,7 @@ use super::member::Member;
 use super::pump;
 use super::stats::{DurableStats, Lag, Pace};
 use super::window::{Moment, Window};
+use crate::breaker::Guard;
 use crate::bus::{BusCore, Services};
 use crate::log::Log;
 use crate::settings::Effective;
@@ -32,6 +33,8 @@ pub(crate) struct DurableCore {
     pub(crate) filter: Filter,
     pub(crate) settings: Arc<Effective>,
     pub(crate) retry: Retry,
+    /// Its breaker.
+    pub(crate) guard: Option<Arc<Guard>>,
     /// Its group, when several members may share it.
     pub(crate) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
@@ -93,6 +96,7 @@ pub(super) struct DurableParts {
     pub(super) filter: Filter,
     pub(super) settings: Arc<Effective>,
     pub(super) retry: Retry,
+    pub(super) guard: Option<Arc<Guard>>,
     pub(super) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
     pub(super) bus: Weak<BusCore>,
@@ -114,6 +118,7 @@ impl DurableCore {
             filter: parts.filter,
             settings: parts.settings,
             retry: parts.retry,
+            guard: parts.guard,
             group: parts.group,
             scope: parts.scope,
             bus: parts.bus,
@@ -214,7 +219,7 @@ impl DurableCore {
         let is_read = self.log.with(|store| {
             reading.iter().all(|at| store.bounds(at.partition).is_none_or(|(_, end)| at.offset >= end))
         });
-        is_stored && !hand.is_held() && hand.window.is_at_rest(now) && is_read.unwrap_or(true)
+        is_stored && !hand.is_held() && hand.window.is_at_rest(now) && !self.has_released(&hand) && is_read.unwrap_or(true)
     }
 
     /// Starts nothing more and cuts short whatever runs.

@@ -18,6 +18,7 @@ mod core;
 mod cursor;
 mod flow;
 mod group;
+mod guarded;
 mod hand;
 mod handle;
 mod lane;

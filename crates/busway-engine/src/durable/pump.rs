@@ -39,6 +39,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
             return;
         }
         core.carry_out_seek().await;
+        let probe = core.release_paused();
         let has_moved = core.goes_on() && (core.bring_back() | core.fetch());
         core.relax();
         core.supply();
@@ -51,7 +52,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
         let due = core.hand.lock().window.next_due().filter(|_| is_running);
         let is_unreadable = core.is_unreadable.swap(false, Ordering::Relaxed);
         let again = is_unreadable.then(|| core.services.clock.now() + AGAIN_AFTER);
-        let due = [due, full_until, again].into_iter().flatten().min();
+        let due = [due, full_until, again, probe.filter(|_| is_running)].into_iter().flatten().min();
         let due = async {
             match due {
                 Some(due) => core.services.clock.sleep_until(due).await,
@@ -61,6 +62,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
         tokio::select! {
             biased;
             () = core.flow.bell.notified() => {}
+            () = core.channel_moved() => {}
             () = core.ending.cancelled(), if !core.ending.is_cancelled() => {}
             // The log outlives the sender.
             changed = commits.changed() => if changed.is_err() { return },

@@ -8,11 +8,13 @@ use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
 
 use super::attempt::{Ended, Slot, attempt};
+use super::guarded::{Asked, ask};
 use super::hand::{Hand, Presence};
 use super::member::Member;
 use super::verdict::verdict;
 use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
+use crate::breaker::Reach;
 use crate::observer::tell;
 use crate::stats::{LastFailure, State, failure_text};
 
@@ -59,12 +61,19 @@ async fn work(core: &Arc<DurableCore>, member: &Arc<Member>) {
 
 async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut slot = Slot::new(core, member);
+    let mut reach = core.guard.clone().map(Reach::new);
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
+        let call = match ask(core, member, reach.as_mut(), &started).await {
+            Asked::Attempt(call) => call,
+            Asked::Over => continue,
+            Asked::CutShort => return,
+        };
         let ended = core.abort.run_until_cancelled(attempt(core, member, &mut slot, &started)).await;
         let (outcome, storing) = match ended {
             Some(Ended::Decided(outcome)) => (outcome, Storing::ToBe),
             Some(Ended::Stored) => (Outcome::Done, Storing::Is),
             Some(Ended::CutShort) | None => {
+                core.call_ended(call.as_ref(), None);
                 core.cut_short([started.place]);
                 return;
             }
@@ -72,6 +81,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
         if let Some(trace) = slot.progress.take_trace() {
             core.keep_trace(trace);
         }
+        core.call_ended(call.as_ref(), Some(&outcome));
         report(core, &started.event, &outcome, slot.progress.cut_by());
         let at = core.moment();
         let verdict = judge(core, member, (&started, &outcome, storing), at);
@@ -151,7 +161,7 @@ pub(super) fn judge(
     };
     let counter = match (&verdict, outcome) {
         (Verdict::Dead { .. }, _) => &core.counts.dead,
-        (Verdict::Park { .. }, _) => &core.counts.failed,
+        (Verdict::Park { .. } | Verdict::Wait(_), _) => &core.counts.failed,
         (Verdict::Settled | Verdict::Stored, Outcome::Skip) => &core.counts.skipped,
         (Verdict::Settled | Verdict::Stored, _) => &core.counts.done,
     };

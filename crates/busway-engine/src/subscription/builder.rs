@@ -14,6 +14,7 @@ use super::entry::Entry;
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::member::Member;
+use crate::breaker::{Breaker, BreakerStage, Guard};
 use crate::bus::{BusCore, Source};
 use crate::durable::DurableBuilder;
 use crate::mailbox::{CoalesceKey, Handling};
@@ -32,6 +33,7 @@ pub struct SubscribeBuilder {
     rule: Option<GroupRule>,
     coalesce: CoalesceKey,
     middleware: Registry,
+    breaker: Option<Breaker>,
     problems: Vec<SubscribeProblem>,
 }
 
@@ -46,6 +48,7 @@ impl SubscribeBuilder {
             rule: None,
             coalesce: CoalesceKey::default(),
             middleware: Registry::new(),
+            breaker: None,
             problems: Vec::new(),
         }
     }
@@ -54,11 +57,16 @@ impl SubscribeBuilder {
     /// until it is settled. Names have 1 to 64 characters of `[A-Za-z0-9_-]`, and are unique in the bus.
     /// It waits in the log, so capacity, overflow and time to live do not concern it.
     pub fn durable(self, name: impl Into<String>) -> DurableBuilder {
-        let Self { bus, filter, settings, group, rule, coalesce, middleware, mut problems, .. } = self;
+        let Self { bus, filter, settings, group, rule, coalesce, middleware, breaker, mut problems, .. } = self;
         if coalesce.is_function() {
             problems.push(SubscribeProblem::NotDurable { setting: "coalesce_by" });
         }
-        DurableBuilder::new(bus, filter, name.into(), settings, (group, rule), middleware, problems)
+        let durable =
+            DurableBuilder::new(bus, filter, name.into(), settings, (group, rule), middleware, problems);
+        match breaker {
+            Some(breaker) => durable.breaker(breaker),
+            None => durable,
+        }
     }
 
     /// The name in statistics, logs and reports; unique in the bus. Default: the filter with a number.
@@ -149,6 +157,14 @@ impl SubscribeBuilder {
         self
     }
 
+    /// A circuit breaker around the handler, one for each topic: a middleware named `breaker` in [`Stage::Breaker`]. What it remembers, and
+    /// what waits for it, is in memory and does not survive the process; see [`Fallback`](crate::Fallback) for what is done while it is open.
+    /// Default: none. In a group each member has its own.
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
     /// Begins the subscription: events that are published from now on reach `handler`.
     ///
     /// # Errors
@@ -177,6 +193,15 @@ impl SubscribeBuilder {
         let _registering = bus.registering();
         let mut problems = std::mem::take(&mut self.problems);
         problems.extend(self.check(&handler));
+        let guard = self.breaker.take().map(|breaker| {
+            problems.extend(breaker.problems().into_iter().map(SubscribeProblem::Breaker));
+            Arc::new(Guard::new(Arc::clone(&bus.services), breaker))
+        });
+        if let Some(guard) = &guard {
+            let step = BreakerStage::new(Arc::clone(guard)).into_step();
+            let added = self.middleware.add(Stage::Breaker, "breaker", step);
+            problems.extend(added.err().map(SubscribeProblem::Middleware));
+        }
         let filter = match std::mem::replace(&mut self.filter, Ok(everything())) {
             Ok(filter) if problems.is_empty() => filter,
             filter => {
@@ -188,16 +213,21 @@ impl SubscribeBuilder {
         let group = self.group.clone();
         let existing = group.as_deref().and_then(|group| self.bus.group(filter.as_str(), group));
         // One that was aborted a moment ago may be forgotten already: then there is no group.
-        match existing.and_then(|core| Some((core.entry()?, core))) {
+        let subscription = match existing.and_then(|core| Some((core.entry()?, core))) {
             Some((entry, core)) => {
                 let differing = differences(&core, &settings);
-                match differing.is_empty() {
-                    true => Ok(self.join(entry, &core, handler)),
-                    false => Err(SubscribeError { subscription: shown, problems: differing }),
+                if !differing.is_empty() {
+                    return Err(SubscribeError { subscription: shown, problems: differing });
                 }
+                self.join(entry, &core, handler)
             }
-            None => Ok(self.found(filter, settings, handler)),
+            None => self.found(filter.clone(), settings, handler),
+        };
+        if let Some(guard) = guard {
+            guard.named(subscription.name().into(), filter);
+            bus.enter_guard(&guard);
         }
+        Ok(subscription)
     }
 
     /// What is wrong with the handler, the name, the bus.

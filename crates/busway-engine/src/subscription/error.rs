@@ -5,6 +5,7 @@ use std::fmt;
 use busway_event::FilterError;
 use busway_middleware::RegistryError;
 use busway_persistence::{RequestError, STREAM_NAME_BYTES_MAX};
+use busway_reliability::BreakerProblem;
 
 use crate::bus::list;
 
@@ -109,6 +110,9 @@ pub enum SubscribeProblem {
         /// What was set.
         setting: &'static str,
     },
+    /// Its breaker cannot work.
+    #[error("{0}")]
+    Breaker(BreakerProblem),
     /// The store did not register it.
     #[error("{0}")]
     Store(RequestError),

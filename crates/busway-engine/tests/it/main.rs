@@ -6,6 +6,7 @@ mod accounting;
 mod asleep;
 mod bounds;
 mod churn;
+mod dependency;
 mod dropping;
 mod durable;
 mod endings;

@@ -9,6 +9,7 @@
 //! | held | in hand, an earlier one of its lane is startable or runs | startable when that one is settled, parked when it is parked |
 //! | running | with a handler | [`ended`](Window::ended) |
 //! | parked | stored with a due time, not in hand | [`take_due`](Window::take_due), [`loaded`](Window::loaded), startable again |
+//! | paused | parked unattempted, its channel makes no calls | [`release`](Window::release), due |
 //! | parked behind | stored, an earlier one of its lane is parked | parked and due when that one is finished |
 //! | settled | finished: nothing is kept of it but its offset | – |
 //!
@@ -22,13 +23,14 @@
 mod attempts;
 mod look;
 mod parking;
+mod pausing;
 mod team;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use busway_event::{Priority, Timestamp};
+use busway_event::{Priority, Timestamp, Topic};
 use busway_persistence::{Attempt, Cursor, DeadLetter, Place, Position, Settlement};
 use busway_reliability::{PriorityLimits, Running};
 use busway_router::{KeyHash, Share};
@@ -36,6 +38,7 @@ use busway_router::{KeyHash, Share};
 use super::lane::NO_LANE;
 use super::settlements::Settlements;
 use parking::WAIT_MAX;
+pub(crate) use pausing::{LaneOf, Wait};
 use team::Team;
 
 /// A moment on both clocks: what is waited for goes by `now`, what is stored by `utc`.
@@ -65,6 +68,8 @@ pub(crate) struct Window<E> {
     parked: BTreeMap<Position, ParkedEvent>,
     /// The parked ones that wait for their time alone.
     due: BTreeSet<(Instant, Position)>,
+    /// The parked ones that wait for their channel alone.
+    paused: BTreeMap<Topic, BTreeSet<Position>>,
     /// Parked ones that were taken because they are due, and have not ended yet.
     back: usize,
     /// Counts what came into hand.
@@ -154,6 +159,8 @@ pub(crate) enum Verdict {
     Stored,
     /// It failed, and is attempted again.
     Park { error: String, delay: Duration },
+    /// It was not attempted, and waits for its channel.
+    Wait(Wait),
     /// It is given up. `error` is the last attempt's, when that failed.
     Dead { error: Option<String>, reason: String, handler: String },
 }
@@ -174,6 +181,7 @@ impl<E> Window<E> {
             calls: HashMap::new(),
             parked: BTreeMap::new(),
             due: BTreeSet::new(),
+            paused: BTreeMap::new(),
             back: 0,
             arrivals: 0,
         }

@@ -3,10 +3,12 @@
 mod abandoned;
 mod batch_transactions;
 mod batches;
+mod breakers;
 mod building;
 mod conflicts;
 mod cursors;
 mod dead_letters;
+mod fallbacks;
 mod faults;
 mod groups;
 mod history;
