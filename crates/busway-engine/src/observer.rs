@@ -20,6 +20,12 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (subscription, event, outcome);
     }
 
+    /// A handler of a durable subscription has overrun its deadline and cannot be cancelled: its lane waits for it. An alarm: something is wrong
+    /// with it.
+    fn hung(&self, subscription: &str, event: &AnyEvent) {
+        let _ = (subscription, event);
+    }
+
     /// The circuit of a channel has opened, closed or begun to probe.
     fn breaker_moved(&self, change: &BreakerChange<'_>) {
         let _ = change;

@@ -101,7 +101,8 @@ pub use retry::Retry;
 pub use crash_loop::Caution;
 
 pub use breaker::{
-    BreakerProblem, BreakerRules, BreakerState, CallEnd, Circuit, CircuitCounts, Force, Generation, Moved, Permission, Room,
+    BreakerProblem, BreakerRules, BreakerState, CallEnd, Circuit, CircuitCounts, Force, Generation, Moved,
+    Permission, Room,
 };
 
 pub use shutdown::{Begun, CANCEL_GRACE, End, Origin, Outstanding, Phase, Shutdown, Step};

@@ -178,6 +178,13 @@ impl TestBus {
         fallbacks.iter().filter(|fell_back| fell_back.subscription == subscription).cloned().collect()
     }
 
+    /// Events whose handlers on a subscription have overrun their deadline and could not be cancelled, in order.
+    #[must_use]
+    pub fn hung(&self, subscription: &str) -> Vec<AnyEvent> {
+        let hung = self.spy.hung.lock();
+        hung.iter().filter(|(name, _)| name == subscription).map(|(_, event)| event.clone()).collect()
+    }
+
     /// `count` events were published to topics of `filter`.
     ///
     /// # Panics

@@ -13,6 +13,7 @@ pub(crate) struct Spy {
     pub(crate) handled: Mutex<Vec<Handled>>,
     pub(crate) breaker_moves: Mutex<Vec<BreakerMove>>,
     pub(crate) fallbacks: Mutex<Vec<FellBack>>,
+    pub(crate) hung: Mutex<Vec<(String, AnyEvent)>>,
 }
 
 /// One event that a subscription has handled.
@@ -70,6 +71,10 @@ impl Observer for Spy {
             outcome: outcome.label(),
             error: outcome.error_text(),
         });
+    }
+
+    fn hung(&self, subscription: &str, event: &AnyEvent) {
+        self.hung.lock().push((subscription.to_owned(), event.clone()));
     }
 
     fn breaker_moved(&self, change: &BreakerChange<'_>) {

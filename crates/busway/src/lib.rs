@@ -73,6 +73,8 @@
 //! | what was acknowledged survives | a publish to a durable topic returns when the event is synced; a durable subscription attempts it until it is settled |
 //! | exactly once, inside the store | what a handler writes through its transaction, the events that it emits into streams and the settlement of its event are one commit ([`transact`]) |
 //! | a failing event holds its own lane only | it is parked in the store until it is due again ([`Retry`]); other keys go on |
+//! | what is down is not called | a [`Breaker`] opens for the topic whose calls fail; its events wait in the store, no attempt is spent, all other topics go on ([`breaker`]) |
+//! | a handler that hangs holds its own lane only | it is cancelled at its [deadline](DurableBuilder::deadline), or told of and set apart |
 //! | a delayed event is published once | it is stored until it is due, and leaves the schedule in the transaction that puts it into the log ([`schedule`]) |
 //! | a panic or failure stays where it is | a panic, or a middleware's own failure, is an [`Outcome`] that names it |
 //! | shutdown is an answer | [`Bus::shutdown`] handles what waits, and reports what it could not |
@@ -91,6 +93,7 @@
 //! | write handlers | [`handler`]: `async fn`, [`blocking`], [`inline`], [`batch`]; arguments: [`extract`] |
 //! | store effects exactly once | [`Table`], [`Tx`], [`in_store`], [`Bus::transaction`], [`Bus::read`] |
 //! | surround them | [`middleware`], [`Stage`], [`builtin`], [`Timeout`], [`RateLimit`] |
+//! | stop calling what is down, degrade | [`Breaker`], [`Fallback`], [`Bus::breakers`], [`DurableBuilder::deadline`] |
 //! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
 //! | look | [`Bus::describe`], [`Bus::stats`] |
 //! | stop | [`Bus::shutdown`] |
@@ -180,7 +183,10 @@ pub use busway_middleware::{
 pub use busway_middleware::States;
 
 #[doc(inline)]
-pub use busway_reliability::{Order, Overflow, PriorityLimits, Rate, RateError, Retry, Tally, TimeToLive};
+pub use busway_reliability::{
+    BreakerProblem, BreakerState, CircuitCounts, Force, Order, Overflow, PriorityLimits, Rate, RateError,
+    Retry, Tally, TimeToLive,
+};
 
 #[doc(inline)]
 pub use busway_router::GroupRule;
@@ -188,18 +194,20 @@ pub use busway_router::GroupRule;
 #[doc(inline)]
 pub use busway_engine::{
     AnyPublisher, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Audit,
-    AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, BuildError, BuildProblem,
-    Bus, BusBuilder, BusStats, Clock, Comparison, Corrupt, CursorError, CursorHandle, Damaged, Description,
-    Difference, Durability, DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Export,
-    ExportError, Exported, Fault, History, HistoryError, Import, ImportCause, ImportError, Imported, InStore,
-    IntoFilter, Lag, LineError, LookupError, Observer, OpenError, Origin, Pace, PartitionStanding, PastEvent,
-    PublishError, Publisher, RateHandle, RateLimit, ReadError, ReadTables, Receipt, Refusal, Refused,
-    RequestError, Result, Retention, ScopedSubscription, Setting, Settings, Shadow, ShadowEmit, ShadowWrite,
-    ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt, State as SubscriptionState, Stopping,
-    StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder, SubscribeError, SubscribeProblem,
+    AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Breaker, BreakerChange,
+    BreakerStatus, Breakers, BuildError, BuildProblem, Bus, BusBuilder, BusStats, ChannelUnknown, Clock,
+    Comparison, Corrupt, CursorError, CursorHandle, Damaged, Description, Difference, Durability,
+    DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Export, ExportError, Exported,
+    Fallback, FallbackKind, Fault, History, HistoryError, Import, ImportCause, ImportError, Imported,
+    InStore, IntoFilter, Lag, LineError, LookupError, Observer, OpenError, Origin, Pace, PartitionStanding,
+    PastEvent, PublishError, Publisher, RateHandle, RateLimit, ReadError, ReadTables, Receipt, Refusal,
+    Refused, RequestError, Result, Retention, ScopedSubscription, Setting, Settings, Shadow, ShadowEmit,
+    ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt, State as SubscriptionState,
+    Stopping, StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder, SubscribeError, SubscribeProblem,
     Subscription, SubscriptionStats, SystemClock, Table, TableKey, Timeout, Transacted, TransactionError, Tx,
-    TxError, UnknownCause, Verified, VerifiedArchive, VerifiedAudit, WriteTables, bus, clock, durable,
-    history, in_store, observer, schedule, settings, stages, stats, subscription, transact, verify_archive,
+    TxError, UnknownCause, Verified, VerifiedArchive, VerifiedAudit, WriteTables, breaker, bus, clock,
+    durable, history, in_store, observer, schedule, settings, stages, stats, subscription, transact,
+    verify_archive,
 };
 
 pub mod prelude;

@@ -43,7 +43,8 @@ impl Guard {
     /// Puts an event aside; `false` when there is no room.
     pub(super) fn put_aside(self: &Arc<Self>, delivery: &Delivery) -> bool {
         let states = delivery.scope().states();
-        let (Some(source), Some(stopping)) = (states.get::<PublisherSource>(), states.get::<Stopping>()) else {
+        let (Some(source), Some(stopping)) = (states.get::<PublisherSource>(), states.get::<Stopping>())
+        else {
             return false;
         };
         let mut aside = self.aside.lock();
@@ -119,9 +120,10 @@ impl Guard {
 
     /// `false` when there is nobody to offer it to any more.
     async fn offer_again(&self, source: &PublisherSource, event: AnyEvent) -> bool {
-        let core = source.core.upgrade().and_then(|bus| {
-            bus.subscriptions().into_iter().find(|core| core.id == source.subscription)
-        });
+        let core = source
+            .core
+            .upgrade()
+            .and_then(|bus| bus.subscriptions().into_iter().find(|core| core.id == source.subscription));
         let Some(core) = core else { return false };
         let has_room = || core.mailbox.depth() == 0 || core.state() == State::Stopped;
         self.services().idle.until(|| has_room().then_some(())).await;
@@ -137,7 +139,11 @@ impl Guard {
     fn lose_aside(&self) {
         let lost = std::mem::take(&mut self.aside.lock().events).len();
         if lost > 0 {
-            tracing::warn!(subscription = self.subscription(), lost, "acknowledged events are not retried: their subscription is over");
+            tracing::warn!(
+                subscription = self.subscription(),
+                lost,
+                "acknowledged events are not retried: their subscription is over"
+            );
         }
     }
 }

@@ -157,7 +157,8 @@ fn word_of(circuit: &Circuit) -> u64 {
 pub(super) fn hash_of(topic: &Topic) -> u64 {
     let mut chunks = topic.as_str().as_bytes().chunks_exact(8);
     let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    let hash = chunks.by_ref().fold(0, |hash, chunk| mix(hash, chunk.try_into().map_or(0, u64::from_le_bytes)));
+    let hash =
+        chunks.by_ref().fold(0, |hash, chunk| mix(hash, chunk.try_into().map_or(0, u64::from_le_bytes)));
     chunks.remainder().iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
 }
 

@@ -13,13 +13,13 @@ use busway_reliability::{BreakerState, CallEnd, Force, Generation, Moved, Permis
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+use super::CHANNELS_MAX;
 use super::answers::Answers;
 use super::aside::Aside;
 use super::channel::Channel;
 use super::fallback::{FallbackKind, Kind};
 use super::settings::Breaker;
 use super::view::{BreakerChange, BreakerStatus};
-use super::CHANNELS_MAX;
 use crate::bus::Services;
 use crate::observer::tell;
 use crate::settings::{Origin, Setting};
@@ -213,7 +213,9 @@ impl Guard {
             state: circuit.state(),
             force: circuit.forced(),
             since: before(utc, now, circuit.since()),
-            next_probe: circuit.next_probe().map(|until| utc.saturating_add(until.saturating_duration_since(now))),
+            next_probe: circuit
+                .next_probe()
+                .map(|until| utc.saturating_add(until.saturating_duration_since(now))),
             probes: circuit.probes(),
             waiting: waiting(channel.topic()),
             fell_back: channel.fell_back(),
@@ -252,9 +254,8 @@ impl Guard {
 fn forget_some(channels: &mut HashMap<Topic, Arc<Channel>>) {
     let mut by_use: Vec<Arc<Channel>> = channels.values().cloned().collect();
     by_use.sort_by_cached_key(|channel| {
-        let is_needed = channel.read(|circuit| {
-            circuit.state() != BreakerState::Closed || circuit.forced() != Force::Automatic
-        });
+        let is_needed = channel
+            .read(|circuit| circuit.state() != BreakerState::Closed || circuit.forced() != Force::Automatic);
         (is_needed, channel.used())
     });
     for channel in by_use.iter().take(CHANNELS_MAX / 10) {
@@ -327,7 +328,10 @@ mod tests {
         for n in 0..300 {
             let found = reach.channel(&topic(n));
             assert_eq!(found.topic(), &topic(n));
-            assert!(Arc::ptr_eq(&found, &reach.channel(&topic(n))) && Arc::ptr_eq(&found, &guard.channel(&topic(n))));
+            assert!(
+                Arc::ptr_eq(&found, &reach.channel(&topic(n)))
+                    && Arc::ptr_eq(&found, &guard.channel(&topic(n)))
+            );
         }
         let before = guard.tick.load(Ordering::Relaxed);
         for _ in 0..10 {

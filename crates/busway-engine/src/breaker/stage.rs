@@ -42,7 +42,9 @@ impl BreakerStage {
             Substitute::Wait => return None,
             Substitute::WaitAside => match self.guard.put_aside(delivery) {
                 true => Outcome::Done,
-                false => return Some(Outcome::failed("the circuit is open, and there is no room to retry later")),
+                false => {
+                    return Some(Outcome::failed("the circuit is open, and there is no room to retry later"));
+                }
             },
             Substitute::Answer(reply) => next.answer(reply),
         };

@@ -44,7 +44,10 @@ impl Guard {
                 // What it says is nobody's attempt: the event waits for its handler.
                 Ok(_) => Substitute::Wait,
                 Err(_) => {
-                    tracing::error!(subscription = self.subscription(), "a degrade function panicked: the event waits");
+                    tracing::error!(
+                        subscription = self.subscription(),
+                        "a degrade function panicked: the event waits"
+                    );
                     Substitute::Wait
                 }
             },

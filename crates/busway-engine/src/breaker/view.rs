@@ -60,7 +60,10 @@ impl fmt::Display for BreakerStatus {
         if self.force != Force::Automatic {
             write!(f, ", {}", self.force)?;
         }
-        write!(f, "): {successes} well, {failures} failed, {refused} refused, {waiting} waiting, opened {opened} times")
+        write!(
+            f,
+            "): {successes} well, {failures} failed, {refused} refused, {waiting} waiting, opened {opened} times"
+        )
     }
 }
 
@@ -93,7 +96,9 @@ impl Breakers {
     /// One channel; `None` when it has had no event yet, or there is no such subscription with a breaker.
     #[must_use]
     pub fn get(&self, subscription: &str, topic: &str) -> Option<BreakerStatus> {
-        self.list().into_iter().find(|status| *status.subscription == *subscription && status.topic.as_str() == topic)
+        self.list()
+            .into_iter()
+            .find(|status| *status.subscription == *subscription && status.topic.as_str() == topic)
     }
 
     /// Forces a channel open or closed, or lets it go by its rules again; one that has had no event is made for it. Those who wait for it are
@@ -102,7 +107,8 @@ impl Breakers {
     /// # Errors
     /// [`ChannelUnknown`].
     pub fn force(&self, subscription: &str, topic: &str, force: Force) -> Result<(), ChannelUnknown> {
-        let parsed = Topic::new(topic).map_err(|error| ChannelUnknown::Topic { reason: error.to_string() })?;
+        let parsed =
+            Topic::new(topic).map_err(|error| ChannelUnknown::Topic { reason: error.to_string() })?;
         let durable = self.bus.durable.list();
         let guards = durable.iter().filter_map(|core| core.guard.clone()).chain(self.bus.guards());
         let mut guards = guards.filter(|guard| guard.subscription() == subscription).peekable();

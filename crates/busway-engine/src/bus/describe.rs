@@ -156,6 +156,7 @@ impl SubscriptionDescription {
                 .iter()
                 .filter(|setting| is_for_durable(setting))
                 .cloned()
+                .chain(core.described_deadline())
                 .chain(core.guard.iter().map(|guard| guard.described()))
                 .collect(),
         }

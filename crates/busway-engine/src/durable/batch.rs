@@ -166,7 +166,9 @@ impl Worker<'_> {
             .collect();
         let Self { core, member, chain, progress, .. } = self;
         let chain = chain.get(core, member);
-        let outcomes = run_batch(chain, &mut deliveries, &member.handler, progress).await.unwrap_or_default();
+        let events = deliveries.len();
+        let run = run_batch(chain, &mut deliveries, &member.handler, progress);
+        let outcomes = core.batch_within_deadline(events, run).await.unwrap_or_default();
         let item = |((&at, outcome), progress): ((&usize, Outcome), &mut Progress)| {
             let (emits, fate) = (progress.take_emits(), Fate::Decided(Storing::ToBe));
             Item { at, outcome, emits, fate }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
@@ -13,10 +14,11 @@ use busway_router::{GroupRule, Share};
 
 use super::core::DurableParts;
 use super::group::Joining;
-use super::hand::ROOM_MIN;
-use super::window::Window;
 use super::guarded::shown;
-use super::{DurableCore, DurableSubscription, Member, StartAt, caution};
+use super::hand::ROOM_MIN;
+use super::name_taken::NameTaken;
+use super::window::Window;
+use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline};
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
@@ -41,6 +43,7 @@ pub struct DurableBuilder {
     start_at: StartAt,
     retry: Retry,
     pub(super) breaker: Option<Breaker>,
+    pub(super) deadline: Option<Duration>,
     group: Option<Arc<str>>,
     rule: Option<GroupRule>,
     middleware: Registry,
@@ -58,8 +61,21 @@ impl DurableBuilder {
         problems: Vec<SubscribeProblem>,
     ) -> Self {
         let (start_at, retry) = (StartAt::default(), Retry::default());
-        let breaker = None;
-        Self { bus, filter, name, settings, start_at, retry, breaker, group, rule, middleware, problems }
+        let (breaker, deadline) = (None, None);
+        Self {
+            bus,
+            filter,
+            name,
+            settings,
+            start_at,
+            retry,
+            breaker,
+            deadline,
+            group,
+            rule,
+            middleware,
+            problems,
+        }
     }
 
     /// Where it begins when the store does not know it yet. Default [`StartAt::Stored`]: a new one begins with what is published
@@ -256,7 +272,12 @@ impl DurableBuilder {
             ("group", group.to_owned(), wanted.to_owned()),
             ("filter", core.filter.to_string(), filter.to_string()),
             ("retry", format!("{:?}", core.retry), format!("{:?}", self.retry)),
-            ("breaker", shown(core.guard.as_ref().map(|guard| guard.breaker())), shown(self.breaker.as_ref())),
+            (
+                "breaker",
+                shown(core.guard.as_ref().map(|guard| guard.breaker())),
+                shown(self.breaker.as_ref()),
+            ),
+            ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
         ];
         // Settings may come with a filter: those of another one are no news.
         if core.filter == *filter {
@@ -285,6 +306,8 @@ impl DurableBuilder {
             missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
         let breaker = self.breaker.iter().flat_map(Breaker::problems);
         problems.extend(breaker.map(SubscribeProblem::Breaker));
+        let deadline = self.deadline.filter(|deadline| *deadline < Duration::from_millis(1));
+        problems.extend(deadline.map(|deadline| SubscribeProblem::DeadlineTooShort { deadline }));
         if info.requirements.transactions() > 1 {
             problems.push(SubscribeProblem::Transactions { count: info.requirements.transactions() });
         }
@@ -325,6 +348,7 @@ impl DurableBuilder {
             name,
             filter,
             retry: self.retry,
+            deadline: self.deadline,
             group: self.group.clone(),
             scope: Arc::new(scope),
             bus: Arc::downgrade(bus),
@@ -353,35 +377,6 @@ fn answered<T>(answer: Option<Result<T, RequestError>>) -> Result<T, SubscribePr
 pub(super) fn window<E>(settings: &Effective) -> Window<E> {
     let running = Running::new(settings.limits, settings.concurrency);
     Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share))
-}
-
-/// A name that is about to be borne: free again unless it is kept.
-struct NameTaken<'a> {
-    bus: &'a BusCore,
-    name: Option<String>,
-}
-
-impl<'a> NameTaken<'a> {
-    fn take(bus: &'a BusCore, name: &str) -> Option<Self> {
-        if !bus.durable.take_name(name) {
-            return None;
-        }
-        let taken = Self { bus, name: Some(name.to_owned()) };
-        let _registering = bus.registering();
-        (!bus.has_name(name)).then_some(taken)
-    }
-
-    fn keep(mut self) {
-        self.name = None;
-    }
-}
-
-impl Drop for NameTaken<'_> {
-    fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            self.bus.durable.free_name(name);
-        }
-    }
 }
 
 impl fmt::Debug for DurableBuilder {

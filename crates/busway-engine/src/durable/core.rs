@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::{self as middleware, ChainTrace, Gap, Scope};
@@ -33,6 +34,8 @@ pub(crate) struct DurableCore {
     pub(crate) filter: Filter,
     pub(crate) settings: Arc<Effective>,
     pub(crate) retry: Retry,
+    /// How long an attempt may take.
+    pub(super) deadline: Option<Duration>,
     /// Its breaker.
     pub(crate) guard: Option<Arc<Guard>>,
     /// Its group, when several members may share it.
@@ -76,6 +79,7 @@ pub(super) struct Counts {
     pub(super) cut_short: AtomicU64,
     pub(super) conflicts: AtomicU64,
     pub(super) quarantined: AtomicU64,
+    pub(super) late: AtomicU64,
     pub(super) lost: AtomicU64,
     /// Of the lost: those that no delivery has told of.
     pub(super) untold: AtomicU64,
@@ -96,6 +100,7 @@ pub(super) struct DurableParts {
     pub(super) filter: Filter,
     pub(super) settings: Arc<Effective>,
     pub(super) retry: Retry,
+    pub(super) deadline: Option<Duration>,
     pub(super) guard: Option<Arc<Guard>>,
     pub(super) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
@@ -118,6 +123,7 @@ impl DurableCore {
             filter: parts.filter,
             settings: parts.settings,
             retry: parts.retry,
+            deadline: parts.deadline,
             guard: parts.guard,
             group: parts.group,
             scope: parts.scope,
@@ -219,7 +225,11 @@ impl DurableCore {
         let is_read = self.log.with(|store| {
             reading.iter().all(|at| store.bounds(at.partition).is_none_or(|(_, end)| at.offset >= end))
         });
-        is_stored && !hand.is_held() && hand.window.is_at_rest(now) && !self.has_released(&hand) && is_read.unwrap_or(true)
+        is_stored
+            && !hand.is_held()
+            && hand.window.is_at_rest(now)
+            && !self.has_released(&hand)
+            && is_read.unwrap_or(true)
     }
 
     /// Starts nothing more and cuts short whatever runs.
@@ -301,6 +311,7 @@ impl DurableCore {
         let [running, ready, parked] =
             hand.window.counts().map(|count| u64::try_from(count).unwrap_or(u64::MAX));
         let state = hand.state;
+        let hung: usize = hand.seats.iter().map(|seat| seat.hung).sum();
         let pace = if hand.careful > 0 { Pace::OneByOne } else { Pace::Usual };
         drop(hand);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -315,6 +326,8 @@ impl DurableCore {
             skipped: count(&self.counts.skipped),
             cut_short: count(&self.counts.cut_short),
             conflicts: count(&self.counts.conflicts),
+            late: count(&self.counts.late),
+            hung: u64::try_from(hung).unwrap_or(u64::MAX),
             lost: count(&self.counts.lost),
             running,
             ready,

@@ -193,7 +193,10 @@ impl DurableCore {
     pub(super) fn has_released(&self, hand: &super::hand::Hand) -> bool {
         let Some(guard) = &self.guard else { return false };
         hand.state == State::Running
-            && hand.window.paused().any(|(channel, _)| matches!(guard.room(channel), Room::All | Room::Probes(1..)))
+            && hand
+                .window
+                .paused()
+                .any(|(channel, _)| matches!(guard.room(channel), Room::All | Room::Probes(1..)))
     }
 
     /// Waits until a channel has moved.

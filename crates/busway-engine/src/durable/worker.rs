@@ -68,7 +68,9 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
             Asked::Over => continue,
             Asked::CutShort => return,
         };
+        let call = core.watch(member, &started, call);
         let ended = core.abort.run_until_cancelled(attempt(core, member, &mut slot, &started)).await;
+        let call = core.unwatch(member, started.place, call);
         let (outcome, storing) = match ended {
             Some(Ended::Decided(outcome)) => (outcome, Storing::ToBe),
             Some(Ended::Stored) => (Outcome::Done, Storing::Is),
@@ -118,8 +120,8 @@ pub(super) async fn next<S>(
             let mut hand = core.hand.lock();
             let may_start = hand.goes_on() && (hand.careful == 0 || hand.may_start());
             let is_over = matches!(hand.state, State::Draining | State::Stopped);
-            let presence = hand.seat(member).filter(|_| !is_over)?.presence;
-            match presence {
+            let seat = hand.seat(member).filter(|seat| !is_over && !seat.has_too_many())?;
+            match seat.presence {
                 Presence::Left => return None,
                 Presence::Here if may_start => {
                     if let Some(started) = start(&mut hand) {

@@ -57,7 +57,8 @@ impl SubscribeBuilder {
     /// until it is settled. Names have 1 to 64 characters of `[A-Za-z0-9_-]`, and are unique in the bus.
     /// It waits in the log, so capacity, overflow and time to live do not concern it.
     pub fn durable(self, name: impl Into<String>) -> DurableBuilder {
-        let Self { bus, filter, settings, group, rule, coalesce, middleware, breaker, mut problems, .. } = self;
+        let Self { bus, filter, settings, group, rule, coalesce, middleware, breaker, mut problems, .. } =
+            self;
         if coalesce.is_function() {
             problems.push(SubscribeProblem::NotDurable { setting: "coalesce_by" });
         }

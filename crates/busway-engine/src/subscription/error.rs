@@ -1,6 +1,7 @@
 //! Why a subscription did not begin.
 
 use std::fmt;
+use std::time::Duration;
 
 use busway_event::FilterError;
 use busway_middleware::RegistryError;
@@ -109,6 +110,12 @@ pub enum SubscribeProblem {
     NotDurable {
         /// What was set.
         setting: &'static str,
+    },
+    /// No handler would ever be in time.
+    #[error("a deadline of {deadline:?} cancels every attempt: it is at least 1ms")]
+    DeadlineTooShort {
+        /// The deadline.
+        deadline: Duration,
     },
     /// Its breaker cannot work.
     #[error("{0}")]

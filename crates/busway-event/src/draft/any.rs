@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn a_copy_has_all_but_the_id_and_is_of_its_own_type_only() {
-        let draft = Event::new("a.b", Raw::from("payload")).key("k").meta("shop", "7").id(EventId::foreign("s", "1"));
+        let draft =
+            Event::new("a.b", Raw::from("payload")).key("k").meta("shop", "7").id(EventId::foreign("s", "1"));
         let draft = AnyDraft::from(draft);
         let copy = draft.copy_as::<Raw>().unwrap();
         let head = copy.head();

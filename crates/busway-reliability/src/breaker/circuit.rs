@@ -249,7 +249,9 @@ impl Circuit {
             (Phase::Open { .. }, Force::Open) => Room::Forced,
             (Phase::Open { until }, _) if until > now => Room::Until(until),
             (Phase::Open { .. }, _) => Room::Probes(self.rules.max_probes),
-            (Phase::HalfOpen { running, .. }, _) => Room::Probes(self.rules.max_probes.saturating_sub(running)),
+            (Phase::HalfOpen { running, .. }, _) => {
+                Room::Probes(self.rules.max_probes.saturating_sub(running))
+            }
         }
     }
 

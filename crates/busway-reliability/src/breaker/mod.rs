@@ -27,5 +27,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use self::circuit::{BreakerState, CallEnd, Circuit, CircuitCounts, Force, Generation, Moved, Permission, Room};
+pub use self::circuit::{
+    BreakerState, CallEnd, Circuit, CircuitCounts, Force, Generation, Moved, Permission, Room,
+};
 pub use self::rules::{BreakerProblem, BreakerRules};

@@ -55,7 +55,10 @@ impl Policy {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy").field("in_a_row", &self.in_a_row).field("rate", &self.rate).finish_non_exhaustive()
+        f.debug_struct("Policy")
+            .field("in_a_row", &self.in_a_row)
+            .field("rate", &self.rate)
+            .finish_non_exhaustive()
     }
 }
 

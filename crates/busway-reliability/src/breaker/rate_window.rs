@@ -38,7 +38,9 @@ impl RateWindow {
         }
         let calls: u64 = self.slots.iter().map(|slot| u64::from(slot.calls)).sum();
         let failures: u64 = self.slots.iter().map(|slot| u64::from(slot.failures)).sum();
-        has_failed && calls >= u64::from(self.rate.calls) && failures * 100 >= calls * u64::from(self.rate.percent)
+        has_failed
+            && calls >= u64::from(self.rate.calls)
+            && failures * 100 >= calls * u64::from(self.rate.percent)
     }
 
     /// Forgets all of them.

@@ -99,7 +99,8 @@ impl Model {
     fn happens(&mut self, on: On, now: Instant) {
         if let On::Force(force) = on {
             let before = std::mem::replace(&mut self.force, force);
-            if let Some((.., to)) = FORCED.iter().find(|(wanted, was, _)| (*wanted, *was) == (force, before)) {
+            if let Some((.., to)) = FORCED.iter().find(|(wanted, was, _)| (*wanted, *was) == (force, before))
+            {
                 self.go(*to, now);
             }
             return;
@@ -143,13 +144,17 @@ impl Model {
 enum Step {
     Ask,
     /// The oldest call, or the newest, ends.
-    End { oldest: bool, end: CallEnd },
+    End {
+        oldest: bool,
+        end: CallEnd,
+    },
     Force(Force),
     Pass(u8),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let end = prop_oneof![3 => Just(CallEnd::Failure), 2 => Just(CallEnd::Success), 1 => Just(CallEnd::Neither)];
+    let end =
+        prop_oneof![3 => Just(CallEnd::Failure), 2 => Just(CallEnd::Success), 1 => Just(CallEnd::Neither)];
     let force = prop_oneof![Just(Force::Automatic), Just(Force::Open), Just(Force::Closed)];
     let step = prop_oneof![
         8 => Just(Step::Ask),
@@ -239,7 +244,10 @@ fn by_default_it_opens_with_the_fourth_failure_in_a_row_for_a_minute() {
     assert_eq!(circuit.room(until), Room::Probes(5));
     let probes: Vec<_> = (0..5).map(|_| granted(&mut circuit, until)).collect();
     assert_eq!(circuit.permit(until), (Permission::Refused { until: None }, None), "a sixth probe");
-    assert_eq!(circuit.record(probes[0], CallEnd::Success, until), Some(Moved { from: HalfOpen, to: Closed }));
+    assert_eq!(
+        circuit.record(probes[0], CallEnd::Success, until),
+        Some(Moved { from: HalfOpen, to: Closed })
+    );
     assert_eq!(circuit.record(probes[1], CallEnd::Failure, until), None, "of an older generation");
     let counts = circuit.counts();
     assert_eq!((counts.failures, counts.successes, counts.refused), (7, 2, 2));

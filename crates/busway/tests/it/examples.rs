@@ -57,6 +57,20 @@ nightly-report: cron 30 3 * * 1-5 in UTC
 }
 
 #[test]
+fn what_is_down_is_not_called_and_its_events_are_acknowledged_or_answered_from_memory() {
+    let expected = "\
+payment-notify is open after 2 calls that failed
+4 payments wait in the store
+notified: A-1, A-2, A-3, A-4
+payment-notify is closed after 2 calls that failed
+anna has the plan gold, says the service
+user-profile-sync is open after 5 calls that failed
+anna has the plan gold, says cached
+";
+    assert_eq!(stdout("14_circuit_breaker", &[]), expected);
+}
+
+#[test]
 fn hello_greets_and_shows_receipts_and_a_refusal() {
     let expected = "\
         in memory, offered to 1 subscription\n\

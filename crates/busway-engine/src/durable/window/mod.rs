@@ -120,6 +120,8 @@ struct Begun {
     so_far: Attempted,
     /// The call that it shares with others, which has one place among those that run until all of it has ended.
     call: Option<Position>,
+    /// Its handler is hung: it has no place among those that run.
+    is_apart: bool,
 }
 
 #[derive(Debug)]

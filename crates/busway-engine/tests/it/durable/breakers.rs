@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use busway_engine::{Breaker, ChannelUnknown, DurableBuilder, SubscribeProblem};
-use busway_middleware::{Payload, batch};
 use busway_middleware::{Batch, BoxError};
+use busway_middleware::{Payload, batch};
 use busway_reliability::{BreakerProblem, BreakerState, Force, Retry};
 use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
 
@@ -60,7 +60,10 @@ async fn an_open_breaker_pauses_its_channel_without_spending_attempts_and_others
     bus.settle().await;
     let status = bus.breakers().get("stock", PAID).unwrap();
     assert_eq!((service.calls(PAID).len(), status.state, status.waiting), (2, BreakerState::Open, 600));
-    assert_eq!(status.to_string(), "stock on orders.paid (open): 0 well, 2 failed, 600 refused, 600 waiting, opened 1 times");
+    assert_eq!(
+        status.to_string(),
+        "stock on orders.paid (open): 0 well, 2 failed, 600 refused, 600 waiting, opened 1 times"
+    );
     assert_eq!(state(&bus, CREATED), BreakerState::Closed);
 
     service.up(PAID);
@@ -71,7 +74,8 @@ async fn an_open_breaker_pauses_its_channel_without_spending_attempts_and_others
     calls.sort_unstable();
     calls.dedup_by_key(|(n, _)| *n);
     assert_eq!(calls.len(), 600, "each is handled");
-    let charged: Vec<_> = service.calls(PAID)[2..].iter().filter(|(_, attempt)| *attempt != 1).copied().collect();
+    let charged: Vec<_> =
+        service.calls(PAID)[2..].iter().filter(|(_, attempt)| *attempt != 1).copied().collect();
     assert_eq!(charged, [(0, 2), (1, 2)], "only what failed was charged");
     let stats = subscription.stats();
     assert_eq!((stats.done, stats.parked, subscription.lag().events), (700, 0, 0), "{stats}");
@@ -90,7 +94,8 @@ async fn probes_go_out_by_themselves_as_many_as_may_and_a_failing_one_opens_the_
     let probes = [Step::Wait(gate.clone()), Step::Wait(gate.clone()), Step::Fail("still down")];
     let script = Script::new(fails.into_iter().chain(probes));
     let breaker = breaker().max_probes(2).required_successes(3);
-    let subscription = guarded(&bus).breaker(breaker).concurrency(8).to(recorder.scripted(&script)).await.unwrap();
+    let subscription =
+        guarded(&bus).breaker(breaker).concurrency(8).to(recorder.scripted(&script)).await.unwrap();
     publish_on(&bus, PAID, 0..20).await;
     bus.settle().await;
     assert_eq!(recorder.count(), 2);
@@ -156,7 +161,11 @@ async fn a_channel_is_forced_open_and_closed_and_goes_by_its_rules_again() {
     bus.clock().advance(Duration::from_secs(3_600));
     bus.settle().await;
     let status = bus.breakers().get("stock", PAID).unwrap();
-    assert_eq!((service.calls(PAID).len(), status.waiting, status.next_probe), (0, 3, None), "no probe either");
+    assert_eq!(
+        (service.calls(PAID).len(), status.waiting, status.next_probe),
+        (0, 3, None),
+        "no probe either"
+    );
     assert_eq!((status.force, status.state), (Force::Open, BreakerState::Open));
     bus.breakers().force("stock", PAID, Force::Automatic).unwrap();
     bus.settle().await;
@@ -184,9 +193,9 @@ async fn a_batch_is_made_of_what_may_be_called_and_each_of_its_events_counts() {
     let service = Service::default();
     service.down(PAID);
     let calls = service.clone();
-    let handler = async move |batch: Batch<Number>| {
+    let handler = move |batch: Batch<Number>| {
         let call = |event: &busway_event::Event<Number>| calls.call(event.topic(), event.payload().n, 1);
-        batch.iter().map(call).collect::<Vec<Result<(), BoxError>>>()
+        std::future::ready(batch.iter().map(call).collect::<Vec<Result<(), BoxError>>>())
     };
     let subscription = guarded(&bus).to(batch(handler)).await.unwrap();
     publish_on(&bus, PAID, 0..2).await;

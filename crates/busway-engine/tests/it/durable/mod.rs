@@ -11,6 +11,7 @@ mod dead_letters;
 mod fallbacks;
 mod faults;
 mod groups;
+mod hangs;
 mod history;
 mod keeping;
 mod mistakes;
