@@ -115,7 +115,7 @@ impl Guard {
         channel.use_at(tick);
         let is_full = channels.len() > CHANNELS_MAX;
         if is_full {
-            forget_some(&mut channels);
+            forget_some(&mut channels, topic);
         }
         drop(channels);
         if is_full {
@@ -206,7 +206,7 @@ impl Guard {
 
     fn status(&self, channel: &Channel, waiting: impl Fn(&Topic) -> u64) -> BreakerStatus {
         let (now, utc) = (self.services.clock.now(), self.services.clock.utc());
-        let counts = channel.counts();
+        let (counts, waiting) = (channel.counts(), waiting(channel.topic()));
         channel.read(|circuit| BreakerStatus {
             subscription: self.subscription().into(),
             topic: channel.topic().clone(),
@@ -217,7 +217,7 @@ impl Guard {
                 .next_probe()
                 .map(|until| utc.saturating_add(until.saturating_duration_since(now))),
             probes: circuit.probes(),
-            waiting: waiting(channel.topic()),
+            waiting,
             fell_back: channel.fell_back(),
             counts,
         })
@@ -250,9 +250,10 @@ impl Guard {
     }
 }
 
-/// Forgets a tenth of the channels: closed ones before others, of these the ones that were used least lately.
-fn forget_some(channels: &mut HashMap<Topic, Arc<Channel>>) {
-    let mut by_use: Vec<Arc<Channel>> = channels.values().cloned().collect();
+/// Forgets a tenth of the channels, but the one that has just been made: closed ones before others, of these the ones that were used least lately.
+fn forget_some(channels: &mut HashMap<Topic, Arc<Channel>>, but: &Topic) {
+    let others = channels.values().filter(|channel| channel.topic() != but);
+    let mut by_use: Vec<Arc<Channel>> = others.cloned().collect();
     by_use.sort_by_cached_key(|channel| {
         let is_needed = channel
             .read(|circuit| circuit.state() != BreakerState::Closed || circuit.forced() != Force::Automatic);

@@ -93,7 +93,7 @@ pub(super) async fn attempt(
             delivery.insert(Arc::clone(desk));
         }
         let run = run(chain, &mut delivery, &mut **invocation, progress);
-        let outcome = core.within_deadline(started.place, run).await;
+        let outcome = core.within_deadline((member, started.place), run).await;
         let mut emits = progress.take_emits();
         if !outcome.is_done() {
             // Of a handler whose result comes too late.

@@ -57,18 +57,11 @@ impl DurableCore {
         started: &Started<AnyEvent>,
         call: Option<Call>,
     ) -> Option<Call> {
-        let Some(deadline) = self.deadline else { return call };
-        let grace = match member.handler.run() {
-            Run::Blocking => Duration::ZERO,
-            _ => HUNG_AFTER,
-        };
-        let until =
-            self.services.clock.now().checked_add(deadline).and_then(|until| until.checked_add(grace));
-        let Some(until) = until else { return call };
-        let what = (started.event.clone(), member.id);
-        if self.hand.lock().watch.begin(started.place, what, until, call) {
-            self.flow.bell.notify_one();
+        if self.deadline.is_none() {
+            return call;
         }
+        let what = (started.event.clone(), member.id);
+        self.hand.lock().watch.begin(started.place, what, call);
         None
     }
 
@@ -88,27 +81,41 @@ impl DurableCore {
     /// Runs a handler behind its chain for as long as it may take.
     pub(super) async fn within_deadline(
         &self,
-        place: Position,
+        (member, place): (&Member, Position),
         run: impl Future<Output = Outcome>,
     ) -> Outcome {
         let Some(limit) = self.deadline else { return run.await };
+        let grace = match member.handler.run() {
+            Run::Blocking => Duration::ZERO,
+            _ => HUNG_AFTER,
+        };
         let clock = &self.services.clock;
-        let Some(until) = clock.now().checked_add(limit) else { return run.await };
+        let until = clock.now().checked_add(limit);
+        let Some((until, hung)) = until.and_then(|until| Some((until, until.checked_add(grace)?))) else {
+            return run.await;
+        };
+        if self.hand.lock().watch.run(place, hung) {
+            self.flow.bell.notify_one();
+        }
         let outcome = tokio::select! {
             biased;
-            outcome = run => outcome,
-            () = clock.sleep_until(until) => return Outcome::failed(Elapsed { limit }),
+            outcome = run => Some(outcome),
+            () = clock.sleep_until(until) => None,
         };
         let now = clock.now();
-        if !self.hand.lock().watch.is_late(place, now) {
-            return outcome;
+        let is_late = self.hand.lock().watch.stopped(place, now);
+        match outcome {
+            Some(outcome) if !is_late => return outcome,
+            Some(outcome) => {
+                self.counts.late.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    subscription = &*self.name,
+                    outcome = outcome.label(),
+                    "the result of a handler that could not be cancelled comes too late"
+                );
+            }
+            None => {}
         }
-        self.counts.late.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            subscription = &*self.name,
-            outcome = outcome.label(),
-            "the result of a handler that could not be cancelled comes too late"
-        );
         Outcome::failed(Elapsed { limit })
     }
 

@@ -143,6 +143,9 @@ pub(super) async fn ask_for_batch(
     mut reach: Option<&mut Reach>,
     batch: Vec<Started<AnyEvent>>,
 ) -> Option<(Vec<Started<AnyEvent>>, Vec<Option<Call>>)> {
+    if reach.is_none() {
+        return Some((batch, Vec::new()));
+    }
     let (mut passing, mut calls) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     let mut rest = batch.into_iter();
     while let Some(started) = rest.next() {

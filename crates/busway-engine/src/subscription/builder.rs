@@ -14,7 +14,7 @@ use super::entry::Entry;
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::member::Member;
-use crate::breaker::{Breaker, BreakerStage, Guard};
+use crate::breaker::{Breaker, BreakerStage, FallbackKind, Guard};
 use crate::bus::{BusCore, Source};
 use crate::durable::DurableBuilder;
 use crate::mailbox::{CoalesceKey, Handling};
@@ -196,6 +196,10 @@ impl SubscribeBuilder {
         problems.extend(self.check(&handler));
         let guard = self.breaker.take().map(|breaker| {
             problems.extend(breaker.problems().into_iter().map(SubscribeProblem::Breaker));
+            let is_retried = breaker.fallback.kind() == FallbackKind::AckAndRetryLater;
+            if is_retried && handler.run() == Run::Inline {
+                problems.push(SubscribeProblem::InlineRetry);
+            }
             Arc::new(Guard::new(Arc::clone(&bus.services), breaker))
         });
         if let Some(guard) = &guard {

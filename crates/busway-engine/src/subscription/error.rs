@@ -117,6 +117,11 @@ pub enum SubscribeProblem {
         /// The deadline.
         deadline: Duration,
     },
+    /// An inline handler has no queue, so nothing can be offered to it again.
+    #[error(
+        "ack_and_retry_later needs a queue to retry from, and an inline handler has none: take another kind of handler or fallback"
+    )]
+    InlineRetry,
     /// Its breaker cannot work.
     #[error("{0}")]
     Breaker(BreakerProblem),

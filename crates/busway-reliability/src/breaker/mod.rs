@@ -2,7 +2,7 @@
 //!
 //! A channel is a subscription and a topic. While what its handler depends on is down, each call costs time and an attempt, and helps
 //! nobody; so after enough failures the circuit *opens* and refuses calls, then lets a few probes through, and *closes* when they
-//! succeed (Michael Nygard, *Release It!*, 2007; Martin Fowler, *CircuitBreaker*, 2014).
+//! succeed (Michael Nygard, *Release It!*, 2007; Martin Fowler on circuit breakers, 2014).
 //!
 //! | state | calls | leaves it |
 //! |---|---|---|

@@ -158,12 +158,6 @@ pub enum BreakerProblem {
         /// The window.
         window: Duration,
     },
-    /// What it falls back to needs a store.
-    #[error("{fallback} needs a durable subscription: this one has no store to retry from")]
-    NeedsStore {
-        /// The fallback.
-        fallback: &'static str,
-    },
 }
 
 /// Shorter than a timer can tell.

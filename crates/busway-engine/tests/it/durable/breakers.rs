@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use busway_engine::{Breaker, ChannelUnknown, DurableBuilder, SubscribeProblem};
-use busway_middleware::{Batch, BoxError};
-use busway_middleware::{Payload, batch};
+use busway_engine::{Breaker, ChannelUnknown, DurableBuilder, Fallback, SubscribeProblem};
+use busway_middleware::{Batch, BoxError, Payload, batch, inline};
 use busway_reliability::{BreakerProblem, BreakerState, Force, Retry};
 use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
 
@@ -58,10 +57,10 @@ async fn an_open_breaker_pauses_its_channel_without_spending_attempts_and_others
     // The two that failed are due again; that they were is no reason to call.
     bus.clock().advance(Duration::from_millis(29_999));
     bus.settle().await;
-    let status = bus.breakers().get("stock", PAID).unwrap();
-    assert_eq!((service.calls(PAID).len(), status.state, status.waiting), (2, BreakerState::Open, 600));
+    let channel = bus.breakers().get("stock", PAID).unwrap();
+    assert_eq!((service.calls(PAID).len(), channel.state, channel.waiting), (2, BreakerState::Open, 600));
     assert_eq!(
-        status.to_string(),
+        channel.to_string(),
         "stock on orders.paid (open): 0 well, 2 failed, 600 refused, 600 waiting, opened 1 times"
     );
     assert_eq!(state(&bus, CREATED), BreakerState::Closed);
@@ -102,14 +101,14 @@ async fn probes_go_out_by_themselves_as_many_as_may_and_a_failing_one_opens_the_
     bus.clock().advance(Duration::from_secs(30));
     gate.reached(2).await;
     turns().await;
-    let status = bus.breakers().get("stock", PAID).unwrap();
-    assert_eq!((status.state, status.probes, gate.waiting()), (BreakerState::HalfOpen, 2, 2));
+    let channel = bus.breakers().get("stock", PAID).unwrap();
+    assert_eq!((channel.state, channel.probes, gate.waiting()), (BreakerState::HalfOpen, 2, 2));
     assert_eq!(recorder.count(), 4, "two at once and no more");
     gate.open();
     bus.settle().await;
     // Two have succeeded, the third says that it was too early.
-    let status = bus.breakers().get("stock", PAID).unwrap();
-    assert_eq!((status.state, status.counts.opened), (BreakerState::Open, 2));
+    let channel = bus.breakers().get("stock", PAID).unwrap();
+    assert_eq!((channel.state, channel.counts.opened), (BreakerState::Open, 2));
     assert!(recorder.count() <= 6, "probes, {} in all", recorder.count());
     bus.clock().advance(Duration::from_secs(30));
     bus.settle().await;
@@ -160,13 +159,13 @@ async fn a_channel_is_forced_open_and_closed_and_goes_by_its_rules_again() {
     bus.settle().await;
     bus.clock().advance(Duration::from_secs(3_600));
     bus.settle().await;
-    let status = bus.breakers().get("stock", PAID).unwrap();
+    let channel = bus.breakers().get("stock", PAID).unwrap();
     assert_eq!(
-        (service.calls(PAID).len(), status.waiting, status.next_probe),
+        (service.calls(PAID).len(), channel.waiting, channel.next_probe),
         (0, 3, None),
         "no probe either"
     );
-    assert_eq!((status.force, status.state), (Force::Open, BreakerState::Open));
+    assert_eq!((channel.force, channel.state), (Force::Open, BreakerState::Open));
     bus.breakers().force("stock", PAID, Force::Automatic).unwrap();
     bus.settle().await;
     assert_eq!((subscription.stats().done, state(&bus, PAID)), (3, BreakerState::Closed));
@@ -227,6 +226,9 @@ async fn everything_wrong_with_a_breaker_is_said_before_anything_begins() {
     assert_eq!(error.problems(), expected.clone().map(SubscribeProblem::Breaker));
     let error = bus.subscribe("a").breaker(bad).to(async |_: Payload<Number>| {}).await.unwrap_err();
     assert_eq!(error.problems(), expected.map(SubscribeProblem::Breaker));
+    let retried = breaker().fallback(Fallback::ack_and_retry_later());
+    let error = bus.subscribe("a").breaker(retried).to(inline(|| ())).await.unwrap_err();
+    assert_eq!(error.problems(), [SubscribeProblem::InlineRetry]);
     // A setting of the subscription that members of its group share, and that can be looked up.
     let member = |breaker| stock(&bus).group("g").breaker(breaker).to(async |_: Payload<Number>| {});
     member(breaker()).await.unwrap();

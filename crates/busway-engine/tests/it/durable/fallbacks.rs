@@ -158,8 +158,8 @@ async fn on_an_ephemeral_subscription_events_wait_in_memory_or_are_answered() {
         let dead = if kind == FallbackKind::DeadLetter { 8 } else { 0 };
         assert_eq!((stats.failed, stats.done, stats.dead), (2, done_while_open, dead), "{kind}: {stats}");
         assert_eq!(service.calls(PAID).len(), 2, "{kind}");
-        let status = bus.breakers().get("stock", PAID).unwrap();
-        assert_eq!(status.state, BreakerState::Open, "{kind}");
+        let channel = bus.breakers().get("stock", PAID).unwrap();
+        assert_eq!(channel.state, BreakerState::Open, "{kind}");
         service.up(PAID);
         bus.clock().advance(Duration::from_secs(30));
         crate::world::turns().await;
