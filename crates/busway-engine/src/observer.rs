@@ -31,7 +31,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = change;
     }
 
-    /// A breaker has refused a call, and this was done with the event instead. Of one that waits, once each time that it is refused.
+    /// A breaker has refused a call, and this was done with the event instead. Not told of an event that waits; of one that was acknowledged and is
+    /// retried, each time that its call is refused.
     fn fell_back(&self, subscription: &str, event: &AnyEvent, how: FallbackKind) {
         let _ = (subscription, event, how);
     }

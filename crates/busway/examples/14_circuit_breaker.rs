@@ -1,24 +1,11 @@
 //! Circuit breakers: a service that is down is not called again and again, no attempt is spent on it, and nobody else waits.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use busway::prelude::*;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, EventType)]
-#[event(name = "payment-settled", key = payment_id)]
-struct PaymentSettled {
-    payment_id: String,
-}
-
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize, EventType)]
-#[event(name = "user-seen", key = user)]
-struct UserSeen {
-    user: String,
-}
+use tokio::sync::mpsc::unbounded_channel;
 
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, EventType)]
 #[event(name = "profile", key = user)]
@@ -27,79 +14,60 @@ struct Profile {
     plan: String,
 }
 
-/// Another company's service: the first calls hang, the next ones are refused, then it is repaired.
-#[derive(Clone)]
+/// Another company's service: its first calls hang, and while it is down they are refused.
+#[derive(Clone, Default)]
 struct Service {
     calls: Arc<AtomicUsize>,
-    hangs: usize,
-    down_until: Arc<AtomicUsize>,
+    hang: usize,
+    is_up_from: Arc<AtomicUsize>,
 }
 
 impl Service {
-    fn new(hangs: usize) -> Self {
-        Self { calls: Arc::default(), hangs, down_until: Arc::new(AtomicUsize::new(usize::MAX)) }
-    }
-
     async fn call(&self) -> Result<(), BoxError> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        if call < self.hangs {
+        if call < self.hang {
             std::future::pending::<()>().await;
         }
-        match call < self.down_until.load(Ordering::Relaxed) {
-            true => Err("connection refused".into()),
-            false => Ok(()),
+        match call >= self.is_up_from.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err("connection refused".into()),
         }
-    }
-
-    fn is_repaired(&self) {
-        self.down_until.store(0, Ordering::Relaxed);
-    }
-
-    fn breaks(&self) {
-        self.down_until.store(usize::MAX, Ordering::Relaxed);
     }
 }
 
 fn show(bus: &Bus, subscription: &str, topic: &str) {
-    if let Some(status) = bus.breakers().get(subscription, topic) {
-        println!("{subscription} is {} after {} calls that failed", status.state, status.counts.failures);
+    if let Some(channel) = bus.breakers().get(subscription, topic) {
+        println!("{subscription} is {} after {} calls that failed", channel.state, channel.counts.failures);
     }
 }
 
-/// Whoever waits for the notification of a payment gets an empty acknowledgement now; the notification itself follows when it can.
+/// A payment is acknowledged now, with an empty answer, so that nothing behind it waits; its notification follows when it can.
 async fn payments(bus: &Bus) -> busway::Result<()> {
-    let (mail, (sent, mut notified)) = (Service::new(1), unbounded_channel());
+    let (sent, mut notified) = unbounded_channel();
+    let mail = Service { hang: 1, is_up_from: Arc::new(usize::MAX.into()), ..Service::default() };
     let service = mail.clone();
-    let notify = move |payment: Payload<PaymentSettled>| {
-        let (service, sent): (Service, UnboundedSender<String>) = (service.clone(), sent.clone());
+    let notify = move |payment: AnyEvent| {
+        let (service, sent) = (service.clone(), sent.clone());
         async move {
             service.call().await?;
-            sent.send(payment.payment_id.clone())?;
+            sent.send(payment.key().map(Key::to_string))?;
             Ok::<(), BoxError>(())
         }
     };
-    let breaker = Breaker::default()
-        .opens_after(2)
-        .open_for(Duration::from_millis(1_500))
-        .fallback(Fallback::ack_and_retry_later());
-    let subscription = bus
-        .subscribe("payments.settled")
-        .durable("payment-notify")
-        .deadline(Duration::from_millis(1_500))
-        .breaker(breaker)
-        .to(notify)
-        .await?;
-    for payment_id in ["A-1", "A-2", "A-3", "A-4"] {
-        let payment = PaymentSettled { payment_id: payment_id.into() };
-        bus.publish(Event::new("payments.settled", payment)).await?;
+    let later = Breaker::default().opens_after(2).open_for(Duration::from_millis(1_500));
+    let later = later.fallback(Fallback::ack_and_retry_later());
+    let notifying = bus.subscribe("payments.settled").durable("payment-notify").breaker(later);
+    let notifying = notifying.deadline(Duration::from_millis(1_500)).to(notify).await?;
+    for payment in ["A-1", "A-2", "A-3", "A-4"] {
+        bus.publish(Event::new("payments.settled", Raw::default()).key(payment)).await?;
     }
     bus.idle().await;
     show(bus, "payment-notify", "payments.settled");
-    println!("{} payments wait in the store", subscription.stats().parked);
-    mail.is_repaired();
+    println!("{} payments wait in the store", notifying.stats().parked);
+    mail.is_up_from.store(0, Ordering::Relaxed);
     let mut all = Vec::new();
     while all.len() < 4 {
-        all.extend(notified.recv().await);
+        all.extend(notified.recv().await.flatten());
     }
     all.sort();
     bus.idle().await;
@@ -110,54 +78,38 @@ async fn payments(bus: &Bus) -> busway::Result<()> {
 
 /// A profile may be a little old: while its service is down the last one that was read is the answer.
 async fn profiles(bus: &Bus) -> busway::Result<()> {
-    let profiles = Service::new(0);
-    profiles.is_repaired();
+    let profiles = Service::default();
     let service = profiles.clone();
-    let sync = move |seen: Payload<UserSeen>| {
-        let service = service.clone();
+    let sync = move |seen: AnyEvent| {
+        let (service, user) = (service.clone(), seen.key().map(Key::to_string).unwrap_or_default());
         async move {
             service.call().await?;
-            let profile = Profile { user: seen.user.clone(), plan: "gold".into() };
-            Ok::<_, BoxError>(Event::new("profiles.synced", profile))
+            Ok::<_, BoxError>(Event::new("profiles.synced", Profile { user, plan: "gold".into() }))
         }
     };
-    let breaker = Breaker::default().opens_after(5).fallback(Fallback::cached::<Profile>());
-    bus.subscribe("users.seen")
-        .durable("user-profile-sync")
-        .deadline(Duration::from_secs(3))
-        .breaker(breaker)
-        .to(sync)
-        .await?;
-    let print = |profile: Payload<Profile>, meta: Meta| {
+    let cached = Breaker::default().opens_after(5).fallback(Fallback::cached::<Profile>());
+    let syncing = bus.subscribe("users.seen").durable("user-profile-sync").breaker(cached);
+    syncing.deadline(Duration::from_millis(3_000)).to(sync).await?;
+    let print = async |profile: Payload<Profile>, meta: Meta| {
         let from = meta.get("fallback").unwrap_or("the service");
         println!("{} has the plan {}, says {from}", profile.user, profile.plan);
-        std::future::ready(())
     };
     bus.subscribe("profiles.synced").to(print).await?;
-    let seen = async |user: &str| {
-        bus.publish(Event::new("users.seen", UserSeen { user: user.into() })).await?;
+    for user in ["anna", "u-1", "u-2", "u-3", "u-4", "u-5", "anna"] {
+        bus.publish(Event::new("users.seen", Raw::default()).key(user)).await?;
         bus.idle().await;
-        busway::Result::Ok(())
-    };
-    seen("anna").await?;
-    profiles.breaks();
-    for user in ["u-1", "u-2", "u-3", "u-4", "u-5"] {
-        seen(user).await?;
+        profiles.is_up_from.store(usize::MAX, Ordering::Relaxed);
     }
     show(bus, "user-profile-sync", "users.seen");
-    seen("anna").await
-}
-
-async fn start(path: &Path) -> busway::Result<Bus> {
-    let streams = [("payments", "payments.#"), ("users", "users.#"), ("profiles", "profiles.#")];
-    let streams = streams.map(|(name, filter)| Stream::new(name).capture(filter));
-    Ok(streams.into_iter().fold(Bus::open(path), busway::BusBuilder::stream).start().await?)
+    Ok(())
 }
 
 #[tokio::main]
 async fn main() -> busway::Result<()> {
     let path = std::env::temp_dir().join(format!("busway-14-circuit-breaker-{}", std::process::id()));
-    let bus = start(&path).await?;
+    let [payment, user, profile] = ["payments", "users", "profiles"].map(Stream::new);
+    let bus = Bus::open(&path).stream(payment.capture("payments.#")).stream(user.capture("users.#"));
+    let bus = bus.stream(profile.capture("profiles.#")).start().await?;
     payments(&bus).await?;
     profiles(&bus).await?;
     bus.shutdown(Duration::from_secs(5)).await;

@@ -46,7 +46,7 @@ pub struct BreakerStatus {
     pub probes: u32,
     /// Events that wait for it.
     pub waiting: u64,
-    /// How often something was done in the place of a call.
+    /// How often something was done in the place of a call, waiting not counted.
     pub fell_back: u64,
     /// What its circuit has seen.
     pub counts: CircuitCounts,

@@ -142,6 +142,8 @@ fails, and recovers. Each cell has three figures: before / during / behind the f
 
 * **in time**: handled within a second of being published.
 * **p99**: from publishing to the end of the handler; *never* when more than one in a hundred is never handled.
+* **calls that failed**: refused by the service; those that were cancelled at their deadline are not among them.
+* **delivered**, **dead letters**: three minutes behind the last event; what is neither waits for its turn, behind an event of its key that goes on failing.
 
 | with | is |
 |---|---|

@@ -64,8 +64,8 @@ payment-notify is open after 2 calls that failed
 notified: A-1, A-2, A-3, A-4
 payment-notify is closed after 2 calls that failed
 anna has the plan gold, says the service
-user-profile-sync is open after 5 calls that failed
 anna has the plan gold, says cached
+user-profile-sync is open after 5 calls that failed
 ";
     assert_eq!(stdout("14_circuit_breaker", &[]), expected);
 }

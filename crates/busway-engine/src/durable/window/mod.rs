@@ -68,8 +68,8 @@ pub(crate) struct Window<E> {
     parked: BTreeMap<Position, ParkedEvent>,
     /// The parked ones that wait for their time alone.
     due: BTreeSet<(Instant, Position)>,
-    /// The parked ones that wait for their channel alone.
-    paused: BTreeMap<Topic, BTreeSet<Position>>,
+    /// The parked ones that wait for their channel alone, those that have failed least often first.
+    paused: BTreeMap<Topic, BTreeSet<(u32, Position)>>,
     /// Parked ones that were taken because they are due, and have not ended yet.
     back: usize,
     /// Counts what came into hand.

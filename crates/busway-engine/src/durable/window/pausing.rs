@@ -50,17 +50,18 @@ impl<E> Window<E> {
         }
         let due = at.now.checked_add(about).unwrap_or(at.now);
         self.parked.insert(place, ParkedEvent { lane: kept, attempts, count, due });
-        self.paused.entry(channel).or_default().insert(place);
+        self.paused.entry(channel).or_default().insert((count, place));
         if let Some(number) = kept {
             self.park_held(place, number, at);
         }
     }
 
-    /// Lets as many as `events` that wait for a channel come back, in their order.
+    /// Lets as many as `events` that wait for a channel come back: those that have failed least often first, in their order. A probe is to find out
+    /// about what the handler depends on: an event that has failed before may be bad itself, and would keep the channel closed to all others.
     pub(crate) fn release(&mut self, channel: &Topic, events: usize, at: Moment) {
         let Some(waiting) = self.paused.get_mut(channel) else { return };
         for _ in 0..events {
-            let Some(place) = waiting.pop_first() else { break };
+            let Some((_, place)) = waiting.pop_first() else { break };
             if let Some(parked) = self.parked.get_mut(&place) {
                 parked.due = at.now;
                 self.due.insert((at.now, place));
