@@ -77,3 +77,99 @@ impl<E> Window<E> {
         self.paused.iter().map(|(channel, waiting)| (channel, waiting.len()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Instant;
+
+    use busway_event::{Priority, Timestamp};
+    use busway_persistence::{Cursor, Place};
+    use busway_reliability::{PriorityLimits, Running};
+    use busway_router::Share;
+
+    use super::super::{Fetched, Verdict};
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    fn moment(now: Instant) -> Moment {
+        Moment { now, utc: Timestamp::from_nanos(1_700_000_000_000_000_000) }
+    }
+
+    /// Eight events in hand, each two of a lane, with one member.
+    fn window(at: Moment) -> Window<u64> {
+        let all = NonZeroU32::new(8).unwrap();
+        let limits = PriorityLimits::default().with(Priority::P2, all);
+        let mut window = Window::new(8, 1_000, Running::new(limits, all), Share::default());
+        window.join(0);
+        window.restore(vec![Place { partition: 0, cursor: Cursor::at(0), parked: Vec::new() }], at);
+        let event = |offset| Fetched {
+            offset,
+            lane: Some(1 + offset / 2),
+            priority: Priority::P2,
+            home: None,
+            event: offset,
+        };
+        window.fetched(0, (0..8).map(event).collect(), 8, at);
+        window
+    }
+
+    fn ends(window: &mut Window<u64>, offset: u64, lane: LaneOf, at: Moment) {
+        let channel = Topic::new("orders.paid").unwrap();
+        let wait = Wait { channel, about: Duration::from_secs(60), lane };
+        window.ended(Position { partition: 0, offset }, Verdict::Wait(wait), at);
+    }
+
+    fn starts(window: &mut Window<u64>, at: Moment) -> Vec<u64> {
+        for place in window.take_due(at.now) {
+            window.loaded(place, Priority::P2, (place.offset, None));
+        }
+        std::iter::from_fn(|| window.start(0)).map(|started| started.event).collect()
+    }
+
+    #[test]
+    fn a_held_lane_waits_and_a_left_one_goes_on_and_rows_are_written_once() {
+        let at = moment(SystemClock.now());
+        let mut window = window(at);
+        assert_eq!(starts(&mut window, at), [0, 2, 4, 6]);
+        ends(&mut window, 0, LaneOf::Held, at);
+        ends(&mut window, 2, LaneOf::Left, at);
+        assert_eq!(starts(&mut window, at), [3], "1 waits behind 0");
+        let rows = window.take_settlement(0).unwrap();
+        assert!(rows.passes_only, "nothing was attempted");
+        let rows: Vec<_> = rows.parked.iter().map(|row| (row.offset, row.lane, row.attempt_count)).collect();
+        assert_eq!(rows, [(0, 1, 0), (1, 1, 0), (2, NO_LANE, 0)]);
+        assert_eq!(window.paused().map(|(_, events)| events).collect::<Vec<_>>(), [2]);
+        assert_eq!(window.next_due(), None, "their time alone does not bring them back");
+
+        let channel = Topic::new("orders.paid").unwrap();
+        window.release(&channel, 1, at);
+        assert_eq!(starts(&mut window, at), [0]);
+        ends(&mut window, 0, LaneOf::Held, at);
+        assert!(window.take_settlement(0).is_none(), "its row is there");
+        window.release(&channel, usize::MAX, at);
+        assert_eq!(starts(&mut window, at), [0, 2]);
+        window.ended(Position { partition: 0, offset: 0 }, Verdict::Settled, at);
+        assert_eq!((starts(&mut window, at), window.paused().count()), (vec![1], 0));
+    }
+
+    #[test]
+    fn those_that_have_failed_least_often_come_back_first() {
+        let at = moment(SystemClock.now());
+        let mut window = window(at);
+        _ = starts(&mut window, at);
+        let failed = Verdict::Park { error: "down".to_owned(), delay: Duration::ZERO };
+        window.ended(Position { partition: 0, offset: 0 }, failed, at);
+        assert_eq!(starts(&mut window, at), [0]);
+        for offset in [0, 4, 2] {
+            ends(&mut window, offset, LaneOf::Held, at);
+        }
+        let channel = Topic::new("orders.paid").unwrap();
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            window.release(&channel, 1, at);
+            order.extend(starts(&mut window, at));
+        }
+        assert_eq!(order, [2, 4, 0]);
+    }
+}
