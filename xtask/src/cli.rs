@@ -73,6 +73,9 @@ pub(crate) enum Command {
     },
     /// Store and bus under kills, failing calls, damage and power cuts, for hours.
     Chaos {
+        /// Only this: `resilience` runs the same faults with and without protection, and writes `docs/resilience.md`.
+        #[arg(value_enum)]
+        only: Option<chaos::Part>,
         /// `kill -9` cycles on one store, and as many on one bus.
         #[arg(long, default_value_t = 10_000)]
         kills: u64,
@@ -177,7 +180,8 @@ impl Command {
             Self::Sbom => step::sbom::run(workspace),
             Self::Package { allow_dirty: false } => package::run(workspace, package::Files::Committed),
             Self::Package { allow_dirty: true } => package::run(workspace, package::Files::AsTheyAre),
-            Self::Chaos { kills, images, cuts, stores } => {
+            Self::Chaos { only: Some(chaos::Part::Resilience), .. } => chaos::resilience(workspace),
+            Self::Chaos { only: None, kills, images, cuts, stores } => {
                 let (kills, images, cuts, stores) = (*kills, *images, *cuts, *stores);
                 let length = chaos::Length { kills, images, cuts, stores };
                 chaos::run(workspace, length)

@@ -27,10 +27,11 @@
 //! Events of a lane never overlap. Nothing in the background outlives the last handle of its bus.
 //!
 //! # Modules
-//! [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`settings`] and [`stats`] say how and how much, [`stages`] are
+//! [`breaker`] stops calling what is down, [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`settings`] and [`stats`] say how and how much, [`stages`] are
 //! middleware that needs a clock, [`clock`] and [`observer`] are for test kits.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod breaker;
 pub mod bus;
 mod classify;
 pub mod clock;
@@ -53,6 +54,9 @@ mod sync;
 pub mod transact;
 mod worker;
 
+pub use crate::breaker::{
+    Breaker, BreakerChange, BreakerStatus, Breakers, ChannelUnknown, Fallback, FallbackKind,
+};
 pub use crate::bus::{
     AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, Description, Durability, Error, LookupError,
     PublishError, Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, StoreError, UnknownCause,

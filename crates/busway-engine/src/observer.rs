@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use busway_event::AnyEvent;
 use busway_middleware::Outcome;
 
+use crate::breaker::{BreakerChange, FallbackKind};
+
 /// Is told what happens on a bus: for test kits, metrics, audit. Called on the thread where it happens, so it must be quick;
 /// a panic in it is contained and logged.
 pub trait Observer: Send + Sync + 'static {
@@ -22,6 +24,23 @@ pub trait Observer: Send + Sync + 'static {
     /// or discarded. Told once, and again when there was room in between.
     fn dead_letters_full(&self, subscription: &str, max: u64) {
         let _ = (subscription, max);
+    }
+
+    /// A handler of a durable subscription has overrun its deadline and cannot be cancelled: its lane waits for it. An alarm: something is wrong
+    /// with it.
+    fn hung(&self, subscription: &str, event: &AnyEvent) {
+        let _ = (subscription, event);
+    }
+
+    /// The circuit of a channel has opened, closed or begun to probe.
+    fn breaker_moved(&self, change: &BreakerChange<'_>) {
+        let _ = change;
+    }
+
+    /// A breaker has refused a call, and this was done with the event instead. Not told of an event that waits; of one that was acknowledged and is
+    /// retried, each time that its call is refused.
+    fn fell_back(&self, subscription: &str, event: &AnyEvent, how: FallbackKind) {
+        let _ = (subscription, event, how);
     }
 }
 

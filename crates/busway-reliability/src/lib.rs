@@ -62,6 +62,7 @@
 //! 8. `redrive`: [`RedrivePace`] and [`SameErrors`], how fast dead letters come back, and when that stops.
 //! 9. `crash_loop`: [`Caution`], what is done when processes die one after the other.
 //! 10. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
+//! 11. `breaker`: [`BreakerRules`] and [`Circuit`], whether a call may be made at all.
 
 mod held;
 mod ordering;
@@ -85,6 +86,8 @@ mod crash_loop;
 
 mod shutdown;
 
+mod breaker;
+
 mod deadline;
 #[cfg(test)]
 mod epoch;
@@ -106,6 +109,11 @@ pub use classify::FailureClass;
 pub use redrive::{RedrivePace, SameErrors};
 
 pub use crash_loop::Caution;
+
+pub use breaker::{
+    BreakerProblem, BreakerRules, BreakerState, CallEnd, Circuit, CircuitCounts, Force, Generation, Moved,
+    Permission, Room,
+};
 
 pub use shutdown::{Begun, CANCEL_GRACE, End, Origin, Outstanding, Phase, Shutdown, Step};
 

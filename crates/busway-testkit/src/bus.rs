@@ -11,7 +11,7 @@ use busway_engine::{Bus, BusBuilder, ShutdownReport};
 use busway_event::{AnyEvent, EventType, Filter};
 
 use crate::clock::ManualClock;
-use crate::spy::{Handled, Spy};
+use crate::spy::{BreakerMove, FellBack, Handled, Spy};
 
 /// A bus on a [`ManualClock`] that remembers what was published and handled. Dereferences to [`Bus`].
 #[derive(Debug)]
@@ -162,6 +162,27 @@ impl TestBus {
     #[must_use]
     pub fn handled(&self) -> Vec<Handled> {
         self.spy.handled.lock().clone()
+    }
+
+    /// How the circuits of a subscription have moved, in order: where each was, and where it went.
+    #[must_use]
+    pub fn breaker_moves(&self, subscription: &str) -> Vec<BreakerMove> {
+        let moves = self.spy.breaker_moves.lock();
+        moves.iter().filter(|moved| moved.subscription == subscription).cloned().collect()
+    }
+
+    /// What the breaker of a subscription did in the place of calls, in order.
+    #[must_use]
+    pub fn fallbacks(&self, subscription: &str) -> Vec<FellBack> {
+        let fallbacks = self.spy.fallbacks.lock();
+        fallbacks.iter().filter(|fell_back| fell_back.subscription == subscription).cloned().collect()
+    }
+
+    /// Events whose handlers on a subscription have overrun their deadline and could not be cancelled, in order.
+    #[must_use]
+    pub fn hung(&self, subscription: &str) -> Vec<AnyEvent> {
+        let hung = self.spy.hung.lock();
+        hung.iter().filter(|(name, _)| name == subscription).map(|(_, event)| event.clone()).collect()
     }
 
     /// `count` events were published to topics of `filter`.

@@ -51,7 +51,7 @@ pub use crate::bus::TestBus;
 pub use crate::clock::ManualClock;
 pub use crate::recorder::Recorder;
 pub use crate::script::{Emission, Gate, Script, Step};
-pub use crate::spy::Handled;
+pub use crate::spy::{BreakerMove, FellBack, Handled};
 
 /// The README's code compiles and runs.
 #[cfg(doctest)]

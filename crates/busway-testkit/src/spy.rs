@@ -1,6 +1,7 @@
 //! What a bus was seen to do.
 
-use busway_engine::Observer;
+use busway_engine::breaker::BreakerState;
+use busway_engine::{BreakerChange, FallbackKind, Observer};
 use busway_event::{AnyEvent, EventId, Topic};
 use busway_middleware::Outcome;
 use parking_lot::Mutex;
@@ -10,6 +11,9 @@ use parking_lot::Mutex;
 pub(crate) struct Spy {
     pub(crate) published: Mutex<Vec<AnyEvent>>,
     pub(crate) handled: Mutex<Vec<Handled>>,
+    pub(crate) breaker_moves: Mutex<Vec<BreakerMove>>,
+    pub(crate) fallbacks: Mutex<Vec<FellBack>>,
+    pub(crate) hung: Mutex<Vec<(String, AnyEvent)>>,
 }
 
 /// One event that a subscription has handled.
@@ -28,6 +32,32 @@ pub struct Handled {
     pub error: Option<String>,
 }
 
+/// The circuit of a channel has moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BreakerMove {
+    /// The subscription's name.
+    pub subscription: String,
+    /// The topic.
+    pub topic: Topic,
+    /// Where it was.
+    pub from: BreakerState,
+    /// Where it is.
+    pub to: BreakerState,
+}
+
+/// What a breaker did in the place of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FellBack {
+    /// The subscription's name.
+    pub subscription: String,
+    /// The event.
+    pub event: EventId,
+    /// What was done with it.
+    pub how: FallbackKind,
+}
+
 impl Observer for Spy {
     fn published(&self, event: &AnyEvent, _offered: usize) {
         self.published.lock().push(event.clone());
@@ -41,5 +71,20 @@ impl Observer for Spy {
             outcome: outcome.label(),
             error: outcome.error_text(),
         });
+    }
+
+    fn hung(&self, subscription: &str, event: &AnyEvent) {
+        self.hung.lock().push((subscription.to_owned(), event.clone()));
+    }
+
+    fn breaker_moved(&self, change: &BreakerChange<'_>) {
+        let BreakerChange { subscription, topic, from, to, .. } = *change;
+        let (subscription, topic) = (subscription.to_owned(), topic.clone());
+        self.breaker_moves.lock().push(BreakerMove { subscription, topic, from, to });
+    }
+
+    fn fell_back(&self, subscription: &str, event: &AnyEvent, how: FallbackKind) {
+        let (subscription, event) = (subscription.to_owned(), event.id());
+        self.fallbacks.lock().push(FellBack { subscription, event, how });
     }
 }

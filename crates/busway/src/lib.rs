@@ -74,6 +74,8 @@
 //! | exactly once, inside the store | what a handler writes through its transaction, the events that it emits into streams and the settlement of its event are one commit ([`transact`]) |
 //! | a failing event holds its own lane only | it is parked in the store until it is due again ([`Retry`]); other keys go on |
 //! | what is given up is kept | as a dead letter, in the commit that settles its event, with every attempt; it can be given again, edited or let go ([`dead_letters`]) |
+//! | what is down is not called | a [`Breaker`] opens for the topic whose calls fail; its events wait in the store, no attempt is spent, all other topics go on ([`breaker`]) |
+//! | a handler that hangs holds its own lane only | it is cancelled at its [deadline](DurableBuilder::deadline), or told of and set apart |
 //! | a delayed event is published once | it is stored until it is due, and leaves the schedule in the transaction that puts it into the log ([`schedule`]) |
 //! | a panic or failure stays where it is | a panic, or a middleware's own failure, is an [`Outcome`] that names it |
 //! | shutdown is an answer | [`Bus::shutdown`] handles what waits, and reports what it could not |
@@ -93,6 +95,7 @@
 //! | store effects exactly once | [`Table`], [`Tx`], [`in_store`], [`Bus::transaction`], [`Bus::read`] |
 //! | surround them | [`middleware`], [`Stage`], [`builtin`], [`Timeout`], [`RateLimit`] |
 //! | retry, give up, give again | [`Retry`], [`RetryBudget`], [`DurableBuilder::classify`], [`DeadLetterPolicy`], [`Bus::dead_letters`] |
+//! | stop calling what is down, degrade | [`Breaker`], [`Fallback`], [`Bus::breakers`], [`DurableBuilder::deadline`] |
 //! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
 //! | look | [`Bus::describe`], [`Bus::stats`] |
 //! | stop | [`Bus::shutdown`] |
@@ -183,8 +186,8 @@ pub use busway_middleware::States;
 
 #[doc(inline)]
 pub use busway_reliability::{
-    FailureClass, Order, Overflow, PriorityLimits, Rate, RateError, Retry, RetryBudget, RetryProblem, Tally,
-    TimeToLive,
+    BreakerProblem, BreakerState, CircuitCounts, FailureClass, Force, Order, Overflow, PriorityLimits, Rate,
+    RateError, Retry, RetryBudget, RetryProblem, Tally, TimeToLive,
 };
 
 #[doc(inline)]
@@ -193,12 +196,13 @@ pub use busway_router::GroupRule;
 #[doc(inline)]
 pub use busway_engine::{
     AnyPublisher, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Attempt,
-    Audit, AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, BuildError,
-    BuildProblem, Bus, BusBuilder, BusStats, Clock, Comparison, Corrupt, CursorError, CursorHandle, Damaged,
-    DeadLetter, DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage,
-    DeadLetterPolicy, DeadLetterState, DeadLetters, Description, Difference, Durability, DurableBuilder,
-    DurableStats, DurableSubscription, EntryError, Error, Export, ExportError, Exported, Fault, History,
-    HistoryError, Import, ImportCause, ImportError, Imported, InStore, IntoFilter, Lag, LineError,
+    Audit, AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Breaker,
+    BreakerChange, BreakerStatus, Breakers, BuildError, BuildProblem, Bus, BusBuilder, BusStats,
+    ChannelUnknown, Clock, Comparison, Corrupt, CursorError, CursorHandle, Damaged, DeadLetter,
+    DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage, DeadLetterPolicy,
+    DeadLetterState, DeadLetters, Description, Difference, Durability, DurableBuilder, DurableStats,
+    DurableSubscription, EntryError, Error, Export, ExportError, Exported, Fallback, FallbackKind, Fault,
+    History, HistoryError, Import, ImportCause, ImportError, Imported, InStore, IntoFilter, Lag, LineError,
     LookupError, Observer, OpenError, OperationKind, Origin, Pace, PageStart, PartitionStanding, PastEvent,
     PublishError, Publisher, Quarantine, RateHandle, RateLimit, ReadError, ReadTables, Receipt, Redrive,
     Refusal, Refused, RequestError, Result, Retention, ScopedSubscription, Selection, Setting, Settings,
@@ -206,8 +210,8 @@ pub use busway_engine::{
     State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder,
     SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table, TableKey, Target,
     Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified, VerifiedArchive,
-    VerifiedAudit, WriteTables, bus, clock, dead_letters, durable, history, in_store, observer, schedule,
-    settings, stages, stats, subscription, transact, verify_archive,
+    VerifiedAudit, WriteTables, breaker, bus, clock, dead_letters, durable, history, in_store, observer,
+    schedule, settings, stages, stats, subscription, transact, verify_archive,
 };
 
 pub mod prelude;

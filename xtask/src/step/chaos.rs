@@ -1,11 +1,28 @@
 //! `chaos`: the long form of the tests that kill, cut the power, let calls fail and damage files.
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::process::Call;
 use crate::report::Verdict;
 use crate::step::disk;
 use crate::workspace::Workspace;
+
+/// A part that is run by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// What breakers, retries and bulkheads are worth.
+    Resilience,
+}
+
+/// Runs the same faults with and without protection, and writes what came of it into the documentation.
+pub(crate) fn resilience(workspace: &Workspace) -> Result<Verdict> {
+    Call::cargo(workspace)
+        .env("BUSWAY_RESILIENCE_DOCS", workspace.root().join("docs").display().to_string())
+        .args(["test", "--release", "-p", "busway-engine", "--test", "resilience", "--", "--nocapture"])
+        .run()?;
+    Ok(Verdict::Passed)
+}
 
 /// How long the long form is.
 #[derive(Debug, Clone, Copy)]

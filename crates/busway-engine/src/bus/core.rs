@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Weak};
 
 use busway_event::Metadata;
 use busway_middleware::{PublishRegistry, Registry, States};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, DeskTally};
 use super::shutdown::Closing;
+use crate::breaker::Guard;
 use crate::clock::Clock;
 use crate::durable::Durables;
 use crate::idle::IdleWatch;
@@ -68,6 +69,8 @@ pub(crate) struct BusCore {
     /// What streams capture is stored in; `None` on a bus that lives in memory.
     pub(crate) log: Option<Arc<Log>>,
     pub(crate) durable: Durables,
+    /// Of the breakers of ephemeral subscriptions.
+    pub(crate) guards: RwLock<Vec<Weak<Guard>>>,
     /// One a thread that publishes.
     desks: ThreadLocal<Desk>,
     /// What was published at each of them.
@@ -131,6 +134,7 @@ impl BusCore {
             refused: AtomicU64::new(0),
             log: parts.log,
             durable: Durables::default(),
+            guards: RwLock::default(),
             desk_tallies: Mutex::default(),
             desks: ThreadLocal::new(),
         })

@@ -161,6 +161,8 @@ impl SubscriptionDescription {
                 .filter(|setting| is_for_durable(setting))
                 .cloned()
                 .chain(core.recovery.described())
+                .chain(core.described_deadline())
+                .chain(core.guard.iter().map(|guard| guard.described()))
                 .collect(),
         }
     }

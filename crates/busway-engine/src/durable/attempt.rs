@@ -92,8 +92,16 @@ pub(super) async fn attempt(
         if let Some(desk) = &desk {
             delivery.insert(Arc::clone(desk));
         }
-        let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
-        let emits = progress.take_emits();
+        let run = run(chain, &mut delivery, &mut **invocation, progress);
+        let outcome = core.within_deadline((member, started.place), run).await;
+        let mut emits = progress.take_emits();
+        if !outcome.is_done() {
+            // Of a handler whose result comes too late.
+            emits.clear();
+        }
+        if let Some(guard) = &core.guard {
+            guard.remember(&started.event, &outcome, &emits);
+        }
         let committed = match desk.is_some() || !emits.is_empty() {
             true => contained(conclude(core, started.place, desk, &outcome, emits)).await,
             false => None,
@@ -183,7 +191,7 @@ impl DurableCore {
 }
 
 /// Commits what a handler leaves.
-async fn conclude(
+pub(super) async fn conclude(
     core: &DurableCore,
     place: Position,
     desk: Option<Arc<TxDesk>>,

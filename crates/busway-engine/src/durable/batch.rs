@@ -24,20 +24,27 @@ use futures_util::future::join_all;
 
 use super::DurableCore;
 use super::attempt::{ChainCache, contained, later};
+use super::guarded::ask_for_batch;
 use super::member::Member;
 use super::window::Started;
 use super::worker::{Storing, judge, next, report};
+use crate::breaker::{Call, Reach};
 use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
 
 /// Works until the subscription starts nothing more, or the member has left.
 pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
-    let mut worker = Worker { core, member, chain: ChainCache::new(core, member), progress: Vec::new() };
+    let mut reach = core.guard.clone().map(Reach::new);
+    let (chain, progress, calls) = (ChainCache::new(core, member), Vec::new(), Vec::new());
+    let mut worker = Worker { core, member, chain, progress, calls };
     while let Some(batch) = next(core, member, |hand| hand.start_batch(member, max)).await {
+        let Some((batch, calls)) = ask_for_batch(core, member, reach.as_mut(), batch).await else { return };
+        worker.calls = calls;
         worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
         // Those that are not decided yet, by their places in the batch.
         let mut open: Vec<usize> = (0..batch.len()).collect();
         let handled = core.abort.run_until_cancelled(worker.handle(&batch, &mut open)).await;
         if handled != Some(Going::On) {
+            worker.calls.iter().for_each(|call| core.call_ended(call.as_ref(), None));
             core.cut_short(open.iter().filter_map(|at| batch.get(*at)).map(|started| started.place));
             return;
         }
@@ -50,6 +57,8 @@ struct Worker<'a> {
     member: &'a Member,
     chain: ChainCache,
     progress: Vec<Progress>,
+    /// With a breaker: the calls of the batch that have not ended, by the places of their events.
+    calls: Vec<Option<Call>>,
 }
 
 /// Whether a worker goes on.
@@ -155,9 +164,11 @@ impl Worker<'_> {
                 delivery
             })
             .collect();
-        let Self { core, member, chain, progress } = self;
+        let Self { core, member, chain, progress, .. } = self;
         let chain = chain.get(core, member);
-        let outcomes = run_batch(chain, &mut deliveries, &member.handler, progress).await.unwrap_or_default();
+        let events = deliveries.len();
+        let run = run_batch(chain, &mut deliveries, &member.handler, progress);
+        let outcomes = core.batch_within_deadline(events, run).await.unwrap_or_default();
         let item = |((&at, outcome), progress): ((&usize, Outcome), &mut Progress)| {
             let (emits, fate) = (progress.take_emits(), Fate::Decided(Storing::ToBe));
             Item { at, outcome, emits, fate }
@@ -188,7 +199,7 @@ impl Worker<'_> {
 
     /// Settles what is decided, all at once, and leaves the others open.
     fn settle(&mut self, batch: &[Started<AnyEvent>], round: Vec<Item>, open: &mut Vec<usize>) {
-        let Self { core, member, progress, .. } = self;
+        let Self { core, member, progress, calls, .. } = self;
         let (at, mut ended) = (core.moment(), Vec::with_capacity(round.len()));
         open.clear();
         for (item, progress) in round.into_iter().zip(progress) {
@@ -199,6 +210,8 @@ impl Worker<'_> {
             if let Some(trace) = progress.take_trace() {
                 core.keep_trace(trace);
             }
+            let call = calls.get_mut(item.at).and_then(Option::take);
+            core.call_ended(call.as_ref(), Some(&item.outcome));
             report(core, &started.event, &item.outcome, progress.cut_by());
             ended.push((started.place, judge(core, member, (started, &item.outcome, storing), at)));
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
@@ -13,10 +14,13 @@ use busway_router::{GroupRule, Share};
 
 use super::core::DurableParts;
 use super::group::Joining;
+use super::guarded::shown;
 use super::hand::ROOM_MIN;
+use super::name_taken::NameTaken;
 use super::recovery::Recovery;
 use super::window::Window;
-use super::{DurableCore, DurableSubscription, Member, StartAt, caution};
+use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline};
+use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
 use crate::log::Log;
@@ -39,6 +43,8 @@ pub struct DurableBuilder {
     settings: Settings,
     start_at: StartAt,
     pub(super) recovery: Recovery,
+    pub(super) breaker: Option<Breaker>,
+    pub(super) deadline: Option<Duration>,
     group: Option<Arc<str>>,
     rule: Option<GroupRule>,
     middleware: Registry,
@@ -56,7 +62,21 @@ impl DurableBuilder {
         problems: Vec<SubscribeProblem>,
     ) -> Self {
         let (start_at, recovery) = (StartAt::default(), Recovery::default());
-        Self { bus, filter, name, settings, start_at, recovery, group, rule, middleware, problems }
+        let (breaker, deadline) = (None, None);
+        Self {
+            bus,
+            filter,
+            name,
+            settings,
+            start_at,
+            recovery,
+            breaker,
+            deadline,
+            group,
+            rule,
+            middleware,
+            problems,
+        }
     }
 
     /// Where it begins when the store does not know it yet. Default [`StartAt::Stored`]: a new one begins with what is published
@@ -246,6 +266,12 @@ impl DurableBuilder {
         let mut pairs = vec![
             ("group", group.to_owned(), wanted.to_owned()),
             ("filter", core.filter.to_string(), filter.to_string()),
+            (
+                "breaker",
+                shown(core.guard.as_ref().map(|guard| guard.breaker())),
+                shown(self.breaker.as_ref()),
+            ),
+            ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
         ];
         let recovery = core.recovery.described().into_iter().zip(self.recovery.described());
         pairs.extend(recovery.map(|(existing, wanted)| (existing.name, existing.value, wanted.value)));
@@ -275,6 +301,10 @@ impl DurableBuilder {
         let mut problems: Vec<SubscribeProblem> =
             missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
         problems.extend(self.recovery.problems(self.bus.log.as_deref(), self.filter.as_ref().ok()));
+        let breaker = self.breaker.iter().flat_map(Breaker::problems);
+        problems.extend(breaker.map(SubscribeProblem::Breaker));
+        let deadline = self.deadline.filter(|deadline| *deadline < Duration::from_millis(1));
+        problems.extend(deadline.map(|deadline| SubscribeProblem::DeadlineTooShort { deadline }));
         if info.requirements.transactions() > 1 {
             problems.push(SubscribeProblem::Transactions { count: info.requirements.transactions() });
         }
@@ -309,11 +339,13 @@ impl DurableBuilder {
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);
         let core = DurableCore::new(DurableParts {
+            guard: self.guard(bus, &name, &filter),
             services: Arc::clone(&bus.services),
             id,
             name,
             filter,
             recovery: self.recovery.clone(),
+            deadline: self.deadline,
             group: self.group.clone(),
             scope: Arc::new(scope),
             bus: Arc::downgrade(bus),
@@ -344,35 +376,6 @@ pub(super) fn window<E>(settings: &Effective, budget: Option<RetryBudget>) -> Wi
     let mut window = Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share));
     window.set_budget(budget);
     window
-}
-
-/// A name that is about to be borne: free again unless it is kept.
-struct NameTaken<'a> {
-    bus: &'a BusCore,
-    name: Option<String>,
-}
-
-impl<'a> NameTaken<'a> {
-    fn take(bus: &'a BusCore, name: &str) -> Option<Self> {
-        if !bus.durable.take_name(name) {
-            return None;
-        }
-        let taken = Self { bus, name: Some(name.to_owned()) };
-        let _registering = bus.registering();
-        (!bus.has_name(name)).then_some(taken)
-    }
-
-    fn keep(mut self) {
-        self.name = None;
-    }
-}
-
-impl Drop for NameTaken<'_> {
-    fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            self.bus.durable.free_name(name);
-        }
-    }
 }
 
 impl fmt::Debug for DurableBuilder {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::{self as middleware, ChainTrace, Gap, Scope};
@@ -21,6 +22,7 @@ use super::recovery::Recovery;
 use super::replays::Replays;
 use super::stats::{DurableStats, Lag, Pace};
 use super::window::{Moment, Window};
+use crate::breaker::Guard;
 use crate::bus::{BusCore, Services};
 use crate::dead_letters::Expiry;
 use crate::log::Log;
@@ -35,6 +37,10 @@ pub(crate) struct DurableCore {
     pub(crate) filter: Filter,
     pub(crate) settings: Arc<Effective>,
     pub(crate) recovery: Recovery,
+    /// How long an attempt may take.
+    pub(super) deadline: Option<Duration>,
+    /// Its breaker.
+    pub(crate) guard: Option<Arc<Guard>>,
     /// Its group, when several members may share it.
     pub(crate) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
@@ -82,6 +88,7 @@ pub(super) struct Counts {
     pub(super) quarantined: AtomicU64,
     pub(super) discarded: AtomicU64,
     pub(super) replayed: AtomicU64,
+    pub(super) late: AtomicU64,
     pub(super) lost: AtomicU64,
     /// Of the lost: those that no delivery has told of.
     pub(super) untold: AtomicU64,
@@ -102,6 +109,8 @@ pub(super) struct DurableParts {
     pub(super) filter: Filter,
     pub(super) settings: Arc<Effective>,
     pub(super) recovery: Recovery,
+    pub(super) deadline: Option<Duration>,
+    pub(super) guard: Option<Arc<Guard>>,
     pub(super) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
     pub(super) bus: Weak<BusCore>,
@@ -123,6 +132,8 @@ impl DurableCore {
             filter: parts.filter,
             settings: parts.settings,
             recovery: parts.recovery,
+            deadline: parts.deadline,
+            guard: parts.guard,
             group: parts.group,
             scope: parts.scope,
             bus: parts.bus,
@@ -226,7 +237,11 @@ impl DurableCore {
         let is_read = self.log.with(|store| {
             reading.iter().all(|at| store.bounds(at.partition).is_none_or(|(_, end)| at.offset >= end))
         });
-        is_stored && !hand.is_held() && hand.window.is_at_rest(now) && is_read.unwrap_or(true)
+        is_stored
+            && !hand.is_held()
+            && hand.window.is_at_rest(now)
+            && !self.has_released(&hand)
+            && is_read.unwrap_or(true)
     }
 
     /// Starts nothing more and cuts short whatever runs.
@@ -308,6 +323,7 @@ impl DurableCore {
         let [running, ready, parked] =
             hand.window.counts().map(|count| u64::try_from(count).unwrap_or(u64::MAX));
         let state = hand.state;
+        let hung: usize = hand.seats.iter().map(|seat| seat.hung).sum();
         let pace = if hand.careful > 0 { Pace::OneByOne } else { Pace::Usual };
         let (over_budget, no_room) = hand.window.held_back();
         drop(hand);
@@ -323,6 +339,8 @@ impl DurableCore {
             skipped: count(&self.counts.skipped),
             cut_short: count(&self.counts.cut_short),
             conflicts: count(&self.counts.conflicts),
+            late: count(&self.counts.late),
+            hung: u64::try_from(hung).unwrap_or(u64::MAX),
             lost: count(&self.counts.lost),
             discarded: count(&self.counts.discarded),
             replayed: count(&self.counts.replayed),

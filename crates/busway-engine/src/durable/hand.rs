@@ -9,8 +9,10 @@ use busway_persistence::Position;
 use busway_reliability::{Caution, PriorityLimits};
 use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, choose};
 
+use super::deadline::HUNG_MAX;
 use super::member::Member;
 use super::seek::Seek;
+use super::watch::Watch;
 use super::window::{Moment, Started, Verdict, Window};
 use super::{DurableCore, worker};
 use crate::stats::State;
@@ -23,6 +25,8 @@ pub(super) struct Hand {
     pub(super) seats: Vec<Seat>,
     /// Who of several that are free is given an event that sticks to nobody.
     pub(super) rule: GroupRule,
+    /// Attempts that run, where there is a deadline.
+    pub(super) watch: Watch,
     rotation: Rotation,
     next_member: u64,
     /// It is to be sent elsewhere: until then nothing starts and nothing is read.
@@ -41,6 +45,8 @@ pub(super) struct Seat {
     pub(super) presence: Presence,
     pub(super) workers: usize,
     pub(super) asleep: usize,
+    /// Workers whose handler is hung.
+    pub(super) hung: usize,
 }
 
 /// Whether a member is given events.
@@ -60,6 +66,7 @@ impl Hand {
             state: State::Running,
             seats: Vec::new(),
             rule: GroupRule::default(),
+            watch: Watch::default(),
             rotation: Rotation::default(),
             next_member: 0,
             seek: None,
@@ -104,8 +111,9 @@ impl Hand {
 
     /// An attempt has ended, and nothing of it runs any more.
     pub(super) fn ended(&mut self, core: &Arc<DurableCore>, place: Position, verdict: Verdict, at: Moment) {
+        let was_attempted = !matches!(verdict, Verdict::Wait(_));
         self.window.ended(place, verdict, at);
-        if self.careful == 0 {
+        if self.careful == 0 || !was_attempted {
             return;
         }
         self.careful -= 1;
@@ -212,7 +220,7 @@ impl Hand {
 
 impl Seat {
     pub(super) const fn new(member: Arc<Member>) -> Self {
-        Self { member, presence: Presence::Here, workers: 0, asleep: 0 }
+        Self { member, presence: Presence::Here, workers: 0, asleep: 0, hung: 0 }
     }
 
     fn supply(&mut self, core: &Arc<DurableCore>) {
@@ -232,7 +240,18 @@ impl Seat {
     }
 
     fn has_place(&self) -> bool {
-        u32::try_from(self.workers).is_ok_and(|workers| workers < self.member.concurrency.get())
+        self.workers < self.workers_max()
+    }
+
+    /// Whether a hung worker came back after another one had taken its place.
+    pub(super) fn has_too_many(&self) -> bool {
+        self.workers > self.workers_max()
+    }
+
+    /// Workers that it may have: those that are hung do not count, up to a bound.
+    fn workers_max(&self) -> usize {
+        let concurrency = usize::try_from(self.member.concurrency.get()).unwrap_or(usize::MAX);
+        concurrency.saturating_add(self.hung.min(HUNG_MAX))
     }
 
     fn with_load(&mut self) -> (&mut Self, MemberLoad) {

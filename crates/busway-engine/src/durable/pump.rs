@@ -40,7 +40,9 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
         }
         core.carry_out_seek().await;
         core.expire_letters();
+        let probe = core.release_paused();
         let has_moved = core.goes_on() && (core.bring_back() | core.fetch());
+        let hang = core.look_for_hung();
         core.relax();
         core.supply();
         core.services.idle.touch();
@@ -52,7 +54,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
         let due = core.hand.lock().window.next_due().filter(|_| is_running);
         let is_unreadable = core.is_unreadable.swap(false, Ordering::Relaxed);
         let again = is_unreadable.then(|| core.services.clock.now() + AGAIN_AFTER);
-        let due = [due, full_until, again].into_iter().flatten().min();
+        let due = [due, full_until, again, probe.filter(|_| is_running), hang].into_iter().flatten().min();
         let due = async {
             match due {
                 Some(due) => core.services.clock.sleep_until(due).await,
@@ -62,6 +64,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
         tokio::select! {
             biased;
             () = core.flow.bell.notified() => {}
+            () = core.channel_moved() => {}
             () = core.ending.cancelled(), if !core.ending.is_cancelled() => {}
             // The log outlives the sender.
             changed = commits.changed() => if changed.is_err() { return },

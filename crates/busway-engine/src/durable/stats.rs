@@ -30,6 +30,10 @@ pub struct DurableStats {
     pub cut_short: u64,
     /// Attempts that were made again because what their transaction read had changed before it was stored; they count as one.
     pub conflicts: u64,
+    /// Results of handlers that were hung: they came too late and were ignored, the attempt had failed. See `.deadline(…)`.
+    pub late: u64,
+    /// Handlers that are hung now: they have overrun their deadline, could not be cancelled, and still run. Something is wrong with them.
+    pub hung: u64,
     /// Events that were gone before they were handled, because a stream at its cap dropped its oldest.
     pub lost: u64,
     /// Events with a handler.
@@ -67,6 +71,9 @@ impl fmt::Display for DurableStats {
             f,
             "{name} ({state}): {done} done, {failed} failed, {dead} dead, {running} running, {ready} ready, {parked} parked"
         )?;
+        if self.hung > 0 {
+            write!(f, ", {} hung", self.hung)?;
+        }
         match self.pace {
             Pace::Usual => Ok(()),
             Pace::OneByOne => f.write_str(", one by one"),

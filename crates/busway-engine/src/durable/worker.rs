@@ -8,12 +8,14 @@ use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
 
 use super::attempt::{Ended, Slot, attempt};
+use super::guarded::{Asked, ask};
 use super::hand::{Hand, Presence};
 use super::member::Member;
 use super::recovery::Recovery;
 use super::verdict::classified;
 use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
+use crate::breaker::Reach;
 use crate::observer::tell;
 use crate::stats::{LastFailure, State, failure_text};
 
@@ -60,12 +62,21 @@ async fn work(core: &Arc<DurableCore>, member: &Arc<Member>) {
 
 async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut slot = Slot::new(core, member);
+    let mut reach = core.guard.clone().map(Reach::new);
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
+        let call = match ask(core, member, reach.as_mut(), &started).await {
+            Asked::Attempt(call) => call,
+            Asked::Over => continue,
+            Asked::CutShort => return,
+        };
+        let call = core.watch(member, &started, call);
         let ended = core.abort.run_until_cancelled(attempt(core, member, &mut slot, &started)).await;
+        let call = core.unwatch(member, started.place, call);
         let (outcome, storing) = match ended {
             Some(Ended::Decided(outcome)) => (outcome, Storing::ToBe),
             Some(Ended::Stored) => (Outcome::Done, Storing::Is),
             Some(Ended::CutShort) | None => {
+                core.call_ended(call.as_ref(), None);
                 core.cut_short([started.place]);
                 return;
             }
@@ -73,6 +84,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
         if let Some(trace) = slot.progress.take_trace() {
             core.keep_trace(trace);
         }
+        core.call_ended(call.as_ref(), Some(&outcome));
         report(core, &started.event, &outcome, slot.progress.cut_by());
         let at = core.moment();
         let verdict = judge(core, member, (&started, &outcome, storing), at);
@@ -109,8 +121,8 @@ pub(super) async fn next<S>(
             let mut hand = core.hand.lock();
             let may_start = hand.goes_on() && (hand.careful == 0 || hand.may_start());
             let is_over = matches!(hand.state, State::Draining | State::Stopped);
-            let presence = hand.seat(member).filter(|_| !is_over)?.presence;
-            match presence {
+            let seat = hand.seat(member).filter(|seat| !is_over && !seat.has_too_many())?;
+            match seat.presence {
                 Presence::Left => return None,
                 Presence::Here if may_start => {
                     if let Some(started) = start(&mut hand) {
@@ -154,7 +166,7 @@ pub(super) fn judge(
     };
     let counter = match (&verdict, outcome) {
         (Verdict::Dead { .. }, _) => &core.counts.dead,
-        (Verdict::Park { .. } | Verdict::NoRoom { .. }, _) => &core.counts.failed,
+        (Verdict::Park { .. } | Verdict::NoRoom { .. } | Verdict::Wait(_), _) => &core.counts.failed,
         (Verdict::Settled | Verdict::Stored, Outcome::Skip) => &core.counts.skipped,
         (Verdict::Settled | Verdict::Stored, _) => &core.counts.done,
     };

@@ -12,7 +12,8 @@ use crate::clock::Clock;
 ///
 /// Put it into [`Stage::Timeout`](busway_middleware::Stage::Timeout). The handler's future is dropped at its next await and
 /// its lane opens after that, never before. A blocking handler cannot be cancelled: it runs to its end and its own
-/// outcome counts, whether late or not. Time is that of the bus, unless [`clock`](Timeout::clock) gives another.
+/// outcome counts, whether late or not; a durable subscription may have a
+/// [deadline](crate::DurableBuilder::deadline) for that. Time is that of the bus, unless [`clock`](Timeout::clock) gives another.
 #[derive(Debug, Clone)]
 pub struct Timeout {
     limit: Duration,

@@ -15,6 +15,7 @@ use super::entry::Entry;
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::member::Member;
+use crate::breaker::{Breaker, BreakerStage, FallbackKind, Guard};
 use crate::bus::{BusCore, Source};
 use crate::classify::Classifier;
 use crate::durable::DurableBuilder;
@@ -37,6 +38,7 @@ pub struct SubscribeBuilder {
     middleware: Registry,
     retry: Option<Retry>,
     classify: Option<Classifier>,
+    breaker: Option<Breaker>,
     problems: Vec<SubscribeProblem>,
 }
 
@@ -53,6 +55,7 @@ impl SubscribeBuilder {
             middleware: Registry::new(),
             retry: None,
             classify: None,
+            breaker: None,
             problems: Vec::new(),
         }
     }
@@ -72,6 +75,7 @@ impl SubscribeBuilder {
             mut problems,
             retry,
             classify,
+            breaker,
             ..
         } = self;
         if coalesce.is_function() {
@@ -79,7 +83,11 @@ impl SubscribeBuilder {
         }
         let durable =
             DurableBuilder::new(bus, filter, name.into(), settings, (group, rule), middleware, problems);
-        durable.with_recovery(retry, classify)
+        let durable = durable.with_recovery(retry, classify);
+        match breaker {
+            Some(breaker) => durable.breaker(breaker),
+            None => durable,
+        }
     }
 
     /// The name in statistics, logs and reports; unique in the bus. Default: the filter with a number.
@@ -192,6 +200,14 @@ impl SubscribeBuilder {
         self
     }
 
+    /// A circuit breaker around the handler, one for each topic: a middleware named `breaker` in [`Stage::Breaker`]. What it remembers, and
+    /// what waits for it, is in memory and does not survive the process; see [`Fallback`](crate::Fallback) for what is done while it is open.
+    /// Default: none. In a group each member has its own.
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
     /// Begins the subscription: events that are published from now on reach `handler`.
     ///
     /// # Errors
@@ -220,6 +236,19 @@ impl SubscribeBuilder {
         let _registering = bus.registering();
         let mut problems = std::mem::take(&mut self.problems);
         problems.extend(self.check(&handler));
+        let guard = self.breaker.take().map(|breaker| {
+            problems.extend(breaker.problems().into_iter().map(SubscribeProblem::Breaker));
+            let is_retried = breaker.fallback.kind() == FallbackKind::AckAndRetryLater;
+            if is_retried && handler.run() == Run::Inline {
+                problems.push(SubscribeProblem::InlineRetry);
+            }
+            Arc::new(Guard::new(Arc::clone(&bus.services), breaker))
+        });
+        if let Some(guard) = &guard {
+            let step = BreakerStage::new(Arc::clone(guard)).into_step();
+            let added = self.middleware.add(Stage::Breaker, "breaker", step);
+            problems.extend(added.err().map(SubscribeProblem::Middleware));
+        }
         let filter = match std::mem::replace(&mut self.filter, Ok(everything())) {
             Ok(filter) if problems.is_empty() => filter,
             filter => {
@@ -231,16 +260,21 @@ impl SubscribeBuilder {
         let group = self.group.clone();
         let existing = group.as_deref().and_then(|group| self.bus.group(filter.as_str(), group));
         // One that was aborted a moment ago may be forgotten already: then there is no group.
-        match existing.and_then(|core| Some((core.entry()?, core))) {
+        let subscription = match existing.and_then(|core| Some((core.entry()?, core))) {
             Some((entry, core)) => {
                 let differing = differences(&core, &settings);
-                match differing.is_empty() {
-                    true => Ok(self.join(entry, &core, handler)),
-                    false => Err(SubscribeError { subscription: shown, problems: differing }),
+                if !differing.is_empty() {
+                    return Err(SubscribeError { subscription: shown, problems: differing });
                 }
+                self.join(entry, &core, handler)
             }
-            None => Ok(self.found(filter, settings, handler)),
+            None => self.found(filter.clone(), settings, handler),
+        };
+        if let Some(guard) = guard {
+            guard.named(subscription.name().into(), filter);
+            bus.enter_guard(&guard);
         }
+        Ok(subscription)
     }
 
     /// What is wrong with the handler, the name, the bus.

@@ -1,11 +1,12 @@
 //! Why a subscription did not begin.
 
 use std::fmt;
+use std::time::Duration;
 
 use busway_event::FilterError;
 use busway_middleware::{RegistryError, Run};
 use busway_persistence::{RequestError, STREAM_NAME_BYTES_MAX};
-use busway_reliability::RetryProblem;
+use busway_reliability::{BreakerProblem, RetryProblem};
 
 use crate::bus::list;
 
@@ -121,6 +122,20 @@ pub enum SubscribeProblem {
         /// Where the handler runs.
         run: Run,
     },
+    /// No handler would ever be in time.
+    #[error("a deadline of {deadline:?} cancels every attempt: it is at least 1ms")]
+    DeadlineTooShort {
+        /// The deadline.
+        deadline: Duration,
+    },
+    /// An inline handler has no queue, so nothing can be offered to it again.
+    #[error(
+        "ack_and_retry_later needs a queue to retry from, and an inline handler has none: take another kind of handler or fallback"
+    )]
+    InlineRetry,
+    /// Its breaker cannot work.
+    #[error("{0}")]
+    Breaker(BreakerProblem),
     /// The store did not register it.
     #[error("{0}")]
     Store(RequestError),

@@ -7,6 +7,7 @@ mod again;
 mod asleep;
 mod bounds;
 mod churn;
+mod dependency;
 mod dropping;
 mod durable;
 mod endings;

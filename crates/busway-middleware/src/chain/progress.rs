@@ -119,6 +119,17 @@ impl Progress {
         reply.outcome
     }
 
+    /// What a node answers in the handler's place.
+    pub(super) fn answer(&mut self, reply: Reply) -> Outcome {
+        self.emits = reply.emits;
+        reply.outcome
+    }
+
+    /// What is to be published as far as is known now.
+    pub(super) fn gathered(&self) -> &[AnyDraft] {
+        &self.emits
+    }
+
     /// Remembers who cut the chain short, and puts its name on a failure.
     pub(super) fn cut(&mut self, node: &Node, outcome: Outcome) -> Outcome {
         self.cut_by = Some(Arc::clone(&node.name));

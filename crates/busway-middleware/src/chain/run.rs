@@ -9,6 +9,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::Poll;
 
+use busway_event::AnyDraft;
 use futures_util::future::poll_fn;
 
 use super::panicked::{Panicked, contain};
@@ -101,6 +102,18 @@ impl Next<'_> {
             },
         };
         leave(&entered, delivery, outcome, self.progress)
+    }
+
+    /// What the handler wants published, of the last time inwards: read behind [`run`](Self::run). It is published if the outcome stays `Done`.
+    #[must_use]
+    pub fn emits(&self) -> &[AnyDraft] {
+        self.progress.gathered()
+    }
+
+    /// Answers in the handler's place: what the reply wants published is published with a `Done`, as if the handler had said so. What an
+    /// earlier time inwards wanted is forgotten.
+    pub fn answer(&mut self, reply: Reply) -> Outcome {
+        self.progress.answer(reply)
     }
 
     /// Runs an async node with the rest of the chain as its next.

@@ -77,6 +77,20 @@ trail: 3 operations
 }
 
 #[test]
+fn what_is_down_is_not_called_and_its_events_are_acknowledged_or_answered_from_memory() {
+    let expected = "\
+payment-notify is open after 2 calls that failed
+4 payments wait in the store
+notified: A-1, A-2, A-3, A-4
+payment-notify is closed after 2 calls that failed
+anna has the plan gold, says the service
+anna has the plan gold, says cached
+user-profile-sync is open after 5 calls that failed
+";
+    assert_eq!(stdout("14_circuit_breaker", &[]), expected);
+}
+
+#[test]
 fn hello_greets_and_shows_receipts_and_a_refusal() {
     let expected = "\
         in memory, offered to 1 subscription\n\

@@ -67,7 +67,7 @@ impl<E> Window<E> {
     fn begin(&mut self, place: Position, call: Option<Position>) -> Option<Started<E>> {
         let InHand { event, so_far, .. } = self.hand.remove(&place)?;
         let (attempt, replay) = (NonZeroU32::MIN.saturating_add(so_far.count), so_far.replay);
-        self.started.insert(place, Begun { so_far, call });
+        self.started.insert(place, Begun { so_far, call, is_apart: false });
         Some(Started { place, event, attempt, replay })
     }
 
@@ -86,10 +86,22 @@ impl<E> Window<E> {
         _ = self.stopped(place);
     }
 
+    /// A handler is hung: its place among those that run is given to others. Its event has not ended, and its lane stays closed.
+    pub(crate) fn set_apart(&mut self, place: Position) {
+        if let Some(begun) = self.started.get_mut(&place)
+            && begun.call.is_none()
+            && !std::mem::replace(&mut begun.is_apart, true)
+        {
+            self.running.finish(begun.so_far.priority);
+        }
+    }
+
     fn stopped(&mut self, place: Position) -> Option<Attempted> {
-        let Begun { so_far, call } = self.started.remove(&place)?;
+        let Begun { so_far, call, is_apart } = self.started.remove(&place)?;
         let Some(named) = call else {
-            self.running.finish(so_far.priority);
+            if !is_apart {
+                self.running.finish(so_far.priority);
+            }
             return Some(so_far);
         };
         if let Some((priority, left)) = self.calls.get_mut(&named) {

@@ -9,6 +9,7 @@
 //! | held | in hand, an earlier one of its lane is startable or runs | startable when that one is settled, parked when it is parked |
 //! | running | with a handler | [`ended`](Window::ended) |
 //! | parked | stored with a due time, not in hand | [`take_due`](Window::take_due), [`loaded`](Window::loaded), startable again |
+//! | paused | parked unattempted, its channel makes no calls | [`release`](Window::release), due |
 //! | parked behind | stored, an earlier one of its lane is parked | parked and due when that one is finished |
 //! | settled | finished: nothing is kept of it but its offset | – |
 //!
@@ -22,6 +23,7 @@
 mod attempts;
 mod look;
 mod parking;
+mod pausing;
 mod retries;
 mod team;
 
@@ -29,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use busway_event::{Priority, Timestamp};
+use busway_event::{Priority, Timestamp, Topic};
 use busway_persistence::{Attempt, Cursor, DeadLetter, Place, Position, Settlement};
 use busway_reliability::{PriorityLimits, Running};
 use busway_router::{KeyHash, Share};
@@ -37,6 +39,7 @@ use busway_router::{KeyHash, Share};
 use super::lane::NO_LANE;
 use super::settlements::Settlements;
 use parking::WAIT_MAX;
+pub(crate) use pausing::{LaneOf, Wait};
 use retries::Retries;
 use team::Team;
 
@@ -67,6 +70,8 @@ pub(crate) struct Window<E> {
     parked: BTreeMap<Position, ParkedEvent>,
     /// The parked ones that wait for their time alone.
     due: BTreeSet<(Instant, Position)>,
+    /// The parked ones that wait for their channel alone, those that have failed least often first.
+    paused: BTreeMap<Topic, BTreeSet<(u32, Position)>>,
     /// Parked ones that were taken because they are due, and have not ended yet.
     back: usize,
     /// Counts what came into hand.
@@ -120,6 +125,8 @@ struct Begun {
     so_far: Attempted,
     /// The call that it shares with others, which has one place among those that run until all of it has ended.
     call: Option<Position>,
+    /// Its handler is hung: it has no place among those that run.
+    is_apart: bool,
 }
 
 #[derive(Debug)]
@@ -165,6 +172,8 @@ pub(crate) enum Verdict {
     Stored,
     /// It failed, and is attempted again.
     Park { error: String, delay: Duration },
+    /// It was not attempted, and waits for its channel.
+    Wait(Wait),
     /// It is given up. `error` is the last attempt's, when that failed.
     Dead { error: Option<String>, reason: String, handler: String },
     /// It is to be given up, and there is no room for its letter: it waits, and its lane with it.
@@ -187,6 +196,7 @@ impl<E> Window<E> {
             calls: HashMap::new(),
             parked: BTreeMap::new(),
             due: BTreeSet::new(),
+            paused: BTreeMap::new(),
             back: 0,
             arrivals: 0,
             retries: Retries::default(),

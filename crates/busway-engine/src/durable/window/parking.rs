@@ -100,6 +100,7 @@ impl<E> Window<E> {
                 self.park(place, so_far, ROOM_AGAIN_AFTER, at);
                 self.wait_for_room(place, reason, handler);
             }
+            Verdict::Wait(wait) => self.wait(place, so_far, wait, at),
         }
     }
 
@@ -118,10 +119,16 @@ impl<E> Window<E> {
         self.no_longer_parked(place);
         self.parked.insert(place, ParkedEvent { lane, attempts, count, due, replay, no_room: None });
         self.due.insert((due, place));
-        let Some(number) = lane else { return };
-        let held = match self.lanes.get_mut(&(partition, number)) {
+        if let Some(number) = lane {
+            self.park_held(place, number, at);
+        }
+    }
+
+    /// Closes the lane of an event that is parked: those that are held behind it are parked too.
+    pub(super) fn park_held(&mut self, place: Position, number: u64, at: Moment) {
+        let held = match self.lanes.get_mut(&(place.partition, number)) {
             Some(lane) => {
-                lane.parked.insert(offset);
+                lane.parked.insert(place.offset);
                 std::mem::take(&mut lane.held)
             }
             None => return,
@@ -133,7 +140,7 @@ impl<E> Window<E> {
     }
 
     /// An event is finished: the next one of its lane has its turn.
-    fn finish(&mut self, place: Position, lane: Option<u64>) {
+    pub(super) fn finish(&mut self, place: Position, lane: Option<u64>) {
         self.no_longer_parked(place);
         let Some(number) = lane else { return };
         let Some(lane) = self.lanes.get_mut(&(place.partition, number)) else { return };

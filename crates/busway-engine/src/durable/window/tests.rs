@@ -87,6 +87,9 @@ impl World {
 
     fn wait(&mut self, time: Duration) {
         self.at = Moment { now: self.at.now + time, utc: self.at.utc.saturating_add(time) };
+        // Channels are probed by two at a time.
+        let channels: Vec<_> = self.window.paused().map(|(channel, _)| channel.clone()).collect();
+        channels.iter().for_each(|channel| self.window.release(channel, 2, self.at));
     }
 
     /// As the store would apply it.
@@ -134,6 +137,11 @@ fn failed(delay: Duration) -> Verdict {
 
 fn dead() -> Verdict {
     Verdict::Dead { error: None, reason: "no such order".to_owned(), handler: "reserve".to_owned() }
+}
+
+fn paused(offset: u64) -> Verdict {
+    let channel = Topic::new(if offset % 2 == 0 { "even" } else { "odd" }).unwrap();
+    Verdict::Wait(Wait { channel, about: SECOND, lane: LaneOf::Held })
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -264,7 +272,7 @@ enum Op {
     Start(u64),
     Come(u64),
     Go(u64),
-    /// Ends the running event with this place among them: settled, parked for so many seconds, dead.
+    /// Ends the running event with this place among them: settled, parked for so many seconds, dead, not attempted.
     End(usize, u8),
     Wait(u64),
     Save,
@@ -277,7 +285,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0..3_u64).prop_map(Op::Start),
         2 => (0..3_u64).prop_map(Op::Come),
         1 => (0..3_u64).prop_map(Op::Go),
-        6 => (0..8_usize, 0..9_u8).prop_map(|(which, how)| Op::End(which, how)),
+        6 => (0..8_usize, 0..11_u8).prop_map(|(which, how)| Op::End(which, how)),
         2 => (0..4_u64).prop_map(Op::Wait),
         2 => Just(Op::Save),
         1 => Just(Op::Restart),
@@ -367,6 +375,7 @@ proptest! {
                             world.ends(offset, dead());
                             model.finished.push(offset);
                         }
+                        9.. => world.ends(offset, paused(offset)),
                         how => world.ends(offset, failed(Duration::from_secs(u64::from(how - 6)))),
                     }
                 }

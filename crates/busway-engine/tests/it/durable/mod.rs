@@ -3,13 +3,16 @@
 mod abandoned;
 mod batch_transactions;
 mod batches;
+mod breakers;
 mod building;
 mod conflicts;
 mod cursors;
 mod dead_letters;
+mod fallbacks;
 mod faults;
 mod full_letters;
 mod groups;
+mod hangs;
 mod history;
 mod keeping;
 mod letters;

@@ -121,7 +121,8 @@ fn a_removed_record_is_named_in_the_middle_and_at_the_end() {
 #[test]
 fn a_store_whose_last_head_is_damaged_opens_goes_on_and_says_so() {
     let (dir, _) = written(false);
-    let last = Store::open(dir.path(), options(audit(false))).unwrap().audit_heads("ledger").unwrap().unwrap();
+    let last =
+        Store::open(dir.path(), options(audit(false))).unwrap().audit_heads("ledger").unwrap().unwrap();
     let offset = last[0].offset;
     Forger::at(dir.path()).change(|txn, open| {
         let mut row = open("heads").get(txn, &key(LEDGER, offset)).unwrap().unwrap().to_vec();

@@ -1,0 +1,343 @@
+//! The guard of a subscription: its channels, what it falls back to, and who is told when one of them moves.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use busway_event::{AnyDraft, AnyEvent, Filter, Timestamp, Topic};
+use busway_middleware::{Outcome, Scope};
+use busway_reliability::{BreakerState, CallEnd, Force, Generation, Moved, Permission, Room};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use super::CHANNELS_MAX;
+use super::answers::Answers;
+use super::aside::Aside;
+use super::channel::Channel;
+use super::fallback::{FallbackKind, Kind};
+use super::settings::Breaker;
+use super::view::{BreakerChange, BreakerStatus};
+use crate::bus::Services;
+use crate::observer::tell;
+use crate::settings::{Origin, Setting};
+
+/// See the module.
+pub(crate) struct Guard {
+    services: Arc<Services>,
+    /// Set before the first event comes: its name and filter.
+    subscription: OnceLock<(Arc<str>, Filter)>,
+    breaker: Breaker,
+    /// Read by workers that meet a topic they have not met lately.
+    channels: RwLock<HashMap<Topic, Arc<Channel>>>,
+    /// Counts look-ups that had to read the table: what is used lately goes by it.
+    tick: AtomicU64,
+    /// Held while an answer is remembered or copied.
+    answers: Mutex<Answers>,
+    /// Held while an event is put aside, or the next one to be given back is looked for.
+    pub(super) aside: Mutex<Aside>,
+    /// Rings when a channel has moved, is forced or forgotten, or has room for another probe.
+    pub(crate) moved: Notify,
+}
+
+/// A call that was let pass: its end is to be recorded.
+#[derive(Debug)]
+pub(crate) struct Call {
+    channel: Arc<Channel>,
+    generation: Generation,
+}
+
+impl Guard {
+    pub(crate) fn new(services: Arc<Services>, breaker: Breaker) -> Self {
+        Self {
+            services,
+            subscription: OnceLock::new(),
+            breaker,
+            channels: RwLock::default(),
+            tick: AtomicU64::new(0),
+            answers: Mutex::default(),
+            aside: Mutex::default(),
+            moved: Notify::new(),
+        }
+    }
+
+    pub(crate) fn named(&self, subscription: Arc<str>, filter: Filter) {
+        _ = self.subscription.set((subscription, filter));
+    }
+
+    /// The first event may come before its subscription is named.
+    pub(super) fn named_as(&self, scope: &Scope) {
+        _ = self.subscription.get_or_init(|| (scope.subscription().into(), scope.filter().clone()));
+    }
+
+    pub(crate) fn subscription(&self) -> &str {
+        self.subscription.get().map_or("", |(name, _)| name)
+    }
+
+    pub(super) fn filter(&self) -> Option<&Filter> {
+        self.subscription.get().map(|(_, filter)| filter)
+    }
+
+    pub(crate) const fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// Its setting, for people to read.
+    pub(crate) fn described(&self) -> Setting {
+        Setting { name: "breaker", value: self.breaker.to_string(), origin: Origin::Subscription }
+    }
+
+    pub(super) const fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Notes that a channel is used.
+    #[inline]
+    pub(super) fn touch(&self, channel: &Channel) {
+        channel.use_at(self.tick.load(Ordering::Relaxed));
+    }
+
+    /// The channel of a topic, made when it is its first event.
+    pub(crate) fn channel(&self, topic: &Topic) -> Arc<Channel> {
+        let tick = self.tick.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(channel) = self.channels.read().get(topic) {
+            channel.use_at(tick);
+            return Arc::clone(channel);
+        }
+        let clock = &*self.services.clock;
+        let mut channels = self.channels.write();
+        let channel = channels
+            .entry(topic.clone())
+            .or_insert_with(|| Arc::new(Channel::new(topic.clone(), self.breaker.rules, clock)));
+        let channel = Arc::clone(channel);
+        channel.use_at(tick);
+        let is_full = channels.len() > CHANNELS_MAX;
+        if is_full {
+            forget_some(&mut channels, topic);
+        }
+        drop(channels);
+        if is_full {
+            // Events may wait for one that is forgotten.
+            self.ring();
+        }
+        channel
+    }
+
+    /// Asks for a call of a channel.
+    #[inline]
+    pub(crate) fn permit(&self, channel: &Arc<Channel>) -> Result<Call, Option<Instant>> {
+        let (permission, moved) = channel.permit(&*self.services.clock);
+        if let Some(moved) = moved {
+            self.told(channel, moved);
+        }
+        match permission {
+            Permission::Granted(generation) => Ok(Call { channel: Arc::clone(channel), generation }),
+            Permission::Refused { until } => Err(until),
+        }
+    }
+
+    /// A call has ended with this outcome; without one, nothing is known of it.
+    pub(crate) fn ended(&self, call: &Call, outcome: Option<&Outcome>) {
+        let end = match outcome {
+            Some(Outcome::Done) => CallEnd::Success,
+            Some(Outcome::Failed(_)) => CallEnd::Failure,
+            _ => CallEnd::Neither,
+        };
+        self.record(call, end);
+    }
+
+    pub(crate) fn record(&self, call: &Call, end: CallEnd) {
+        match call.channel.record(call.generation, end, &*self.services.clock) {
+            Some(moved) => self.told(&call.channel, moved),
+            // A probe has ended: there is room for another one.
+            None if !call.channel.passes() => self.ring(),
+            None => {}
+        }
+    }
+
+    /// How many events that wait for a topic's channel would be let pass now. One that is forgotten holds up nobody.
+    pub(crate) fn room(&self, topic: &Topic) -> Room {
+        let channel = self.channels.read().get(topic).cloned();
+        channel.map_or(Room::All, |channel| channel.room(&*self.services.clock))
+    }
+
+    pub(crate) fn force(&self, topic: &Topic, force: Force) {
+        let channel = self.channel(topic);
+        if let Some(moved) = channel.force(force, &*self.services.clock) {
+            self.told(&channel, moved);
+        }
+        self.ring();
+    }
+
+    /// Remembers what an event was answered with, when that is asked for later.
+    pub(crate) fn remember(&self, event: &AnyEvent, outcome: &Outcome, emits: &[AnyDraft]) {
+        let Kind::Cached(copies) = &self.breaker.fallback.kind else { return };
+        if !outcome.is_done() {
+            return;
+        }
+        let copies = copies(emits);
+        if !copies.is_empty() {
+            self.answers.lock().remember(event, copies);
+        }
+    }
+
+    /// What is remembered for an event.
+    pub(crate) fn remembered(&self, event: &AnyEvent) -> Option<Vec<AnyDraft>> {
+        let Kind::Cached(copies) = &self.breaker.fallback.kind else { return None };
+        self.answers.lock().find(event, *copies)
+    }
+
+    /// Something was done in the place of a call.
+    pub(crate) fn fell_back(&self, channel: &Channel, event: &AnyEvent, how: FallbackKind) {
+        channel.fall_back();
+        tell(self.services.observer.as_deref(), |observer| {
+            observer.fell_back(self.subscription(), event, how);
+        });
+    }
+
+    pub(crate) fn statuses(&self, waiting: impl Fn(&Topic) -> u64) -> Vec<BreakerStatus> {
+        let channels: Vec<Arc<Channel>> = self.channels.read().values().cloned().collect();
+        let mut statuses: Vec<_> = channels.iter().map(|channel| self.status(channel, &waiting)).collect();
+        statuses.sort_by(|one, other| one.topic.cmp(&other.topic));
+        statuses
+    }
+
+    fn status(&self, channel: &Channel, waiting: impl Fn(&Topic) -> u64) -> BreakerStatus {
+        let (now, utc) = (self.services.clock.now(), self.services.clock.utc());
+        let (counts, waiting) = (channel.counts(), waiting(channel.topic()));
+        channel.read(|circuit| BreakerStatus {
+            subscription: self.subscription().into(),
+            topic: channel.topic().clone(),
+            state: circuit.state(),
+            force: circuit.forced(),
+            since: before(utc, now, circuit.since()),
+            next_probe: circuit
+                .next_probe()
+                .map(|until| utc.saturating_add(until.saturating_duration_since(now))),
+            probes: circuit.probes(),
+            waiting,
+            fell_back: channel.fell_back(),
+            counts,
+        })
+    }
+
+    #[cold]
+    fn told(&self, channel: &Channel, moved: Moved) {
+        let (now, utc) = (self.services.clock.now(), self.services.clock.utc());
+        let until = channel.read(busway_reliability::Circuit::next_probe);
+        let next_probe = until.map(|until| utc.saturating_add(until.saturating_duration_since(now)));
+        let (subscription, topic) = (self.subscription(), channel.topic());
+        let Moved { from, to } = moved;
+        match to {
+            BreakerState::Open => {
+                tracing::warn!(subscription, topic = topic.as_str(), "the circuit is open: no call is made");
+            }
+            _ => tracing::info!(subscription, topic = topic.as_str(), state = %to, "the circuit has moved"),
+        }
+        let change = BreakerChange { subscription, topic, from, to, next_probe };
+        tell(self.services.observer.as_deref(), |observer| observer.breaker_moved(&change));
+        self.ring();
+    }
+
+    /// All who wait for a channel look again.
+    fn ring(&self) {
+        self.moved.notify_waiters();
+        // For a pump that was about to wait.
+        self.moved.notify_one();
+        self.services.idle.touch();
+    }
+}
+
+/// Forgets a tenth of the channels, but the one that has just been made: closed ones before others, of these the ones that were used least lately.
+fn forget_some(channels: &mut HashMap<Topic, Arc<Channel>>, but: &Topic) {
+    let others = channels.values().filter(|channel| channel.topic() != but);
+    let mut by_use: Vec<Arc<Channel>> = others.cloned().collect();
+    by_use.sort_by_cached_key(|channel| {
+        let is_needed = channel
+            .read(|circuit| circuit.state() != BreakerState::Closed || circuit.forced() != Force::Automatic);
+        (is_needed, channel.used())
+    });
+    for channel in by_use.iter().take(CHANNELS_MAX / 10) {
+        channel.retire();
+        channels.remove(channel.topic());
+    }
+}
+
+fn before(utc: Timestamp, now: Instant, then: Instant) -> Timestamp {
+    let nanos = i64::try_from(now.saturating_duration_since(then).as_nanos()).unwrap_or(i64::MAX);
+    Timestamp::from_nanos(utc.as_nanos().saturating_sub(nanos))
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("breaker", &self.breaker).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use busway_middleware::Registry;
+
+    use super::*;
+    use crate::breaker::Reach;
+    use crate::clock::SystemClock;
+    use crate::idle::IdleWatch;
+
+    fn guard(breaker: Breaker) -> Arc<Guard> {
+        let services = Services {
+            clock: Arc::new(SystemClock),
+            idle: IdleWatch::default(),
+            middleware: Registry::new(),
+            observer: None,
+            runtime: tokio::runtime::Handle::current(),
+        };
+        Arc::new(Guard::new(Arc::new(services), breaker))
+    }
+
+    fn topic(n: usize) -> Topic {
+        Topic::new(format!("orders.created.shop-{n}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn beyond_ten_thousand_channels_the_least_recently_used_closed_ones_are_forgotten() {
+        let guard = guard(Breaker::default());
+        let mut reach = Reach::new(Arc::clone(&guard));
+        let first = reach.channel(&topic(0));
+        guard.force(&topic(1), Force::Open);
+        for n in 2..CHANNELS_MAX {
+            _ = reach.channel(&topic(n));
+        }
+        // Used again, from the worker's own memory or not.
+        _ = reach.channel(&topic(2));
+        assert_eq!(guard.statuses(|_| 0).len(), CHANNELS_MAX);
+        assert_eq!(guard.room(&topic(1)), Room::Forced);
+        _ = reach.channel(&topic(CHANNELS_MAX));
+        let left = guard.statuses(|_| 0);
+        assert_eq!(left.len(), CHANNELS_MAX + 1 - CHANNELS_MAX / 10);
+        let has = |n| left.iter().any(|status| status.topic == topic(n));
+        assert!(has(1) && has(2) && has(CHANNELS_MAX), "open, used, new");
+        assert!(!has(0) && !has(3) && !has(500));
+        assert!(!Arc::ptr_eq(&first, &reach.channel(&topic(0))), "a new one, closed");
+    }
+
+    #[tokio::test]
+    async fn a_worker_finds_its_channels_without_the_table_and_others_with_it() {
+        let guard = guard(Breaker::default());
+        let mut reach = Reach::new(Arc::clone(&guard));
+        for n in 0..300 {
+            let found = reach.channel(&topic(n));
+            assert_eq!(found.topic(), &topic(n));
+            assert!(
+                Arc::ptr_eq(&found, &reach.channel(&topic(n)))
+                    && Arc::ptr_eq(&found, &guard.channel(&topic(n)))
+            );
+        }
+        let before = guard.tick.load(Ordering::Relaxed);
+        for _ in 0..10 {
+            _ = reach.channel(&topic(299));
+        }
+        assert_eq!(guard.tick.load(Ordering::Relaxed), before);
+    }
+}

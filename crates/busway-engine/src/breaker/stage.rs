@@ -1,0 +1,92 @@
+//! The breaker of an ephemeral subscription: a middleware in [`Stage::Breaker`](busway_middleware::Stage::Breaker).
+
+use std::sync::Arc;
+
+use busway_middleware::{Delivery, Middleware, Next, Outcome};
+use busway_reliability::CallEnd;
+
+use super::channel::Channel;
+use super::guard::{Call, Guard};
+use super::substitute::Substitute;
+
+/// See the module. What is inside of it is a call: middleware of the stages behind it, and the handler.
+#[derive(Debug)]
+pub(crate) struct BreakerStage {
+    guard: Arc<Guard>,
+}
+
+/// A call that is being made. Dropped before it ends, it was cancelled: that is a failure.
+struct Made<'a> {
+    guard: &'a Guard,
+    call: Option<Call>,
+}
+
+impl BreakerStage {
+    pub(crate) const fn new(guard: Arc<Guard>) -> Self {
+        Self { guard }
+    }
+
+    async fn call(&self, call: Call, delivery: &mut Delivery, next: &mut Next<'_>) -> Outcome {
+        let mut made = Made { guard: &self.guard, call: Some(call) };
+        let outcome = next.run(delivery).await;
+        if let Some(call) = made.call.take() {
+            self.guard.ended(&call, Some(&outcome));
+        }
+        self.guard.remember(delivery.event(), &outcome, next.emits());
+        outcome
+    }
+
+    /// What is done in the place of the call; `None`: the event waits.
+    fn fall_back(&self, channel: &Channel, delivery: &Delivery, next: &mut Next<'_>) -> Option<Outcome> {
+        let outcome = match self.guard.substitute(delivery) {
+            Substitute::Wait => return None,
+            Substitute::WaitAside => match self.guard.put_aside(delivery) {
+                true => Outcome::Done,
+                false => {
+                    return Some(Outcome::failed("the circuit is open, and there is no room to retry later"));
+                }
+            },
+            Substitute::Answer(reply) => next.answer(reply),
+        };
+        self.guard.fell_back(channel, delivery.event(), self.guard.breaker().fallback.kind());
+        Some(outcome)
+    }
+}
+
+impl Middleware for BreakerStage {
+    async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
+        self.guard.named_as(delivery.scope());
+        let channel = self.guard.channel(delivery.event().topic());
+        let mut has_fallen_back = false;
+        loop {
+            let moved = self.guard.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            let until = match self.guard.permit(&channel) {
+                Ok(call) => return self.call(call, delivery, &mut next).await,
+                Err(until) => until,
+            };
+            // Asked once: a degrade function has said what it has to say.
+            if !std::mem::replace(&mut has_fallen_back, true)
+                && let Some(outcome) = self.fall_back(&channel, delivery, &mut next)
+            {
+                return outcome;
+            }
+            match until {
+                None => moved.await,
+                Some(until) => tokio::select! {
+                    () = moved => {}
+                    () = self.guard.services().clock.sleep_until(until) => {}
+                },
+            }
+        }
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.guard.record(&call, CallEnd::Failure);
+        }
+    }
+}

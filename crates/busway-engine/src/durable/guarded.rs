@@ -1,0 +1,226 @@
+//! The breaker of a durable subscription.
+//!
+//! An event is asked for when it is about to be attempted. While its channel makes no calls it is parked in the store without a charge
+//! (`window/pausing.rs`): so it takes no place in the window, where it would keep other channels from being read. When the channel is probed, as many
+//! come back as may be probes; when it closes, all do. The pump sees to that, and waits for the time of the next probe.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use busway_event::{AnyEvent, Filter};
+use busway_middleware::{Outcome, Reply};
+use busway_reliability::Room;
+
+use super::attempt::{conclude, contained};
+use super::member::Member;
+use super::window::{LaneOf, Started, Verdict, Wait};
+use super::worker::{Storing, judge, report};
+use super::{DurableBuilder, DurableCore};
+use crate::breaker::{Breaker, BreakerStatus, Call, Channel, Guard, Reach, Substitute};
+use crate::bus::BusCore;
+use crate::stats::State;
+use crate::transact::Committed;
+
+impl DurableBuilder {
+    /// A circuit breaker around the handler, one for each topic. While a channel is open its events wait in the store, no attempt is spent, and the
+    /// events of other topics flow on; or what its [`Fallback`](crate::Fallback) says is done. Default: none.
+    ///
+    /// The lanes of events that wait are closed behind them: an event of the same key waits too, whatever its topic, unless the order is
+    /// [`Order::None`](busway_reliability::Order::None) or the fallback leaves the lane.
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = Some(breaker);
+        self
+    }
+
+    /// The guard of the subscription that this begins.
+    pub(super) fn guard(&self, bus: &BusCore, name: &Arc<str>, filter: &Filter) -> Option<Arc<Guard>> {
+        let guard = Guard::new(Arc::clone(&bus.services), self.breaker.clone()?);
+        guard.named(Arc::clone(name), filter.clone());
+        Some(Arc::new(guard))
+    }
+}
+
+/// A breaker for people to read, or that there is none.
+pub(super) fn shown(breaker: Option<&Breaker>) -> String {
+    breaker.map_or_else(|| "none".to_owned(), Breaker::to_string)
+}
+
+/// What is to be done with an event that is about to be attempted.
+pub(super) enum Asked {
+    /// It is attempted; with a breaker its end is to be recorded.
+    Attempt(Option<Call>),
+    /// It waits, or was answered.
+    Over,
+    /// Nothing more can be stored: it is left as it is.
+    CutShort,
+}
+
+/// Asks for the call of an event that has been started. Where it is refused the event ends here.
+pub(super) async fn ask(
+    core: &Arc<DurableCore>,
+    member: &Member,
+    reach: Option<&mut Reach>,
+    started: &Started<AnyEvent>,
+) -> Asked {
+    let Some(reach) = reach else { return Asked::Attempt(None) };
+    let channel = reach.channel(started.event.topic());
+    match reach.guard().permit(&channel) {
+        Ok(call) => Asked::Attempt(Some(call)),
+        Err(until) => refused(core, member, (reach, &channel, until), started).await,
+    }
+}
+
+async fn refused(
+    core: &Arc<DurableCore>,
+    member: &Member,
+    (reach, channel, until): (&Reach, &Channel, Option<Instant>),
+    started: &Started<AnyEvent>,
+) -> Asked {
+    let guard = reach.guard();
+    let (verdict, fell_back) = match guard.substitute(&core.delivery(started, 0, None)) {
+        Substitute::Wait => (wait(core, channel, until, LaneOf::Held), false),
+        Substitute::WaitAside => (wait(core, channel, until, LaneOf::Left), true),
+        Substitute::Answer(reply) => match answer(core, member, started, reply).await {
+            Answered::Is(verdict) => (verdict, true),
+            Answered::Not => (wait(core, channel, until, LaneOf::Held), false),
+            Answered::Lost => {
+                core.cut_short([started.place]);
+                return Asked::CutShort;
+            }
+        },
+    };
+    if fell_back {
+        guard.fell_back(channel, &started.event, guard.breaker().fallback.kind());
+    }
+    let at = core.moment();
+    core.hand.lock().ended(core, started.place, verdict, at);
+    core.flow.bell.notify_one();
+    Asked::Over
+}
+
+fn wait(core: &DurableCore, channel: &Channel, until: Option<Instant>, lane: LaneOf) -> Verdict {
+    let now = core.services.clock.now();
+    let about = until.map_or(ABOUT_A_PROBE, |until| until.saturating_duration_since(now));
+    Verdict::Wait(Wait { channel: channel.topic().clone(), about, lane })
+}
+
+/// What became of an answer.
+enum Answered {
+    Is(Verdict),
+    /// It cannot be stored: the event waits for its handler instead.
+    Not,
+    /// Nothing more can be stored.
+    Lost,
+}
+
+/// Settles an event with an answer that is not its handler's.
+async fn answer(
+    core: &Arc<DurableCore>,
+    member: &Member,
+    started: &Started<AnyEvent>,
+    Reply { outcome, emits }: Reply,
+) -> Answered {
+    let storing = match outcome.is_done() && !emits.is_empty() {
+        false => Storing::ToBe,
+        true => match contained(conclude(core, started.place, None, &outcome, emits)).await {
+            None => Storing::ToBe,
+            Some(Committed::Stored | Committed::Before) => Storing::Is,
+            Some(Committed::Lost(reason)) => {
+                core.flow.fail(&reason);
+                return Answered::Lost;
+            }
+            Some(Committed::Again | Committed::Later(_) | Committed::Failed(_)) => return Answered::Not,
+        },
+    };
+    report(core, &started.event, &outcome, Some("breaker"));
+    Answered::Is(judge(core, member, (started, &outcome, storing), core.moment()))
+}
+
+/// Of a batch: what may be attempted, with its calls. `None`: nothing more can be stored.
+pub(super) async fn ask_for_batch(
+    core: &Arc<DurableCore>,
+    member: &Member,
+    mut reach: Option<&mut Reach>,
+    batch: Vec<Started<AnyEvent>>,
+) -> Option<(Vec<Started<AnyEvent>>, Vec<Option<Call>>)> {
+    if reach.is_none() {
+        return Some((batch, Vec::new()));
+    }
+    let (mut passing, mut calls) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+    let mut rest = batch.into_iter();
+    while let Some(started) = rest.next() {
+        match ask(core, member, reach.as_deref_mut(), &started).await {
+            Asked::Attempt(call) => {
+                passing.push(started);
+                calls.push(call);
+            }
+            Asked::Over => {}
+            Asked::CutShort => {
+                core.cut_short(passing.into_iter().chain(rest).map(|started| started.place));
+                return None;
+            }
+        }
+    }
+    Some((passing, calls))
+}
+
+impl DurableCore {
+    /// A call has ended, or nothing is known of it.
+    pub(super) fn call_ended(&self, call: Option<&Call>, outcome: Option<&Outcome>) {
+        if let (Some(guard), Some(call)) = (&self.guard, call) {
+            guard.ended(call, outcome);
+        }
+    }
+
+    /// Lets events come back whose channel makes calls again, and says when the next one is probed.
+    pub(super) fn release_paused(&self) -> Option<Instant> {
+        let guard = self.guard.as_ref()?;
+        let (at, mut hand, mut next) = (self.moment(), self.hand.lock(), None);
+        let channels: Vec<_> = hand.window.paused().map(|(channel, _)| channel.clone()).collect();
+        for channel in channels {
+            let events = match guard.room(&channel) {
+                Room::All => usize::MAX,
+                Room::Probes(calls) => usize::try_from(calls).unwrap_or(usize::MAX),
+                Room::Until(time) => {
+                    next = next.into_iter().chain([time]).min();
+                    0
+                }
+                Room::Forced => 0,
+            };
+            hand.window.release(&channel, events, at);
+        }
+        next
+    }
+
+    /// Whether an event waits that may come back now.
+    pub(super) fn has_released(&self, hand: &super::hand::Hand) -> bool {
+        let Some(guard) = &self.guard else { return false };
+        hand.state == State::Running
+            && hand
+                .window
+                .paused()
+                .any(|(channel, _)| matches!(guard.room(channel), Room::All | Room::Probes(1..)))
+    }
+
+    /// Waits until a channel has moved.
+    pub(super) async fn channel_moved(&self) {
+        match &self.guard {
+            Some(guard) => guard.moved.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Its channels at this moment.
+    pub(crate) fn breakers(&self) -> Vec<BreakerStatus> {
+        let Some(guard) = &self.guard else { return Vec::new() };
+        let waiting: std::collections::BTreeMap<_, _> = {
+            let hand = self.hand.lock();
+            hand.window.paused().map(|(channel, events)| (channel.clone(), events)).collect()
+        };
+        let waiting = |channel: &_| waiting.get(channel).copied().unwrap_or_default();
+        guard.statuses(|channel| u64::try_from(waiting(channel)).unwrap_or(u64::MAX))
+    }
+}
+
+/// What is stored as the wait of an event that waits for a probe to end: only who restarts goes by it.
+const ABOUT_A_PROBE: Duration = Duration::from_secs(1);

@@ -1,0 +1,139 @@
+//! Which attempts run, and until when: a handler that overruns its deadline and cannot be cancelled is *hung*. No clock, no tasks.
+//!
+//! | an attempt | is | then |
+//! |---|---|---|
+//! | begun | known, its handler does not run | [`run`](Watch::run) |
+//! | running | in time so far | [`stopped`](Watch::stopped), or hung by [`overrun`](Watch::overrun) |
+//! | hung | behind its deadline, its handler still runs | [`stopped`](Watch::stopped), too late |
+//! | stopped | what its handler leaves is being stored | [`end`](Watch::end), or [`run`](Watch::run) once more |
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+
+use busway_event::AnyEvent;
+use busway_persistence::Position;
+
+use crate::breaker::Call;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    attempts: HashMap<Position, Watched>,
+    /// Those that run and are not hung.
+    until: BTreeSet<(Instant, Position)>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    event: AnyEvent,
+    member: u64,
+    until: Option<Instant>,
+    call: Option<Call>,
+    is_hung: bool,
+}
+
+/// An attempt that has overrun its deadline and still runs.
+#[derive(Debug)]
+pub(super) struct Overrun {
+    pub(super) place: Position,
+    pub(super) event: AnyEvent,
+    pub(super) member: u64,
+    /// Its call, for the breaker: nobody waits for its end.
+    pub(super) call: Option<Call>,
+}
+
+impl Watch {
+    /// An attempt begins.
+    pub(super) fn begin(&mut self, place: Position, (event, member): (AnyEvent, u64), call: Option<Call>) {
+        self.attempts.insert(place, Watched { event, member, until: None, call, is_hung: false });
+    }
+
+    /// Its handler begins, perhaps once more; `true` when it is the next one to overrun its deadline.
+    pub(super) fn run(&mut self, place: Position, until: Instant) -> bool {
+        let Some(watched) = self.attempts.get_mut(&place) else { return false };
+        watched.until = Some(until);
+        self.until.insert((until, place));
+        self.until.first() == Some(&(until, place))
+    }
+
+    /// Its handler has stopped: whether too late.
+    pub(super) fn stopped(&mut self, place: Position, now: Instant) -> bool {
+        let until = self.attempts.get_mut(&place).and_then(|watched| watched.until.take());
+        let Some(until) = until else { return false };
+        self.until.remove(&(until, place));
+        until <= now
+    }
+
+    /// It has ended. Its call, unless that was given out with an overrun, and whether it was hung.
+    pub(super) fn end(&mut self, place: Position) -> (Option<Call>, bool) {
+        let Some(Watched { until, call, is_hung, .. }) = self.attempts.remove(&place) else {
+            return (None, false);
+        };
+        if let Some(until) = until {
+            self.until.remove(&(until, place));
+        }
+        (call, is_hung)
+    }
+
+    /// Attempts that have overrun their deadline since this was asked last.
+    pub(super) fn overrun(&mut self, now: Instant) -> Vec<Overrun> {
+        let mut overrun = Vec::new();
+        while let Some(&(until, place)) = self.until.first()
+            && until <= now
+        {
+            self.until.pop_first();
+            if let Some(Watched { event, member, call, is_hung, .. }) = self.attempts.get_mut(&place)
+                && !std::mem::replace(is_hung, true)
+            {
+                overrun.push(Overrun { place, event: event.clone(), member: *member, call: call.take() });
+            }
+        }
+        overrun
+    }
+
+    /// When the next one overruns its deadline.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.until.first().map(|(until, _)| *until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use busway_event::draft::Stamp;
+    use busway_event::{Event, EventId, Metadata, Raw, Timestamp};
+
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    fn event() -> AnyEvent {
+        let metadata = Metadata::draft("test", 1).build().unwrap();
+        let stamp = Stamp::new(EventId::foreign("test", "1"), Timestamp::from_nanos(0), &metadata);
+        Event::new("a", Raw::default()).finish(&stamp).unwrap().into()
+    }
+
+    #[test]
+    fn only_what_runs_overruns_its_deadline_and_once() {
+        let (mut watch, now) = (Watch::default(), SystemClock.now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let place = |offset| Position { partition: 0, offset };
+        for offset in 0..4 {
+            watch.begin(place(offset), (event(), 7), None);
+        }
+        assert_eq!((watch.next(), watch.overrun(at(9)).len()), (None, 0), "no handler runs");
+        assert!(watch.run(place(0), at(2)) && !watch.run(place(1), at(3)) && watch.run(place(2), at(1)));
+        assert!(!watch.stopped(place(2), at(0)), "in time");
+        assert_eq!(watch.next(), Some(at(2)));
+        // It runs once more, and has all the time again.
+        assert!(!watch.run(place(2), at(5)));
+        let overrun: Vec<_> = watch.overrun(at(3)).into_iter().map(|overrun| overrun.place.offset).collect();
+        assert_eq!((overrun, watch.next()), (vec![0, 1], Some(at(5))));
+        assert!(watch.overrun(at(3)).is_empty());
+        assert!(watch.stopped(place(0), at(3)) && watch.stopped(place(1), at(4)), "too late");
+        assert!(watch.stopped(place(2), at(5)), "too late, though nobody has seen it");
+        let hung = (0..4).map(|offset| watch.end(place(offset)).1);
+        assert_eq!(hung.collect::<Vec<_>>(), [true, true, false, false]);
+        assert!(watch.attempts.is_empty() && watch.until.is_empty());
+    }
+}

@@ -1,0 +1,179 @@
+//! Pausing: events whose channel makes no calls. They are parked in the store as they are, no attempt is charged, and they come back
+//! when the channel says so and not when their row is due: that time is for who reads the row after a restart.
+
+use std::time::Duration;
+
+use busway_event::Topic;
+use busway_persistence::{Parked, Position};
+
+use super::parking::WAIT_MAX;
+use super::{Attempted, Moment, ParkedEvent, Window};
+use crate::durable::lane::NO_LANE;
+
+/// What an event waits for that is not attempted.
+#[derive(Debug, Clone)]
+pub(crate) struct Wait {
+    pub(crate) channel: Topic,
+    /// About how long, as far as that is known.
+    pub(crate) about: Duration,
+    pub(crate) lane: LaneOf,
+}
+
+/// What becomes of the lane of an event that waits for its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LaneOf {
+    /// Its lane waits behind it.
+    Held,
+    /// Its lane goes on without it, for good.
+    Left,
+}
+
+impl<E> Window<E> {
+    pub(super) fn wait(&mut self, place: Position, so_far: Attempted, wait: Wait, at: Moment) {
+        let Wait { channel, about, lane: lane_of } = wait;
+        let Attempted { lane, attempts, count, is_parked, replay, .. } = so_far;
+        let about = about.min(WAIT_MAX);
+        let kept = lane.filter(|_| lane_of == LaneOf::Held);
+        // Its row is there already, with a time that is over: after a restart it is tried at once.
+        if !is_parked || kept != lane {
+            let row = Parked {
+                offset: place.offset,
+                due: at.utc.saturating_add(about),
+                lane: kept.unwrap_or(NO_LANE),
+                attempts: attempts.clone(),
+                attempt_count: count,
+            };
+            self.settle(place.partition, |settlements| settlements.parked_behind(row));
+        }
+        if kept.is_none() {
+            self.finish(place, lane);
+        }
+        let due = at.now.checked_add(about).unwrap_or(at.now);
+        self.no_longer_parked(place);
+        self.parked.insert(place, ParkedEvent { lane: kept, attempts, count, due, replay, no_room: None });
+        self.paused.entry(channel).or_default().insert((count, place));
+        if let Some(number) = kept {
+            self.park_held(place, number, at);
+        }
+    }
+
+    /// Lets as many as `events` that wait for a channel come back: those that have failed least often first, in their order. A probe is to find out
+    /// about what the handler depends on: an event that has failed before may be bad itself, and would keep the channel closed to all others.
+    pub(crate) fn release(&mut self, channel: &Topic, events: usize, at: Moment) {
+        let Some(waiting) = self.paused.get_mut(channel) else { return };
+        for _ in 0..events {
+            let Some((_, place)) = waiting.pop_first() else { break };
+            if let Some(parked) = self.parked.get_mut(&place) {
+                parked.due = at.now;
+                self.due.insert((at.now, place));
+            }
+        }
+        if waiting.is_empty() {
+            self.paused.remove(channel);
+        }
+    }
+
+    /// Channels that events wait for, with how many.
+    pub(crate) fn paused(&self) -> impl Iterator<Item = (&Topic, usize)> {
+        self.paused.iter().map(|(channel, waiting)| (channel, waiting.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Instant;
+
+    use busway_event::{Priority, Timestamp};
+    use busway_persistence::{Cursor, Place};
+    use busway_reliability::{PriorityLimits, Running};
+    use busway_router::Share;
+
+    use super::super::{Fetched, Verdict};
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    fn moment(now: Instant) -> Moment {
+        Moment { now, utc: Timestamp::from_nanos(1_700_000_000_000_000_000) }
+    }
+
+    /// Eight events in hand, each two of a lane, with one member.
+    fn window(at: Moment) -> Window<u64> {
+        let all = NonZeroU32::new(8).unwrap();
+        let limits = PriorityLimits::default().with(Priority::P2, all);
+        let mut window = Window::new(8, 1_000, Running::new(limits, all), Share::default());
+        window.join(0);
+        window.restore(
+            vec![Place { partition: 0, cursor: Cursor::at(0), parked: Vec::new(), redriven: Vec::new() }],
+            at,
+        );
+        let event = |offset| Fetched {
+            offset,
+            lane: Some(1 + offset / 2),
+            priority: Priority::P2,
+            home: None,
+            event: offset,
+        };
+        window.fetched(0, (0..8).map(event).collect(), 8, at);
+        window
+    }
+
+    fn ends(window: &mut Window<u64>, offset: u64, lane: LaneOf, at: Moment) {
+        let channel = Topic::new("orders.paid").unwrap();
+        let wait = Wait { channel, about: Duration::from_secs(60), lane };
+        window.ended(Position { partition: 0, offset }, Verdict::Wait(wait), at);
+    }
+
+    fn starts(window: &mut Window<u64>, at: Moment) -> Vec<u64> {
+        for place in window.take_due(at.now) {
+            window.loaded(place, Priority::P2, (place.offset, None));
+        }
+        std::iter::from_fn(|| window.start(0)).map(|started| started.event).collect()
+    }
+
+    #[test]
+    fn a_held_lane_waits_and_a_left_one_goes_on_and_rows_are_written_once() {
+        let at = moment(SystemClock.now());
+        let mut window = window(at);
+        assert_eq!(starts(&mut window, at), [0, 2, 4, 6]);
+        ends(&mut window, 0, LaneOf::Held, at);
+        ends(&mut window, 2, LaneOf::Left, at);
+        assert_eq!(starts(&mut window, at), [3], "1 waits behind 0");
+        let rows = window.take_settlement(0).unwrap();
+        assert!(rows.passes_only, "nothing was attempted");
+        let rows: Vec<_> = rows.parked.iter().map(|row| (row.offset, row.lane, row.attempt_count)).collect();
+        assert_eq!(rows, [(0, 1, 0), (1, 1, 0), (2, NO_LANE, 0)]);
+        assert_eq!(window.paused().map(|(_, events)| events).collect::<Vec<_>>(), [2]);
+        assert_eq!(window.next_due(), None, "their time alone does not bring them back");
+
+        let channel = Topic::new("orders.paid").unwrap();
+        window.release(&channel, 1, at);
+        assert_eq!(starts(&mut window, at), [0]);
+        ends(&mut window, 0, LaneOf::Held, at);
+        assert!(window.take_settlement(0).is_none(), "its row is there");
+        window.release(&channel, usize::MAX, at);
+        assert_eq!(starts(&mut window, at), [0, 2]);
+        window.ended(Position { partition: 0, offset: 0 }, Verdict::Settled, at);
+        assert_eq!((starts(&mut window, at), window.paused().count()), (vec![1], 0));
+    }
+
+    #[test]
+    fn those_that_have_failed_least_often_come_back_first() {
+        let at = moment(SystemClock.now());
+        let mut window = window(at);
+        _ = starts(&mut window, at);
+        let failed = Verdict::Park { error: "down".to_owned(), delay: Duration::ZERO };
+        window.ended(Position { partition: 0, offset: 0 }, failed, at);
+        assert_eq!(starts(&mut window, at), [0]);
+        for offset in [0, 4, 2] {
+            ends(&mut window, offset, LaneOf::Held, at);
+        }
+        let channel = Topic::new("orders.paid").unwrap();
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            window.release(&channel, 1, at);
+            order.extend(starts(&mut window, at));
+        }
+        assert_eq!(order, [2, 4, 0]);
+    }
+}
