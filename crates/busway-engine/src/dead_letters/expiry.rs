@@ -36,7 +36,7 @@ impl DurableCore {
         let before = Timestamp::from_nanos(before.as_nanos().saturating_sub(nanos(age)));
         let (ending, expire) = (self.log.ending.clone(), expire(bus, self.name.to_string(), before));
         // A shutdown does not wait for all of them: the next life goes on.
-        let expire = async move { drop(ending.run_until_cancelled(expire).await) };
+        let expire = async move { _ = ending.run_until_cancelled(expire).await };
         drop(self.services.runtime.spawn(self.log.readers.track_future(expire)));
     }
 }
