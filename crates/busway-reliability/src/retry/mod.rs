@@ -29,7 +29,7 @@ use self::schedule::{DELAYS_MAX, Delays, Schedule};
 /// assert_eq!(retry.after(2, 0), Some(Duration::ZERO));
 /// assert_eq!(retry.after(3, 0), None);
 ///
-/// let minutes = |minutes| Duration::from_secs(60 * minutes);
+/// let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
 /// let retry = Retry::listed(&[minutes(1), minutes(5), minutes(30)]);
 /// assert_eq!(retry.after(2, 0), Some(minutes(5)));
 /// assert_eq!(retry.after(4, 0), None, "three delays lie between four attempts");
