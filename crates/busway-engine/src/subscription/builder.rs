@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_event::{AnyEvent, Filter, FilterError, Priority, Topic};
+use busway_event::{AnyEvent, Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Ephemeral, IntoHandler, Registry, Run, Stage};
 use busway_reliability::{FailureClass, Order, Overflow, Retry};
@@ -14,6 +14,7 @@ use super::core::SubscriptionCore;
 use super::entry::Entry;
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
+use super::into_filter::IntoFilter;
 use super::member::Member;
 use crate::breaker::{Breaker, BreakerStage, FallbackKind, Guard};
 use crate::bus::{BusCore, Source};
@@ -355,46 +356,6 @@ impl SubscribeBuilder {
 impl std::fmt::Debug for SubscribeBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SubscribeBuilder").field("filter", &self.filter).finish_non_exhaustive()
-    }
-}
-
-/// What can be the filter of a subscription: a [`Filter`] or [`Topic`], which are valid already, or text, which is checked
-/// by `.to(…)`.
-pub trait IntoFilter {
-    /// The filter, or the rule that the text breaks.
-    ///
-    /// # Errors
-    /// [`FilterError`].
-    fn into_filter(self) -> Result<Filter, FilterError>;
-}
-
-impl IntoFilter for Filter {
-    fn into_filter(self) -> Result<Filter, FilterError> {
-        Ok(self)
-    }
-}
-
-impl IntoFilter for &Filter {
-    fn into_filter(self) -> Result<Filter, FilterError> {
-        Ok(self.clone())
-    }
-}
-
-impl IntoFilter for Topic {
-    fn into_filter(self) -> Result<Filter, FilterError> {
-        Ok(self.into())
-    }
-}
-
-impl IntoFilter for &str {
-    fn into_filter(self) -> Result<Filter, FilterError> {
-        Filter::new(self)
-    }
-}
-
-impl IntoFilter for String {
-    fn into_filter(self) -> Result<Filter, FilterError> {
-        Filter::new(self)
     }
 }
 

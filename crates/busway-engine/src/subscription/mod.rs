@@ -7,11 +7,13 @@ mod entry;
 mod error;
 mod handle;
 mod inline;
+mod into_filter;
 mod member;
 
-pub use self::builder::{IntoFilter, SubscribeBuilder};
+pub use self::builder::SubscribeBuilder;
 pub(crate) use self::core::SubscriptionCore;
 pub(crate) use self::entry::Entry;
 pub use self::error::{SubscribeError, SubscribeProblem};
 pub use self::handle::{ScopedSubscription, Subscription};
+pub use self::into_filter::IntoFilter;
 pub(crate) use self::member::{ChainCache, Member};

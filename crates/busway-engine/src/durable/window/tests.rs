@@ -49,8 +49,8 @@ impl World {
         if self.window.room() == 0 || from >= end {
             return;
         }
-        let (lane, priority) = (lane_of(from), Priority::P2);
-        let wanted = Fetched { offset: from, lane, priority, home: self.home_of(from), event: from };
+        let (lane, priority, home) = (lane_of(from), Priority::P2, self.home_of(from));
+        let wanted = Fetched { offset: from, lane, priority, home, event: from };
         let events = if is_wanted(from) { vec![wanted] } else { Vec::new() };
         self.window.fetched(0, events, from + 1, self.at);
     }
@@ -367,12 +367,8 @@ proptest! {
                 Op::End(which, how) if !model.running.is_empty() => {
                     let offset = model.running.remove(which % model.running.len());
                     match how {
-                        0..=4 => {
-                            world.ends(offset, Verdict::Settled);
-                            model.finished.push(offset);
-                        }
-                        5 => {
-                            world.ends(offset, dead());
+                        0..=5 => {
+                            world.ends(offset, if how == 5 { dead() } else { Verdict::Settled });
                             model.finished.push(offset);
                         }
                         9.. => world.ends(offset, paused(offset)),
