@@ -56,7 +56,7 @@
 //! a program keeps beside its events, `snapshot` what it reads of that outside of transactions. `schedule` has what is published later. `record` and `row`
 //! are the bytes, `names` the texts that they share (`memo`: what a thread knows of them), `records` finds records in a segment. `read`, from `tail` or a `view`, gives events back, `find`
 //! says where one lies, `verify` whether all are as they were written, `backup` copies all of it, `export` and `import` write events as lines and back, `audit`
-//! chains what must not be altered.
+//! chains what must not be altered, `done` what must not be done again.
 
 mod append;
 mod attendance;
@@ -65,6 +65,7 @@ mod backup;
 mod corrupt;
 mod cursor;
 mod dead;
+mod done;
 mod entry;
 mod error;
 mod export;
@@ -108,6 +109,7 @@ pub use crate::backup::{Backup, BackupError};
 pub use crate::corrupt::Corrupt;
 pub use crate::cursor::Cursor;
 pub use crate::dead::StoredDeadLetter;
+pub use crate::done::{DoneKey, DoneKeys};
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};
 pub use crate::export::{Damaged, Export, ExportError, Exported, Exporting};
 pub use crate::import::{

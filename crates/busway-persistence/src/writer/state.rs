@@ -14,6 +14,7 @@ use super::records::InHand;
 use crate::attendance::Attendances;
 use crate::audit::{AuditHead, Runs, Tip};
 use crate::cursor::Cursor;
+use crate::done::DoneLogs;
 use crate::schedule::Waiting;
 use crate::segment::Log;
 use crate::shared::Shared;
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub(crate) tips: BTreeMap<u32, Tip>,
     /// When somebody last did something for each subscription.
     pub(crate) attendances: Attendances,
+    /// Rows of keys that are done.
+    pub(super) done: DoneLogs,
     pub(crate) staged: Staged,
     /// The latest time that an event or a caller brought. Retention goes by it.
     pub(crate) now: Timestamp,
@@ -102,13 +105,14 @@ impl State {
     ) -> Self {
         let now = logs.iter().filter_map(|log| Some(log.newest()?.last_at)).max().unwrap_or_default();
         let tips = BTreeMap::new();
-        let (attendances, staged) = (Attendances::default(), Staged::default());
-        Self { logs, subscriptions, positions, waiting, tips, attendances, staged, now }
+        let (attendances, done, staged) = (Attendances::default(), DoneLogs::default(), Staged::default());
+        Self { logs, subscriptions, positions, waiting, tips, attendances, done, staged, now }
     }
 
     /// A batch begins, begins again, or is given up: what it did is undone.
     pub(super) fn begin(&mut self) {
         self.attendances.begin();
+        self.done.begin();
         let Staged { moved, renamed, .. } = std::mem::take(&mut self.staged);
         for (at, Before { position, parked }) in moved {
             let Some(cursor) = position else {
@@ -137,6 +141,7 @@ impl State {
         let Staged { logs, names, waiting, runs, heads, .. } = std::mem::take(&mut self.staged);
         self.waiting = waiting.unwrap_or(self.waiting);
         self.attendances.keep();
+        self.done.keep();
         self.tips.extend(runs.into_iter().map(|(partition, run)| (partition, run.tip)));
         for (partition, log) in logs {
             shared.note_log(partition, &log);

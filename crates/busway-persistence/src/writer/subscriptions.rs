@@ -100,6 +100,7 @@ pub(super) fn settle(
             shared.databases.parked.delete(txn, &place_key(at.0, at.1, offset))?;
         }
     }
+    state.done.write(shared, txn, at.0, &settlement.done, state.now)?;
     got_on(shared, state, at, settlement);
     Ok(Outcome::Done)
 }
@@ -176,6 +177,7 @@ pub(super) fn remove(
         return Ok(Outcome::Failed(RequestError::UnknownName { name: request.name.clone() }));
     };
     shared.databases.subscriptions.delete(txn, request.name.as_bytes())?;
+    state.done.remove(shared, txn, number)?;
     for partition in state.partitions_of(number) {
         let at = (number, partition);
         shared.databases.cursors.delete(txn, &pair_key(number, partition))?;
