@@ -56,10 +56,11 @@
 //! 2. `limits`: [`PriorityLimits`] and [`Running`], how many handlers run at once.
 //! 3. `expiry`: [`TimeToLive`] and [`expired`], how long an event may wait.
 //! 4. `flow`: [`Overflow`], [`ByteBudget`] and [`Tally`], what to do when events come too fast.
-//! 5. `token_bucket`: [`Rate`] and [`TokenBucket`], so many in a time and no more.
+//! 5. `token_bucket`: [`Rate`], [`TokenBucket`] and [`KeyedBuckets`], so many in a time and no more.
 //! 6. `retry`: [`Retry`], whether a failed event is attempted again, and when.
 //! 7. `crash_loop`: [`Caution`], what is done when processes die one after the other.
-//! 8. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
+//! 8. `idempotency`: [`Idempotency`], [`Ledger`] and [`IdempotencyStore`], what is asked for twice happens once.
+//! 9. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
 
 mod held;
 mod ordering;
@@ -77,6 +78,8 @@ mod retry;
 
 mod crash_loop;
 
+mod idempotency;
+
 mod shutdown;
 
 mod deadline;
@@ -91,11 +94,17 @@ pub use expiry::{Expiry, TimeToLive, expired};
 
 pub use flow::{ByteBudget, FullAction, MayWait, OverBudget, Overflow, Tally, WEIGHT_FLOOR_BYTES, on_full};
 
-pub use token_bucket::{MAX_PERIOD, Rate, RateError, TakeError, TokenBucket};
+pub use token_bucket::{KeyedBuckets, MAX_PERIOD, Rate, RateError, TakeError, TokenBucket};
 
 pub use retry::Retry;
 
 pub use crash_loop::Caution;
+
+pub use idempotency::{
+    Answer, Asked, Claim, Idempotency, IdempotencyKey, IdempotencyKeyError, IdempotencyProblem,
+    IdempotencyStore, KeyDigest, KeySource, Lease, Ledger, Marked, OnNoKey, OnUnreachable, Pointer,
+    PointerError, StoreFuture, Unreachable,
+};
 
 pub use shutdown::{Begun, CANCEL_GRACE, End, Origin, Outstanding, Phase, Shutdown, Step};
 

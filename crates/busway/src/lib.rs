@@ -73,6 +73,7 @@
 //! | what was acknowledged survives | a publish to a durable topic returns when the event is synced; a durable subscription attempts it until it is settled |
 //! | exactly once, inside the store | what a handler writes through its transaction, the events that it emits into streams and the settlement of its event are one commit ([`transact`]) |
 //! | a failing event holds its own lane only | it is parked in the store until it is due again ([`Retry`]); other keys go on |
+//! | what is asked for twice happens once | by a key of your choice, which is done when its handler was, never before ([`Idempotency`]) |
 //! | a delayed event is published once | it is stored until it is due, and leaves the schedule in the transaction that puts it into the log ([`schedule`]) |
 //! | a panic or failure stays where it is | a panic, or a middleware's own failure, is an [`Outcome`] that names it |
 //! | shutdown is an answer | [`Bus::shutdown`] handles what waits, and reports what it could not |
@@ -90,6 +91,7 @@
 //! | publish later, or again and again | [`Draft::delay`], [`Draft::at`], [`Bus::schedule`], [`schedule`] |
 //! | write handlers | [`handler`]: `async fn`, [`blocking`], [`inline`], [`batch`]; arguments: [`extract`] |
 //! | store effects exactly once | [`Table`], [`Tx`], [`in_store`], [`Bus::transaction`], [`Bus::read`] |
+//! | do once what is asked for twice | [`Idempotency`], [`DurableBuilder::idempotent`] |
 //! | surround them | [`middleware`], [`Stage`], [`builtin`], [`Timeout`], [`RateLimit`] |
 //! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
 //! | look | [`Bus::describe`], [`Bus::stats`] |
@@ -105,6 +107,7 @@
 //! |---|---|
 //! | `derive` (default) | `#[derive(EventType)]` |
 //! | `prost` | `Proto<M>`: Protobuf payloads |
+//! | `redis` | `RedisKeys`: idempotency keys that several processes share |
 //! | `schemars` | `Contract`: the JSON Schema of an event type |
 //! | `tower` | `TowerMiddleware`: a `tower::Layer` as a middleware |
 //!
@@ -128,6 +131,11 @@ pub use busway_event::{
     TraceContextError, TypeName, check_round_trip, cloudevents, codec, draft, event, event_type, filter,
     metadata, topic, trace,
 };
+
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+#[doc(inline)]
+pub use busway_redis::{RedisError, RedisKeys, RedisKeysBuilder};
 
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
@@ -180,7 +188,10 @@ pub use busway_middleware::{
 pub use busway_middleware::States;
 
 #[doc(inline)]
-pub use busway_reliability::{Order, Overflow, PriorityLimits, Rate, RateError, Retry, Tally, TimeToLive};
+pub use busway_reliability::{
+    Idempotency, IdempotencyKey, IdempotencyKeyError, IdempotencyProblem, IdempotencyStore, KeySource,
+    OnNoKey, OnUnreachable, Order, Overflow, PriorityLimits, Rate, RateError, Retry, Tally, TimeToLive,
+};
 
 #[doc(inline)]
 pub use busway_router::GroupRule;
@@ -191,15 +202,16 @@ pub use busway_engine::{
     AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, BuildError, BuildProblem,
     Bus, BusBuilder, BusStats, Clock, Comparison, Corrupt, CursorError, CursorHandle, Damaged, Description,
     Difference, Durability, DurableBuilder, DurableStats, DurableSubscription, EntryError, Error, Export,
-    ExportError, Exported, Fault, History, HistoryError, Import, ImportCause, ImportError, Imported, InStore,
-    IntoFilter, Lag, LineError, LookupError, Observer, OpenError, Origin, Pace, PartitionStanding, PastEvent,
-    PublishError, Publisher, RateHandle, RateLimit, ReadError, ReadTables, Receipt, Refusal, Refused,
-    RequestError, Result, Retention, ScopedSubscription, Setting, Settings, Shadow, ShadowEmit, ShadowWrite,
-    ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt, State as SubscriptionState, Stopping,
-    StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder, SubscribeError, SubscribeProblem,
-    Subscription, SubscriptionStats, SystemClock, Table, TableKey, Timeout, Transacted, TransactionError, Tx,
-    TxError, UnknownCause, Verified, VerifiedArchive, VerifiedAudit, WriteTables, bus, clock, durable,
-    history, in_store, observer, schedule, settings, stages, stats, subscription, transact, verify_archive,
+    ExportError, Exported, Fault, History, HistoryError, IdempotencyStats, Import, ImportCause, ImportError,
+    Imported, InStore, IntoFilter, Lag, LineError, LookupError, Observer, OpenError, Origin, Pace,
+    PartitionStanding, PastEvent, PublishError, Publisher, RateHandle, RateLimit, ReadError, ReadTables,
+    Receipt, Refusal, Refused, RequestError, Result, Retention, ScopedSubscription, Setting, Settings,
+    Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt,
+    State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder,
+    SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table, TableKey, Timeout,
+    Transacted, TransactionError, Tx, TxError, UnknownCause, Verified, VerifiedArchive, VerifiedAudit,
+    WriteTables, bus, clock, durable, history, idempotency, in_store, observer, schedule, settings, stages,
+    stats, subscription, transact, verify_archive,
 };
 
 pub mod prelude;

@@ -131,7 +131,13 @@ impl SubscriptionDescription {
             group: entry.awake().and_then(|core| core.group.clone()),
             state: entry.state(),
             handlers: members.iter().map(|member| HandlerDescription::of(member, services)).collect(),
-            settings: entry.settings.described.clone(),
+            settings: entry
+                .settings
+                .described
+                .iter()
+                .cloned()
+                .chain(entry.member.keeper.iter().map(|keeper| keeper.described()))
+                .collect(),
         }
     }
 }
@@ -156,6 +162,7 @@ impl SubscriptionDescription {
                 .iter()
                 .filter(|setting| is_for_durable(setting))
                 .cloned()
+                .chain(core.keeper.iter().map(|keeper| keeper.described()))
                 .collect(),
         }
     }

@@ -8,7 +8,7 @@ use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
 use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX, Store};
-use busway_reliability::{Caution, Order, Retry, Running};
+use busway_reliability::{Caution, Idempotency, Order, Retry, Running};
 use busway_router::{GroupRule, Share};
 
 use super::core::DurableParts;
@@ -18,6 +18,7 @@ use super::window::Window;
 use super::{DurableCore, DurableSubscription, Member, StartAt, caution};
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
+use crate::idempotency::Keeper;
 use crate::log::Log;
 use crate::settings::{Effective, Settings, is_for_durable};
 use crate::subscription::{SubscribeError, SubscribeProblem};
@@ -34,10 +35,11 @@ use crate::subscription::{SubscribeError, SubscribeProblem};
 pub struct DurableBuilder {
     bus: Arc<BusCore>,
     filter: Result<Filter, FilterError>,
-    name: String,
+    pub(super) name: String,
     settings: Settings,
     start_at: StartAt,
     retry: Retry,
+    pub(super) idempotent: Option<Idempotency>,
     group: Option<Arc<str>>,
     rule: Option<GroupRule>,
     middleware: Registry,
@@ -54,8 +56,8 @@ impl DurableBuilder {
         middleware: Registry,
         problems: Vec<SubscribeProblem>,
     ) -> Self {
-        let (start_at, retry) = (StartAt::default(), Retry::default());
-        Self { bus, filter, name, settings, start_at, retry, group, rule, middleware, problems }
+        let (start_at, retry, idempotent) = (StartAt::default(), Retry::default(), None);
+        Self { bus, filter, name, settings, start_at, retry, idempotent, group, rule, middleware, problems }
     }
 
     /// Where it begins when the store does not know it yet. Default [`StartAt::Stored`]: a new one begins with what is published
@@ -187,8 +189,10 @@ impl DurableBuilder {
         let taken_up =
             caution::take_up(log, &bus.services, (&self.name, filter), handler.info().name, registered).await;
         let (registered, caution) = answered(taken_up).map_err(|problem| refused(vec![problem]))?;
-        let filter = filter.clone();
-        let (core, member) = self.found(&bus, Arc::clone(log), filter, (registered, caution), handler);
+        let keeper = self.keeper(log, &bus.services, registered.number).await;
+        let keeper = keeper.map_err(|problem| refused(vec![problem]))?;
+        let (filter, taken_up) = (filter.clone(), (registered, caution, keeper));
+        let (core, member) = self.found(&bus, Arc::clone(log), filter, taken_up, handler);
         // Under the lock: it begins before the bus closes, or not at all.
         let _registering = bus.registering();
         let Some(member) = member.filter(|_| bus.closing.admits(Source::Outside)) else {
@@ -252,6 +256,7 @@ impl DurableBuilder {
             ("group", group.to_owned(), wanted.to_owned()),
             ("filter", core.filter.to_string(), filter.to_string()),
             ("retry", format!("{:?}", core.retry), format!("{:?}", self.retry)),
+            self.idempotent_pair(core),
         ];
         // Settings may come with a filter: those of another one are no news.
         if core.filter == *filter {
@@ -278,6 +283,7 @@ impl DurableBuilder {
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =
             missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
+        problems.extend(self.idempotency_problems());
         if info.requirements.transactions() > 1 {
             problems.push(SubscribeProblem::Transactions { count: info.requirements.transactions() });
         }
@@ -298,7 +304,7 @@ impl DurableBuilder {
         bus: &Arc<BusCore>,
         log: Arc<Log>,
         filter: Filter,
-        (registered, caution): (Registered, Caution),
+        (registered, caution, keeper): (Registered, Caution, Option<Box<Keeper>>),
         handler: AnyHandler<Durable>,
     ) -> (Arc<DurableCore>, Option<Arc<Member>>) {
         let settings = bus.levels.resolve_shared(&filter, &self.settings);
@@ -317,6 +323,7 @@ impl DurableBuilder {
             name,
             filter,
             retry: self.retry,
+            keeper,
             group: self.group.clone(),
             scope: Arc::new(scope),
             bus: Arc::downgrade(bus),

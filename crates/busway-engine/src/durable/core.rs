@@ -20,6 +20,7 @@ use super::pump;
 use super::stats::{DurableStats, Lag, Pace};
 use super::window::{Moment, Window};
 use crate::bus::{BusCore, Services};
+use crate::idempotency::Keeper;
 use crate::log::Log;
 use crate::settings::Effective;
 use crate::stats::{LastFailure, State};
@@ -32,6 +33,8 @@ pub(crate) struct DurableCore {
     pub(crate) filter: Filter,
     pub(crate) settings: Arc<Effective>,
     pub(crate) retry: Retry,
+    /// Which keys are done, when it is idempotent.
+    pub(crate) keeper: Option<Box<Keeper>>,
     /// Its group, when several members may share it.
     pub(crate) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
@@ -93,6 +96,7 @@ pub(super) struct DurableParts {
     pub(super) filter: Filter,
     pub(super) settings: Arc<Effective>,
     pub(super) retry: Retry,
+    pub(super) keeper: Option<Box<Keeper>>,
     pub(super) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
     pub(super) bus: Weak<BusCore>,
@@ -114,6 +118,7 @@ impl DurableCore {
             filter: parts.filter,
             settings: parts.settings,
             retry: parts.retry,
+            keeper: parts.keeper,
             group: parts.group,
             scope: parts.scope,
             bus: parts.bus,
@@ -314,6 +319,7 @@ impl DurableCore {
             running,
             ready,
             parked,
+            idempotency: self.keeper.as_ref().map(|keeper| keeper.stats()),
             last_failure: self.last_failure.lock().clone(),
         }
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::idempotency::IdempotencyStats;
 use crate::stats::{LastFailure, State};
 
 /// A durable subscription at one moment. Attempts are counted since it began in this process; what waits is in the store.
@@ -38,6 +39,8 @@ pub struct DurableStats {
     pub ready: u64,
     /// Events that failed and wait for another attempt, or wait behind such an one.
     pub parked: u64,
+    /// Steps of its idempotency, when it [is idempotent](crate::DurableBuilder::idempotent).
+    pub idempotency: Option<IdempotencyStats>,
     /// The last event that was not handled well.
     pub last_failure: Option<LastFailure>,
 }

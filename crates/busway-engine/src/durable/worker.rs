@@ -7,9 +7,10 @@ use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
 
-use super::attempt::{Ended, Slot, attempt};
+use super::attempt::{Ended, Slot};
 use super::hand::{Hand, Presence};
 use super::member::Member;
+use super::once::attempt_once;
 use super::verdict::verdict;
 use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
@@ -60,13 +61,19 @@ async fn work(core: &Arc<DurableCore>, member: &Arc<Member>) {
 async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut slot = Slot::new(core, member);
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
-        let ended = core.abort.run_until_cancelled(attempt(core, member, &mut slot, &started)).await;
+        let attempt = attempt_once(core, member, &mut slot, &started);
+        let (ended, claimed) =
+            core.abort.run_until_cancelled(attempt).await.unwrap_or((Ended::CutShort, None));
         let (outcome, storing) = match ended {
-            Some(Ended::Decided(outcome)) => (outcome, Storing::ToBe),
-            Some(Ended::Stored) => (Outcome::Done, Storing::Is),
-            Some(Ended::CutShort) | None => {
+            Ended::Decided(outcome) => (outcome, Storing::ToBe),
+            Ended::Stored => (Outcome::Done, Storing::Is),
+            Ended::CutShort => {
                 core.cut_short([started.place]);
                 return;
+            }
+            Ended::Waits(wait) => {
+                core.waits(started.place, wait, core.moment());
+                continue;
             }
         };
         if let Some(trace) = slot.progress.take_trace() {
@@ -75,8 +82,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
         report(core, &started.event, &outcome, slot.progress.cut_by());
         let at = core.moment();
         let verdict = judge(core, member, (&started, &outcome, storing), at);
-        core.hand.lock().ended(core, started.place, verdict, at);
-        core.flow.bell.notify_one();
+        core.decided(started.place, verdict, claimed, at);
     }
 }
 
@@ -152,6 +158,8 @@ pub(super) fn judge(
     let counter = match (&verdict, outcome) {
         (Verdict::Dead { .. }, _) => &core.counts.dead,
         (Verdict::Park { .. }, _) => &core.counts.failed,
+        // It was not attempted.
+        (Verdict::Wait { .. }, _) => return verdict,
         (Verdict::Settled | Verdict::Stored, Outcome::Skip) => &core.counts.skipped,
         (Verdict::Settled | Verdict::Stored, _) => &core.counts.done,
     };

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use busway_event::{AnyEvent, Filter, FilterError, Priority, Topic};
 use busway_middleware::middleware::IntoStep;
-use busway_middleware::{AnyHandler, Ephemeral, IntoHandler, Registry, Run, Stage};
-use busway_reliability::{Order, Overflow};
+use busway_middleware::{AnyHandler, Chain, Ephemeral, IntoHandler, Registry, RegistryError, Run, Stage};
+use busway_reliability::{Idempotency, Order, Overflow};
 use busway_router::GroupRule;
 
 use super::core::SubscriptionCore;
 use super::entry::Entry;
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
-use super::member::Member;
+use super::member::{IDEMPOTENT, Member};
 use crate::bus::{BusCore, Source};
 use crate::durable::DurableBuilder;
+use crate::idempotency::Keeper;
 use crate::mailbox::{CoalesceKey, Handling};
 use crate::settings::{Effective, Settings};
 
@@ -32,6 +33,7 @@ pub struct SubscribeBuilder {
     rule: Option<GroupRule>,
     coalesce: CoalesceKey,
     middleware: Registry,
+    idempotent: Option<Idempotency>,
     problems: Vec<SubscribeProblem>,
 }
 
@@ -46,6 +48,7 @@ impl SubscribeBuilder {
             rule: None,
             coalesce: CoalesceKey::default(),
             middleware: Registry::new(),
+            idempotent: None,
             problems: Vec::new(),
         }
     }
@@ -54,11 +57,18 @@ impl SubscribeBuilder {
     /// until it is settled. Names have 1 to 64 characters of `[A-Za-z0-9_-]`, and are unique in the bus.
     /// It waits in the log, so capacity, overflow and time to live do not concern it.
     pub fn durable(self, name: impl Into<String>) -> DurableBuilder {
-        let Self { bus, filter, settings, group, rule, coalesce, middleware, mut problems, .. } = self;
+        let Self {
+            bus, filter, settings, group, rule, coalesce, middleware, idempotent, mut problems, ..
+        } = self;
         if coalesce.is_function() {
             problems.push(SubscribeProblem::NotDurable { setting: "coalesce_by" });
         }
-        DurableBuilder::new(bus, filter, name.into(), settings, (group, rule), middleware, problems)
+        let durable =
+            DurableBuilder::new(bus, filter, name.into(), settings, (group, rule), middleware, problems);
+        match idempotent {
+            Some(idempotency) => durable.idempotent(idempotency),
+            None => durable,
+        }
     }
 
     /// The name in statistics, logs and reports; unique in the bus. Default: the filter with a number.
@@ -141,6 +151,19 @@ impl SubscribeBuilder {
         self
     }
 
+    /// Handles what is asked for twice once: an event whose key is done is skipped, and counted ([`idempotency`](crate::SubscriptionStats)); see
+    /// [`Idempotency`] for what makes two events one. Default: nothing is remembered.
+    ///
+    /// Of an ephemeral subscription the keys are in memory: at most [`local_capacity`](Idempotency::local_capacity) of them, for
+    /// [`local_ttl`](Idempotency::local_ttl) at the longest, and gone with the process, unless there is a shared [`store`](Idempotency::store). It
+    /// is a step of the chain in [`Stage::Idempotency`]. An event whose key another one has waits in its place until that one has ended, and so do
+    /// those of its lane; while a shared store cannot be reached they wait too. Not for groups without a shared store: each member would
+    /// remember its own.
+    pub fn idempotent(mut self, idempotency: Idempotency) -> Self {
+        self.idempotent = Some(idempotency);
+        self
+    }
+
     /// Middleware around this handler alone, merged with the bus's by stage.
     pub fn middleware<Form>(mut self, stage: Stage, name: &str, middleware: impl IntoStep<Form>) -> Self {
         if let Err(error) = self.middleware.add(stage, name, middleware.into_step()) {
@@ -212,15 +235,43 @@ impl SubscribeBuilder {
         if self.group.is_none() && self.name.as_deref().is_some_and(|name| self.bus.is_taken(name)) {
             problems.push(SubscribeProblem::NameTaken);
         }
+        if let Some(idempotency) = &self.idempotent {
+            problems.extend(idempotency.problems().into_iter().map(SubscribeProblem::Idempotency));
+            let steps = Chain::merge([&self.middleware]);
+            if steps.nodes().iter().any(|node| node.name() == IDEMPOTENT) {
+                let taken = RegistryError::NameTaken { name: IDEMPOTENT.to_owned() };
+                problems.push(SubscribeProblem::Middleware(taken));
+            }
+            if self.group.is_some() && idempotency.shared_store().is_none() {
+                problems.push(SubscribeProblem::IdempotentInGroup);
+            }
+        }
         if !self.bus.closing.admits(Source::Outside) {
             problems.push(SubscribeProblem::Closed);
         }
         problems
     }
 
+    /// Makes a member of it.
+    fn member(
+        id: u64,
+        handler: AnyHandler<Ephemeral>,
+        (middleware, idempotent): (Registry, Option<&Idempotency>),
+        subscription: &str,
+    ) -> Arc<Member> {
+        let mut member = Member::new(id, handler, middleware);
+        if let Some(keeper) =
+            idempotent.and_then(|idempotency| Keeper::ephemeral(idempotency, subscription.into()))
+        {
+            member.be_idempotent(Arc::new(keeper));
+        }
+        Arc::new(member)
+    }
+
     /// Makes the subscription that this is the first member of, and routes events to it.
     fn found(self, filter: Filter, settings: Arc<Effective>, handler: AnyHandler<Ephemeral>) -> Subscription {
-        let member = Arc::new(Member::new(0, handler, self.middleware));
+        let shown = self.name.as_deref().unwrap_or(filter.as_str());
+        let member = Self::member(0, handler, (self.middleware, self.idempotent.as_ref()), shown);
         let name = self.name.map(Into::into);
         let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
         // What has lanes, members or keys to keep, or no queue to fill, is made at once.
@@ -242,7 +293,7 @@ impl SubscribeBuilder {
         handler: AnyHandler<Ephemeral>,
     ) -> Subscription {
         let id = core.next_member();
-        let member = Arc::new(Member::new(id, handler, self.middleware));
+        let member = Self::member(id, handler, (self.middleware, self.idempotent.as_ref()), &core.name);
         core.add(Arc::clone(&member));
         core.mailbox.join(id);
         if let Some(rule) = self.rule {

@@ -147,6 +147,7 @@ impl Entry {
                 skipped: 0,
                 running: 0,
                 queued_bytes: 0,
+                idempotency: self.member.keeper.as_ref().map(|keeper| keeper.stats()),
                 last_failure: None,
             },
         }

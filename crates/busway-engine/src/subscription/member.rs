@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
-use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry};
+use busway_middleware::{AnyHandler, Chain, Ephemeral, IntoStep as _, Registry, Stage};
 use thread_local::ThreadLocal;
 
+use crate::idempotency::{Keeper, Once};
 use crate::worker::Slot;
 
 /// See the module.
@@ -18,6 +19,8 @@ pub(crate) struct Member {
     pub(crate) handler: AnyHandler<Ephemeral>,
     /// The subscription's own middleware, merged with the bus's.
     pub(crate) middleware: Registry,
+    /// Which keys are done, when it is idempotent. Its middleware has it too.
+    pub(crate) keeper: Option<Arc<Keeper>>,
     /// Workers that were started.
     pub(crate) workers: AtomicUsize,
     /// Set when this member leaves its group: its workers end after what they run.
@@ -38,6 +41,9 @@ impl fmt::Debug for InlineSlots {
     }
 }
 
+/// The name of the step that makes a subscription idempotent.
+pub(super) const IDEMPOTENT: &str = "idempotent";
+
 /// The chain of a member, as it was at these generations of the bus's registry and its own.
 #[derive(Debug)]
 pub(crate) struct Merged {
@@ -56,7 +62,18 @@ impl Merged {
 impl Member {
     pub(crate) fn new(id: u64, handler: AnyHandler<Ephemeral>, middleware: Registry) -> Self {
         let (workers, left) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self { id, handler, middleware, workers, left, merged: OnceLock::new(), slots: OnceLock::new() }
+        let (merged, slots) = (OnceLock::new(), OnceLock::new());
+        Self { id, handler, middleware, keeper: None, workers, left, merged, slots }
+    }
+
+    /// Before anything is handled: what is asked for twice is handled once.
+    pub(crate) fn be_idempotent(&mut self, keeper: Arc<Keeper>) {
+        let step = Once(Arc::clone(&keeper)).into_step();
+        // Its builder has seen to it that no other step has the name.
+        if let Err(error) = self.middleware.add(Stage::Idempotency, IDEMPOTENT, step) {
+            tracing::error!(%error, "a subscription is not idempotent");
+        }
+        self.keeper = Some(keeper);
     }
 
     /// Leaves the group. The workers have to be woken to notice it.

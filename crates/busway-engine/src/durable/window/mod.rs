@@ -35,6 +35,7 @@ use busway_router::{KeyHash, Share};
 
 use super::lane::NO_LANE;
 use super::settlements::Settlements;
+use crate::idempotency::KeyDone;
 use parking::WAIT_MAX;
 use team::Team;
 
@@ -154,6 +155,8 @@ pub(crate) enum Verdict {
     Stored,
     /// It failed, and is attempted again.
     Park { error: String, delay: Duration },
+    /// It was not attempted, and is to be: nothing is charged to it.
+    Wait { delay: Duration },
     /// It is given up. `error` is the last attempt's, when that failed.
     Dead { error: Option<String>, reason: String, handler: String },
 }
@@ -328,6 +331,11 @@ impl<E> Window<E> {
     /// The store did not take it.
     pub(crate) fn put_back(&mut self, partition: u32, settlement: Settlement) {
         self.settle(partition, |settlements| settlements.put_back(settlement));
+    }
+
+    /// The idempotency key of an event is done with the decision that follows.
+    pub(crate) fn key_done(&mut self, partition: u32, done: KeyDone) {
+        self.settle(partition, |settlements| settlements.key_done(done));
     }
 
     /// Partitions with decisions that the store has not been given.

@@ -10,6 +10,7 @@ mod dead_letters;
 mod faults;
 mod groups;
 mod history;
+mod idempotency;
 mod keeping;
 mod mistakes;
 mod order;
