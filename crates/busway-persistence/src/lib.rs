@@ -129,7 +129,7 @@ pub use crate::settle::{
 };
 pub use crate::snapshot::Snapshot;
 pub use crate::standing::StoredSubscription;
-pub use crate::store::{Busy, REQUESTS_MAX, Store};
+pub use crate::store::{Busy, REQUESTS_MAX, Store, Unsettled};
 pub use crate::stream::{
     AtCap, CAP_BYTES_MIN, PARTITIONS_MAX, Retention, STREAM_NAME_BYTES_MAX, Stream, StreamProblem,
     partition_of,

@@ -89,21 +89,43 @@ impl<'a> Worker<'a> {
         if self.core.keeper.is_none() {
             return self.handle(batch, open, &mut []).await;
         }
+        let mut claims = loop {
+            match self.claims(batch, open).await {
+                Ok(claims) => break claims,
+                // Keys that are its own already are let go: their leases might run out meanwhile.
+                Err(Going::On) if self.core.moment_later(self.member).await => {}
+                Err(_) => return Going::No,
+            }
+        };
+        self.handle(batch, open, &mut claims).await
+    }
+
+    /// Asks for the keys of all open events, by their places in the batch. `Err(On)`: a shared store cannot be reached.
+    async fn claims(
+        &self,
+        batch: &[Started<AnyEvent>],
+        open: &mut Vec<usize>,
+    ) -> Result<Vec<Option<Claimed<'a>>>, Going> {
         let mut claims: Vec<Option<Claimed<'a>>> = Vec::with_capacity(batch.len());
         for (at, started) in batch.iter().enumerate() {
+            if !open.contains(&at) {
+                claims.push(None);
+                continue;
+            }
             match self.core.admit(started).await {
                 Admitted::Yes(claimed) => {
                     claims.push(claimed);
                     continue;
                 }
+                Admitted::Away => return Err(Going::On),
                 Admitted::No(Ended::Waits(wait)) => self.core.waits(started.place, wait, self.core.moment()),
                 Admitted::No(Ended::Decided(outcome)) => self.decide_alone(started, &outcome),
-                Admitted::No(Ended::Stored | Ended::CutShort) => return Going::No,
+                Admitted::No(Ended::Stored | Ended::CutShort) => return Err(Going::No),
             }
             claims.push(None);
             open.retain(|open| *open != at);
         }
-        self.handle(batch, open, &mut claims).await
+        Ok(claims)
     }
 
     /// An event is decided without its handler.
@@ -267,6 +289,9 @@ impl<'a> Worker<'a> {
 
     /// Tells a shared store of the keys of those that are decided. `false`: it cannot be told, and the subscription ends.
     async fn tell(&self, round: &[Item], claims: &mut [Option<Claimed<'a>>]) -> bool {
+        if claims.is_empty() {
+            return true;
+        }
         for item in round.iter().filter(|item| matches!(item.fate, Fate::Decided(_))) {
             let Some(claimed) = claims.get_mut(item.at).and_then(Option::as_mut) else { continue };
             let is_done = item.outcome.is_done();

@@ -19,8 +19,8 @@ impl DurableBuilder {
     /// outside of that transaction is repeated when the process dies between the two. With a shared [`store`](Idempotency::store) the key is done
     /// behind the handler and before the settlement.
     ///
-    /// An event whose key another one has is parked until that one has ended, and charged no attempt; so it is while a shared store cannot be
-    /// reached. Keys are the subscription's own: another subscription handles the same event too. Sending it back with
+    /// An event whose key another one has is parked until that one has ended, and charged no attempt. While a shared store cannot be reached
+    /// events wait, uncharged: nothing more is handled until it answers. Keys are the subscription's own: another subscription handles the same event too. Sending it back with
     /// [`seek`](crate::CursorHandle::seek) forgets no key: what is done is skipped.
     ///
     /// Members of a [group](Self::group) share their keys, and want the same.

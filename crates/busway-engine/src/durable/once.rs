@@ -5,6 +5,7 @@
 //! duplicate that is skipped while that commit is on its way is settled, the event itself is not, and is attempted again should the process die
 //! now. A shared store is told behind the handler and before the settlement.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::attempt::{Ended, Slot, attempt};
 use super::hand::Hand;
 use super::member::Member;
 use super::window::{Moment, Started, Verdict};
-use crate::idempotency::{Entered, Held, Keeper, KeyDone, LOOK_AGAIN, Leased};
+use crate::idempotency::{Entered, Held, Keeper, KeyDone, Leased, Throttled};
 
 /// A key that an attempt has. Dropped, it is let go undone.
 pub(super) struct Claimed<'a> {
@@ -44,6 +45,9 @@ pub(super) enum Admitted<'a> {
     Yes(Option<Claimed<'a>>),
     /// It is decided without its handler.
     No(Ended),
+    /// A shared store cannot be reached: to be asked again a moment later. Nobody is parked for it: nothing of the subscription can go on, so
+    /// that the log is the better place to wait.
+    Away,
 }
 
 impl DurableCore {
@@ -63,28 +67,29 @@ impl DurableCore {
             Entered::Duplicate => return Admitted::No(Ended::Decided(Outcome::Skip)),
             Entered::NoKey(error) => return Admitted::No(Ended::Decided(keeper.without_key(error))),
             Entered::Busy(key) => {
-                return Admitted::No(Ended::Waits(Wait { key: Some(key), delay: LOOK_AGAIN }));
+                return Admitted::No(Ended::Waits(Wait { key: Some(key), delay: keeper.patience() }));
             }
         };
         let done = keeper.key_done(&held, self.services.clock.utc());
         let mut claimed = Claimed { core: self, keeper, held, end: End::Undone, done };
         // Not the first attempt of the event: its key may be attempted again so often.
-        if started.attempt > NonZeroU32::MIN
-            && let Some(delay) = keeper.throttles(&claimed.held, now).await
-        {
+        let throttled = match started.attempt > NonZeroU32::MIN {
+            true => keeper.throttles(&claimed.held, now).await,
+            false => Throttled::No,
+        };
+        let leased = match throttled {
+            Throttled::No => keeper.lease(&mut claimed.held, now).await,
+            Throttled::Yes(delay) => Leased::Later(delay),
+            Throttled::Away => Leased::Away,
+        };
+        if !matches!(leased, Leased::Yes) {
             claimed.end = End::HandedBack;
-            return Admitted::No(Ended::Waits(Wait { key: None, delay }));
         }
-        match keeper.lease(&mut claimed.held, now).await {
+        match leased {
             Leased::Yes => Admitted::Yes(Some(claimed)),
-            Leased::Duplicate => {
-                claimed.end = End::HandedBack;
-                Admitted::No(Ended::Decided(Outcome::Skip))
-            }
-            Leased::Later(delay) => {
-                claimed.end = End::HandedBack;
-                Admitted::No(Ended::Waits(Wait { key: None, delay }))
-            }
+            Leased::Duplicate => Admitted::No(Ended::Decided(Outcome::Skip)),
+            Leased::Later(delay) => Admitted::No(Ended::Waits(Wait { key: None, delay })),
+            Leased::Away => Admitted::Away,
         }
     }
 
@@ -92,8 +97,8 @@ impl DurableCore {
     pub(super) fn waits(self: &Arc<Self>, place: Position, wait: Wait, at: Moment) {
         let mut hand = self.hand.lock();
         hand.ended(self, place, Verdict::Wait { delay: wait.delay }, at);
-        let is_over = |keeper: &Box<Keeper>| wait.key.is_some_and(|key| !keeper.wait_for(key, place, at.now));
-        if self.keeper.as_ref().is_some_and(is_over) {
+        let is_over = |keeper: &Keeper| wait.key.is_some_and(|key| !keeper.wait_for(key, place, at.now));
+        if self.keeper.as_deref().is_some_and(is_over) {
             hand.window.wake(place, at.now);
         }
         drop(hand);
@@ -112,11 +117,13 @@ impl DurableCore {
         note_key(&mut hand, place, &verdict, claimed.as_ref());
         hand.ended(self, place, verdict, at);
         drop(hand);
+        // Not under the lock: who waits for the key is woken under it.
+        drop(claimed);
         self.flow.bell.notify_one();
     }
 
     /// What waited for a key has its turn.
-    fn wake_parked(&self, places: &[Position]) {
+    fn wake_parked(&self, places: &BTreeSet<Position>) {
         if places.is_empty() {
             return;
         }
@@ -189,9 +196,16 @@ pub(super) async fn attempt_once<'a>(
     slot: &mut Slot,
     started: &Started<AnyEvent>,
 ) -> (Ended, Option<Claimed<'a>>) {
-    let claimed = match core.admit(started).await {
-        Admitted::Yes(claimed) => claimed,
-        Admitted::No(ended) => return (ended, None),
+    let claimed = loop {
+        match core.admit(started).await {
+            Admitted::Yes(claimed) => break claimed,
+            Admitted::No(ended) => return (ended, None),
+            Admitted::Away => {
+                if !core.moment_later(member).await {
+                    return (Ended::CutShort, None);
+                }
+            }
+        }
     };
     let done = claimed.as_ref().and_then(Claimed::done);
     let ended = attempt(core, member, slot, started, done).await;

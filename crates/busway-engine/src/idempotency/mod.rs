@@ -11,11 +11,11 @@
 //! Nothing here waits but calls of a shared store. A lock is held for moments.
 
 mod local;
+mod shared;
 mod stage;
 mod stats;
 
-use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,12 +23,12 @@ use std::time::{Duration, Instant};
 use busway_event::{AnyEvent, Timestamp};
 use busway_middleware::Outcome;
 use busway_persistence::{DoneKey, Position};
-use busway_reliability::{Asked, KeyedBuckets, Lease, Ledger, TakeError};
-use futures_util::FutureExt as _;
+use busway_reliability::{Asked, KeyedBuckets, Lease, Ledger};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::local::LocalCache;
+pub(crate) use self::shared::{LOOK_AGAIN, Leased, Throttled};
 pub(crate) use self::stage::Once;
 use self::stats::Counts;
 pub use self::stats::IdempotencyStats;
@@ -68,7 +68,7 @@ struct Turns {
     /// Leases of this process; with the bus's own store, what is done too.
     ledger: Ledger,
     /// Parked events that wait for a key to be let go.
-    waiting: HashMap<IdempotencyKey, Vec<Position>>,
+    waiting: HashMap<IdempotencyKey, BTreeSet<Position>>,
 }
 
 /// Whether an event may be handled.
@@ -97,14 +97,6 @@ pub(crate) struct Held {
 pub(crate) struct KeyDone {
     pub(crate) key: DoneKey,
     pub(crate) keys_max: usize,
-}
-
-/// What a shared store has said.
-pub(crate) enum Leased {
-    Yes,
-    Duplicate,
-    /// To be asked again behind this.
-    Later(Duration),
 }
 
 impl Keeper {
@@ -195,99 +187,12 @@ impl Keeper {
         }
     }
 
-    /// Asks whether a key may be attempted again now. `Some`: it is to be asked again behind that.
-    pub(crate) async fn throttles(&self, held: &Held, now: Instant) -> Option<Duration> {
-        let (rate, burst) = self.settings.rate_of_retries()?;
-        let wait = match (&self.buckets, &self.place) {
-            (Some(buckets), _) => match buckets.lock().try_take(held.key, now) {
-                Err(TakeError::Wait { wait, .. }) => Some(wait),
-                _ => None,
-            },
-            (None, Place::Shared(store, _)) => {
-                let claim = self.claim(held);
-                match reached(&**store, store.take(&claim, rate, burst.get())).await {
-                    Ok(wait) => wait,
-                    Err(unreachable) => {
-                        self.unreachable(&unreachable);
-                        let delays = self.settings.while_unreachable() == OnUnreachable::Delay;
-                        return delays.then_some(LOOK_AGAIN);
-                    }
-                }
-            }
-            _ => None,
-        };
-        wait.inspect(|_| _ = self.counts.throttled.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Asks the shared store for the key too, if there is one.
-    pub(crate) async fn lease(&self, held: &mut Held, now: Instant) -> Leased {
-        let Place::Shared(store, local) = &self.place else {
-            self.counts.leased.fetch_add(1, Ordering::Relaxed);
-            return Leased::Yes;
-        };
-        let claim = self.claim(held);
-        match reached(&**store, store.lease(&claim, self.settings.lease_time())).await {
-            Ok(Answer::Leased) => {
-                self.counts.leased.fetch_add(1, Ordering::Relaxed);
-                held.is_shared = true;
-                Leased::Yes
-            }
-            Ok(Answer::Done) => {
-                self.counts.store_hits.fetch_add(1, Ordering::Relaxed);
-                local.done(held.key, now);
-                Leased::Duplicate
-            }
-            Ok(Answer::Busy { rest }) => {
-                self.counts.busy.fetch_add(1, Ordering::Relaxed);
-                Leased::Later(rest.clamp(LOOK_AGAIN_MIN, LOOK_AGAIN))
-            }
-            Err(unreachable) => {
-                self.unreachable(&unreachable);
-                match self.settings.while_unreachable() {
-                    OnUnreachable::Pass => {
-                        self.counts.passed.fetch_add(1, Ordering::Relaxed);
-                        Leased::Yes
-                    }
-                    _ => Leased::Later(LOOK_AGAIN),
-                }
-            }
-        }
-    }
-
-    /// The handler was done: tells the shared store, if it knows of the key. `false`: it could not be told, and is to be told again.
-    pub(crate) async fn tell_done(&self, held: &Held) -> bool {
-        let Place::Shared(store, _) = &self.place else { return true };
-        if !held.is_shared {
-            return true;
-        }
-        let claim = self.claim(held);
-        match reached(&**store, store.done(&claim, self.settings.ttl_of_keys())).await {
-            Ok(()) => true,
-            Err(unreachable) => {
-                self.unreachable(&unreachable);
-                self.settings.while_unreachable() == OnUnreachable::Pass
-            }
-        }
-    }
-
-    /// The handler was not done: gives the key back to the shared store. One that cannot be reached lets it run out.
-    pub(crate) async fn give_back(&self, held: &Held) {
-        let Place::Shared(store, _) = &self.place else { return };
-        if !held.is_shared {
-            return;
-        }
-        let claim = self.claim(held);
-        if let Err(unreachable) = reached(&**store, store.release(&claim)).await {
-            self.unreachable(&unreachable);
-        }
-    }
-
     /// Lets a key go in this process, and says who waits for it. `is_done`: its event has been handled.
-    pub(crate) fn let_go(&self, held: &Held, is_done: bool, now: Instant) -> Vec<Position> {
+    pub(crate) fn let_go(&self, held: &Held, is_done: bool, now: Instant) -> BTreeSet<Position> {
         let mut turns = self.turns.lock();
         match (&self.place, is_done) {
             (Place::Own, true) => {
-                _ = turns.ledger.done(held.key, held.lease, now, self.settings.ttl_of_keys())
+                _ = turns.ledger.done(held.key, held.lease, now, self.settings.ttl_of_keys());
             }
             (Place::Shared(_, local) | Place::Memory(local), true) => {
                 local.done(held.key, now);
@@ -299,7 +204,7 @@ impl Keeper {
             }
         }
         let waiting = match turns.waiting.is_empty() {
-            true => Vec::new(),
+            true => BTreeSet::new(),
             false => turns.waiting.remove(&held.key).unwrap_or_default(),
         };
         drop(turns);
@@ -308,7 +213,7 @@ impl Keeper {
     }
 
     /// A key that was taken here turned out to be done, or another's, in the shared store.
-    pub(crate) fn hand_back(&self, held: &Held) -> Vec<Position> {
+    pub(crate) fn hand_back(&self, held: &Held) -> BTreeSet<Position> {
         let mut turns = self.turns.lock();
         turns.ledger.release(held.key, held.lease);
         let waiting = turns.waiting.remove(&held.key).unwrap_or_default();
@@ -322,9 +227,14 @@ impl Keeper {
         let mut turns = self.turns.lock();
         let is_leased = turns.ledger.is_leased(key, now);
         if is_leased {
-            turns.waiting.entry(key).or_default().push(place);
+            turns.waiting.entry(key).or_default().insert(place);
         }
         is_leased
+    }
+
+    /// How long a parked event waits for a key that nobody lets go before it looks for itself.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.settings.lease_time()
     }
 
     /// What is stored with the settlement of an event whose handler was done.
@@ -354,30 +264,6 @@ impl Keeper {
     pub(crate) fn described(&self) -> Setting {
         Setting { name: "idempotent", value: self.settings.to_string(), origin: Origin::Subscription }
     }
-
-    fn claim(&self, held: &Held) -> Claim {
-        let subscription = Arc::clone(&self.subscription);
-        Claim { subscription, key: held.key, owner: self.owner, epoch: held.lease.owner }
-    }
-
-    fn unreachable(&self, unreachable: &Unreachable) {
-        let before = self.counts.unreachable.fetch_add(1, Ordering::Relaxed);
-        // The first, and then less and less often: it may be away for hours.
-        if (before + 1).is_power_of_two() {
-            tracing::warn!(subscription = &*self.subscription, %unreachable, "idempotency is asked again later");
-        }
-    }
-}
-
-/// A store's answer; a panic in it is none.
-async fn reached<T>(
-    store: &dyn IdempotencyStore,
-    answer: impl Future<Output = Result<T, Unreachable>>,
-) -> Result<T, Unreachable> {
-    match AssertUnwindSafe(answer).catch_unwind().await {
-        Ok(answer) => answer,
-        Err(_) => Err(Unreachable { store: store.name(), reason: "it panicked".to_owned() }),
-    }
 }
 
 impl std::fmt::Debug for Keeper {
@@ -386,9 +272,5 @@ impl std::fmt::Debug for Keeper {
     }
 }
 
-/// How soon a shared store is asked again: for a lease that may be given back before it runs out, or when it could not be reached.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Keys whose attempts are counted in this process.
 const BUCKETS_MAX: usize = 10_000;
-/// For a lease that is about to run out.
-const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);

@@ -41,6 +41,10 @@ impl Middleware for Once {
                     drop(held);
                     clock.sleep_until(clock.now() + wait).await;
                 }
+                Leased::Away => {
+                    drop(held);
+                    clock.sleep_until(clock.now() + LOOK_AGAIN).await;
+                }
             }
         }
     }

@@ -31,6 +31,7 @@
 mod key;
 mod ledger;
 mod pointer;
+mod problem;
 mod settings;
 mod source;
 mod store;
@@ -38,6 +39,7 @@ mod store;
 pub use self::key::{IdempotencyKey, KeyDigest};
 pub use self::ledger::{Asked, Lease, Ledger, Marked};
 pub use self::pointer::{Pointer, PointerError};
-pub use self::settings::{Idempotency, IdempotencyProblem, OnNoKey, OnUnreachable};
+pub use self::problem::IdempotencyProblem;
+pub use self::settings::{Idempotency, OnNoKey, OnUnreachable};
 pub use self::source::{IdempotencyKeyError, KeySource};
 pub use self::store::{Answer, Claim, IdempotencyStore, StoreFuture, Unreachable};

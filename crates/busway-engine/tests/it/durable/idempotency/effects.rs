@@ -33,8 +33,7 @@ async fn marking_before_success_loses_an_event_and_marking_with_it_does_not() {
         publish(&bus, [("A", 1)]).await;
         bus.settle().await;
         bus.finish().await;
-        let effects = *effects.lock();
-        effects
+        *effects.lock()
     };
     assert_eq!(lost, 1, "it was called once, and that call failed: the effect never happened");
 
