@@ -88,6 +88,9 @@ pub(crate) enum Command {
         /// Damaged stores.
         #[arg(long, default_value_t = 100_000)]
         stores: u64,
+        /// Publishes of events that are to have their effect once, ten of each.
+        #[arg(long, default_value_t = 1_000_000)]
+        publishes: u64,
     },
     /// The benchmark: busway beside what people use instead. Report and plots: `target/bench`.
     Bench {
@@ -181,9 +184,9 @@ impl Command {
             Self::Package { allow_dirty: false } => package::run(workspace, package::Files::Committed),
             Self::Package { allow_dirty: true } => package::run(workspace, package::Files::AsTheyAre),
             Self::Chaos { only: Some(chaos::Part::Resilience), .. } => chaos::resilience(workspace),
-            Self::Chaos { only: None, kills, images, cuts, stores } => {
-                let (kills, images, cuts, stores) = (*kills, *images, *cuts, *stores);
-                let length = chaos::Length { kills, images, cuts, stores };
+            Self::Chaos { only: None, kills, images, cuts, stores, publishes } => {
+                let (kills, images, cuts) = (*kills, *images, *cuts);
+                let length = chaos::Length { kills, images, cuts, stores: *stores, publishes: *publishes };
                 chaos::run(workspace, length)
             }
             Self::Isolate { crates } => step::isolate::run(workspace, crates),

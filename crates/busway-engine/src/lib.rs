@@ -40,6 +40,7 @@ pub mod durable;
 mod extract;
 mod handover;
 pub mod history;
+pub mod idempotency;
 mod idle;
 mod ids;
 mod log;
@@ -74,6 +75,7 @@ pub use crate::extract::Stopping;
 pub use crate::history::{
     Comparison, Difference, History, HistoryError, PastEvent, Shadow, ShadowEmit, ShadowWrite,
 };
+pub use crate::idempotency::IdempotencyStats;
 pub use crate::observer::Observer;
 pub use crate::settings::{Origin, Setting, Settings};
 pub use crate::stages::{RateHandle, RateLimit, Timeout};

@@ -9,6 +9,7 @@ use busway_middleware::Outcome;
 use busway_reliability::Tally;
 
 use crate::durable::DurableStats;
+use crate::idempotency::IdempotencyStats;
 
 /// Where a subscription is in its life. It only moves downwards, but for pause and resume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct SubscriptionStats {
     pub running: u64,
     /// Bytes that waiting events take of the byte budget.
     pub queued_bytes: usize,
+    /// Steps of its idempotency, when it [is idempotent](crate::SubscribeBuilder::idempotent).
+    pub idempotency: Option<IdempotencyStats>,
     /// The last event that was not handled well.
     pub last_failure: Option<LastFailure>,
 }

@@ -34,6 +34,8 @@ pub(crate) struct Databases<'t> {
     pub(crate) links: Db<'t>,
     /// Partition (4), offset (8) → a head of it. Partition (4) → where retention has let it begin.
     pub(crate) heads: Db<'t>,
+    /// Subscription (4), number (8) → keys that are done, see [`done`](crate::done).
+    pub(crate) done: Db<'t>,
     /// What is published later, see [`schedule`](crate::schedule).
     pub(crate) schedule: Db<'t>,
     /// Table (4), key → value: the user's own tables.
@@ -67,6 +69,7 @@ impl<'t> Databases<'t> {
             segment_ids: create("segment-ids")?,
             links: create("links")?,
             heads: create("heads")?,
+            done: create("done")?,
             schedule: create("schedule")?,
             tables: create("tables")?,
             rings: all,
@@ -103,6 +106,7 @@ impl OnCommit for Databases<'_> {
             segment_ids: on_commit(self.segment_ids),
             links: on_commit(self.links),
             heads: on_commit(self.heads),
+            done: on_commit(self.done),
             schedule: on_commit(self.schedule),
             tables: on_commit(self.tables),
             rings: self.rings.into_iter().map(|ring| ring.into_iter().map(on_commit).collect()).collect(),
@@ -113,7 +117,7 @@ impl OnCommit for Databases<'_> {
 /// The only database that is looked into before the others are known.
 pub(crate) const META: &str = "meta";
 /// Databases beside the rings.
-const FIXED: u32 = 13;
+const FIXED: u32 = 14;
 
 /// Key of the store's id in `meta`.
 pub(crate) const STORE_ID: &[u8] = b"store-id";

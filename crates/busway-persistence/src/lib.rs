@@ -56,7 +56,7 @@
 //! a program keeps beside its events, `snapshot` what it reads of that outside of transactions. `schedule` has what is published later. `record` and `row`
 //! are the bytes, `names` the texts that they share (`memo`: what a thread knows of them), `records` finds records in a segment. `read`, from `tail` or a `view`, gives events back, `find`
 //! says where one lies, `verify` whether all are as they were written, `backup` copies all of it, `export` and `import` write events as lines and back, `audit`
-//! chains what must not be altered.
+//! chains what must not be altered, `done` what must not be done again.
 
 mod append;
 mod attendance;
@@ -65,6 +65,7 @@ mod backup;
 mod corrupt;
 mod cursor;
 mod dead;
+mod done;
 mod entry;
 mod error;
 mod export;
@@ -111,6 +112,7 @@ pub use crate::dead::{
     LetterKey, LetterPage, LetterQuery, LetterRequest, LetterState, OnOperated, Operated, Operation,
     OperationKind, Progressed, REQUEST_BYTES_MAX, StoredDeadLetter, StoredLetter,
 };
+pub use crate::done::{DoneKey, DoneKeys};
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};
 pub use crate::export::{Damaged, Export, ExportError, Exported, Exporting};
 pub use crate::import::{
@@ -130,7 +132,7 @@ pub use crate::settle::{
 };
 pub use crate::snapshot::Snapshot;
 pub use crate::standing::StoredSubscription;
-pub use crate::store::{Busy, REQUESTS_MAX, Store};
+pub use crate::store::{Busy, REQUESTS_MAX, Store, Unsettled};
 pub use crate::stream::{
     AtCap, CAP_BYTES_MIN, PARTITIONS_MAX, Retention, STREAM_NAME_BYTES_MAX, Stream, StreamProblem,
     partition_of,

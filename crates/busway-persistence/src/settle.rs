@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attendance::{Mark, Quarantine};
 use crate::cursor::Cursor;
+use crate::done::DoneKeys;
 use crate::error::RequestError;
 
 /// What a subscription has decided about events of a partition. All of it is stored in one commit, or nothing of it.
@@ -19,6 +20,8 @@ pub struct Settlement {
     pub released: Vec<u64>,
     /// Events that the subscription gives up on: kept with their history, and finished.
     pub dead: Vec<DeadLetter>,
+    /// Keys of idempotency that are done with it.
+    pub done: DoneKeys,
     /// Nothing of it is the end of an attempt: it passes events that the subscription does not want, or that are gone. Then it does not say
     /// that the subscription has got on. Default `false`.
     pub passes_only: bool,
@@ -28,7 +31,11 @@ impl Settlement {
     /// Whether it decides nothing.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.settled.is_empty() && self.parked.is_empty() && self.released.is_empty() && self.dead.is_empty()
+        self.done.keys.is_empty()
+            && self.settled.is_empty()
+            && self.parked.is_empty()
+            && self.released.is_empty()
+            && self.dead.is_empty()
     }
 }
 

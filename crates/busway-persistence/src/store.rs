@@ -44,6 +44,9 @@ pub struct Store {
 #[error("the store's writer has {REQUESTS_MAX} requests to do; try again when some are answered")]
 pub struct Busy<T>(pub T);
 
+/// A settlement that the store does not take at the moment, as it was given.
+pub type Unsettled = Busy<Box<(Settlement, Option<OnSettled>)>>;
+
 /// What it gives back is not shown: callbacks have nothing to show.
 impl<T> fmt::Debug for Busy<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,10 +158,10 @@ impl Store {
         partition: u32,
         settlement: Settlement,
         done: Option<OnSettled>,
-    ) -> Result<(), Busy<(Settlement, Option<OnSettled>)>> {
+    ) -> Result<(), Unsettled> {
         let request = Box::new(Settle { subscription, partition, settlement, done });
         match self.submit(Request::Settle(request)) {
-            Err(Request::Settle(request)) => Err(Busy((request.settlement, request.done))),
+            Err(Request::Settle(request)) => Err(Busy(Box::new((request.settlement, request.done)))),
             _ => Ok(()),
         }
     }

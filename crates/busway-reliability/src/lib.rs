@@ -56,13 +56,14 @@
 //! 2. `limits`: [`PriorityLimits`] and [`Running`], how many handlers run at once.
 //! 3. `expiry`: [`TimeToLive`] and [`expired`], how long an event may wait.
 //! 4. `flow`: [`Overflow`], [`ByteBudget`] and [`Tally`], what to do when events come too fast.
-//! 5. `token_bucket`: [`Rate`] and [`TokenBucket`], so many in a time and no more.
+//! 5. `token_bucket`: [`Rate`], [`TokenBucket`] and [`KeyedBuckets`], so many in a time and no more.
 //! 6. `retry`: [`Retry`], whether a failed event is attempted again, and when; [`RetryMeter`], how many are.
 //! 7. `classify`: [`FailureClass`], whether an error may pass.
 //! 8. `redrive`: [`RedrivePace`] and [`SameErrors`], how fast dead letters come back, and when that stops.
 //! 9. `crash_loop`: [`Caution`], what is done when processes die one after the other.
 //! 10. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
 //! 11. `breaker`: [`BreakerRules`] and [`Circuit`], whether a call may be made at all.
+//! 12. `idempotency`: [`Idempotency`], [`Ledger`] and [`IdempotencyStore`], what is asked for twice happens once.
 
 mod held;
 mod ordering;
@@ -84,6 +85,8 @@ mod redrive;
 
 mod crash_loop;
 
+mod idempotency;
+
 mod shutdown;
 
 mod breaker;
@@ -100,7 +103,7 @@ pub use expiry::{Expiry, TimeToLive, expired};
 
 pub use flow::{ByteBudget, FullAction, MayWait, OverBudget, Overflow, Tally, WEIGHT_FLOOR_BYTES, on_full};
 
-pub use token_bucket::{MAX_PERIOD, Rate, RateError, TakeError, TokenBucket};
+pub use token_bucket::{KeyedBuckets, MAX_PERIOD, Rate, RateError, TakeError, TokenBucket};
 
 pub use retry::{Retry, RetryBudget, RetryMeter, RetryProblem};
 
@@ -113,6 +116,11 @@ pub use crash_loop::Caution;
 pub use breaker::{
     BreakerProblem, BreakerRules, BreakerState, CallEnd, Circuit, CircuitCounts, Force, Generation, Moved,
     Permission, Room,
+};
+pub use idempotency::{
+    Answer, Asked, Claim, Idempotency, IdempotencyKey, IdempotencyKeyError, IdempotencyProblem,
+    IdempotencyStore, KeyDigest, KeySource, Lease, Ledger, Marked, OnNoKey, OnUnreachable, Pointer,
+    PointerError, StoreFuture, Unreachable,
 };
 
 pub use shutdown::{Begun, CANCEL_GRACE, End, Origin, Outstanding, Phase, Shutdown, Step};

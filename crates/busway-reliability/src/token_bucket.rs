@@ -5,11 +5,14 @@
 //! ever. With periods of at most [`MAX_PERIOD`], credits stay below 2^87 and their products below 2^128:
 //! nothing overflows.
 
+mod keyed;
+
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+pub use self::keyed::KeyedBuckets;
 use crate::deadline::after;
 
 /// So many events in so much time. Never zero events, never in no time.

@@ -39,16 +39,18 @@
 //! [`settle`](TestBus::settle).
 //!
 //! # Modules
-//! [`TestBus`] first, then [`Recorder`], [`Script`] with its [`Step`]s and [`Gate`]s, [`ManualClock`].
+//! [`TestBus`] first, then [`Recorder`], [`Script`] with its [`Step`]s and [`Gate`]s, [`ManualClock`], [`SharedKeys`].
 
 mod bus;
 mod clock;
+mod keys;
 mod recorder;
 mod script;
 mod spy;
 
 pub use crate::bus::TestBus;
 pub use crate::clock::ManualClock;
+pub use crate::keys::SharedKeys;
 pub use crate::recorder::Recorder;
 pub use crate::script::{Emission, Gate, Script, Step};
 pub use crate::spy::{BreakerMove, FellBack, Handled};

@@ -76,6 +76,7 @@
 //! | what is given up is kept | as a dead letter, in the commit that settles its event, with every attempt; it can be given again, edited or let go ([`dead_letters`]) |
 //! | what is down is not called | a [`Breaker`] opens for the topic whose calls fail; its events wait in the store, no attempt is spent, all other topics go on ([`breaker`]) |
 //! | a handler that hangs holds its own lane only | it is cancelled at its [deadline](DurableBuilder::deadline), or told of and set apart |
+//! | what is asked for twice happens once | by a key of your choice, which is done when its handler was, never before ([`Idempotency`]) |
 //! | a delayed event is published once | it is stored until it is due, and leaves the schedule in the transaction that puts it into the log ([`schedule`]) |
 //! | a panic or failure stays where it is | a panic, or a middleware's own failure, is an [`Outcome`] that names it |
 //! | shutdown is an answer | [`Bus::shutdown`] handles what waits, and reports what it could not |
@@ -93,6 +94,7 @@
 //! | publish later, or again and again | [`Draft::delay`], [`Draft::at`], [`Bus::schedule`], [`schedule`] |
 //! | write handlers | [`handler`]: `async fn`, [`blocking`], [`inline`], [`batch`]; arguments: [`extract`] |
 //! | store effects exactly once | [`Table`], [`Tx`], [`in_store`], [`Bus::transaction`], [`Bus::read`] |
+//! | do once what is asked for twice | [`Idempotency`], [`DurableBuilder::idempotent`] |
 //! | surround them | [`middleware`], [`Stage`], [`builtin`], [`Timeout`], [`RateLimit`] |
 //! | retry, give up, give again | [`Retry`], [`RetryBudget`], [`DurableBuilder::classify`], [`DeadLetterPolicy`], [`Bus::dead_letters`] |
 //! | stop calling what is down, degrade | [`Breaker`], [`Fallback`], [`Bus::breakers`], [`DurableBuilder::deadline`] |
@@ -110,6 +112,7 @@
 //! |---|---|
 //! | `derive` (default) | `#[derive(EventType)]` |
 //! | `prost` | `Proto<M>`: Protobuf payloads |
+//! | `redis` | `RedisKeys`: idempotency keys that several processes share |
 //! | `schemars` | `Contract`: the JSON Schema of an event type |
 //! | `tower` | `TowerMiddleware`: a `tower::Layer` as a middleware |
 //!
@@ -133,6 +136,11 @@ pub use busway_event::{
     TraceContextError, TypeName, check_round_trip, cloudevents, codec, draft, event, event_type, filter,
     metadata, topic, trace,
 };
+
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+#[doc(inline)]
+pub use busway_redis::{RedisError, RedisKeys, RedisKeysBuilder};
 
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
@@ -186,8 +194,9 @@ pub use busway_middleware::States;
 
 #[doc(inline)]
 pub use busway_reliability::{
-    BreakerProblem, BreakerState, CircuitCounts, FailureClass, Force, Order, Overflow, PriorityLimits, Rate,
-    RateError, Retry, RetryBudget, RetryProblem, Tally, TimeToLive,
+    BreakerProblem, BreakerState, CircuitCounts, FailureClass, Force, Idempotency, IdempotencyKey,
+    IdempotencyKeyError, IdempotencyProblem, IdempotencyStore, KeySource, OnNoKey, OnUnreachable, Order,
+    Overflow, PriorityLimits, Rate, RateError, Retry, RetryBudget, RetryProblem, Tally, TimeToLive,
 };
 
 #[doc(inline)]
@@ -202,16 +211,17 @@ pub use busway_engine::{
     DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage, DeadLetterPolicy,
     DeadLetterState, DeadLetters, Description, Difference, Durability, DurableBuilder, DurableStats,
     DurableSubscription, EntryError, Error, Export, ExportError, Exported, Fallback, FallbackKind, Fault,
-    History, HistoryError, Import, ImportCause, ImportError, Imported, InStore, IntoFilter, Lag, LineError,
-    LookupError, Observer, OpenError, OperationKind, Origin, Pace, PageStart, PartitionStanding, PastEvent,
-    PublishError, Publisher, Quarantine, RateHandle, RateLimit, ReadError, ReadTables, Receipt, Redrive,
-    Refusal, Refused, RequestError, Result, Retention, ScopedSubscription, Selection, Setting, Settings,
-    Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt,
-    State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder,
-    SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table, TableKey, Target,
-    Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified, VerifiedArchive,
-    VerifiedAudit, WriteTables, breaker, bus, clock, dead_letters, durable, history, in_store, observer,
-    schedule, settings, stages, stats, subscription, transact, verify_archive,
+    History, HistoryError, IdempotencyStats, Import, ImportCause, ImportError, Imported, InStore, IntoFilter,
+    Lag, LineError, LookupError, Observer, OpenError, OperationKind, Origin, Pace, PageStart,
+    PartitionStanding, PastEvent, PublishError, Publisher, Quarantine, RateHandle, RateLimit, ReadError,
+    ReadTables, Receipt, Redrive, Refusal, Refused, RequestError, Result, Retention, ScopedSubscription,
+    Selection, Setting, Settings, Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot,
+    Standing, StartAt, State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem,
+    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table,
+    TableKey, Target, Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified,
+    VerifiedArchive, VerifiedAudit, WriteTables, breaker, bus, clock, dead_letters, durable, history,
+    idempotency, in_store, observer, schedule, settings, stages, stats, subscription, transact,
+    verify_archive,
 };
 
 pub mod prelude;

@@ -35,6 +35,8 @@ pub(crate) struct Length {
     pub(crate) cuts: u64,
     /// Damaged stores.
     pub(crate) stores: u64,
+    /// Publishes of events that are to have their effect once, ten of each.
+    pub(crate) publishes: u64,
 }
 
 /// Runs all of it in release mode, with their output: they say their rates, and on a failure their seed. Where the power of no file system can be
@@ -48,6 +50,10 @@ pub(crate) fn run(workspace: &Workspace, length: Length) -> Result<Verdict> {
             .env("BUSWAY_FAULTS_ALL", "1");
         cargo.args(["test", "--release", "-p", package, "--test", test, "--", "--nocapture"]).run()?;
     }
+    Call::cargo(workspace)
+        .env("BUSWAY_ONCE_PUBLISHES", length.publishes.to_string())
+        .args(["test", "--release", "-p", "busway-engine", "--test", "it", "--", "--nocapture", EFFECTS])
+        .run()?;
     if let Some(obstacle) = disk::obstacle(workspace)? {
         return Ok(Verdict::LeftOut(format!("power cuts on ext4: {obstacle}")));
     }
@@ -58,6 +64,9 @@ pub(crate) fn run(workspace: &Workspace, length: Length) -> Result<Verdict> {
         .run()?;
     Ok(Verdict::Passed)
 }
+
+/// Many publishes of few ids, with crashes.
+const EFFECTS: &str = "have_each_effect_once";
 
 const TESTS: [(&str, &str); 5] = [
     ("busway-persistence", "kill"),

@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 
 use crate::process::Call;
 use crate::report::{Report, Verdict};
+use crate::server::{Kind, binary};
 use crate::step::disk;
 use crate::tally::{Ended, Runner, Summary};
 use crate::workspace::Workspace;
@@ -40,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
     }
     run_year(workspace, report, has_nextest);
     run_disk(workspace, report, has_nextest);
+    run_redis(workspace, report, has_nextest);
     report.measure("compiler messages", || check_messages(workspace));
     match loom {
         Loom::Run => run_models(workspace, report),
@@ -115,6 +117,28 @@ fn run_disk(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
         run_one(report, STEP, Runner::BuiltIn, cuts);
     }
 }
+
+/// Keys in a real Redis: the tests start servers of their own, which some of them kill, and are told where the program is.
+fn run_redis(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
+    const STEP: &str = "keys in Redis";
+    let program = match binary::find(Kind::Redis) {
+        Ok(Some(program)) => program,
+        Ok(None) => return report.measure(STEP, || Ok(Verdict::LeftOut(binary::missing(Kind::Redis)))),
+        Err(error) => return report.measure(STEP, || Err(error)),
+    };
+    let cargo = Call::cargo(workspace).env(Kind::Redis.variable(), program);
+    if has_nextest {
+        let filter = format!("test({REDIS_TESTS})");
+        let keys = cargo.args(["nextest", "run", "--all-features", "--run-ignored", "only", "-E", &filter]);
+        run_one(report, STEP, Runner::Nextest, keys);
+    } else {
+        let keys = cargo.args(["test", "-p", "busway-redis", "--test", "it", "--", "--ignored", REDIS_TESTS]);
+        run_one(report, STEP, Runner::BuiltIn, keys);
+    }
+}
+
+/// The tests that need a Redis, by the start of their names; each is ignored unless asked for.
+const REDIS_TESTS: &str = "on_redis";
 
 /// The compile-fail tests compare the compiler's words, which change from release to release: under another one than the
 /// expected texts are of, they pass without a look.

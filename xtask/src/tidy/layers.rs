@@ -172,6 +172,7 @@ const LAYERS: &[Layer] = &[
         ],
         must_not_use: &[],
     },
+    Layer { name: "busway-redis", may_use: &["busway-event", "busway-reliability"], must_not_use: &[] },
     Layer {
         name: "busway",
         may_use: &[
@@ -181,6 +182,7 @@ const LAYERS: &[Layer] = &[
             "busway-middleware",
             "busway-reliability",
             "busway-engine",
+            "busway-redis",
         ],
         must_not_use: &[],
     },

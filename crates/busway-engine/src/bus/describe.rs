@@ -134,7 +134,8 @@ impl SubscriptionDescription {
             settings: {
                 let again = members.first().and_then(|member| member.again.as_ref());
                 let described = entry.settings.described.iter().cloned();
-                described.chain(again.map(|again| again.described())).collect()
+                let keeper = entry.member.keeper.iter().map(|keeper| keeper.described());
+                described.chain(again.map(|again| again.described())).chain(keeper).collect()
             },
         }
     }
@@ -163,6 +164,7 @@ impl SubscriptionDescription {
                 .chain(core.recovery.described())
                 .chain(core.described_deadline())
                 .chain(core.guard.iter().map(|guard| guard.described()))
+                .chain(core.keeper.iter().map(|keeper| keeper.described()))
                 .collect(),
         }
     }

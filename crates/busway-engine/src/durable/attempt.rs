@@ -16,8 +16,10 @@ use futures_util::FutureExt as _;
 
 use super::DurableCore;
 use super::member::Member;
+use super::once::Wait;
 use super::pump::AGAIN_AFTER;
 use super::window::Started;
+use crate::idempotency::KeyDone;
 use crate::stats::State;
 use crate::transact::{Committed, EventOf, Ground, Record, TxDesk, commit};
 
@@ -69,6 +71,8 @@ pub(super) enum Ended {
     Stored,
     /// Nothing is known of it: it is left as it was.
     CutShort,
+    /// It was not attempted: its idempotency key is with another one, or cannot be asked for now.
+    Waits(Wait),
 }
 
 /// Makes an attempt.
@@ -77,10 +81,12 @@ pub(super) async fn attempt(
     member: &Member,
     slot: &mut Slot,
     started: &Started<AnyEvent>,
+    done: Option<KeyDone>,
 ) -> Ended {
     let lost = core.counts.untold.swap(0, Ordering::Relaxed);
     let gap = core.take_gap(started.place.partition);
     let mut conflicts: u32 = 0;
+    let event = core.event(started.place, done);
     if !core.marked(member, started).await {
         return Ended::CutShort;
     }
@@ -88,7 +94,7 @@ pub(super) async fn attempt(
         let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);
         let mut delivery = core.delivery(started, lost, gap.as_ref());
-        let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), core.event(started.place)));
+        let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), event));
         if let Some(desk) = &desk {
             delivery.insert(Arc::clone(desk));
         }
@@ -103,7 +109,7 @@ pub(super) async fn attempt(
             guard.remember(&started.event, &outcome, &emits);
         }
         let committed = match desk.is_some() || !emits.is_empty() {
-            true => contained(conclude(core, started.place, desk, &outcome, emits)).await,
+            true => contained(conclude(core, event, desk, &outcome, emits)).await,
             false => None,
         };
         match committed {
@@ -159,8 +165,9 @@ impl DurableCore {
         Ground { log, services, bus: self.bus.clone() }
     }
 
-    pub(super) const fn event(&self, place: Position) -> EventOf {
-        EventOf { subscription: self.id, number: self.number, place }
+    /// An event of it. `done`: the key that is done when the event is.
+    pub(super) const fn event(&self, place: Position, done: Option<KeyDone>) -> EventOf {
+        EventOf { subscription: self.id, number: self.number, place, done }
     }
 
     /// Others have changed what a handler read before it could be stored: counts it. `false` when the subscription ends and should wait
@@ -193,14 +200,14 @@ impl DurableCore {
 /// Commits what a handler leaves.
 pub(super) async fn conclude(
     core: &DurableCore,
-    place: Position,
+    event: EventOf,
     desk: Option<Arc<TxDesk>>,
     outcome: &Outcome,
     emits: Vec<AnyDraft>,
 ) -> Option<Committed> {
     match desk {
         Some(desk) => desk.conclude(outcome, emits).await,
-        None => commit(&core.ground(), &[core.event(place)], Record::default(), emits).await,
+        None => commit(&core.ground(), &[event], Record::default(), emits).await,
     }
 }
 

@@ -23,9 +23,10 @@ use busway_middleware::{BoxError, Delivery, Outcome, Progress};
 use futures_util::future::join_all;
 
 use super::DurableCore;
-use super::attempt::{ChainCache, contained, later};
+use super::attempt::{ChainCache, Ended, contained, later};
 use super::guarded::ask_for_batch;
 use super::member::Member;
+use super::once::{Admitted, Claimed, note_key};
 use super::window::Started;
 use super::worker::{Storing, judge, next, report};
 use crate::breaker::{Call, Reach};
@@ -42,7 +43,7 @@ pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
         worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
         // Those that are not decided yet, by their places in the batch.
         let mut open: Vec<usize> = (0..batch.len()).collect();
-        let handled = core.abort.run_until_cancelled(worker.handle(&batch, &mut open)).await;
+        let handled = core.abort.run_until_cancelled(worker.handle_once(&batch, &mut open)).await;
         if handled != Some(Going::On) {
             worker.calls.iter().for_each(|call| core.call_ended(call.as_ref(), None));
             core.cut_short(open.iter().filter_map(|at| batch.get(*at)).map(|started| started.place));
@@ -91,9 +92,69 @@ struct Group {
     record: Record,
 }
 
-impl Worker<'_> {
-    /// Handles a batch. What is decided is settled, and taken out of `open`.
-    async fn handle(&mut self, batch: &[Started<AnyEvent>], open: &mut Vec<usize>) -> Going {
+impl<'a> Worker<'a> {
+    /// Handles those events of a batch that may be handled: those whose idempotency keys are their own. The others are decided without it.
+    async fn handle_once(&mut self, batch: &[Started<AnyEvent>], open: &mut Vec<usize>) -> Going {
+        if self.core.keeper.is_none() {
+            return self.handle(batch, open, &mut []).await;
+        }
+        let mut claims = loop {
+            match self.claims(batch, open).await {
+                Ok(claims) => break claims,
+                // Keys that are its own already are let go: their leases might run out meanwhile.
+                Err(Going::On) if self.core.moment_later(self.member).await => {}
+                Err(_) => return Going::No,
+            }
+        };
+        self.handle(batch, open, &mut claims).await
+    }
+
+    /// Asks for the keys of all open events, by their places in the batch. `Err(On)`: a shared store cannot be reached.
+    async fn claims(
+        &mut self,
+        batch: &[Started<AnyEvent>],
+        open: &mut Vec<usize>,
+    ) -> Result<Vec<Option<Claimed<'a>>>, Going> {
+        let mut claims: Vec<Option<Claimed<'a>>> = Vec::with_capacity(batch.len());
+        for (at, started) in batch.iter().enumerate() {
+            if !open.contains(&at) {
+                claims.push(None);
+                continue;
+            }
+            match self.core.admit(started).await {
+                Admitted::Yes(claimed) => {
+                    claims.push(claimed);
+                    continue;
+                }
+                Admitted::Away => return Err(Going::On),
+                Admitted::No(Ended::Waits(wait)) => self.core.waits(started.place, wait, self.core.moment()),
+                Admitted::No(Ended::Decided(outcome)) => self.decide_alone(started, &outcome),
+                Admitted::No(Ended::Stored | Ended::CutShort) => return Err(Going::No),
+            }
+            claims.push(None);
+            // Nothing was called.
+            let call = self.calls.get_mut(at).and_then(Option::take);
+            self.core.call_ended(call.as_ref(), None);
+            open.retain(|open| *open != at);
+        }
+        Ok(claims)
+    }
+
+    /// An event is decided without its handler.
+    fn decide_alone(&self, started: &Started<AnyEvent>, outcome: &Outcome) {
+        let (core, at) = (self.core, self.core.moment());
+        report(core, &started.event, outcome, None);
+        let verdict = judge(core, self.member, (started, outcome, Storing::ToBe), at);
+        core.decided(started.place, verdict, None, at);
+    }
+
+    /// Handles a batch. What is decided is settled, and taken out of `open`; keys of those that are done go with them.
+    async fn handle(
+        &mut self,
+        batch: &[Started<AnyEvent>],
+        open: &mut Vec<usize>,
+        claims: &mut [Option<Claimed<'a>>],
+    ) -> Going {
         // While they are attempted one by one, a batch is one event.
         if let [only] = batch
             && !self.core.marked(self.member, only).await
@@ -104,7 +165,7 @@ impl Worker<'_> {
         let mut conflicts = 0;
         while !open.is_empty() {
             let (mut round, groups) = self.round(&deliveries, open).await;
-            let commits = groups.into_iter().map(|group| self.commit(batch, &mut round, group));
+            let commits = groups.into_iter().map(|group| self.commit((batch, claims), &mut round, group));
             let (mut groups, commits): (Vec<Vec<usize>>, Vec<_>) = commits.unzip();
             // At once: they share a commit of the store, and one that is refused costs the others nothing.
             let committed = join_all(commits).await;
@@ -128,7 +189,10 @@ impl Worker<'_> {
                     }
                 }
             }
-            self.settle(batch, round, open);
+            if !self.tell(&round, claims).await {
+                return Going::No;
+            }
+            self.settle(batch, round, open, claims);
             let goes_on = match wait {
                 Some(Wait::Room(reason)) => later(self.core, self.member, &reason).await,
                 Some(Wait::Conflict) => self.core.again(&mut conflicts).await,
@@ -182,7 +246,7 @@ impl Worker<'_> {
     /// Begins to commit a group: its places in the round, and the commit.
     fn commit(
         &self,
-        batch: &[Started<AnyEvent>],
+        (batch, claims): (&[Started<AnyEvent>], &[Option<Claimed<'a>>]),
         round: &mut [Item],
         Group { items, record }: Group,
     ) -> (Vec<usize>, impl Future<Output = Option<Committed>> + use<>) {
@@ -191,14 +255,23 @@ impl Worker<'_> {
         for &item in &items {
             let Some(item) = round.get_mut(item) else { continue };
             emits.append(&mut item.emits);
-            events.extend(batch.get(item.at).map(|started| self.core.event(started.place)));
+            // One that its handler has skipped has not been handled: its key is not done.
+            let claimed = claims.get(item.at).and_then(Option::as_ref).filter(|_| item.outcome.is_done());
+            let done = claimed.and_then(Claimed::done);
+            events.extend(batch.get(item.at).map(|started| self.core.event(started.place, done)));
         }
         let ground = self.core.ground();
         (items, contained(async move { commit(&ground, &events, record, emits).await }))
     }
 
     /// Settles what is decided, all at once, and leaves the others open.
-    fn settle(&mut self, batch: &[Started<AnyEvent>], round: Vec<Item>, open: &mut Vec<usize>) {
+    fn settle(
+        &mut self,
+        batch: &[Started<AnyEvent>],
+        round: Vec<Item>,
+        open: &mut Vec<usize>,
+        claims: &mut [Option<Claimed<'a>>],
+    ) {
         let Self { core, member, progress, calls, .. } = self;
         let (at, mut ended) = (core.moment(), Vec::with_capacity(round.len()));
         open.clear();
@@ -213,13 +286,37 @@ impl Worker<'_> {
             let call = calls.get_mut(item.at).and_then(Option::take);
             core.call_ended(call.as_ref(), Some(&item.outcome));
             report(core, &started.event, &item.outcome, progress.cut_by());
-            ended.push((started.place, judge(core, member, (started, &item.outcome, storing), at)));
+            let claimed = claims.get_mut(item.at).and_then(Option::take);
+            ended.push((started.place, judge(core, member, (started, &item.outcome, storing), at), claimed));
         }
+        let mut let_go = Vec::new();
         {
             let mut hand = core.hand.lock();
-            ended.into_iter().for_each(|(place, verdict)| hand.ended(core, place, verdict, at));
+            for (place, verdict, claimed) in ended {
+                note_key(&mut hand, place, &verdict, claimed.as_ref());
+                hand.ended(core, place, verdict, at);
+                // Not under the lock: who waits for a key is woken under it.
+                let_go.extend(claimed);
+            }
         }
+        drop(let_go);
         core.flow.bell.notify_one();
+    }
+
+    /// Tells a shared store of the keys of those that are decided. `false`: it cannot be told, and the subscription ends.
+    async fn tell(&self, round: &[Item], claims: &mut [Option<Claimed<'a>>]) -> bool {
+        if claims.is_empty() {
+            return true;
+        }
+        for item in round.iter().filter(|item| matches!(item.fate, Fate::Decided(_))) {
+            let Some(claimed) = claims.get_mut(item.at).and_then(Option::as_mut) else { continue };
+            let is_done = item.outcome.is_done();
+            if !claimed.tell(self.member, is_done).await {
+                return false;
+            }
+            claimed.ends(is_done);
+        }
+        true
     }
 }
 

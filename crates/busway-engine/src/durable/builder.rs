@@ -9,7 +9,7 @@ use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
 use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX, Store};
-use busway_reliability::{Caution, Order, RetryBudget, Running};
+use busway_reliability::{Caution, Idempotency, Order, RetryBudget, Running};
 use busway_router::{GroupRule, Share};
 
 use super::core::DurableParts;
@@ -23,6 +23,7 @@ use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::extract::Stopping;
+use crate::idempotency::Keeper;
 use crate::log::Log;
 use crate::settings::{Effective, Settings, is_for_durable};
 use crate::subscription::{SubscribeError, SubscribeProblem};
@@ -39,12 +40,13 @@ use crate::subscription::{SubscribeError, SubscribeProblem};
 pub struct DurableBuilder {
     bus: Arc<BusCore>,
     filter: Result<Filter, FilterError>,
-    name: String,
+    pub(super) name: String,
     settings: Settings,
     start_at: StartAt,
     pub(super) recovery: Recovery,
     pub(super) breaker: Option<Breaker>,
     pub(super) deadline: Option<Duration>,
+    pub(super) idempotent: Option<Idempotency>,
     group: Option<Arc<str>>,
     rule: Option<GroupRule>,
     middleware: Registry,
@@ -62,7 +64,7 @@ impl DurableBuilder {
         problems: Vec<SubscribeProblem>,
     ) -> Self {
         let (start_at, recovery) = (StartAt::default(), Recovery::default());
-        let (breaker, deadline) = (None, None);
+        let (breaker, deadline, idempotent) = (None, None, None);
         Self {
             bus,
             filter,
@@ -72,6 +74,7 @@ impl DurableBuilder {
             recovery,
             breaker,
             deadline,
+            idempotent,
             group,
             rule,
             middleware,
@@ -202,8 +205,10 @@ impl DurableBuilder {
         let taken_up =
             caution::take_up(log, &bus.services, (&self.name, filter), handler.info().name, registered).await;
         let (registered, caution) = answered(taken_up).map_err(|problem| refused(vec![problem]))?;
-        let filter = filter.clone();
-        let (core, member) = self.found(&bus, Arc::clone(log), filter, (registered, caution), handler);
+        let keeper = self.keeper(log, &bus.services, registered.number).await;
+        let keeper = keeper.map_err(|problem| refused(vec![problem]))?;
+        let (filter, taken_up) = (filter.clone(), (registered, caution, keeper));
+        let (core, member) = self.found(&bus, Arc::clone(log), filter, taken_up, handler);
         // Under the lock: it begins before the bus closes, or not at all.
         let _registering = bus.registering();
         let Some(member) = member.filter(|_| bus.closing.admits(Source::Outside)) else {
@@ -272,6 +277,7 @@ impl DurableBuilder {
                 shown(self.breaker.as_ref()),
             ),
             ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
+            self.idempotent_pair(core),
         ];
         let recovery = core.recovery.described().into_iter().zip(self.recovery.described());
         pairs.extend(recovery.map(|(existing, wanted)| (existing.name, existing.value, wanted.value)));
@@ -305,6 +311,7 @@ impl DurableBuilder {
         problems.extend(breaker.map(SubscribeProblem::Breaker));
         let deadline = self.deadline.filter(|deadline| *deadline < Duration::from_millis(1));
         problems.extend(deadline.map(|deadline| SubscribeProblem::DeadlineTooShort { deadline }));
+        problems.extend(self.idempotency_problems());
         if info.requirements.transactions() > 1 {
             problems.push(SubscribeProblem::Transactions { count: info.requirements.transactions() });
         }
@@ -325,7 +332,7 @@ impl DurableBuilder {
         bus: &Arc<BusCore>,
         log: Arc<Log>,
         filter: Filter,
-        (registered, caution): (Registered, Caution),
+        (registered, caution, keeper): (Registered, Caution, Option<Box<Keeper>>),
         handler: AnyHandler<Durable>,
     ) -> (Arc<DurableCore>, Option<Arc<Member>>) {
         let settings = bus.levels.resolve_shared(&filter, &self.settings);
@@ -346,6 +353,7 @@ impl DurableBuilder {
             filter,
             recovery: self.recovery.clone(),
             deadline: self.deadline,
+            keeper,
             group: self.group.clone(),
             scope: Arc::new(scope),
             bus: Arc::downgrade(bus),

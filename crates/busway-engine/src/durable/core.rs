@@ -25,6 +25,7 @@ use super::window::{Moment, Window};
 use crate::breaker::Guard;
 use crate::bus::{BusCore, Services};
 use crate::dead_letters::Expiry;
+use crate::idempotency::Keeper;
 use crate::log::Log;
 use crate::settings::Effective;
 use crate::stats::{LastFailure, State};
@@ -41,6 +42,8 @@ pub(crate) struct DurableCore {
     pub(super) deadline: Option<Duration>,
     /// Its breaker.
     pub(crate) guard: Option<Arc<Guard>>,
+    /// Which keys are done, when it is idempotent.
+    pub(crate) keeper: Option<Box<Keeper>>,
     /// Its group, when several members may share it.
     pub(crate) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
@@ -111,6 +114,7 @@ pub(super) struct DurableParts {
     pub(super) recovery: Recovery,
     pub(super) deadline: Option<Duration>,
     pub(super) guard: Option<Arc<Guard>>,
+    pub(super) keeper: Option<Box<Keeper>>,
     pub(super) group: Option<Arc<str>>,
     pub(super) scope: Arc<Scope>,
     pub(super) bus: Weak<BusCore>,
@@ -134,6 +138,7 @@ impl DurableCore {
             recovery: parts.recovery,
             deadline: parts.deadline,
             guard: parts.guard,
+            keeper: parts.keeper,
             group: parts.group,
             scope: parts.scope,
             bus: parts.bus,
@@ -349,6 +354,7 @@ impl DurableCore {
             running,
             ready,
             parked,
+            idempotency: self.keeper.as_ref().map(|keeper| keeper.stats()),
             last_failure: self.last_failure.lock().clone(),
         }
     }

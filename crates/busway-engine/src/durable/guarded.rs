@@ -122,7 +122,8 @@ async fn answer(
 ) -> Answered {
     let storing = match outcome.is_done() && !emits.is_empty() {
         false => Storing::ToBe,
-        true => match contained(conclude(core, started.place, None, &outcome, emits)).await {
+        true => match contained(conclude(core, core.event(started.place, None), None, &outcome, emits)).await
+        {
             None => Storing::ToBe,
             Some(Committed::Stored | Committed::Before) => Storing::Is,
             Some(Committed::Lost(reason)) => {

@@ -115,7 +115,8 @@ impl DurableCore {
             let done = Box::new(move |answer| flow.answered(partition, answer));
             match self.log.with(|store| store.settle(self.number, partition, settlement, Some(done))) {
                 Some(Ok(())) => {}
-                Some(Err(Busy((settlement, _)))) => {
+                Some(Err(Busy(refused))) => {
+                    let (settlement, _) = *refused;
                     self.hand.lock().window.put_back(partition, settlement);
                     self.flow.end(partition);
                     self.ring_when_there_is_room();

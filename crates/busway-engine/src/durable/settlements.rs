@@ -1,5 +1,6 @@
 //! Settlements that were decided and have not been given to the store yet.
 
+use crate::idempotency::KeyDone;
 use busway_persistence::{DeadLetter, Parked, Settlement};
 
 /// Of one partition. All of it goes to the store in one commit: later decisions about an event come behind earlier ones.
@@ -49,6 +50,12 @@ impl Settlements {
         self.gathered.dead.push(letter);
     }
 
+    /// The idempotency key of an event whose handler was done: in the same settlement as the decision about that.
+    pub(crate) fn key_done(&mut self, KeyDone { key, keys_max }: KeyDone) {
+        self.gathered.done.keys.push(key);
+        self.gathered.done.keys_max = keys_max;
+    }
+
     /// How many there are: each is some bytes of a commit.
     pub(crate) const fn len(&self) -> usize {
         let Settlement { settled, parked, released, dead, .. } = &self.gathered;
@@ -75,6 +82,7 @@ impl Settlements {
         settlement.parked.extend(since.parked);
         settlement.released.extend(since.released);
         settlement.dead.extend(since.dead);
+        settlement.done.extend(since.done);
         self.gathered = settlement;
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::idempotency::IdempotencyStats;
 use crate::stats::{LastFailure, State};
 
 /// A durable subscription at one moment. Attempts are counted since it began in this process; what waits is in the store.
@@ -50,6 +51,8 @@ pub struct DurableStats {
     pub over_budget: u64,
     /// Of the parked: those that are to be given up, and wait because as many dead letters are kept as may be. Their lanes have stopped.
     pub no_room: u64,
+    /// Steps of its idempotency, when it [is idempotent](crate::DurableBuilder::idempotent).
+    pub idempotency: Option<IdempotencyStats>,
     /// The last event that was not handled well.
     pub last_failure: Option<LastFailure>,
 }

@@ -7,10 +7,11 @@ use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
 
-use super::attempt::{Ended, Slot, attempt};
+use super::attempt::{Ended, Slot};
 use super::guarded::{Asked, ask};
 use super::hand::{Hand, Presence};
 use super::member::Member;
+use super::once::{attempt_once, claim};
 use super::recovery::Recovery;
 use super::verdict::classified;
 use super::window::{Moment, Started, Verdict};
@@ -69,16 +70,31 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
             Asked::Over => continue,
             Asked::CutShort => return,
         };
-        let call = core.watch(member, &started, call);
-        let ended = core.abort.run_until_cancelled(attempt(core, member, &mut slot, &started)).await;
-        let call = core.unwatch(member, started.place, call);
+        let claimed = core.abort.run_until_cancelled(claim(core, member, &started)).await;
+        let (ended, claimed, call) = match claimed.unwrap_or(Err(Ended::CutShort)) {
+            Ok(claimed) => {
+                // From here on it may hang.
+                let call = core.watch(member, &started, call);
+                let attempt = attempt_once(core, member, &mut slot, &started, claimed);
+                let ended = core.abort.run_until_cancelled(attempt).await;
+                let (ended, claimed) = ended.unwrap_or((Ended::CutShort, None));
+                (ended, claimed, core.unwatch(member, started.place, call))
+            }
+            // Decided without its handler, or by nobody yet.
+            Err(ended) => (ended, None, call),
+        };
         let (outcome, storing) = match ended {
-            Some(Ended::Decided(outcome)) => (outcome, Storing::ToBe),
-            Some(Ended::Stored) => (Outcome::Done, Storing::Is),
-            Some(Ended::CutShort) | None => {
+            Ended::Decided(outcome) => (outcome, Storing::ToBe),
+            Ended::Stored => (Outcome::Done, Storing::Is),
+            Ended::CutShort => {
                 core.call_ended(call.as_ref(), None);
                 core.cut_short([started.place]);
                 return;
+            }
+            Ended::Waits(wait) => {
+                core.call_ended(call.as_ref(), None);
+                core.waits(started.place, wait, core.moment());
+                continue;
             }
         };
         if let Some(trace) = slot.progress.take_trace() {
@@ -88,8 +104,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
         report(core, &started.event, &outcome, slot.progress.cut_by());
         let at = core.moment();
         let verdict = judge(core, member, (&started, &outcome, storing), at);
-        core.hand.lock().ended(core, started.place, verdict, at);
-        core.flow.bell.notify_one();
+        core.decided(started.place, verdict, claimed, at);
     }
 }
 
@@ -167,6 +182,8 @@ pub(super) fn judge(
     let counter = match (&verdict, outcome) {
         (Verdict::Dead { .. }, _) => &core.counts.dead,
         (Verdict::Park { .. } | Verdict::NoRoom { .. } | Verdict::Wait(_), _) => &core.counts.failed,
+        // It was not attempted.
+        (Verdict::Later { .. }, _) => return verdict,
         (Verdict::Settled | Verdict::Stored, Outcome::Skip) => &core.counts.skipped,
         (Verdict::Settled | Verdict::Stored, _) => &core.counts.done,
     };

@@ -16,7 +16,7 @@ use crate::bus::PublisherSource;
 use crate::clock::{Clock, SystemClock};
 
 /// The clock of the bus that delivers this; the machine's, when there is no bus (any more).
-fn clock_of(delivery: &Delivery) -> Arc<dyn Clock> {
+pub(crate) fn clock_of(delivery: &Delivery) -> Arc<dyn Clock> {
     let source = delivery.scope().states().get::<PublisherSource>();
     match source.and_then(|source| source.core.upgrade()) {
         Some(bus) => Arc::clone(&bus.services.clock),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use busway_event::{AnyEvent, Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
-use busway_middleware::{AnyHandler, Ephemeral, IntoHandler, Registry, Run, Stage};
-use busway_reliability::{FailureClass, Order, Overflow, Retry};
+use busway_middleware::{AnyHandler, Chain, Ephemeral, IntoHandler, Registry, RegistryError, Run, Stage};
+use busway_reliability::{FailureClass, Idempotency, Order, Overflow, Retry};
 use busway_router::GroupRule;
 
 use super::core::SubscriptionCore;
@@ -15,11 +15,12 @@ use super::entry::Entry;
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::into_filter::IntoFilter;
-use super::member::Member;
+use super::member::{IDEMPOTENT, Member};
 use crate::breaker::{Breaker, BreakerStage, FallbackKind, Guard};
 use crate::bus::{BusCore, Source};
 use crate::classify::Classifier;
 use crate::durable::DurableBuilder;
+use crate::idempotency::Keeper;
 use crate::mailbox::{CoalesceKey, Handling};
 use crate::settings::{Effective, Settings};
 use crate::worker::Again;
@@ -40,6 +41,7 @@ pub struct SubscribeBuilder {
     retry: Option<Retry>,
     classify: Option<Classifier>,
     breaker: Option<Breaker>,
+    idempotent: Option<Idempotency>,
     problems: Vec<SubscribeProblem>,
 }
 
@@ -57,6 +59,7 @@ impl SubscribeBuilder {
             retry: None,
             classify: None,
             breaker: None,
+            idempotent: None,
             problems: Vec::new(),
         }
     }
@@ -77,6 +80,7 @@ impl SubscribeBuilder {
             retry,
             classify,
             breaker,
+            idempotent,
             ..
         } = self;
         if coalesce.is_function() {
@@ -85,8 +89,12 @@ impl SubscribeBuilder {
         let durable =
             DurableBuilder::new(bus, filter, name.into(), settings, (group, rule), middleware, problems);
         let durable = durable.with_recovery(retry, classify);
-        match breaker {
+        let durable = match breaker {
             Some(breaker) => durable.breaker(breaker),
+            None => durable,
+        };
+        match idempotent {
+            Some(idempotency) => durable.idempotent(idempotency),
             None => durable,
         }
     }
@@ -193,6 +201,19 @@ impl SubscribeBuilder {
         self
     }
 
+    /// Handles what is asked for twice once: an event whose key is done is skipped, and counted ([`idempotency`](crate::SubscriptionStats)); see
+    /// [`Idempotency`] for what makes two events one. Default: nothing is remembered.
+    ///
+    /// Of an ephemeral subscription the keys are in memory: at most [`local_capacity`](Idempotency::local_capacity) of them, for
+    /// [`local_ttl`](Idempotency::local_ttl) at the longest, and gone with the process, unless there is a shared [`store`](Idempotency::store). It
+    /// is a step of the chain in [`Stage::Idempotency`]. An event whose key another one has waits in its place until that one has ended, and so do
+    /// those of its lane; while a shared store cannot be reached they wait too. Not for groups without a shared store: each member would
+    /// remember its own.
+    pub fn idempotent(mut self, idempotency: Idempotency) -> Self {
+        self.idempotent = Some(idempotency);
+        self
+    }
+
     /// Middleware around this handler alone, merged with the bus's by stage.
     pub fn middleware<Form>(mut self, stage: Stage, name: &str, middleware: impl IntoStep<Form>) -> Self {
         if let Err(error) = self.middleware.add(stage, name, middleware.into_step()) {
@@ -294,6 +315,17 @@ impl SubscribeBuilder {
         if self.group.is_none() && self.name.as_deref().is_some_and(|name| self.bus.is_taken(name)) {
             problems.push(SubscribeProblem::NameTaken);
         }
+        if let Some(idempotency) = &self.idempotent {
+            problems.extend(idempotency.problems().into_iter().map(SubscribeProblem::Idempotency));
+            let steps = Chain::merge([&self.middleware]);
+            if steps.nodes().iter().any(|node| node.name() == IDEMPOTENT) {
+                let taken = RegistryError::NameTaken { name: IDEMPOTENT.to_owned() };
+                problems.push(SubscribeProblem::Middleware(taken));
+            }
+            if self.group.is_some() && idempotency.shared_store().is_none() {
+                problems.push(SubscribeProblem::IdempotentInGroup);
+            }
+        }
         if !self.bus.closing.admits(Source::Outside) {
             problems.push(SubscribeProblem::Closed);
         }
@@ -320,7 +352,9 @@ impl SubscribeBuilder {
         handler: AnyHandler<Ephemeral>,
     ) -> Subscription {
         let again = self.again();
-        let member = Arc::new(Member::new(0, handler, self.middleware, again));
+        let shown = self.name.as_deref().unwrap_or(filter.as_str());
+        let with = (self.middleware, self.idempotent.as_ref(), again);
+        let member = Self::member(0, handler, with, shown);
         let name = self.name.map(Into::into);
         let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
         // What has lanes, members or keys to keep, or no queue to fill, is made at once.
@@ -334,6 +368,22 @@ impl SubscribeBuilder {
         Subscription::new(entry, member)
     }
 
+    /// Makes a member of it.
+    fn member(
+        id: u64,
+        handler: AnyHandler<Ephemeral>,
+        (middleware, idempotent, again): (Registry, Option<&Idempotency>, Option<Arc<Again>>),
+        subscription: &str,
+    ) -> Arc<Member> {
+        let mut member = Member::new(id, handler, middleware, again);
+        if let Some(keeper) =
+            idempotent.and_then(|idempotency| Keeper::ephemeral(idempotency, subscription.into()))
+        {
+            member.be_idempotent(Arc::new(keeper));
+        }
+        Arc::new(member)
+    }
+
     /// Adds the handler to a group that is there.
     fn join(
         mut self,
@@ -343,7 +393,8 @@ impl SubscribeBuilder {
     ) -> Subscription {
         let id = core.next_member();
         let again = self.again();
-        let member = Arc::new(Member::new(id, handler, self.middleware, again));
+        let with = (self.middleware, self.idempotent.as_ref(), again);
+        let member = Self::member(id, handler, with, &core.name);
         core.add(Arc::clone(&member));
         core.mailbox.join(id);
         if let Some(rule) = self.rule {

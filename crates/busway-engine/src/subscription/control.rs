@@ -126,6 +126,7 @@ impl SubscriptionCore {
             // Read before the tally: what was handled meanwhile runs no more.
             running: running.min(tally.waiting()),
             queued_bytes: self.mailbox.bytes(),
+            idempotency: self.members.read().first().and_then(|member| Some(member.keeper.as_ref()?.stats())),
             last_failure: self.last_failure(),
         }
     }

@@ -148,6 +148,7 @@ impl Entry {
                 retried: 0,
                 running: 0,
                 queued_bytes: 0,
+                idempotency: self.member.keeper.as_ref().map(|keeper| keeper.stats()),
                 last_failure: None,
             },
         }

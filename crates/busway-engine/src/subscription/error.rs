@@ -6,7 +6,7 @@ use std::time::Duration;
 use busway_event::FilterError;
 use busway_middleware::{RegistryError, Run};
 use busway_persistence::{RequestError, STREAM_NAME_BYTES_MAX};
-use busway_reliability::{BreakerProblem, RetryProblem};
+use busway_reliability::{BreakerProblem, IdempotencyProblem, RetryProblem};
 
 use crate::bus::list;
 
@@ -72,6 +72,20 @@ pub enum SubscribeProblem {
     /// An inline handler has no queue, so it cannot share one.
     #[error("an inline handler cannot be a member of a group: it has no queue to share")]
     InlineInGroup,
+    /// What makes it idempotent is wrong.
+    #[error("{0}")]
+    Idempotency(IdempotencyProblem),
+    /// Members of an ephemeral group would each remember their own keys.
+    #[error(
+        "members of an ephemeral group have no keys in common: give .idempotent(…) a shared store, or make the group durable"
+    )]
+    IdempotentInGroup,
+    /// The store has keys of it that cannot be read.
+    #[error("its idempotency keys cannot be read, and without them effects might be repeated: {reason}")]
+    DoneKeys {
+        /// What the store says.
+        reason: String,
+    },
     /// A member of a group must want what the others have.
     #[error(
         "group \"{group}\" has {setting} = {existing}, this member wants {wanted}: members share their settings"

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
-use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry};
+use busway_middleware::{AnyHandler, Chain, Ephemeral, IntoStep as _, Registry, Stage};
 use thread_local::ThreadLocal;
 
+use crate::idempotency::{Keeper, Once};
 use crate::worker::{Again, Slot};
 
 /// See the module.
@@ -20,6 +21,8 @@ pub(crate) struct Member {
     pub(crate) middleware: Registry,
     /// Whether events are attempted again.
     pub(crate) again: Option<Arc<Again>>,
+    /// Which keys are done, when it is idempotent. Its middleware has it too.
+    pub(crate) keeper: Option<Arc<Keeper>>,
     /// Workers that were started.
     pub(crate) workers: AtomicUsize,
     /// Set when this member leaves its group: its workers end after what they run.
@@ -39,6 +42,9 @@ impl fmt::Debug for InlineSlots {
         f.write_str("InlineSlots")
     }
 }
+
+/// The name of the step that makes a subscription idempotent.
+pub(super) const IDEMPOTENT: &str = "idempotent";
 
 /// The chain of a member, as it was at these generations of the bus's registry and its own.
 #[derive(Debug)]
@@ -63,16 +69,18 @@ impl Member {
         again: Option<Arc<Again>>,
     ) -> Self {
         let (workers, left) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Self {
-            id,
-            handler,
-            middleware,
-            again,
-            workers,
-            left,
-            merged: OnceLock::new(),
-            slots: OnceLock::new(),
+        let (merged, slots) = (OnceLock::new(), OnceLock::new());
+        Self { id, handler, middleware, again, keeper: None, workers, left, merged, slots }
+    }
+
+    /// Before anything is handled: what is asked for twice is handled once.
+    pub(crate) fn be_idempotent(&mut self, keeper: Arc<Keeper>) {
+        let step = Once(Arc::clone(&keeper)).into_step();
+        // Its builder has seen to it that no other step has the name.
+        if let Err(error) = self.middleware.add(Stage::Idempotency, IDEMPOTENT, step) {
+            tracing::error!(%error, "a subscription is not idempotent");
         }
+        self.keeper = Some(keeper);
     }
 
     /// Leaves the group. The workers have to be woken to notice it.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use busway_event::{AnyDraft, AnyEvent, Timestamp};
 use busway_middleware::BoxError;
-use busway_persistence::{Position, Refusal, Tx, TxError};
+use busway_persistence::{DoneKeys, Position, Refusal, Tx, TxError};
 
 use super::tx::Record;
 use crate::bus::{BusCore, Refused, Services, Source, Wishes};
+use crate::idempotency::KeyDone;
 use crate::log::{Log, NotTransacted, Wait};
 use crate::schedule::Scheduler;
 
@@ -34,6 +35,18 @@ pub(crate) struct EventOf {
     /// The same in the store.
     pub(crate) number: u32,
     pub(crate) place: Position,
+    /// The idempotency key that is done with it.
+    pub(crate) done: Option<KeyDone>,
+}
+
+impl EventOf {
+    /// Finishes it in a transaction, with its key.
+    pub(super) fn finish(&self, tx: &mut Tx<'_>) {
+        tx.finish(self.number, self.place.partition, self.place.offset);
+        if let Some(KeyDone { key, keys_max }) = self.done {
+            tx.done(self.number, self.place.partition, DoneKeys::one(key, keys_max));
+        }
+    }
 }
 
 /// What became of a commit.
@@ -161,7 +174,7 @@ pub(crate) async fn commit(
     let work = Box::new(move |tx: &mut Tx<'_>| {
         recorded.play(tx)?;
         stored.iter().try_for_each(|event| event.store(tx, now, &schedule))?;
-        events.iter().for_each(|of| tx.finish(of.number, of.place.partition, of.place.offset));
+        events.iter().for_each(|event| event.finish(tx));
         Ok(())
     });
     let result = ground.log.transact(&ground.services, work, Wait::UntilDecided).await;

@@ -110,13 +110,13 @@ impl TxDesk {
             }
             emits.into_iter().try_for_each(|draft| store_tx.publish(draft))?;
             let published = store_tx.into_published();
-            let Some(EventOf { number, place, .. }) = event else {
+            let Some(event) = event else {
                 let written =
                     tx.written().map(|(table, key, value)| (table, key.to_vec(), value.map(<[u8]>::to_vec)));
                 *says.lock() = Some(Said::Shadow(published, written.collect()));
                 return Err(TxError::other("a shadow stores nothing"));
             };
-            tx.finish(number, place.partition, place.offset);
+            event.finish(tx);
             *says.lock() = Some(Said::Done(published));
             Ok(())
         });

@@ -11,6 +11,7 @@ use heed::RoTxn;
 use super::writes::Writes;
 use super::{TX_MILLIS_MAX, TxError};
 use crate::append::Entry;
+use crate::done::DoneKeys;
 use crate::settle::Settlement;
 use crate::shared::Shared;
 use crate::table::{self, FullRange, ReadTables, TableEntries, TableId, WriteTables};
@@ -85,6 +86,11 @@ impl<'a> Tx<'a> {
         let settlement = Settlement { settled, released: vec![offset], ..Settlement::default() };
         self.settle(subscription, partition, settlement);
         self.done.finished.push((subscription, partition, offset));
+    }
+
+    /// Keys of idempotency that are done for a subscription, with the rest.
+    pub fn done(&mut self, subscription: u32, partition: u32, done: DoneKeys) {
+        self.settle(subscription, partition, Settlement { done, ..Settlement::default() });
     }
 
     /// What was written so far, by table and key: a value, or `None` where the key is removed.

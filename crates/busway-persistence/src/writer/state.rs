@@ -15,6 +15,7 @@ use crate::attendance::Attendances;
 use crate::audit::{AuditHead, Runs, Tip};
 use crate::cursor::Cursor;
 use crate::dead::Counts;
+use crate::done::DoneLogs;
 use crate::schedule::Waiting;
 use crate::segment::Log;
 use crate::shared::Shared;
@@ -35,6 +36,8 @@ pub(crate) struct State {
     pub(crate) attendances: Attendances,
     /// How many dead letters there are.
     pub(crate) letters: Counts,
+    /// Rows of keys that are done.
+    pub(super) done: DoneLogs,
     pub(crate) staged: Staged,
     /// The latest time that an event or a caller brought. Retention goes by it.
     pub(crate) now: Timestamp,
@@ -119,13 +122,15 @@ impl State {
     ) -> Self {
         let now = logs.iter().filter_map(|log| Some(log.newest()?.last_at)).max().unwrap_or_default();
         let tips = BTreeMap::new();
-        let (attendances, letters, staged) = (Attendances::default(), Counts::default(), Staged::default());
-        Self { logs, subscriptions, positions, waiting, tips, attendances, letters, staged, now }
+        let (attendances, letters) = (Attendances::default(), Counts::default());
+        let (done, staged) = (DoneLogs::default(), Staged::default());
+        Self { logs, subscriptions, positions, waiting, tips, attendances, letters, done, staged, now }
     }
 
     /// A batch begins, begins again, or is given up: what it did is undone.
     pub(super) fn begin(&mut self) {
         self.attendances.begin();
+        self.done.begin();
         let Staged { moved, renamed, .. } = std::mem::take(&mut self.staged);
         for (at, Before { position, parked, redriven }) in moved {
             let Some(cursor) = position else {
@@ -152,6 +157,7 @@ impl State {
         self.keep_letters(shared, letters, &buried);
         self.waiting = waiting.unwrap_or(self.waiting);
         self.attendances.keep();
+        self.done.keep();
         self.tips.extend(runs.into_iter().map(|(partition, run)| (partition, run.tip)));
         for (partition, log) in logs {
             shared.note_log(partition, &log);

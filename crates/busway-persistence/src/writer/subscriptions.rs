@@ -109,6 +109,7 @@ pub(super) fn settle(
     if !settlement.dead.is_empty() {
         state.buried(at.0, settlement.dead.len());
     }
+    state.done.write(shared, txn, at.0, &settlement.done, state.now)?;
     got_on(shared, state, at, settlement);
     Ok(Outcome::Done)
 }
@@ -198,6 +199,7 @@ pub(super) fn remove(
         return Ok(Outcome::Failed(RequestError::UnknownName { name: request.name.clone() }));
     };
     shared.databases.subscriptions.delete(txn, request.name.as_bytes())?;
+    state.done.remove(shared, txn, number)?;
     for partition in state.partitions_of(number) {
         let at = (number, partition);
         shared.databases.cursors.delete(txn, &pair_key(number, partition))?;

@@ -20,6 +20,19 @@ reserved A-1 at 1, attempt 1
 }
 
 #[test]
+fn a_payment_that_is_asked_for_twice_is_made_once() {
+    let expected = "\
+the bank is away
+paid 4200 cents for P-1
+1 done, 2 skipped
+  -- the process starts again --
+1 known to the store, 0 handled
+subscription \"wrong\" did not begin: JSON pointer \"number\" does not begin with \"/\"; a pointer looks like \"/order/id\" (RFC 6901)
+";
+    assert_eq!(stdout("13_idempotency", &[]), expected);
+}
+
+#[test]
 fn a_replay_compares_two_versions_and_the_new_one_takes_over() {
     let expected = "\
 revenue 6400

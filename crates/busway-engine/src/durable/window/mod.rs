@@ -38,6 +38,7 @@ use busway_router::{KeyHash, Share};
 
 use super::lane::NO_LANE;
 use super::settlements::Settlements;
+use crate::idempotency::KeyDone;
 use parking::WAIT_MAX;
 pub(crate) use pausing::{LaneOf, Wait};
 use retries::Retries;
@@ -174,6 +175,8 @@ pub(crate) enum Verdict {
     Park { error: String, delay: Duration },
     /// It was not attempted, and waits for its channel.
     Wait(Wait),
+    /// It was not attempted, and is to be behind a delay: nothing is charged to it.
+    Later { delay: Duration },
     /// It is given up. `error` is the last attempt's, when that failed.
     Dead { error: Option<String>, reason: String, handler: String },
     /// It is to be given up, and there is no room for its letter: it waits, and its lane with it.
@@ -355,6 +358,11 @@ impl<E> Window<E> {
     /// The store did not take it.
     pub(crate) fn put_back(&mut self, partition: u32, settlement: Settlement) {
         self.settle(partition, |settlements| settlements.put_back(settlement));
+    }
+
+    /// The idempotency key of an event is done with the decision that follows.
+    pub(crate) fn key_done(&mut self, partition: u32, done: KeyDone) {
+        self.settle(partition, |settlements| settlements.key_done(done));
     }
 
     /// Partitions with decisions that the store has not been given.

@@ -68,6 +68,15 @@ impl<E> Window<E> {
         [due, self.retries.opens()].into_iter().flatten().min().filter(|_| self.back < LOADS_MAX)
     }
 
+    /// What a parked event waits for has come before its time: it is due now, if it waits for that alone.
+    pub(crate) fn wake(&mut self, place: Position, now: Instant) {
+        let Some(parked) = self.parked.get_mut(&place) else { return };
+        if self.due.remove(&(parked.due, place)) {
+            parked.due = now;
+            self.due.insert((now, place));
+        }
+    }
+
     pub(super) fn decide(&mut self, place: Position, mut so_far: Attempted, verdict: Verdict, at: Moment) {
         let Position { partition, offset } = place;
         self.back -= usize::from(so_far.is_parked);
@@ -89,6 +98,7 @@ impl<E> Window<E> {
                 self.settle(partition, |settlements| settlements.dead(letter));
                 self.finish(place, so_far.lane);
             }
+            Verdict::Later { delay } => self.park(place, so_far, delay.min(WAIT_MAX), at),
             Verdict::Park { error, delay } => {
                 so_far.note(at.utc, error);
                 self.park(place, so_far, delay.min(WAIT_MAX), at);

@@ -14,6 +14,7 @@ mod full_letters;
 mod groups;
 mod hangs;
 mod history;
+mod idempotency;
 mod keeping;
 mod letters;
 mod mistakes;

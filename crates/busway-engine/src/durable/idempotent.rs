@@ -1,0 +1,63 @@
+//! Making a durable subscription idempotent.
+
+use std::sync::Arc;
+
+use busway_reliability::Idempotency;
+
+use super::{DurableBuilder, DurableCore};
+use crate::bus::Services;
+use crate::idempotency::Keeper;
+use crate::log::Log;
+use crate::subscription::SubscribeProblem;
+
+impl DurableBuilder {
+    /// Handles what is asked for twice once: an event whose key is done is settled as skipped, and counted
+    /// ([`idempotency`](crate::DurableStats)); see [`Idempotency`] for what makes two events one. Default: every event is handled, at least once.
+    ///
+    /// A key is done when the handler was, never before: an event whose handler fails is attempted again, whatever the process does in
+    /// between. With the bus's own store key and settlement are one commit, so that a key is done exactly if its event is settled; an effect
+    /// outside of that transaction is repeated when the process dies between the two. With a shared [`store`](Idempotency::store) the key is done
+    /// behind the handler and before the settlement.
+    ///
+    /// An event whose key another one has is parked until that one has ended, and charged no attempt. While a shared store cannot be reached
+    /// events wait, uncharged: nothing more is handled until it answers. Keys are the subscription's own: another subscription handles the same event too. Sending it back with
+    /// [`seek`](crate::CursorHandle::seek) forgets no key: what is done is skipped.
+    ///
+    /// Members of a [group](Self::group) share their keys, and want the same.
+    pub fn idempotent(mut self, idempotency: Idempotency) -> Self {
+        self.idempotent = Some(idempotency);
+        self
+    }
+
+    pub(super) fn idempotency_problems(&self) -> impl Iterator<Item = SubscribeProblem> + use<> {
+        let problems = self.idempotent.as_ref().map(Idempotency::problems).unwrap_or_default();
+        problems.into_iter().map(SubscribeProblem::Idempotency)
+    }
+
+    /// What its group has, and what this member wants.
+    pub(super) fn idempotent_pair(&self, core: &DurableCore) -> (&'static str, String, String) {
+        let wanted = self.idempotent.as_ref().map_or_else(|| NOT.to_owned(), |wanted| format!("{wanted:?}"));
+        let existing = core.keeper.as_ref().map_or_else(|| NOT.to_owned(), |keeper| keeper.settings_text());
+        ("idempotent", existing, wanted)
+    }
+
+    /// The keys of the subscription of this number, as the store has them.
+    pub(super) async fn keeper(
+        &self,
+        log: &Arc<Log>,
+        services: &Services,
+        number: u32,
+    ) -> Result<Option<Box<Keeper>>, SubscribeProblem> {
+        let keeper = |idempotency| Keeper::durable(idempotency, self.name.as_str().into());
+        let Some(keeper) = self.idempotent.as_ref().and_then(keeper) else { return Ok(None) };
+        if keeper.is_in_own_store() {
+            let keys = log.lend(services, move |store| store.done_keys(number)).await;
+            let keys = keys.ok_or(SubscribeProblem::Closed)?;
+            let keys = keys.map_err(|error| SubscribeProblem::DoneKeys { reason: error.to_string() })?;
+            keeper.restore(keys, (services.clock.now(), services.clock.utc()));
+        }
+        Ok(Some(Box::new(keeper)))
+    }
+}
+
+const NOT: &str = "no";

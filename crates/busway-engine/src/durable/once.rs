@@ -1,0 +1,232 @@
+//! Idempotency of a durable subscription: around its attempts, and with its settlements. What is not asked for costs a look.
+//!
+//! A key is taken before the attempt and let go behind the decision about its event. With the bus's own store a key that is done goes into
+//! the settlement of its event, or into the transaction that settles it: done and settled are one commit. In memory it is done from the decision on: a
+//! duplicate that is skipped while that commit is on its way is settled, the event itself is not, and is attempted again should the process die
+//! now. A shared store is told behind the handler and before the settlement.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use busway_event::AnyEvent;
+use busway_middleware::Outcome;
+use busway_persistence::Position;
+
+use super::DurableCore;
+use super::attempt::{Ended, Slot, attempt};
+use super::hand::Hand;
+use super::member::Member;
+use super::window::{Moment, Started, Verdict};
+use crate::idempotency::{Entered, Held, Keeper, KeyDone, Leased, Throttled};
+
+/// A key that an attempt has. Dropped, it is let go undone.
+pub(super) struct Claimed<'a> {
+    core: &'a DurableCore,
+    keeper: &'a Keeper,
+    held: Held,
+    end: End,
+    /// With the bus's own store: what is stored with the settlement, should the handler be done.
+    done: Option<KeyDone>,
+}
+
+/// What becomes of a key when it is let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Undone,
+    Done,
+    /// It was asked for in vain.
+    HandedBack,
+}
+
+/// Whether an event may be handled.
+pub(super) enum Admitted<'a> {
+    /// The subscription is not idempotent, or the event's key is its own now.
+    Yes(Option<Claimed<'a>>),
+    /// It is decided without its handler.
+    No(Ended),
+    /// A shared store cannot be reached: to be asked again a moment later. Nobody is parked for it: nothing of the subscription can go on, so
+    /// that the log is the better place to wait.
+    Away,
+}
+
+impl DurableCore {
+    /// Asks for the key of an event.
+    #[inline]
+    pub(super) async fn admit(&self, started: &Started<AnyEvent>) -> Admitted<'_> {
+        match &self.keeper {
+            None => Admitted::Yes(None),
+            Some(keeper) => self.admitted(keeper, started).await,
+        }
+    }
+
+    async fn admitted<'a>(&'a self, keeper: &'a Keeper, started: &Started<AnyEvent>) -> Admitted<'a> {
+        let now = self.services.clock.now();
+        let held = match keeper.enter(&started.event, now) {
+            Entered::Held(held) => held,
+            Entered::Duplicate => return Admitted::No(Ended::Decided(Outcome::Skip)),
+            Entered::NoKey(error) => return Admitted::No(Ended::Decided(keeper.without_key(error))),
+            Entered::Busy(key) => {
+                return Admitted::No(Ended::Waits(Wait { key: Some(key), delay: keeper.patience() }));
+            }
+        };
+        let done = keeper.key_done(&held, self.services.clock.utc());
+        let mut claimed = Claimed { core: self, keeper, held, end: End::Undone, done };
+        // Not the first attempt of the event: its key may be attempted again so often.
+        let throttled = match started.attempt > NonZeroU32::MIN {
+            true => keeper.throttles(&claimed.held, now).await,
+            false => Throttled::No,
+        };
+        let leased = match throttled {
+            Throttled::No => keeper.lease(&mut claimed.held, now).await,
+            Throttled::Yes(delay) => Leased::Later(delay),
+            Throttled::Away => Leased::Away,
+        };
+        if !matches!(leased, Leased::Yes) {
+            claimed.end = End::HandedBack;
+        }
+        match leased {
+            Leased::Yes => Admitted::Yes(Some(claimed)),
+            Leased::Duplicate => Admitted::No(Ended::Decided(Outcome::Skip)),
+            Leased::Later(delay) => Admitted::No(Ended::Waits(Wait { key: None, delay })),
+            Leased::Away => Admitted::Away,
+        }
+    }
+
+    /// An event waits, uncharged, for its key or for the store that has it.
+    pub(super) fn waits(self: &Arc<Self>, place: Position, wait: Wait, at: Moment) {
+        let mut hand = self.hand.lock();
+        hand.ended(self, place, Verdict::Later { delay: wait.delay }, at);
+        let is_over = |keeper: &Keeper| wait.key.is_some_and(|key| !keeper.wait_for(key, place, at.now));
+        if self.keeper.as_deref().is_some_and(is_over) {
+            hand.window.wake(place, at.now);
+        }
+        drop(hand);
+        self.flow.bell.notify_one();
+    }
+
+    /// An attempt has come to a decision: takes it down, with its key if that is done.
+    pub(super) fn decided(
+        self: &Arc<Self>,
+        place: Position,
+        verdict: Verdict,
+        claimed: Option<Claimed<'_>>,
+        at: Moment,
+    ) {
+        let mut hand = self.hand.lock();
+        note_key(&mut hand, place, &verdict, claimed.as_ref());
+        hand.ended(self, place, verdict, at);
+        drop(hand);
+        // Not under the lock: who waits for the key is woken under it.
+        drop(claimed);
+        self.flow.bell.notify_one();
+    }
+
+    /// What waited for a key has its turn.
+    fn wake_parked(&self, places: &BTreeSet<Position>) {
+        if places.is_empty() {
+            return;
+        }
+        let (now, mut hand) = (self.services.clock.now(), self.hand.lock());
+        places.iter().for_each(|place| hand.window.wake(*place, now));
+        drop(hand);
+        self.flow.bell.notify_one();
+    }
+}
+
+/// The key that is done with an event goes into its settlement; one that a transaction has settled has it there already.
+pub(super) fn note_key(hand: &mut Hand, place: Position, verdict: &Verdict, claimed: Option<&Claimed<'_>>) {
+    let done = claimed.filter(|claimed| claimed.end == End::Done).and_then(Claimed::done);
+    if let (Verdict::Settled, Some(done)) = (verdict, done) {
+        hand.window.key_done(place.partition, done);
+    }
+}
+
+/// What an event waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    /// A key that another attempt of this process has; else it is asked for again behind the delay.
+    key: Option<busway_reliability::IdempotencyKey>,
+    delay: std::time::Duration,
+}
+
+impl Claimed<'_> {
+    /// What is to be stored with the settlement.
+    pub(super) const fn done(&self) -> Option<KeyDone> {
+        self.done
+    }
+
+    /// The handler has ended so, and what it did in a transaction is committed: tells a shared store. `false`: that cannot be told of it, and
+    /// the subscription ends.
+    pub(super) async fn tell(&self, member: &Member, is_done: bool) -> bool {
+        if !is_done {
+            self.keeper.give_back(&self.held).await;
+            return true;
+        }
+        // Its effect has happened: it must not be handled again for that nobody can be told.
+        while !self.keeper.tell_done(&self.held).await {
+            if !self.core.moment_later(member).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How its attempt has ended: it is let go so.
+    pub(super) const fn ends(&mut self, is_done: bool) {
+        self.end = if is_done { End::Done } else { End::Undone };
+    }
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        let now = self.core.services.clock.now();
+        let waiting = match self.end {
+            End::HandedBack => self.keeper.hand_back(&self.held),
+            end => self.keeper.let_go(&self.held, end == End::Done, now),
+        };
+        self.core.wake_parked(&waiting);
+    }
+}
+
+/// Asks for the key of an event until a shared store can be reached. `Err`: what it has come to without an attempt.
+pub(super) async fn claim<'a>(
+    core: &'a Arc<DurableCore>,
+    member: &Member,
+    started: &Started<AnyEvent>,
+) -> Result<Option<Claimed<'a>>, Ended> {
+    loop {
+        match core.admit(started).await {
+            Admitted::Yes(claimed) => return Ok(claimed),
+            Admitted::No(ended) => return Err(ended),
+            Admitted::Away => {
+                if !core.moment_later(member).await {
+                    return Err(Ended::CutShort);
+                }
+            }
+        }
+    }
+}
+
+/// Makes an attempt at an event whose key is its own, if it needs one.
+pub(super) async fn attempt_once<'a>(
+    core: &'a Arc<DurableCore>,
+    member: &Member,
+    slot: &mut Slot,
+    started: &Started<AnyEvent>,
+    claimed: Option<Claimed<'a>>,
+) -> (Ended, Option<Claimed<'a>>) {
+    let done = claimed.as_ref().and_then(Claimed::done);
+    let ended = attempt(core, member, slot, started, done).await;
+    let Some(mut claimed) = claimed else { return (ended, None) };
+    let is_done = match &ended {
+        Ended::Decided(outcome) => outcome.is_done(),
+        Ended::Stored => true,
+        Ended::CutShort | Ended::Waits(_) => return (ended, None),
+    };
+    if !claimed.tell(member, is_done).await {
+        return (Ended::CutShort, None);
+    }
+    claimed.ends(is_done);
+    (ended, Some(claimed))
+}

@@ -1,0 +1,276 @@
+//! Idempotency, carried out: for one subscription, which keys are at work in this process, which are done, and whom to ask for others.
+//!
+//! The rules are [`Ledger`]'s; where keys are kept is one of three places:
+//!
+//! | place | leases | done |
+//! |---|---|---|
+//! | the bus's own store | in this process, which alone has the store open | in memory, all of them; stored with the settlement of their events, and read when the subscription begins |
+//! | a shared store | in this process first, then in the store | in the store; the local cache may answer "done" before |
+//! | memory | in this process | in the local cache |
+//!
+//! Nothing here waits but calls of a shared store. A lock is held for moments.
+
+mod local;
+mod shared;
+mod stage;
+mod stats;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use busway_event::{AnyEvent, Timestamp};
+use busway_middleware::Outcome;
+use busway_persistence::{DoneKey, Position};
+use busway_reliability::{Asked, KeyedBuckets, Lease, Ledger};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use self::local::LocalCache;
+pub(crate) use self::shared::{LOOK_AGAIN, Leased, Throttled};
+pub(crate) use self::stage::Once;
+use self::stats::Counts;
+pub use self::stats::IdempotencyStats;
+use crate::settings::{Origin, Setting};
+#[doc(inline)]
+pub use busway_reliability::{
+    Answer, Claim, Idempotency, IdempotencyKey, IdempotencyKeyError, IdempotencyProblem, IdempotencyStore,
+    KeyDigest, KeySource, OnNoKey, OnUnreachable, Pointer, PointerError, StoreFuture, Unreachable,
+};
+
+/// See the module.
+pub(crate) struct Keeper {
+    settings: Idempotency,
+    source: KeySource,
+    subscription: Arc<str>,
+    place: Place,
+    turns: Mutex<Turns>,
+    /// How often a key may be attempted again, when that is bounded in this process.
+    buckets: Option<Mutex<KeyedBuckets<IdempotencyKey>>>,
+    /// Rings when a key is let go, for those who wait where they are.
+    changed: Notify,
+    /// Who this is, among the processes that share a store.
+    owner: u64,
+    /// Numbers the attempts.
+    epochs: AtomicU64,
+    counts: Counts,
+}
+
+/// Where keys that are done are kept.
+enum Place {
+    Own,
+    Shared(Arc<dyn IdempotencyStore>, LocalCache),
+    Memory(LocalCache),
+}
+
+struct Turns {
+    /// Leases of this process; with the bus's own store, what is done too.
+    ledger: Ledger,
+    /// Parked events that wait for a key to be let go.
+    waiting: HashMap<IdempotencyKey, BTreeSet<Position>>,
+}
+
+/// Whether an event may be handled.
+pub(crate) enum Entered {
+    /// Its key is this attempt's, in this process.
+    Held(Held),
+    /// Its key is done.
+    Duplicate,
+    /// Another attempt has its key.
+    Busy(IdempotencyKey),
+    /// It has no key.
+    NoKey(IdempotencyKeyError),
+}
+
+/// A key that an attempt has, in this process. Must be [let go](Keeper::let_go).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) key: IdempotencyKey,
+    lease: Lease,
+    /// Whether a shared store knows of it.
+    is_shared: bool,
+}
+
+/// What is stored of a key with the settlement of its event.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyDone {
+    pub(crate) key: DoneKey,
+    pub(crate) keys_max: usize,
+}
+
+impl Keeper {
+    /// For a durable subscription: the keys lie in a shared store, or in the bus's own.
+    pub(crate) fn durable(settings: &Idempotency, subscription: Arc<str>) -> Option<Self> {
+        let place = Self::shared(settings).unwrap_or(Place::Own);
+        Self::new(settings, subscription, place)
+    }
+
+    /// For an ephemeral subscription: the keys lie in a shared store, or in memory.
+    pub(crate) fn ephemeral(settings: &Idempotency, subscription: Arc<str>) -> Option<Self> {
+        let (capacity, ttl) = settings.local();
+        let memory = || Place::Memory(LocalCache::new(capacity, ttl.min(settings.ttl_of_keys())));
+        let place = Self::shared(settings).unwrap_or_else(memory);
+        Self::new(settings, subscription, place)
+    }
+
+    fn shared(settings: &Idempotency) -> Option<Place> {
+        let store = settings.shared_store()?;
+        let (capacity, ttl) = settings.local();
+        let cache = LocalCache::new(capacity, ttl.min(settings.ttl_of_keys()));
+        Some(Place::Shared(Arc::clone(store), cache))
+    }
+
+    fn new(settings: &Idempotency, subscription: Arc<str>, place: Place) -> Option<Self> {
+        let buckets = settings.rate_of_retries().filter(|_| !matches!(place, Place::Shared(..)));
+        let buckets = buckets.map(|(rate, burst)| Mutex::new(KeyedBuckets::new(rate, burst, BUCKETS_MAX)));
+        let turns = Turns { ledger: Ledger::new(settings.most_keys()), waiting: HashMap::new() };
+        Some(Self {
+            source: settings.source()?.clone(),
+            settings: settings.clone(),
+            subscription,
+            place,
+            turns: Mutex::new(turns),
+            buckets,
+            changed: Notify::new(),
+            owner: fastrand::u64(..),
+            epochs: AtomicU64::new(0),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Whether the bus's own store has keys of it.
+    pub(crate) const fn is_in_own_store(&self) -> bool {
+        matches!(self.place, Place::Own)
+    }
+
+    /// Takes up the keys that the store has of it. Times that are too far ahead are those of a clock that was wrong.
+    pub(crate) fn restore(&self, keys: Vec<DoneKey>, (now, utc): (Instant, Timestamp)) {
+        let mut turns = self.turns.lock();
+        for DoneKey { key, until } in keys {
+            let rest = until.saturating_since(utc).min(self.settings.ttl_of_keys());
+            turns.ledger.restore(IdempotencyKey::from_bytes(key), now + rest, now);
+        }
+    }
+
+    /// Takes the key of an event, in this process. Waits for nothing; allocates nothing for a key that the local cache or the bus's own
+    /// store knows as done.
+    #[inline]
+    pub(crate) fn enter(&self, event: &AnyEvent, now: Instant) -> Entered {
+        let key = match self.source.key(event) {
+            Ok(key) => key,
+            Err(error) => {
+                self.counts.no_key.fetch_add(1, Ordering::Relaxed);
+                return Entered::NoKey(error);
+            }
+        };
+        if let Place::Shared(_, local) | Place::Memory(local) = &self.place
+            && local.is_done(key, now)
+        {
+            self.counts.local_hits.fetch_add(1, Ordering::Relaxed);
+            return Entered::Duplicate;
+        }
+        let owner = self.epochs.fetch_add(1, Ordering::Relaxed);
+        let lease = Lease { owner, epoch: 0 };
+        // For as long as the attempt lasts: who holds it lets go of it in any case.
+        let asked = self.turns.lock().ledger.lease(key, lease, now, Duration::MAX);
+        let counter = match asked {
+            Asked::Leased => &self.counts.misses,
+            Asked::Done => &self.counts.store_hits,
+            Asked::Busy { .. } => &self.counts.busy,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        match asked {
+            Asked::Leased => Entered::Held(Held { key, lease, is_shared: false }),
+            Asked::Done => Entered::Duplicate,
+            Asked::Busy { .. } => Entered::Busy(key),
+        }
+    }
+
+    /// Lets a key go in this process, and says who waits for it. `is_done`: its event has been handled.
+    pub(crate) fn let_go(&self, held: &Held, is_done: bool, now: Instant) -> BTreeSet<Position> {
+        let mut turns = self.turns.lock();
+        match (&self.place, is_done) {
+            (Place::Own, true) => {
+                _ = turns.ledger.done(held.key, held.lease, now, self.settings.ttl_of_keys());
+            }
+            (Place::Shared(_, local) | Place::Memory(local), true) => {
+                local.done(held.key, now);
+                turns.ledger.release(held.key, held.lease);
+            }
+            (_, false) => {
+                self.counts.released.fetch_add(1, Ordering::Relaxed);
+                turns.ledger.release(held.key, held.lease);
+            }
+        }
+        let waiting = match turns.waiting.is_empty() {
+            true => BTreeSet::new(),
+            false => turns.waiting.remove(&held.key).unwrap_or_default(),
+        };
+        drop(turns);
+        self.changed.notify_waiters();
+        waiting
+    }
+
+    /// A key that was taken here turned out to be done, or another's, in the shared store.
+    pub(crate) fn hand_back(&self, held: &Held) -> BTreeSet<Position> {
+        let mut turns = self.turns.lock();
+        turns.ledger.release(held.key, held.lease);
+        let waiting = turns.waiting.remove(&held.key).unwrap_or_default();
+        drop(turns);
+        self.changed.notify_waiters();
+        waiting
+    }
+
+    /// A parked event waits for a key to be let go; `false`: that has happened already.
+    pub(crate) fn wait_for(&self, key: IdempotencyKey, place: Position, now: Instant) -> bool {
+        let mut turns = self.turns.lock();
+        let is_leased = turns.ledger.is_leased(key, now);
+        if is_leased {
+            turns.waiting.entry(key).or_default().insert(place);
+        }
+        is_leased
+    }
+
+    /// How long a parked event waits for a key that nobody lets go before it looks for itself.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.settings.lease_time()
+    }
+
+    /// What is stored with the settlement of an event whose handler was done.
+    pub(crate) fn key_done(&self, held: &Held, utc: Timestamp) -> Option<KeyDone> {
+        let until = utc.saturating_add(self.settings.ttl_of_keys());
+        let key = DoneKey { key: *held.key.as_bytes(), until };
+        self.is_in_own_store().then(|| KeyDone { key, keys_max: self.settings.most_keys() })
+    }
+
+    /// What an event without a key comes to.
+    pub(crate) fn without_key(&self, error: IdempotencyKeyError) -> Outcome {
+        match self.settings.without_key() {
+            OnNoKey::Retry => Outcome::failed(error),
+            _ => Outcome::dead(error),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> IdempotencyStats {
+        self.counts.stats()
+    }
+
+    /// All of its settings, to be compared.
+    pub(crate) fn settings_text(&self) -> String {
+        format!("{:?}", self.settings)
+    }
+
+    pub(crate) fn described(&self) -> Setting {
+        Setting { name: "idempotent", value: self.settings.to_string(), origin: Origin::Subscription }
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Keys whose attempts are counted in this process.
+const BUCKETS_MAX: usize = 10_000;

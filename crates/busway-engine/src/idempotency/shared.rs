@@ -1,0 +1,152 @@
+//! Asking a store of keys that several processes share.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use busway_reliability::TakeError;
+use futures_util::FutureExt as _;
+
+use super::{Answer, Claim, Held, IdempotencyStore, Keeper, OnUnreachable, Place, Unreachable};
+
+/// What a shared store has said.
+pub(crate) enum Leased {
+    Yes,
+    Duplicate,
+    /// To be asked again behind this.
+    Later(Duration),
+    /// Nothing: it cannot be reached, and is to be asked again.
+    Away,
+}
+
+/// Whether a key may be attempted again now.
+pub(crate) enum Throttled {
+    No,
+    /// Behind this.
+    Yes(Duration),
+    /// The shared store that knows cannot be reached.
+    Away,
+}
+
+impl Keeper {
+    /// Asks whether a key may be attempted again now.
+    pub(crate) async fn throttles(&self, held: &Held, now: Instant) -> Throttled {
+        let Some((rate, burst)) = self.settings.rate_of_retries() else { return Throttled::No };
+        let wait = match (&self.buckets, &self.place) {
+            (Some(buckets), _) => match buckets.lock().try_take(held.key, now) {
+                Err(TakeError::Wait { wait, .. }) => Some(wait),
+                _ => None,
+            },
+            (None, Place::Shared(store, _)) => {
+                let claim = self.claim(held);
+                match reached(&**store, store.take(&claim, rate, burst.get())).await {
+                    Ok(wait) => wait,
+                    Err(unreachable) => {
+                        self.unreachable(&unreachable);
+                        return match self.settings.while_unreachable() {
+                            OnUnreachable::Pass => Throttled::No,
+                            _ => Throttled::Away,
+                        };
+                    }
+                }
+            }
+            _ => None,
+        };
+        let Some(wait) = wait else { return Throttled::No };
+        self.counts.throttled.fetch_add(1, Ordering::Relaxed);
+        Throttled::Yes(wait)
+    }
+
+    /// Asks the shared store for the key too, if there is one.
+    pub(crate) async fn lease(&self, held: &mut Held, now: Instant) -> Leased {
+        let Place::Shared(store, local) = &self.place else {
+            self.counts.leased.fetch_add(1, Ordering::Relaxed);
+            return Leased::Yes;
+        };
+        let claim = self.claim(held);
+        match reached(&**store, store.lease(&claim, self.settings.lease_time())).await {
+            Ok(Answer::Leased) => {
+                self.counts.leased.fetch_add(1, Ordering::Relaxed);
+                held.is_shared = true;
+                Leased::Yes
+            }
+            Ok(Answer::Done) => {
+                self.counts.store_hits.fetch_add(1, Ordering::Relaxed);
+                local.done(held.key, now);
+                Leased::Duplicate
+            }
+            Ok(Answer::Busy { rest }) => {
+                self.counts.busy.fetch_add(1, Ordering::Relaxed);
+                Leased::Later(rest.clamp(LOOK_AGAIN_MIN, LOOK_AGAIN))
+            }
+            Err(unreachable) => {
+                self.unreachable(&unreachable);
+                match self.settings.while_unreachable() {
+                    OnUnreachable::Pass => {
+                        self.counts.passed.fetch_add(1, Ordering::Relaxed);
+                        Leased::Yes
+                    }
+                    _ => Leased::Away,
+                }
+            }
+        }
+    }
+
+    /// The handler was done: tells the shared store, if it knows of the key. `false`: it could not be told, and is to be told again.
+    pub(crate) async fn tell_done(&self, held: &Held) -> bool {
+        let Place::Shared(store, _) = &self.place else { return true };
+        if !held.is_shared {
+            return true;
+        }
+        let claim = self.claim(held);
+        match reached(&**store, store.done(&claim, self.settings.ttl_of_keys())).await {
+            Ok(()) => true,
+            Err(unreachable) => {
+                self.unreachable(&unreachable);
+                self.settings.while_unreachable() == OnUnreachable::Pass
+            }
+        }
+    }
+
+    /// The handler was not done: gives the key back to the shared store. One that cannot be reached lets it run out.
+    pub(crate) async fn give_back(&self, held: &Held) {
+        let Place::Shared(store, _) = &self.place else { return };
+        if !held.is_shared {
+            return;
+        }
+        let claim = self.claim(held);
+        if let Err(unreachable) = reached(&**store, store.release(&claim)).await {
+            self.unreachable(&unreachable);
+        }
+    }
+
+    fn claim(&self, held: &Held) -> Claim {
+        let subscription = Arc::clone(&self.subscription);
+        Claim { subscription, key: held.key, owner: self.owner, epoch: held.lease.owner }
+    }
+
+    fn unreachable(&self, unreachable: &Unreachable) {
+        let before = self.counts.unreachable.fetch_add(1, Ordering::Relaxed);
+        // The first, and then less and less often: it may be away for hours.
+        if (before + 1).is_power_of_two() {
+            tracing::warn!(subscription = &*self.subscription, %unreachable, "idempotency is asked again later");
+        }
+    }
+}
+
+/// A store's answer; a panic in it is none.
+async fn reached<T>(
+    store: &dyn IdempotencyStore,
+    answer: impl Future<Output = Result<T, Unreachable>>,
+) -> Result<T, Unreachable> {
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(_) => Err(Unreachable { store: store.name(), reason: "it panicked".to_owned() }),
+    }
+}
+
+/// How soon a shared store is asked again: for a lease that may be given back before it runs out, or when it could not be reached.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// For a lease that is about to run out.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(10);

@@ -1,0 +1,240 @@
+//! Keys of idempotency that are done: what durable subscriptions must not do again.
+//!
+//! They are stored with the settlement of their events, in the same transaction: a key is done if, and only if, its event is settled. A row
+//! holds all keys of one settlement, so that remembering costs a commit some bytes a key and no search of a tree for each; who has to look one
+//! up has all of them in memory, because one process at a time has the store open.
+//!
+//! # What is kept
+//! Rows of a subscription are numbered. Behind each one that is written, rows at the front go: those of which every key has run out, and as many
+//! as it takes to have no more keys than the subscription wants. A row goes as a whole, so that there may be fewer keys than that by a
+//! row, or more by those of the last one.
+//!
+//! # A crash
+//! As with the settlement: the row and what goes for it are there, or neither is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+
+use busway_event::Timestamp;
+use heed::{RoTxn, RwTxn};
+
+use crate::corrupt::Corrupt;
+use crate::error::ReadError;
+use crate::row;
+use crate::shared::Shared;
+use crate::store::Store;
+
+/// A key that is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DoneKey {
+    /// The key.
+    pub key: [u8; 16],
+    /// Until when it is remembered, wall clock.
+    pub until: Timestamp,
+}
+
+/// Keys that are done with a settlement.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DoneKeys {
+    /// In the order in which they were done.
+    pub keys: Vec<DoneKey>,
+    /// Keys of the subscription that are kept, about: the oldest go first.
+    pub keys_max: usize,
+}
+
+impl DoneKeys {
+    /// One key.
+    #[must_use]
+    pub fn one(key: DoneKey, keys_max: usize) -> Self {
+        Self { keys: vec![key], keys_max }
+    }
+
+    /// Adds those that were done later.
+    pub fn extend(&mut self, later: Self) {
+        self.keys_max = self.keys_max.max(later.keys_max);
+        self.keys.extend(later.keys);
+    }
+}
+
+/// The rows of a subscription.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DoneLog {
+    first: u64,
+    next: u64,
+    keys: u64,
+}
+
+/// The rows of all subscriptions that have written some in this opening, and what a batch has changed of them.
+#[derive(Debug, Default)]
+pub(crate) struct DoneLogs {
+    logs: HashMap<u32, DoneLog>,
+    staged: BTreeMap<u32, Option<DoneLog>>,
+}
+
+impl DoneLogs {
+    /// A batch begins, begins again, or is given up.
+    pub(crate) fn begin(&mut self) {
+        self.staged.clear();
+    }
+
+    /// The batch is stored.
+    pub(crate) fn keep(&mut self) {
+        for (number, log) in std::mem::take(&mut self.staged) {
+            match log {
+                Some(log) => _ = self.logs.insert(number, log),
+                None => _ = self.logs.remove(&number),
+            }
+        }
+    }
+
+    fn of(&self, number: u32) -> Option<DoneLog> {
+        self.staged.get(&number).copied().unwrap_or_else(|| self.logs.get(&number).copied())
+    }
+
+    /// Writes the keys of a settlement, and lets go what is not kept any longer.
+    pub(crate) fn write(
+        &mut self,
+        shared: &Shared,
+        txn: &mut RwTxn<'_>,
+        number: u32,
+        done: &DoneKeys,
+        now: Timestamp,
+    ) -> heed::Result<()> {
+        if done.keys.is_empty() {
+            return Ok(());
+        }
+        let mut log = match self.of(number) {
+            Some(log) => log,
+            None => DoneLog::read(shared, txn, number)?,
+        };
+        let database = shared.databases.done;
+        for keys in done.keys.chunks(ROW_KEYS_MAX) {
+            let key = done_key(number, log.next);
+            database.put(txn, &key, &row::encode(&key, &to_row(keys))?)?;
+            log.next += 1;
+            log.keys += keys.len() as u64;
+        }
+        // More than were written, so that a bound that was lowered is reached in time; not all at once.
+        let rows_max = done.keys.len() + ROWS_AT_ONCE;
+        for _ in 0..rows_max {
+            if !log.forget_first(shared, txn, number, (done.keys_max, now))? {
+                break;
+            }
+        }
+        self.staged.insert(number, Some(log));
+        Ok(())
+    }
+
+    /// A subscription is removed.
+    pub(crate) fn remove(&mut self, shared: &Shared, txn: &mut RwTxn<'_>, number: u32) -> heed::Result<()> {
+        let (from, to) = (done_key(number, 0), done_key(number, u64::MAX));
+        let range = (Bound::Included(&from[..]), Bound::Included(&to[..]));
+        shared.databases.done.delete_range(txn, &range)?;
+        self.staged.insert(number, None);
+        Ok(())
+    }
+}
+
+impl DoneLog {
+    /// What lies in the store. Rows are not looked into: how many keys one has its length says.
+    fn read(shared: &Shared, txn: &RoTxn<'_>, number: u32) -> heed::Result<Self> {
+        let mut log = Self::default();
+        let mut is_first = true;
+        for entry in shared.databases.done.prefix_iter(txn, &number.to_be_bytes())? {
+            let (key, value) = entry?;
+            let at = key.get(4..).and_then(|at| at.try_into().ok()).map_or(0, u64::from_be_bytes);
+            if std::mem::take(&mut is_first) {
+                log.first = at;
+            }
+            log.next = at.saturating_add(1);
+            log.keys += keys_of(value);
+        }
+        Ok(log)
+    }
+
+    /// Lets the first row go, if it is one that is not kept; `false` when it is, or there is none.
+    fn forget_first(
+        &mut self,
+        shared: &Shared,
+        txn: &mut RwTxn<'_>,
+        number: u32,
+        (keys_max, now): (usize, Timestamp),
+    ) -> heed::Result<bool> {
+        // The one that was just written stays.
+        if self.first + 1 >= self.next {
+            return Ok(false);
+        }
+        let key = done_key(number, self.first);
+        let Some(value) = shared.databases.done.get(txn, &key)? else {
+            self.first += 1;
+            return Ok(true);
+        };
+        let keys = keys_of(value);
+        let is_too_many = self.keys > keys_max as u64;
+        // A damaged one says nothing of its times: who reads it is told.
+        let has_run_out = || from_row(&key, value).is_ok_and(|keys| keys.iter().all(|key| key.until <= now));
+        if !is_too_many && !has_run_out() {
+            return Ok(false);
+        }
+        shared.databases.done.delete(txn, &key)?;
+        self.first += 1;
+        self.keys = self.keys.saturating_sub(keys);
+        Ok(true)
+    }
+}
+
+impl Store {
+    /// The keys that are done for a subscription, in the order in which they were, also those that have run out since.
+    ///
+    /// # Errors
+    /// [`ReadError`]. A damaged row is one: without it an effect might be repeated.
+    pub fn done_keys(&self, subscription: u32) -> Result<Vec<DoneKey>, ReadError> {
+        let shared = self.shared();
+        let storage = |error: heed::Error| shared.storage(&error);
+        let txn = shared.gate.read().map_err(storage)?;
+        let mut all = Vec::new();
+        for entry in shared.databases.done.prefix_iter(&txn, &subscription.to_be_bytes()).map_err(storage)? {
+            let (key, value) = entry.map_err(storage)?;
+            all.extend(from_row(key, value)?);
+        }
+        Ok(all)
+    }
+}
+
+/// Subscription (4), number of the row (8).
+fn done_key(subscription: u32, row: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    let (start, end) = key.split_at_mut(4);
+    start.copy_from_slice(&subscription.to_be_bytes());
+    end.copy_from_slice(&row.to_be_bytes());
+    key
+}
+
+/// The bytes of a key in their order, as a number of 16 bytes, little endian: which is how they lie in the row.
+fn to_row(keys: &[DoneKey]) -> Vec<(u128, i64)> {
+    keys.iter().map(|done| (u128::from_le_bytes(done.key), done.until.as_nanos())).collect()
+}
+
+fn from_row(key: &[u8], value: &[u8]) -> Result<Vec<DoneKey>, Corrupt> {
+    let keys: Vec<(u128, i64)> = row::decode("done keys", key, value)?;
+    let done =
+        |(key, until): (u128, i64)| DoneKey { key: key.to_le_bytes(), until: Timestamp::from_nanos(until) };
+    Ok(keys.into_iter().map(done).collect())
+}
+
+/// By the length of a row.
+const fn keys_of(value: &[u8]) -> u64 {
+    (value.len().saturating_sub(ROW_HEAD_BYTES) / KEY_BYTES) as u64
+}
+
+/// Version, checksum, and how many keys there are.
+const ROW_HEAD_BYTES: usize = 1 + 4 + 8;
+/// A key and a time.
+const KEY_BYTES: usize = 16 + 8;
+/// A row of about a hundred kilobytes.
+const ROW_KEYS_MAX: usize = 4_096;
+/// Rows that go beside those that came.
+const ROWS_AT_ONCE: usize = 8;
+
+#[cfg(test)]
+mod tests;

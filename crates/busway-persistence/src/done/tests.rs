@@ -1,0 +1,152 @@
+//! Rows of keys: their bytes, what goes, and a model of it.
+
+use std::sync::mpsc;
+
+use busway_event::Filter;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Settlement, StoreOptions, Stream};
+
+const fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_nanos(1_760_000_000_000_000_000 + seconds * 1_000_000_000)
+}
+
+const fn key(number: u8, until: i64) -> DoneKey {
+    DoneKey { key: [number; 16], until: time(until) }
+}
+
+fn open(dir: &tempfile::TempDir) -> Store {
+    let options = StoreOptions::new().reserve_bytes(0).stream(Stream::new("all").capture("#"));
+    Store::open(dir.path(), options).unwrap()
+}
+
+fn register(store: &Store) -> u32 {
+    let (answer, answered) = mpsc::channel();
+    let done = Box::new(move |result| answer.send(result).unwrap());
+    store.register("reader", &Filter::new("#").unwrap(), vec![(0, 0)], done);
+    answered.recv().unwrap().unwrap().number
+}
+
+fn settle(store: &Store, reader: u32, done: DoneKeys, at: i64) {
+    store.retain(time(at));
+    let (answer, answered) = mpsc::channel();
+    let settlement = Settlement { done, ..Settlement::default() };
+    store.settle(reader, 0, settlement, Some(Box::new(move |result| answer.send(result).unwrap()))).unwrap();
+    answered.recv().unwrap().unwrap();
+}
+
+fn rows(store: &Store) -> usize {
+    let txn = store.shared().gate.read().unwrap();
+    usize::try_from(store.shared().databases.done.len(&txn).unwrap()).unwrap()
+}
+
+/// Keys and rows as every version before wrote them: `docs/design/format.md`.
+#[test]
+fn the_bytes_of_the_rows_are_those_of_version_one() {
+    let mut counting = [0; 16];
+    (0..).zip(&mut counting).for_each(|(number, byte)| *byte = number);
+    let keys = [DoneKey { key: counting, until: time(0) }, key(0xab, 1)];
+    let at = done_key(3, 5);
+    assert_eq!(row::hex(&at), "000000030000000000000005");
+    let bytes = row::encode(&at, &to_row(&keys)).unwrap();
+    assert_eq!(row::hex(&bytes), GOLDEN);
+    assert_eq!(from_row(&at, &bytes).unwrap(), keys);
+    assert_eq!(keys_of(&bytes), 2);
+}
+
+const GOLDEN: &str = "018051ca4d0200000000000000000102030405060708090a0b0c0d0e0f0000b0d4acc66c18abababababababababababababababab00ca4a10adc66c18";
+
+#[test]
+fn keys_outlive_the_store_in_their_order_and_go_with_their_subscription() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let reader = register(&store);
+    let keys: Vec<DoneKey> = (0..200).map(|number| key(number, 60)).collect();
+    settle(&store, reader, DoneKeys { keys: keys.clone(), keys_max: 1_000 }, 0);
+    settle(&store, reader, DoneKeys::one(key(200, 60), 1_000), 1);
+    store.close();
+    let store = open(&dir);
+    assert_eq!(store.done_keys(reader).unwrap(), [keys, vec![key(200, 60)]].concat());
+    assert_eq!(store.done_keys(reader + 1).unwrap(), []);
+    settle(&store, reader, DoneKeys::one(key(201, 60), 1_000), 1);
+    assert_eq!(
+        (rows(&store), store.done_keys(reader).unwrap().len()),
+        (3, 202),
+        "it goes on behind the last row"
+    );
+    let (answer, answered) = mpsc::channel();
+    store.remove_subscription("reader", Box::new(move |result| answer.send(result).unwrap()));
+    answered.recv().unwrap().unwrap();
+    assert_eq!(rows(&store), 0);
+}
+
+#[test]
+fn what_has_run_out_and_what_is_too_many_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let reader = register(&store);
+    for number in 0..100 {
+        settle(&store, reader, DoneKeys::one(key(number, i64::from(number) + 10), 1_000), i64::from(number));
+    }
+    let kept: Vec<u8> = store.done_keys(reader).unwrap().iter().map(|done| done.key[0]).collect();
+    assert_eq!(kept, (90..100).collect::<Vec<u8>>(), "ten seconds of them");
+    for number in 100..120 {
+        settle(&store, reader, DoneKeys::one(key(number, 1_000), 5), 99);
+    }
+    let kept: Vec<u8> = store.done_keys(reader).unwrap().iter().map(|done| done.key[0]).collect();
+    assert_eq!(kept, [115, 116, 117, 118, 119], "the newest five");
+}
+
+#[test]
+fn a_damaged_row_is_told_of_and_none_is_taken_for_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let reader = register(&store);
+    settle(&store, reader, DoneKeys::one(key(1, 60), 10), 0);
+    let at = done_key(reader, 0);
+    let shared = store.shared();
+    shared
+        .gate
+        .write(|mut txn| {
+            let mut row = shared.databases.done.get(&txn, &at).unwrap().unwrap().to_vec();
+            *row.last_mut().unwrap() ^= 1;
+            shared.databases.done.put(&mut txn, &at, &row).unwrap();
+            txn.commit().unwrap();
+        })
+        .unwrap();
+    let error = store.done_keys(reader).unwrap_err();
+    assert!(matches!(error, ReadError::Corrupt(_)) && error.to_string().contains("done keys"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// With one key a row: what is kept is the newest `keys_max` of those that no row before them holds up.
+    #[test]
+    fn the_store_and_its_model_agree(
+        steps in prop::collection::vec((0_u8..6, 1_i64..20, 0_i64..6, any::<bool>()), 1..40),
+        keys_max in 1_usize..12,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, mut model, mut now) = (open(&dir), Vec::<DoneKey>::new(), 0);
+        let reader = register(&store);
+        for (number, ttl, passes, reopens) in steps {
+            now += passes;
+            let done = key(number, now + ttl);
+            settle(&store, reader, DoneKeys::one(done, keys_max), now);
+            model.push(done);
+            let mut goes = 0;
+            while goes + 1 < model.len() && (model.len() - goes > keys_max || model[goes].until <= time(now)) {
+                goes += 1;
+            }
+            // A few rows more than came: with so few there are no more.
+            model.drain(..goes);
+            if reopens {
+                store.close();
+                store = open(&dir);
+            }
+            prop_assert_eq!(&store.done_keys(reader).unwrap(), &model);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Connecting to a server.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, InfoDict};
+
+use crate::keys::RedisKeys;
+
+/// How keys are kept in Redis.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is connected before .connect()"]
+pub struct RedisKeysBuilder {
+    url: String,
+    prefix: String,
+    timeout: Duration,
+}
+
+impl RedisKeysBuilder {
+    pub(crate) fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), prefix: PREFIX.to_owned(), timeout: TIMEOUT }
+    }
+
+    /// What the names of all keys in Redis begin with, before a colon: programs that share keys have the same, others have others. Default `busway`; 1 to
+    /// 64 characters of `[A-Za-z0-9_.-]`.
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
+    }
+
+    /// How long a call, or a connection, may take before the server counts as unreachable. Default 1 s; from 1 ms to 60 s.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Connects, and looks at how the server is set up.
+    ///
+    /// # Errors
+    /// [`RedisError`]. Once connected, a server that goes away and comes back is connected to again by itself.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is left of it.
+    pub async fn connect(self) -> Result<RedisKeys, RedisError> {
+        let Self { url, prefix, timeout } = self;
+        let allowed =
+            |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-');
+        if !(1..=PREFIX_CHARS_MAX).contains(&prefix.len()) || !prefix.chars().all(allowed) {
+            return Err(RedisError::Prefix { prefix });
+        }
+        if !(Duration::from_millis(1)..=TIMEOUT_MAX).contains(&timeout) {
+            return Err(RedisError::Timeout { timeout });
+        }
+        // The text may hold a password: it is not repeated.
+        let client =
+            Client::open(url.as_str()).map_err(|error| RedisError::Url { reason: error.to_string() })?;
+        let server = client.get_connection_info().addr().to_string();
+        let unreachable = |reason: String| RedisError::Unreachable { server: server.clone(), reason };
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(timeout))
+            .set_response_timeout(Some(timeout))
+            .set_number_of_retries(RECONNECTS)
+            .set_max_delay(RECONNECT_DELAY_MAX);
+        let connection =
+            tokio::time::timeout(timeout, ConnectionManager::new_with_config(client, config)).await;
+        let mut connection = connection
+            .map_err(|_| unreachable(format!("no connection within {timeout:?}")))?
+            .map_err(|error| unreachable(error.to_string()))?;
+        let mut question = redis::cmd("INFO");
+        question.arg("memory");
+        let info: InfoDict = tokio::time::timeout(timeout, question.query_async(&mut connection))
+            .await
+            .map_err(|_| unreachable(format!("no answer within {timeout:?}")))?
+            .map_err(|error| unreachable(error.to_string()))?;
+        let policy: Option<String> = info.get("maxmemory_policy");
+        match policy.as_deref() {
+            Some("noeviction") => Ok(RedisKeys::new(connection, server, prefix, timeout)),
+            policy => Err(RedisError::Evicts { server, policy: policy.unwrap_or("unknown").to_owned() }),
+        }
+    }
+}
+
+/// Why there is no store of keys in Redis.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedisError {
+    /// The address is none.
+    #[error("this is no address of a Redis server: {reason}; one looks like redis://127.0.0.1:6379")]
+    Url {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The prefix breaks its rule.
+    #[error("the prefix \"{}\" of keys has 1 to {PREFIX_CHARS_MAX} characters of [A-Za-z0-9_.-]", prefix.escape_debug())]
+    Prefix {
+        /// As asked for.
+        prefix: String,
+    },
+    /// The timeout is out of bounds.
+    #[error("the timeout is {timeout:?}: it is 1 ms at least and {TIMEOUT_MAX:?} at most")]
+    Timeout {
+        /// As asked for.
+        timeout: Duration,
+    },
+    /// The server does not answer.
+    #[error("the Redis server {server} cannot be reached: {reason}")]
+    Unreachable {
+        /// Its address.
+        server: String,
+        /// What the connection says.
+        reason: String,
+    },
+    /// The server may evict keys.
+    #[error(
+        "the Redis server {server} has maxmemory-policy {policy}: it would forget what is done when its memory is full, and effects would be repeated; set it to noeviction"
+    )]
+    Evicts {
+        /// Its address.
+        server: String,
+        /// Its policy.
+        policy: String,
+    },
+}
+
+impl RedisError {
+    /// Whether connecting may succeed later without a change.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+const PREFIX: &str = "busway";
+const PREFIX_CHARS_MAX: usize = 64;
+const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Of a call that finds the connection gone: whoever called is told soon, and asks again later.
+const RECONNECTS: usize = 2;
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_is_a_typed_error_before_anything_is_connected() {
+        let error = RedisKeysBuilder::new("nowhere").connect().await.unwrap_err();
+        assert!(matches!(error, RedisError::Url { .. }) && !error.is_transient(), "{error}");
+        let builder = || RedisKeysBuilder::new("redis://127.0.0.1:1");
+        for prefix in ["", "a b", "ä"] {
+            let error = builder().prefix(prefix).connect().await.unwrap_err();
+            assert!(matches!(error, RedisError::Prefix { .. }), "{error}");
+        }
+        let error = builder().timeout(Duration::ZERO).connect().await.unwrap_err();
+        assert!(matches!(error, RedisError::Timeout { .. }), "{error}");
+        // Nobody listens on port 1.
+        let error = builder().connect().await.unwrap_err();
+        assert!(matches!(error, RedisError::Unreachable { .. }) && error.is_transient(), "{error}");
+        assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+    }
+}

@@ -1,0 +1,11 @@
+//! Keys in a real Redis. Each test starts a server of its own, on a free port, and ends it; `cargo xtask test` says where the program is and runs
+//! them, or says that it is not there.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may have tasks of its own, and makes files for its server"
+)]
+
+mod buses;
+mod scripts;
+mod server;

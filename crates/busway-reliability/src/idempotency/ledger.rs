@@ -1,0 +1,204 @@
+//! The states of keys in one process: who handles what, and what is done.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::key::IdempotencyKey;
+use crate::deadline::after;
+
+/// Keys that are leased or done, see [the module's table](super). No clock: times come in.
+///
+/// Bounded: it remembers `done_max` keys as done, and forgets the one that was done first for one more; leases are as many as attempts run, and
+/// twice as many that have run out at most.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use busway_reliability::{Asked, IdempotencyKey, Lease, Ledger};
+///
+/// # let now = Instant::now();
+/// let (mut ledger, key) = (Ledger::new(1_000), IdempotencyKey::of(["A-1"]));
+/// let (first, second) = (Lease { owner: 1, epoch: 1 }, Lease { owner: 2, epoch: 1 });
+/// let (lease, ttl) = (Duration::from_secs(30), Duration::from_secs(3_600));
+///
+/// assert_eq!(ledger.lease(key, first, now, lease), Asked::Leased);
+/// assert_eq!(ledger.lease(key, second, now, lease), Asked::Busy { until: now + lease });
+/// assert!(ledger.release(key, first)); // it failed: as if it had never been
+/// assert_eq!(ledger.lease(key, second, now, lease), Asked::Leased);
+/// ledger.done(key, second, now, ttl);
+/// assert_eq!(ledger.lease(key, first, now, lease), Asked::Done);
+/// ```
+#[derive(Debug)]
+pub struct Ledger {
+    leases: HashMap<IdempotencyKey, Held>,
+    /// So many leases are there before those that have run out are looked for.
+    sweep_at: usize,
+    done: HashMap<IdempotencyKey, Done>,
+    /// The done ones, in the order in which they were. One whose turn is another by now was done again, and lies further behind.
+    order: VecDeque<(IdempotencyKey, u64)>,
+    done_max: usize,
+    turn: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    lease: Lease,
+    until: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Done {
+    until: Instant,
+    turn: u64,
+}
+
+/// Who has, or asks for, a lease. An owner has one attempt at a key at a time: a later epoch of the same owner takes over from an earlier
+/// one, and what the earlier one says from then on changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Who.
+    pub owner: u64,
+    /// Rising with each attempt of an owner.
+    pub epoch: u64,
+}
+
+/// What became of asking for a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It is the asker's.
+    Leased,
+    /// The key is done.
+    Done,
+    /// Somebody else has it, until then at the longest.
+    Busy {
+        /// When it ends by itself.
+        until: Instant,
+    },
+}
+
+/// Whether who says that a key is done still had its lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// It had.
+    InTime,
+    /// The lease had run out or was another's: the key is done all the same, and may have been done twice.
+    Late,
+}
+
+impl Ledger {
+    /// Remembers so many keys as done; 0 counts as 1.
+    #[must_use]
+    pub fn new(done_max: usize) -> Self {
+        Self {
+            leases: HashMap::new(),
+            sweep_at: SWEEP_MIN,
+            done: HashMap::new(),
+            order: VecDeque::new(),
+            done_max: done_max.max(1),
+            turn: 0,
+        }
+    }
+
+    /// absent → leased. A lease that has run out is none.
+    pub fn lease(&mut self, key: IdempotencyKey, lease: Lease, now: Instant, length: Duration) -> Asked {
+        if self.is_done(key, now) {
+            return Asked::Done;
+        }
+        let held = Held { lease, until: after(now, length) };
+        match self.leases.entry(key) {
+            Entry::Occupied(mut there) => {
+                let Held { lease: other, until } = *there.get();
+                let takes_over = other.owner == lease.owner && other.epoch <= lease.epoch;
+                if until > now && !takes_over {
+                    return Asked::Busy { until };
+                }
+                there.insert(held);
+            }
+            Entry::Vacant(place) => {
+                place.insert(held);
+                self.sweep(now);
+            }
+        }
+        Asked::Leased
+    }
+
+    /// leased → done; whatever the state was: an effect that has happened has happened.
+    pub fn done(&mut self, key: IdempotencyKey, lease: Lease, now: Instant, ttl: Duration) -> Marked {
+        let is_its_own = self.leases.get(&key).is_some_and(|held| held.lease == lease && held.until > now);
+        self.leases.remove(&key);
+        self.restore(key, after(now, ttl), now);
+        match is_its_own {
+            true => Marked::InTime,
+            false => Marked::Late,
+        }
+    }
+
+    /// leased → absent. `false`: it was no longer this one's, and nothing has changed.
+    pub fn release(&mut self, key: IdempotencyKey, lease: Lease) -> bool {
+        let is_its_own = self.leases.get(&key).is_some_and(|held| held.lease == lease);
+        if is_its_own {
+            self.leases.remove(&key);
+        }
+        is_its_own
+    }
+
+    /// Done until then, as it was known before. In the order in which they are given, the first are forgotten first.
+    pub fn restore(&mut self, key: IdempotencyKey, until: Instant, now: Instant) {
+        if until <= now {
+            return;
+        }
+        self.turn += 1;
+        let turn = self.turn;
+        let known = self.done.entry(key).or_insert(Done { until, turn });
+        *known = Done { until: known.until.max(until), turn };
+        self.order.push_back((key, turn));
+        self.forget(now);
+    }
+
+    /// Whether the key is done now.
+    #[must_use]
+    #[inline]
+    pub fn is_done(&self, key: IdempotencyKey, now: Instant) -> bool {
+        self.done.get(&key).is_some_and(|done| done.until > now)
+    }
+
+    /// Whether somebody has the key now.
+    #[must_use]
+    pub fn is_leased(&self, key: IdempotencyKey, now: Instant) -> bool {
+        self.leases.get(&key).is_some_and(|held| held.until > now)
+    }
+
+    /// Keys that are remembered as done; some may have run out.
+    #[must_use]
+    pub fn done_keys(&self) -> usize {
+        self.done.len()
+    }
+
+    /// Forgets what has run out at the front, and what is too many. As many steps as were taken before, over all calls.
+    fn forget(&mut self, now: Instant) {
+        while let Some(&(key, turn)) = self.order.front() {
+            let is_current = self.done.get(&key).filter(|done| done.turn == turn);
+            let goes = is_current.is_none_or(|done| done.until <= now || self.done.len() > self.done_max);
+            if !goes {
+                return;
+            }
+            if is_current.is_some() {
+                self.done.remove(&key);
+            }
+            self.order.pop_front();
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        if self.leases.len() >= self.sweep_at {
+            self.leases.retain(|_, held| held.until > now);
+            self.sweep_at = SWEEP_MIN.max(self.leases.len() * 2);
+        }
+    }
+}
+
+/// Below that there is nothing to be gained by looking.
+const SWEEP_MIN: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The ledger beside a model of it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::epoch::epoch;
+
+fn key(number: u8) -> IdempotencyKey {
+    IdempotencyKey::from_bytes([number; 16])
+}
+
+const fn lease(owner: u64, epoch: u64) -> Lease {
+    Lease { owner, epoch }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Lease(u8, Lease, u64),
+    Done(u8, Lease, u64),
+    Release(u8, Lease),
+    Pass(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let lease = || (0_u64..3, 0_u64..3).prop_map(|(owner, epoch)| Lease { owner, epoch });
+    let step = prop_oneof![
+        4 => (0_u8..4, lease(), 1_u64..4).prop_map(|(key, lease, length)| Step::Lease(key, lease, length)),
+        2 => (0_u8..4, lease(), 1_u64..6).prop_map(|(key, lease, ttl)| Step::Done(key, lease, ttl)),
+        2 => (0_u8..4, lease()).prop_map(|(key, lease)| Step::Release(key, lease)),
+        2 => (1_u64..4).prop_map(Step::Pass),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// The table of the module, word by word.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Leased(Lease, u64),
+    Done(u64),
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    now: u64,
+    states: HashMap<u8, State>,
+}
+
+impl Model {
+    fn state(&self, key: u8) -> Option<State> {
+        self.states.get(&key).copied().filter(|state| match state {
+            State::Leased(_, until) | State::Done(until) => *until > self.now,
+        })
+    }
+
+    fn lease(&mut self, key: u8, lease: Lease, length: u64) -> Asked {
+        match self.state(key) {
+            Some(State::Done(_)) => Asked::Done,
+            Some(State::Leased(other, until)) if other.owner != lease.owner || other.epoch > lease.epoch => {
+                Asked::Busy { until: epoch() + SECOND * u32::try_from(until).unwrap() }
+            }
+            _ => {
+                self.states.insert(key, State::Leased(lease, self.now + length));
+                Asked::Leased
+            }
+        }
+    }
+
+    fn done(&mut self, key: u8, lease: Lease, ttl: u64) -> Marked {
+        let before = self.state(key);
+        let until = match before {
+            Some(State::Done(until)) => until.max(self.now + ttl),
+            _ => self.now + ttl,
+        };
+        self.states.insert(key, State::Done(until));
+        match before {
+            Some(State::Leased(its, _)) if its == lease => Marked::InTime,
+            _ => Marked::Late,
+        }
+    }
+
+    fn release(&mut self, key: u8, lease: Lease) -> bool {
+        let is_its_own = matches!(self.states.get(&key), Some(State::Leased(its, _)) if *its == lease);
+        if is_its_own {
+            self.states.remove(&key);
+        }
+        is_its_own
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_ledger_and_its_model_agree(steps in steps()) {
+        let (mut ledger, mut model, mut now) = (Ledger::new(1_000), Model::default(), epoch());
+        for step in steps {
+            match step {
+                Step::Lease(number, lease, length) => {
+                    let length_secs = SECOND * u32::try_from(length).unwrap();
+                    prop_assert_eq!(ledger.lease(key(number), lease, now, length_secs), model.lease(number, lease, length));
+                }
+                Step::Done(number, lease, ttl) => {
+                    let ttl_secs = SECOND * u32::try_from(ttl).unwrap();
+                    prop_assert_eq!(ledger.done(key(number), lease, now, ttl_secs), model.done(number, lease, ttl));
+                }
+                Step::Release(number, lease) => {
+                    prop_assert_eq!(ledger.release(key(number), lease), model.release(number, lease));
+                }
+                Step::Pass(seconds) => {
+                    now += SECOND * u32::try_from(seconds).unwrap();
+                    model.now += seconds;
+                }
+            }
+            for number in 0..4 {
+                let state = model.state(number);
+                prop_assert_eq!(ledger.is_done(key(number), now), matches!(state, Some(State::Done(_))));
+                prop_assert_eq!(ledger.is_leased(key(number), now), matches!(state, Some(State::Leased(..))));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_the_last_that_was_done_and_never_more(keys in prop::collection::vec(0_u8..12, 1..200), most in 1_usize..8) {
+        let (mut ledger, mut last) = (Ledger::new(most), Vec::new());
+        for number in keys {
+            ledger.done(key(number), lease(1, 1), epoch(), SECOND);
+            last.retain(|other| *other != number);
+            last.push(number);
+            let kept: Vec<u8> = last.iter().rev().take(most).copied().collect();
+            for number in 0..12 {
+                prop_assert_eq!(ledger.is_done(key(number), epoch()), kept.contains(&number));
+            }
+            prop_assert!(ledger.done_keys() <= most && ledger.order.len() <= 200);
+        }
+    }
+}
+
+#[test]
+fn what_an_earlier_epoch_says_changes_nothing() {
+    let (mut ledger, now) = (Ledger::new(8), epoch());
+    assert_eq!(ledger.lease(key(1), lease(7, 1), now, SECOND), Asked::Leased);
+    assert_eq!(ledger.lease(key(1), lease(7, 2), now, SECOND), Asked::Leased, "the same owner, later");
+    assert!(!ledger.release(key(1), lease(7, 1)), "the earlier one gives back what is not its own");
+    assert_eq!(ledger.lease(key(1), lease(7, 1), now, SECOND), Asked::Busy { until: now + SECOND });
+    assert!(ledger.is_leased(key(1), now));
+}
+
+#[test]
+fn leases_of_those_who_died_do_not_pile_up() {
+    let (mut ledger, mut now) = (Ledger::new(8), epoch());
+    for number in 0..10_000_u32 {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        let key = IdempotencyKey::from_bytes(bytes);
+        assert_eq!(ledger.lease(key, lease(u64::from(number), 1), now, SECOND), Asked::Leased);
+        now += SECOND;
+    }
+    assert!(ledger.leases.len() <= SWEEP_MIN, "{}", ledger.leases.len());
+}
