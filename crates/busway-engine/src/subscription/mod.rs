@@ -1,5 +1,6 @@
 //! A subscription: a filter, a handler (or several, in a group) and a policy.
 
+mod begin;
 mod builder;
 mod control;
 mod core;

@@ -1,0 +1,198 @@
+//! The act of subscribing: what is asked for is checked as a whole, then the subscription is made, or a group joined.
+
+use std::sync::Arc;
+
+use busway_event::Filter;
+use busway_middleware::middleware::IntoStep;
+use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry, RegistryError, Run, Stage};
+use busway_reliability::{Idempotency, Retry};
+
+use super::builder::SubscribeBuilder;
+use super::core::SubscriptionCore;
+use super::entry::Entry;
+use super::error::{SubscribeError, SubscribeProblem};
+use super::handle::Subscription;
+use super::member::{IDEMPOTENT, Member};
+use crate::breaker::{BreakerStage, FallbackKind, Guard};
+use crate::bus::Source;
+use crate::idempotency::Keeper;
+use crate::mailbox::Handling;
+use crate::settings::Effective;
+use crate::worker::Again;
+
+impl SubscribeBuilder {
+    pub(super) fn begin(mut self, handler: AnyHandler<Ephemeral>) -> Result<Subscription, SubscribeError> {
+        let shown = self.name.clone().unwrap_or_else(|| match &self.filter {
+            Ok(filter) => filter.to_string(),
+            Err(error) => error.input().to_owned(),
+        });
+        // Until it has joined: what is checked here must still hold then.
+        let bus = Arc::clone(&self.bus);
+        let _registering = bus.registering();
+        let mut problems = std::mem::take(&mut self.problems);
+        problems.extend(self.check(&handler));
+        let guard = self.breaker.take().map(|breaker| {
+            problems.extend(breaker.problems().into_iter().map(SubscribeProblem::Breaker));
+            let is_retried = breaker.fallback.kind() == FallbackKind::AckAndRetryLater;
+            if is_retried && handler.run() == Run::Inline {
+                problems.push(SubscribeProblem::InlineRetry);
+            }
+            Arc::new(Guard::new(Arc::clone(&bus.services), breaker))
+        });
+        if let Some(guard) = &guard {
+            let step = BreakerStage::new(Arc::clone(guard)).into_step();
+            let added = self.middleware.add(Stage::Breaker, "breaker", step);
+            problems.extend(added.err().map(SubscribeProblem::Middleware));
+        }
+        let filter = match std::mem::replace(&mut self.filter, Ok(everything())) {
+            Ok(filter) if problems.is_empty() => filter,
+            filter => {
+                problems.extend(filter.err().map(SubscribeProblem::Filter));
+                return Err(SubscribeError { subscription: shown, problems });
+            }
+        };
+        let settings = self.bus.levels.resolve_shared(&filter, &self.settings);
+        let group = self.group.clone();
+        let existing = group.as_deref().and_then(|group| self.bus.group(filter.as_str(), group));
+        // One that was aborted a moment ago may be forgotten already: then there is no group.
+        let subscription = match existing.and_then(|core| Some((core.entry()?, core))) {
+            Some((entry, core)) => {
+                let differing = differences(&core, &settings);
+                if !differing.is_empty() {
+                    return Err(SubscribeError { subscription: shown, problems: differing });
+                }
+                self.join(entry, &core, handler)
+            }
+            None => self.found(filter.clone(), settings, handler),
+        };
+        if let Some(guard) = guard {
+            guard.named(subscription.name().into(), filter);
+            bus.enter_guard(&guard);
+        }
+        Ok(subscription)
+    }
+
+    /// What is wrong with the handler, the name, the bus.
+    fn check(&self, handler: &AnyHandler<Ephemeral>) -> Vec<SubscribeProblem> {
+        let info = handler.info();
+        let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
+        let mut problems: Vec<SubscribeProblem> =
+            missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
+        if info.run == Run::Inline && self.group.is_some() {
+            problems.push(SubscribeProblem::InlineInGroup);
+        }
+        problems.extend(self.retry.iter().flat_map(Retry::problems).map(SubscribeProblem::Retry));
+        if matches!(info.run, Run::Inline | Run::Batch(_)) && self.is_again() {
+            problems.push(SubscribeProblem::RetryNotPossible { run: info.run });
+        }
+        if self.group.is_none() && self.name.as_deref().is_some_and(|name| self.bus.is_taken(name)) {
+            problems.push(SubscribeProblem::NameTaken);
+        }
+        if let Some(idempotency) = &self.idempotent {
+            problems.extend(idempotency.problems().into_iter().map(SubscribeProblem::Idempotency));
+            let steps = Chain::merge([&self.middleware]);
+            if steps.nodes().iter().any(|node| node.name() == IDEMPOTENT) {
+                let taken = RegistryError::NameTaken { name: IDEMPOTENT.to_owned() };
+                problems.push(SubscribeProblem::Middleware(taken));
+            }
+            if self.group.is_some() && idempotency.shared_store().is_none() {
+                problems.push(SubscribeProblem::IdempotentInGroup);
+            }
+        }
+        if !self.bus.closing.admits(Source::Outside) {
+            problems.push(SubscribeProblem::Closed);
+        }
+        problems
+    }
+
+    const fn is_again(&self) -> bool {
+        self.retry.is_some() || self.classify.is_some()
+    }
+
+    /// What this member does about failures.
+    fn again(&mut self) -> Option<Arc<Again>> {
+        let asked = self.is_again();
+        let (retry, classify) =
+            (self.retry.unwrap_or(Retry::never()), self.classify.take().unwrap_or_default());
+        asked.then(|| Arc::new(Again { retry, classify }))
+    }
+
+    /// Makes the subscription that this is the first member of, and routes events to it.
+    fn found(
+        mut self,
+        filter: Filter,
+        settings: Arc<Effective>,
+        handler: AnyHandler<Ephemeral>,
+    ) -> Subscription {
+        let again = self.again();
+        let shown = self.name.as_deref().unwrap_or(filter.as_str());
+        let with = (self.middleware, self.idempotent.as_ref(), again);
+        let member = Self::member(0, handler, with, shown);
+        let name = self.name.map(Into::into);
+        let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
+        // What has lanes, members or keys to keep, or no queue to fill, is made at once.
+        if self.group.is_some() || self.coalesce.is_function() || entry.handling() != Handling::OneWorker {
+            let core = entry.wake(self.group, self.coalesce);
+            if let (Some(core), Some(rule)) = (core, self.rule) {
+                core.mailbox.set_rule(rule);
+            }
+        }
+        self.bus.enter(&entry);
+        Subscription::new(entry, member)
+    }
+
+    /// Makes a member of it.
+    fn member(
+        id: u64,
+        handler: AnyHandler<Ephemeral>,
+        (middleware, idempotent, again): (Registry, Option<&Idempotency>, Option<Arc<Again>>),
+        subscription: &str,
+    ) -> Arc<Member> {
+        let mut member = Member::new(id, handler, middleware, again);
+        if let Some(keeper) =
+            idempotent.and_then(|idempotency| Keeper::ephemeral(idempotency, subscription.into()))
+        {
+            member.be_idempotent(Arc::new(keeper));
+        }
+        Arc::new(member)
+    }
+
+    /// Adds the handler to a group that is there.
+    fn join(
+        mut self,
+        entry: Arc<Entry>,
+        core: &Arc<SubscriptionCore>,
+        handler: AnyHandler<Ephemeral>,
+    ) -> Subscription {
+        let id = core.next_member();
+        let again = self.again();
+        let with = (self.middleware, self.idempotent.as_ref(), again);
+        let member = Self::member(id, handler, with, &core.name);
+        core.add(Arc::clone(&member));
+        core.mailbox.join(id);
+        if let Some(rule) = self.rule {
+            core.mailbox.set_rule(rule);
+        }
+        Subscription::new(entry, member)
+    }
+}
+
+/// Settings of a group's new member that differ from the group's.
+fn differences(core: &SubscriptionCore, wanted: &Effective) -> Vec<SubscribeProblem> {
+    let pairs = core.settings.described.iter().zip(&wanted.described);
+    let differing = pairs.filter(|(existing, wanted)| existing.value != wanted.value);
+    let group = core.group.as_deref().unwrap_or_default();
+    let problem = |(existing, wanted): (&crate::settings::Setting, &crate::settings::Setting)| {
+        SubscribeProblem::GroupMismatch {
+            group: group.to_owned(),
+            setting: existing.name,
+            existing: existing.value.clone(),
+            wanted: wanted.value.clone(),
+        }
+    };
+    differing.map(problem).collect()
+}
+
+fn everything() -> Filter {
+    Filter::from_static("#").unwrap_or_else(|_| unreachable!("\"#\" is a filter"))
+}
