@@ -108,7 +108,8 @@ impl Service {
 
     /// The phases are as long as each other.
     fn start(&self) -> Instant {
-        self.fails.start - (self.fails.end - self.fails.start)
+        let phase = self.fails.end.saturating_duration_since(self.fails.start);
+        self.fails.start.checked_sub(phase).unwrap()
     }
 
     fn handler(self: &Arc<Self>) -> AnyHandler<Durable> {

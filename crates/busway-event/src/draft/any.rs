@@ -86,7 +86,7 @@ impl<T: EventType> ErasedDraft for Draft<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Raw;
+    use crate::Raw;
     use crate::event::Event;
     use crate::id::EventId;
 

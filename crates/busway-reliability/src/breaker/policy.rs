@@ -96,13 +96,16 @@ mod tests {
 
     #[test]
     fn the_time_doubles_up_to_the_longest_and_is_else_always_the_same() {
-        let seconds = |rules: BreakerRules| {
+        let millis = |rules: BreakerRules| {
             let mut times = OpenTimes::new(&rules);
-            [(); 5].map(|()| times.next().as_secs_f32())
+            [(); 5].map(|()| times.next().as_millis())
         };
         let rules = BreakerRules::default().open_for(Duration::from_millis(1_500));
-        assert_eq!(seconds(rules), [1.5; 5]);
-        assert_eq!(seconds(rules.open_for_longest(Duration::from_secs(1))), [1.5; 5]);
-        assert_eq!(seconds(rules.open_for_longest(Duration::from_secs(7))), [1.5, 3., 6., 7., 7.]);
+        assert_eq!(millis(rules), [1_500; 5]);
+        assert_eq!(millis(rules.open_for_longest(Duration::from_secs(1))), [1_500; 5]);
+        assert_eq!(
+            millis(rules.open_for_longest(Duration::from_secs(7))),
+            [1_500, 3_000, 6_000, 7_000, 7_000]
+        );
     }
 }

@@ -240,7 +240,10 @@ fn by_default_it_opens_with_the_fourth_failure_in_a_row_for_a_minute() {
     fail(&mut circuit, 1, epoch());
     let until = epoch() + OPEN_FOR;
     assert_eq!((circuit.state(), circuit.next_probe()), (Open, Some(until)));
-    assert_eq!(circuit.permit(until - Duration::from_nanos(1)).0, Permission::Refused { until: Some(until) });
+    assert_eq!(
+        circuit.permit(until.checked_sub(Duration::from_nanos(1)).unwrap()).0,
+        Permission::Refused { until: Some(until) }
+    );
     assert_eq!(circuit.room(until), Room::Probes(5));
     let probes: Vec<_> = (0..5).map(|_| granted(&mut circuit, until)).collect();
     assert_eq!(circuit.permit(until), (Permission::Refused { until: None }, None), "a sixth probe");

@@ -140,7 +140,7 @@ fn dead() -> Verdict {
 }
 
 fn paused(offset: u64) -> Verdict {
-    let channel = Topic::new(if offset % 2 == 0 { "even" } else { "odd" }).unwrap();
+    let channel = Topic::new(if offset.is_multiple_of(2) { "even" } else { "odd" }).unwrap();
     Verdict::Wait(Wait { channel, about: SECOND, lane: LaneOf::Held })
 }
 

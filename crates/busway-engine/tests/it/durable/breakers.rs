@@ -106,8 +106,8 @@ async fn probes_go_out_by_themselves_as_many_as_may_and_a_failing_one_opens_the_
     turns().await;
     let channel = bus.breakers().get("stock", PAID).unwrap();
     assert_eq!((channel.state, channel.probes, gate.waiting()), (BreakerState::HalfOpen, 2, 2));
-    let probed = recorder.payloads().split_off(2);
-    assert_eq!(probed, super::numbers([2, 3]), "two at once and no more, and none that has failed before");
+    let handled = recorder.payloads().split_off(2);
+    assert_eq!(handled, super::numbers([2, 3]), "two at once and no more, and none that has failed before");
     gate.open();
     bus.settle().await;
     // Two have succeeded, the third says that it was too early.
