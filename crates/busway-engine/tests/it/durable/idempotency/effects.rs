@@ -19,7 +19,7 @@ use crate::world::{Number, ends, turns};
 /// The control: what many do, in a handler of its own. It must lose the event, or this test tells nothing.
 #[tokio::test]
 async fn marking_before_success_loses_an_event_and_marking_with_it_does_not() {
-    let at_once = Retry::default().first_delay(Duration::ZERO);
+    let a_second_later = Retry::constant(Duration::from_secs(1));
     let lost = {
         let (dir, marked, effects) = (dir(), Arc::new(Mutex::new(BTreeSet::new())), Arc::new(Mutex::new(0)));
         let bus = open(&dir).await;
@@ -29,8 +29,10 @@ async fn marking_before_success_loses_an_event_and_marking_with_it_does_not() {
             let counted = Arc::clone(&counted);
             async move { if is_new { effect(&counted) } else { Outcome::Skip } }
         };
-        stock(&bus).retry(at_once).to(marks_first).await.unwrap();
+        stock(&bus).retry(a_second_later).to(marks_first).await.unwrap();
         publish(&bus, [("A", 1)]).await;
+        bus.settle().await;
+        bus.clock().advance(Duration::from_secs(1));
         bus.settle().await;
         bus.finish().await;
         *effects.lock()
@@ -41,8 +43,10 @@ async fn marking_before_success_loses_an_event_and_marking_with_it_does_not() {
     let bus = open(&dir).await;
     let counted = Arc::clone(&effects);
     let handler = move |_: Payload<Number>| std::future::ready(effect(&counted));
-    let subscription = stock(&bus).retry(at_once).idempotent(once()).to(handler).await.unwrap();
+    let subscription = stock(&bus).retry(a_second_later).idempotent(once()).to(handler).await.unwrap();
     publish(&bus, [("A", 1), ("A", 2)]).await;
+    bus.settle().await;
+    bus.clock().advance(Duration::from_secs(1));
     bus.settle().await;
     assert_eq!(
         *effects.lock(),
