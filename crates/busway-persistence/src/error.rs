@@ -257,8 +257,8 @@ pub enum RequestError {
         /// The letter.
         letter: LetterKey,
     },
-    /// A dead letter is on its way to its subscription already.
-    #[error("dead letter {letter} was redriven already, and is on its way")]
+    /// A dead letter is on its way to its subscription already: it was redriven, or its subscription was sent back before the event.
+    #[error("the event of dead letter {letter} is on its way to its subscription already")]
     AlreadyRedriven {
         /// The letter.
         letter: LetterKey,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -177,7 +178,8 @@ impl Guard {
         if !outcome.is_done() {
             return;
         }
-        let copies = copies(emits);
+        // Copying is the program's own code.
+        let copies = catch_unwind(AssertUnwindSafe(|| copies(emits))).unwrap_or_default();
         if !copies.is_empty() {
             self.answers.lock().remember(event, copies);
         }
@@ -186,7 +188,8 @@ impl Guard {
     /// What is remembered for an event.
     pub(crate) fn remembered(&self, event: &AnyEvent) -> Option<Vec<AnyDraft>> {
         let Kind::Cached(copies) = &self.breaker.fallback.kind else { return None };
-        self.answers.lock().find(event, *copies)
+        let find = || self.answers.lock().find(event, *copies);
+        catch_unwind(AssertUnwindSafe(find)).unwrap_or_default()
     }
 
     /// Something was done in the place of a call.

@@ -15,28 +15,36 @@ use super::selection::{Selection, Target};
 use crate::bus::BusCore;
 use crate::durable::DurableCore;
 
-/// When a subscription looks for old letters next.
+/// When a subscription looks for old letters next, and whether it does.
 #[derive(Debug, Default)]
-pub(crate) struct Expiry(Mutex<Option<Instant>>);
+pub(crate) struct Expiry {
+    next: Mutex<Option<Instant>>,
+    /// Another one of it has who looks: one at a time.
+    looking: Arc<()>,
+}
 
 impl DurableCore {
     /// Lets old letters go, when it is time to look for them.
     pub(crate) fn expire_letters(&self) {
         let Some(age) = self.recovery.letters.age_max() else { return };
         let now = self.services.clock.now();
-        {
-            let mut next = self.expiry.0.lock();
-            if next.is_some_and(|next| now < next) {
+        let looking = {
+            let mut next = self.expiry.next.lock();
+            if next.is_some_and(|next| now < next) || Arc::strong_count(&self.expiry.looking) > 1 {
                 return;
             }
             *next = Some(now + EVERY.min(age));
-        }
+            Arc::clone(&self.expiry.looking)
+        };
         let Some(bus) = self.bus.upgrade() else { return };
         let before = self.services.clock.utc();
         let before = Timestamp::from_nanos(before.as_nanos().saturating_sub(nanos(age)));
         let (ending, expire) = (self.log.ending.clone(), expire(bus, self.name.to_string(), before));
         // A shutdown does not wait for all of them: the next life goes on.
-        let expire = async move { _ = ending.run_until_cancelled(expire).await };
+        let expire = async move {
+            _ = ending.run_until_cancelled(expire).await;
+            drop(looking);
+        };
         drop(self.services.runtime.spawn(self.log.readers.track_future(expire)));
     }
 }

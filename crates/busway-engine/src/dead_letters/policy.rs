@@ -41,10 +41,11 @@ impl DeadLetterPolicy {
         self
     }
 
-    /// For how long each is kept. Default for ever. Those that are older are let go when the subscription begins, and within an hour while it has
+    /// For how long each is kept. Default for ever, at least 1 s. Those that are older are let go when the subscription begins, and within an hour while it has
     /// something to do; each time is an operation of the trail. Of no effect where they are discarded.
     pub const fn expire_after(mut self, age: Duration) -> Self {
         if let Keeping::Kept { capacity, .. } = self.keeping {
+            let age = if age.as_secs() == 0 { Duration::from_secs(1) } else { age };
             self.keeping = Keeping::Kept { capacity, expire_after: Some(age) };
         }
         self

@@ -155,13 +155,17 @@ impl<'a> Worker<'a> {
         open: &mut Vec<usize>,
         claims: &mut [Option<Claimed<'a>>],
     ) -> Going {
+        // All are decided, or wait: nobody would be told of what is gone.
+        if open.is_empty() {
+            return Going::On;
+        }
         // While they are attempted one by one, a batch is one event.
         if let [only] = batch
             && !self.core.marked(self.member, only).await
         {
             return Going::No;
         }
-        let deliveries = self.deliveries(batch);
+        let deliveries = self.deliveries(batch, open);
         let mut conflicts = 0;
         while !open.is_empty() {
             let (mut round, groups) = self.round(&deliveries, open).await;
@@ -205,14 +209,17 @@ impl<'a> Worker<'a> {
         Going::On
     }
 
-    fn deliveries(&self, batch: &[Started<AnyEvent>]) -> Vec<Delivery> {
+    fn deliveries(&self, batch: &[Started<AnyEvent>], open: &[usize]) -> Vec<Delivery> {
         // Who comes first is told of what is gone.
         let mut lost = self.core.counts.untold.swap(0, Ordering::Relaxed);
-        let delivery = |started: &Started<AnyEvent>| {
+        let delivery = |(at, started): (usize, &Started<AnyEvent>)| {
+            if !open.contains(&at) {
+                return self.core.delivery(started, 0, None);
+            }
             let gap = self.core.take_gap(started.place.partition);
             self.core.delivery(started, std::mem::take(&mut lost), gap.as_ref())
         };
-        batch.iter().map(delivery).collect()
+        batch.iter().enumerate().map(delivery).collect()
     }
 
     /// Lets the open events go through the chain once, and says which are to be committed together.

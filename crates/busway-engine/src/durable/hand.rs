@@ -111,7 +111,7 @@ impl Hand {
 
     /// An attempt has ended, and nothing of it runs any more.
     pub(super) fn ended(&mut self, core: &Arc<DurableCore>, place: Position, verdict: Verdict, at: Moment) {
-        let was_attempted = !matches!(verdict, Verdict::Wait(_));
+        let was_attempted = !matches!(verdict, Verdict::Wait(_) | Verdict::Later { .. });
         self.window.ended(place, verdict, at);
         if self.careful == 0 || !was_attempted {
             return;

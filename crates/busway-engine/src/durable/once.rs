@@ -208,6 +208,13 @@ pub(super) async fn claim<'a>(
     }
 }
 
+/// Lets a key go that nothing was done with.
+pub(super) async fn give_back(member: &Member, claimed: Option<Claimed<'_>>) {
+    if let Some(claimed) = claimed {
+        claimed.tell(member, false).await;
+    }
+}
+
 /// Makes an attempt at an event whose key is its own, if it needs one.
 pub(super) async fn attempt_once<'a>(
     core: &'a Arc<DurableCore>,

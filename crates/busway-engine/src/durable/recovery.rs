@@ -104,8 +104,13 @@ impl Recovery {
 }
 
 impl DurableCore {
-    /// What becomes of an event that is to be given up: a dead letter when there is room for it.
-    pub(super) fn given_up(&self, error: Option<String>, reason: String, handler: String) -> Verdict {
+    /// What becomes of an event that is to be given up: a dead letter when there is room for it. A replay is one already, and has its place.
+    pub(super) fn given_up(
+        &self,
+        error: Option<String>,
+        (reason, handler): (String, String),
+        is_replay: bool,
+    ) -> Verdict {
         let policy = self.recovery.letters;
         if policy.is_discarded() {
             self.counts.discarded.fetch_add(1, Ordering::Relaxed);
@@ -114,6 +119,10 @@ impl DurableCore {
                 "an event is given up, and discarded as its subscription says"
             );
             return Verdict::Settled;
+        }
+        if is_replay {
+            self.reserve_letter();
+            return Verdict::Dead { error, reason, handler };
         }
         match self.has_room_for_letter() {
             true => Verdict::Dead { error, reason, handler },

@@ -11,7 +11,7 @@ use super::attempt::{Ended, Slot};
 use super::guarded::{Asked, ask};
 use super::hand::{Hand, Presence};
 use super::member::Member;
-use super::once::{attempt_once, claim};
+use super::once::{attempt_once, claim, give_back};
 use super::recovery::Recovery;
 use super::verdict::classified;
 use super::window::{Moment, Started, Verdict};
@@ -65,23 +65,26 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut slot = Slot::new(core, member);
     let mut reach = core.guard.clone().map(Reach::new);
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
-        let call = match ask(core, member, reach.as_mut(), &started).await {
-            Asked::Attempt(call) => call,
-            Asked::Over => continue,
-            Asked::CutShort => return,
-        };
+        // Its key first: what is done already is nobody's call, and is not answered in its place either.
         let claimed = core.abort.run_until_cancelled(claim(core, member, &started)).await;
         let (ended, claimed, call) = match claimed.unwrap_or(Err(Ended::CutShort)) {
-            Ok(claimed) => {
-                // From here on it may hang.
-                let call = core.watch(member, &started, call);
-                let attempt = attempt_once(core, member, &mut slot, &started, claimed);
-                let ended = core.abort.run_until_cancelled(attempt).await;
-                let (ended, claimed) = ended.unwrap_or((Ended::CutShort, None));
-                (ended, claimed, core.unwatch(member, started.place, call))
-            }
+            Ok(claimed) => match ask(core, member, reach.as_mut(), &started).await {
+                Asked::Attempt(call) => {
+                    // From here on it may hang.
+                    let call = core.watch(member, &started, call);
+                    let attempt = attempt_once(core, member, &mut slot, &started, claimed);
+                    let ended = core.abort.run_until_cancelled(attempt).await;
+                    let (ended, claimed) = ended.unwrap_or((Ended::CutShort, None));
+                    (ended, claimed, core.unwatch(member, started.place, call))
+                }
+                Asked::Over => {
+                    give_back(member, claimed).await;
+                    continue;
+                }
+                Asked::CutShort => return,
+            },
             // Decided without its handler, or by nobody yet.
-            Err(ended) => (ended, None, call),
+            Err(ended) => (ended, None, None),
         };
         let (outcome, storing) = match ended {
             Ended::Decided(outcome) => (outcome, Storing::ToBe),
@@ -191,7 +194,7 @@ pub(super) fn judge(
         core.replay_ended(outcome);
     }
     let verdict = match verdict {
-        Verdict::Dead { error, reason, handler } => core.given_up(error, reason, handler),
+        Verdict::Dead { error, reason, handler } => core.given_up(error, (reason, handler), started.replay),
         verdict => verdict,
     };
     counter_of(core, &verdict, counter).fetch_add(1, Ordering::Relaxed);

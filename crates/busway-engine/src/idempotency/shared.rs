@@ -40,7 +40,7 @@ impl Keeper {
             },
             (None, Place::Shared(store, _)) => {
                 let claim = self.claim(held);
-                match reached(&**store, store.take(&claim, rate, burst.get())).await {
+                match reached(&**store, || store.take(&claim, rate, burst.get())).await {
                     Ok(wait) => wait,
                     Err(unreachable) => {
                         self.unreachable(&unreachable);
@@ -65,7 +65,7 @@ impl Keeper {
             return Leased::Yes;
         };
         let claim = self.claim(held);
-        match reached(&**store, store.lease(&claim, self.settings.lease_time())).await {
+        match reached(&**store, || store.lease(&claim, self.settings.lease_time())).await {
             Ok(Answer::Leased) => {
                 self.counts.leased.fetch_add(1, Ordering::Relaxed);
                 held.is_shared = true;
@@ -100,7 +100,7 @@ impl Keeper {
             return true;
         }
         let claim = self.claim(held);
-        match reached(&**store, store.done(&claim, self.settings.ttl_of_keys())).await {
+        match reached(&**store, || store.done(&claim, self.settings.ttl_of_keys())).await {
             Ok(()) => true,
             Err(unreachable) => {
                 self.unreachable(&unreachable);
@@ -116,7 +116,7 @@ impl Keeper {
             return;
         }
         let claim = self.claim(held);
-        if let Err(unreachable) = reached(&**store, store.release(&claim)).await {
+        if let Err(unreachable) = reached(&**store, || store.release(&claim)).await {
             self.unreachable(&unreachable);
         }
     }
@@ -135,12 +135,12 @@ impl Keeper {
     }
 }
 
-/// A store's answer; a panic in it is none.
-async fn reached<T>(
+/// A store's answer; a panic in it, also when it is only asked, is none.
+async fn reached<T, F: Future<Output = Result<T, Unreachable>>>(
     store: &dyn IdempotencyStore,
-    answer: impl Future<Output = Result<T, Unreachable>>,
+    ask: impl FnOnce() -> F,
 ) -> Result<T, Unreachable> {
-    match AssertUnwindSafe(answer).catch_unwind().await {
+    match AssertUnwindSafe(async { ask().await }).catch_unwind().await {
         Ok(answer) => answer,
         Err(_) => Err(Unreachable { store: store.name(), reason: "it panicked".to_owned() }),
     }

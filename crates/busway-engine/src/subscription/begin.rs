@@ -37,6 +37,9 @@ impl SubscribeBuilder {
             if is_retried && handler.run() == Run::Inline {
                 problems.push(SubscribeProblem::InlineRetry);
             }
+            if is_retried && self.idempotent.is_some() {
+                problems.push(SubscribeProblem::IdempotentRetryLater);
+            }
             Arc::new(Guard::new(Arc::clone(&bus.services), breaker))
         });
         if let Some(guard) = &guard {

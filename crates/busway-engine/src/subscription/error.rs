@@ -147,6 +147,11 @@ pub enum SubscribeProblem {
         "ack_and_retry_later needs a queue to retry from, and an inline handler has none: take another kind of handler or fallback"
     )]
     InlineRetry,
+    /// An event that is put aside has ended for its idempotency, which would take the retry for a duplicate.
+    #[error(
+        "an ephemeral subscription that is idempotent cannot have the fallback ack_and_retry_later, whose retries would be skipped as duplicates: take another fallback, or make it durable"
+    )]
+    IdempotentRetryLater,
     /// Its breaker cannot work.
     #[error("{0}")]
     Breaker(BreakerProblem),

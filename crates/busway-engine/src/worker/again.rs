@@ -86,7 +86,7 @@ pub(super) async fn attempts_again(
         tokio::select! {
             biased;
             () = core.stopping.cancelled() => return outcome,
-            () = clock.sleep_until(clock.now() + delay) => {}
+            () = clock.sleep_until(clock.now() + delay.min(WAIT_MAX)) => {}
         }
         attempt = attempt.saturating_add(1);
         let scope = Arc::clone(&core.scope);
@@ -100,3 +100,6 @@ pub(super) async fn attempts_again(
         outcome = emit(core, outcome, progress.take_emits()).await;
     }
 }
+
+/// Nobody waits longer than this for another attempt in memory: a year, so that no delay ends behind the end of time.
+const WAIT_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);

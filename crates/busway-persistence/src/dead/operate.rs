@@ -185,8 +185,12 @@ fn fit(
     if dead.get(txn, &key.part(HANDLED))?.is_some() {
         return Ok(Err(RequestError::AlreadyHandled { letter: key }));
     }
-    if position.is_none() {
+    let Some(position) = position else {
         return Ok(Err(RequestError::UnknownSubscription { number: key.subscription }));
+    };
+    // It was sent back before the event: that comes again by itself.
+    if !position.cursor.is_settled(key.offset) || position.parked.contains(&key.offset) {
+        return Ok(Err(RequestError::AlreadyRedriven { letter: key }));
     }
     let is_there = kind == OperationKind::Edit || dead.get(txn, &key.part(RECORD))?.is_some();
     Ok(is_there.then_some(()).ok_or(RequestError::NoCopy { letter: key }))

@@ -140,6 +140,7 @@ pub(super) fn register(
             // Dead letters of one that was removed stay its own.
             let last = shared.databases.dead.last(txn)?.and_then(|(key, _)| LetterKey::read(key));
             let number = state.free_number().max(last.map_or(0, |(letter, _)| letter.subscription + 1));
+            let number = number.max(named(shared, txn)?.map_or(0, |number| number + 1));
             let row = SubscriptionRow { number, filter: filter.clone() };
             let row = row::encode(name.as_bytes(), &row)?;
             shared.databases.subscriptions.put(txn, name.as_bytes(), &row)?;
@@ -162,6 +163,14 @@ pub(super) fn register(
     // One of this opening is of an attempt that was cut short, not of one of which somebody died.
     let mark = state.attendances.mark_of(number).filter(|mark| mark.opening != *shared.opening.as_bytes());
     Ok(Outcome::Registered(Registered { number, known: known.is_some(), places, deaths, mark }))
+}
+
+/// The highest number of a subscription that was removed and left letters, whatever has become of them: its name is remembered with it.
+fn named(shared: &Shared, txn: &RwTxn<'_>) -> heed::Result<Option<u32>> {
+    let prefix = own_key(NAME, &[]);
+    let last = shared.databases.dead.rev_prefix_iter(txn, &prefix)?.next().transpose()?;
+    let number = last.and_then(|(key, _)| key.get(prefix.len()..)?.first_chunk::<4>());
+    Ok(number.map(|number| u32::from_be_bytes(*number)))
 }
 
 /// Events that wait, and the offsets of those that were redriven.

@@ -283,3 +283,29 @@ fn a_removed_subscription_leaves_its_letters_and_its_name() {
     let refused = operate(&store, request(OperationKind::Redrive, "s", &[key(number, 0)])).unwrap_err();
     assert_eq!(refused, RequestError::UnknownSubscription { number });
 }
+
+#[test]
+fn a_number_is_not_given_to_another_subscription_when_its_letters_are_gone() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    let number = with_letters(&store, 1);
+    store.leave("stock").unwrap();
+    operate(&store, request(OperationKind::Discard, "d", &[key(number, 0)])).unwrap();
+    assert_eq!(store.removed_subscriptions().unwrap(), [(number, "stock".to_owned())]);
+    assert_ne!(
+        store.join("other", "#", vec![(0, 0)]).unwrap().number,
+        number,
+        "its name is remembered with it"
+    );
+}
+
+#[test]
+fn what_its_subscription_was_sent_back_before_comes_by_itself_and_is_not_redriven() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    let number = with_letters(&store, 2);
+    store.go_to(number, 1).unwrap();
+    let refused = operate(&store, request(OperationKind::Redrive, "r", &[key(number, 1)])).unwrap_err();
+    assert_eq!(refused, RequestError::AlreadyRedriven { letter: key(number, 1) });
+    operate(&store, request(OperationKind::Redrive, "s", &[key(number, 0)])).unwrap();
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::key::IdempotencyKey;
 use crate::deadline::after;
 
-/// Keys that are leased or done, see [the module's table](super). No clock: times come in.
+/// Keys that are leased or done. No clock: times come in.
 ///
 /// Bounded: it remembers `done_max` keys as done, and forgets the one that was done first for one more; leases are as many as attempts run, and
 /// twice as many that have run out at most.

@@ -65,7 +65,8 @@ impl Retry {
     }
 
     /// The delay behind so many failed attempts, from 1, as a function says, without jitter. At least 1 ms each. 16 attempts unless
-    /// [`attempts`](Self::attempts) says otherwise. It is called for each failure, and must not wait.
+    /// [`attempts`](Self::attempts) says otherwise. It is called for each failure, and must not wait. Where it panics the
+    /// delay is 60 s.
     pub const fn custom(delay: fn(u32) -> Duration) -> Self {
         Self { attempts: ATTEMPTS, schedule: Schedule::Custom(delay) }
     }
@@ -221,6 +222,7 @@ mod tests {
         let listed = Retry::listed(&[seconds(1), seconds(9)]);
         assert_eq!(after(listed), [Some(seconds(1)), Some(seconds(9)), None, None]);
         assert_eq!(after(listed.attempts(5))[3], Some(seconds(9)), "the last one is repeated");
+        assert_eq!(Retry::custom(|_| panic!("on purpose")).after(1, 7), Some(seconds(60)));
         let custom = Retry::custom(|failed| Duration::from_secs(u64::from(failed))).attempts(4);
         assert_eq!(after(custom), [Some(seconds(1)), Some(seconds(2)), Some(seconds(3)), None]);
         assert_eq!(custom, custom);

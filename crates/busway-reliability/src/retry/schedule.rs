@@ -1,6 +1,7 @@
 //! How far apart attempts are.
 
 use std::fmt;
+use std::panic::catch_unwind;
 use std::time::Duration;
 
 /// See [`Retry`](super::Retry). Delays are counted from 1: the first one lies behind the first attempt.
@@ -53,7 +54,8 @@ impl Schedule {
             }
             Self::Constant(delay) => *delay,
             Self::Listed(delays) => delays.at(failed),
-            Self::Custom(delay) => delay(failed),
+            // The program's own code: an event must come to an end though it panics.
+            Self::Custom(delay) => catch_unwind(|| delay(failed)).unwrap_or(AFTER_A_PANIC),
         }
     }
 
@@ -103,6 +105,8 @@ impl fmt::Debug for Schedule {
     }
 }
 
+/// As long as the longest delay by default.
+const AFTER_A_PANIC: Duration = Duration::from_secs(60);
 /// What a `u32` holds.
 const DOUBLINGS_MAX: u32 = 31;
 /// Delays that a list may have.

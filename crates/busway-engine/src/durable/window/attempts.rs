@@ -37,7 +37,7 @@ impl<E> Window<E> {
     pub(crate) fn start_batch(&mut self, member: u64, max: usize) -> Option<Vec<Started<E>>> {
         let first = self.start(member)?;
         let is_first_attempt = first.attempt == NonZeroU32::MIN;
-        let call = first.place;
+        let (call, first_place) = (self.call_count, first.place);
         let mut batch = vec![first];
         while is_first_attempt && batch.len() < max {
             let Self { share, team, hand, .. } = self;
@@ -56,15 +56,16 @@ impl<E> Window<E> {
             batch.push(started);
         }
         if batch.len() > 1
-            && let Some(first) = self.started.get_mut(&call)
+            && let Some(first) = self.started.get_mut(&first_place)
         {
             first.call = Some(call);
+            self.call_count += 1;
             self.calls.insert(call, (first.so_far.priority, batch.len()));
         }
         Some(batch)
     }
 
-    fn begin(&mut self, place: Position, call: Option<Position>) -> Option<Started<E>> {
+    fn begin(&mut self, place: Position, call: Option<u64>) -> Option<Started<E>> {
         let InHand { event, so_far, .. } = self.hand.remove(&place)?;
         let (attempt, replay) = (NonZeroU32::MIN.saturating_add(so_far.count), so_far.replay);
         self.started.insert(place, Begun { so_far, call, is_apart: false });
@@ -74,7 +75,8 @@ impl<E> Window<E> {
     /// An attempt has ended, and nothing of it runs any more.
     pub(crate) fn ended(&mut self, place: Position, verdict: Verdict, at: Moment) {
         if let Some(so_far) = self.stopped(place) {
-            if so_far.count == 0 {
+            // What was not attempted is no traffic.
+            if so_far.count == 0 && !matches!(verdict, Verdict::Wait(_) | Verdict::Later { .. }) {
                 self.retries.attempted(at.now);
             }
             self.decide(place, so_far, verdict, at);

@@ -67,7 +67,10 @@ pub(crate) struct Window<E> {
     started: HashMap<Position, Begun>,
     /// Calls with several events, by the first: the priority of the place that each has, and the events that have not ended. An event is in one
     /// such call at most, ever.
-    calls: HashMap<Position, (Priority, usize)>,
+    calls: HashMap<u64, (Priority, usize)>,
+    /// How many such calls there were. Not named by one of their events: one that was not attempted may be in another call before this one has
+    /// ended.
+    call_count: u64,
     parked: BTreeMap<Position, ParkedEvent>,
     /// The parked ones that wait for their time alone.
     due: BTreeSet<(Instant, Position)>,
@@ -125,7 +128,7 @@ struct Attempted {
 struct Begun {
     so_far: Attempted,
     /// The call that it shares with others, which has one place among those that run until all of it has ended.
-    call: Option<Position>,
+    call: Option<u64>,
     /// Its handler is hung: it has no place among those that run.
     is_apart: bool,
 }
@@ -197,6 +200,7 @@ impl<E> Window<E> {
             team: Team::default(),
             started: HashMap::new(),
             calls: HashMap::new(),
+            call_count: 0,
             parked: BTreeMap::new(),
             due: BTreeSet::new(),
             paused: BTreeMap::new(),

@@ -88,10 +88,13 @@ impl<E> Window<E> {
         self.retries.no_room -= usize::from(parked.is_some_and(|parked| parked.no_room.is_some()));
     }
 
-    /// A dead letter is given again: parked in the store, due now, behind what runs or waits of its lane. One that is known already, or lies in a partition
-    /// that is not read, is left as it is.
+    /// A dead letter is given again: parked in the store, due now, behind what runs of its lane, and before what waits there: its offset is lower. One
+    /// that is known already, or lies in a partition that is not read, is left as it is.
     pub(crate) fn redriven(&mut self, place: Position, lane: Option<u64>, at: Moment) {
-        if self.parked.contains_key(&place) || !self.partitions.contains_key(&place.partition) {
+        let is_known = self.parked.contains_key(&place)
+            || self.hand.contains_key(&place)
+            || self.started.contains_key(&place);
+        if is_known || !self.partitions.contains_key(&place.partition) {
             return;
         }
         self.parked.insert(place, ParkedEvent { replay: true, ..ParkedEvent::unattempted(lane, at) });
@@ -102,6 +105,10 @@ impl<E> Window<E> {
         });
         if is_free {
             self.due.insert((at.now, place));
+        }
+        // Of a lane with a parked event nothing is held: what comes later would overtake it.
+        if let Some(lane) = lane {
+            self.park_held(place, lane, at);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{Bus, DeadLetterPolicy, Observer, Selection};
+use busway_engine::{Bus, DeadLetterPolicy, Observer, Redrive, Selection};
 use busway_testkit::{ManualClock, Recorder, Script, Step};
 use parking_lot::Mutex;
 
@@ -79,4 +79,26 @@ async fn what_waits_for_room_is_attempted_once_more_behind_a_restart_and_then_wa
         assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 1);
         bus.finish().await;
     }
+}
+
+#[tokio::test]
+async fn a_redrive_that_fails_again_finds_its_place_though_all_are_taken() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = open_on(&clock, &dir).await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new((0..2).map(|_| Step::Dead("no such order")));
+    let builder = stock(&bus).dead_letters(DeadLetterPolicy::keep().capacity(1));
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    bus.publish(order("A", 1)).await.unwrap();
+    bus.idle().await;
+    for expected in [2, 2] {
+        let all = || Selection::all().subscription("stock");
+        bus.dead_letters().redrive(all(), Redrive::default().unlimited()).await.unwrap();
+        bus.idle().await;
+        let stats = subscription.stats();
+        assert_eq!((stats.dead, stats.no_room, stats.parked), (expected, 0, 0), "{stats}");
+    }
+    assert_eq!(subscription.stats().replayed, 1);
+    assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 0);
+    bus.finish().await;
 }

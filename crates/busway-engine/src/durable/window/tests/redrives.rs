@@ -146,3 +146,47 @@ proptest! {
         prop_assert!(window.is_at_rest(at.now) && window.held_back() == (0, 0), "{:?}", window.held_back());
     }
 }
+
+#[test]
+fn a_redriven_letter_lets_nothing_of_its_lane_overtake() {
+    let mut world = World::new(4);
+    let lane = |_| Some(1);
+    for _ in 0..3 {
+        world.fetch(lane, 20);
+    }
+    let first = world.window.start(0).unwrap().event;
+    let place = Position { partition: 0, offset: 100 };
+    world.window.redriven(place, Some(1), world.at);
+    world.fetch(lane, 20);
+    world.fetch(lane, 20);
+    let mut order = vec![first];
+    world.ends(first, Verdict::Settled);
+    while order.len() < 5 {
+        world.load();
+        let Some(started) = world.window.start(0) else { break };
+        world.ends(started.event, Verdict::Settled);
+        order.push(started.event);
+    }
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    assert_eq!(order, sorted);
+    assert_eq!(order.len(), 5);
+}
+
+#[test]
+fn a_batch_of_events_that_were_refused_and_come_back_gives_its_place_back() {
+    let mut world = World::new(1);
+    for _ in 0..4 {
+        world.fetch(|_| None, 20);
+    }
+    for _ in 0..3 {
+        world.load();
+        let batch = world.window.start_batch(0, 3).unwrap();
+        assert!(batch.len() >= 2);
+        for started in batch {
+            world.ends(started.event, Verdict::Later { delay: Duration::ZERO });
+        }
+    }
+    world.load();
+    assert!(world.window.start(0).is_some(), "the one place is free");
+}
