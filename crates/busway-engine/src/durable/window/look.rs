@@ -33,9 +33,10 @@ impl<E> Window<E> {
         self.hand.is_empty() && self.started.is_empty() && self.back == 0 && !is_due
     }
 
-    /// Events with a handler, in hand without one, and parked without being in hand.
+    /// Events with a handler, in hand without one, and parked without being in hand; one that is being read is parked still.
     pub(crate) fn counts(&self) -> [usize; 3] {
-        [self.started.len(), self.hand.len(), self.parked.len().saturating_sub(self.back)]
+        let in_hand_again = self.back.saturating_sub(self.loading);
+        [self.started.len(), self.hand.len(), self.parked.len().saturating_sub(in_hand_again)]
     }
 
     /// The lowest offset of each partition that is not settled: of an event that was fetched, or the next to be.

@@ -78,6 +78,8 @@ pub(crate) struct Window<E> {
     paused: BTreeMap<Topic, BTreeSet<(u32, Position)>>,
     /// Parked ones that were taken because they are due, and have not ended yet.
     back: usize,
+    /// Of those, how many are being read.
+    loading: usize,
     /// Counts what came into hand.
     arrivals: u64,
     retries: Retries,
@@ -205,6 +207,7 @@ impl<E> Window<E> {
             due: BTreeSet::new(),
             paused: BTreeMap::new(),
             back: 0,
+            loading: 0,
             arrivals: 0,
             retries: Retries::default(),
         }

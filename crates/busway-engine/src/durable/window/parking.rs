@@ -28,6 +28,7 @@ impl<E> Window<E> {
             && let Some(place) = self.next_due_of(now)
         {
             self.back += 1;
+            self.loading += 1;
             taken.push(place);
         }
         taken
@@ -40,6 +41,7 @@ impl<E> Window<E> {
         priority: Priority,
         (event, home): (E, Option<KeyHash>),
     ) {
+        self.loading = self.loading.saturating_sub(1);
         let Some(parked) = self.parked.get(&place) else { return };
         let ParkedEvent { lane, count, replay, .. } = *parked;
         let attempts = parked.attempts.clone();
@@ -49,6 +51,7 @@ impl<E> Window<E> {
 
     /// A parked event that was taken because it is due cannot be had any more: finished, as the verdict says.
     pub(crate) fn lost(&mut self, place: Position, verdict: Verdict, at: Moment) {
+        self.loading = self.loading.saturating_sub(1);
         let Some(parked) = self.parked.get(&place) else { return };
         let ParkedEvent { lane, count, replay, .. } = *parked;
         let (attempts, priority) = (parked.attempts.clone(), Priority::default());
@@ -58,6 +61,7 @@ impl<E> Window<E> {
 
     /// A parked event that was taken because it is due cannot be read now: it is due again later.
     pub(crate) fn not_loaded(&mut self, place: Position, until: Instant) {
+        self.loading = self.loading.saturating_sub(1);
         self.back = self.back.saturating_sub(1);
         self.due.insert((until, place));
     }

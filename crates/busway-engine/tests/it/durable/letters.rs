@@ -265,7 +265,8 @@ async fn a_redrive_goes_at_its_pace_and_stops_when_the_same_error_keeps_coming_b
         tokio::select! {
             biased;
             operation = &mut redrive => break operation.unwrap(),
-            () = crate::world::turns() => {}
+            // What was given again has come to its end before the clock goes on.
+            () = bus.settle() => {}
         }
         if bus.clock().advance_to_next() {
             moved_by_second.push(recorder.count());

@@ -190,3 +190,20 @@ fn a_batch_of_events_that_were_refused_and_come_back_gives_its_place_back() {
     world.load();
     assert!(world.window.start(0).is_some(), "the one place is free");
 }
+
+#[test]
+fn an_event_that_is_being_read_again_is_counted_all_the_while() {
+    let mut world = World::new(1);
+    world.fetch(|_| Some(1), 20);
+    let offset = world.window.start(0).unwrap().event;
+    world.ends(offset, failed(Duration::ZERO));
+    assert_eq!(world.window.counts(), [0, 0, 1]);
+    let taken = world.window.take_due(world.at.now);
+    assert_eq!((taken.len(), world.window.counts()), (1, [0, 0, 1]), "between the log and the hand");
+    world.window.loaded(taken[0], Priority::P2, (offset, None));
+    assert_eq!(world.window.counts(), [0, 1, 0]);
+    world.window.start(0).unwrap();
+    assert_eq!(world.window.counts(), [1, 0, 0]);
+    world.ends(offset, Verdict::Settled);
+    assert_eq!(world.window.counts(), [0, 0, 0]);
+}
