@@ -1,14 +1,12 @@
 //! Replays real departures from New York over the bus, and counts them in five subscriptions side by side.
 //!
-//! `cargo run --release --example flights [-- --data FILE] [--store DIR] [--flaky] [--json]`. None of the subscriptions may drop an event or let one
+//! `cargo run --release --example flights [-- --data FILE] [--store DIR] [--json]`. None of the subscriptions may drop an event or let one
 //! expire: they block their publisher when they are behind, and the figures at the end prove that nothing is missing. With a store
-//! the replay may be interrupted at any instant, also by `kill -9`: started again, it goes on, and its figures are the same. With `--flaky`
-//! a service fails for a while: notices of cancelled flights are retried, given up and given again, and all other figures stay what they are.
+//! the replay may be interrupted at any instant, also by `kill -9`: started again, it goes on, and its figures are the same.
 
 mod board;
 mod flight;
 mod ledger;
-mod notices;
 mod output;
 mod rows;
 
@@ -24,7 +22,6 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use crate::board::Boards;
 use crate::flight::Flight;
-use crate::notices::Desk;
 use crate::output::Figures;
 use crate::rows::{ReadError, Row, Rows};
 
@@ -38,10 +35,6 @@ struct Arguments {
     /// Keeps the departures and the counts in this folder, and goes on from there when it is started again.
     #[arg(long)]
     store: Option<PathBuf>,
-    /// Lets a service fail for one airline, and recover: its notices are retried, given up and given again. Without `--store` in a folder of
-    /// its own, which is removed.
-    #[arg(long)]
-    flaky: bool,
     /// Prints one JSON object on one line instead of the table.
     #[arg(long)]
     json: bool,
@@ -53,8 +46,7 @@ async fn main() -> ExitCode {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/flights-2013-01-week1.csv");
     let file = arguments.data.unwrap_or(shipped);
     let figures = match &arguments.store {
-        Some(store) => replay_stored(&file, store, arguments.flaky).await,
-        None if arguments.flaky => replay_for_once(&file).await,
+        Some(store) => replay_stored(&file, store).await,
         None => replay(&file).await,
     };
     let printed = match figures {
@@ -115,37 +107,25 @@ async fn replay(file: &Path) -> Result<Figures, BoxError> {
     Ok(Figures::new(&boards, lost, bad_rows, started.elapsed()))
 }
 
-/// On a store that nobody needs afterwards: what fails has to lie somewhere until it is attempted again.
-async fn replay_for_once(file: &Path) -> Result<Figures, BoxError> {
-    let folder = tempfile::tempdir().map_err(|error| format!("no folder for a store: {error}"))?;
-    replay_stored(file, folder.path(), true).await
-}
-
 /// The same on a store: publishes what it does not hold yet, and waits until all of it is handled.
-async fn replay_stored(file: &Path, store: &Path, is_flaky: bool) -> Result<Figures, BoxError> {
+async fn replay_stored(file: &Path, store: &Path) -> Result<Figures, BoxError> {
     let progress = progress_bar();
     let mut rows = Rows::open(file, &progress)?;
     #[expect(clippy::disallowed_methods, reason = "the example reports how long it took")]
     let started = Instant::now();
-    let desk = Arc::new(Desk::default());
-    let bus = ledger::open(store, Arc::<Desk>::clone(&desk)).await?;
+    let bus = ledger::open(store).await?;
     let position = ledger::position(&bus, file)?;
     let subscriptions = ledger::subscribe(&bus).await?;
-    let notifying = if is_flaky { Some(notices::subscribe(&bus, &desk).await?) } else { None };
     let complain_of = |line: u64, reason: &str| {
         progress.suspend(|| complain(format_args!("{}:{line}: {reason}", file.display())));
     };
     let position = ledger::publish(&bus, &mut rows, position, complain_of).await?;
     bus.idle().await;
-    let notices = match &notifying {
-        Some(notifying) => Some(notices::finish(&bus, notifying, &desk).await?),
-        None => None,
-    };
     progress.finish_and_clear();
     let lost = ledger::check_handled(&subscriptions)?;
     let boards = ledger::boards(&bus)?;
     bus.shutdown(Duration::from_secs(60)).await;
-    Ok(Figures::new(&boards, lost, position.bad_rows, started.elapsed()).with(notices))
+    Ok(Figures::new(&boards, lost, position.bad_rows, started.elapsed()))
 }
 
 async fn publish(bus: &Bus, line: u64, flight: Flight) -> Result<(), BoxError> {
