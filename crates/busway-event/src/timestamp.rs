@@ -43,6 +43,13 @@ impl Timestamp {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// This instant minus `duration`; the earliest representable instant when that lies before it.
+    #[must_use]
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+
     /// The time from `earlier` to this instant; zero when `earlier` is later.
     #[must_use]
     pub fn saturating_since(self, earlier: Self) -> Duration {
@@ -164,6 +171,13 @@ mod tests {
         let late = Timestamp::from_nanos(i64::MAX);
         assert_eq!(late.saturating_add(Duration::from_secs(1)), late);
         assert_eq!(Timestamp::default().saturating_since(late), Duration::ZERO);
+        let early = Timestamp::from_nanos(i64::MIN);
+        assert_eq!(early.saturating_sub(Duration::from_nanos(1)), early);
+        assert_eq!(Timestamp::default().saturating_sub(Duration::MAX), Timestamp::from_nanos(-i64::MAX));
+        assert_eq!(
+            Timestamp::from_nanos(5).saturating_sub(Duration::from_nanos(7)),
+            Timestamp::from_nanos(-2)
+        );
         assert_eq!(Timestamp::from_nanos(-1).as_millis(), -1);
     }
 }

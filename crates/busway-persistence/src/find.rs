@@ -26,7 +26,7 @@ impl Shared {
         }
         let Some(made) = made_at(id) else { return Ok(None) };
         for partition in 0..u32::try_from(self.partitions.len()).unwrap_or(u32::MAX) {
-            let mut from = self.offset_at(partition, before(made, CLOCKS_APART))?;
+            let mut from = self.offset_at(partition, made.saturating_sub(CLOCKS_APART))?;
             while let Some(next) = self.look_for(partition, id, from, made.saturating_add(PUBLISH_MAX))? {
                 match next {
                     Looked::Found(position) => return Ok(Some(position)),
@@ -141,11 +141,6 @@ fn made_at(id: EventId) -> Option<Timestamp> {
     let (seconds, nanos) = id.as_uuid().get_timestamp()?.to_unix();
     let seconds = i64::try_from(seconds).ok()?;
     Some(Timestamp::from_nanos(seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(nanos))?))
-}
-
-fn before(time: Timestamp, by: Duration) -> Timestamp {
-    let by = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
-    Timestamp::from_nanos(time.as_nanos().saturating_sub(by))
 }
 
 /// The id and the time of an append come from the same clock, read at different moments; it may step back in between.

@@ -215,10 +215,8 @@ impl Guard {
             topic: channel.topic().clone(),
             state: circuit.state(),
             force: circuit.forced(),
-            since: before(utc, now, circuit.since()),
-            next_probe: circuit
-                .next_probe()
-                .map(|until| utc.saturating_add(until.saturating_duration_since(now))),
+            since: utc.saturating_sub(now.saturating_duration_since(circuit.since())),
+            next_probe: circuit.next_probe().map(|until| behind(utc, now, until)),
             probes: circuit.probes(),
             waiting,
             fell_back: channel.fell_back(),
@@ -230,7 +228,7 @@ impl Guard {
     fn told(&self, channel: &Channel, moved: Moved) {
         let (now, utc) = (self.services.clock.now(), self.services.clock.utc());
         let until = channel.read(busway_reliability::Circuit::next_probe);
-        let next_probe = until.map(|until| utc.saturating_add(until.saturating_duration_since(now)));
+        let next_probe = until.map(|until| behind(utc, now, until));
         let (subscription, topic) = (self.subscription(), channel.topic());
         let Moved { from, to } = moved;
         match to {
@@ -268,9 +266,9 @@ fn forget_some(channels: &mut HashMap<Topic, Arc<Channel>>, but: &Topic) {
     }
 }
 
-fn before(utc: Timestamp, now: Instant, then: Instant) -> Timestamp {
-    let nanos = i64::try_from(now.saturating_duration_since(then).as_nanos()).unwrap_or(i64::MAX);
-    Timestamp::from_nanos(utc.as_nanos().saturating_sub(nanos))
+/// What the wall clock will say then.
+fn behind(utc: Timestamp, now: Instant, then: Instant) -> Timestamp {
+    utc.saturating_add(then.saturating_duration_since(now))
 }
 
 impl fmt::Debug for Guard {

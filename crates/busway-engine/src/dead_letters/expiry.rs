@@ -37,8 +37,7 @@ impl DurableCore {
             Arc::clone(&self.expiry.looking)
         };
         let Some(bus) = self.bus.upgrade() else { return };
-        let before = self.services.clock.utc();
-        let before = Timestamp::from_nanos(before.as_nanos().saturating_sub(nanos(age)));
+        let before = self.services.clock.utc().saturating_sub(age);
         let (ending, expire) = (self.log.ending.clone(), expire(bus, self.name.to_string(), before));
         // A shutdown does not wait for all of them: the next life goes on.
         let expire = async move {
@@ -79,10 +78,6 @@ async fn expire(bus: Arc<BusCore>, name: String, before: Timestamp) {
         }
         Err(error) => tracing::warn!(subscription = name, %error, "old dead letters are not let go"),
     }
-}
-
-fn nanos(age: Duration) -> i64 {
-    i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)
 }
 
 const EVERY: Duration = Duration::from_secs(3_600);
