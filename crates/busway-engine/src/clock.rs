@@ -120,6 +120,9 @@ thread_local! {
 /// monotonic clock.
 static TICKER: OnceLock<quanta::Clock> = OnceLock::new();
 
+/// An event waits no longer than this for its next attempt, whatever its row or its policy says: a clock that was wrong when the row was written
+/// must not hold its lane for ever, and no delay ends behind the end of time.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// Many times what the two readings take, and below what a switch to another thread does.
 const ANCHOR_ERROR_NANOS_MAX: u64 = 20_000;
 

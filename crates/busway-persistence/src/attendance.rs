@@ -172,9 +172,9 @@ impl Attendances {
         }
     }
 
-    /// It is taken up in this opening; `false` when it was before.
-    pub(crate) fn enter(&mut self, number: u32) -> bool {
-        self.here.insert(number)
+    /// It is taken up in this opening.
+    pub(crate) fn enter(&mut self, number: u32) {
+        self.here.insert(number);
     }
 
     /// Nobody attends it here any longer.

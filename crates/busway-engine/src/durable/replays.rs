@@ -1,6 +1,6 @@
 //! Dead letters that are given again: who gave them is told how that goes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use busway_event::AnyEvent;
@@ -21,26 +21,24 @@ pub(crate) struct Replays(Mutex<Vec<Weak<ReplayWatch>>>);
 #[derive(Debug)]
 pub(crate) struct ReplayWatch {
     errors: Mutex<SameErrors>,
-    stopped: AtomicBool,
-    last: Mutex<Option<String>>,
+    /// The error that keeps coming back, once one does.
+    stopped_by: Mutex<Option<String>>,
 }
 
 impl ReplayWatch {
     pub(crate) fn new(errors: SameErrors) -> Arc<Self> {
-        let (errors, stopped, last) = (Mutex::new(errors), AtomicBool::new(false), Mutex::default());
-        Arc::new(Self { errors, stopped, last })
+        Arc::new(Self { errors: Mutex::new(errors), stopped_by: Mutex::default() })
     }
 
     /// The error that keeps coming back, when one does.
     pub(crate) fn stopped_by(&self) -> Option<String> {
-        self.stopped.load(Ordering::Acquire).then(|| self.last.lock().clone()).flatten()
+        self.stopped_by.lock().clone()
     }
 
     fn ended(&self, error: Option<&str>) {
         let Some(error) = error else { return self.errors.lock().done() };
-        if self.errors.lock().failed(error) && !self.stopped.load(Ordering::Acquire) {
-            *self.last.lock() = Some(error.to_owned());
-            self.stopped.store(true, Ordering::Release);
+        if self.errors.lock().failed(error) {
+            self.stopped_by.lock().get_or_insert_with(|| error.to_owned());
         }
     }
 }

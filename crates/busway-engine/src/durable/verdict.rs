@@ -9,41 +9,9 @@ use busway_reliability::{FailureClass, Retry};
 
 use super::window::Verdict;
 
-/// Decides behind the attempt of this number, from 1. `random` is drawn anew for each.
+/// Decides behind the attempt of this number, from 1. What the subscription says of an error counts where that says nothing itself. `random` is
+/// drawn anew for each.
 pub(super) fn verdict(
-    outcome: &Outcome,
-    attempt: u32,
-    retry: &Retry,
-    random: u64,
-    utc: Timestamp,
-    handler: &str,
-) -> Verdict {
-    let handler = || handler.to_owned();
-    match outcome {
-        Outcome::Done | Outcome::Skip => Verdict::Settled,
-        Outcome::Dead(_) => {
-            let reason = text_of(outcome);
-            Verdict::Dead { error: Some(reason.clone()), reason, handler: handler() }
-        }
-        outcome => {
-            let error = text_of(outcome);
-            // Asking for a later time is an attempt like any other: an event must come to an end.
-            match (retry.after(attempt, random), outcome) {
-                (None, _) => {
-                    let reason = shortened(format!("given up after {attempt} attempts: {error}"));
-                    Verdict::Dead { error: Some(error), reason, handler: handler() }
-                }
-                (Some(_), Outcome::RetryAt(time)) => {
-                    Verdict::Park { error, delay: time.saturating_since(utc) }
-                }
-                (Some(delay), _) => Verdict::Park { error, delay },
-            }
-        }
-    }
-}
-
-/// The same of an error that its subscription has classified.
-pub(super) fn classified(
     (outcome, class): (&Outcome, FailureClass),
     attempt: u32,
     retry: &Retry,
@@ -51,17 +19,25 @@ pub(super) fn classified(
     utc: Timestamp,
     handler: &str,
 ) -> Verdict {
-    let verdict = |outcome: &Outcome| verdict(outcome, attempt, retry, random, utc, handler);
-    match (outcome, class) {
-        (Outcome::Failed(_), FailureClass::Permanent) => {
+    let handler = || handler.to_owned();
+    let at = match (outcome, class) {
+        (Outcome::Done | Outcome::Skip, _) => return Verdict::Settled,
+        (Outcome::Dead(_), _) | (Outcome::Failed(_), FailureClass::Permanent) => {
             let reason = text_of(outcome);
-            Verdict::Dead { error: Some(reason.clone()), reason, handler: handler.to_owned() }
+            return Verdict::Dead { error: Some(reason.clone()), reason, handler: handler() };
         }
-        (Outcome::Failed(_), FailureClass::RetryAt(time)) => match verdict(outcome) {
-            Verdict::Park { error, .. } => Verdict::Park { error, delay: time.saturating_since(utc) },
-            other => other,
-        },
-        _ => verdict(outcome),
+        (Outcome::RetryAt(time), _) => Some(*time),
+        (Outcome::Failed(_), FailureClass::RetryAt(time)) => Some(time),
+        _ => None,
+    };
+    let error = text_of(outcome);
+    // Asking for a later time is an attempt like any other: an event must come to an end.
+    match retry.after(attempt, random) {
+        None => {
+            let reason = shortened(format!("given up after {attempt} attempts: {error}"));
+            Verdict::Dead { error: Some(error), reason, handler: handler() }
+        }
+        Some(delay) => Verdict::Park { error, delay: at.map_or(delay, |time| time.saturating_since(utc)) },
     }
 }
 
@@ -90,7 +66,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000);
 
     fn decide(outcome: &Outcome, attempt: u32) -> Verdict {
-        verdict(outcome, attempt, &Retry::default().attempts(3), u64::MAX, NOW, "reserve")
+        let retry = Retry::default().attempts(3);
+        verdict((outcome, FailureClass::Transient), attempt, &retry, u64::MAX, NOW, "reserve")
     }
 
     #[test]
@@ -127,7 +104,7 @@ mod tests {
     fn an_error_is_what_its_subscription_says_of_it() {
         let decide = |class, attempt| {
             let (failed, retry) = (Outcome::failed("no such order"), Retry::default().attempts(3));
-            classified((&failed, class), attempt, &retry, 0, NOW, "reserve")
+            verdict((&failed, class), attempt, &retry, 0, NOW, "reserve")
         };
         assert!(matches!(decide(FailureClass::Transient, 1), Verdict::Park { .. }));
         let Verdict::Dead { reason, .. } = decide(FailureClass::Permanent, 1) else { panic!() };
@@ -136,7 +113,7 @@ mod tests {
         let Verdict::Park { delay, .. } = decide(later, 1) else { panic!() };
         assert_eq!(delay, Duration::from_secs(2));
         assert!(matches!(decide(later, 3), Verdict::Dead { .. }), "an attempt like any other");
-        let done = classified((&Outcome::Done, FailureClass::Permanent), 1, &Retry::default(), 0, NOW, "");
+        let done = verdict((&Outcome::Done, FailureClass::Permanent), 1, &Retry::default(), 0, NOW, "");
         assert!(matches!(done, Verdict::Settled));
     }
 

@@ -1,7 +1,7 @@
 //! The workers of a durable subscription: each runs one handler after the other. Those of batches are in `batch`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
@@ -13,7 +13,7 @@ use super::hand::{Hand, Presence};
 use super::member::Member;
 use super::once::{attempt_once, claim, give_back};
 use super::recovery::Recovery;
-use super::verdict::classified;
+use super::verdict::verdict;
 use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
 use crate::breaker::Reach;
@@ -179,34 +179,27 @@ pub(super) fn judge(
             let (attempt, random) = (started.attempt.get(), fastrand::u64(..));
             let Recovery { retry, classify, .. } = &core.recovery;
             let class = classify.class_of(outcome);
-            classified((outcome, class), attempt, retry, random, at.utc, member.handler.info().name)
+            verdict((outcome, class), attempt, retry, random, at.utc, member.handler.info().name)
         }
-    };
-    let counter = match (&verdict, outcome) {
-        (Verdict::Dead { .. }, _) => &core.counts.dead,
-        (Verdict::Park { .. } | Verdict::NoRoom { .. } | Verdict::Wait(_), _) => &core.counts.failed,
-        // It was not attempted.
-        (Verdict::Later { .. }, _) => return verdict,
-        (Verdict::Settled | Verdict::Stored, Outcome::Skip) => &core.counts.skipped,
-        (Verdict::Settled | Verdict::Stored, _) => &core.counts.done,
     };
     if started.replay {
         core.replay_ended(outcome);
     }
-    let verdict = match verdict {
-        Verdict::Dead { error, reason, handler } => core.given_up(error, (reason, handler), started.replay),
-        verdict => verdict,
+    let (verdict, is_given_up) = match verdict {
+        Verdict::Dead { error, reason, handler } => {
+            (core.given_up(error, (reason, handler), started.replay), true)
+        }
+        verdict => (verdict, false),
     };
-    counter_of(core, &verdict, counter).fetch_add(1, Ordering::Relaxed);
+    let counter = match (&verdict, outcome) {
+        // One that is not given up after all, for there is no room for its letter, is one more attempt that failed.
+        (Verdict::Park { .. } | Verdict::NoRoom { .. }, _) => &core.counts.failed,
+        _ if is_given_up => &core.counts.dead,
+        (_, Outcome::Skip) => &core.counts.skipped,
+        _ => &core.counts.done,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
     verdict
-}
-
-/// An event that is not given up after all, for there is no room for its letter, is one more attempt that failed.
-fn counter_of<'a>(core: &'a DurableCore, verdict: &Verdict, counter: &'a AtomicU64) -> &'a AtomicU64 {
-    match verdict {
-        Verdict::NoRoom { .. } => &core.counts.failed,
-        _ => counter,
-    }
 }
 
 pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {

@@ -24,7 +24,7 @@ use busway_event::{AnyEvent, Timestamp};
 use busway_middleware::Outcome;
 use busway_persistence::{DoneKey, Position};
 use busway_reliability::{Asked, KeyedBuckets, Lease, Ledger};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use self::local::LocalCache;
@@ -203,20 +203,22 @@ impl Keeper {
                 turns.ledger.release(held.key, held.lease);
             }
         }
-        let waiting = match turns.waiting.is_empty() {
-            true => BTreeSet::new(),
-            false => turns.waiting.remove(&held.key).unwrap_or_default(),
-        };
-        drop(turns);
-        self.changed.notify_waiters();
-        waiting
+        self.is_free(turns, held.key)
     }
 
     /// A key that was taken here turned out to be done, or another's, in the shared store.
     pub(crate) fn hand_back(&self, held: &Held) -> BTreeSet<Position> {
         let mut turns = self.turns.lock();
         turns.ledger.release(held.key, held.lease);
-        let waiting = turns.waiting.remove(&held.key).unwrap_or_default();
+        self.is_free(turns, held.key)
+    }
+
+    /// Tells who waits for a key where it is, and says who waits for it parked.
+    fn is_free(&self, mut turns: MutexGuard<'_, Turns>, key: IdempotencyKey) -> BTreeSet<Position> {
+        let waiting = match turns.waiting.is_empty() {
+            true => BTreeSet::new(),
+            false => turns.waiting.remove(&key).unwrap_or_default(),
+        };
         drop(turns);
         self.changed.notify_waiters();
         waiting

@@ -17,6 +17,7 @@ use busway_reliability::{FailureClass, Retry};
 
 use super::attempt::{Slot, emit};
 use crate::classify::Classifier;
+use crate::clock::WAIT_MAX;
 use crate::settings::{Origin, Setting};
 use crate::stats::failure_text;
 use crate::subscription::{Member, SubscriptionCore};
@@ -100,6 +101,3 @@ pub(super) async fn attempts_again(
         outcome = emit(core, outcome, progress.take_emits()).await;
     }
 }
-
-/// Nobody waits longer than this for another attempt in memory: a year, so that no delay ends behind the end of time.
-const WAIT_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);

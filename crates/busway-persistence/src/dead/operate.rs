@@ -175,8 +175,7 @@ fn fit(
     if dead.get(txn, &key.bytes())?.is_none() {
         return Ok(Err(RequestError::NoDeadLetter { letter: key }));
     }
-    let position = state.position((key.subscription, key.partition));
-    if position.is_some_and(|position| position.redriven.contains(&key.offset)) {
+    if is_redriven(state, key) {
         return Ok(Err(RequestError::AlreadyRedriven { letter: key }));
     }
     if matches!(kind, OperationKind::Discard | OperationKind::Expire) {
@@ -185,7 +184,7 @@ fn fit(
     if dead.get(txn, &key.part(HANDLED))?.is_some() {
         return Ok(Err(RequestError::AlreadyHandled { letter: key }));
     }
-    let Some(position) = position else {
+    let Some(position) = state.position((key.subscription, key.partition)) else {
         return Ok(Err(RequestError::UnknownSubscription { number: key.subscription }));
     };
     // It was sent back before the event: that comes again by itself.

@@ -240,9 +240,8 @@ impl Writer {
             heads.iter().for_each(|head| contain(|| on_head(head)));
         }
         for (request, outcome) in batch.drain(..).zip(outcomes) {
-            if let Outcome::Registered(registered) = &outcome
-                && self.state.attendances.enter(registered.number)
-            {
+            if let Outcome::Registered(registered) = &outcome {
+                self.state.attendances.enter(registered.number);
                 // Before somebody handles its events.
                 self.claimed.attended(registered.number, true);
             }

@@ -38,8 +38,8 @@ use busway_router::{KeyHash, Share};
 
 use super::lane::NO_LANE;
 use super::settlements::Settlements;
+use crate::clock::WAIT_MAX;
 use crate::idempotency::KeyDone;
-use parking::WAIT_MAX;
 pub(crate) use pausing::{LaneOf, Wait};
 use retries::Retries;
 use team::Team;

@@ -7,6 +7,7 @@ use busway_persistence::{ATTEMPTS_KEPT, Attempt, DeadLetter, Parked, Position};
 use busway_router::KeyHash;
 
 use super::{Attempted, Moment, ParkedEvent, Turn, Verdict, Window};
+use crate::clock::WAIT_MAX;
 use crate::durable::lane::NO_LANE;
 
 impl<E> Window<E> {
@@ -195,7 +196,3 @@ pub(super) const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Parked events that are in hand again at one time, beside the [`room`](Window::room): whoever was parked must not wait for
 /// newcomers to leave.
 const LOADS_MAX: usize = 64;
-
-/// A parked event waits no longer than this, whatever its row says: a clock that was wrong when it was written must not hold
-/// its lane for ever.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use busway_event::Topic;
 use busway_persistence::{Parked, Position};
 
-use super::parking::WAIT_MAX;
 use super::{Attempted, Moment, ParkedEvent, Window};
+use crate::clock::WAIT_MAX;
 use crate::durable::lane::NO_LANE;
 
 /// What an event waits for that is not attempted.
