@@ -41,7 +41,7 @@ pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
         let Some((batch, calls)) = ask_for_batch(core, member, reach.as_mut(), batch).await else { return };
         worker.calls = calls;
         worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
-        // Those that are not decided yet, by their places in the batch.
+        // Those that are not decided yet, by their places in the batch: rising.
         let mut open: Vec<usize> = (0..batch.len()).collect();
         let handled = core.abort.run_until_cancelled(worker.handle_once(&batch, &mut open)).await;
         if handled != Some(Going::On) {
@@ -117,7 +117,7 @@ impl<'a> Worker<'a> {
     ) -> Result<Vec<Option<Claimed<'a>>>, Going> {
         let mut claims: Vec<Option<Claimed<'a>>> = Vec::with_capacity(batch.len());
         for (at, started) in batch.iter().enumerate() {
-            if !open.contains(&at) {
+            if open.binary_search(&at).is_err() {
                 claims.push(None);
                 continue;
             }
@@ -213,7 +213,7 @@ impl<'a> Worker<'a> {
         // Who comes first is told of what is gone.
         let mut lost = self.core.counts.untold.swap(0, Ordering::Relaxed);
         let delivery = |(at, started): (usize, &Started<AnyEvent>)| {
-            if !open.contains(&at) {
+            if open.binary_search(&at).is_err() {
                 return self.core.delivery(started, 0, None);
             }
             let gap = self.core.take_gap(started.place.partition);

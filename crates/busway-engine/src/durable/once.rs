@@ -189,8 +189,21 @@ impl Drop for Claimed<'_> {
     }
 }
 
-/// Asks for the key of an event until a shared store can be reached. `Err`: what it has come to without an attempt.
+/// Asks for the key of an event, if it needs one. `Err`: what it has come to without an attempt.
 pub(super) async fn claim<'a>(
+    core: &'a Arc<DurableCore>,
+    member: &Member,
+    started: &Started<AnyEvent>,
+) -> Result<Option<Claimed<'a>>, Ended> {
+    if core.keeper.is_none() {
+        return Ok(None);
+    }
+    let reached = core.abort.run_until_cancelled(claim_when_reached(core, member, started)).await;
+    reached.unwrap_or(Err(Ended::CutShort))
+}
+
+/// The same, for as long as a shared store cannot be reached.
+async fn claim_when_reached<'a>(
     core: &'a Arc<DurableCore>,
     member: &Member,
     started: &Started<AnyEvent>,

@@ -66,8 +66,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut reach = core.guard.clone().map(Reach::new);
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
         // Its key first: what is done already is nobody's call, and is not answered in its place either.
-        let claimed = core.abort.run_until_cancelled(claim(core, member, &started)).await;
-        let (ended, claimed, call) = match claimed.unwrap_or(Err(Ended::CutShort)) {
+        let (ended, claimed, call) = match claim(core, member, &started).await {
             Ok(claimed) => match ask(core, member, reach.as_mut(), &started).await {
                 Asked::Attempt(call) => {
                     // From here on it may hang.
