@@ -1,8 +1,24 @@
 //! The last good answers of a subscription, by topic and key.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use busway_event::{AnyDraft, AnyEvent, Key, Topic};
+use busway_middleware::Outcome;
+
+/// Copies what a handler returns, to be remembered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Copier(pub(super) fn(&[AnyDraft]) -> Vec<AnyDraft>);
+
+impl Copier {
+    /// Nothing of what the handler did not succeed with. Copying is the program's own code.
+    pub(crate) fn copy(self, outcome: &Outcome, emits: &[AnyDraft]) -> Vec<AnyDraft> {
+        match outcome.is_done() {
+            true => catch_unwind(AssertUnwindSafe(|| self.0(emits))).unwrap_or_default(),
+            false => Vec::new(),
+        }
+    }
+}
 
 /// Bounded: those that were given or asked for least lately are forgotten.
 #[derive(Debug, Default)]

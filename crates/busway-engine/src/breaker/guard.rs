@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use super::CHANNELS_MAX;
-use super::answers::Answers;
+use super::answers::{Answers, Copier};
 use super::aside::Aside;
 use super::channel::Channel;
 use super::fallback::{FallbackKind, Kind};
@@ -172,16 +172,18 @@ impl Guard {
         self.ring();
     }
 
-    /// Remembers what an event was answered with, when that is asked for later.
-    pub(crate) fn remember(&self, event: &AnyEvent, outcome: &Outcome, emits: &[AnyDraft]) {
-        let Kind::Cached(copies) = &self.breaker.fallback.kind else { return };
-        if !outcome.is_done() {
-            return;
+    /// How answers are copied, if they are asked for later.
+    pub(crate) const fn copier(&self) -> Option<Copier> {
+        match self.breaker.fallback.kind {
+            Kind::Cached(copies) => Some(Copier(copies)),
+            _ => None,
         }
-        // Copying is the program's own code.
-        let copies = catch_unwind(AssertUnwindSafe(|| copies(emits))).unwrap_or_default();
-        if !copies.is_empty() {
-            self.answers.lock().remember(event, copies);
+    }
+
+    /// Remembers what an event was answered with. To be called when that is certain.
+    pub(crate) fn remember(&self, event: &AnyEvent, answer: Vec<AnyDraft>) {
+        if !answer.is_empty() {
+            self.answers.lock().remember(event, answer);
         }
     }
 

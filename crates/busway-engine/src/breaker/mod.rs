@@ -23,6 +23,7 @@ mod stage;
 mod substitute;
 mod view;
 
+pub(crate) use self::answers::Copier;
 pub(crate) use self::channel::Channel;
 pub use self::fallback::{Fallback, FallbackKind};
 pub(crate) use self::guard::{Call, Guard};

@@ -32,7 +32,9 @@ impl BreakerStage {
         if let Some(call) = made.call.take() {
             self.guard.ended(&call, Some(&outcome));
         }
-        self.guard.remember(delivery.event(), &outcome, next.emits());
+        if let Some(copier) = self.guard.copier() {
+            self.guard.remember(delivery.event(), copier.copy(&outcome, next.emits()));
+        }
         outcome
     }
 

@@ -17,7 +17,7 @@ use futures_util::FutureExt as _;
 use super::DurableCore;
 use super::member::Member;
 use super::once::Wait;
-use super::pump::AGAIN_AFTER;
+use super::patience::Patience;
 use super::window::Started;
 use crate::idempotency::KeyDone;
 use crate::stats::State;
@@ -87,31 +87,40 @@ pub(super) async fn attempt(
     let gap = core.take_gap(started.place.partition);
     let mut conflicts: u32 = 0;
     let event = core.event(started.place, done);
-    if !core.marked(member, started).await {
-        return Ended::CutShort;
+    let copier = core.guard.as_ref().and_then(|guard| guard.copier());
+    if let Err(ended) = core.marked(member, started).await {
+        return ended;
     }
     loop {
         let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);
         let mut delivery = core.delivery(started, lost, gap.as_ref());
-        let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), event));
+        let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), event, copier));
         if let Some(desk) = &desk {
             delivery.insert(Arc::clone(desk));
         }
         let run = run(chain, &mut delivery, &mut **invocation, progress);
         let outcome = core.within_deadline((member, started.place), run).await;
+        if let Some(desk) = &desk {
+            desk.settle_down().await;
+        }
         let mut emits = progress.take_emits();
         if !outcome.is_done() {
             // Of a handler whose result comes too late.
             emits.clear();
         }
-        if let Some(guard) = &core.guard {
-            guard.remember(&started.event, &outcome, &emits);
-        }
+        let mut answer = copier.map(|copier| copier.copy(&outcome, &emits)).unwrap_or_default();
         let committed = match desk.is_some() || !emits.is_empty() {
-            true => contained(conclude(core, event, desk, &outcome, emits)).await,
+            true => {
+                answer.extend(desk.iter().flat_map(|desk| desk.take_answer()));
+                contained(conclude(core, event, desk, &outcome, emits)).await
+            }
             false => None,
         };
+        // What is not stored was not answered.
+        if let (Some(guard), None | Some(Committed::Stored)) = (&core.guard, &committed) {
+            guard.remember(&started.event, answer);
+        }
         match committed {
             None => return Ended::Decided(outcome),
             Some(Committed::Stored | Committed::Before) => return Ended::Stored,
@@ -122,8 +131,8 @@ pub(super) async fn attempt(
                 }
             }
             Some(Committed::Later(reason)) => {
-                if !later(core, member, &reason).await {
-                    return Ended::CutShort;
+                if let Some(ended) = later(core, member, &reason).await.ended() {
+                    return ended;
                 }
             }
             Some(Committed::Lost(reason)) => {
@@ -228,34 +237,14 @@ pub(super) async fn contained(commit: impl Future<Output = Option<Committed>>) -
     }
 }
 
-/// Waits for a moment in which the store may find room; `false` when the subscription ends meanwhile.
-pub(super) async fn later(core: &DurableCore, member: &Member, reason: &BoxError) -> bool {
+/// Waits for a moment in which the store may find room.
+pub(super) async fn later(core: &DurableCore, member: &Member, reason: &BoxError) -> Patience {
     tracing::warn!(
         subscription = &*core.name,
         reason = log_text(&reason.to_string()),
         "there is no room for what a handler has done; it runs again"
     );
     core.moment_later(member).await
-}
-
-impl DurableCore {
-    /// Waits for a moment in which the store may find room; `false` when the subscription ends meanwhile.
-    pub(super) async fn moment_later(&self, member: &Member) -> bool {
-        let until = self.services.clock.now() + AGAIN_AFTER;
-        loop {
-            let changed = member.more.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if matches!(self.state(), State::Draining | State::Stopped) {
-                return false;
-            }
-            tokio::select! {
-                biased;
-                () = self.services.clock.sleep_until(until) => return true,
-                () = changed => {}
-            }
-        }
-    }
 }
 
 /// So many conflicts of an attempt are followed by the next run at once.

@@ -23,10 +23,9 @@ use busway_middleware::{BoxError, Delivery, Outcome, Progress};
 use futures_util::future::join_all;
 
 use super::DurableCore;
-use super::attempt::{ChainCache, Ended, contained, later};
-use super::guarded::ask_for_batch;
+use super::attempt::{ChainCache, contained, later};
 use super::member::Member;
-use super::once::{Admitted, Claimed, note_key};
+use super::once::{Claimed, note_key};
 use super::window::Started;
 use super::worker::{Storing, judge, next, report};
 use crate::breaker::{Call, Reach};
@@ -34,12 +33,11 @@ use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
 
 /// Works until the subscription starts nothing more, or the member has left.
 pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
-    let mut reach = core.guard.clone().map(Reach::new);
+    let reach = core.guard.clone().map(Reach::new);
     let (chain, progress, calls) = (ChainCache::new(core, member), Vec::new(), Vec::new());
-    let mut worker = Worker { core, member, chain, progress, calls };
+    let mut worker = Worker { core, member, chain, reach, progress, calls };
     while let Some(batch) = next(core, member, |hand| hand.start_batch(member, max)).await {
-        let Some((batch, calls)) = ask_for_batch(core, member, reach.as_mut(), batch).await else { return };
-        worker.calls = calls;
+        worker.calls.clear();
         worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
         // Those that are not decided yet, by their places in the batch: rising.
         let mut open: Vec<usize> = (0..batch.len()).collect();
@@ -53,18 +51,19 @@ pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
     }
 }
 
-struct Worker<'a> {
-    core: &'a Arc<DurableCore>,
-    member: &'a Member,
+pub(super) struct Worker<'a> {
+    pub(super) core: &'a Arc<DurableCore>,
+    pub(super) member: &'a Member,
     chain: ChainCache,
+    pub(super) reach: Option<Reach>,
     progress: Vec<Progress>,
     /// With a breaker: the calls of the batch that have not ended, by the places of their events.
-    calls: Vec<Option<Call>>,
+    pub(super) calls: Vec<Option<Call>>,
 }
 
 /// Whether a worker goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Going {
+pub(super) enum Going {
     On,
     /// Nothing is known of what is open.
     No,
@@ -76,6 +75,8 @@ struct Item {
     at: usize,
     outcome: Outcome,
     emits: Vec<AnyDraft>,
+    /// What is remembered of it, when it is done.
+    answer: Vec<AnyDraft>,
     fate: Fate,
 }
 
@@ -93,63 +94,8 @@ struct Group {
 }
 
 impl<'a> Worker<'a> {
-    /// Handles those events of a batch that may be handled: those whose idempotency keys are their own. The others are decided without it.
-    async fn handle_once(&mut self, batch: &[Started<AnyEvent>], open: &mut Vec<usize>) -> Going {
-        if self.core.keeper.is_none() {
-            return self.handle(batch, open, &mut []).await;
-        }
-        let mut claims = loop {
-            match self.claims(batch, open).await {
-                Ok(claims) => break claims,
-                // Keys that are its own already are let go: their leases might run out meanwhile.
-                Err(Going::On) if self.core.moment_later(self.member).await => {}
-                Err(_) => return Going::No,
-            }
-        };
-        self.handle(batch, open, &mut claims).await
-    }
-
-    /// Asks for the keys of all open events, by their places in the batch. `Err(On)`: a shared store cannot be reached.
-    async fn claims(
-        &mut self,
-        batch: &[Started<AnyEvent>],
-        open: &mut Vec<usize>,
-    ) -> Result<Vec<Option<Claimed<'a>>>, Going> {
-        let mut claims: Vec<Option<Claimed<'a>>> = Vec::with_capacity(batch.len());
-        for (at, started) in batch.iter().enumerate() {
-            if open.binary_search(&at).is_err() {
-                claims.push(None);
-                continue;
-            }
-            match self.core.admit(started).await {
-                Admitted::Yes(claimed) => {
-                    claims.push(claimed);
-                    continue;
-                }
-                Admitted::Away => return Err(Going::On),
-                Admitted::No(Ended::Waits(wait)) => self.core.waits(started.place, wait, self.core.moment()),
-                Admitted::No(Ended::Decided(outcome)) => self.decide_alone(started, &outcome),
-                Admitted::No(Ended::Stored | Ended::CutShort) => return Err(Going::No),
-            }
-            claims.push(None);
-            // Nothing was called.
-            let call = self.calls.get_mut(at).and_then(Option::take);
-            self.core.call_ended(call.as_ref(), None);
-            open.retain(|open| *open != at);
-        }
-        Ok(claims)
-    }
-
-    /// An event is decided without its handler.
-    fn decide_alone(&self, started: &Started<AnyEvent>, outcome: &Outcome) {
-        let (core, at) = (self.core, self.core.moment());
-        report(core, &started.event, outcome, None);
-        let verdict = judge(core, self.member, (started, outcome, Storing::ToBe), at);
-        core.decided(started.place, verdict, None, at);
-    }
-
     /// Handles a batch. What is decided is settled, and taken out of `open`; keys of those that are done go with them.
-    async fn handle(
+    pub(super) async fn handle(
         &mut self,
         batch: &[Started<AnyEvent>],
         open: &mut Vec<usize>,
@@ -161,9 +107,9 @@ impl<'a> Worker<'a> {
         }
         // While they are attempted one by one, a batch is one event.
         if let [only] = batch
-            && !self.core.marked(self.member, only).await
+            && let Err(ended) = self.core.marked(self.member, only).await
         {
-            return Going::No;
+            return self.hand_back(&ended, batch, open, claims).await;
         }
         let deliveries = self.deliveries(batch, open);
         let mut conflicts = 0;
@@ -193,17 +139,16 @@ impl<'a> Worker<'a> {
                     }
                 }
             }
-            if !self.tell(&round, claims).await {
-                return Going::No;
-            }
+            self.tell(&round, claims).await;
             self.settle(batch, round, open, claims);
-            let goes_on = match wait {
-                Some(Wait::Room(reason)) => later(self.core, self.member, &reason).await,
-                Some(Wait::Conflict) => self.core.again(&mut conflicts).await,
-                None => true,
-            };
-            if !goes_on {
-                return Going::No;
+            match wait {
+                Some(Wait::Room(reason)) => {
+                    if let Some(ended) = later(self.core, self.member, &reason).await.ended() {
+                        return self.hand_back(&ended, batch, open, claims).await;
+                    }
+                }
+                Some(Wait::Conflict) if !self.core.again(&mut conflicts).await => return Going::No,
+                _ => {}
             }
         }
         Going::On
@@ -240,9 +185,11 @@ impl<'a> Worker<'a> {
         let events = deliveries.len();
         let run = run_batch(chain, &mut deliveries, &member.handler, progress);
         let outcomes = core.batch_within_deadline(events, run).await.unwrap_or_default();
+        let copier = core.guard.as_ref().and_then(|guard| guard.copier());
         let item = |((&at, outcome), progress): ((&usize, Outcome), &mut Progress)| {
             let (emits, fate) = (progress.take_emits(), Fate::Decided(Storing::ToBe));
-            Item { at, outcome, emits, fate }
+            let answer = copier.map(|copier| copier.copy(&outcome, &emits)).unwrap_or_default();
+            Item { at, outcome, emits, answer, fate }
         };
         let mut round: Vec<Item> = open.iter().zip(outcomes).zip(progress).map(item).collect();
         let calls = desk.map(|desk| desk.take()).unwrap_or_default();
@@ -290,6 +237,9 @@ impl<'a> Worker<'a> {
             if let Some(trace) = progress.take_trace() {
                 core.keep_trace(trace);
             }
+            if let (Some(guard), true) = (&core.guard, item.outcome.is_done()) {
+                guard.remember(&started.event, item.answer);
+            }
             let call = calls.get_mut(item.at).and_then(Option::take);
             core.call_ended(call.as_ref(), Some(&item.outcome));
             report(core, &started.event, &item.outcome, progress.cut_by());
@@ -310,20 +260,16 @@ impl<'a> Worker<'a> {
         core.flow.bell.notify_one();
     }
 
-    /// Tells a shared store of the keys of those that are decided. `false`: it cannot be told, and the subscription ends.
-    async fn tell(&self, round: &[Item], claims: &mut [Option<Claimed<'a>>]) -> bool {
+    /// Tells a shared store of the keys of those that are decided.
+    async fn tell(&self, round: &[Item], claims: &mut [Option<Claimed<'a>>]) {
         if claims.is_empty() {
-            return true;
+            return;
         }
+        let mut deadline = None;
         for item in round.iter().filter(|item| matches!(item.fate, Fate::Decided(_))) {
             let Some(claimed) = claims.get_mut(item.at).and_then(Option::as_mut) else { continue };
-            let is_done = item.outcome.is_done();
-            if !claimed.tell(self.member, is_done).await {
-                return false;
-            }
-            claimed.ends(is_done);
+            claimed.tell(self.member, item.outcome.is_done(), &mut deadline).await;
         }
-        true
     }
 }
 

@@ -27,6 +27,7 @@ use busway_reliability::Caution;
 use tokio::sync::oneshot;
 
 use super::DurableCore;
+use super::attempt::Ended;
 use super::member::Member;
 use super::verdict::shortened;
 use super::window::Started;
@@ -91,11 +92,11 @@ fn letter(registered: &Registered, mark: &Mark, handler: &str, utc: Timestamp) -
 }
 
 impl DurableCore {
-    /// Marks an event before its attempt, if they are attempted one by one; `false` when it must not be attempted, because the subscription
-    /// ends or its store takes nothing any more.
-    pub(super) async fn marked(&self, member: &Member, started: &Started<AnyEvent>) -> bool {
+    /// Marks an event before its attempt, if they are attempted one by one. `Err`: it must not be attempted, because it is wanted back, the
+    /// subscription ends or its store takes nothing any more.
+    pub(super) async fn marked(&self, member: &Member, started: &Started<AnyEvent>) -> Result<(), Ended> {
         if self.hand.lock().careful == 0 {
-            return true;
+            return Ok(());
         }
         let (number, place, attempt) = (self.number, started.place, started.attempt.get());
         loop {
@@ -105,20 +106,20 @@ impl DurableCore {
                 store.mark(number, place, (attempt, now), done);
             };
             match self.log.ask(&self.services, mark).await {
-                Some(Ok(())) => return true,
+                Some(Ok(())) => return Ok(()),
                 Some(Err(RequestError::Refused(
                     reason @ (Refusal::StorageFull { .. } | Refusal::StoreFull { .. }),
                 ))) => {
                     tracing::warn!(subscription = &*self.name, %reason, "there is no room for a mark; the event waits");
-                    if !self.moment_later(member).await {
-                        return false;
+                    if let Some(ended) = self.moment_later(member).await.ended() {
+                        return Err(ended);
                     }
                 }
                 Some(Err(error)) => {
                     self.flow.fail(&error.to_string());
-                    return false;
+                    return Err(Ended::CutShort);
                 }
-                None => return false,
+                None => return Err(Ended::CutShort),
             }
         }
     }

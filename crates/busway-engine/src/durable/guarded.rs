@@ -137,34 +137,6 @@ async fn answer(
     Answered::Is(judge(core, member, (started, &outcome, storing), core.moment()))
 }
 
-/// Of a batch: what may be attempted, with its calls. `None`: nothing more can be stored.
-pub(super) async fn ask_for_batch(
-    core: &Arc<DurableCore>,
-    member: &Member,
-    mut reach: Option<&mut Reach>,
-    batch: Vec<Started<AnyEvent>>,
-) -> Option<(Vec<Started<AnyEvent>>, Vec<Option<Call>>)> {
-    if reach.is_none() {
-        return Some((batch, Vec::new()));
-    }
-    let (mut passing, mut calls) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-    let mut rest = batch.into_iter();
-    while let Some(started) = rest.next() {
-        match ask(core, member, reach.as_deref_mut(), &started).await {
-            Asked::Attempt(call) => {
-                passing.push(started);
-                calls.push(call);
-            }
-            Asked::Over => {}
-            Asked::CutShort => {
-                core.cut_short(passing.into_iter().chain(rest).map(|started| started.place));
-                return None;
-            }
-        }
-    }
-    Some((passing, calls))
-}
-
 impl DurableCore {
     /// A call has ended, or nothing is known of it.
     pub(super) fn call_ended(&self, call: Option<&Call>, outcome: Option<&Outcome>) {

@@ -17,10 +17,11 @@ impl DurableBuilder {
     /// A key is done when the handler was, never before: an event whose handler fails is attempted again, whatever the process does in
     /// between. With the bus's own store key and settlement are one commit, so that a key is done exactly if its event is settled; an effect
     /// outside of that transaction is repeated when the process dies between the two. With a shared [`store`](Idempotency::store) the key is done
-    /// behind the handler and before the settlement.
+    /// behind the handler and before the settlement. It is told again until it has heard; when the subscription ends or is sent elsewhere meanwhile, for 5 s
+    /// more, then the event is settled all the same (`untold`), and a duplicate of it may be handled again.
     ///
     /// An event whose key another one has is parked until that one has ended, and charged no attempt. While a shared store cannot be reached
-    /// events wait, uncharged: nothing more is handled until it answers. Keys are the subscription's own: another subscription handles the same event too. Sending it back with
+    /// events wait, uncharged: nothing more is handled until it answers. A lease that is shorter than the [deadline](Self::deadline) is refused. Keys are the subscription's own: another subscription handles the same event too. Sending it back with
     /// [`seek`](crate::CursorHandle::seek) forgets no key: what is done is skipped.
     ///
     /// Members of a [group](Self::group) share their keys, and want the same.
@@ -31,7 +32,14 @@ impl DurableBuilder {
 
     pub(super) fn idempotency_problems(&self) -> impl Iterator<Item = SubscribeProblem> + use<> {
         let problems = self.idempotent.as_ref().map(Idempotency::problems).unwrap_or_default();
-        problems.into_iter().map(SubscribeProblem::Idempotency)
+        problems.into_iter().map(SubscribeProblem::Idempotency).chain(self.lease_problem())
+    }
+
+    /// Within one process a lease lasts for as long as its attempt.
+    fn lease_problem(&self) -> Option<SubscribeProblem> {
+        let lease = self.idempotent.as_ref().filter(|wanted| wanted.shared_store().is_some())?.lease_time();
+        let deadline = self.deadline.filter(|deadline| lease < *deadline)?;
+        Some(SubscribeProblem::LeaseTooShort { lease, deadline })
     }
 
     /// What its group has, and what this member wants.

@@ -12,6 +12,7 @@
 
 mod attempt;
 mod batch;
+mod batch_gate;
 mod builder;
 mod caution;
 mod core;
@@ -27,6 +28,7 @@ mod lane;
 mod member;
 mod name_taken;
 mod once;
+mod patience;
 mod pump;
 mod recovery;
 mod registry;

@@ -3,11 +3,12 @@
 //! A key is taken before the attempt and let go behind the decision about its event. With the bus's own store a key that is done goes into
 //! the settlement of its event, or into the transaction that settles it: done and settled are one commit. In memory it is done from the decision on: a
 //! duplicate that is skipped while that commit is on its way is settled, the event itself is not, and is attempted again should the process die
-//! now. A shared store is told behind the handler and before the settlement.
+//! now. A shared store is told behind the handler and before the settlement; what cannot be told is settled all the same in the end (`Claimed::tell`).
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Instant;
 
 use busway_event::AnyEvent;
 use busway_middleware::Outcome;
@@ -17,8 +18,9 @@ use super::DurableCore;
 use super::attempt::{Ended, Slot, attempt};
 use super::hand::Hand;
 use super::member::Member;
+use super::patience::{Patience, TELL_MAX};
 use super::window::{Moment, Started, Verdict};
-use crate::idempotency::{Entered, Held, Keeper, KeyDone, Leased, Throttled};
+use crate::idempotency::{Entered, Held, Keeper, KeyDone, Leased, Throttled, Waiters};
 
 /// A key that an attempt has. Dropped, it is let go undone.
 pub(super) struct Claimed<'a> {
@@ -36,7 +38,7 @@ enum End {
     Undone,
     Done,
     /// It was asked for in vain.
-    HandedBack,
+    HandedBack(Waiters),
 }
 
 /// Whether an event may be handled.
@@ -72,24 +74,35 @@ impl DurableCore {
         };
         let done = keeper.key_done(&held, self.services.clock.utc());
         let mut claimed = Claimed { core: self, keeper, held, end: End::Undone, done };
-        // Not the first attempt of the event: its key may be attempted again so often.
+        match keeper.lease(&mut claimed.held, now).await {
+            Leased::Yes => {}
+            Leased::Duplicate => {
+                claimed.end = End::HandedBack(Waiters::All);
+                return Admitted::No(Ended::Decided(Outcome::Skip));
+            }
+            // Who waits for it here is told when this one has had it.
+            Leased::Later(delay) => {
+                claimed.end = End::HandedBack(Waiters::None);
+                return Admitted::No(Ended::Waits(Wait::behind(delay)));
+            }
+            Leased::Away => {
+                claimed.end = End::HandedBack(Waiters::None);
+                return Admitted::Away;
+            }
+        }
+        // Not the first attempt of the event: its key may be attempted again so often. Asked behind the lease: it costs a token.
         let throttled = match started.attempt > NonZeroU32::MIN {
             true => keeper.throttles(&claimed.held, now).await,
             false => Throttled::No,
         };
-        let leased = match throttled {
-            Throttled::No => keeper.lease(&mut claimed.held, now).await,
-            Throttled::Yes(delay) => Leased::Later(delay),
-            Throttled::Away => Leased::Away,
-        };
-        if !matches!(leased, Leased::Yes) {
-            claimed.end = End::HandedBack;
+        if matches!(throttled, Throttled::No) {
+            return Admitted::Yes(Some(claimed));
         }
-        match leased {
-            Leased::Yes => Admitted::Yes(Some(claimed)),
-            Leased::Duplicate => Admitted::No(Ended::Decided(Outcome::Skip)),
-            Leased::Later(delay) => Admitted::No(Ended::Waits(Wait { key: None, delay })),
-            Leased::Away => Admitted::Away,
+        keeper.give_back(&claimed.held).await;
+        claimed.end = End::HandedBack(Waiters::Next);
+        match throttled {
+            Throttled::Yes(delay) => Admitted::No(Ended::Waits(Wait::behind(delay))),
+            _ => Admitted::Away,
         }
     }
 
@@ -122,15 +135,13 @@ impl DurableCore {
         self.flow.bell.notify_one();
     }
 
-    /// What waited for a key has its turn.
-    fn wake_parked(&self, places: &BTreeSet<Position>) {
-        if places.is_empty() {
-            return;
-        }
+    /// What waited for a key has its turn; `false`: none of it waits any more.
+    fn wake_parked(&self, places: &BTreeSet<Position>) -> bool {
         let (now, mut hand) = (self.services.clock.now(), self.hand.lock());
-        places.iter().for_each(|place| hand.window.wake(*place, now));
+        let woken = places.iter().filter(|place| hand.window.wake(**place, now)).count();
         drop(hand);
         self.flow.bell.notify_one();
+        woken > 0
     }
 }
 
@@ -150,42 +161,54 @@ pub(super) struct Wait {
     delay: std::time::Duration,
 }
 
+impl Wait {
+    pub(super) const fn behind(delay: std::time::Duration) -> Self {
+        Self { key: None, delay }
+    }
+}
+
 impl Claimed<'_> {
     /// What is to be stored with the settlement.
     pub(super) const fn done(&self) -> Option<KeyDone> {
         self.done
     }
 
-    /// The handler has ended so, and what it did in a transaction is committed: tells a shared store. `false`: that cannot be told of it, and
-    /// the subscription ends.
-    pub(super) async fn tell(&self, member: &Member, is_done: bool) -> bool {
+    /// The handler has ended so, and what it did in a transaction is committed: tells a shared store, before the key is let go so.
+    ///
+    /// Its effect has happened: it must not be handled again for that the store cannot be told. It is told again until it has heard; once the
+    /// event is wanted back, or the subscription ends, until `deadline`, which is set then. The event is settled in any case: left as it was, it would be
+    /// handled again for certain, and so only a duplicate of it may be.
+    pub(super) async fn tell(&mut self, member: &Member, is_done: bool, deadline: &mut Option<Instant>) {
+        self.end = if is_done { End::Done } else { End::Undone };
         if !is_done {
             self.keeper.give_back(&self.held).await;
-            return true;
+            return;
         }
-        // Its effect has happened: it must not be handled again for that nobody can be told.
         while !self.keeper.tell_done(&self.held).await {
-            if !self.core.moment_later(member).await {
-                return false;
+            if self.core.moment_later(member).await == Patience::Again {
+                continue;
             }
+            let now = self.core.services.clock.now();
+            if now >= *deadline.get_or_insert(now + TELL_MAX) {
+                self.keeper.untold();
+                return;
+            }
+            self.core.moment_regardless().await;
         }
-        true
-    }
-
-    /// How its attempt has ended: it is let go so.
-    pub(super) const fn ends(&mut self, is_done: bool) {
-        self.end = if is_done { End::Done } else { End::Undone };
     }
 }
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
         let now = self.core.services.clock.now();
-        let waiting = match self.end {
-            End::HandedBack => self.keeper.hand_back(&self.held),
+        let mut waiting = match self.end {
+            End::HandedBack(waiters) => self.keeper.hand_back(&self.held, waiters),
             end => self.keeper.let_go(&self.held, end == End::Done, now),
         };
-        self.core.wake_parked(&waiting);
+        // One that was to be next may have gone elsewhere.
+        while !waiting.is_empty() && !self.core.wake_parked(&waiting) {
+            waiting = self.keeper.next_waiting(&self.held);
+        }
     }
 }
 
@@ -213,8 +236,8 @@ async fn claim_when_reached<'a>(
             Admitted::Yes(claimed) => return Ok(claimed),
             Admitted::No(ended) => return Err(ended),
             Admitted::Away => {
-                if !core.moment_later(member).await {
-                    return Err(Ended::CutShort);
+                if let Some(ended) = core.moment_later(member).await.ended() {
+                    return Err(ended);
                 }
             }
         }
@@ -223,8 +246,8 @@ async fn claim_when_reached<'a>(
 
 /// Lets a key go that nothing was done with.
 pub(super) async fn give_back(member: &Member, claimed: Option<Claimed<'_>>) {
-    if let Some(claimed) = claimed {
-        claimed.tell(member, false).await;
+    if let Some(mut claimed) = claimed {
+        claimed.tell(member, false, &mut None).await;
     }
 }
 
@@ -242,11 +265,9 @@ pub(super) async fn attempt_once<'a>(
     let is_done = match &ended {
         Ended::Decided(outcome) => outcome.is_done(),
         Ended::Stored => true,
-        Ended::CutShort | Ended::Waits(_) => return (ended, None),
+        Ended::Waits(_) => false,
+        Ended::CutShort => return (ended, None),
     };
-    if !claimed.tell(member, is_done).await {
-        return (Ended::CutShort, None);
-    }
-    claimed.ends(is_done);
+    claimed.tell(member, is_done, &mut None).await;
     (ended, Some(claimed))
 }

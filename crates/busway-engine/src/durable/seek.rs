@@ -39,6 +39,8 @@ impl DurableCore {
             hand.seek = Some(Seek { to, done });
         }
         self.flow.bell.notify_one();
+        // Who waits for something else with an event in hand hands it back.
+        self.wake_all();
         // Let go by a pump that has ended.
         is_done.await.unwrap_or(Err(CursorError::Closed))
     }

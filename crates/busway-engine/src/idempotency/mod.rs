@@ -15,6 +15,7 @@ mod shared;
 mod stage;
 mod stats;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +70,35 @@ struct Turns {
     ledger: Ledger,
     /// Parked events that wait for a key to be let go.
     waiting: HashMap<IdempotencyKey, BTreeSet<Position>>,
+}
+
+impl Turns {
+    fn take_waiting(&mut self, key: IdempotencyKey, waiters: Waiters) -> BTreeSet<Position> {
+        // As a rule.
+        if self.waiting.is_empty() {
+            return BTreeSet::new();
+        }
+        match waiters {
+            Waiters::None => BTreeSet::new(),
+            Waiters::All => self.waiting.remove(&key).unwrap_or_default(),
+            Waiters::Next => {
+                let Entry::Occupied(mut waiting) = self.waiting.entry(key) else { return BTreeSet::new() };
+                let next = waiting.get_mut().pop_first();
+                if waiting.get().is_empty() {
+                    waiting.remove();
+                }
+                next.into_iter().collect()
+            }
+        }
+    }
+}
+
+/// Who of those that wait for a key has its turn when it is let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiters {
+    None,
+    Next,
+    All,
 }
 
 /// Whether an event may be handled.
@@ -187,7 +217,8 @@ impl Keeper {
         }
     }
 
-    /// Lets a key go in this process, and says who waits for it. `is_done`: its event has been handled.
+    /// Lets a key go in this process, and says who of those that wait for it has its turn: all when its event has been handled, `is_done`, and are
+    /// duplicates; else the next, and the others behind that.
     pub(crate) fn let_go(&self, held: &Held, is_done: bool, now: Instant) -> BTreeSet<Position> {
         let mut turns = self.turns.lock();
         match (&self.place, is_done) {
@@ -203,22 +234,29 @@ impl Keeper {
                 turns.ledger.release(held.key, held.lease);
             }
         }
-        self.is_free(turns, held.key)
+        self.is_free(turns, held.key, if is_done { Waiters::All } else { Waiters::Next })
     }
 
     /// A key that was taken here turned out to be done, or another's, in the shared store.
-    pub(crate) fn hand_back(&self, held: &Held) -> BTreeSet<Position> {
+    pub(crate) fn hand_back(&self, held: &Held, waiters: Waiters) -> BTreeSet<Position> {
         let mut turns = self.turns.lock();
         turns.ledger.release(held.key, held.lease);
-        self.is_free(turns, held.key)
+        self.is_free(turns, held.key, waiters)
     }
 
-    /// Tells who waits for a key where it is, and says who waits for it parked.
-    fn is_free(&self, mut turns: MutexGuard<'_, Turns>, key: IdempotencyKey) -> BTreeSet<Position> {
-        let waiting = match turns.waiting.is_empty() {
-            true => BTreeSet::new(),
-            false => turns.waiting.remove(&key).unwrap_or_default(),
-        };
+    /// Who was to be next does not wait any more: who is behind it.
+    pub(crate) fn next_waiting(&self, held: &Held) -> BTreeSet<Position> {
+        self.turns.lock().take_waiting(held.key, Waiters::Next)
+    }
+
+    /// Tells who waits for a key where it is, and says who of those that wait for it parked has its turn.
+    fn is_free(
+        &self,
+        mut turns: MutexGuard<'_, Turns>,
+        key: IdempotencyKey,
+        waiters: Waiters,
+    ) -> BTreeSet<Position> {
+        let waiting = turns.take_waiting(key, waiters);
         drop(turns);
         self.changed.notify_waiters();
         waiting

@@ -109,6 +109,16 @@ impl Keeper {
         }
     }
 
+    /// It was told in vain until there was no more time.
+    #[cold]
+    pub(crate) fn untold(&self) {
+        self.counts.untold.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            subscription = &*self.subscription,
+            "an event was handled, and the shared store could not be told: a duplicate of it may be handled again"
+        );
+    }
+
     /// The handler was not done: gives the key back to the shared store. One that cannot be reached lets it run out.
     pub(crate) async fn give_back(&self, held: &Held) {
         let Place::Shared(store, _) = &self.place else { return };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use busway_middleware::{Delivery, Middleware, Next, Outcome};
 
-use super::{Entered, Held, Keeper, LOOK_AGAIN, Leased};
+use super::{Entered, Held, Keeper, LOOK_AGAIN, Leased, Waiters};
 use crate::clock::Clock;
 use crate::stages::clock_of;
 
@@ -79,7 +79,7 @@ impl Drop for LetGo<'_> {
         // Nobody of an ephemeral subscription is parked.
         drop(match self.is_done {
             Some(is_done) => self.keeper.let_go(&self.held, is_done, self.clock.now()),
-            None => self.keeper.hand_back(&self.held),
+            None => self.keeper.hand_back(&self.held, Waiters::All),
         });
     }
 }

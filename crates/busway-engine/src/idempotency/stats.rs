@@ -27,6 +27,9 @@ pub struct IdempotencyStats {
     pub throttled: u64,
     /// Events that had no key.
     pub no_key: u64,
+    /// Events that were handled and settled though a shared store could not be told until the subscription ended: a duplicate of one may be
+    /// handled again.
+    pub untold: u64,
 }
 
 impl fmt::Display for IdempotencyStats {
@@ -42,10 +45,11 @@ impl fmt::Display for IdempotencyStats {
             passed,
             throttled,
             no_key,
+            untold,
         } = self;
         write!(
             f,
-            "{local_hits} local hits, {store_hits} store hits, {misses} misses, {leased} leased, {busy} busy, {released} released, {unreachable} unreachable, {passed} passed, {throttled} throttled, {no_key} without a key"
+            "{local_hits} local hits, {store_hits} store hits, {misses} misses, {leased} leased, {busy} busy, {released} released, {unreachable} unreachable, {passed} passed, {throttled} throttled, {no_key} without a key, {untold} untold"
         )
     }
 }
@@ -63,6 +67,7 @@ pub(super) struct Counts {
     pub(super) passed: AtomicU64,
     pub(super) throttled: AtomicU64,
     pub(super) no_key: AtomicU64,
+    pub(super) untold: AtomicU64,
 }
 
 impl Counts {
@@ -79,6 +84,7 @@ impl Counts {
             passed: count(&self.passed),
             throttled: count(&self.throttled),
             no_key: count(&self.no_key),
+            untold: count(&self.untold),
         }
     }
 }

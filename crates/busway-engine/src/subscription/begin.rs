@@ -98,6 +98,9 @@ impl SubscribeBuilder {
                 let taken = RegistryError::NameTaken { name: IDEMPOTENT.to_owned() };
                 problems.push(SubscribeProblem::Middleware(taken));
             }
+            if idempotency.rate_of_retries().is_some() {
+                problems.push(SubscribeProblem::RetryRateInMemory);
+            }
             if self.group.is_some() && idempotency.shared_store().is_none() {
                 problems.push(SubscribeProblem::IdempotentInGroup);
             }

@@ -80,6 +80,21 @@ pub enum SubscribeProblem {
         "members of an ephemeral group have no keys in common: give .idempotent(…) a shared store, or make the group durable"
     )]
     IdempotentInGroup,
+    /// A lease that runs out before the handler must be done.
+    #[error(
+        "a lease of {lease:?} ends before the deadline of {deadline:?}, and a duplicate might be handled beside its first: give .idempotent(…) a longer .lease(…), or .deadline(…) less"
+    )]
+    LeaseTooShort {
+        /// The lease in the shared store.
+        lease: Duration,
+        /// What an attempt may take.
+        deadline: Duration,
+    },
+    /// Attempts in memory are made under one key and not asked for.
+    #[error(
+        ".retry_rate(…) bounds attempts that come back from a store: it is of durable subscriptions, and would bound nothing here"
+    )]
+    RetryRateInMemory,
     /// The store has keys of it that cannot be read.
     #[error("its idempotency keys cannot be read, and without them effects might be repeated: {reason}")]
     DoneKeys {

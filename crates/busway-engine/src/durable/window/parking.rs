@@ -73,13 +73,14 @@ impl<E> Window<E> {
         [due, self.retries.opens()].into_iter().flatten().min().filter(|_| self.back < LOADS_MAX)
     }
 
-    /// What a parked event waits for has come before its time: it is due now, if it waits for that alone.
-    pub(crate) fn wake(&mut self, place: Position, now: Instant) {
-        let Some(parked) = self.parked.get_mut(&place) else { return };
+    /// What a parked event waits for has come before its time: it is due now, if it waits for that alone. `false`: it is not parked any more.
+    pub(crate) fn wake(&mut self, place: Position, now: Instant) -> bool {
+        let Some(parked) = self.parked.get_mut(&place) else { return false };
         if self.due.remove(&(parked.due, place)) {
             parked.due = now;
             self.due.insert((now, place));
         }
+        true
     }
 
     pub(super) fn decide(&mut self, place: Position, mut so_far: Attempted, verdict: Verdict, at: Moment) {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use busway_engine::{Fallback, FallbackKind};
+use busway_engine::{Fallback, FallbackKind, StoreTx, Stream, in_store};
 use busway_event::{Draft, Event};
-use busway_middleware::{BoxError, Delivery, Outcome, Payload};
+use busway_middleware::{
+    AnyHandler, Batch, BoxError, Delivery, Durable, IntoHandler, Outcome, Payload, batch,
+};
 use busway_reliability::BreakerState;
 use busway_testkit::{ManualClock, Recorder, TestBus};
 
@@ -206,5 +208,85 @@ async fn an_ephemeral_breaker_remembers_answers_and_counts_cancelled_calls_as_fa
     }
     bus.settle().await;
     assert_eq!(bus.breakers().get("slow", CREATED).unwrap().state, BreakerState::Open);
+    bus.finish().await;
+}
+
+fn payloads(bus: &TestBus, topic: &str) -> Vec<u32> {
+    let published = bus.published_on(topic);
+    published.iter().map(|event| event.typed::<Number>().unwrap().payload().n).collect()
+}
+
+/// The answers of 1 and of 9, of which only 1 reaches the handler, and what the breaker remembers is of 1.
+async fn answers_from_memory(handler: impl FnOnce(Service) -> AnyHandler<Durable>) {
+    let (dir, service) = (dir(), Service::default());
+    let bus = open(&dir).await;
+    let breaker = breaker().fallback(Fallback::cached::<Number>());
+    stock(&bus).retry(soon()).breaker(breaker).to(handler(service.clone())).await.unwrap();
+    bus.publish(number(PAID, 1).key("anna")).await.unwrap();
+    bus.settle().await;
+    service.down(PAID);
+    for key in ["x", "y", "anna"] {
+        bus.publish(number(PAID, 9).key(key)).await.unwrap();
+        bus.settle().await;
+    }
+    assert_eq!(payloads(&bus, "profiles.answered"), [1, 1]);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn what_batches_return_is_remembered_too() {
+    answers_from_memory(|service| {
+        IntoHandler::<Durable, _>::into_handler(batch(move |orders: Batch<Number>| {
+            let answers = orders.iter().map(|order| {
+                service.call(order.topic(), order.payload().n, 1)?;
+                Ok(number("profiles.answered", order.payload().n))
+            });
+            std::future::ready(answers.collect::<Vec<Result<Draft<Number>, BoxError>>>())
+        }))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_handlers_in_the_store_return_is_remembered_too() {
+    answers_from_memory(|service| {
+        IntoHandler::<Durable, _>::into_handler(in_store(
+            move |order: Event<Number>, _: &mut StoreTx<'_>| -> Result<Draft<Number>, BoxError> {
+                service.call(order.topic(), order.payload().n, 1)?;
+                Ok(number("profiles.answered", order.payload().n))
+            },
+        ))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_stored_was_not_answered_and_is_not_remembered() {
+    let (dir, service) = (dir(), Service::default());
+    let bus = TestBus::open(dir.path(), |builder| {
+        builder
+            .stream(Stream::new("orders").capture("orders.#"))
+            .stream(Stream::new("answers").capture("profiles.#"))
+    })
+    .await;
+    let calls = service.clone();
+    let handler = move |order: Event<Number>| {
+        let called = calls.call(order.topic(), order.payload().n, 1);
+        // A topic that cannot be: the answer of 1 is refused when it is to be stored.
+        let topic = if order.payload().n == 1 { "profiles..answered" } else { "profiles.answered" };
+        std::future::ready(called.map(|()| number(topic, order.payload().n)))
+    };
+    let breaker = breaker().opens_after(4).fallback(Fallback::cached::<Number>());
+    let subscription = stock(&bus).retry(soon().attempts(1)).breaker(breaker).to(handler).await.unwrap();
+    bus.publish(number(PAID, 1).key("anna")).await.unwrap();
+    bus.settle().await;
+    assert_eq!(subscription.stats().dead, 1, "{}", subscription.stats());
+    service.down(PAID);
+    for key in ["x", "y", "z", "anna"] {
+        bus.publish(number(PAID, 9).key(key)).await.unwrap();
+        bus.settle().await;
+    }
+    assert!(payloads(&bus, "profiles.answered").is_empty());
+    assert_eq!(subscription.stats().parked, 1, "there is nothing to answer with: it waits");
     bus.finish().await;
 }

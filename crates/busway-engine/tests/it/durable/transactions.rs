@@ -177,7 +177,7 @@ async fn events_that_are_emitted_are_stored_with_the_settlement_or_not_at_all() 
 }
 
 #[tokio::test]
-async fn a_commit_that_nobody_waited_for_counts_once() {
+async fn what_has_not_begun_in_the_store_at_its_deadline_begins_with_the_next_attempt_only() {
     let dir = dir();
     let clock = ManualClock::new();
     let bus = TestBus::open_on(clock.clone(), dir.path(), with_totals).await;
@@ -199,14 +199,14 @@ async fn a_commit_that_nobody_waited_for_counts_once() {
     tokio::task::spawn_blocking(move || has_begun.recv().unwrap()).await.unwrap();
     counting.resume();
     turns().await;
-    // The attempt is over, and its commit is still to come.
+    // Its time is over while it waits for the writer: it does not begin any more, and the attempt ends when that is certain.
     clock.advance(Duration::from_secs(1));
     turns().await;
-    assert_eq!((counting.stats().failed, counting.stats().parked), (1, 1), "{}", counting.stats());
+    assert_eq!((counting.stats().failed, counting.stats().running), (0, 1), "{}", counting.stats());
     lets_go.send(()).unwrap();
     _ = ends(holding).await.unwrap();
     bus.settle().await;
-    assert_eq!((total(&bus), counting.stats().done), (7, 0));
+    assert_eq!((total(&bus), counting.stats().failed, counting.stats().parked), (0, 1, 1));
     clock.advance(Duration::from_secs(60));
     bus.settle().await;
     assert_eq!((total(&bus), counting.stats().done, counting.stats().parked), (7, 1, 0), "it counts once");

@@ -2,7 +2,9 @@
 
 mod batches;
 mod effects;
+mod endings;
 mod ephemeral;
+mod guarded;
 mod shared;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use super::super::{dir, numbers, open_on, stock};
 use super::{once, publish, steps};
 use crate::world::{Number, turns};
 
-fn shared(keys: &SharedKeys) -> Idempotency {
+pub(super) fn shared(keys: &SharedKeys) -> Idempotency {
     once().store(keys.store())
 }
 
@@ -143,7 +143,7 @@ async fn an_effect_that_the_store_could_not_be_told_of_is_told_later_and_not_rep
 }
 
 /// Whoever waits for the clock asks again.
-async fn ticks(clock: &ManualClock) -> bool {
+pub(super) async fn ticks(clock: &ManualClock) -> bool {
     for _ in 0..1_000 {
         if clock.advance_to_next() {
             turns().await;

@@ -1,0 +1,125 @@
+//! Which events of a batch come to its handler: those whose idempotency keys are their own, and whose channels make calls.
+
+use busway_event::AnyEvent;
+use busway_middleware::Outcome;
+
+use super::attempt::Ended;
+use super::batch::{Going, Worker};
+use super::guarded::{Asked, ask};
+use super::once::{Admitted, Claimed, give_back};
+use super::window::Started;
+use super::worker::{Storing, judge, report};
+
+impl<'a> Worker<'a> {
+    /// Handles those events of a batch that may be handled: those whose idempotency keys are their own and whose channels make calls. The others
+    /// are decided without it. Keys first: what is done already is nobody's call, and is not answered in its place either.
+    pub(super) async fn handle_once(&mut self, batch: &[Started<AnyEvent>], open: &mut Vec<usize>) -> Going {
+        let mut claims = Vec::new();
+        while self.core.keeper.is_some() {
+            match self.claims(batch, open).await {
+                Ok(claimed) => {
+                    claims = claimed;
+                    break;
+                }
+                Err(Going::No) => return Going::No,
+                // Keys that are its own already are let go: their leases might run out meanwhile.
+                Err(Going::On) => {
+                    if let Some(ended) = self.core.moment_later(self.member).await.ended() {
+                        return self.hand_back(&ended, batch, open, &mut []).await;
+                    }
+                }
+            }
+        }
+        if self.reach.is_some() && self.ask(batch, open, &mut claims).await == Going::No {
+            return Going::No;
+        }
+        self.handle(batch, open, &mut claims).await
+    }
+
+    /// Asks for the calls of all open events, by their places in the batch. Where one is refused its event ends here.
+    async fn ask(
+        &mut self,
+        batch: &[Started<AnyEvent>],
+        open: &mut Vec<usize>,
+        claims: &mut [Option<Claimed<'a>>],
+    ) -> Going {
+        self.calls.resize_with(batch.len(), || None);
+        // Whoever is dropped here leaves in `open` what is not decided.
+        for at in open.clone() {
+            let Some(started) = batch.get(at) else { continue };
+            match ask(self.core, self.member, self.reach.as_mut(), started).await {
+                Asked::Attempt(call) => {
+                    if let Some(place) = self.calls.get_mut(at) {
+                        *place = call;
+                    }
+                }
+                Asked::Over => {
+                    open.retain(|open| *open != at);
+                    give_back(self.member, claims.get_mut(at).and_then(Option::take)).await;
+                }
+                Asked::CutShort => {
+                    open.retain(|open| *open != at);
+                    return Going::No;
+                }
+            }
+        }
+        Going::On
+    }
+
+    /// The events in hand are wanted back: they wait, uncharged, and nothing is left to do; or nothing more is done at all.
+    pub(super) async fn hand_back(
+        &mut self,
+        ended: &Ended,
+        batch: &[Started<AnyEvent>],
+        open: &mut Vec<usize>,
+        claims: &mut [Option<Claimed<'a>>],
+    ) -> Going {
+        let Ended::Waits(wait) = *ended else { return Going::No };
+        while let Some(&at) = open.last() {
+            give_back(self.member, claims.get_mut(at).and_then(Option::take)).await;
+            let call = self.calls.get_mut(at).and_then(Option::take);
+            self.core.call_ended(call.as_ref(), None);
+            if let Some(started) = batch.get(at) {
+                self.core.waits(started.place, wait, self.core.moment());
+            }
+            open.pop();
+        }
+        Going::On
+    }
+
+    /// Asks for the keys of all open events, by their places in the batch. `Err(On)`: a shared store cannot be reached.
+    async fn claims(
+        &mut self,
+        batch: &[Started<AnyEvent>],
+        open: &mut Vec<usize>,
+    ) -> Result<Vec<Option<Claimed<'a>>>, Going> {
+        let mut claims: Vec<Option<Claimed<'a>>> = Vec::with_capacity(batch.len());
+        for (at, started) in batch.iter().enumerate() {
+            if open.binary_search(&at).is_err() {
+                claims.push(None);
+                continue;
+            }
+            match self.core.admit(started).await {
+                Admitted::Yes(claimed) => {
+                    claims.push(claimed);
+                    continue;
+                }
+                Admitted::Away => return Err(Going::On),
+                Admitted::No(Ended::Waits(wait)) => self.core.waits(started.place, wait, self.core.moment()),
+                Admitted::No(Ended::Decided(outcome)) => self.decide_alone(started, &outcome),
+                Admitted::No(Ended::Stored | Ended::CutShort) => return Err(Going::No),
+            }
+            claims.push(None);
+            open.retain(|open| *open != at);
+        }
+        Ok(claims)
+    }
+
+    /// An event is decided without its handler.
+    fn decide_alone(&self, started: &Started<AnyEvent>, outcome: &Outcome) {
+        let (core, at) = (self.core, self.core.moment());
+        report(core, &started.event, outcome, None);
+        let verdict = judge(core, self.member, (started, outcome, Storing::ToBe), at);
+        core.decided(started.place, verdict, None, at);
+    }
+}

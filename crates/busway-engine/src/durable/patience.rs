@@ -1,0 +1,76 @@
+//! Waiting for what passes by itself, with an event in hand: room in the store, a shared store that is away. For a moment at a time, and for as
+//! long as nobody waits for the event to be let go.
+
+use std::time::Duration;
+
+use super::DurableCore;
+use super::attempt::Ended;
+use super::hand::Presence;
+use super::member::Member;
+use super::once::Wait;
+use super::pump::AGAIN_AFTER;
+use crate::stats::State;
+
+/// Whether something that could not be done is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// A moment has passed.
+    Again,
+    /// The event is to be handed back, uncharged: its member leaves, or the subscription is sent elsewhere.
+    HandBack,
+    /// The subscription ends.
+    Over,
+}
+
+impl Patience {
+    /// How the attempt ends that cannot go on; `None`: it is tried again.
+    pub(super) const fn ended(self) -> Option<Ended> {
+        match self {
+            Self::Again => None,
+            Self::HandBack => Some(Ended::Waits(Wait::behind(AGAIN_AFTER))),
+            Self::Over => Some(Ended::CutShort),
+        }
+    }
+}
+
+impl DurableCore {
+    /// Waits for a moment, or until the event in hand is wanted back.
+    pub(super) async fn moment_later(&self, member: &Member) -> Patience {
+        let until = self.services.clock.now() + AGAIN_AFTER;
+        loop {
+            let changed = member.more.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let patience = self.patience(member);
+            if patience != Patience::Again {
+                return patience;
+            }
+            tokio::select! {
+                biased;
+                () = self.services.clock.sleep_until(until) => return Patience::Again,
+                () = changed => {}
+            }
+        }
+    }
+
+    /// Waits for a moment, whoever waits: an effect has happened that somebody has to be told of.
+    pub(super) async fn moment_regardless(&self) {
+        let clock = &self.services.clock;
+        clock.sleep_until(clock.now() + AGAIN_AFTER).await;
+    }
+
+    fn patience(&self, member: &Member) -> Patience {
+        let mut hand = self.hand.lock();
+        if matches!(hand.state, State::Draining | State::Stopped) {
+            return Patience::Over;
+        }
+        let has_left = hand.seat(member).is_none_or(|seat| seat.presence == Presence::Left);
+        match has_left || hand.is_held() {
+            true => Patience::HandBack,
+            false => Patience::Again,
+        }
+    }
+}
+
+/// An effect that a shared store cannot be told of is told of for so long after the subscription was asked to end.
+pub(super) const TELL_MAX: Duration = Duration::from_secs(5);
