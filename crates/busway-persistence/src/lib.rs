@@ -69,6 +69,7 @@ mod done;
 mod entry;
 mod error;
 mod export;
+mod figures;
 mod find;
 mod import;
 mod layout;
@@ -115,6 +116,7 @@ pub use crate::dead::{
 pub use crate::done::{DoneKey, DoneKeys};
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};
 pub use crate::export::{Damaged, Export, ExportError, Exported, Exporting};
+pub use crate::figures::{Commit, Figures};
 pub use crate::import::{
     BAD_LISTED, BadLine, BadLines, Import, ImportCause, ImportError, Imported, Importing, LINE_BYTES_MAX,
     LineError,

@@ -1,0 +1,93 @@
+//! Handles: made once, and kept by who counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
+use metrics_util::MetricKindMask;
+
+use super::names::{self, Family, Is};
+
+/// What is read from snapshots. Histograms are told of.
+pub(super) const READ: MetricKindMask = MetricKindMask::GAUGE;
+
+/// The recorder, with the metrics of a bus described.
+pub(super) struct Recorded {
+    recorder: Arc<dyn Recorder + Send + Sync>,
+}
+
+impl Recorded {
+    pub(super) fn new(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
+        let all = Self { recorder };
+        names::FAMILIES.iter().for_each(|family| all.describe(family));
+        let version = vec![Label::new("version", env!("CARGO_PKG_VERSION"))];
+        all.gauge(names::BUILD, version).set(1.0);
+        all
+    }
+
+    pub(super) fn recorder(&self) -> &(dyn Recorder + Send + Sync) {
+        &*self.recorder
+    }
+
+    pub(super) fn describe(&self, &(name, is, unit, meaning): &Family) {
+        let (name, unit) = (KeyName::from_const_str(name), Some(unit));
+        match is {
+            Is::Counter => self.recorder.describe_counter(name, unit, meaning.into()),
+            Is::Gauge => self.recorder.describe_gauge(name, unit, meaning.into()),
+            Is::Histogram => self.recorder.describe_histogram(name, unit, meaning.into()),
+        }
+    }
+
+    pub(super) fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    pub(super) fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
+    }
+
+    pub(super) fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
+        self.recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
+    }
+}
+
+const METADATA: Metadata<'static> = Metadata::new("busway", Level::INFO, None);
+
+/// Events by tenant and outcome.
+pub(super) struct TenantCounters {
+    tenants: HashMap<String, ByOutcome>,
+    other: ByOutcome,
+    none: ByOutcome,
+}
+
+type ByOutcome = [(&'static str, Counter); 5];
+
+impl TenantCounters {
+    pub(super) fn new(recorded: &Recorded, tenants: Vec<String>) -> Self {
+        let of = |tenant: &str| {
+            OUTCOMES.map(|outcome| {
+                let labels = vec![Label::new("tenant", tenant.to_owned()), Label::new("outcome", outcome)];
+                (outcome, recorded.counter(names::TENANT, labels))
+            })
+        };
+        let (other, none) = (of("other"), of("none"));
+        Self {
+            tenants: tenants.into_iter().map(|tenant| (tenant.clone(), of(&tenant))).collect(),
+            other,
+            none,
+        }
+    }
+
+    pub(super) fn count(&self, tenant: Option<&str>, outcome: &str) {
+        let counters = match tenant {
+            Some(tenant) => self.tenants.get(tenant).unwrap_or(&self.other),
+            None => &self.none,
+        };
+        if let Some((_, counter)) = counters.iter().find(|(label, _)| *label == outcome) {
+            counter.increment(1);
+        }
+    }
+}
+
+/// The words of outcomes, see [`Outcome::label`](busway_middleware::Outcome::label).
+const OUTCOMES: [&str; 5] = ["done", "failed", "retry", "dead", "skipped"];

@@ -1,0 +1,247 @@
+//! What is read: the accounts of a bus, set as they are whenever somebody renders.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use metrics::{Counter, Gauge, Label};
+
+use super::families::Recorded;
+use super::names;
+use super::timed::labels;
+use crate::signal::Circuit;
+use crate::snapshot::{ChannelNumbers, DedupNumbers, Kind, Snapshot, StoreNumbers, SubscriptionNumbers};
+
+/// Handles of what was there when it was rendered last.
+#[derive(Default)]
+pub(super) struct Read {
+    bus: Option<OfBus>,
+    store: Option<OfStore>,
+    subscriptions: HashMap<Arc<str>, OfSubscription>,
+    breakers: HashMap<String, OfBreaker>,
+}
+
+struct OfBus {
+    published: Counter,
+    refused: Counter,
+    unrouted: Counter,
+    unstored: Counter,
+}
+
+struct OfStore {
+    used: Gauge,
+    map: Gauge,
+    commits: Counter,
+    readers: Gauge,
+    oldest_reader: Gauge,
+    is_faulted: Gauge,
+}
+
+/// In the order of [`counted`] and [`gauged`].
+struct OfSubscription {
+    counters: Vec<Counter>,
+    gauges: Vec<Gauge>,
+    dedup: Option<Vec<Counter>>,
+}
+
+struct OfBreaker {
+    states: [Gauge; 3],
+    refused: Counter,
+    opened: Counter,
+    waiting: Gauge,
+}
+
+impl Read {
+    pub(super) fn take(&mut self, recorded: &Recorded, snapshot: &Snapshot) {
+        let bus = self.bus.get_or_insert_with(|| {
+            let counter = |name| recorded.counter(name, Vec::new());
+            OfBus {
+                published: counter(names::PUBLISHED),
+                refused: counter(names::REFUSED),
+                unrouted: counter(names::UNROUTED),
+                unstored: counter(names::UNSTORED),
+            }
+        });
+        bus.published.absolute(snapshot.published);
+        bus.refused.absolute(snapshot.refused);
+        bus.unrouted.absolute(snapshot.unrouted);
+        bus.unstored.absolute(snapshot.unstored);
+        if let Some(store) = &snapshot.store {
+            self.store.get_or_insert_with(|| OfStore::new(recorded)).take(store);
+        }
+        let is_there = |name: &str| snapshot.subscriptions.iter().any(|numbers| *numbers.name == *name);
+        if self.subscriptions.len() > snapshot.subscriptions.len() {
+            self.subscriptions.retain(|name, _| is_there(name));
+        }
+        for numbers in &snapshot.subscriptions {
+            if !self.subscriptions.contains_key(&numbers.name) {
+                let handles = OfSubscription::new(recorded, numbers);
+                self.subscriptions.insert(Arc::clone(&numbers.name), handles);
+            }
+            if let Some(handles) = self.subscriptions.get_mut(&numbers.name) {
+                handles.take(recorded, numbers);
+            }
+        }
+        self.take_channels(recorded, &snapshot.channels);
+    }
+
+    /// Topics are many: channels are summed by subscription.
+    fn take_channels(&mut self, recorded: &Recorded, channels: &[ChannelNumbers]) {
+        let mut sums: HashMap<&str, ([u32; 3], [u64; 3])> = HashMap::new();
+        for channel in channels {
+            let (states, counts) = sums.entry(&channel.subscription).or_default();
+            if let Some((_, state)) =
+                CIRCUITS.iter().zip(states).find(|(circuit, _)| **circuit == channel.circuit)
+            {
+                *state += 1;
+            }
+            let [refused, opened, waiting] = counts;
+            *refused += channel.refused;
+            *opened += channel.opened;
+            *waiting += channel.waiting;
+        }
+        for (subscription, (states, [refused, opened, waiting])) in sums {
+            if !self.breakers.contains_key(subscription) {
+                self.breakers.insert(subscription.to_owned(), OfBreaker::new(recorded, subscription));
+            }
+            let Some(of) = self.breakers.get(subscription) else { continue };
+            of.states.iter().zip(states).for_each(|(gauge, channels)| gauge.set(f64::from(channels)));
+            // Channels that are forgotten take their counts with them: a counter never falls.
+            of.refused.absolute(refused);
+            of.opened.absolute(opened);
+            of.waiting.set(as_f64(waiting));
+        }
+    }
+}
+
+impl OfStore {
+    fn new(recorded: &Recorded) -> Self {
+        let gauge = |name| recorded.gauge(name, Vec::new());
+        Self {
+            used: gauge(names::STORE_BYTES),
+            map: gauge(names::STORE_MAP),
+            commits: recorded.counter(names::STORE_COMMITS, Vec::new()),
+            readers: gauge(names::STORE_READERS),
+            oldest_reader: gauge(names::OLDEST_READER),
+            is_faulted: gauge(names::STORE_FAULTED),
+        }
+    }
+
+    fn take(&self, store: &StoreNumbers) {
+        self.used.set(as_f64(store.used_bytes));
+        self.map.set(as_f64(store.map_bytes));
+        self.commits.absolute(store.commits);
+        self.readers.set(as_f64(store.readers));
+        self.oldest_reader.set(store.oldest_reader.as_secs_f64());
+        self.is_faulted.set(f64::from(u8::from(store.is_faulted)));
+    }
+}
+
+impl OfSubscription {
+    fn new(recorded: &Recorded, numbers: &SubscriptionNumbers) -> Self {
+        let labels = |more: Option<(&'static str, &'static str)>| {
+            let mut all = labels(&numbers.name, [("filter", numbers.filter.clone())]);
+            all.extend(more.map(|(name, value)| Label::new(name, value)));
+            all
+        };
+        Self {
+            counters: counted(numbers).map(|(name, more, _)| recorded.counter(name, labels(more))).collect(),
+            gauges: gauged(numbers).map(|(name, _)| recorded.gauge(name, labels(None))).collect(),
+            dedup: None,
+        }
+    }
+
+    fn take(&mut self, recorded: &Recorded, numbers: &SubscriptionNumbers) {
+        self.counters.iter().zip(counted(numbers)).for_each(|(counter, (.., count))| counter.absolute(count));
+        self.gauges.iter().zip(gauged(numbers)).for_each(|(gauge, (_, value))| gauge.set(value));
+        if let Some(dedup) = &numbers.dedup {
+            let counters = self.dedup.get_or_insert_with(|| {
+                let of = |step: &str| labels(&numbers.name, [("step", step.to_owned())]);
+                steps(dedup).iter().map(|(step, _)| recorded.counter(names::DEDUP, of(step))).collect()
+            });
+            counters.iter().zip(steps(dedup)).for_each(|(counter, (_, count))| counter.absolute(count));
+        }
+    }
+}
+
+type Counted = (&'static str, Option<(&'static str, &'static str)>, u64);
+
+/// What is counted of a subscription of its kind.
+fn counted(numbers: &SubscriptionNumbers) -> impl Iterator<Item = Counted> {
+    let outcome = |outcome, count| (names::DELIVERED, Some(("outcome", outcome)), count);
+    let both = [
+        outcome("done", numbers.done),
+        outcome("failed", numbers.failed),
+        outcome("dead", numbers.dead),
+        outcome("skipped", numbers.skipped),
+        (names::RETRIED, None, numbers.retried),
+    ];
+    let own = match numbers.kind {
+        Kind::Ephemeral => [
+            (names::OFFERED, None, numbers.offered),
+            (names::DROPPED, Some(("policy", numbers.policy)), numbers.dropped),
+            (names::EXPIRED, None, numbers.expired),
+            (names::ABANDONED, None, numbers.abandoned),
+        ],
+        Kind::Durable => [
+            (names::DEAD_LETTERS, None, numbers.dead),
+            (names::LOST, None, numbers.lost),
+            (names::LATE, None, numbers.late),
+            (names::CONFLICTS, None, numbers.conflicts),
+        ],
+    };
+    both.into_iter().chain(own)
+}
+
+/// What is measured of a subscription of its kind.
+fn gauged(numbers: &SubscriptionNumbers) -> impl Iterator<Item = (&'static str, f64)> {
+    let both = [
+        (names::QUEUE_DEPTH, as_f64(numbers.waiting)),
+        (names::RUNNING, as_f64(numbers.running)),
+        (names::PENDING, as_f64(numbers.pending)),
+    ];
+    let capacity = numbers.capacity.map(|capacity| (names::QUEUE_CAPACITY, as_f64(capacity)));
+    let durable = (numbers.kind == Kind::Durable).then(|| {
+        [
+            (names::PARKED, as_f64(numbers.parked)),
+            (names::HUNG, as_f64(numbers.hung)),
+            (names::DEAD_LETTER_DEPTH, as_f64(numbers.letters)),
+            (names::OLDEST, numbers.oldest.unwrap_or_default().as_secs_f64()),
+        ]
+    });
+    both.into_iter().chain(capacity).chain(durable.into_iter().flatten())
+}
+
+fn steps(dedup: &DedupNumbers) -> [(&'static str, u64); 7] {
+    [
+        ("local_hit", dedup.local_hits),
+        ("store_hit", dedup.store_hits),
+        ("miss", dedup.misses),
+        ("busy", dedup.busy),
+        ("unreachable", dedup.unreachable),
+        ("passed", dedup.passed),
+        ("untold", dedup.untold),
+    ]
+}
+
+impl OfBreaker {
+    fn new(recorded: &Recorded, subscription: &str) -> Self {
+        let state = |circuit: Circuit| {
+            recorded.gauge(names::BREAKER_STATE, labels(subscription, [("state", circuit.to_string())]))
+        };
+        let counter = |name| recorded.counter(name, labels(subscription, []));
+        Self {
+            states: CIRCUITS.map(state),
+            refused: counter(names::BREAKER_REFUSED),
+            opened: counter(names::BREAKER_OPENED),
+            waiting: recorded.gauge(names::BREAKER_WAITING, labels(subscription, [])),
+        }
+    }
+}
+
+const CIRCUITS: [Circuit; 3] = [Circuit::Closed, Circuit::Open, Circuit::HalfOpen];
+
+/// Exact up to 2^53, as all numbers of Prometheus.
+#[expect(clippy::cast_precision_loss, reason = "the text format knows no other number")]
+const fn as_f64(count: u64) -> f64 {
+    count as f64
+}
