@@ -1,5 +1,5 @@
 //! Metrics and the endpoint, beside a bus that is only said to be there.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod endpoint;
 mod metrics;
