@@ -18,7 +18,7 @@ use super::names::Names;
 use super::selection::Target;
 use super::trail::DeadLetterOperation;
 use crate::bus::BusCore;
-use crate::durable::{DurableCore, ReplayWatch};
+use crate::durable::{DurableCore, ReplayWatch, Turn};
 use crate::log::Log;
 
 /// How letters are given again. Default: 100 a second, and no further ones when the same error has come back 10 times in a row.
@@ -196,13 +196,13 @@ impl Job {
         Ok(progress)
     }
 
-    /// Commits a part, and tells those who are to handle the letters. No subscription is sent elsewhere meanwhile.
+    /// Commits a part, and tells those who are to handle the letters. None of them begins or is sent elsewhere meanwhile.
     fn commit(&self, part: Part, progress: &Progress, is_strict: bool) -> Result<Operated, DeadLetterError> {
         let numbers: BTreeSet<u32> = part.letters.iter().map(|(key, _)| key.subscription).collect();
+        let turns = self.turns(&numbers)?;
+        let _turns: Vec<_> = turns.iter().map(|turn| turn.blocking_lock()).collect();
         let mut cores = self.bus.durable.list();
         cores.retain(|core| self.gives_again() && numbers.contains(&core.number));
-        cores.sort_by_key(|core| core.number);
-        let _no_seeks: Vec<_> = cores.iter().map(|core| core.no_seek()).collect();
         cores.iter().for_each(|core| core.watch_replays(&progress.watch));
         let (answer, answered) = mpsc::channel();
         let request = LetterRequest {
@@ -222,21 +222,22 @@ impl Job {
             Ok(())
         })?;
         let operated = answered.recv().map_err(|_| DeadLetterError::Closed)??;
-        if self.gives_again() {
-            // Those that have begun meanwhile have them from the store, unless they had looked before.
-            for core in self.bus.durable.list() {
-                let its_own: Vec<_> = operated
-                    .letters
-                    .iter()
-                    .filter(|(key, _)| key.subscription == core.number)
-                    .copied()
-                    .collect();
-                if !its_own.is_empty() {
-                    core.redriven(&its_own);
-                }
-            }
+        for core in cores {
+            let its_own = operated.letters.iter().filter(|(key, _)| key.subscription == core.number);
+            core.redriven(&its_own.copied().collect::<Vec<_>>());
         }
         Ok(operated)
+    }
+
+    /// The turns of those who are given letters, in the order of their names: who takes several takes them in this order.
+    fn turns(&self, numbers: &BTreeSet<u32>) -> Result<Vec<Turn>, DeadLetterError> {
+        if !self.gives_again() || numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = self.lend(|store| Ok(Names::read(store)?))?;
+        let names: BTreeSet<&str> =
+            numbers.iter().filter_map(|number| names.of(*number)).map(|name| &**name).collect();
+        Ok(names.into_iter().map(|name| self.bus.durable.turn(name)).collect())
     }
 
     const fn gives_again(&self) -> bool {

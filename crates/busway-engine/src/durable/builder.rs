@@ -9,16 +9,15 @@ use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
 use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX, Store};
-use busway_reliability::{Caution, Idempotency, Order, RetryBudget, Running};
-use busway_router::{GroupRule, Share};
+use busway_reliability::{Caution, Idempotency, Order};
+use busway_router::GroupRule;
 
 use super::core::DurableParts;
 use super::group::Joining;
 use super::guarded::shown;
-use super::hand::ROOM_MIN;
+use super::hand::window;
 use super::name_taken::NameTaken;
 use super::recovery::Recovery;
-use super::window::Window;
 use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline};
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
@@ -196,6 +195,7 @@ impl DurableBuilder {
             problems.extend(self.filter.as_ref().err().cloned().map(SubscribeProblem::Filter));
             return Err(refused(problems));
         };
+        let _turn = bus.durable.turn(&self.name).lock_owned().await;
         let start_at = self.start_at;
         let starts = move |store: &Store| {
             partitions.into_iter().map(|partition| (partition, start_at.offset(store, partition))).collect()
@@ -359,6 +359,7 @@ impl DurableBuilder {
             bus: Arc::downgrade(bus),
             log,
             number: registered.number,
+            name_turn: bus.durable.turn(&self.name),
             window,
             caution,
             settings: Arc::clone(&settings),
@@ -378,14 +379,6 @@ fn answered<T>(answer: Option<Result<T, RequestError>>) -> Result<T, SubscribePr
     answer.ok_or(SubscribeProblem::Closed)?.map_err(SubscribeProblem::Store)
 }
 
-/// A window without members: they make room in it.
-pub(super) fn window<E>(settings: &Effective, budget: Option<RetryBudget>) -> Window<E> {
-    let running = Running::new(settings.limits, settings.concurrency);
-    let mut window = Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share));
-    window.set_budget(budget);
-    window
-}
-
 impl fmt::Debug for DurableBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DurableBuilder")
@@ -394,6 +387,3 @@ impl fmt::Debug for DurableBuilder {
             .finish_non_exhaustive()
     }
 }
-
-/// Events that may be parked before nothing more is fetched.
-const PARKED_MAX: usize = 1_000_000;

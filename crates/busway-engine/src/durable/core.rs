@@ -19,6 +19,7 @@ use super::hand::Hand;
 use super::member::Member;
 use super::pump;
 use super::recovery::Recovery;
+use super::registry::Turn;
 use super::replays::Replays;
 use super::stats::{DurableStats, Lag, Pace};
 use super::window::{Moment, Window};
@@ -53,8 +54,8 @@ pub(crate) struct DurableCore {
     /// Its number in the store.
     pub(crate) number: u32,
     pub(super) hand: Mutex<Hand>,
-    /// One seek after the other.
-    pub(super) seek_turn: tokio::sync::Mutex<()>,
+    /// The turn of its name: one seek or redrive after the other.
+    pub(super) name_turn: Turn,
     pub(super) flow: Arc<Flow>,
     /// Handlers are told to stop.
     stopping: CancellationToken,
@@ -120,6 +121,7 @@ pub(super) struct DurableParts {
     pub(super) bus: Weak<BusCore>,
     pub(super) log: Arc<Log>,
     pub(super) number: u32,
+    pub(super) name_turn: Turn,
     pub(super) window: Window<AnyEvent>,
     pub(super) caution: Caution,
     pub(super) stopping: CancellationToken,
@@ -145,7 +147,7 @@ impl DurableCore {
             log: parts.log,
             number: parts.number,
             hand: Mutex::new(Hand::new(parts.window, parts.caution)),
-            seek_turn: tokio::sync::Mutex::new(()),
+            name_turn: parts.name_turn,
             flow,
             stopping: parts.stopping,
             abort: CancellationToken::new(),

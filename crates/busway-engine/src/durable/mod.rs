@@ -47,7 +47,7 @@ pub(crate) use self::core::DurableCore;
 pub use self::cursor::{CursorError, CursorHandle, PartitionStanding, Standing};
 pub use self::handle::DurableSubscription;
 pub(crate) use self::member::Member;
-pub(crate) use self::registry::{Durables, StreamShare};
+pub(crate) use self::registry::{Durables, StreamShare, Turn};
 pub(crate) use self::replays::ReplayWatch;
 pub use self::start_at::StartAt;
 pub use self::stats::{DurableStats, Lag, Pace};

@@ -66,11 +66,6 @@ impl DurableCore {
         }
     }
 
-    /// Keeps the subscription from being sent elsewhere for a moment. On a thread that may block.
-    pub(crate) fn no_seek(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.seek_turn.blocking_lock()
-    }
-
     pub(crate) const fn no_lane() -> u64 {
         NO_LANE
     }

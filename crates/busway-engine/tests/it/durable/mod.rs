@@ -21,6 +21,7 @@ mod mistakes;
 mod order;
 mod parking;
 mod publishing;
+mod redrives;
 mod relay;
 mod restart;
 mod retries;
