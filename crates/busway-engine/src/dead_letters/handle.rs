@@ -7,7 +7,7 @@ use busway_persistence::{LetterKey, LetterQuery, OperationKind, Store};
 
 use super::error::DeadLetterError;
 use super::id::DeadLetterId;
-use super::letter::{DeadLetter, DeadLetterPage, PageStart};
+use super::letter::{DamagedLetter, DeadLetter, DeadLetterPage, PageStart};
 use super::names::Names;
 use super::redrive::{Job, Redrive};
 use super::selection::{Selection, Target};
@@ -49,7 +49,7 @@ impl DeadLetters {
         self
     }
 
-    /// A page of the letters of a selection.
+    /// A page of the letters of a selection: as many as it says, and about 1 MiB of them at most.
     ///
     /// # Errors
     /// [`DeadLetterError`].
@@ -67,7 +67,9 @@ impl DeadLetters {
                 DeadLetter::of(names.id(store, stored.key), stored)
             };
             let letters = page.letters.into_iter().map(letter).collect();
-            Ok(DeadLetterPage { letters, damaged: page.damaged, next: page.next.map(PageStart) })
+            let damaged = page.damaged.into_iter();
+            let damaged = damaged.map(|(key, corrupt)| DamagedLetter { id: names.id(store, key), corrupt });
+            Ok(DeadLetterPage { letters, damaged: damaged.collect(), next: page.next.map(PageStart) })
         })
         .await
     }
@@ -149,7 +151,7 @@ impl DeadLetters {
         self.job(OperationKind::Discard, which.into(), how)?.run(None).await
     }
 
-    /// The trail: up to `limit` operations, 1,000 at most, the newest first; those before a number, when one is given. The last 100,000 are
+    /// The trail: up to `limit` operations, 256 at most, the newest first; those before a number, when one is given. The last 100,000 are
     /// kept.
     ///
     /// # Errors
@@ -211,4 +213,5 @@ impl fmt::Debug for DeadLetters {
 }
 
 const PAGE: usize = 100;
-const PAGE_MAX: usize = 1_000;
+/// What readers copy out of one transaction.
+const PAGE_MAX: usize = 256;

@@ -13,7 +13,8 @@
 //! - A redrive is paced (100 letters a second by default), and stops by itself when the same error keeps coming back.
 //!
 //! # Bounds
-//! A page looks at 65,536 rows of the store at most, whatever a selection finds among them, and says where to go on.
+//! A page looks at 65,536 rows of the store at most, whatever a selection finds among them, holds 256 letters or 1 MiB of them at most (one, when that is
+//! larger), and says where to go on. Discarding and expiry read no events.
 //!
 //! Modules: `selection` says which letters, `letter` what one is, `handle` has the verbs, `redrive` carries operations out, `trail` tells of them,
 //! `policy` is what a subscription does with what it gives up, `expiry` lets go of old ones.
@@ -32,7 +33,7 @@ mod trail;
 pub use self::error::DeadLetterError;
 pub use self::handle::DeadLetters;
 pub use self::id::{DeadLetterId, DeadLetterIdError};
-pub use self::letter::{DeadLetter, DeadLetterPage, DeadLetterState, PageStart};
+pub use self::letter::{DamagedLetter, DeadLetter, DeadLetterPage, DeadLetterState, PageStart};
 pub use self::policy::DeadLetterPolicy;
 pub use self::redrive::Redrive;
 pub use self::selection::{Selection, Target};

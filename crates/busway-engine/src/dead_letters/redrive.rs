@@ -15,7 +15,7 @@ use super::error::DeadLetterError;
 use super::handle::query;
 use super::id::DeadLetterId;
 use super::names::Names;
-use super::selection::Target;
+use super::selection::{Selection, Target};
 use super::trail::DeadLetterOperation;
 use crate::bus::BusCore;
 use crate::durable::{DurableCore, ReplayWatch, Turn};
@@ -87,6 +87,13 @@ struct Part {
     end: Progressed,
 }
 
+impl Part {
+    /// Some letters of a selection.
+    fn to(next: Option<LetterKey>, letters: Vec<(LetterKey, u64)>) -> Self {
+        Self { letters, edited: None, end: next.map_or(Progressed::Done, Progressed::To) }
+    }
+}
+
 impl Job {
     pub(super) async fn run(self, edited: Option<Vec<u8>>) -> Result<DeadLetterOperation, DeadLetterError> {
         let job = Arc::new(self);
@@ -150,21 +157,33 @@ impl Job {
         edited: Option<Vec<u8>>,
         progress: &Progress,
     ) -> Result<Operation, DeadLetterError> {
+        let moved = match self.gives_again() {
+            true => self.give_again(id, edited, progress),
+            false => self.let_go(id, progress),
+        };
+        moved.map(|operated| operated.operation).map_err(|error| match error {
+            DeadLetterError::Store(error) => DeadLetterError::of_one(error, id),
+            error => error,
+        })
+    }
+
+    fn give_again(
+        &self,
+        id: &DeadLetterId,
+        edited: Option<Vec<u8>>,
+        progress: &Progress,
+    ) -> Result<Operated, DeadLetterError> {
         let part = self.lend(|store| {
             let key = Names::read(store)?.key(store, id)?;
             let stored = store.letter(key)?.ok_or_else(|| DeadLetterError::Unknown { id: id.clone() })?;
-            if self.gives_again() && self.log.position(place(key)).is_none() {
+            if self.log.position(place(key)).is_none() {
                 return Err(DeadLetterError::StreamUndeclared { id: id.clone() });
             }
             let edited = edited.map(|payload| self.edited(store, id, &stored, payload)).transpose()?;
             let letters = vec![(key, lane(&self.bus.durable.list(), &stored))];
             Ok(Part { letters, edited, end: Progressed::Done })
         })?;
-        let moved = self.commit(part, progress, true);
-        moved.map(|operated| operated.operation).map_err(|error| match error {
-            DeadLetterError::Store(error) => DeadLetterError::of_one(error, id),
-            error => error,
-        })
+        self.commit(part, progress, true)
     }
 
     /// The next page of a selection.
@@ -176,24 +195,42 @@ impl Job {
             return Ok(progress);
         }
         let (limit, _) = self.how.pace.step();
-        let page = self.lend(|store| {
-            let query = query(&Names::read(store)?, selection)?;
-            Ok(store.letters(&query, progress.next, limit)?)
-        })?;
-        let running = self.bus.durable.list();
-        let fit = page.letters.iter().filter(|stored| self.is_fit(stored));
-        let letters: Vec<_> = fit.map(|stored| (stored.key, lane(&running, stored))).collect();
-        let end = page.next.map_or(Progressed::Done, Progressed::To);
-        if let Some(next) = page.next {
+        let part = self.lend(|store| self.found(store, selection, progress.next, limit))?;
+        if let Progressed::To(next) = part.end {
             progress.next = next;
             // Nothing of this page is wanted: the next one says how far it is.
-            if letters.is_empty() {
+            if part.letters.is_empty() {
                 return Ok(progress);
             }
         }
-        let part = Part { letters, edited: None, end };
         progress.operation = Some(self.commit(part, &progress, false)?.operation);
         Ok(progress)
+    }
+
+    /// The letters of a selection that the operation is for, and where to go on.
+    fn found(
+        &self,
+        store: &Store,
+        selection: &Selection,
+        from: LetterKey,
+        limit: usize,
+    ) -> Result<Part, DeadLetterError> {
+        let query = query(&Names::read(store)?, selection)?;
+        if !self.gives_again() {
+            let found = store.letter_keys(&query, from, limit)?;
+            let letters = found.keys.into_iter().map(|key| (key, DurableCore::no_lane())).collect();
+            return Ok(Part::to(found.next, letters));
+        }
+        // The lane of an event is told by the event: page by page, so that few are in memory at one time.
+        let (running, mut letters, mut next) = (self.bus.durable.list(), Vec::new(), Some(from));
+        for _ in 0..PAGES_MAX {
+            let Some(from) = next.filter(|_| letters.len() < limit) else { break };
+            let page = store.letters(&query, from, limit - letters.len())?;
+            let fit = page.letters.iter().filter(|stored| self.is_fit(stored));
+            letters.extend(fit.map(|stored| (stored.key, lane(&running, stored))));
+            next = page.next;
+        }
+        Ok(Part::to(next, letters))
     }
 
     /// Commits a part, and tells those who are to handle the letters. None of them begins or is sent elsewhere meanwhile.
@@ -240,18 +277,22 @@ impl Job {
         Ok(names.into_iter().map(|name| self.bus.durable.turn(name)).collect())
     }
 
+    /// A letter of which nothing need be known: it may be damaged.
+    fn let_go(&self, id: &DeadLetterId, progress: &Progress) -> Result<Operated, DeadLetterError> {
+        let key = self.lend(|store| Names::read(store)?.key(store, id))?;
+        let letters = vec![(key, DurableCore::no_lane())];
+        self.commit(Part { letters, edited: None, end: Progressed::Done }, progress, true)
+    }
+
     const fn gives_again(&self) -> bool {
         matches!(self.kind, OperationKind::Redrive | OperationKind::Edit)
     }
 
-    /// Whether the operation is for a letter of a selection.
+    /// Whether a letter of a selection can be given again.
     fn is_fit(&self, stored: &StoredLetter) -> bool {
-        match stored.state {
-            LetterState::Waiting if !self.gives_again() => true,
-            LetterState::Waiting => stored.event.is_ok() && self.log.position(place(stored.key)).is_some(),
-            LetterState::Handled { .. } => !self.gives_again(),
-            _ => false,
-        }
+        stored.state == LetterState::Waiting
+            && stored.event.is_ok()
+            && self.log.position(place(stored.key)).is_some()
     }
 
     /// What was made of a letter's event, ready to be stored beside it.
@@ -291,3 +332,5 @@ const fn place(key: LetterKey) -> Position {
 }
 
 const SAME_ERRORS: u32 = 10;
+/// Pages of letters for one commit: one commit moves no more than fit into these.
+const PAGES_MAX: usize = 16;

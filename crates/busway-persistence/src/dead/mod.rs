@@ -24,7 +24,7 @@ use crate::writer::{QUARANTINE, Request};
 
 pub use self::keys::LetterKey;
 pub use self::letter::{LetterState, StoredLetter};
-pub use self::list::{LetterPage, LetterQuery};
+pub use self::list::{LetterKeys, LetterPage, LetterQuery};
 pub use self::operate::{LetterRequest, OnOperated, Operated, Progressed};
 pub use self::trail::{Operation, OperationKind, REQUEST_BYTES_MAX};
 

@@ -8,7 +8,7 @@ use busway_persistence::{
     Progressed, RequestError, Retention, Settlement, Store, Stream,
 };
 
-use crate::world::{Waiting, at, dir, entry, id, number_of, one, open, options};
+use crate::world::{Waiting, at, dir, entry, event, id, number_of, one, open, options};
 
 const ALL: LetterKey = LetterKey { subscription: 1, partition: 0, offset: 0 };
 
@@ -308,4 +308,24 @@ fn what_its_subscription_was_sent_back_before_comes_by_itself_and_is_not_redrive
     let refused = operate(&store, request(OperationKind::Redrive, "r", &[key(number, 1)])).unwrap_err();
     assert_eq!(refused, RequestError::AlreadyRedriven { letter: key(number, 1) });
     operate(&store, request(OperationKind::Redrive, "s", &[key(number, 0)])).unwrap();
+}
+
+#[test]
+fn a_page_of_large_letters_ends_by_its_bytes() {
+    let dir = dir();
+    let store = open(dir.path(), one().map_bytes(64 << 20));
+    for n in 0..40 {
+        let large = store.entry(event("a", n, 60_000), false, at(0)).unwrap();
+        store.put(large).unwrap();
+    }
+    let number = store.join("stock", "#", vec![(0, 0)]).unwrap().number;
+    give_up(&store, number, 0..40);
+    let (mut from, mut found) = (Some(ALL), Vec::new());
+    while let Some(start) = from {
+        let page = store.letters(&LetterQuery::default(), start, 100).unwrap();
+        assert!((1..=17).contains(&page.letters.len()), "{}", page.letters.len());
+        found.extend(page.letters.iter().map(|letter| letter.key.offset));
+        from = page.next;
+    }
+    assert_eq!(found, (0..40).collect::<Vec<_>>());
 }
