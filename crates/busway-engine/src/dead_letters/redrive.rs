@@ -18,7 +18,7 @@ use super::names::Names;
 use super::selection::{Selection, Target};
 use super::trail::DeadLetterOperation;
 use crate::bus::BusCore;
-use crate::durable::{DurableCore, ReplayWatch, Turn};
+use crate::durable::{Lanes, ReplayWatch, Turn};
 use crate::log::Log;
 
 /// How letters are given again. Default: 100 a second, and no further ones when the same error has come back 10 times in a row.
@@ -82,14 +82,14 @@ struct Progress {
 
 /// A part of it.
 struct Part {
-    letters: Vec<(LetterKey, u64)>,
+    letters: Vec<(LetterKey, Lanes)>,
     edited: Option<Box<Entry>>,
     end: Progressed,
 }
 
 impl Part {
     /// Some letters of a selection.
-    fn to(next: Option<LetterKey>, letters: Vec<(LetterKey, u64)>) -> Self {
+    fn to(next: Option<LetterKey>, letters: Vec<(LetterKey, Lanes)>) -> Self {
         Self { letters, edited: None, end: next.map_or(Progressed::Done, Progressed::To) }
     }
 }
@@ -180,7 +180,7 @@ impl Job {
                 return Err(DeadLetterError::StreamUndeclared { id: id.clone() });
             }
             let edited = edited.map(|payload| self.edited(store, id, &stored, payload)).transpose()?;
-            let letters = vec![(key, lane(&self.bus.durable.list(), &stored))];
+            let letters = vec![(key, lanes(&stored))];
             Ok(Part { letters, edited, end: Progressed::Done })
         })?;
         self.commit(part, progress, true)
@@ -218,16 +218,16 @@ impl Job {
         let query = query(&Names::read(store)?, selection)?;
         if !self.gives_again() {
             let found = store.letter_keys(&query, from, limit)?;
-            let letters = found.keys.into_iter().map(|key| (key, DurableCore::no_lane())).collect();
+            let letters = found.keys.into_iter().map(|key| (key, Lanes::NONE)).collect();
             return Ok(Part::to(found.next, letters));
         }
         // The lane of an event is told by the event: page by page, so that few are in memory at one time.
-        let (running, mut letters, mut next) = (self.bus.durable.list(), Vec::new(), Some(from));
+        let (mut letters, mut next) = (Vec::new(), Some(from));
         for _ in 0..PAGES_MAX {
             let Some(from) = next.filter(|_| letters.len() < limit) else { break };
             let page = store.letters(&query, from, limit - letters.len())?;
             let fit = page.letters.iter().filter(|stored| self.is_fit(stored));
-            letters.extend(fit.map(|stored| (stored.key, lane(&running, stored))));
+            letters.extend(fit.map(|stored| (stored.key, lanes(stored))));
             next = page.next;
         }
         Ok(Part::to(next, letters))
@@ -241,6 +241,11 @@ impl Job {
         let mut cores = self.bus.durable.list();
         cores.retain(|core| self.gives_again() && numbers.contains(&core.number));
         cores.iter().for_each(|core| core.watch_replays(&progress.watch));
+        // Of one that does not run it is found out when it begins.
+        let order = |number| cores.iter().find(|core| core.number == number).map(|core| core.settings.order);
+        let lane = |(key, lanes): (LetterKey, Lanes)| {
+            (key, lanes.under(order(key.subscription).unwrap_or_default()))
+        };
         let (answer, answered) = mpsc::channel();
         let request = LetterRequest {
             request: self.request.clone(),
@@ -248,7 +253,7 @@ impl Job {
             by: self.by.clone(),
             selection: self.target.to_string(),
             at: self.bus.services.clock.utc(),
-            letters: part.letters,
+            letters: part.letters.into_iter().map(lane).collect(),
             is_strict,
             edited: part.edited,
             expected: progress.operation.clone(),
@@ -280,7 +285,7 @@ impl Job {
     /// A letter of which nothing need be known: it may be damaged.
     fn let_go(&self, id: &DeadLetterId, progress: &Progress) -> Result<Operated, DeadLetterError> {
         let key = self.lend(|store| Names::read(store)?.key(store, id))?;
-        let letters = vec![(key, DurableCore::no_lane())];
+        let letters = vec![(key, Lanes::NONE)];
         self.commit(Part { letters, edited: None, end: Progressed::Done }, progress, true)
     }
 
@@ -311,14 +316,9 @@ impl Job {
     }
 }
 
-/// The lane of a letter's event, by the order of its subscription when that runs.
-fn lane(running: &[Arc<DurableCore>], stored: &StoredLetter) -> u64 {
-    let Ok(event) = &stored.event else { return DurableCore::no_lane() };
-    match running.iter().find(|core| core.number == stored.key.subscription) {
-        Some(core) => core.letter_lane(&event.event),
-        // As most have it, and as it is when nothing else is said.
-        None => DurableCore::usual_lane(&event.event),
-    }
+/// The lanes of a letter's event.
+fn lanes(stored: &StoredLetter) -> Lanes {
+    stored.event.as_ref().map_or(Lanes::NONE, |stored| Lanes::of(&stored.event))
 }
 
 /// What a request has come to.

@@ -18,6 +18,7 @@ use super::guarded::shown;
 use super::hand::window;
 use super::name_taken::NameTaken;
 use super::recovery::Recovery;
+use super::replays::with_lanes;
 use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline};
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
@@ -204,11 +205,14 @@ impl DurableBuilder {
         let registered = answered(registered).map_err(|problem| refused(vec![problem]))?;
         let taken_up =
             caution::take_up(log, &bus.services, (&self.name, filter), handler.info().name, registered).await;
-        let (registered, caution) = answered(taken_up).map_err(|problem| refused(vec![problem]))?;
+        let (mut registered, caution) = answered(taken_up).map_err(|problem| refused(vec![problem]))?;
+        let settings = bus.levels.resolve_shared(filter, &self.settings);
+        let who = (registered.number, settings.order);
+        registered.places = with_lanes(log, &bus.services, who, registered.places).await;
         let keeper = self.keeper(log, &bus.services, registered.number).await;
         let keeper = keeper.map_err(|problem| refused(vec![problem]))?;
         let (filter, taken_up) = (filter.clone(), (registered, caution, keeper));
-        let (core, member) = self.found(&bus, Arc::clone(log), filter, taken_up, handler);
+        let (core, member) = self.found(&bus, Arc::clone(log), (filter, settings), taken_up, handler);
         // Under the lock: it begins before the bus closes, or not at all.
         let _registering = bus.registering();
         let Some(member) = member.filter(|_| bus.closing.admits(Source::Outside)) else {
@@ -331,11 +335,10 @@ impl DurableBuilder {
         self,
         bus: &Arc<BusCore>,
         log: Arc<Log>,
-        filter: Filter,
+        (filter, settings): (Filter, Arc<Effective>),
         (registered, caution, keeper): (Registered, Caution, Option<Box<Keeper>>),
         handler: AnyHandler<Durable>,
     ) -> (Arc<DurableCore>, Option<Arc<Member>>) {
-        let settings = bus.levels.resolve_shared(&filter, &self.settings);
         let (name, id): (Arc<str>, u64) = (self.name.as_str().into(), bus.next_subscription());
         let stopping = bus.stopping.child_token();
         let mut states = bus.states.clone();

@@ -46,6 +46,7 @@ pub use self::builder::DurableBuilder;
 pub(crate) use self::core::DurableCore;
 pub use self::cursor::{CursorError, CursorHandle, PartitionStanding, Standing};
 pub use self::handle::DurableSubscription;
+pub(crate) use self::lane::Lanes;
 pub(crate) use self::member::Member;
 pub(crate) use self::registry::{Durables, StreamShare, Turn};
 pub(crate) use self::replays::ReplayWatch;

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 use super::DurableCore;
 use super::cursor::CursorError;
 use super::hand::window;
+use super::replays::with_lanes;
 
 /// A subscription is to be sent elsewhere.
 pub(super) struct Seek {
@@ -67,8 +68,10 @@ impl DurableCore {
         let places = places.ok_or(CursorError::Closed).and_then(|places| Ok(places?));
         let result = match places {
             Ok(registered) => {
+                let who = (self.number, self.settings.order);
+                let places = with_lanes(&self.log, &self.services, who, registered.places).await;
                 let mut window = window(&self.settings, self.recovery.budget);
-                window.restore(registered.places, self.moment());
+                window.restore(places, self.moment());
                 self.hand.lock().replace_window(window, self.settings.limits);
                 moved.ok_or(CursorError::Closed).and_then(|moved| Ok(moved?))
             }

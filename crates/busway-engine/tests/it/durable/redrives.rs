@@ -5,10 +5,12 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use busway_engine::{DeadLetterId, Redrive, Selection, StartAt};
+use busway_event::Priority;
+use busway_reliability::Order;
 use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
 
-use super::{dir, numbers, open_on, publish, stock};
-use crate::world::{Number, ends, number};
+use super::{dir, numbers, open_on, order, publish, stock};
+use crate::world::{Number, ends, number, turns};
 
 /// A store with letters of so many orders, and nobody who runs.
 pub(super) async fn with_letters(clock: &ManualClock, dir: &tempfile::TempDir, count: u32) {
@@ -98,5 +100,32 @@ async fn a_redrive_waits_for_a_seek_that_nobody_waits_for() {
     }
     ends(bus.settle()).await;
     recorder.assert_payloads(&numbers([1_000, 0]));
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_letter_that_is_given_again_while_nobody_runs_is_of_the_lane_of_who_comes() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let by_key = |bus: &TestBus| stock(bus).order(Order::Key).concurrency(8);
+    let bus = open_on(&clock, &dir).await;
+    let recorder = Recorder::<Number>::new();
+    let dead = Script::new([Step::Dead("no such order")]);
+    by_key(&bus).to(recorder.scripted(&dead)).await.unwrap();
+    bus.publish(order("A-1", 0).priority(Priority::P0)).await.unwrap();
+    bus.settle().await;
+    bus.finish().await;
+    let bus = open_on(&clock, &dir).await;
+    redrive(&bus, 0).await;
+    let _ = recorder.take();
+    let gate = Gate::default();
+    let script = Script::new([Step::Wait(gate.clone())]);
+    by_key(&bus).to(recorder.scripted(&script)).await.unwrap();
+    gate.reached(1).await;
+    bus.publish(order("A-1", 1).priority(Priority::P3)).await.unwrap();
+    turns().await;
+    recorder.assert_payloads(&numbers([0]));
+    gate.open();
+    bus.settle().await;
+    recorder.assert_payloads(&numbers([0, 1]));
     bus.finish().await;
 }
