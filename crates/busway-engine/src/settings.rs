@@ -25,6 +25,7 @@ pub struct Settings {
     share: Option<[NonZeroU32; 4]>,
     ttl: [Option<Wait>; 4],
     traces: Option<usize>,
+    parked_max: Option<usize>,
 }
 
 impl Settings {
@@ -86,6 +87,13 @@ impl Settings {
         if let Some(slot) = self.ttl.get_mut(priority.index()) {
             *slot = Some(ttl.map_or(Wait::ForEver, Wait::AtMost));
         }
+        self
+    }
+
+    /// Of a durable subscription: events that may be parked, for they failed or wait behind one that did. With so many nothing more is read, a redrive
+    /// waits, and somebody is [told](crate::Observer::parked_full). Default 1,000,000, at least 1.
+    pub fn parked_max(mut self, events: usize) -> Self {
+        self.parked_max = Some(events);
         self
     }
 
@@ -172,6 +180,11 @@ pub(crate) fn is_for_durable(setting: &Setting) -> bool {
     !matches!(setting.name, "capacity" | "capacity_bytes" | "overflow") && !setting.name.starts_with("ttl_")
 }
 
+/// An ephemeral one parks nothing.
+pub(crate) fn is_for_ephemeral(setting: &Setting) -> bool {
+    setting.name != "parked_max"
+}
+
 /// All settings in force of one subscription. Shared: most subscriptions of a bus have the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Effective {
@@ -184,6 +197,7 @@ pub(crate) struct Effective {
     pub(crate) share: [NonZeroU32; 4],
     pub(crate) ttl: TimeToLive,
     pub(crate) traces: usize,
+    pub(crate) parked_max: usize,
     pub(crate) described: Vec<Setting>,
 }
 
@@ -225,6 +239,7 @@ impl Levels {
         let concurrency = pick.value("concurrency", 1, |s| s.concurrency);
         let share = pick.value("share", SHARE_DEFAULT, |s| s.share);
         let traces = pick.value("traces", 0, |s| s.traces);
+        let parked_max = pick.value("parked_max", PARKED_MAX_DEFAULT, |s| s.parked_max);
         let mut limits = PriorityLimits::default();
         let mut ttl = TimeToLive::ephemeral();
         for priority in Priority::ALL {
@@ -247,6 +262,7 @@ impl Levels {
             share,
             ttl,
             traces: traces.min(TRACES_MAX),
+            parked_max: parked_max.max(1),
             described: pick.described,
         }
     }
@@ -290,6 +306,8 @@ const CAPACITY_DEFAULT: usize = 64;
 const CAPACITY_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 const CONCURRENCY_MAX: usize = 65_536;
 const TRACES_MAX: usize = 1_024;
+/// Some hundred bytes of memory each.
+pub(crate) const PARKED_MAX_DEFAULT: usize = 1_000_000;
 const SHARE_DEFAULT: [NonZeroU32; 4] = [weight(8), weight(4), weight(2), weight(1)];
 const NAMES: [(&str, &str); 4] =
     [("limit_p0", "ttl_p0"), ("limit_p1", "ttl_p1"), ("limit_p2", "ttl_p2"), ("limit_p3", "ttl_p3")];

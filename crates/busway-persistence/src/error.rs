@@ -263,6 +263,14 @@ pub enum RequestError {
         /// The letter.
         letter: LetterKey,
     },
+    /// As many events are parked of the subscription of a dead letter as may be.
+    #[error(
+        "dead letter {letter} cannot be given again now: as many events of its subscription are parked as may be"
+    )]
+    TooManyParked {
+        /// The letter.
+        letter: LetterKey,
+    },
     /// A dead letter was edited and handled; the original is only kept.
     #[error("dead letter {letter} was edited, redriven and handled already")]
     AlreadyHandled {

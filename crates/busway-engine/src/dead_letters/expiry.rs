@@ -10,7 +10,7 @@ use busway_persistence::OperationKind;
 use parking_lot::Mutex;
 
 use super::handle::DeadLetters;
-use super::redrive::Redrive;
+use super::pace::Redrive;
 use super::selection::{Selection, Target};
 use crate::bus::BusCore;
 use crate::durable::DurableCore;

@@ -1,66 +1,26 @@
 //! Carrying operations out: page by page, each a commit, at a pace, until all is done or the same error keeps coming back.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_persistence::{
     Entry, LetterKey, LetterRequest, LetterState, Operated, Operation, OperationKind, Position, Progressed,
     Store, StoredLetter,
 };
-use busway_reliability::{RedrivePace, SameErrors};
 
 use super::error::DeadLetterError;
 use super::handle::query;
 use super::id::DeadLetterId;
 use super::names::Names;
+use super::pace::Redrive;
 use super::selection::{Selection, Target};
 use super::trail::DeadLetterOperation;
 use crate::bus::BusCore;
 use crate::durable::{Lanes, ReplayWatch, Turn};
 use crate::log::Log;
-
-/// How letters are given again. Default: 100 a second, and no further ones when the same error has come back 10 times in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Redrive {
-    pace: RedrivePace,
-    same_errors: Option<NonZeroU32>,
-}
-
-impl Default for Redrive {
-    fn default() -> Self {
-        Self { pace: RedrivePace::default(), same_errors: NonZeroU32::new(SAME_ERRORS) }
-    }
-}
-
-impl Redrive {
-    /// As many letters a second. Default 100, at least 1.
-    pub fn per_second(mut self, letters: u32) -> Self {
-        self.pace = RedrivePace::PerSecond(NonZeroU32::new(letters).unwrap_or(NonZeroU32::MIN));
-        self
-    }
-
-    /// As fast as the store takes them. The stop rule acts no faster than handlers fail.
-    pub const fn unlimited(mut self) -> Self {
-        self.pace = RedrivePace::Unlimited;
-        self
-    }
-
-    /// Stops when attempts of these letters have failed so often in a row with the same error, none done in between; errors that differ in words with
-    /// digits only are the same. What is on its way then goes on. Default 10, at least 1. The operation says why it stopped; the rest is for
-    /// another request.
-    pub fn stop_after(mut self, same_errors: u32) -> Self {
-        self.same_errors = Some(NonZeroU32::new(same_errors).unwrap_or(NonZeroU32::MIN));
-        self
-    }
-
-    /// Does not stop by itself.
-    pub const fn never_stop(mut self) -> Self {
-        self.same_errors = None;
-        self
-    }
-}
+use crate::settings::PARKED_MAX_DEFAULT;
 
 /// An operation to be carried out.
 pub(super) struct Job {
@@ -78,6 +38,8 @@ struct Progress {
     operation: Option<Operation>,
     next: LetterKey,
     watch: Arc<ReplayWatch>,
+    /// As many are parked of a subscription as may be.
+    waits_for_room: bool,
 }
 
 /// A part of it.
@@ -97,12 +59,13 @@ impl Part {
 impl Job {
     pub(super) async fn run(self, edited: Option<Vec<u8>>) -> Result<DeadLetterOperation, DeadLetterError> {
         let job = Arc::new(self);
-        let watch = ReplayWatch::new(SameErrors::new(job.how.same_errors));
+        let watch = ReplayWatch::new(job.how.same_errors());
         let mut progress = match job.work(Self::begin).await? {
             Begun::Before(operation) => return Ok(DeadLetterOperation::of(operation, true)),
             Begun::Now(operation) => {
                 let next = operation.as_ref().and_then(|operation| operation.next);
-                Progress { operation, next: next.unwrap_or(LetterKey::first_of(1)), watch }
+                let next = next.unwrap_or(LetterKey::first_of(1));
+                Progress { operation, next, watch, waits_for_room: false }
             }
         };
         if let Target::One(id) = job.target.clone() {
@@ -114,7 +77,8 @@ impl Job {
             if let Some(operation) = progress.operation.take_if(|operation| operation.ended.is_some()) {
                 return Ok(DeadLetterOperation::of(operation, false));
             }
-            let (_, pause) = job.how.pace.step();
+            let (_, pause) = job.how.step();
+            let pause = if progress.waits_for_room { pause.max(ROOM_AGAIN_AFTER) } else { pause };
             if !pause.is_zero() {
                 let clock = &job.bus.services.clock;
                 clock.sleep_until(clock.now() + pause).await;
@@ -194,7 +158,7 @@ impl Job {
             progress.operation = Some(self.commit(part, &progress, false)?.operation);
             return Ok(progress);
         }
-        let (limit, _) = self.how.pace.step();
+        let (limit, _) = self.how.step();
         let part = self.lend(|store| self.found(store, selection, progress.next, limit))?;
         if let Progressed::To(next) = part.end {
             progress.next = next;
@@ -203,7 +167,17 @@ impl Job {
                 return Ok(progress);
             }
         }
-        progress.operation = Some(self.commit(part, &progress, false)?.operation);
+        let Operated { operation, no_room, .. } = self.commit(part, &progress, false)?;
+        progress.operation = Some(operation);
+        progress.waits_for_room = no_room.is_some();
+        if let Some(left) = no_room {
+            progress.next = left;
+            // Of one that does not run nobody makes room.
+            if !self.bus.durable.list().iter().any(|core| core.number == left.subscription) {
+                let name = self.lend(|store| Ok(Names::read(store)?.id(store, left)))?.subscription;
+                return Err(DeadLetterError::ParkedFull { subscription: name.to_string() });
+            }
+        }
         Ok(progress)
     }
 
@@ -246,6 +220,10 @@ impl Job {
         let lane = |(key, lanes): (LetterKey, Lanes)| {
             (key, lanes.under(order(key.subscription).unwrap_or_default()))
         };
+        let parked_max = |number| {
+            let core = cores.iter().find(|core| core.number == number);
+            core.map_or(PARKED_MAX_DEFAULT, |core| core.settings.parked_max)
+        };
         let (answer, answered) = mpsc::channel();
         let request = LetterRequest {
             request: self.request.clone(),
@@ -255,6 +233,7 @@ impl Job {
             at: self.bus.services.clock.utc(),
             letters: part.letters.into_iter().map(lane).collect(),
             is_strict,
+            parked_max: numbers.iter().map(|number| (*number, parked_max(*number))).collect(),
             edited: part.edited,
             expected: progress.operation.clone(),
             end: part.end,
@@ -331,6 +310,7 @@ const fn place(key: LetterKey) -> Position {
     Position { partition: key.partition, offset: key.offset }
 }
 
-const SAME_ERRORS: u32 = 10;
+/// Behind this a redrive looks again whether there is room for more parked events.
+const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Pages of letters for one commit: one commit moves no more than fit into these.
 const PAGES_MAX: usize = 16;

@@ -139,6 +139,12 @@ impl DurableBuilder {
         self
     }
 
+    /// Events that may be parked before nothing more is read. Default 1,000,000, at least 1: [`Settings::parked_max`].
+    pub fn parked_max(mut self, events: usize) -> Self {
+        self.settings = self.settings.parked_max(events);
+        self
+    }
+
     /// Keeps the chain traces of the last deliveries. Default 0, at most 1,024.
     pub fn traces(mut self, deliveries: usize) -> Self {
         self.settings = self.settings.traces(deliveries);

@@ -18,7 +18,7 @@ use super::flow::Flow;
 use super::hand::Hand;
 use super::member::Member;
 use super::pump;
-use super::recovery::Recovery;
+use super::recovery::{Alarms, Recovery};
 use super::registry::Turn;
 use super::replays::Replays;
 use super::stats::{DurableStats, Lag, Pace};
@@ -72,8 +72,7 @@ pub(crate) struct DurableCore {
     pub(super) turn: AtomicUsize,
     /// The storage could not be read a moment ago.
     pub(super) is_unreadable: AtomicBool,
-    /// There was no room for a dead letter a moment ago.
-    pub(super) is_letters_full: AtomicBool,
+    pub(super) alarms: Mutex<Alarms>,
     pub(crate) replays: Replays,
     pub(crate) expiry: Expiry,
     last_failure: Mutex<Option<LastFailure>>,
@@ -156,7 +155,7 @@ impl DurableCore {
             gaps: Mutex::default(),
             turn: AtomicUsize::new(0),
             is_unreadable: AtomicBool::new(false),
-            is_letters_full: AtomicBool::new(false),
+            alarms: Mutex::default(),
             replays: Replays::default(),
             expiry: Expiry::default(),
             last_failure: Mutex::default(),
@@ -248,7 +247,7 @@ impl DurableCore {
             && !hand.is_held()
             && hand.window.is_at_rest(now)
             && !self.has_released(&hand)
-            && is_read.unwrap_or(true)
+            && (is_read.unwrap_or(true) || hand.window.is_parked_full())
     }
 
     /// Starts nothing more and cuts short whatever runs.

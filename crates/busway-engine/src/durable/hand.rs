@@ -222,7 +222,7 @@ impl Hand {
 /// A window without members: they make room in it.
 pub(super) fn window<E>(settings: &Effective, budget: Option<RetryBudget>) -> Window<E> {
     let running = Running::new(settings.limits, settings.concurrency);
-    let mut window = Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share));
+    let mut window = Window::new(ROOM_MIN, settings.parked_max, running, Share::new(settings.share));
     window.set_budget(budget);
     window
 }
@@ -284,5 +284,3 @@ const ROOM_MIN: usize = 256;
 const ROOM_AN_EVENT: usize = 4;
 /// More would not fit into one settlement, should all of them wait for one that fails.
 const ROOM_MAX: usize = 16_384;
-/// Events that may be parked before nothing more is fetched.
-const PARKED_MAX: usize = 1_000_000;

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::atomic::Ordering;
 
 use busway_event::Filter;
-use busway_reliability::{FailureClass, Retry, RetryBudget};
+use busway_reliability::{BoundAlarm, FailureClass, Retry, RetryBudget};
 
 use super::builder::DurableBuilder;
 use super::core::DurableCore;
@@ -77,6 +77,14 @@ impl DurableBuilder {
     }
 }
 
+/// Bounds of which somebody is told.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    /// There was no room for a dead letter a moment ago.
+    is_letters_full: bool,
+    parked: BoundAlarm,
+}
+
 impl Recovery {
     /// Everything that is wrong with it.
     pub(super) fn problems(&self, log: Option<&Log>, filter: Option<&Filter>) -> Vec<SubscribeProblem> {
@@ -135,7 +143,7 @@ impl DurableCore {
         let (number, max) = (self.number, self.recovery.letters.max());
         // Closed: what is decided is not stored any more.
         let has_room = self.log.with(|store| store.reserve_dead_letter(number, max)).unwrap_or(true);
-        let was_full = self.is_letters_full.swap(!has_room, Ordering::Relaxed);
+        let was_full = std::mem::replace(&mut self.alarms.lock().is_letters_full, !has_room);
         if !has_room && !was_full {
             tracing::error!(
                 subscription = &*self.name,
@@ -145,6 +153,20 @@ impl DurableCore {
             tell(self.services.observer.as_deref(), |observer| observer.dead_letters_full(&self.name, max));
         }
         has_room
+    }
+
+    /// Tells somebody when as many events are parked as may be.
+    pub(super) fn look_at_parked(&self) {
+        let (parked, max) = self.hand.lock().window.parked();
+        let [parked, max] = [parked, max].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+        if self.alarms.lock().parked.look(parked, max) {
+            tracing::error!(
+                subscription = &*self.name,
+                max,
+                "as many events are parked as may be: nothing more is read until some have come to their end"
+            );
+            tell(self.services.observer.as_deref(), |observer| observer.parked_full(&self.name, max));
+        }
     }
 
     /// The same for one that is kept in any case.

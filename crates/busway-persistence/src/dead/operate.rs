@@ -10,6 +10,8 @@
 //! that is parked: handled, and then the letter is gone (one that was edited stays, as handled), or given up again, and then
 //! the letter has the new attempts behind the old ones.
 
+use std::collections::BTreeMap;
+
 use busway_event::Timestamp;
 use heed::RwTxn;
 
@@ -41,6 +43,8 @@ pub struct LetterRequest {
     pub letters: Vec<(LetterKey, u64)>,
     /// Whether nothing is done when one of the letters is not fit for it; otherwise that one is left out.
     pub is_strict: bool,
+    /// As many events as may be parked of a subscription, by its number: letters that are given again count. Of others there is no bound.
+    pub parked_max: Vec<(u32, usize)>,
     /// What is given instead of the letter's event.
     pub edited: Option<Box<Entry>>,
     /// How far the operation was when its caller looked; `None`: it is begun.
@@ -67,6 +71,9 @@ pub struct Operated {
     pub operation: Operation,
     /// The letters that were moved, and the lane of each.
     pub letters: Vec<(LetterKey, u64)>,
+    /// The first letter that was left, and all behind it, because as many are parked of its subscription as may be. The operation goes on
+    /// there.
+    pub no_room: Option<LetterKey>,
 }
 
 /// Called by the writer's thread when a part of an operation is decided. It must be quick, and must not wait for the store.
@@ -120,14 +127,10 @@ pub(crate) fn operate(
         }
         None => begun(trail::next_number(shared, txn)?, request),
     };
-    let mut letters = Vec::with_capacity(request.letters.len());
-    for &(key, lane) in &request.letters {
-        match fit(shared, state, txn, key, request.kind)? {
-            Ok(()) => letters.push((key, lane)),
-            Err(error) if request.is_strict => return Ok(Err(error)),
-            Err(_) => {}
-        }
-    }
+    let (letters, no_room) = match chosen(shared, state, txn, request)? {
+        Ok(chosen) => chosen,
+        Err(error) => return Ok(Err(error)),
+    };
     for &(key, lane) in &letters {
         match request.kind {
             OperationKind::Redrive | OperationKind::Edit => {
@@ -138,14 +141,47 @@ pub(crate) fn operate(
         }
     }
     operation.letters += letters.len() as u64;
-    (operation.next, operation.ended, operation.stopped) = match &request.end {
+    let end = no_room.map_or_else(|| request.end.clone(), Progressed::To);
+    (operation.next, operation.ended, operation.stopped) = match &end {
         Progressed::To(next) => (Some(*next), None, None),
         Progressed::Done => (None, Some(request.at), None),
         Progressed::Stopped(reason) => (None, Some(request.at), Some(reason.clone())),
     };
     trail::put(shared, txn, &operation)?;
-    part.operated = Some(Operated { operation, letters });
+    part.operated = Some(Operated { operation, letters, no_room });
     Ok(Ok(()))
+}
+
+/// Letters with their lanes.
+type Letters = Vec<(LetterKey, u64)>;
+
+/// The letters that something can be done with, and the first that there is no room for: nothing is done with that one and those behind it.
+fn chosen(
+    shared: &Shared,
+    state: &State,
+    txn: &RwTxn<'_>,
+    request: &LetterRequest,
+) -> heed::Result<Result<(Letters, Option<LetterKey>), RequestError>> {
+    let gives_again = matches!(request.kind, OperationKind::Redrive | OperationKind::Edit);
+    let bounds = request.parked_max.iter().filter(|_| gives_again);
+    let room = |&(number, max): &(u32, usize)| (number, max.saturating_sub(state.parked_of(number)));
+    let mut rooms: BTreeMap<u32, usize> = bounds.map(room).collect();
+    let mut letters = Vec::with_capacity(request.letters.len());
+    for &(key, lane) in &request.letters {
+        match fit(shared, state, txn, key, request.kind)? {
+            Ok(()) => {}
+            Err(error) if request.is_strict => return Ok(Err(error)),
+            Err(_) => continue,
+        }
+        match rooms.get_mut(&key.subscription) {
+            Some(0) if request.is_strict => return Ok(Err(RequestError::TooManyParked { letter: key })),
+            Some(0) => return Ok(Ok((letters, Some(key)))),
+            Some(room) => *room -= 1,
+            None => {}
+        }
+        letters.push((key, lane));
+    }
+    Ok(Ok((letters, None)))
 }
 
 fn begun(number: u64, request: &LetterRequest) -> Operation {

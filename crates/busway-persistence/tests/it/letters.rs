@@ -49,6 +49,7 @@ fn request(kind: OperationKind, name: &str, letters: &[LetterKey]) -> LetterRequ
         at: at(100),
         letters: letters.iter().map(|key| (*key, 7)).collect(),
         is_strict: true,
+        parked_max: Vec::new(),
         edited: None,
         expected: None,
         end: Progressed::Done,
@@ -328,4 +329,29 @@ fn a_page_of_large_letters_ends_by_its_bytes() {
         from = page.next;
     }
     assert_eq!(found, (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn letters_for_which_there_is_no_room_are_left_and_the_operation_goes_on_there() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    let number = with_letters(&store, 3);
+    let letters = [0, 1, 2].map(|offset| key(number, offset));
+    let bounded = |name: &str, is_strict, parked_max| LetterRequest {
+        is_strict,
+        parked_max: vec![(number, parked_max)],
+        ..request(OperationKind::Redrive, name, &letters)
+    };
+    let refused = operate(&store, bounded("r", true, 2)).unwrap_err();
+    assert_eq!(refused, RequestError::TooManyParked { letter: letters[2] });
+    let part = operate(&store, bounded("r", false, 2)).unwrap();
+    assert_eq!((part.letters.len(), part.no_room), (2, Some(letters[2])));
+    assert_eq!((part.operation.next, part.operation.ended), (Some(letters[2]), None));
+    let again = LetterRequest { expected: Some(part.operation), ..bounded("r", false, 2) };
+    let part = operate(&store, again).unwrap();
+    assert_eq!((part.letters.len(), part.no_room), (0, Some(letters[2])), "two are on their way");
+    store.decide(number, Settlement { released: vec![0], ..Settlement::default() }).unwrap();
+    let again = LetterRequest { expected: Some(part.operation), ..bounded("r", false, 2) };
+    let part = operate(&store, again).unwrap();
+    assert_eq!((part.letters.len(), part.operation.letters, part.no_room), (1, 3, None));
 }

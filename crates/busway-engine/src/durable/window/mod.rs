@@ -266,7 +266,7 @@ impl<E> Window<E> {
     /// that are parked at once would fill the memory otherwise.
     pub(crate) fn room(&self) -> usize {
         let mut settlements = self.partitions.values().map(|reading| &reading.settlements);
-        match self.parked.len() < self.parked_max && settlements.all(|some| some.len() < UNSENT_MAX) {
+        match !self.is_parked_full() && settlements.all(|some| some.len() < UNSENT_MAX) {
             true => self.room.saturating_sub(self.hand.len() + self.started.len()),
             false => 0,
         }

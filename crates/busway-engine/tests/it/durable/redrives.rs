@@ -3,8 +3,9 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
-use busway_engine::{DeadLetterId, Redrive, Selection, StartAt};
+use busway_engine::{DeadLetterError, DeadLetterId, Redrive, Selection, StartAt};
 use busway_event::Priority;
 use busway_reliability::Order;
 use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
@@ -127,5 +128,50 @@ async fn a_letter_that_is_given_again_while_nobody_runs_is_of_the_lane_of_who_co
     gate.open();
     bus.settle().await;
     recorder.assert_payloads(&numbers([0, 1]));
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_redrive_waits_while_as_many_events_are_parked_as_may_be() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    with_letters(&clock, &dir, 10).await;
+    let bus = open_on(&clock, &dir).await;
+    let gate = Gate::default();
+    let (recorder, script) = (Recorder::<Number>::new(), Script::new([Step::Wait(gate.clone())]));
+    stock(&bus).parked_max(4).to(recorder.scripted(&script)).await.unwrap();
+    {
+        let letters = bus.dead_letters();
+        let mut redrive = pin!(letters.redrive(Selection::all(), Redrive::default().unlimited()));
+        loop {
+            assert!(!is_over(&mut redrive).await, "six have no room");
+            let begun = bus.dead_letters().operations(None, 1).await.unwrap();
+            if begun.iter().any(|operation| operation.letters == 4) {
+                break;
+            }
+        }
+        for _ in 0..5 {
+            assert!(!is_over(&mut redrive).await, "six have no room still");
+            clock.advance(Duration::from_secs(1));
+            turns().await;
+        }
+        let begun = bus.dead_letters().operations(None, 1).await.unwrap();
+        assert_eq!((begun[0].letters, begun[0].ended), (4, None), "{begun:?}");
+        let one = bus.dead_letters().redrive(&id(9), Redrive::default()).await.unwrap_err();
+        assert!(matches!(one, DeadLetterError::ParkedFull { .. }) && one.is_transient(), "{one}");
+        gate.open();
+        let operation = ends(async {
+            loop {
+                tokio::select! {
+                    biased;
+                    operation = &mut redrive => break operation.unwrap(),
+                    () = bus.settle() => clock.advance(Duration::from_secs(1)),
+                }
+            }
+        })
+        .await;
+        assert_eq!((operation.letters, operation.ended.is_some()), (10, true), "{operation}");
+    }
+    bus.settle().await;
+    recorder.assert_payloads(&numbers(0..10));
     bus.finish().await;
 }
