@@ -18,6 +18,7 @@ mod idempotency;
 mod keeping;
 mod letters;
 mod mistakes;
+mod operations;
 mod order;
 mod parking;
 mod publishing;

@@ -1,0 +1,39 @@
+//! What operators do with letters that are damaged, edited or old, and what the trail says of it.
+
+use busway_engine::{DeadLetterError, Selection};
+use busway_testkit::ManualClock;
+
+use super::redrives::{id, with_letters};
+use super::{dir, open_on, stock};
+
+#[tokio::test]
+async fn a_damaged_letter_is_named_and_discarded() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    with_letters(&clock, &dir, 3).await;
+    let file = dir.path().join("data.mdb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let reason = b"no such order";
+    // The attempts' errors come behind the reason: the first text of each row.
+    let places: Vec<usize> = bytes
+        .windows(reason.len())
+        .enumerate()
+        .filter(|(_, found)| found == reason)
+        .map(|(at, _)| at)
+        .collect();
+    let first = places.first().unwrap();
+    bytes[*first] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let bus = open_on(&clock, &dir).await;
+    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
+    assert_eq!((page.letters.len(), page.damaged.len()), (2, 1));
+    let sound: Vec<u64> = page.letters.iter().map(|letter| letter.id.position.offset).collect();
+    let damaged = (0..3).find(|offset| !sound.contains(offset)).unwrap();
+    let error = bus.dead_letters().get(&id(damaged)).await.unwrap_err();
+    assert!(matches!(error, DeadLetterError::Read(_)), "{error}");
+    assert_eq!(page.damaged[0].id, id(damaged));
+    bus.dead_letters().discard(&id(damaged)).await.unwrap();
+    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
+    assert_eq!((page.letters.len(), page.damaged.len()), (2, 0));
+    assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 2);
+    bus.finish().await;
+}
