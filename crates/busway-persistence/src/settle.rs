@@ -18,6 +18,8 @@ pub struct Settlement {
     pub parked: Vec<Parked>,
     /// Parked events that wait no longer: they are finished too.
     pub released: Vec<u64>,
+    /// Parked events that are given up and let go: finished too. When one was a dead letter that was given again, its letter is let go with it.
+    pub discarded: Vec<u64>,
     /// Events that the subscription gives up on: kept with their history, and finished.
     pub dead: Vec<DeadLetter>,
     /// Keys of idempotency that are done with it.
@@ -35,6 +37,7 @@ impl Settlement {
             && self.settled.is_empty()
             && self.parked.is_empty()
             && self.released.is_empty()
+            && self.discarded.is_empty()
             && self.dead.is_empty()
     }
 }

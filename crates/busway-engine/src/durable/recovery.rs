@@ -126,7 +126,7 @@ impl DurableCore {
                 subscription = &*self.name,
                 "an event is given up, and discarded as its subscription says"
             );
-            return Verdict::Settled;
+            return Verdict::Discarded;
         }
         if is_replay {
             self.reserve_letter();

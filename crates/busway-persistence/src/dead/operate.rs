@@ -8,7 +8,7 @@
 //! A letter that is redriven is parked, unattempted, under its own place, with a mark beside the parked row. Its subscription has it from
 //! there like any event that is due, over restarts too; its bytes come from the letter, so retention is not held. It ends as everything
 //! that is parked: handled, and then the letter is gone (one that was edited stays, as handled), or given up again, and then
-//! the letter has the new attempts behind the old ones.
+//! the letter has the new attempts behind the old ones, or is gone too, where its subscription discards what it gives up.
 
 use std::collections::BTreeMap;
 
@@ -312,6 +312,8 @@ fn is_redriven(state: &State, key: LetterKey) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndsAs {
     Handled,
+    /// Given up once more, and its subscription keeps nothing that it gives up.
+    Discarded,
     Letter,
 }
 
@@ -331,7 +333,7 @@ pub(crate) fn came_to_its_end(
         return Ok(());
     }
     let dead = shared.databases.dead;
-    if dead.get(txn, &key.part(EDITED))?.is_none() {
+    if ends_as == EndsAs::Discarded || dead.get(txn, &key.part(EDITED))?.is_none() {
         return let_go(shared, state, txn, key);
     }
     // The original stays beside what was made of it.

@@ -174,6 +174,8 @@ pub(crate) struct Started<E> {
 pub(crate) enum Verdict {
     /// It is finished.
     Settled,
+    /// It is given up and let go, and the letter with it that it may be.
+    Discarded,
     /// It is finished, and the store knows: a transaction has settled it.
     Stored,
     /// It failed, and is attempted again.

@@ -94,6 +94,13 @@ impl<E> Window<E> {
                 });
                 self.finish(place, so_far.lane);
             }
+            Verdict::Discarded => {
+                self.settle(partition, |settlements| match so_far.is_parked {
+                    true => settlements.discarded(offset),
+                    false => settlements.settled(offset, offset + 1),
+                });
+                self.finish(place, so_far.lane);
+            }
             Verdict::Stored => self.finish(place, so_far.lane),
             Verdict::Dead { error, reason, handler } => {
                 if let Some(error) = error {

@@ -1,10 +1,11 @@
 //! What operators do with letters that are damaged, edited or old, and what the trail says of it.
 
-use busway_engine::{DeadLetterError, Selection};
-use busway_testkit::ManualClock;
+use busway_engine::{DeadLetterError, DeadLetterPolicy, Selection};
+use busway_testkit::{ManualClock, Recorder, Script, Step};
 
 use super::redrives::{id, with_letters};
-use super::{dir, open_on, stock};
+use super::{dir, numbers, open_on, stock};
+use crate::world::Number;
 
 #[tokio::test]
 async fn a_damaged_letter_is_named_and_discarded() {
@@ -35,5 +36,23 @@ async fn a_damaged_letter_is_named_and_discarded() {
     let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
     assert_eq!((page.letters.len(), page.damaged.len()), (2, 0));
     assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 2);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn an_edited_letter_that_its_subscription_discards_is_gone_and_not_handled() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    with_letters(&clock, &dir, 1).await;
+    let bus = open_on(&clock, &dir).await;
+    let (recorder, script) = (Recorder::<Number>::new(), Script::default().then(Step::Dead("still not")));
+    let builder = stock(&bus).dead_letters(DeadLetterPolicy::discard());
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    bus.dead_letters().edit(&id(0), br#"{"n":42}"#.to_vec()).await.unwrap();
+    bus.settle().await;
+    recorder.assert_payloads(&numbers([42]));
+    let letter = bus.dead_letters().get(&id(0)).await;
+    assert!(matches!(letter, Err(DeadLetterError::Unknown { .. })), "{letter:?}");
+    assert_eq!((subscription.stats().discarded, subscription.stats().replayed), (1, 0));
+    assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 0);
     bus.finish().await;
 }
