@@ -80,8 +80,7 @@ impl DurableBuilder {
 /// Bounds of which somebody is told.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
-    /// There was no room for a dead letter a moment ago.
-    is_letters_full: bool,
+    letters: BoundAlarm,
     parked: BoundAlarm,
 }
 
@@ -138,13 +137,17 @@ impl DurableCore {
         }
     }
 
-    /// Reserves a place for a dead letter. The first time that there is none somebody is told.
+    /// Reserves a place for a dead letter. When there is none somebody is told, once until there was room.
     pub(super) fn has_room_for_letter(&self) -> bool {
         let (number, max) = (self.number, self.recovery.letters.max());
+        let taken = self
+            .log
+            .with(|store| store.reserve_dead_letter(number, max).then(|| store.dead_letter_places(number)));
         // Closed: what is decided is not stored any more.
-        let has_room = self.log.with(|store| store.reserve_dead_letter(number, max)).unwrap_or(true);
-        let was_full = std::mem::replace(&mut self.alarms.lock().is_letters_full, !has_room);
-        if !has_room && !was_full {
+        let Some(taken) = taken else { return true };
+        // The last place that is taken is neither news nor room.
+        if taken.is_none_or(|taken| taken < max) && self.alarms.lock().letters.look(taken.unwrap_or(max), max)
+        {
             tracing::error!(
                 subscription = &*self.name,
                 max,
@@ -152,7 +155,7 @@ impl DurableCore {
             );
             tell(self.services.observer.as_deref(), |observer| observer.dead_letters_full(&self.name, max));
         }
-        has_room
+        taken.is_some()
     }
 
     /// Tells somebody when as many events are parked as may be.

@@ -71,6 +71,13 @@ impl Store {
         has_room
     }
 
+    /// How many places for dead letters of a subscription are taken: by letters, and by those on their way.
+    #[must_use]
+    pub fn dead_letter_places(&self, subscription: u32) -> u64 {
+        let rooms = self.shared.rooms.0.lock();
+        rooms.get(&subscription).map_or(0, |room| room.stored.saturating_add(room.reserved))
+    }
+
     /// How many dead letters a subscription has.
     #[must_use]
     pub fn dead_letter_count(&self, subscription: u32) -> u64 {

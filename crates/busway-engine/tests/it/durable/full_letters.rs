@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{Bus, DeadLetterPolicy, Observer, Redrive, Selection};
+use busway_engine::{Bus, DeadLetterId, DeadLetterPolicy, Observer, Redrive, Selection};
 use busway_testkit::{ManualClock, Recorder, Script, Step};
 use parking_lot::Mutex;
 
@@ -133,5 +133,42 @@ async fn as_many_parked_events_as_may_be_are_told_of_once() {
     assert_eq!(alarms.parked.lock().len(), 1);
     let described = bus.describe().to_string();
     assert!(described.contains("parked_max = 4 (subscription)"), "{described}");
+    bus.shutdown(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn each_place_that_becomes_free_is_no_news_and_many_are() {
+    let dir = dir();
+    let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
+    let observer = Arc::clone(&alarms);
+    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).observer(observer);
+    let bus = bus.start().await.unwrap();
+    let recorder = Recorder::<Number>::new();
+    let script = Script::default().then(Step::Dead("no such order"));
+    let builder =
+        bus.subscribe("orders.#").durable("stock").dead_letters(DeadLetterPolicy::keep().capacity(16));
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    for n in 0..24 {
+        bus.publish(order(&n.to_string(), n)).await.unwrap();
+    }
+    bus.idle().await;
+    assert_eq!((subscription.stats().no_room, alarms.letters.lock().len()), (8, 1));
+    for offset in 0..4 {
+        let id: DeadLetterId = format!("stock/orders/0/{offset}").parse().unwrap();
+        bus.dead_letters().discard(&id).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+        bus.idle().await;
+    }
+    assert_eq!((subscription.stats().no_room, alarms.letters.lock().len()), (4, 1), "it is full as it was");
+    // Room for more than wait.
+    bus.dead_letters().discard(Selection::all()).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    bus.idle().await;
+    assert_eq!((subscription.stats().no_room, alarms.letters.lock().len()), (0, 1));
+    for n in 24..40 {
+        bus.publish(order(&n.to_string(), n)).await.unwrap();
+    }
+    bus.idle().await;
+    assert_eq!((subscription.stats().no_room, alarms.letters.lock().len()), (4, 2), "it is full again");
     bus.shutdown(Duration::ZERO).await;
 }
