@@ -152,6 +152,7 @@ pub(super) fn register(
             number
         }
     };
+    shared.rooms.begins(number);
     let mut places = Vec::with_capacity(starts.len());
     for &(partition, start) in starts {
         let Some(log) = state.log(partition) else { continue };

@@ -355,3 +355,14 @@ fn letters_for_which_there_is_no_room_are_left_and_the_operation_goes_on_there()
     let part = operate(&store, again).unwrap();
     assert_eq!((part.letters.len(), part.operation.letters, part.no_room), (1, 3, None));
 }
+
+#[test]
+fn places_that_a_life_of_a_subscription_has_not_used_are_free_in_the_next() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    let number = with_letters(&store, 1);
+    assert!(store.reserve_dead_letter(number, 2) && !store.reserve_dead_letter(number, 2));
+    // What it decided is never stored: it has failed. It begins again.
+    store.join("stock", "#", vec![(0, 0)]).unwrap();
+    assert!(store.reserve_dead_letter(number, 2));
+}
