@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use busway_persistence::{LetterKey, LetterQuery, OperationKind, Store};
+use busway_persistence::{LetterKey, LetterQuery, Operation, OperationKind, Store};
 
 use super::error::DeadLetterError;
 use super::id::DeadLetterId;
@@ -173,6 +173,15 @@ impl DeadLetters {
         .await
     }
 
+    /// The trail as it is stored, a page of it before a number.
+    pub(super) async fn stored_operations(
+        &self,
+        before: Option<u64>,
+    ) -> Result<Vec<Operation>, DeadLetterError> {
+        let before = before.unwrap_or(u64::MAX);
+        self.lend(move |store| Ok(store.operations(before, PAGE_MAX)?)).await
+    }
+
     pub(super) fn job(
         &self,
         kind: OperationKind,
@@ -182,7 +191,7 @@ impl DeadLetters {
         let by = self.by.clone().unwrap_or_else(|| self.bus.metadata.producer().to_owned());
         let request = self.request.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let (bus, log) = (Arc::clone(&self.bus), self.log()?);
-        Ok(Job { bus, log, kind, target, how, by, request })
+        Ok(Job { bus, log, kind, target, how, by, request, ending: None })
     }
 
     fn log(&self) -> Result<Arc<Log>, DeadLetterError> {

@@ -10,6 +10,8 @@ use busway_persistence::{
     Store, StoredLetter,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::error::DeadLetterError;
 use super::handle::query;
 use super::id::DeadLetterId;
@@ -31,6 +33,8 @@ pub(super) struct Job {
     pub(super) how: Redrive,
     pub(super) by: String,
     pub(super) request: String,
+    /// Its end ends the operation.
+    pub(super) ending: Option<CancellationToken>,
 }
 
 /// How far it is.
@@ -101,6 +105,16 @@ impl Job {
         self.log.with(with).ok_or(DeadLetterError::Closed)?
     }
 
+    /// Ends an operation that a process did not live to end.
+    pub(super) async fn end(self, operation: Operation) -> Result<(), DeadLetterError> {
+        let next = LetterKey::first_of(1);
+        let watch = ReplayWatch::new(self.how.same_errors());
+        let progress = Progress { operation: Some(operation), next, watch, waits_for_room: false };
+        let end = Progressed::Stopped(CUT_SHORT.to_owned());
+        let part = Part { letters: Vec::new(), edited: None, end };
+        Arc::new(self).work(move |job| job.commit(part, &progress, false)).await.map(drop)
+    }
+
     /// Looks for what the request came to before.
     fn begin(&self) -> Result<Begun, DeadLetterError> {
         let stored = self.lend(|store| Ok(store.operation(&self.request)?))?;
@@ -153,8 +167,10 @@ impl Job {
     /// The next page of a selection.
     fn step(&self, mut progress: Progress) -> Result<Progress, DeadLetterError> {
         let Target::Selected(selection) = &self.target else { return Ok(progress) };
-        if let Some(error) = progress.watch.stopped_by() {
-            let part = Part { letters: Vec::new(), edited: None, end: Progressed::Stopped(error) };
+        let is_ending = self.ending.as_ref().is_some_and(CancellationToken::is_cancelled);
+        let stopped_by = is_ending.then(|| CLOSED.to_owned()).or_else(|| progress.watch.stopped_by());
+        if let Some(reason) = stopped_by {
+            let part = Part { letters: Vec::new(), edited: None, end: Progressed::Stopped(reason) };
             progress.operation = Some(self.commit(part, &progress, false)?.operation);
             return Ok(progress);
         }
@@ -312,5 +328,9 @@ const fn place(key: LetterKey) -> Position {
 
 /// Behind this a redrive looks again whether there is room for more parked events.
 const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Of one that is found when the subscription begins.
+const CUT_SHORT: &str = "the process ended; what is left is looked for anew";
+/// Why an operation of busway's own was ended before it had come to its end.
+const CLOSED: &str = "the bus was closed; what is left is looked for again when the subscription begins";
 /// Pages of letters for one commit: one commit moves no more than fit into these.
 const PAGES_MAX: usize = 16;

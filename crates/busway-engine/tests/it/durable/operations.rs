@@ -1,11 +1,13 @@
 //! What operators do with letters that are damaged, edited or old, and what the trail says of it.
 
+use std::time::Duration;
+
 use busway_engine::{DeadLetterError, DeadLetterPolicy, Selection};
-use busway_testkit::{ManualClock, Recorder, Script, Step};
+use busway_testkit::{ManualClock, Recorder, Script, Step, TestBus};
 
 use super::redrives::{id, with_letters};
 use super::{dir, numbers, open_on, stock};
-use crate::world::Number;
+use crate::world::{Number, ends};
 
 #[tokio::test]
 async fn a_damaged_letter_is_named_and_discarded() {
@@ -54,5 +56,40 @@ async fn an_edited_letter_that_its_subscription_discards_is_gone_and_not_handled
     assert!(matches!(letter, Err(DeadLetterError::Unknown { .. })), "{letter:?}");
     assert_eq!((subscription.stats().discarded, subscription.stats().replayed), (1, 0));
     assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 0);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn an_expiry_that_is_cut_short_is_said_to_have_ended() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    with_letters(&clock, &dir, 9_000).await;
+    clock.advance(Duration::from_secs(3_601));
+    let policy = DeadLetterPolicy::keep().expire_after(Duration::from_secs(3_600));
+    let trail = async |bus: &TestBus| bus.dead_letters().operations(None, 10).await.unwrap();
+    let (recorder, mut lives) = (Recorder::<Number>::new(), 0);
+    loop {
+        let bus = open_on(&clock, &dir).await;
+        stock(&bus).dead_letters(policy).to(recorder.handler()).await.unwrap();
+        // It is shut down as soon as a part of it is done.
+        let is_all = ends(async {
+            loop {
+                let left = bus.dead_letters().count("stock").await.unwrap();
+                if left < 9_000 - lives {
+                    break left == 0;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        bus.finish().await;
+        lives += 4_096;
+        if is_all {
+            break;
+        }
+    }
+    let bus = open_on(&clock, &dir).await;
+    let trail = trail(&bus).await;
+    assert!(trail.iter().all(|operation| operation.ended.is_some()), "{trail:?}");
+    assert_eq!(trail.iter().map(|operation| operation.letters).sum::<u64>(), 9_000);
     bus.finish().await;
 }
