@@ -67,7 +67,7 @@ impl Parked {
 impl DeadLetter {
     /// Without what is not kept.
     pub(crate) fn bounded(&self) -> Self {
-        let (reason, handler) = (cut(&self.reason), cut(&self.handler));
+        let (reason, handler) = (cut(&self.reason, ERROR_BYTES_MAX), cut(&self.handler, ERROR_BYTES_MAX));
         Self { reason, handler, attempts: kept(&self.attempts), ..self.clone() }
     }
 }
@@ -77,13 +77,13 @@ fn kept(attempts: &[Attempt]) -> Vec<Attempt> {
     attempts
         .iter()
         .skip(skipped)
-        .map(|attempt| Attempt { at: attempt.at, error: cut(&attempt.error) })
+        .map(|attempt| Attempt { at: attempt.at, error: cut(&attempt.error, ERROR_BYTES_MAX) })
         .collect()
 }
 
-/// At most [`ERROR_BYTES_MAX`] bytes of a text, whole characters.
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(ERROR_BYTES_MAX);
+/// At most so many bytes of a text, whole characters.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
+    let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

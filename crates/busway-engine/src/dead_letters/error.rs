@@ -71,6 +71,16 @@ pub enum DeadLetterError {
         /// The subscription.
         subscription: String,
     },
+    /// What is said of the operation is longer than the trail keeps it.
+    #[error("the {what} of an operation on dead letters has {len} bytes, at most {limit}")]
+    TooLong {
+        /// Which text.
+        what: &'static str,
+        /// Its bytes.
+        len: usize,
+        /// As many as it may have.
+        limit: usize,
+    },
     /// The request was made before, for something else.
     #[error("request \"{request}\" was made before, to {kind} {selection}; give this one a name of its own")]
     RequestTaken {

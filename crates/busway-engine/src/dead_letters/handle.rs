@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use busway_persistence::{LetterKey, LetterQuery, Operation, OperationKind, Store};
+use busway_persistence::{
+    BY_BYTES_MAX, LetterKey, LetterQuery, Operation, OperationKind, REQUEST_BYTES_MAX, SELECTION_BYTES_MAX,
+    Store,
+};
 
 use super::error::DeadLetterError;
 use super::id::DeadLetterId;
@@ -37,7 +40,7 @@ impl DeadLetters {
         Self { bus, by: None, request: None }
     }
 
-    /// Who does what is done, for the trail. Default: the producer of the bus.
+    /// Who does what is done, for the trail: at most 128 bytes. Default: the producer of the bus.
     pub fn by(mut self, who: impl Into<String>) -> Self {
         self.by = Some(who.into());
         self
@@ -152,7 +155,7 @@ impl DeadLetters {
         self.job(OperationKind::Discard, which.into(), how)?.run(None).await
     }
 
-    /// The trail: up to `limit` operations, 256 at most, the newest first; those before a number, when one is given. The last 100,000 are
+    /// The trail: up to `limit` operations, 256 at most, the newest first; those before a number, when one is given. The last 10,000 are
     /// kept.
     ///
     /// # Errors
@@ -188,8 +191,18 @@ impl DeadLetters {
         target: Target,
         how: Redrive,
     ) -> Result<Job, DeadLetterError> {
-        let by = self.by.clone().unwrap_or_else(|| self.bus.metadata.producer().to_owned());
+        let by = self.by.clone().unwrap_or_else(|| shortened_to(self.bus.metadata.producer(), BY_BYTES_MAX));
         let request = self.request.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let selection = target.to_string();
+        let texts = [
+            ("request", &request, REQUEST_BYTES_MAX),
+            ("name of who makes it", &by, BY_BYTES_MAX),
+            ("selection", &selection, SELECTION_BYTES_MAX),
+        ];
+        // Before the store is asked: no key of it is that long.
+        if let Some((what, text, limit)) = texts.into_iter().find(|(_, text, limit)| text.len() > *limit) {
+            return Err(DeadLetterError::TooLong { what, len: text.len(), limit });
+        }
         let (bus, log) = (Arc::clone(&self.bus), self.log()?);
         Ok(Job { bus, log, kind, target, how, by, request, ending: None })
     }
@@ -220,6 +233,12 @@ impl fmt::Debug for DeadLetters {
             .field("request", &self.request)
             .finish_non_exhaustive()
     }
+}
+
+/// The producer of a bus may have a longer name than the trail keeps.
+fn shortened_to(text: &str, limit: usize) -> String {
+    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
 }
 
 const PAGE: usize = 100;

@@ -16,12 +16,14 @@ use busway_event::Timestamp;
 use heed::RwTxn;
 
 use super::keys::{EDITED, EDITED_CHUNK, HANDLED, LetterKey, REDRIVEN, RedrivenRow};
-use super::trail::{self, Operation, OperationKind, REQUEST_BYTES_MAX};
+use super::trail::{
+    self, BY_BYTES_MAX, Operation, OperationKind, REQUEST_BYTES_MAX, SELECTION_BYTES_MAX, STOPPED_BYTES_MAX,
+};
 use crate::append::Entry;
 use crate::error::RequestError;
 use crate::record::Place;
 use crate::row;
-use crate::settle::{DeadLetter, Parked};
+use crate::settle::{DeadLetter, Parked, cut};
 use crate::shared::Shared;
 use crate::store::Store;
 use crate::writer::{QUARANTINE, RECORD, Request, State};
@@ -33,7 +35,7 @@ pub struct LetterRequest {
     pub request: String,
     /// What is to be done.
     pub kind: OperationKind,
-    /// Who does it, and with which letters: for the trail.
+    /// Who does it, at most 128 bytes, and with which letters, at most 1,024 bytes: for the trail.
     pub by: String,
     /// See [`by`](Self::by).
     pub selection: String,
@@ -111,8 +113,8 @@ pub(crate) fn operate(
 ) -> heed::Result<Result<(), RequestError>> {
     part.operated = None;
     let request = &mut part.request;
-    if !(1..=REQUEST_BYTES_MAX).contains(&request.request.len()) {
-        return Ok(Err(RequestError::OperationName { len: request.request.len() }));
+    if let Err(error) = check_texts(request) {
+        return Ok(Err(error));
     }
     let stored = match trail::of_request(shared, txn, &request.request)? {
         Ok(stored) if stored == request.expected => stored,
@@ -145,11 +147,26 @@ pub(crate) fn operate(
     (operation.next, operation.ended, operation.stopped) = match &end {
         Progressed::To(next) => (Some(*next), None, None),
         Progressed::Done => (None, Some(request.at), None),
-        Progressed::Stopped(reason) => (None, Some(request.at), Some(reason.clone())),
+        Progressed::Stopped(reason) => (None, Some(request.at), Some(cut(reason, STOPPED_BYTES_MAX))),
     };
     trail::put(shared, txn, &operation)?;
     part.operated = Some(Operated { operation, letters, no_room });
     Ok(Ok(()))
+}
+
+/// Whether what is said of an operation is short enough for the trail.
+fn check_texts(request: &LetterRequest) -> Result<(), RequestError> {
+    if !(1..=REQUEST_BYTES_MAX).contains(&request.request.len()) {
+        return Err(RequestError::OperationName { len: request.request.len() });
+    }
+    let texts = [
+        ("name of who makes it", &request.by, BY_BYTES_MAX),
+        ("selection", &request.selection, SELECTION_BYTES_MAX),
+    ];
+    let long = texts.into_iter().find(|(_, text, limit)| text.len() > *limit);
+    long.map_or(Ok(()), |(what, text, limit)| {
+        Err(RequestError::OperationText { what, len: text.len(), limit })
+    })
 }
 
 /// Letters with their lanes.

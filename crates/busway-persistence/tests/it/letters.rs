@@ -366,3 +366,25 @@ fn places_that_a_life_of_a_subscription_has_not_used_are_free_in_the_next() {
     store.join("stock", "#", vec![(0, 0)]).unwrap();
     assert!(store.reserve_dead_letter(number, 2));
 }
+
+#[test]
+fn the_trail_keeps_so_many_operations_and_no_more() {
+    let dir = dir();
+    let store = open(dir.path(), one().map_bytes(64 << 20));
+    let (answer, answered) = mpsc::channel();
+    for n in 0..10_100_u64 {
+        let answer = answer.clone();
+        let request = request(OperationKind::Discard, &n.to_string(), &[]);
+        store.operate(request, Box::new(move |result| answer.send(result.is_ok()).unwrap()));
+    }
+    drop(answer);
+    assert_eq!(answered.iter().filter(|is_ok| *is_ok).count(), 10_100);
+    let (mut before, mut count) = (u64::MAX, 0);
+    loop {
+        let page = store.operations(before, 1_000).unwrap();
+        let Some(last) = page.last() else { break };
+        (before, count) = (last.number, count + page.len());
+    }
+    assert_eq!((before, count), (101, 10_000));
+    assert!(store.operation("99").unwrap().is_none() && store.operation("100").unwrap().is_some());
+}

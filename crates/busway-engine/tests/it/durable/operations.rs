@@ -93,3 +93,20 @@ async fn an_expiry_that_is_cut_short_is_said_to_have_ended() {
     assert_eq!(trail.iter().map(|operation| operation.letters).sum::<u64>(), 9_000);
     bus.finish().await;
 }
+
+#[tokio::test]
+async fn who_does_something_has_a_name_of_a_bounded_length() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    with_letters(&clock, &dir, 1).await;
+    let bus = open_on(&clock, &dir).await;
+    let error = bus.dead_letters().by("a".repeat(129)).discard(&id(0)).await.unwrap_err();
+    assert!(error.to_string().contains("129 bytes"), "{error}");
+    let error = bus.dead_letters().request("a".repeat(129)).discard(&id(0)).await.unwrap_err();
+    assert!(error.to_string().contains("129 bytes"), "{error}");
+    let error = bus.dead_letters().discard(Selection::all().text("a".repeat(2_000))).await.unwrap_err();
+    assert!(error.to_string().contains("bytes"), "{error}");
+    assert!(bus.dead_letters().operations(None, 10).await.unwrap().is_empty());
+    let operation = bus.dead_letters().by("a".repeat(128)).discard(&id(0)).await.unwrap();
+    assert_eq!(operation.by.len(), 128);
+    bus.finish().await;
+}
