@@ -141,6 +141,8 @@ struct ParkedEvent {
     attempts: Vec<Attempt>,
     count: u32,
     due: Instant,
+    /// Whether the retry budget was asked for its next attempt: coming back without having been attempted is no second retry.
+    is_granted: bool,
     /// Whether it is a dead letter that is given again: its event lies with the letter.
     replay: bool,
     /// It is to be given up as soon as there is room for its letter: why, and by which handler.
@@ -241,7 +243,8 @@ impl<E> Window<E> {
                 let place = Position { partition, offset: row.offset };
                 let replay = redriven.binary_search(&row.offset).is_ok();
                 let (attempts, count) = (row.attempts, row.attempt_count);
-                let event = ParkedEvent { lane, attempts, count, due, replay, no_room: None };
+                let event =
+                    ParkedEvent { lane, attempts, count, due, replay, ..ParkedEvent::unattempted(None, at) };
                 self.parked.insert(place, event);
                 let first = lane.is_none_or(|lane| {
                     let lane = self.lanes.entry((partition, lane)).or_default();
