@@ -162,7 +162,6 @@ impl SubscriptionDescription {
                 .iter()
                 .filter(|setting| is_for_durable(setting))
                 .cloned()
-                .chain(core.recovery.described())
                 .chain(core.described_deadline())
                 .chain(core.guard.iter().map(|guard| guard.described()))
                 .chain(core.keeper.iter().map(|keeper| keeper.described()))

@@ -22,6 +22,7 @@ use super::replays::with_lanes;
 use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline};
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
+use crate::classify::Classifier;
 use crate::extract::Stopping;
 use crate::idempotency::Keeper;
 use crate::log::Log;
@@ -39,11 +40,11 @@ use crate::subscription::{SubscribeError, SubscribeProblem};
 #[must_use = "a subscription begins with .to(handler)"]
 pub struct DurableBuilder {
     bus: Arc<BusCore>,
-    filter: Result<Filter, FilterError>,
+    pub(super) filter: Result<Filter, FilterError>,
     pub(super) name: String,
-    settings: Settings,
+    pub(super) settings: Settings,
     start_at: StartAt,
-    pub(super) recovery: Recovery,
+    pub(super) classify: Classifier,
     pub(super) breaker: Option<Breaker>,
     pub(super) deadline: Option<Duration>,
     pub(super) idempotent: Option<Idempotency>,
@@ -63,7 +64,7 @@ impl DurableBuilder {
         middleware: Registry,
         problems: Vec<SubscribeProblem>,
     ) -> Self {
-        let (start_at, recovery) = (StartAt::default(), Recovery::default());
+        let (start_at, classify) = (StartAt::default(), Classifier::default());
         let (breaker, deadline, idempotent) = (None, None, None);
         Self {
             bus,
@@ -71,7 +72,7 @@ impl DurableBuilder {
             name,
             settings,
             start_at,
-            recovery,
+            classify,
             breaker,
             deadline,
             idempotent,
@@ -289,8 +290,6 @@ impl DurableBuilder {
             ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
             self.idempotent_pair(core),
         ];
-        let recovery = core.recovery.described().into_iter().zip(self.recovery.described());
-        pairs.extend(recovery.map(|(existing, wanted)| (existing.name, existing.value, wanted.value)));
         // Settings may come with a filter: those of another one are no news.
         if core.filter == *filter {
             let both = core.settings.described.iter().zip(&settings.described);
@@ -316,7 +315,7 @@ impl DurableBuilder {
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =
             missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
-        problems.extend(self.recovery.problems(self.bus.log.as_deref(), self.filter.as_ref().ok()));
+        problems.extend(self.recovery_problems(&self.bus.levels, self.bus.log.as_deref()));
         let breaker = self.breaker.iter().flat_map(Breaker::problems);
         problems.extend(breaker.map(SubscribeProblem::Breaker));
         let deadline = self.deadline.filter(|deadline| *deadline < Duration::from_millis(1));
@@ -351,7 +350,7 @@ impl DurableBuilder {
         states.insert(PublisherSource { core: Arc::downgrade(bus), subscription: id });
         states.insert(Stopping::of(stopping.clone()));
         let scope = Scope::new(Arc::clone(&name), filter.clone(), ModeKind::Durable, states);
-        let mut window = window(&settings, self.recovery.budget);
+        let mut window = window(&settings);
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);
         let core = DurableCore::new(DurableParts {
@@ -360,7 +359,7 @@ impl DurableBuilder {
             id,
             name,
             filter,
-            recovery: self.recovery.clone(),
+            recovery: Recovery::of(&settings, self.classify.clone()),
             deadline: self.deadline,
             keeper,
             group: self.group.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use busway_event::AnyEvent;
 use busway_persistence::Position;
-use busway_reliability::{Caution, PriorityLimits, RetryBudget, Running};
+use busway_reliability::{Caution, PriorityLimits, Running};
 use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, Share, choose};
 
 use super::deadline::HUNG_MAX;
@@ -220,10 +220,10 @@ impl Hand {
 }
 
 /// A window without members: they make room in it.
-pub(super) fn window<E>(settings: &Effective, budget: Option<RetryBudget>) -> Window<E> {
+pub(super) fn window<E>(settings: &Effective) -> Window<E> {
     let running = Running::new(settings.limits, settings.concurrency);
     let mut window = Window::new(ROOM_MIN, settings.parked_max, running, Share::new(settings.share));
-    window.set_budget(budget);
+    window.set_budget(settings.retry_budget);
     window
 }
 

@@ -70,7 +70,7 @@ impl DurableCore {
             Ok(registered) => {
                 let who = (self.number, self.settings.order);
                 let places = with_lanes(&self.log, &self.services, who, registered.places).await;
-                let mut window = window(&self.settings, self.recovery.budget);
+                let mut window = window(&self.settings);
                 window.restore(places, self.moment());
                 self.hand.lock().replace_window(window, self.settings.limits);
                 moved.ok_or(CursorError::Closed).and_then(|moved| Ok(moved?))

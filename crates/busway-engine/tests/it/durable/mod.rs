@@ -26,6 +26,7 @@ mod redrives;
 mod relay;
 mod restart;
 mod retries;
+mod settings;
 mod shutdown;
 mod storm;
 mod transactions;
