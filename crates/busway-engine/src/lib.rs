@@ -64,8 +64,8 @@ pub use crate::bus::{
 };
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::dead_letters::{
-    DeadLetter, DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage,
-    DeadLetterPolicy, DeadLetterState, DeadLetters, PageStart, Redrive, Selection, Target,
+    DamagedLetter, DeadLetter, DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation,
+    DeadLetterPage, DeadLetterPolicy, DeadLetterState, DeadLetters, PageStart, Redrive, Selection, Target,
 };
 pub use crate::durable::{
     CursorError, CursorHandle, DurableBuilder, DurableStats, DurableSubscription, Lag, Pace,

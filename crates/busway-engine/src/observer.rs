@@ -21,8 +21,15 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// A durable subscription has as many dead letters as it may keep, `max`, and is about to give up one more: its lane stops until some are redriven
-    /// or discarded. Told once, and again when there was room in between.
+    /// or discarded. Told once, and again when there was room for an eighth of
+    /// them in between.
     fn dead_letters_full(&self, subscription: &str, max: u64) {
+        let _ = (subscription, max);
+    }
+
+    /// As many events of a durable subscription are parked as may be, `max`: nothing more is read for it until some have come to their end. An alarm, told
+    /// once, and again when an eighth of them had ended in between.
+    fn parked_full(&self, subscription: &str, max: u64) {
         let _ = (subscription, max);
     }
 

@@ -110,8 +110,9 @@ pub use crate::backup::{Backup, BackupError};
 pub use crate::corrupt::Corrupt;
 pub use crate::cursor::Cursor;
 pub use crate::dead::{
-    LetterKey, LetterPage, LetterQuery, LetterRequest, LetterState, OnOperated, Operated, Operation,
-    OperationKind, Progressed, REQUEST_BYTES_MAX, StoredDeadLetter, StoredLetter,
+    BY_BYTES_MAX, LetterKey, LetterKeys, LetterPage, LetterQuery, LetterRequest, LetterState, OnOperated,
+    Operated, Operation, OperationKind, Progressed, REQUEST_BYTES_MAX, SELECTION_BYTES_MAX, StoredDeadLetter,
+    StoredLetter,
 };
 pub use crate::done::{DoneKey, DoneKeys};
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};

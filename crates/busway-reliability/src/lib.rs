@@ -60,6 +60,7 @@
 //! 6. `retry`: [`Retry`], whether a failed event is attempted again, and when; [`RetryMeter`], how many are.
 //! 7. `classify`: [`FailureClass`], whether an error may pass.
 //! 8. `redrive`: [`RedrivePace`] and [`SameErrors`], how fast dead letters come back, and when that stops.
+//!    `bound_alarm`: [`BoundAlarm`], when it is told that a bound is met.
 //! 9. `crash_loop`: [`Caution`], what is done when processes die one after the other.
 //! 10. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
 //! 11. `breaker`: [`BreakerRules`] and [`Circuit`], whether a call may be made at all.
@@ -82,6 +83,8 @@ mod retry;
 mod classify;
 
 mod redrive;
+
+mod bound_alarm;
 
 mod crash_loop;
 
@@ -106,6 +109,8 @@ pub use flow::{ByteBudget, FullAction, MayWait, OverBudget, Overflow, Tally, WEI
 pub use token_bucket::{KeyedBuckets, MAX_PERIOD, Rate, RateError, TakeError, TokenBucket};
 
 pub use retry::{Retry, RetryBudget, RetryMeter, RetryProblem};
+
+pub use bound_alarm::BoundAlarm;
 
 pub use classify::FailureClass;
 

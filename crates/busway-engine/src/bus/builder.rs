@@ -312,6 +312,7 @@ impl BusBuilder {
             .extend(streams.into_iter().map(|(stream, problem)| BuildProblem::Stream { stream, problem }));
         let homeless = self.homeless.drain(..).map(|stream| stream.name().to_owned());
         problems.extend(homeless.map(|stream| BuildProblem::NoStore { stream }));
+        problems.extend(self.levels.problems().map(|(at, problem)| BuildProblem::Settings { at, problem }));
         match (metadata, runtime) {
             (Ok(metadata), Ok(runtime)) if problems.is_empty() => Ok((metadata, runtime)),
             (metadata, runtime) => {

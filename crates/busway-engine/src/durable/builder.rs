@@ -9,19 +9,20 @@ use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
 use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX, Store};
-use busway_reliability::{Caution, Idempotency, Order, RetryBudget, Running};
-use busway_router::{GroupRule, Share};
+use busway_reliability::{Caution, Idempotency, Order};
+use busway_router::GroupRule;
 
 use super::core::DurableParts;
 use super::group::Joining;
 use super::guarded::shown;
-use super::hand::ROOM_MIN;
+use super::hand::window;
 use super::name_taken::NameTaken;
 use super::recovery::Recovery;
-use super::window::Window;
+use super::replays::with_lanes;
 use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline};
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
+use crate::classify::Classifier;
 use crate::extract::Stopping;
 use crate::idempotency::Keeper;
 use crate::log::Log;
@@ -39,11 +40,11 @@ use crate::subscription::{SubscribeError, SubscribeProblem};
 #[must_use = "a subscription begins with .to(handler)"]
 pub struct DurableBuilder {
     bus: Arc<BusCore>,
-    filter: Result<Filter, FilterError>,
+    pub(super) filter: Result<Filter, FilterError>,
     pub(super) name: String,
-    settings: Settings,
+    pub(super) settings: Settings,
     start_at: StartAt,
-    pub(super) recovery: Recovery,
+    pub(super) classify: Classifier,
     pub(super) breaker: Option<Breaker>,
     pub(super) deadline: Option<Duration>,
     pub(super) idempotent: Option<Idempotency>,
@@ -63,7 +64,7 @@ impl DurableBuilder {
         middleware: Registry,
         problems: Vec<SubscribeProblem>,
     ) -> Self {
-        let (start_at, recovery) = (StartAt::default(), Recovery::default());
+        let (start_at, classify) = (StartAt::default(), Classifier::default());
         let (breaker, deadline, idempotent) = (None, None, None);
         Self {
             bus,
@@ -71,7 +72,7 @@ impl DurableBuilder {
             name,
             settings,
             start_at,
-            recovery,
+            classify,
             breaker,
             deadline,
             idempotent,
@@ -139,6 +140,12 @@ impl DurableBuilder {
         self
     }
 
+    /// Events that may be parked before nothing more is read. Default 1,000,000, at least 1: [`Settings::parked_max`].
+    pub fn parked_max(mut self, events: usize) -> Self {
+        self.settings = self.settings.parked_max(events);
+        self
+    }
+
     /// Keeps the chain traces of the last deliveries. Default 0, at most 1,024.
     pub fn traces(mut self, deliveries: usize) -> Self {
         self.settings = self.settings.traces(deliveries);
@@ -196,6 +203,7 @@ impl DurableBuilder {
             problems.extend(self.filter.as_ref().err().cloned().map(SubscribeProblem::Filter));
             return Err(refused(problems));
         };
+        let _turn = bus.durable.turn(&self.name).lock_owned().await;
         let start_at = self.start_at;
         let starts = move |store: &Store| {
             partitions.into_iter().map(|partition| (partition, start_at.offset(store, partition))).collect()
@@ -204,11 +212,14 @@ impl DurableBuilder {
         let registered = answered(registered).map_err(|problem| refused(vec![problem]))?;
         let taken_up =
             caution::take_up(log, &bus.services, (&self.name, filter), handler.info().name, registered).await;
-        let (registered, caution) = answered(taken_up).map_err(|problem| refused(vec![problem]))?;
+        let (mut registered, caution) = answered(taken_up).map_err(|problem| refused(vec![problem]))?;
+        let settings = bus.levels.resolve_shared(filter, &self.settings);
+        let who = (registered.number, settings.order);
+        registered.places = with_lanes(log, &bus.services, who, registered.places).await;
         let keeper = self.keeper(log, &bus.services, registered.number).await;
         let keeper = keeper.map_err(|problem| refused(vec![problem]))?;
         let (filter, taken_up) = (filter.clone(), (registered, caution, keeper));
-        let (core, member) = self.found(&bus, Arc::clone(log), filter, taken_up, handler);
+        let (core, member) = self.found(&bus, Arc::clone(log), (filter, settings), taken_up, handler);
         // Under the lock: it begins before the bus closes, or not at all.
         let _registering = bus.registering();
         let Some(member) = member.filter(|_| bus.closing.admits(Source::Outside)) else {
@@ -279,8 +290,6 @@ impl DurableBuilder {
             ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
             self.idempotent_pair(core),
         ];
-        let recovery = core.recovery.described().into_iter().zip(self.recovery.described());
-        pairs.extend(recovery.map(|(existing, wanted)| (existing.name, existing.value, wanted.value)));
         // Settings may come with a filter: those of another one are no news.
         if core.filter == *filter {
             let both = core.settings.described.iter().zip(&settings.described);
@@ -306,7 +315,7 @@ impl DurableBuilder {
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =
             missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
-        problems.extend(self.recovery.problems(self.bus.log.as_deref(), self.filter.as_ref().ok()));
+        problems.extend(self.recovery_problems(&self.bus.levels, self.bus.log.as_deref()));
         let breaker = self.breaker.iter().flat_map(Breaker::problems);
         problems.extend(breaker.map(SubscribeProblem::Breaker));
         let deadline = self.deadline.filter(|deadline| *deadline < Duration::from_millis(1));
@@ -331,18 +340,17 @@ impl DurableBuilder {
         self,
         bus: &Arc<BusCore>,
         log: Arc<Log>,
-        filter: Filter,
+        (filter, settings): (Filter, Arc<Effective>),
         (registered, caution, keeper): (Registered, Caution, Option<Box<Keeper>>),
         handler: AnyHandler<Durable>,
     ) -> (Arc<DurableCore>, Option<Arc<Member>>) {
-        let settings = bus.levels.resolve_shared(&filter, &self.settings);
         let (name, id): (Arc<str>, u64) = (self.name.as_str().into(), bus.next_subscription());
         let stopping = bus.stopping.child_token();
         let mut states = bus.states.clone();
         states.insert(PublisherSource { core: Arc::downgrade(bus), subscription: id });
         states.insert(Stopping::of(stopping.clone()));
         let scope = Scope::new(Arc::clone(&name), filter.clone(), ModeKind::Durable, states);
-        let mut window = window(&settings, self.recovery.budget);
+        let mut window = window(&settings);
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);
         let core = DurableCore::new(DurableParts {
@@ -351,7 +359,7 @@ impl DurableBuilder {
             id,
             name,
             filter,
-            recovery: self.recovery.clone(),
+            recovery: Recovery::of(&settings, self.classify.clone()),
             deadline: self.deadline,
             keeper,
             group: self.group.clone(),
@@ -359,6 +367,7 @@ impl DurableBuilder {
             bus: Arc::downgrade(bus),
             log,
             number: registered.number,
+            name_turn: bus.durable.turn(&self.name),
             window,
             caution,
             settings: Arc::clone(&settings),
@@ -378,14 +387,6 @@ fn answered<T>(answer: Option<Result<T, RequestError>>) -> Result<T, SubscribePr
     answer.ok_or(SubscribeProblem::Closed)?.map_err(SubscribeProblem::Store)
 }
 
-/// A window without members: they make room in it.
-pub(super) fn window<E>(settings: &Effective, budget: Option<RetryBudget>) -> Window<E> {
-    let running = Running::new(settings.limits, settings.concurrency);
-    let mut window = Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share));
-    window.set_budget(budget);
-    window
-}
-
 impl fmt::Debug for DurableBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DurableBuilder")
@@ -394,6 +395,3 @@ impl fmt::Debug for DurableBuilder {
             .finish_non_exhaustive()
     }
 }
-
-/// Events that may be parked before nothing more is fetched.
-const PARKED_MAX: usize = 1_000_000;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use busway_event::AnyEvent;
 use busway_persistence::Position;
-use busway_reliability::{Caution, PriorityLimits};
-use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, choose};
+use busway_reliability::{Caution, PriorityLimits, Running};
+use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, Share, choose};
 
 use super::deadline::HUNG_MAX;
 use super::member::Member;
@@ -15,6 +15,7 @@ use super::seek::Seek;
 use super::watch::Watch;
 use super::window::{Moment, Started, Verdict, Window};
 use super::{DurableCore, worker};
+use crate::settings::Effective;
 use crate::stats::State;
 
 /// See the module.
@@ -218,6 +219,14 @@ impl Hand {
     }
 }
 
+/// A window without members: they make room in it.
+pub(super) fn window<E>(settings: &Effective) -> Window<E> {
+    let running = Running::new(settings.limits, settings.concurrency);
+    let mut window = Window::new(ROOM_MIN, settings.parked_max, running, Share::new(settings.share));
+    window.set_budget(settings.retry_budget);
+    window
+}
+
 impl Seat {
     pub(super) const fn new(member: Arc<Member>) -> Self {
         Self { member, presence: Presence::Here, workers: 0, asleep: 0, hung: 0 }
@@ -271,7 +280,7 @@ const fn rank(state: State) -> u8 {
 }
 
 /// Events in hand: a page, or some for each that may be handled at once, so that a handler that has ended finds the next one there.
-pub(super) const ROOM_MIN: usize = 256;
+const ROOM_MIN: usize = 256;
 const ROOM_AN_EVENT: usize = 4;
 /// More would not fit into one settlement, should all of them wait for one that fails.
 const ROOM_MAX: usize = 16_384;
