@@ -28,7 +28,7 @@
 //!
 //! # Modules
 //! [`breaker`] stops calling what is down, [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`settings`] and [`stats`] say how and how much, [`stages`] are
-//! middleware that needs a clock, [`clock`] and [`observer`] are for test kits.
+//! middleware that needs a clock, [`clock`] is for test kits. What is seen of it are signals, metrics and health: `busway-observability`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod breaker;
@@ -45,8 +45,8 @@ mod idle;
 mod ids;
 mod log;
 mod mailbox;
-pub mod observer;
 pub mod schedule;
+mod seen;
 pub mod settings;
 pub mod stages;
 pub mod stats;
@@ -55,9 +55,7 @@ mod sync;
 pub mod transact;
 mod worker;
 
-pub use crate::breaker::{
-    Breaker, BreakerChange, BreakerStatus, Breakers, ChannelUnknown, Fallback, FallbackKind,
-};
+pub use crate::breaker::{Breaker, BreakerStatus, Breakers, ChannelUnknown, Fallback, FallbackKind};
 pub use crate::bus::{
     AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, Description, Durability, Error, LookupError,
     PublishError, Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, StoreError, UnknownCause,
@@ -76,7 +74,6 @@ pub use crate::history::{
     Comparison, Difference, History, HistoryError, PastEvent, Shadow, ShadowEmit, ShadowWrite,
 };
 pub use crate::idempotency::IdempotencyStats;
-pub use crate::observer::Observer;
 pub use crate::settings::{Origin, Setting, Settings};
 pub use crate::stages::{RateHandle, RateLimit, Timeout};
 pub use crate::stats::{BusStats, State, SubscriptionStats};

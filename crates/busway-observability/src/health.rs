@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::numbers::BusNumbers;
 use crate::signal::Circuit;
-use crate::snapshot::Snapshot;
 
 /// How well a bus is. In rising order of concern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -84,11 +84,11 @@ impl Concern {
 impl Health {
     /// That of a bus that looks so. `behind` is how long an event may wait before its subscription is a concern; `None`: however long.
     #[must_use]
-    pub fn of(snapshot: Option<&Snapshot>, behind: Option<Duration>) -> Self {
+    pub fn of(numbers: Option<&BusNumbers>, behind: Option<Duration>) -> Self {
         let mut concerns = Vec::new();
-        match snapshot {
+        match numbers {
             None => concerns.push(Concern::Gone),
-            Some(snapshot) => concerns_of(snapshot, behind, &mut concerns),
+            Some(numbers) => concerns_of(numbers, behind, &mut concerns),
         }
         concerns.sort_by_key(|concern| std::cmp::Reverse(concern.condition()));
         let condition = concerns.first().map(Concern::condition).unwrap_or_default();
@@ -102,11 +102,11 @@ impl Health {
     }
 }
 
-fn concerns_of(snapshot: &Snapshot, behind: Option<Duration>, concerns: &mut Vec<Concern>) {
-    if snapshot.store.is_some_and(|store| store.is_faulted) {
+fn concerns_of(numbers: &BusNumbers, behind: Option<Duration>, concerns: &mut Vec<Concern>) {
+    if numbers.store.is_some_and(|store| store.is_faulted) {
         concerns.push(Concern::StoreFaulted);
     }
-    for numbers in &snapshot.subscriptions {
+    for numbers in &numbers.subscriptions {
         let subscription = || Arc::clone(&numbers.name);
         if numbers.hung > 0 {
             concerns.push(Concern::Hung { subscription: subscription(), handlers: numbers.hung });
@@ -122,7 +122,7 @@ fn concerns_of(snapshot: &Snapshot, behind: Option<Duration>, concerns: &mut Vec
         }
     }
     let mut open: Vec<(&str, u64)> = Vec::new();
-    for channel in snapshot.channels.iter().filter(|channel| channel.circuit == Circuit::Open) {
+    for channel in numbers.channels.iter().filter(|channel| channel.circuit == Circuit::Open) {
         match open.iter_mut().find(|(subscription, _)| *subscription == channel.subscription) {
             Some((_, channels)) => *channels += 1,
             None => open.push((&channel.subscription, 1)),
@@ -185,13 +185,13 @@ impl fmt::Display for Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{ChannelNumbers, StoreNumbers, SubscriptionNumbers};
+    use crate::numbers::{ChannelNumbers, StoreNumbers, SubscriptionNumbers};
 
     #[test]
     fn the_worst_concern_comes_first_and_only_what_has_failed_is_not_ready() {
-        let mut snapshot = Snapshot::default();
-        assert_eq!(Health::of(Some(&snapshot), None), Health::default());
-        snapshot.subscriptions.push(SubscriptionNumbers {
+        let mut numbers = BusNumbers::default();
+        assert_eq!(Health::of(Some(&numbers), None), Health::default());
+        numbers.subscriptions.push(SubscriptionNumbers {
             name: "stock".into(),
             hung: 2,
             no_room: 1,
@@ -201,15 +201,15 @@ mod tests {
         });
         for topic in ["a", "b"] {
             let channel = ChannelNumbers::new("stock".to_owned(), topic.to_owned());
-            snapshot.channels.push(ChannelNumbers { circuit: Circuit::Open, ..channel });
+            numbers.channels.push(ChannelNumbers { circuit: Circuit::Open, ..channel });
         }
-        let degraded = Health::of(Some(&snapshot), Some(Duration::from_secs(60)));
+        let degraded = Health::of(Some(&numbers), Some(Duration::from_secs(60)));
         assert!(degraded.is_ready());
         assert_eq!(degraded.concerns.len(), 4, "{degraded}");
         assert!(degraded.to_string().contains("2 circuits of stock are open"), "{degraded}");
-        assert_eq!(Health::of(Some(&snapshot), None).concerns.len(), 3, "however long");
-        snapshot.store = Some(StoreNumbers { is_faulted: true, ..StoreNumbers::default() });
-        let failed = Health::of(Some(&snapshot), None);
+        assert_eq!(Health::of(Some(&numbers), None).concerns.len(), 3, "however long");
+        numbers.store = Some(StoreNumbers { is_faulted: true, ..StoreNumbers::default() });
+        let failed = Health::of(Some(&numbers), None);
         assert!(!failed.is_ready());
         assert_eq!(failed.concerns.first(), Some(&Concern::StoreFaulted));
         assert!(!Health::of(None, None).is_ready(), "a bus that is gone");

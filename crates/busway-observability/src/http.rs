@@ -218,7 +218,7 @@ impl Endpoint {
     }
 
     fn health(&self) -> Health {
-        Health::of(self.metrics.snapshot().as_ref(), self.behind)
+        Health::of(self.metrics.numbers().as_ref(), self.behind)
     }
 
     /// Whether it may be asked under this name.

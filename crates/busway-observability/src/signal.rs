@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use busway_event::{AnyEvent, Topic};
+use busway_event::{AnyEvent, Timestamp, Topic};
 use busway_middleware::Outcome;
 
 use crate::collector::Wants;
@@ -107,6 +107,8 @@ pub enum Signal<'a> {
         from: Circuit,
         /// Where it is.
         to: Circuit,
+        /// When it is probed; `None` unless it is open by itself.
+        next_probe: Option<Timestamp>,
     },
     /// A breaker has refused a call, and this was done with the event instead. Not told of an event that waits; of one that was acknowledged and is
     /// retried, each time that its call is refused. Of [`Wants::ALARMS`].

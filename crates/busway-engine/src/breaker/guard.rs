@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent, Filter, Timestamp, Topic};
 use busway_middleware::{Outcome, Scope};
+use busway_observability::{FallbackKind, Signal};
 use busway_reliability::{BreakerState, CallEnd, Force, Generation, Moved, Permission, Room};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -18,11 +19,11 @@ use super::CHANNELS_MAX;
 use super::answers::{Answers, Copier};
 use super::aside::Aside;
 use super::channel::Channel;
-use super::fallback::{FallbackKind, Kind};
+use super::fallback::Kind;
 use super::settings::Breaker;
-use super::view::{BreakerChange, BreakerStatus};
+use super::view::BreakerStatus;
 use crate::bus::Services;
-use crate::observer::tell;
+use crate::seen::circuit;
 use crate::settings::{Origin, Setting};
 
 /// See the module.
@@ -197,9 +198,7 @@ impl Guard {
     /// Something was done in the place of a call.
     pub(crate) fn fell_back(&self, channel: &Channel, event: &AnyEvent, how: FallbackKind) {
         channel.fall_back();
-        tell(self.services.observer.as_deref(), |observer| {
-            observer.fell_back(self.subscription(), event, how);
-        });
+        self.services.signals.tell(&Signal::FellBack { subscription: self.subscription(), event, how });
     }
 
     pub(crate) fn statuses(&self, waiting: impl Fn(&Topic) -> u64) -> Vec<BreakerStatus> {
@@ -239,8 +238,8 @@ impl Guard {
             }
             _ => tracing::info!(subscription, topic = topic.as_str(), state = %to, "the circuit has moved"),
         }
-        let change = BreakerChange { subscription, topic, from, to, next_probe };
-        tell(self.services.observer.as_deref(), |observer| observer.breaker_moved(&change));
+        let (from, to) = (circuit(from), circuit(to));
+        self.services.signals.tell(&Signal::BreakerMoved { subscription, topic, from, to, next_probe });
         self.ring();
     }
 
@@ -293,7 +292,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             idle: IdleWatch::default(),
             middleware: Registry::new(),
-            observer: None,
+            signals: busway_observability::Collectors::new(),
             runtime: tokio::runtime::Handle::current(),
         };
         Arc::new(Guard::new(Arc::new(services), breaker))

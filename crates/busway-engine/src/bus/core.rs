@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use busway_event::Metadata;
 use busway_middleware::{PublishRegistry, Registry, States};
+use busway_observability::Collectors;
 use busway_reliability::{Outstanding, Tally};
 use busway_router::Router;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -22,7 +23,6 @@ use crate::durable::Durables;
 use crate::idle::IdleWatch;
 use crate::log::Log;
 use crate::mailbox::Account;
-use crate::observer::Observer;
 use crate::settings::Levels;
 use crate::stats::{BusStats, State, SubscriptionStats};
 use crate::subscription::{Entry, SubscriptionCore};
@@ -32,7 +32,8 @@ pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) idle: IdleWatch,
     pub(crate) middleware: Registry,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// Who is told what happens.
+    pub(crate) signals: Collectors,
     pub(crate) runtime: runtime::Handle,
 }
 

@@ -19,6 +19,7 @@ mod shutdown;
 mod stored;
 mod stored_batch;
 mod unsynced;
+mod watched;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -69,6 +69,9 @@ pub enum BuildProblem {
         /// What is wrong.
         problem: RetryProblem,
     },
+    /// The metrics are those of another bus that is still there.
+    #[error("the metrics are those of another bus: each bus has metrics of its own")]
+    MetricsTaken,
     /// A middleware could not be added.
     #[error("{0}")]
     Middleware(RegistryError),

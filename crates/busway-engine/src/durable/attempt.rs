@@ -100,10 +100,12 @@ pub(super) async fn attempt(
             delivery.insert(Arc::clone(desk));
         }
         let run = run(chain, &mut delivery, &mut **invocation, progress);
+        let begun = core.services.begun();
         let outcome = core.within_deadline((member, started.place), run).await;
         if let Some(desk) = &desk {
             desk.settle_down().await;
         }
+        core.handled(&started.event, &outcome, begun);
         let mut emits = progress.take_emits();
         if !outcome.is_done() {
             // Of a handler whose result comes too late.

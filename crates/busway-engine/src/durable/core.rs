@@ -361,7 +361,7 @@ impl DurableCore {
     }
 
     /// How far it is behind. Reads a record a partition.
-    pub(super) fn lag(&self) -> Lag {
+    pub(crate) fn lag(&self) -> Lag {
         let hand = self.hand.lock();
         let (reading, lowest) = (hand.window.reading(), hand.window.lowest_unsettled());
         let in_hand: usize = hand.window.counts().iter().sum();

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::sync::atomic::Ordering;
 
+use busway_observability::Signal;
 use busway_reliability::{BoundAlarm, FailureClass, Retry, RetryBudget};
 
 use super::builder::DurableBuilder;
@@ -12,7 +13,6 @@ use super::window::Verdict;
 use crate::classify::Classifier;
 use crate::dead_letters::DeadLetterPolicy;
 use crate::log::Log;
-use crate::observer::tell;
 use crate::settings::{Effective, Levels};
 use crate::subscription::SubscribeProblem;
 
@@ -140,7 +140,7 @@ impl DurableCore {
                 max,
                 "there are as many dead letters as may be kept: lanes stop; redrive or discard some, or keep more"
             );
-            tell(self.services.observer.as_deref(), |observer| observer.dead_letters_full(&self.name, max));
+            self.services.signals.tell(&Signal::DeadLettersFull { subscription: &self.name, max });
         }
         taken.is_some()
     }
@@ -155,7 +155,7 @@ impl DurableCore {
                 max,
                 "as many events are parked as may be: nothing more is read until some have come to their end"
             );
-            tell(self.services.observer.as_deref(), |observer| observer.parked_full(&self.name, max));
+            self.services.signals.tell(&Signal::ParkedFull { subscription: &self.name, max });
         }
     }
 

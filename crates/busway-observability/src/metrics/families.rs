@@ -42,6 +42,10 @@ impl Recorded {
         self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
+    pub(super) fn rising(&self, name: &'static str, labels: Vec<Label>) -> Rising {
+        Rising { counter: self.counter(name, labels), last: 0 }
+    }
+
     pub(super) fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
         self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
@@ -52,6 +56,20 @@ impl Recorded {
 }
 
 const METADATA: Metadata<'static> = Metadata::new("busway", Level::INFO, None);
+
+/// A counter that follows a count of somebody's own. Where that begins anew, with another subscription of the name or without a channel that was
+/// forgotten, the counter goes on from where it is: it never falls, and nothing is counted twice.
+pub(super) struct Rising {
+    counter: Counter,
+    last: u64,
+}
+
+impl Rising {
+    pub(super) fn rise_to(&mut self, count: u64) {
+        self.counter.increment(count.checked_sub(self.last).unwrap_or(count));
+        self.last = count;
+    }
+}
 
 /// Events by tenant and outcome.
 pub(super) struct TenantCounters {

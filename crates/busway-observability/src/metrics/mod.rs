@@ -1,6 +1,6 @@
 //! Metrics: of one bus, on a recorder of its own, as Prometheus text.
 //!
-//! Two buses of a process, or two tests, have nothing in common. What a bus keeps account of anyway is read from a [`Snapshot`] when somebody renders, and costs
+//! Two buses of a process, or two tests, have nothing in common. What a bus keeps account of anyway is read from a [`BusNumbers`] when somebody renders, and costs
 //! nothing before; how long things took comes as [`Signal`]s, of which a few are taken.
 //!
 //! Labels are bounded by what the program declares: `subscription`, `filter`, `outcome`, `policy`, `step`, `state`, `kind`, and `tenant` from a list that is given.
@@ -12,7 +12,7 @@ mod read;
 mod timed;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use busway_event::{Metadata, MetadataError};
@@ -27,8 +27,8 @@ use self::families::Recorded;
 use self::read::Read;
 use self::timed::Timed;
 use crate::collector::{Collector, Wants};
+use crate::numbers::{BusNumbers, Source};
 use crate::signal::Signal;
-use crate::snapshot::{Snapshot, Source};
 
 /// The metrics of a bus. Clones are the same metrics.
 ///
@@ -52,7 +52,7 @@ struct Shared {
     recorded: Recorded,
     timed: Timed,
     read: Mutex<Read>,
-    source: OnceLock<Arc<dyn Source>>,
+    source: Mutex<Option<Arc<dyn Source>>>,
     tenants: Option<Tenants>,
 }
 
@@ -126,23 +126,37 @@ impl Metrics {
             Tenants { field, counters }
         });
         let (timed, read) = (Timed::new(&recorded), Mutex::default());
-        let shared = Shared { handle, recorded, timed, read, source: OnceLock::new(), tenants };
+        let shared = Shared { handle, recorded, timed, read, source: Mutex::new(None), tenants };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Says where the numbers come from that are read. `false`: it has a bus already, and each bus has metrics of its own.
+    /// Says where the numbers come from that are read. `false`: it has a bus already that is still there, and each bus has metrics of its own. A bus that
+    /// takes the place of one that is gone goes on counting where that was.
     pub fn attach(&self, source: Arc<dyn Source>) -> bool {
-        self.shared.source.set(source).is_ok()
+        let mut attached = self.shared.source.lock();
+        if attached.as_ref().is_some_and(|attached| attached.is_there()) {
+            return false;
+        }
+        *attached = Some(source);
+        drop(attached);
+        *self.shared.read.lock() = Read::default();
+        true
+    }
+
+    /// Whether it has a bus that is still there.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.shared.source.lock().as_ref().is_some_and(|attached| attached.is_there())
     }
 
     /// All of them, in the Prometheus text format. It reads the store of its bus: for a thread that may wait.
     ///
-    /// Series of subscriptions that are gone are left out after five minutes.
+    /// Gauges of subscriptions that are gone are left out after five minutes; what was counted stays.
     #[must_use]
     pub fn render(&self) -> String {
         let Shared { handle, recorded, read, .. } = &*self.shared;
-        if let Some(snapshot) = self.snapshot() {
-            read.lock().take(recorded, &snapshot);
+        if let Some(numbers) = self.numbers() {
+            read.lock().take(recorded, &numbers);
         }
         handle.run_upkeep();
         handle.render()
@@ -150,8 +164,9 @@ impl Metrics {
 
     /// Its bus as it is now; `None` without one. It reads the store: for a thread that may wait.
     #[must_use]
-    pub fn snapshot(&self) -> Option<Snapshot> {
-        self.shared.source.get()?.snapshot()
+    pub fn numbers(&self) -> Option<BusNumbers> {
+        let source = self.shared.source.lock().clone();
+        source?.numbers()
     }
 
     /// Takes in what was measured since it was called last. Whoever does not [`render`](Self::render) every minute or so calls it, else samples pile up. The bus does.
@@ -174,9 +189,7 @@ impl Default for Metrics {
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metrics")
-            .field("has_bus", &self.shared.source.get().is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("Metrics").field("is_attached", &self.is_attached()).finish_non_exhaustive()
     }
 }
 

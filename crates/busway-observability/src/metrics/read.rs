@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use metrics::{Counter, Gauge, Label};
+use metrics::{Gauge, Label};
 
-use super::families::Recorded;
+use super::families::{Recorded, Rising};
 use super::names;
 use super::timed::labels;
+use crate::numbers::{BusNumbers, ChannelNumbers, DedupNumbers, Kind, StoreNumbers, SubscriptionNumbers};
 use crate::signal::Circuit;
-use crate::snapshot::{ChannelNumbers, DedupNumbers, Kind, Snapshot, StoreNumbers, SubscriptionNumbers};
 
 /// Handles of what was there when it was rendered last.
 #[derive(Default)]
@@ -21,16 +21,16 @@ pub(super) struct Read {
 }
 
 struct OfBus {
-    published: Counter,
-    refused: Counter,
-    unrouted: Counter,
-    unstored: Counter,
+    published: Rising,
+    refused: Rising,
+    unrouted: Rising,
+    unstored: Rising,
 }
 
 struct OfStore {
     used: Gauge,
     map: Gauge,
-    commits: Counter,
+    commits: Rising,
     readers: Gauge,
     oldest_reader: Gauge,
     is_faulted: Gauge,
@@ -38,22 +38,22 @@ struct OfStore {
 
 /// In the order of [`counted`] and [`gauged`].
 struct OfSubscription {
-    counters: Vec<Counter>,
+    counters: Vec<Rising>,
     gauges: Vec<Gauge>,
-    dedup: Option<Vec<Counter>>,
+    dedup: Option<Vec<Rising>>,
 }
 
 struct OfBreaker {
     states: [Gauge; 3],
-    refused: Counter,
-    opened: Counter,
+    refused: Rising,
+    opened: Rising,
     waiting: Gauge,
 }
 
 impl Read {
-    pub(super) fn take(&mut self, recorded: &Recorded, snapshot: &Snapshot) {
+    pub(super) fn take(&mut self, recorded: &Recorded, numbers: &BusNumbers) {
         let bus = self.bus.get_or_insert_with(|| {
-            let counter = |name| recorded.counter(name, Vec::new());
+            let counter = |name| recorded.rising(name, Vec::new());
             OfBus {
                 published: counter(names::PUBLISHED),
                 refused: counter(names::REFUSED),
@@ -61,18 +61,18 @@ impl Read {
                 unstored: counter(names::UNSTORED),
             }
         });
-        bus.published.absolute(snapshot.published);
-        bus.refused.absolute(snapshot.refused);
-        bus.unrouted.absolute(snapshot.unrouted);
-        bus.unstored.absolute(snapshot.unstored);
-        if let Some(store) = &snapshot.store {
+        bus.published.rise_to(numbers.published);
+        bus.refused.rise_to(numbers.refused);
+        bus.unrouted.rise_to(numbers.unrouted);
+        bus.unstored.rise_to(numbers.unstored);
+        if let Some(store) = &numbers.store {
             self.store.get_or_insert_with(|| OfStore::new(recorded)).take(store);
         }
-        let is_there = |name: &str| snapshot.subscriptions.iter().any(|numbers| *numbers.name == *name);
-        if self.subscriptions.len() > snapshot.subscriptions.len() {
+        let is_there = |name: &str| numbers.subscriptions.iter().any(|numbers| *numbers.name == *name);
+        if self.subscriptions.len() > numbers.subscriptions.len() {
             self.subscriptions.retain(|name, _| is_there(name));
         }
-        for numbers in &snapshot.subscriptions {
+        for numbers in &numbers.subscriptions {
             if !self.subscriptions.contains_key(&numbers.name) {
                 let handles = OfSubscription::new(recorded, numbers);
                 self.subscriptions.insert(Arc::clone(&numbers.name), handles);
@@ -81,7 +81,7 @@ impl Read {
                 handles.take(recorded, numbers);
             }
         }
-        self.take_channels(recorded, &snapshot.channels);
+        self.take_channels(recorded, &numbers.channels);
     }
 
     /// Topics are many: channels are summed by subscription.
@@ -103,11 +103,10 @@ impl Read {
             if !self.breakers.contains_key(subscription) {
                 self.breakers.insert(subscription.to_owned(), OfBreaker::new(recorded, subscription));
             }
-            let Some(of) = self.breakers.get(subscription) else { continue };
+            let Some(of) = self.breakers.get_mut(subscription) else { continue };
             of.states.iter().zip(states).for_each(|(gauge, channels)| gauge.set(f64::from(channels)));
-            // Channels that are forgotten take their counts with them: a counter never falls.
-            of.refused.absolute(refused);
-            of.opened.absolute(opened);
+            of.refused.rise_to(refused);
+            of.opened.rise_to(opened);
             of.waiting.set(as_f64(waiting));
         }
     }
@@ -119,17 +118,17 @@ impl OfStore {
         Self {
             used: gauge(names::STORE_BYTES),
             map: gauge(names::STORE_MAP),
-            commits: recorded.counter(names::STORE_COMMITS, Vec::new()),
+            commits: recorded.rising(names::STORE_COMMITS, Vec::new()),
             readers: gauge(names::STORE_READERS),
             oldest_reader: gauge(names::OLDEST_READER),
             is_faulted: gauge(names::STORE_FAULTED),
         }
     }
 
-    fn take(&self, store: &StoreNumbers) {
+    fn take(&mut self, store: &StoreNumbers) {
         self.used.set(as_f64(store.used_bytes));
         self.map.set(as_f64(store.map_bytes));
-        self.commits.absolute(store.commits);
+        self.commits.rise_to(store.commits);
         self.readers.set(as_f64(store.readers));
         self.oldest_reader.set(store.oldest_reader.as_secs_f64());
         self.is_faulted.set(f64::from(u8::from(store.is_faulted)));
@@ -144,21 +143,24 @@ impl OfSubscription {
             all
         };
         Self {
-            counters: counted(numbers).map(|(name, more, _)| recorded.counter(name, labels(more))).collect(),
+            counters: counted(numbers).map(|(name, more, _)| recorded.rising(name, labels(more))).collect(),
             gauges: gauged(numbers).map(|(name, _)| recorded.gauge(name, labels(None))).collect(),
             dedup: None,
         }
     }
 
     fn take(&mut self, recorded: &Recorded, numbers: &SubscriptionNumbers) {
-        self.counters.iter().zip(counted(numbers)).for_each(|(counter, (.., count))| counter.absolute(count));
+        self.counters
+            .iter_mut()
+            .zip(counted(numbers))
+            .for_each(|(counter, (.., count))| counter.rise_to(count));
         self.gauges.iter().zip(gauged(numbers)).for_each(|(gauge, (_, value))| gauge.set(value));
         if let Some(dedup) = &numbers.dedup {
             let counters = self.dedup.get_or_insert_with(|| {
                 let of = |step: &str| labels(&numbers.name, [("step", step.to_owned())]);
-                steps(dedup).iter().map(|(step, _)| recorded.counter(names::DEDUP, of(step))).collect()
+                steps(dedup).iter().map(|(step, _)| recorded.rising(names::DEDUP, of(step))).collect()
             });
-            counters.iter().zip(steps(dedup)).for_each(|(counter, (_, count))| counter.absolute(count));
+            counters.iter_mut().zip(steps(dedup)).for_each(|(counter, (_, count))| counter.rise_to(count));
         }
     }
 }
@@ -228,7 +230,7 @@ impl OfBreaker {
         let state = |circuit: Circuit| {
             recorded.gauge(names::BREAKER_STATE, labels(subscription, [("state", circuit.to_string())]))
         };
-        let counter = |name| recorded.counter(name, labels(subscription, []));
+        let counter = |name| recorded.rising(name, labels(subscription, []));
         Self {
             states: CIRCUITS.map(state),
             refused: counter(names::BREAKER_REFUSED),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use busway_event::draft::Stamp;
 use busway_event::{AnyEvent, Event, EventId, Metadata, Raw, Timestamp};
 use busway_middleware::Outcome;
-use busway_observability::{Collector, FallbackKind, Metrics, MetricsProblem, Signal, Snapshot, Wants};
+use busway_observability::{BusNumbers, Collector, FallbackKind, Metrics, MetricsProblem, Signal, Wants};
 
 use crate::{busy, told};
 
@@ -62,7 +62,7 @@ fn what_the_bus_keeps_account_of_is_read_when_it_is_rendered() {
 #[test]
 fn two_buses_of_a_process_have_nothing_in_common() {
     let (one, other) = (Metrics::new(), Metrics::new());
-    let mut quiet = Snapshot::default();
+    let mut quiet = BusNumbers::default();
     quiet.published = 1;
     assert!(one.attach(told(busy())) && other.attach(told(quiet)));
     let (one, other) = (one.render(), other.render());
@@ -160,7 +160,12 @@ fn a_subscription_that_comes_back_goes_on_counting() {
     source.0.lock().as_mut().unwrap().subscriptions.clear();
     drop(metrics.render());
     *source.0.lock() = Some(busy());
-    source.0.lock().as_mut().unwrap().subscriptions[0].done = 8;
+    source.0.lock().as_mut().unwrap().subscriptions[0].done = 3;
     let series = r#"busway_events_delivered_total{subscription="stock",filter="orders.#",outcome="done"}"#;
-    assert!((value(&metrics.render(), series) - 8.0).abs() < 1e-9);
+    assert!((value(&metrics.render(), series) - 10.0).abs() < 1e-9, "7 before, and 3 since");
+    assert!((value(&metrics.render(), series) - 10.0).abs() < 1e-9, "nothing is counted twice");
+    // The same for a bus that takes the place of one that is gone.
+    *source.0.lock() = None;
+    assert!(metrics.attach(told(busy())));
+    assert!((value(&metrics.render(), series) - 17.0).abs() < 1e-9);
 }

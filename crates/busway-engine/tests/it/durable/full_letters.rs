@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{Bus, DeadLetterId, DeadLetterPolicy, Observer, Redrive, Selection};
+use busway_engine::{Bus, DeadLetterId, DeadLetterPolicy, Redrive, Selection};
+use busway_observability::{Collector, Signal, Wants};
 use busway_testkit::{ManualClock, Recorder, Script, Step};
 use parking_lot::Mutex;
 
@@ -16,13 +17,21 @@ struct Alarms {
     parked: Mutex<Vec<(String, u64)>>,
 }
 
-impl Observer for Alarms {
-    fn dead_letters_full(&self, subscription: &str, max: u64) {
-        self.letters.lock().push((subscription.to_owned(), max));
+impl Collector for Alarms {
+    fn wants(&self) -> Wants {
+        Wants::ALARMS
     }
 
-    fn parked_full(&self, subscription: &str, max: u64) {
-        self.parked.lock().push((subscription.to_owned(), max));
+    fn collect(&self, signal: &Signal<'_>) {
+        match *signal {
+            Signal::DeadLettersFull { subscription, max } => {
+                self.letters.lock().push((subscription.to_owned(), max));
+            }
+            Signal::ParkedFull { subscription, max } => {
+                self.parked.lock().push((subscription.to_owned(), max));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -30,8 +39,8 @@ impl Observer for Alarms {
 async fn a_full_dead_letter_store_stops_the_lane_and_loses_nothing() {
     let dir = dir();
     let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
-    let observer = Arc::clone(&alarms);
-    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).observer(observer);
+    let observer: Arc<Alarms> = Arc::clone(&alarms);
+    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).collector(observer);
     let bus = bus.start().await.unwrap();
     let recorder = Recorder::<Number>::new();
     let script = Script::new((0..4).map(|_| Step::Dead("no such order")));
@@ -114,8 +123,8 @@ async fn a_redrive_that_fails_again_finds_its_place_though_all_are_taken() {
 async fn as_many_parked_events_as_may_be_are_told_of_once() {
     let dir = dir();
     let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
-    let observer = Arc::clone(&alarms);
-    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).observer(observer);
+    let observer: Arc<Alarms> = Arc::clone(&alarms);
+    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).collector(observer);
     let bus = bus.start().await.unwrap();
     let recorder = Recorder::<Number>::new();
     let script = Script::new((0..4).map(|_| Step::Fail("no connection")));
@@ -140,8 +149,8 @@ async fn as_many_parked_events_as_may_be_are_told_of_once() {
 async fn each_place_that_becomes_free_is_no_news_and_many_are() {
     let dir = dir();
     let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
-    let observer = Arc::clone(&alarms);
-    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).observer(observer);
+    let observer: Arc<Alarms> = Arc::clone(&alarms);
+    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).collector(observer);
     let bus = bus.start().await.unwrap();
     let recorder = Recorder::<Number>::new();
     let script = Script::default().then(Step::Dead("no such order"));

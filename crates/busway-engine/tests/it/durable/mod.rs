@@ -3,7 +3,7 @@
 mod abandoned;
 mod batch_transactions;
 mod batches;
-mod breakers;
+pub(crate) mod breakers;
 mod building;
 mod conflicts;
 mod cursors;

@@ -7,14 +7,17 @@ use crate::signal::Circuit;
 
 /// Where snapshots come from: a bus.
 pub trait Source: Send + Sync + 'static {
+    /// Whether it is still there.
+    fn is_there(&self) -> bool;
+
     /// How things are now; `None` when the bus is gone. It may read the store: not for a thread that must not wait.
-    fn snapshot(&self) -> Option<Snapshot>;
+    fn numbers(&self) -> Option<BusNumbers>;
 }
 
 /// A bus at one moment. Counts are since it was started in this process.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
-pub struct Snapshot {
+pub struct BusNumbers {
     /// Publishes that were accepted.
     pub published: u64,
     /// Publishes that were refused.
