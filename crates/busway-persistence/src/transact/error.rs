@@ -119,5 +119,6 @@ impl From<Refusal> for TransactError {
 pub const TX_BYTES_MAX: usize = 16 << 20;
 /// For so long a transaction may work on the writer's thread. Time in which the system lets the thread have no processor does not count.
 pub const TX_MILLIS_MAX: u64 = 100;
-/// So long a transaction may be on the writer's thread, whatever it does there.
-pub const TX_MILLIS_WAITED_MAX: u64 = 1_000;
+/// So long a transaction may be on the writer's thread, whatever it does there. A thread that is one of a dozen for two processors, with the lowest claim,
+/// takes a second for twenty milliseconds of work.
+pub const TX_MILLIS_WAITED_MAX: u64 = 5_000;
