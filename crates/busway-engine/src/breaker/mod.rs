@@ -17,6 +17,7 @@ mod aside;
 mod channel;
 mod fallback;
 mod guard;
+mod met;
 mod reach;
 mod settings;
 mod stage;
@@ -25,7 +26,7 @@ mod view;
 
 pub(crate) use self::channel::Channel;
 pub use self::fallback::{Fallback, FallbackKind};
-pub(crate) use self::guard::{Call, Guard};
+pub(crate) use self::guard::{Call, Guard, NoCall};
 pub(crate) use self::reach::Reach;
 pub use self::settings::Breaker;
 pub(crate) use self::stage::BreakerStage;
