@@ -146,7 +146,8 @@ pub use crate::table::{
 };
 pub use crate::tail::StoredEvent;
 pub use crate::transact::{
-    OnTransacted, Recorded, TX_BYTES_MAX, TX_MILLIS_MAX, TransactError, Tx, TxError, Work,
+    OnTransacted, Recorded, TX_BYTES_MAX, TX_MILLIS_MAX, TX_MILLIS_WAITED_MAX, TransactError, Tx, TxError,
+    Work,
 };
 pub use crate::verify::{DAMAGE_LISTED, Verified, Verifying};
 

@@ -124,8 +124,8 @@ pub use breaker::{
 };
 pub use idempotency::{
     Answer, Asked, Claim, Idempotency, IdempotencyKey, IdempotencyKeyError, IdempotencyProblem,
-    IdempotencyStore, KeyDigest, KeySource, Lease, Ledger, Marked, OnNoKey, OnUnreachable, Pointer,
-    PointerError, StoreFuture, Unreachable,
+    IdempotencyStore, KeyDigest, KeyHasher, KeyHashing, KeySource, Lease, Ledger, Marked, OnNoKey,
+    OnUnreachable, Pointer, PointerError, StoreFuture, Unreachable,
 };
 
 pub use shutdown::{Begun, CANCEL_GRACE, End, Origin, Outstanding, Phase, Shutdown, Step};

@@ -51,6 +51,13 @@ pub(crate) struct Call {
     generation: Generation,
 }
 
+/// A call that was not let pass.
+pub(crate) struct NoCall {
+    pub(crate) channel: Arc<Channel>,
+    /// Its time of the next probe, if that is known.
+    pub(crate) until: Option<Instant>,
+}
+
 impl Guard {
     pub(crate) fn new(services: Arc<Services>, breaker: Breaker) -> Self {
         Self {
@@ -129,14 +136,14 @@ impl Guard {
 
     /// Asks for a call of a channel.
     #[inline]
-    pub(crate) fn permit(&self, channel: &Arc<Channel>) -> Result<Call, Option<Instant>> {
+    pub(crate) fn permit(&self, channel: Arc<Channel>) -> Result<Call, NoCall> {
         let (permission, moved) = channel.permit(&*self.services.clock);
         if let Some(moved) = moved {
-            self.told(channel, moved);
+            self.told(&channel, moved);
         }
         match permission {
-            Permission::Granted(generation) => Ok(Call { channel: Arc::clone(channel), generation }),
-            Permission::Refused { until } => Err(until),
+            Permission::Granted(generation) => Ok(Call { channel, generation }),
+            Permission::Refused { until } => Err(NoCall { channel, until }),
         }
     }
 
@@ -163,6 +170,11 @@ impl Guard {
     pub(crate) fn room(&self, topic: &Topic) -> Room {
         let channel = self.channels.read().get(topic).cloned();
         channel.map_or(Room::All, |channel| channel.room(&*self.services.clock))
+    }
+
+    /// Whether a channel would let a call pass now.
+    pub(super) fn has_room(&self, channel: &Channel) -> bool {
+        matches!(channel.room(&*self.services.clock), Room::All | Room::Probes(1..))
     }
 
     pub(crate) fn force(&self, topic: &Topic, force: Force) {

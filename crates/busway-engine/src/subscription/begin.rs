@@ -15,6 +15,7 @@ use super::handle::Subscription;
 use super::member::{IDEMPOTENT, Member};
 use crate::breaker::{BreakerStage, FallbackKind, Guard};
 use crate::bus::Source;
+use crate::clock::Clock;
 use crate::idempotency::Keeper;
 use crate::mailbox::Handling;
 use crate::settings::Effective;
@@ -94,10 +95,9 @@ impl SubscribeBuilder {
         if let Some(idempotency) = &self.idempotent {
             problems.extend(idempotency.problems().into_iter().map(SubscribeProblem::Idempotency));
             let steps = Chain::merge([&self.middleware]);
-            if steps.nodes().iter().any(|node| node.name() == IDEMPOTENT) {
-                let taken = RegistryError::NameTaken { name: IDEMPOTENT.to_owned() };
-                problems.push(SubscribeProblem::Middleware(taken));
-            }
+            let taken = steps.nodes().iter().filter(|node| IDEMPOTENT.contains(&node.name()));
+            let taken = taken.map(|node| RegistryError::NameTaken { name: node.name().to_owned() });
+            problems.extend(taken.map(SubscribeProblem::Middleware));
             if idempotency.rate_of_retries().is_some() {
                 problems.push(SubscribeProblem::RetryRateInMemory);
             }
@@ -133,7 +133,7 @@ impl SubscribeBuilder {
         let again = self.again();
         let shown = self.name.as_deref().unwrap_or(filter.as_str());
         let with = (self.middleware, self.idempotent.as_ref(), again);
-        let member = Self::member(0, handler, with, shown);
+        let member = Self::member(0, handler, with, (shown, &self.bus.services.clock));
         let name = self.name.map(Into::into);
         let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
         // What has lanes, members or keys to keep, or no queue to fill, is made at once.
@@ -152,13 +152,13 @@ impl SubscribeBuilder {
         id: u64,
         handler: AnyHandler<Ephemeral>,
         (middleware, idempotent, again): (Registry, Option<&Idempotency>, Option<Arc<Again>>),
-        subscription: &str,
+        (subscription, clock): (&str, &Arc<dyn Clock>),
     ) -> Arc<Member> {
         let mut member = Member::new(id, handler, middleware, again);
         if let Some(keeper) =
             idempotent.and_then(|idempotency| Keeper::ephemeral(idempotency, subscription.into()))
         {
-            member.be_idempotent(Arc::new(keeper));
+            member.be_idempotent(Arc::new(keeper), clock);
         }
         Arc::new(member)
     }
@@ -173,7 +173,7 @@ impl SubscribeBuilder {
         let id = core.next_member();
         let again = self.again();
         let with = (self.middleware, self.idempotent.as_ref(), again);
-        let member = Self::member(id, handler, with, &core.name);
+        let member = Self::member(id, handler, with, (&core.name, &self.bus.services.clock));
         core.add(Arc::clone(&member));
         core.mailbox.join(id);
         if let Some(rule) = self.rule {
