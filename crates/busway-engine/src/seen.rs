@@ -55,7 +55,7 @@ fn of_bus(bus: &Arc<BusCore>) -> BusNumbers {
     let ephemeral = ephemeral.iter().filter(|entry| entry.state() != State::Stopped);
     numbers.subscriptions.extend(ephemeral.map(|entry| of_ephemeral(entry)));
     numbers.subscriptions.extend(bus.durable.list().iter().map(|core| of_durable(core)));
-    numbers.channels = bus.breaker_statuses().into_iter().map(of_channel).collect();
+    numbers.channels = bus.breaker_statuses().iter().map(of_channel).collect();
     numbers.store = bus.log.as_ref().and_then(|log| log.with(of_store));
     numbers
 }
@@ -103,7 +103,7 @@ fn of_dedup(stats: &IdempotencyStats) -> DedupNumbers {
     numbers
 }
 
-fn of_channel(status: BreakerStatus) -> ChannelNumbers {
+fn of_channel(status: &BreakerStatus) -> ChannelNumbers {
     let mut numbers = ChannelNumbers::new(status.subscription.to_string(), status.topic.to_string());
     numbers.circuit = circuit(status.state);
     (numbers.refused, numbers.opened) = (status.counts.refused, status.counts.opened);

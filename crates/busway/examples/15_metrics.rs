@@ -34,9 +34,9 @@ impl Collector for Pager {
     }
 }
 
-async fn reserve(order: Payload<OrderCreated>) -> Result<(), busway::BoxError> {
+async fn reserve(order: Payload<OrderCreated>) -> Result<(), BoxError> {
     match order.order_id {
-        7 => Err(busway::Permanent("order 7 was never paid").into()),
+        7 => Err(Permanent("order 7 was never paid").into()),
         _ => Ok(()),
     }
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use busway::prelude::*;
-use busway::{BreakerChange, BreakerState, DurableSubscription, Observer, Redrive, Selection};
+use busway::observability::Circuit;
+use busway::{Collector, DurableSubscription, Redrive, Selection, Signal, Wants};
 
 use crate::flight::Flight;
 use crate::output::Notices;
@@ -33,9 +34,13 @@ impl Desk {
     }
 }
 
-impl Observer for Desk {
-    fn breaker_moved(&self, change: &BreakerChange<'_>) {
-        if change.to == BreakerState::Open {
+impl Collector for Desk {
+    fn wants(&self) -> Wants {
+        Wants::ALARMS
+    }
+
+    fn collect(&self, signal: &Signal<'_>) {
+        if let Signal::BreakerMoved { to: Circuit::Open, .. } = signal {
             self.opened.fetch_add(1, Ordering::Relaxed);
         }
     }
