@@ -35,7 +35,6 @@ const ROUNDS: usize = 7;
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::float_cmp, reason = "these numbers are exact")]
 
     use super::*;
 

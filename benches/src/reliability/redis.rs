@@ -128,8 +128,8 @@ fn millis(time: Duration) -> u64 {
 
 const LEASE_SCRIPT: &str = include_str!("../../../crates/busway-redis/src/script/lease.lua");
 const DONE_SCRIPT: &str = include_str!("../../../crates/busway-redis/src/script/done.lua");
-const LEASE: Duration = Duration::from_secs(300);
-const TTL: Duration = Duration::from_secs(86_400);
+const LEASE: Duration = Duration::from_mins(5);
+const TTL: Duration = Duration::from_hours(24);
 /// A busy machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Keys at once.

@@ -17,6 +17,7 @@ use tokio::runtime;
 
 use super::core::{BusParts, Services};
 use super::problem::{BuildError, BuildProblem};
+use super::unless_started::AbortUnlessStarted;
 use super::watched::attach;
 use super::{Bus, BusCore};
 use crate::clock::{Clock, SystemClock};
@@ -273,7 +274,7 @@ impl BusBuilder {
             }
         };
         let bus = Bus::new(self.build(metadata, runtime, log));
-        let unless_started = AbortUnlessStarted(Some(Arc::clone(bus.core())));
+        let unless_started = AbortUnlessStarted::new(bus.core());
         let started = async {
             for (name, hook) in hooks {
                 let failed = |source| BuildProblem::Hook { name, source };
@@ -370,23 +371,6 @@ async fn open(plan: StorePlan, runtime: &runtime::Handle) -> Result<Arc<Log>, Bu
 impl fmt::Debug for BusBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BusBuilder").field("levels", &self.levels).finish_non_exhaustive()
-    }
-}
-
-/// Hooks may keep clones of the bus: a start that fails or is given up stops it by hand.
-struct AbortUnlessStarted(Option<Arc<BusCore>>);
-
-impl AbortUnlessStarted {
-    fn defuse(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for AbortUnlessStarted {
-    fn drop(&mut self) {
-        if let Some(core) = &self.0 {
-            core.abort();
-        }
     }
 }
 

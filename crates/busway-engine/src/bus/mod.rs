@@ -18,6 +18,7 @@ mod registry;
 mod shutdown;
 mod stored;
 mod stored_batch;
+mod unless_started;
 mod unsynced;
 mod watched;
 

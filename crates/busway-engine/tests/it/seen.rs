@@ -149,7 +149,7 @@ async fn keys_and_topics_make_no_series() {
     let before = metrics.render().lines().count();
     for n in 0..20_000 {
         let draft = number(&format!("orders.{}", n % 1_000), n).key(format!("key-{n}"));
-        bus.publish(draft.meta("tenant", &n.to_string())).await.unwrap();
+        bus.publish(draft.meta("tenant", n.to_string())).await.unwrap();
         if n % 1_000 == 0 {
             bus.settle().await;
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use busway::prelude::*;
 use busway::observability::Circuit;
+use busway::prelude::*;
 use busway::{Collector, DurableSubscription, Redrive, Selection, Signal, Wants};
 
 use crate::flight::Flight;
