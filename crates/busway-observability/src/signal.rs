@@ -30,7 +30,8 @@ pub enum Signal<'a> {
         /// What it has come to, this time.
         outcome: &'a Outcome,
     },
-    /// A handler was run, its chain included: how long that took. Of ephemeral subscriptions one call of 64 is told. Of [`Wants::TIMES`].
+    /// A handler of a durable subscription was run, its chain included: how long that took. Each event of a batch is told of with the time of its call. Of
+    /// [`Wants::TIMES`].
     Handled {
         /// The subscription's name.
         subscription: &'a str,
@@ -57,7 +58,7 @@ pub enum Signal<'a> {
         /// As many: publishes, settlements, transactions.
         requests: usize,
     },
-    /// An attempt has failed, and the event is attempted again. Of [`Wants::ALARMS`].
+    /// An attempt of a durable subscription has failed, and the event is attempted again. Of [`Wants::ALARMS`].
     Retried {
         /// The subscription's name.
         subscription: &'a str,
@@ -66,7 +67,7 @@ pub enum Signal<'a> {
         /// The attempt that failed, from 1.
         attempt: u32,
     },
-    /// An event was given up: it is a dead letter, or let go where the subscription discards. Of [`Wants::ALARMS`].
+    /// A durable subscription has given an event up: it is a dead letter, or let go where the subscription discards. Of [`Wants::ALARMS`].
     DeadLetter {
         /// The subscription's name.
         subscription: &'a str,

@@ -13,6 +13,7 @@ mod timed;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use busway_event::{Metadata, MetadataError};
@@ -33,7 +34,7 @@ use crate::signal::Signal;
 /// The metrics of a bus. Clones are the same metrics.
 ///
 /// They are given to a bus when it is built, as `.metrics(&metrics)`, and rendered whenever somebody asks. Costs are with who renders: between two renderings a
-/// bus with metrics reads a clock for one call of 64, and for each durable publish and attempt.
+/// bus with metrics reads a clock for each durable publish, attempt and commit, and for nothing else.
 ///
 /// ```
 /// use busway_observability::Metrics;
@@ -51,6 +52,8 @@ struct Shared {
     handle: PrometheusHandle,
     recorded: Recorded,
     timed: Timed,
+    /// Samples since they were taken in last: nobody may render for days.
+    samples: AtomicU32,
     read: Mutex<Read>,
     source: Mutex<Option<Arc<dyn Source>>>,
     tenants: Option<Tenants>,
@@ -126,7 +129,8 @@ impl Metrics {
             Tenants { field, counters }
         });
         let (timed, read) = (Timed::new(&recorded), Mutex::default());
-        let shared = Shared { handle, recorded, timed, read, source: Mutex::new(None), tenants };
+        let samples = AtomicU32::new(0);
+        let shared = Shared { handle, recorded, timed, samples, read, source: Mutex::new(None), tenants };
         Self { shared: Arc::new(shared) }
     }
 
@@ -169,11 +173,6 @@ impl Metrics {
         source?.numbers()
     }
 
-    /// Takes in what was measured since it was called last. Whoever does not [`render`](Self::render) every minute or so calls it, else samples pile up. The bus does.
-    pub fn upkeep(&self) {
-        self.shared.handle.run_upkeep();
-    }
-
     /// The recorder, for metrics of the program's own beside those of the bus: in the same text, under names of its own.
     #[must_use]
     pub fn recorder(&self) -> &(dyn Recorder + Send + Sync) {
@@ -202,12 +201,15 @@ impl Collector for Metrics {
     }
 
     fn collect(&self, signal: &Signal<'_>) {
-        let Shared { recorded, timed, tenants, .. } = &*self.shared;
+        let Shared { handle, recorded, timed, samples, tenants, .. } = &*self.shared;
         if let (Some(Tenants { field, counters }), Signal::Settled { event, outcome, .. }) = (tenants, signal)
         {
             counters.count(event.metadata().get(field), outcome.label());
         }
         timed.collect(recorded, signal);
+        if signal.wants() == Wants::TIMES && samples.fetch_add(1, Ordering::Relaxed) % SAMPLES_MAX == SAMPLES_MAX - 1 {
+            handle.run_upkeep();
+        }
     }
 }
 
@@ -220,6 +222,9 @@ fn recorder() -> Result<PrometheusRecorder, BuildError> {
         .idle_timeout(families::READ, Some(GONE_AFTER));
     Ok(builder.build_recorder())
 }
+
+/// So many samples are taken in at once: some 64 KiB of them wait at most, a thread's worth of what it measured meanwhile not counted.
+const SAMPLES_MAX: u32 = 8_192;
 
 /// Longer than anybody waits between two scrapes.
 const GONE_AFTER: Duration = Duration::from_secs(300);

@@ -126,7 +126,7 @@ pub(super) const FAMILIES: [Family; 41] = [
         HANDLER,
         Is::Histogram,
         Unit::Seconds,
-        "How long handlers took, their middleware included; of ephemeral subscriptions one call of 64.",
+        "How long handlers of durable subscriptions took, their middleware included.",
     ),
     (
         END_TO_END,

@@ -169,3 +169,12 @@ fn a_subscription_that_comes_back_goes_on_counting() {
     assert!(metrics.attach(told(busy())));
     assert!((value(&metrics.render(), series) - 17.0).abs() < 1e-9);
 }
+
+#[test]
+fn samples_are_taken_in_though_nobody_renders_and_none_is_lost() {
+    let metrics = Metrics::new();
+    for _ in 0..50_000 {
+        metrics.collect(&Signal::Stored { took: Duration::from_millis(3), events: 1 });
+    }
+    assert!((value(&metrics.render(), "busway_publish_duration_seconds_count") - 50_000.0).abs() < 1e-9);
+}
