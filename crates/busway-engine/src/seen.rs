@@ -1,5 +1,7 @@
 //! What is seen of a bus: its accounts, as plain numbers for who watches it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -53,7 +55,21 @@ fn of_bus(bus: &Arc<BusCore>) -> BusNumbers {
     (numbers.unrouted, numbers.unstored) = (stats.unrouted, stats.unstored);
     let ephemeral = bus.entries();
     let ephemeral = ephemeral.iter().filter(|entry| entry.state() != State::Stopped);
-    numbers.subscriptions.extend(ephemeral.map(|entry| of_ephemeral(entry)));
+    let mut unnamed: BTreeMap<String, SubscriptionNumbers> = BTreeMap::new();
+    for entry in ephemeral {
+        let mut own = of_ephemeral(entry);
+        if !entry.is_unnamed() {
+            numbers.subscriptions.push(own);
+            continue;
+        }
+        // One for each connection, say: they are counted together, or there would be ever more series.
+        own.name = "".into();
+        match unnamed.entry(own.filter.clone()) {
+            Place::Vacant(place) => _ = place.insert(own),
+            Place::Occupied(mut sum) => sum.get_mut().join(&own),
+        }
+    }
+    numbers.subscriptions.extend(unnamed.into_values());
     numbers.subscriptions.extend(bus.durable.list().iter().map(|core| of_durable(core)));
     numbers.channels = bus.breaker_statuses().iter().map(of_channel).collect();
     numbers.store = bus.log.as_ref().and_then(|log| log.with(of_store));

@@ -95,7 +95,7 @@ impl Settings {
     }
 
     /// Of a durable subscription: events that may be parked, for they failed or wait behind one that did. With so many nothing more is read, a redrive
-    /// waits, and somebody is [told](crate::Observer::parked_full). Default 1,000,000, at least 1.
+    /// waits, and somebody is [told](busway_observability::Signal::ParkedFull). Default 1,000,000, at least 1.
     pub fn parked_max(mut self, events: usize) -> Self {
         self.parked_max = Some(events);
         self

@@ -158,7 +158,7 @@ fn serve(endpoint: &Arc<Endpoint>, listener: TcpListener, stopped: oneshot::Rece
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the endpoint failed");
                     drop(place);
-                    tokio::task::yield_now().await;
+                    moment().await;
                     continue;
                 }
             };
@@ -186,6 +186,11 @@ fn serve(endpoint: &Arc<Endpoint>, listener: TcpListener, stopped: oneshot::Rece
             _ = stopped => Ok(()),
         }
     }))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the endpoint knows no bus, and no clock of one")]
+async fn moment() {
+    tokio::time::sleep(AGAIN_AFTER).await;
 }
 
 impl Endpoint {
@@ -250,6 +255,8 @@ fn text(status: StatusCode, text: String) -> Response<Full<Bytes>> {
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// That of OpenTelemetry's Prometheus exporters.
 const PORT: u16 = 9464;
+/// When no connection can be taken: who comes waits in the system's queue.
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
 const CONNECTIONS_MAX: usize = 32;
 const HEADER_BYTES_MAX: usize = 8 << 10;
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);

@@ -49,7 +49,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct SubscriptionNumbers {
-    /// Its name.
+    /// Its name; empty for the sum of all subscriptions of a filter that were given none.
     pub name: Arc<str>,
     /// Its filter.
     pub filter: String,
@@ -101,6 +101,29 @@ pub struct SubscriptionNumbers {
     pub oldest: Option<Duration>,
     /// Steps of its idempotency, if it is idempotent.
     pub dedup: Option<DedupNumbers>,
+}
+
+impl SubscriptionNumbers {
+    /// Adds another one that is counted with it: programs begin and end as many without a name as they like.
+    pub fn join(&mut self, other: &Self) {
+        for (sum, count) in [
+            (&mut self.offered, other.offered),
+            (&mut self.done, other.done),
+            (&mut self.failed, other.failed),
+            (&mut self.dead, other.dead),
+            (&mut self.skipped, other.skipped),
+            (&mut self.retried, other.retried),
+            (&mut self.dropped, other.dropped),
+            (&mut self.expired, other.expired),
+            (&mut self.abandoned, other.abandoned),
+            (&mut self.waiting, other.waiting),
+            (&mut self.running, other.running),
+            (&mut self.pending, other.pending),
+        ] {
+            *sum = sum.saturating_add(count);
+        }
+        self.capacity = self.capacity.zip(other.capacity).map(|(one, other)| one.saturating_add(other));
+    }
 }
 
 /// Steps of a subscription's idempotency.

@@ -83,14 +83,15 @@ pub(super) async fn attempt(
     started: &Started<AnyEvent>,
     done: Option<KeyDone>,
 ) -> Ended {
-    let lost = core.counts.untold.swap(0, Ordering::Relaxed);
-    let gap = core.take_gap(started.place.partition);
     let mut conflicts: u32 = 0;
     let event = core.event(started.place, done);
     let copier = core.guard.as_ref().and_then(|guard| guard.copier());
     if let Err(ended) = core.marked(member, started).await {
         return ended;
     }
+    // Behind the last thing that may hand the event back: who gets it is told of what is gone.
+    let lost = core.counts.untold.swap(0, Ordering::Relaxed);
+    let gap = core.take_gap(started.place.partition);
     loop {
         let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);

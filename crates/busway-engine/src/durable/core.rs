@@ -193,7 +193,10 @@ impl DurableCore {
 
     /// Wakes all workers that sleep, or wait for room in the store.
     pub(super) fn wake_all(&self) {
-        self.hand.lock().seats.iter().for_each(|seat| seat.member.more.notify_waiters());
+        for seat in &self.hand.lock().seats {
+            seat.member.more.notify_waiters();
+            seat.member.recalled.notify_waiters();
+        }
     }
 
     /// Sees to it that a worker looks for what may start.

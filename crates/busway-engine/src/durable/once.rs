@@ -198,6 +198,11 @@ impl Claimed<'_> {
             self.keeper.give_back(&self.held).await;
             return;
         }
+        let is_over = |deadline: &Option<Instant>, now| deadline.is_some_and(|deadline| now >= deadline);
+        // Of many that are told one after the other, in vain: those that are left have no time either.
+        if is_over(deadline, self.core.services.clock.now()) && self.held.is_shared {
+            return self.keeper.untold();
+        }
         while !self.keeper.tell_done(&self.held).await {
             if self.core.moment_later(member).await == Patience::Again {
                 continue;

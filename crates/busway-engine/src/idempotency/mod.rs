@@ -118,8 +118,8 @@ pub(crate) enum Entered {
 pub(crate) struct Held {
     pub(crate) key: IdempotencyKey,
     lease: Lease,
-    /// Whether a shared store knows of it.
-    is_shared: bool,
+    /// Whether a shared store knows of it, and is to be told what becomes of it.
+    pub(crate) is_shared: bool,
 }
 
 /// What is stored of a key with the settlement of its event.

@@ -110,7 +110,11 @@ impl Keeper {
             Ok(()) => true,
             Err(unreachable) => {
                 self.unreachable(&unreachable);
-                self.settings.while_unreachable() == OnUnreachable::Pass
+                let passes = self.settings.while_unreachable() == OnUnreachable::Pass;
+                if passes {
+                    self.untold();
+                }
+                passes
             }
         }
     }

@@ -4,12 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_util::MetricKindMask;
 
 use super::names::{self, Family, Is};
-
-/// What is read from snapshots. Histograms are told of.
-pub(super) const READ: MetricKindMask = MetricKindMask::GAUGE;
 
 /// The recorder, with the metrics of a bus described.
 pub(super) struct Recorded {
@@ -57,8 +53,8 @@ impl Recorded {
 
 const METADATA: Metadata<'static> = Metadata::new("busway", Level::INFO, None);
 
-/// A counter that follows a count of somebody's own. Where that begins anew, with another subscription of the name or without a channel that was
-/// forgotten, the counter goes on from where it is: it never falls, and nothing is counted twice.
+/// A counter that follows a count of somebody's own. Where that begins anew, with another subscription of the name,
+/// the counter goes on from where it is: it never falls, and nothing is counted twice.
 pub(super) struct Rising {
     counter: Counter,
     last: u64,
@@ -68,6 +64,12 @@ impl Rising {
     pub(super) fn rise_to(&mut self, count: u64) {
         self.counter.increment(count.checked_sub(self.last).unwrap_or(count));
         self.last = count;
+    }
+
+    /// Follows a sum of counts of which some may have gone: what they were has been counted.
+    pub(super) fn rise_by_sum(&mut self, sum: u64) {
+        self.counter.increment(sum.saturating_sub(self.last));
+        self.last = sum;
     }
 }
 

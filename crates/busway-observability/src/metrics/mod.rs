@@ -14,7 +14,6 @@ mod timed;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use busway_event::{Metadata, MetadataError};
 use metrics::Recorder;
@@ -137,13 +136,15 @@ impl Metrics {
     /// Says where the numbers come from that are read. `false`: it has a bus already that is still there, and each bus has metrics of its own. A bus that
     /// takes the place of one that is gone goes on counting where that was.
     pub fn attach(&self, source: Arc<dyn Source>) -> bool {
-        let mut attached = self.shared.source.lock();
+        let attached = self.shared.source.lock();
         if attached.as_ref().is_some_and(|attached| attached.is_there()) {
             return false;
         }
-        *attached = Some(source);
+        // In the order of a rendering: first what was read, then where from.
         drop(attached);
-        *self.shared.read.lock() = Read::default();
+        let mut read = self.shared.read.lock();
+        *self.shared.source.lock() = Some(source);
+        *read = Read::default();
         true
     }
 
@@ -155,12 +156,16 @@ impl Metrics {
 
     /// All of them, in the Prometheus text format. It reads the store of its bus: for a thread that may wait.
     ///
-    /// Gauges of subscriptions that are gone are left out after five minutes; what was counted stays.
+    /// Gauges of subscriptions that are gone are 0; what was counted stays.
     #[must_use]
     pub fn render(&self) -> String {
         let Shared { handle, recorded, read, .. } = &*self.shared;
-        if let Some(numbers) = self.numbers() {
-            read.lock().take(recorded, &numbers);
+        {
+            // Held around both: what two renderings read is taken in the order in which it was read.
+            let mut read = read.lock();
+            if let Some(numbers) = self.numbers() {
+                read.take(recorded, &numbers);
+            }
         }
         handle.run_upkeep();
         handle.render()
@@ -207,7 +212,9 @@ impl Collector for Metrics {
             counters.count(event.metadata().get(field), outcome.label());
         }
         timed.collect(recorded, signal);
-        if signal.wants() == Wants::TIMES && samples.fetch_add(1, Ordering::Relaxed) % SAMPLES_MAX == SAMPLES_MAX - 1 {
+        if signal.wants() == Wants::TIMES
+            && samples.fetch_add(1, Ordering::Relaxed) % SAMPLES_MAX == SAMPLES_MAX - 1
+        {
             handle.run_upkeep();
         }
     }
@@ -217,14 +224,9 @@ fn recorder() -> Result<PrometheusRecorder, BuildError> {
     let of = |name: &str| Matcher::Full(name.to_owned());
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &names::SECONDS)?
-        .set_buckets_for_metric(of(names::COMMIT_EVENTS), &names::SHARED)?
-        // Of those that are read: they are set whenever somebody renders, and those that are not are of subscriptions that are gone.
-        .idle_timeout(families::READ, Some(GONE_AFTER));
+        .set_buckets_for_metric(of(names::COMMIT_EVENTS), &names::SHARED)?;
     Ok(builder.build_recorder())
 }
 
 /// So many samples are taken in at once: some 64 KiB of them wait at most, a thread's worth of what it measured meanwhile not counted.
 const SAMPLES_MAX: u32 = 8_192;
-
-/// Longer than anybody waits between two scrapes.
-const GONE_AFTER: Duration = Duration::from_secs(300);

@@ -1,6 +1,6 @@
 //! What is read: the accounts of a bus, set as they are whenever somebody renders.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use metrics::{Gauge, Label};
@@ -16,8 +16,15 @@ use crate::signal::Circuit;
 pub(super) struct Read {
     bus: Option<OfBus>,
     store: Option<OfStore>,
-    subscriptions: HashMap<Arc<str>, OfSubscription>,
+    subscriptions: HashMap<Who, OfSubscription>,
     breakers: HashMap<String, OfBreaker>,
+}
+
+/// A name that comes back with another filter, or as another kind, has other series.
+type Who = (Arc<str>, String, Kind);
+
+fn who(numbers: &SubscriptionNumbers) -> Who {
+    (Arc::clone(&numbers.name), numbers.filter.clone(), numbers.kind)
 }
 
 struct OfBus {
@@ -68,18 +75,11 @@ impl Read {
         if let Some(store) = &numbers.store {
             self.store.get_or_insert_with(|| OfStore::new(recorded)).take(store);
         }
-        let is_there = |name: &str| numbers.subscriptions.iter().any(|numbers| *numbers.name == *name);
-        if self.subscriptions.len() > numbers.subscriptions.len() {
-            self.subscriptions.retain(|name, _| is_there(name));
-        }
+        let there: HashSet<Who> = numbers.subscriptions.iter().map(who).collect();
+        self.subscriptions.retain(|who, handles| there.contains(who) || handles.is_gone());
         for numbers in &numbers.subscriptions {
-            if !self.subscriptions.contains_key(&numbers.name) {
-                let handles = OfSubscription::new(recorded, numbers);
-                self.subscriptions.insert(Arc::clone(&numbers.name), handles);
-            }
-            if let Some(handles) = self.subscriptions.get_mut(&numbers.name) {
-                handles.take(recorded, numbers);
-            }
+            let handles = self.subscriptions.entry(who(numbers));
+            handles.or_insert_with(|| OfSubscription::new(recorded, numbers)).take(recorded, numbers);
         }
         self.take_channels(recorded, &numbers.channels);
     }
@@ -99,14 +99,18 @@ impl Read {
             *opened += channel.opened;
             *waiting += channel.waiting;
         }
+        for of in self.breakers.iter().filter(|(name, _)| !sums.contains_key(name.as_str())).map(|(_, of)| of)
+        {
+            of.states.iter().chain([&of.waiting]).for_each(|gauge| gauge.set(0.0));
+        }
         for (subscription, (states, [refused, opened, waiting])) in sums {
             if !self.breakers.contains_key(subscription) {
                 self.breakers.insert(subscription.to_owned(), OfBreaker::new(recorded, subscription));
             }
             let Some(of) = self.breakers.get_mut(subscription) else { continue };
             of.states.iter().zip(states).for_each(|(gauge, channels)| gauge.set(f64::from(channels)));
-            of.refused.rise_to(refused);
-            of.opened.rise_to(opened);
+            of.refused.rise_by_sum(refused);
+            of.opened.rise_by_sum(opened);
             of.waiting.set(as_f64(waiting));
         }
     }
@@ -149,11 +153,20 @@ impl OfSubscription {
         }
     }
 
+    /// Its subscription is gone: nothing of it is there any more. `false`, for it is not kept.
+    fn is_gone(&self) -> bool {
+        self.gauges.iter().for_each(|gauge| gauge.set(0.0));
+        false
+    }
+
     fn take(&mut self, recorded: &Recorded, numbers: &SubscriptionNumbers) {
-        self.counters
-            .iter_mut()
-            .zip(counted(numbers))
-            .for_each(|(counter, (.., count))| counter.rise_to(count));
+        let is_sum = numbers.name.is_empty();
+        for (counter, (.., count)) in self.counters.iter_mut().zip(counted(numbers)) {
+            match is_sum {
+                true => counter.rise_by_sum(count),
+                false => counter.rise_to(count),
+            }
+        }
         self.gauges.iter().zip(gauged(numbers)).for_each(|(gauge, (_, value))| gauge.set(value));
         if let Some(dedup) = &numbers.dedup {
             let counters = self.dedup.get_or_insert_with(|| {

@@ -178,3 +178,26 @@ fn samples_are_taken_in_though_nobody_renders_and_none_is_lost() {
     }
     assert!((value(&metrics.render(), "busway_publish_duration_seconds_count") - 50_000.0).abs() < 1e-9);
 }
+
+#[test]
+fn a_channel_that_is_forgotten_is_not_counted_again_and_what_is_gone_is_nothing() {
+    let (metrics, source) = (Metrics::new(), told(busy()));
+    assert!(metrics.attach(Arc::clone(&source) as Arc<_>));
+    let series = r#"busway_breaker_opened_total{subscription="stock"}"#;
+    assert!((value(&metrics.render(), series) - 6.0).abs() < 1e-9);
+    source.0.lock().as_mut().unwrap().channels.pop();
+    assert!((value(&metrics.render(), series) - 6.0).abs() < 1e-9, "what it was has been counted");
+    source.0.lock().as_mut().unwrap().channels[0].opened = 7;
+    assert!((value(&metrics.render(), series) - 11.0).abs() < 1e-9, "five more since");
+    source.0.lock().as_mut().unwrap().channels.clear();
+    source.0.lock().as_mut().unwrap().subscriptions.clear();
+    let text = metrics.render();
+    assert!(value(&text, r#"busway_breaker_state{subscription="stock",state="open"}"#).abs() < 1e-9);
+    assert!(value(&text, r#"busway_parked_events{subscription="stock",filter="orders.#"}"#).abs() < 1e-9);
+    *source.0.lock() = Some(busy());
+    let text = metrics.render();
+    assert!((value(&text, r#"busway_breaker_state{subscription="stock",state="open"}"#) - 2.0).abs() < 1e-9);
+    assert!(
+        (value(&text, r#"busway_parked_events{subscription="stock",filter="orders.#"}"#) - 4.0).abs() < 1e-9
+    );
+}
