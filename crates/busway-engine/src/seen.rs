@@ -49,10 +49,8 @@ impl Bus {
 }
 
 fn of_bus(bus: &Arc<BusCore>) -> BusNumbers {
-    let stats = bus.stats();
-    let mut numbers = BusNumbers::default();
-    (numbers.published, numbers.refused) = (stats.published, stats.refused);
-    (numbers.unrouted, numbers.unstored) = (stats.unrouted, stats.unstored);
+    bus.sweep();
+    let mut numbers = bus.passed();
     let ephemeral = bus.entries();
     let ephemeral = ephemeral.iter().filter(|entry| entry.state() != State::Stopped);
     let mut unnamed: BTreeMap<String, SubscriptionNumbers> = BTreeMap::new();

@@ -174,7 +174,7 @@ impl Guard {
 
     /// Whether a channel would let a call pass now.
     pub(super) fn has_room(&self, channel: &Channel) -> bool {
-        matches!(channel.room(&*self.services.clock), Room::All | Room::Probes(1..))
+        channel.room(&*self.services.clock).has_any()
     }
 
     pub(crate) fn force(&self, topic: &Topic, force: Force) {

@@ -1,9 +1,10 @@
 //! Who watches a bus: collectors, metrics, and the moments that are timed for them. Without one of them no clock is read.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use busway_observability::{Collector, Collectors, Metrics, Signal, Wants};
+use busway_observability::{BusNumbers, Collector, Collectors, Metrics, Signal, Wants};
 
 use super::builder::BusBuilder;
 use super::core::{BusCore, Services};
@@ -45,6 +46,21 @@ impl StorePlan {
             self.options = self.options.on_committed(told);
         }
         self
+    }
+}
+
+impl BusCore {
+    /// Its publishes, and nothing of its subscriptions yet.
+    pub(crate) fn passed(&self) -> BusNumbers {
+        let (mut numbers, log) = (BusNumbers::default(), self.log.as_ref());
+        let stored = log.map(|log| log.published()).unwrap_or_default();
+        (numbers.published, numbers.unrouted) = self.desk_tallies.lock().iter().fold(stored, |sum, desk| {
+            let (published, unrouted) = desk.read();
+            (sum.0 + published, sum.1 + unrouted)
+        });
+        numbers.refused = self.refused.load(Ordering::Relaxed);
+        numbers.unstored = log.map_or(0, |log| log.unstored());
+        numbers
     }
 }
 

@@ -17,6 +17,7 @@ use super::redrive::Job;
 use super::selection::{Selection, Target};
 use super::trail::DeadLetterOperation;
 use crate::bus::{Bus, BusCore};
+use crate::durable::shortened_to;
 use crate::log::Log;
 
 /// The dead letters of a bus: see the [module](super) for what is promised.
@@ -191,7 +192,9 @@ impl DeadLetters {
         target: Target,
         how: Redrive,
     ) -> Result<Job, DeadLetterError> {
-        let by = self.by.clone().unwrap_or_else(|| shortened_to(self.bus.metadata.producer(), BY_BYTES_MAX));
+        // The producer of a bus may have a longer name than the trail keeps.
+        let producer = || shortened_to(self.bus.metadata.producer().to_owned(), BY_BYTES_MAX);
+        let by = self.by.clone().unwrap_or_else(producer);
         let request = self.request.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let selection = target.to_string();
         let texts = [
@@ -233,12 +236,6 @@ impl fmt::Debug for DeadLetters {
             .field("request", &self.request)
             .finish_non_exhaustive()
     }
-}
-
-/// The producer of a bus may have a longer name than the trail keeps.
-fn shortened_to(text: &str, limit: usize) -> String {
-    let end = (0..=limit.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
 }
 
 const PAGE: usize = 100;

@@ -168,11 +168,7 @@ impl DurableCore {
     /// Whether an event waits that may come back now.
     pub(super) fn has_released(&self, hand: &super::hand::Hand) -> bool {
         let Some(guard) = &self.guard else { return false };
-        hand.state == State::Running
-            && hand
-                .window
-                .paused()
-                .any(|(channel, _)| matches!(guard.room(channel), Room::All | Room::Probes(1..)))
+        hand.state == State::Running && hand.window.paused().any(|(channel, _)| guard.room(channel).has_any())
     }
 
     /// Waits until a channel has moved.

@@ -52,3 +52,4 @@ pub(crate) use self::registry::{Durables, StreamShare, Turn};
 pub(crate) use self::replays::ReplayWatch;
 pub use self::start_at::StartAt;
 pub use self::stats::{DurableStats, Lag, Pace};
+pub(crate) use self::verdict::shortened_to;

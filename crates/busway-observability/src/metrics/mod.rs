@@ -136,13 +136,11 @@ impl Metrics {
     /// Says where the numbers come from that are read. `false`: it has a bus already that is still there, and each bus has metrics of its own. A bus that
     /// takes the place of one that is gone goes on counting where that was.
     pub fn attach(&self, source: Arc<dyn Source>) -> bool {
-        let attached = self.shared.source.lock();
-        if attached.as_ref().is_some_and(|attached| attached.is_there()) {
+        // In the order of a rendering: first what was read, then where from.
+        let mut read = self.shared.read.lock();
+        if self.is_attached() {
             return false;
         }
-        // In the order of a rendering: first what was read, then where from.
-        drop(attached);
-        let mut read = self.shared.read.lock();
         *self.shared.source.lock() = Some(source);
         *read = Read::default();
         true

@@ -35,13 +35,18 @@ impl Collector for Alarms {
     }
 }
 
+/// A bus whose alarms are heard.
+async fn alarmed(dir: &tempfile::TempDir, clock: &ManualClock, alarms: &Arc<Alarms>) -> Bus {
+    let collector: Arc<Alarms> = Arc::clone(alarms);
+    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).collector(collector);
+    bus.start().await.unwrap()
+}
+
 #[tokio::test]
 async fn a_full_dead_letter_store_stops_the_lane_and_loses_nothing() {
     let dir = dir();
     let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
-    let observer: Arc<Alarms> = Arc::clone(&alarms);
-    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).collector(observer);
-    let bus = bus.start().await.unwrap();
+    let bus = alarmed(&dir, &clock, &alarms).await;
     let recorder = Recorder::<Number>::new();
     let script = Script::new((0..4).map(|_| Step::Dead("no such order")));
     let policy = DeadLetterPolicy::keep().capacity(2);
@@ -123,9 +128,7 @@ async fn a_redrive_that_fails_again_finds_its_place_though_all_are_taken() {
 async fn as_many_parked_events_as_may_be_are_told_of_once() {
     let dir = dir();
     let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
-    let observer: Arc<Alarms> = Arc::clone(&alarms);
-    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).collector(observer);
-    let bus = bus.start().await.unwrap();
+    let bus = alarmed(&dir, &clock, &alarms).await;
     let recorder = Recorder::<Number>::new();
     let script = Script::new((0..4).map(|_| Step::Fail("no connection")));
     let builder = bus.subscribe("orders.#").durable("stock").parked_max(4);
@@ -149,9 +152,7 @@ async fn as_many_parked_events_as_may_be_are_told_of_once() {
 async fn each_place_that_becomes_free_is_no_news_and_many_are() {
     let dir = dir();
     let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
-    let observer: Arc<Alarms> = Arc::clone(&alarms);
-    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).collector(observer);
-    let bus = bus.start().await.unwrap();
+    let bus = alarmed(&dir, &clock, &alarms).await;
     let recorder = Recorder::<Number>::new();
     let script = Script::default().then(Step::Dead("no such order"));
     let builder =
