@@ -20,6 +20,7 @@ use super::{Bus, BusCore};
 use crate::clock::{Clock, SystemClock};
 use crate::idle::IdleWatch;
 use crate::log::{Log, StorePlan};
+use crate::named::Named;
 use crate::observer::Observer;
 use crate::settings::{Levels, Settings};
 use crate::subscription::IntoFilter;
@@ -38,7 +39,8 @@ pub struct BusBuilder {
     store: Option<StorePlan>,
     /// Streams of a bus without a store.
     homeless: Vec<Stream>,
-    problems: Vec<BuildProblem>,
+    pub(super) problems: Vec<BuildProblem>,
+    pub(super) named: Named,
 }
 
 type Hook = Box<dyn FnOnce(Bus) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send>;
@@ -58,6 +60,7 @@ impl BusBuilder {
             store: None,
             homeless: Vec::new(),
             problems: Vec::new(),
+            named: Named::default(),
         }
     }
 
@@ -340,6 +343,7 @@ impl BusBuilder {
             states: self.states,
             levels: self.levels,
             log,
+            named: self.named,
         });
         core.start_relay();
         core

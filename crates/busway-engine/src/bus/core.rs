@@ -22,6 +22,7 @@ use crate::durable::Durables;
 use crate::idle::IdleWatch;
 use crate::log::Log;
 use crate::mailbox::Account;
+use crate::named::Named;
 use crate::observer::Observer;
 use crate::settings::Levels;
 use crate::stats::{BusStats, State, SubscriptionStats};
@@ -53,6 +54,7 @@ pub(crate) struct BusCore {
     pub(crate) payload_bytes_max: usize,
     pub(crate) states: States,
     pub(crate) levels: Levels,
+    pub(crate) named: Named,
     pub(crate) closing: Closing,
     /// Tells handlers to stop.
     pub(crate) stopping: CancellationToken,
@@ -112,6 +114,7 @@ pub(crate) struct BusParts {
     pub(crate) states: States,
     pub(crate) levels: Levels,
     pub(crate) log: Option<Arc<Log>>,
+    pub(crate) named: Named,
 }
 
 impl BusCore {
@@ -124,6 +127,7 @@ impl BusCore {
             payload_bytes_max: parts.payload_bytes_max,
             states: parts.states,
             levels: parts.levels,
+            named: parts.named,
             closing: Closing::default(),
             stopping: CancellationToken::new(),
             entries: RwLock::default(),
@@ -198,11 +202,13 @@ impl BusCore {
         self.has_name(name) || self.durable.has_name(name)
     }
 
-    /// Enters a subscription and routes events to it.
-    pub(crate) fn enter(&self, entry: &Arc<Entry>) {
+    /// Enters a subscription and routes events to it: also those of the subscription that it takes the place of, at one moment.
+    pub(crate) fn enter(&self, entry: &Arc<Entry>, old: Option<&Entry>) {
         self.sweep();
         self.entries.write().insert(entry.id, Arc::clone(entry));
-        entry.routed(self.router.insert(&entry.filter, Arc::clone(entry)));
+        let replace = |old: &Entry| self.router.replace(old.route()?, &entry.filter, Arc::clone(entry));
+        let replaced = old.and_then(replace).map(|(route, _)| route);
+        entry.routed(replaced.unwrap_or_else(|| self.router.insert(&entry.filter, Arc::clone(entry))));
         // Its first events may have ended it, or begun to, before its route was noted. Pairs with the fence in `unroute`:
         // whoever ends it sees the route, or is seen here.
         fence(Ordering::SeqCst);

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use busway_event::{AnyDraft, AnyEvent, Stamp, Timestamp};
+use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::{self, Progress, call_plain, run_now};
 use busway_middleware::{BoxError, Outcome, Reply};
 use busway_reliability::MayWait;
@@ -16,9 +16,8 @@ use super::desk::Desk;
 use super::offering::Passage;
 use super::publish::Patience;
 use super::{BusCore, Refused};
-use crate::ids;
 use crate::mailbox::{Blocked, Offer};
-use crate::subscription::{Entry, Member, SubscriptionCore};
+use crate::subscription::{Entry, InlineStart, Member, SubscriptionCore};
 use crate::worker::{Slot, delivery_of, progress_of};
 
 /// Who publishes.
@@ -103,12 +102,18 @@ impl BusCore {
         dispatched: &mut Dispatched,
     ) {
         // Without one it has ended: not offered, not counted.
-        let Some(core) = entry.core() else { return };
+        let Some(core) = entry.core() else {
+            return self.offer_successor(desk, entry, event, passage, patience, dispatched);
+        };
         if let Some(member) = core.inline.get() {
-            return match core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
+            let back = match core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
                 true => Self::run_plain_inline(desk, core, member, event, dispatched),
                 false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
             };
+            if let Some(event) = back {
+                self.offer_successor(desk, entry, event, passage, patience, dispatched);
+            }
+            return;
         }
         // A handler that publishes to its own full subscription would wait for itself.
         let may_wait = match passage.from == Source::Handler(core.id) {
@@ -117,14 +122,19 @@ impl BusCore {
         };
         match core.mailbox.offer(event, &passage.arrival, may_wait) {
             Offer::Queued if core.is_staffed() => dispatched.offered += 1,
+            Offer::Closed(event) => {
+                // Somebody may wait for this very offer's end.
+                core.touch();
+                self.offer_successor(desk, entry, event, passage, patience, dispatched);
+            }
             offer => {
-                dispatched.offered += usize::from(!matches!(offer, Offer::Closed));
+                dispatched.offered += 1;
                 dispatched.done(core, offer);
             }
         }
     }
 
-    /// Runs an inline handler behind its middleware, or leaves it over when that is async.
+    /// Runs an inline handler behind its middleware, or leaves it over when that is async. The event comes back when the subscription is over.
     #[inline(never)]
     fn run_chained_inline(
         &self,
@@ -134,17 +144,18 @@ impl BusCore {
         event: AnyEvent,
         patience: Patience,
         dispatched: &mut Dispatched,
-    ) {
+    ) -> Option<AnyEvent> {
         let place = member.inline_slot();
         let mut slot = place.take().unwrap_or_else(|| Box::new(Slot::new(core, member)));
         if patience == Patience::Never && slot.chain.get(member, &self.services.middleware).has_async() {
             place.set(Some(slot));
             dispatched.refused = Some(Box::new((event, needs_await(core))));
-            return;
+            return None;
         }
-        if !core.begin_inline(dispatched) {
+        let start = core.begin_inline(dispatched);
+        if start != InlineStart::Begun {
             place.set(Some(slot));
-            return;
+            return (start == InlineStart::Over).then_some(event);
         }
         let mut delivery = slot.delivery(core, event);
         let Slot { chain, progress, .. } = &mut *slot;
@@ -155,7 +166,7 @@ impl BusCore {
             let event = slot.keep(delivery);
             place.set(Some(slot));
             dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
-            return;
+            return None;
         };
         if let Some(trace) = progress.take_trace() {
             core.keep_trace(trace);
@@ -164,7 +175,8 @@ impl BusCore {
             let (run, emits) = (InlineRun::new(core), progress.take_emits());
             let event = slot.keep(delivery);
             place.set(Some(slot));
-            return dispatched.emit(run, event, emits);
+            dispatched.emit(run, event, emits);
+            return None;
         }
         // Settled before the delivery is taken apart: what a middleware left in it is dropped then, by code of the user's.
         core.settle(delivery.event(), &outcome, progress.cut_by());
@@ -172,6 +184,7 @@ impl BusCore {
         let event = slot.keep(delivery);
         place.set(Some(slot));
         desk.let_go(event);
+        None
     }
 
     /// Runs an inline handler without middleware. Nothing here unwinds: the handler's panic is its outcome.
@@ -182,9 +195,10 @@ impl BusCore {
         member: &Member,
         event: AnyEvent,
         dispatched: &mut Dispatched,
-    ) {
-        if !core.begin_inline(dispatched) {
-            return;
+    ) -> Option<AnyEvent> {
+        let start = core.begin_inline(dispatched);
+        if start != InlineStart::Begun {
+            return (start == InlineStart::Over).then_some(event);
         }
         let place = member.inline_slot();
         let mut slot = place.take().unwrap_or_else(|| Box::new(Slot::new(core, member)));
@@ -195,11 +209,13 @@ impl BusCore {
         let event = slot.keep(delivery);
         place.set(Some(slot));
         if !emits.is_empty() && outcome.is_done() {
-            return dispatched.emit(InlineRun::new(core), event, emits);
+            dispatched.emit(InlineRun::new(core), event, emits);
+            return None;
         }
         core.settle(&event, &outcome, None);
         core.inline_ended();
         desk.let_go(event);
+        None
     }
 
     /// Runs an inline handler whose chain is async.
@@ -215,20 +231,6 @@ impl BusCore {
         let Some(outcome) = core.abort.run_until_cancelled(attempt).await else { return };
         let (event, _) = delivery.into_parts();
         dispatched.inline_ran(run, event, &outcome, &mut progress);
-    }
-
-    /// The stamp for a draft that is published now.
-    #[inline]
-    pub(crate) fn stamp(&self) -> Stamp<'_> {
-        self.stamp_at(self.services.clock.utc())
-    }
-
-    /// The same for one that is published at a time that was read already.
-    #[inline]
-    pub(super) fn stamp_at(&self, time: Timestamp) -> Stamp<'_> {
-        let mut stamp = Stamp::new(ids::next(time), time, &self.metadata);
-        stamp.payload_bytes_max = self.payload_bytes_max;
-        stamp
     }
 
     /// Whether a publish from there passes now.
@@ -297,7 +299,7 @@ impl Dispatched {
             }
             Offer::Disconnect => core.disconnect(),
             // Somebody may wait for this event's end, or, closing, for this very offer's.
-            Offer::Dropped | Offer::Closed => core.touch(),
+            Offer::Dropped | Offer::Closed(_) => core.touch(),
             Offer::Woken => {}
         }
     }

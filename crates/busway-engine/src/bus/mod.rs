@@ -9,6 +9,7 @@ mod dispatch;
 mod error;
 mod keeping;
 mod latch;
+mod naming;
 mod offering;
 mod problem;
 mod publish;
@@ -16,9 +17,12 @@ mod publisher;
 mod receipt;
 mod registry;
 mod shutdown;
+mod stamping;
 mod stored;
 mod stored_batch;
+mod succession;
 mod unsynced;
+mod weak;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -45,6 +49,7 @@ pub use self::receipt::Receipt;
 pub use self::registry::{MiddlewareHandle, PublishMiddlewareHandle};
 pub use self::shutdown::{Abandoned, ShutdownEnd, ShutdownReport};
 pub(crate) use self::stored::Wishes;
+pub use self::weak::WeakBus;
 use crate::stats::BusStats;
 use crate::subscription::{IntoFilter, SubscribeBuilder};
 pub use busway_event::Durability;
@@ -225,6 +230,7 @@ impl fmt::Debug for Bus {
 }
 
 /// What the user's clones share; its end is the end of the bus.
+#[derive(Debug)]
 struct Handle {
     core: Arc<BusCore>,
 }

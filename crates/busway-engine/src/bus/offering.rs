@@ -111,7 +111,7 @@ impl BusCore {
             // All at once: one that is full does not keep another from taking the event when it has room.
             let waits = std::mem::take(&mut left.blocked).into_iter().map(Waiter::wait);
             for (core, offer) in join_all(waits).await {
-                dispatched.done(&core, offer);
+                self.done_waiting(dispatched, &core, offer);
             }
             for call in std::mem::take(&mut left.inline) {
                 self.run_inline_async(call, dispatched).await;

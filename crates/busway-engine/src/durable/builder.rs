@@ -9,16 +9,15 @@ use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
 use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX, Store};
-use busway_reliability::{Caution, Idempotency, Order, RetryBudget, Running};
-use busway_router::{GroupRule, Share};
+use busway_reliability::{Caution, Idempotency, Order};
+use busway_router::GroupRule;
 
 use super::core::DurableParts;
 use super::group::Joining;
 use super::guarded::shown;
-use super::hand::ROOM_MIN;
+use super::hand::window;
 use super::name_taken::NameTaken;
 use super::recovery::Recovery;
-use super::window::Window;
 use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline};
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
@@ -26,7 +25,7 @@ use crate::extract::Stopping;
 use crate::idempotency::Keeper;
 use crate::log::Log;
 use crate::settings::{Effective, Settings, is_for_durable};
-use crate::subscription::{SubscribeError, SubscribeProblem};
+use crate::subscription::{Heritage, SubscribeError, SubscribeProblem};
 
 /// A durable subscription that has not begun: named, with a stored cursor, at least once.
 ///
@@ -38,8 +37,8 @@ use crate::subscription::{SubscribeError, SubscribeProblem};
 /// Setters never fail; [`to`](DurableBuilder::to) reports all that is wrong at once.
 #[must_use = "a subscription begins with .to(handler)"]
 pub struct DurableBuilder {
-    bus: Arc<BusCore>,
-    filter: Result<Filter, FilterError>,
+    pub(super) bus: Arc<BusCore>,
+    pub(super) filter: Result<Filter, FilterError>,
     pub(super) name: String,
     settings: Settings,
     start_at: StartAt,
@@ -50,7 +49,8 @@ pub struct DurableBuilder {
     group: Option<Arc<str>>,
     rule: Option<GroupRule>,
     middleware: Registry,
-    problems: Vec<SubscribeProblem>,
+    pub(super) problems: Vec<SubscribeProblem>,
+    pub(super) heritage: Option<Heritage>,
 }
 
 impl DurableBuilder {
@@ -64,7 +64,7 @@ impl DurableBuilder {
         problems: Vec<SubscribeProblem>,
     ) -> Self {
         let (start_at, recovery) = (StartAt::default(), Recovery::default());
-        let (breaker, deadline, idempotent) = (None, None, None);
+        let (breaker, deadline, idempotent, heritage) = (None, None, None, None);
         Self {
             bus,
             filter,
@@ -79,6 +79,7 @@ impl DurableBuilder {
             rule,
             middleware,
             problems,
+            heritage,
         }
     }
 
@@ -301,7 +302,7 @@ impl DurableBuilder {
     }
 
     /// What is wrong with the handler, the name, the bus.
-    fn check(&self, handler: &AnyHandler<Durable>) -> Vec<SubscribeProblem> {
+    pub(super) fn check(&self, handler: &AnyHandler<Durable>) -> Vec<SubscribeProblem> {
         let info = handler.info();
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =
@@ -378,14 +379,6 @@ fn answered<T>(answer: Option<Result<T, RequestError>>) -> Result<T, SubscribePr
     answer.ok_or(SubscribeProblem::Closed)?.map_err(SubscribeProblem::Store)
 }
 
-/// A window without members: they make room in it.
-pub(super) fn window<E>(settings: &Effective, budget: Option<RetryBudget>) -> Window<E> {
-    let running = Running::new(settings.limits, settings.concurrency);
-    let mut window = Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share));
-    window.set_budget(budget);
-    window
-}
-
 impl fmt::Debug for DurableBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DurableBuilder")
@@ -394,6 +387,3 @@ impl fmt::Debug for DurableBuilder {
             .finish_non_exhaustive()
     }
 }
-
-/// Events that may be parked before nothing more is fetched.
-const PARKED_MAX: usize = 1_000_000;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use busway_event::AnyEvent;
 use busway_persistence::Position;
-use busway_reliability::{Caution, PriorityLimits};
-use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, choose};
+use busway_reliability::{Caution, PriorityLimits, RetryBudget, Running};
+use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, Share, choose};
 
 use super::deadline::HUNG_MAX;
 use super::member::Member;
@@ -15,6 +15,7 @@ use super::seek::Seek;
 use super::watch::Watch;
 use super::window::{Moment, Started, Verdict, Window};
 use super::{DurableCore, worker};
+use crate::settings::Effective;
 use crate::stats::State;
 
 /// See the module.
@@ -270,8 +271,18 @@ const fn rank(state: State) -> u8 {
     }
 }
 
+/// A window without members: they make room in it.
+pub(super) fn window<E>(settings: &Effective, budget: Option<RetryBudget>) -> Window<E> {
+    let running = Running::new(settings.limits, settings.concurrency);
+    let mut window = Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share));
+    window.set_budget(budget);
+    window
+}
+
 /// Events in hand: a page, or some for each that may be handled at once, so that a handler that has ended finds the next one there.
 pub(super) const ROOM_MIN: usize = 256;
 const ROOM_AN_EVENT: usize = 4;
 /// More would not fit into one settlement, should all of them wait for one that fails.
 const ROOM_MAX: usize = 16_384;
+/// Events that may be parked before nothing more is fetched.
+const PARKED_MAX: usize = 1_000_000;

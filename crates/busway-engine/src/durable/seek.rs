@@ -12,8 +12,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::DurableCore;
-use super::builder::window;
 use super::cursor::CursorError;
+use super::hand::window;
 
 /// A subscription is to be sent elsewhere.
 pub(super) struct Seek {

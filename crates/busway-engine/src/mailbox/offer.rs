@@ -28,8 +28,8 @@ pub(crate) enum Offer {
     Blocked(Box<Blocked>),
     /// The policy is to close the subscription; the event was dropped, and counted.
     Disconnect,
-    /// The mailbox was closed before; not offered, not counted.
-    Closed,
+    /// The mailbox was closed before; not offered, not counted. The event comes back.
+    Closed(AnyEvent),
     /// The mailbox was closed meanwhile; offered and abandoned. The event is here unless it was queued already.
     Late(Option<AnyEvent>),
 }
@@ -108,7 +108,7 @@ impl Mailbox {
     #[inline(never)]
     pub(crate) fn offer(&self, event: AnyEvent, arrival: &Arrival, may_wait: MayWait) -> Offer {
         if self.hand.is_closed() {
-            return Offer::Closed;
+            return Offer::Closed(event);
         }
         let priority = arrival.priority;
         let expires = match self.settings.ttl.effective(arrival.ttl, priority) {
@@ -119,7 +119,7 @@ impl Mailbox {
         // Whoever closes sees this offer and waits for its end, or it is taken back here.
         if self.hand.is_closed() {
             self.account.retract();
-            return Offer::Closed;
+            return Offer::Closed(event);
         }
         let weight = arrival.weight;
         if self.coalescer.is_some() || ByteBudget::counted(weight as usize) > 0 {

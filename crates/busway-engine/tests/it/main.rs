@@ -25,6 +25,7 @@ mod schedule;
 mod shutdown;
 mod storm;
 mod stuck_lane;
+mod takeover;
 mod undecodable;
 mod waiting_publishers;
 mod world;
