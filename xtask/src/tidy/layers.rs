@@ -174,6 +174,18 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "busway-redis", may_use: &["busway-event", "busway-reliability"], must_not_use: &[] },
     Layer {
+        name: "busway-config",
+        may_use: &[
+            "busway-event",
+            "busway-router",
+            "busway-persistence",
+            "busway-middleware",
+            "busway-reliability",
+            "busway-engine",
+        ],
+        must_not_use: &[],
+    },
+    Layer {
         name: "busway",
         may_use: &[
             "busway-event",
@@ -183,6 +195,7 @@ const LAYERS: &[Layer] = &[
             "busway-reliability",
             "busway-engine",
             "busway-redis",
+            "busway-config",
         ],
         must_not_use: &[],
     },
