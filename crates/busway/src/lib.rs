@@ -99,6 +99,7 @@
 //! | retry, give up, give again | [`Retry`], [`RetryBudget`], [`DurableBuilder::classify`], [`DeadLetterPolicy`], [`Bus::dead_letters`] |
 //! | stop calling what is down, degrade | [`Breaker`], [`Fallback`], [`Bus::breakers`], [`DurableBuilder::deadline`] |
 //! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
+//! | register handlers and middleware for a configuration | [`BusBuilder::handler`], [`BusBuilder::middleware_factory`] |
 //! | look | [`Bus::describe`], [`Bus::stats`] |
 //! | stop | [`Bus::shutdown`] |
 //! | exchange events with others | [`cloudevents`] |
@@ -110,7 +111,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `derive` (default) | `#[derive(EventType)]` |
+//! | `config` | `busway::config`: a bus that is set by a file, and set anew while it runs |
 //! | `prost` | `Proto<M>`: Protobuf payloads |
 //! | `redis` | `RedisKeys`: idempotency keys that several processes share |
 //! | `schemars` | `Contract`: the JSON Schema of an event type |
@@ -136,6 +137,11 @@ pub use busway_event::{
     TraceContextError, TypeName, check_round_trip, cloudevents, codec, draft, event, event_type, filter,
     metadata, topic, trace,
 };
+
+#[cfg(feature = "config")]
+#[cfg_attr(docsrs, doc(cfg(feature = "config")))]
+#[doc(inline)]
+pub use busway_config as config;
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
@@ -211,22 +217,22 @@ pub use busway_engine::{
     DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage, DeadLetterPolicy,
     DeadLetterState, DeadLetters, Description, Difference, Durability, DurableBuilder, DurableStats,
     DurableSubscription, EntryError, Error, Export, ExportError, Exported, Fallback, FallbackKind, Fault,
-    History, HistoryError, IdempotencyStats, Import, ImportCause, ImportError, Imported, InStore, IntoFilter,
-    Lag, LineError, LookupError, Observer, OpenError, OperationKind, Origin, Pace, PageStart,
-    PartitionStanding, PastEvent, PublishError, Publisher, Quarantine, RateHandle, RateLimit, ReadError,
-    ReadTables, Receipt, Redrive, Refusal, Refused, RequestError, Result, Retention, ScopedSubscription,
-    Selection, Setting, Settings, Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot,
-    Standing, StartAt, State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem,
-    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table,
-    TableKey, Target, Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified,
-    VerifiedArchive, VerifiedAudit, WriteTables, breaker, bus, clock, dead_letters, durable, history,
-    idempotency, in_store, observer, schedule, settings, stages, stats, subscription, transact,
-    verify_archive,
+    Heritage, History, HistoryError, IdempotencyStats, Import, ImportCause, ImportError, Imported, InStore,
+    IntoFilter, Lag, LineError, LookupError, MakeError, Observer, OpenError, OperationKind, Origin, Pace,
+    PageStart, Parameter, ParameterError, PartitionStanding, PastEvent, PublishError, Publisher, Quarantine,
+    RateHandle, RateLimit, ReadError, ReadTables, Receipt, Redrive, Refusal, Refused, RequestError, Result,
+    Retention, ScopedSubscription, Selection, Setting, Settings, Shadow, ShadowEmit, ShadowWrite,
+    ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt, State as SubscriptionState, Stopping,
+    StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder, SubscribeError, SubscribeProblem,
+    Subscription, SubscriptionStats, SystemClock, Table, TableKey, Target, Timeout, Transacted,
+    TransactionError, Tx, TxError, UnknownCause, Verified, VerifiedArchive, VerifiedAudit, WeakBus,
+    WriteTables, breaker, bus, clock, dead_letters, durable, history, idempotency, in_store, named, observer,
+    schedule, settings, stages, stats, subscription, transact, verify_archive,
 };
 
 pub mod prelude;
 
 /// The README's code compiles and runs.
-#[cfg(all(doctest, feature = "derive"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
