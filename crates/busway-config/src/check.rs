@@ -151,8 +151,8 @@ fn recovery(section: &Route, is_durable: bool, problems: &mut Vec<Problem>) {
         problems.extend(own.into_iter().map(|problem| Problem::at(&once.place.0, problem)));
     }
     if let Some(letters) = &section.dead_letters {
-        let is_discarded =
-            matches!(letters.policy.as_ref().map(Given::value), Some(DeadLetterKeeping::Discard));
+        let policy = letters.policy.as_ref().map(Given::value);
+        let is_discarded = policy == Some(&DeadLetterKeeping::Discard);
         let bounds =
             [letters.capacity.as_ref().map(Given::place), letters.expire_after.as_ref().map(Given::place)];
         for place in bounds.into_iter().flatten().filter(|_| is_discarded) {

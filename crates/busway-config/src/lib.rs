@@ -35,6 +35,7 @@
 mod access;
 mod check;
 mod convert;
+mod declare;
 mod diff;
 mod live;
 mod load;
