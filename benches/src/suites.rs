@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::report::Suite;
 use crate::terms::Terms;
-use crate::{brokers, consume, durable, inproc, instructions, latency, memory, route};
+use crate::{brokers, consume, durable, inproc, instructions, latency, memory, reliability, route};
 
 /// Answers one question; suites that come out of the same runs come together.
 pub type Measure = fn(&Terms) -> Result<Vec<Suite>>;
@@ -37,6 +37,14 @@ pub const SUITES: &[(&str, Measure)] = &[
     ("brokers/publish-1", brokers::measure_1),
     ("brokers/publish-4096", brokers::measure_4096),
     ("brokers/consume", brokers::measure_consume),
+    ("reliability/idempotency-local-hit", reliability::idempotency::measure_local_hit),
+    ("reliability/idempotency-miss", reliability::idempotency::measure_miss),
+    ("reliability/breaker-closed", reliability::breaker::measure_closed),
+    ("reliability/failing-keys", reliability::failing::measure),
+    ("reliability/open-breaker", reliability::breaker::measure_open),
+    ("reliability/dead-letters", reliability::letters::measure_moves),
+    ("reliability/dead-letters-page", reliability::letters::measure_page),
+    ("reliability/redis-idempotency", reliability::redis::measure),
     ("latency/half", latency::measure_half),
     ("latency/eighty", latency::measure_eighty),
     ("memory/idle", memory::measure_idle),

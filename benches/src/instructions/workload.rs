@@ -11,6 +11,8 @@ use crate::contest::Lap;
 use crate::course::Course;
 use crate::inproc::on_bus::{self, Handling, TOPIC};
 use crate::inproc::stage::Look;
+use crate::reliability::breaker::{Around, events};
+use crate::reliability::idempotency::same_id;
 use crate::route::four_tokens;
 use crate::route::tables::{Table, visit};
 use crate::sample::Sample;
@@ -72,6 +74,10 @@ pub const WORKLOADS: &[Workload] = &[
     Workload::new("fan-out-16", "tokio-mpsc", 16 * FEW, FAN_OUT, |deliveries| {
         tokio_queues(deliveries / 16, 16)
     }),
+    Workload::new("handled-by-id", "busway", MANY, HANDLED, |messages| same_id(messages, false).map(drop)),
+    Workload::new("duplicates", "busway", MANY, DUPLICATES, |messages| same_id(messages, true).map(drop)),
+    Workload::new("passing", "busway", MANY, PASSING, |messages| events(messages, Around::Passing).map(drop)),
+    Workload::new("guarded", "busway", MANY, GUARDED, |messages| events(messages, Around::Breaker).map(drop)),
     Workload::new("route-warm", "busway", MANY, WARM, route_warm),
     Workload::new("route-warm", "hashmap", MANY, WARM, hashmap),
     Workload::new("route-cold", "busway", MANY, COLD, route_cold),
@@ -86,6 +92,12 @@ const DRAIN: (&str, &str) = (
      Arc a message for the channels",
 );
 const FAN_OUT: (&str, &str) = ("delivery", "the same with 16 receivers");
+const HANDLED: (&str, &str) =
+    ("event", "the terms of reliability/idempotency-local-hit: events of one id, without .idempotent");
+const DUPLICATES: (&str, &str) = ("event", "the same with .idempotent: the local cache knows them as done");
+const PASSING: (&str, &str) =
+    ("event", "the terms of reliability/breaker-closed: behind an async middleware that does nothing");
+const GUARDED: (&str, &str) = ("event", "the same behind a breaker, closed");
 const WARM: (&str, &str) =
     ("op", "one of 37,449 subscriptions, a literal of four tokens, from the thread's memory");
 const COLD: (&str, &str) = ("op", "the same without the thread's memory");

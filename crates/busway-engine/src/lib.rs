@@ -28,7 +28,7 @@
 //!
 //! # Modules
 //! [`breaker`] stops calling what is down, [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`named`] are handlers by name, [`settings`] and [`stats`] say how and how much, [`stages`] are
-//! middleware that needs a clock, [`clock`] and [`observer`] are for test kits.
+//! middleware that needs a clock, [`clock`] is for test kits. What is seen of it are signals, metrics and health: `busway-observability`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod breaker;
@@ -46,8 +46,8 @@ mod ids;
 mod log;
 mod mailbox;
 pub mod named;
-pub mod observer;
 pub mod schedule;
+mod seen;
 pub mod settings;
 pub mod stages;
 pub mod stats;
@@ -56,9 +56,7 @@ mod sync;
 pub mod transact;
 mod worker;
 
-pub use crate::breaker::{
-    Breaker, BreakerChange, BreakerStatus, Breakers, ChannelUnknown, Fallback, FallbackKind,
-};
+pub use crate::breaker::{Breaker, BreakerStatus, Breakers, ChannelUnknown, Fallback, FallbackKind};
 pub use crate::bus::{
     AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, Description, Durability, Error, LookupError,
     PublishError, Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, StoreError, UnknownCause,
@@ -66,8 +64,8 @@ pub use crate::bus::{
 };
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::dead_letters::{
-    DeadLetter, DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage,
-    DeadLetterPolicy, DeadLetterState, DeadLetters, PageStart, Redrive, Selection, Target,
+    DamagedLetter, DeadLetter, DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation,
+    DeadLetterPage, DeadLetterPolicy, DeadLetterState, DeadLetters, PageStart, Redrive, Selection, Target,
 };
 pub use crate::durable::{
     CursorError, CursorHandle, DurableBuilder, DurableStats, DurableSubscription, Lag, Pace,
@@ -79,7 +77,6 @@ pub use crate::history::{
 };
 pub use crate::idempotency::IdempotencyStats;
 pub use crate::named::{MakeError, Parameter, ParameterError};
-pub use crate::observer::Observer;
 pub use crate::settings::{Origin, Setting, Settings};
 pub use crate::stages::{RateHandle, RateLimit, Timeout};
 pub use crate::stats::{BusStats, State, SubscriptionStats};

@@ -263,6 +263,24 @@ pub enum RequestError {
         /// The letter.
         letter: LetterKey,
     },
+    /// What is said of an operation on dead letters is longer than the trail keeps it.
+    #[error("the {what} of an operation on dead letters has {len} bytes, at most {limit}")]
+    OperationText {
+        /// Which text.
+        what: &'static str,
+        /// Its bytes.
+        len: usize,
+        /// As many as it may have.
+        limit: usize,
+    },
+    /// As many events are parked of the subscription of a dead letter as may be.
+    #[error(
+        "dead letter {letter} cannot be given again now: as many events of its subscription are parked as may be"
+    )]
+    TooManyParked {
+        /// The letter.
+        letter: LetterKey,
+    },
     /// A dead letter was edited and handled; the original is only kept.
     #[error("dead letter {letter} was edited, redriven and handled already")]
     AlreadyHandled {

@@ -69,6 +69,7 @@ mod done;
 mod entry;
 mod error;
 mod export;
+mod figures;
 mod find;
 mod import;
 mod layout;
@@ -109,12 +110,14 @@ pub use crate::backup::{Backup, BackupError};
 pub use crate::corrupt::Corrupt;
 pub use crate::cursor::Cursor;
 pub use crate::dead::{
-    LetterKey, LetterPage, LetterQuery, LetterRequest, LetterState, OnOperated, Operated, Operation,
-    OperationKind, Progressed, REQUEST_BYTES_MAX, StoredDeadLetter, StoredLetter,
+    BY_BYTES_MAX, LetterKey, LetterKeys, LetterPage, LetterQuery, LetterRequest, LetterState, OnOperated,
+    Operated, Operation, OperationKind, Progressed, REQUEST_BYTES_MAX, SELECTION_BYTES_MAX, StoredDeadLetter,
+    StoredLetter,
 };
 pub use crate::done::{DoneKey, DoneKeys};
 pub use crate::error::{AppendError, EntryError, Fault, ReadError, Refusal, RequestError};
 pub use crate::export::{Damaged, Export, ExportError, Exported, Exporting};
+pub use crate::figures::{Commit, Figures};
 pub use crate::import::{
     BAD_LISTED, BadLine, BadLines, Import, ImportCause, ImportError, Imported, Importing, LINE_BYTES_MAX,
     LineError,
@@ -143,7 +146,8 @@ pub use crate::table::{
 };
 pub use crate::tail::StoredEvent;
 pub use crate::transact::{
-    OnTransacted, Recorded, TX_BYTES_MAX, TX_MILLIS_MAX, TransactError, Tx, TxError, Work,
+    OnTransacted, Recorded, TX_BYTES_MAX, TX_MILLIS_MAX, TX_MILLIS_WAITED_MAX, TransactError, Tx, TxError,
+    Work,
 };
 pub use crate::verify::{DAMAGE_LISTED, Verified, Verifying};
 

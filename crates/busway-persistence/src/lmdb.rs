@@ -14,6 +14,8 @@ use heed::types::Bytes as Blob;
 use heed::{CompactionOption, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use parking_lot::{RwLock, RwLockReadGuard};
 
+use crate::figures::{Reader, Readers};
+
 /// A named database: bytes to bytes, in the order of the keys' bytes.
 pub(crate) type Db<'t> = Database<'t, Blob, Blob>;
 
@@ -23,6 +25,7 @@ pub(crate) struct Gate {
     env: Env<WithoutTls>,
     /// Read: a transaction is open. Written: none is, and the map may grow.
     open: RwLock<()>,
+    readers: Readers,
 }
 
 /// Maps the file in `dir`, which must be this process's own, and have passed the look at its header.
@@ -49,6 +52,7 @@ pub(crate) struct Reading<'a> {
     // Its guard keeps it on its thread.
     _passed: RwLockReadGuard<'a, ()>,
     _counted: Counted,
+    _reader: Reader<'a>,
 }
 
 /// One of a thread's reads.
@@ -85,7 +89,7 @@ impl Gate {
     pub(crate) fn open(dir: &Path, map_size: usize, max_dbs: u32, readers_max: u32) -> heed::Result<Self> {
         let env = map(dir, map_size, max_dbs, readers_max)?;
         env.clear_stale_readers()?;
-        Ok(Self { env, open: RwLock::new(()) })
+        Ok(Self { env, open: RwLock::new(()), readers: Readers::default() })
     }
 
     /// The environment, for what needs no transaction of the caller's.
@@ -100,7 +104,13 @@ impl Gate {
             0 => self.open.read(),
             _ => self.open.read_recursive(),
         };
-        Ok(Reading { txn: self.env.read_txn()?, _passed: passed, _counted: Counted::new() })
+        let txn = self.env.read_txn()?;
+        Ok(Reading { txn, _passed: passed, _counted: Counted::new(), _reader: self.readers.begin() })
+    }
+
+    /// Read transactions that are open.
+    pub(crate) const fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// Runs `work` in a write transaction, which it commits or drops. To be called by the writer's thread only.

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use crate::attendance;
 use crate::audit::{self, AuditRow};
 use crate::dead::Rooms;
+use crate::figures::Commits;
 use crate::layout::{Databases, META, STORE_ID, STREAM, TABLE};
 use crate::lmdb::Gate;
 use crate::names::Names;
@@ -80,6 +81,8 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
             scheduled_bytes: options.scheduled_bytes,
         },
         on_commit: options.on_commit,
+        on_committed: options.on_committed,
+        commits: Commits::default(),
         on_audit_head: options.on_audit_head,
         rooms: Rooms::of(&state.letters),
     };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::audit::{AuditHead, OnHead};
+use crate::figures::{Commit, OnCommitted};
 use crate::stream::{Stream, StreamProblem};
 
 /// What a store is opened with.
@@ -21,6 +22,7 @@ pub struct StoreOptions {
     pub(crate) scheduled_events: u64,
     pub(crate) scheduled_bytes: u64,
     pub(crate) on_commit: Option<Box<dyn Fn() + Send + Sync>>,
+    pub(crate) on_committed: Option<OnCommitted>,
     pub(crate) on_audit_head: Option<OnHead>,
 }
 
@@ -42,6 +44,7 @@ impl StoreOptions {
             scheduled_events: 1_000_000,
             scheduled_bytes: 1 << 30,
             on_commit: None,
+            on_committed: None,
             on_audit_head: None,
         }
     }
@@ -110,6 +113,13 @@ impl StoreOptions {
     /// must not wait for the store.
     pub fn on_commit(mut self, on_commit: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_commit = Some(Box::new(on_commit));
+        self
+    }
+
+    /// Called by the writer's thread behind each commit, whatever it stored, with what can be measured of it. It must be quick, and must not wait for the
+    /// store. Without it no clock is read.
+    pub fn on_committed(mut self, on_committed: impl Fn(Commit) + Send + Sync + 'static) -> Self {
+        self.on_committed = Some(Box::new(on_committed));
         self
     }
 

@@ -18,6 +18,8 @@ pub struct Settlement {
     pub parked: Vec<Parked>,
     /// Parked events that wait no longer: they are finished too.
     pub released: Vec<u64>,
+    /// Parked events that are given up and let go: finished too. When one was a dead letter that was given again, its letter is let go with it.
+    pub discarded: Vec<u64>,
     /// Events that the subscription gives up on: kept with their history, and finished.
     pub dead: Vec<DeadLetter>,
     /// Keys of idempotency that are done with it.
@@ -35,6 +37,7 @@ impl Settlement {
             && self.settled.is_empty()
             && self.parked.is_empty()
             && self.released.is_empty()
+            && self.discarded.is_empty()
             && self.dead.is_empty()
     }
 }
@@ -64,7 +67,7 @@ impl Parked {
 impl DeadLetter {
     /// Without what is not kept.
     pub(crate) fn bounded(&self) -> Self {
-        let (reason, handler) = (cut(&self.reason), cut(&self.handler));
+        let (reason, handler) = (cut(&self.reason, ERROR_BYTES_MAX), cut(&self.handler, ERROR_BYTES_MAX));
         Self { reason, handler, attempts: kept(&self.attempts), ..self.clone() }
     }
 }
@@ -74,13 +77,13 @@ fn kept(attempts: &[Attempt]) -> Vec<Attempt> {
     attempts
         .iter()
         .skip(skipped)
-        .map(|attempt| Attempt { at: attempt.at, error: cut(&attempt.error) })
+        .map(|attempt| Attempt { at: attempt.at, error: cut(&attempt.error, ERROR_BYTES_MAX) })
         .collect()
 }
 
-/// At most [`ERROR_BYTES_MAX`] bytes of a text, whole characters.
-fn cut(text: &str) -> String {
-    let mut end = text.len().min(ERROR_BYTES_MAX);
+/// At most so many bytes of a text, whole characters.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
+    let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

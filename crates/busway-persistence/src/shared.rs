@@ -13,6 +13,7 @@ use crate::append::Entry;
 use crate::audit::{AuditRow, Audited, OnHead};
 use crate::dead::Rooms;
 use crate::error::{Fault, Refusal};
+use crate::figures::{Commits, OnCommitted};
 use crate::layout::Databases;
 use crate::lmdb::Gate;
 use crate::names::Names;
@@ -44,6 +45,9 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// Called after each commit that appended something.
     pub(crate) on_commit: Option<Box<dyn Fn() + Send + Sync>>,
+    /// Called after each commit.
+    pub(crate) on_committed: Option<OnCommitted>,
+    pub(crate) commits: Commits,
     /// Called with each new head of an audit stream.
     pub(crate) on_audit_head: Option<OnHead>,
     /// How many dead letters there are.

@@ -60,6 +60,7 @@
 //! 6. `retry`: [`Retry`], whether a failed event is attempted again, and when; [`RetryMeter`], how many are.
 //! 7. `classify`: [`FailureClass`], whether an error may pass.
 //! 8. `redrive`: [`RedrivePace`] and [`SameErrors`], how fast dead letters come back, and when that stops.
+//!    `bound_alarm`: [`BoundAlarm`], when it is told that a bound is met.
 //! 9. `crash_loop`: [`Caution`], what is done when processes die one after the other.
 //! 10. `shutdown`: [`Shutdown`], when to wait, when to cancel and when to give up.
 //! 11. `breaker`: [`BreakerRules`] and [`Circuit`], whether a call may be made at all.
@@ -82,6 +83,8 @@ mod retry;
 mod classify;
 
 mod redrive;
+
+mod bound_alarm;
 
 mod crash_loop;
 
@@ -107,6 +110,8 @@ pub use token_bucket::{KeyedBuckets, MAX_PERIOD, Rate, RateError, TakeError, Tok
 
 pub use retry::{Retry, RetryBudget, RetryMeter, RetryProblem};
 
+pub use bound_alarm::BoundAlarm;
+
 pub use classify::FailureClass;
 
 pub use redrive::{RedrivePace, SameErrors};
@@ -119,8 +124,8 @@ pub use breaker::{
 };
 pub use idempotency::{
     Answer, Asked, Claim, Idempotency, IdempotencyKey, IdempotencyKeyError, IdempotencyProblem,
-    IdempotencyStore, KeyDigest, KeySource, Lease, Ledger, Marked, OnNoKey, OnUnreachable, Pointer,
-    PointerError, StoreFuture, Unreachable,
+    IdempotencyStore, KeyDigest, KeyHasher, KeyHashing, KeySource, Lease, Ledger, Marked, OnNoKey,
+    OnUnreachable, Pointer, PointerError, StoreFuture, Unreachable,
 };
 
 pub use shutdown::{Begun, CANCEL_GRACE, End, Origin, Outstanding, Phase, Shutdown, Step};

@@ -30,8 +30,8 @@ impl TestBus {
         Self::build(|builder| builder).await
     }
 
-    /// A bus that `configure` has set up: states, settings, middleware. A clock or observer set there is replaced by the
-    /// test bus's own.
+    /// A bus that `configure` has set up: states, settings, middleware. A clock set there is replaced by the
+    /// test bus's own; collectors are told too.
     ///
     /// # Panics
     /// When it does not start; the message lists what is wrong.
@@ -69,7 +69,7 @@ impl TestBus {
 
     async fn start_on(clock: ManualClock, builder: BusBuilder) -> Self {
         let spy = Arc::new(Spy::default());
-        let builder = builder.clock(Arc::new(clock.clone())).observer(Arc::clone(&spy) as _);
+        let builder = builder.clock(Arc::new(clock.clone())).collector(Arc::clone(&spy) as _);
         let bus = match builder.start().await {
             Ok(bus) => bus,
             Err(error) => panic!("{error}"),

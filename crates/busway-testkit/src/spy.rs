@@ -1,9 +1,9 @@
 //! What a bus was seen to do.
 
+use busway_engine::FallbackKind;
 use busway_engine::breaker::BreakerState;
-use busway_engine::{BreakerChange, FallbackKind, Observer};
 use busway_event::{AnyEvent, EventId, Topic};
-use busway_middleware::Outcome;
+use busway_observability::{Circuit, Collector, Signal};
 use parking_lot::Mutex;
 
 /// Remembers what was published and handled.
@@ -58,33 +58,38 @@ pub struct FellBack {
     pub how: FallbackKind,
 }
 
-impl Observer for Spy {
-    fn published(&self, event: &AnyEvent, _offered: usize) {
-        self.published.lock().push(event.clone());
+impl Collector for Spy {
+    fn collect(&self, signal: &Signal<'_>) {
+        match *signal {
+            Signal::Published { event, .. } => self.published.lock().push(event.clone()),
+            Signal::Settled { subscription, event, outcome } => self.handled.lock().push(Handled {
+                subscription: subscription.to_owned(),
+                event: event.id(),
+                topic: event.topic().clone(),
+                outcome: outcome.label(),
+                error: outcome.error_text(),
+            }),
+            Signal::Hung { subscription, event } => {
+                self.hung.lock().push((subscription.to_owned(), event.clone()));
+            }
+            Signal::BreakerMoved { subscription, topic, from, to, .. } => {
+                let (subscription, topic) = (subscription.to_owned(), topic.clone());
+                let (from, to) = (state(from), state(to));
+                self.breaker_moves.lock().push(BreakerMove { subscription, topic, from, to });
+            }
+            Signal::FellBack { subscription, event, how } => {
+                let (subscription, event) = (subscription.to_owned(), event.id());
+                self.fallbacks.lock().push(FellBack { subscription, event, how });
+            }
+            _ => {}
+        }
     }
+}
 
-    fn settled(&self, subscription: &str, event: &AnyEvent, outcome: &Outcome) {
-        self.handled.lock().push(Handled {
-            subscription: subscription.to_owned(),
-            event: event.id(),
-            topic: event.topic().clone(),
-            outcome: outcome.label(),
-            error: outcome.error_text(),
-        });
-    }
-
-    fn hung(&self, subscription: &str, event: &AnyEvent) {
-        self.hung.lock().push((subscription.to_owned(), event.clone()));
-    }
-
-    fn breaker_moved(&self, change: &BreakerChange<'_>) {
-        let BreakerChange { subscription, topic, from, to, .. } = *change;
-        let (subscription, topic) = (subscription.to_owned(), topic.clone());
-        self.breaker_moves.lock().push(BreakerMove { subscription, topic, from, to });
-    }
-
-    fn fell_back(&self, subscription: &str, event: &AnyEvent, how: FallbackKind) {
-        let (subscription, event) = (subscription.to_owned(), event.id());
-        self.fallbacks.lock().push(FellBack { subscription, event, how });
+fn state(circuit: Circuit) -> BreakerState {
+    match circuit {
+        Circuit::Closed => BreakerState::Closed,
+        Circuit::Open => BreakerState::Open,
+        _ => BreakerState::HalfOpen,
     }
 }

@@ -100,18 +100,20 @@
 //! | stop calling what is down, degrade | [`Breaker`], [`Fallback`], [`Bus::breakers`], [`DurableBuilder::deadline`] |
 //! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
 //! | register handlers and middleware for a configuration | [`BusBuilder::handler`], [`BusBuilder::middleware_factory`] |
-//! | look | [`Bus::describe`], [`Bus::stats`] |
+//! | look | [`Bus::describe`], [`Bus::stats`], [`Bus::health`]; from outside: [`Metrics`], [`Collector`] |
 //! | stop | [`Bus::shutdown`] |
 //! | exchange events with others | [`cloudevents`] |
 //!
 //! Each part is a crate of its own: `busway-event`, `busway-router`, `busway-middleware`, `busway-persistence`,
-//! `busway-reliability`, `busway-engine`. `busway-testkit` has a manual clock, recording handlers and assertions for your tests.
+//! `busway-reliability`, `busway-observability`, `busway-engine`. `busway-testkit` has a manual clock, recording handlers and assertions for your tests.
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `config` | `busway::config`: a bus that is set by a file, and set anew while it runs |
+//! | `derive` (default) | `#[derive(EventType)]` |
+//! | `http` | [`observability::Endpoint`]: `/metrics`, `/healthz` and `/readyz` |
 //! | `prost` | `Proto<M>`: Protobuf payloads |
 //! | `redis` | `RedisKeys`: idempotency keys that several processes share |
 //! | `schemars` | `Contract`: the JSON Schema of an event type |
@@ -142,6 +144,11 @@ pub use busway_event::{
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
 #[doc(inline)]
 pub use busway_config as config;
+/// Signals, metrics and health: what is seen of a bus. With the feature `http` an [`Endpoint`](observability::Endpoint) for who scrapes and probes.
+#[doc(inline)]
+pub use busway_observability as observability;
+#[doc(inline)]
+pub use busway_observability::{Collector, Health, Metrics, Signal, Wants};
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
@@ -212,27 +219,27 @@ pub use busway_router::GroupRule;
 pub use busway_engine::{
     AnyPublisher, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Attempt,
     Audit, AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Breaker,
-    BreakerChange, BreakerStatus, Breakers, BuildError, BuildProblem, Bus, BusBuilder, BusStats,
-    ChannelUnknown, Clock, Comparison, Corrupt, CursorError, CursorHandle, Damaged, DeadLetter,
-    DeadLetterError, DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage, DeadLetterPolicy,
-    DeadLetterState, DeadLetters, Description, Difference, Durability, DurableBuilder, DurableStats,
-    DurableSubscription, EntryError, Error, Export, ExportError, Exported, Fallback, FallbackKind, Fault,
-    Heritage, History, HistoryError, IdempotencyStats, Import, ImportCause, ImportError, Imported, InStore,
-    IntoFilter, Lag, LineError, LookupError, MakeError, Observer, OpenError, OperationKind, Origin, Pace,
-    PageStart, Parameter, ParameterError, PartitionStanding, PastEvent, PublishError, Publisher, Quarantine,
-    RateHandle, RateLimit, ReadError, ReadTables, Receipt, Redrive, Refusal, Refused, RequestError, Result,
-    Retention, ScopedSubscription, Selection, Setting, Settings, Shadow, ShadowEmit, ShadowWrite,
-    ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt, State as SubscriptionState, Stopping,
-    StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder, SubscribeError, SubscribeProblem,
-    Subscription, SubscriptionStats, SystemClock, Table, TableKey, Target, Timeout, Transacted,
-    TransactionError, Tx, TxError, UnknownCause, Verified, VerifiedArchive, VerifiedAudit, WeakBus,
-    WriteTables, breaker, bus, clock, dead_letters, durable, history, idempotency, in_store, named, observer,
-    schedule, settings, stages, stats, subscription, transact, verify_archive,
+    BreakerStatus, Breakers, BuildError, BuildProblem, Bus, BusBuilder, BusStats, ChannelUnknown, Clock,
+    Comparison, Corrupt, CursorError, CursorHandle, Damaged, DeadLetter, DeadLetterError, DeadLetterId,
+    DeadLetterIdError, DeadLetterOperation, DeadLetterPage, DeadLetterPolicy, DeadLetterState, DeadLetters,
+    Description, Difference, Durability, DurableBuilder, DurableStats, DurableSubscription, EntryError,
+    Error, Export, ExportError, Exported, Fallback, FallbackKind, Fault, Heritage, History, HistoryError,
+    IdempotencyStats, Import, ImportCause, ImportError, Imported, InStore, IntoFilter, Lag, LineError,
+    LookupError, MakeError, OpenError, OperationKind, Origin, Pace, PageStart, Parameter, ParameterError,
+    PartitionStanding, PastEvent, PublishError, Publisher, Quarantine, RateHandle, RateLimit, ReadError,
+    ReadTables, Receipt, Redrive, Refusal, Refused, RequestError, Result, Retention, ScopedSubscription,
+    Selection, Setting, Settings, Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot,
+    Standing, StartAt, State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem,
+    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table,
+    TableKey, Target, Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified,
+    VerifiedArchive, VerifiedAudit, WeakBus, WriteTables, breaker, bus, clock, dead_letters, durable,
+    history, idempotency, in_store, named, schedule, settings, stages, stats, subscription, transact,
+    verify_archive,
 };
 
 pub mod prelude;
 
 /// The README's code compiles and runs.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "derive"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -48,8 +48,8 @@ pub(crate) fn run(workspace: &Workspace, task: Task, suites: &[String], json: Op
         call = call.arg("--json").arg(file);
     }
     let mut servers = Vec::new();
-    if matches!(task, Task::Measure(_)) && asks_for_servers(suites) {
-        for spec in BROKERS {
+    if matches!(task, Task::Measure(_)) {
+        for spec in SERVERS.into_iter().filter(|spec| asks_for(suites, spec)) {
             let Some(server) = start(workspace, &spec)? else { continue };
             call = call.env(&spec.handed_on_in(), server.handed_on());
             servers.push(server);
@@ -71,17 +71,21 @@ fn start(workspace: &Workspace, spec: &Spec) -> Result<Option<Running>> {
     Ok(Some(server))
 }
 
-/// Whether one of these words means a suite with servers: as the harness reads them, a name, or the start of names.
-fn asks_for_servers(suites: &[String]) -> bool {
+/// Whether one of these words means a suite with this server: as the harness reads them, a name, or the start of names.
+fn asks_for(suites: &[String], spec: &Spec) -> bool {
+    let mut asked = [BROKERS].into_iter().chain((*spec == server::REDIS_EVERYSEC).then_some(KEYS));
     suites.is_empty()
-        || suites.iter().any(|word| word.starts_with(SUITES) || SUITES.starts_with(word.as_str()))
+        || asked
+            .any(|name| suites.iter().any(|word| word.starts_with(name) || name.starts_with(word.as_str())))
 }
 
-/// The suites that talk to servers.
-const SUITES: &str = "brokers/";
+/// The suites that talk to all servers.
+const BROKERS: &str = "brokers/";
+/// One that talks to one of them.
+const KEYS: &str = "reliability/redis-idempotency";
 
-/// Those servers, by the names of the contenders.
-const BROKERS: [Spec; 4] =
+/// The servers, by the names of the contenders.
+const SERVERS: [Spec; 4] =
     [server::NATS_DEFAULT, server::NATS_ALWAYS, server::REDIS_ALWAYS, server::REDIS_EVERYSEC];
 
 const PACKAGE: &str = "busway-benches";
@@ -92,12 +96,19 @@ mod tests {
 
     #[test]
     fn servers_are_started_for_the_suites_that_talk_to_them() {
-        let asks =
-            |words: &[&str]| asks_for_servers(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
-        assert!(asks(&[]), "all suites");
+        let asked = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
+            SERVERS
+                .into_iter()
+                .filter(|spec| asks_for(&words, spec))
+                .map(|spec| spec.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&[]).len(), 4, "all suites");
         for word in ["brokers", "brokers/publish-1", "brokers/pub", "bro"] {
-            assert!(asks(&["inproc", word]), "{word}");
+            assert_eq!(asked(&["inproc", word]).len(), 4, "{word}");
         }
-        assert!(!asks(&["inproc", "durable/synced-1"]));
+        assert_eq!(asked(&["reliability"]), ["redis-everysec"]);
+        assert!(asked(&["inproc", "durable/synced-1", "reliability/failing-keys"]).is_empty());
     }
 }

@@ -65,7 +65,9 @@ fn unpack(workspace: &Workspace, folder: &Path) -> Result<()> {
         workspace.published().map(|package| (package.name.as_str(), package.version.to_string())).collect();
     for (name, version) in &packages {
         let file = workspace.target("package").join(format!("{name}-{version}.crate"));
-        Call::program(workspace, "tar").arg("-xzf").arg(file).arg("-C").arg(folder).run()?;
+        // As of now, and not of 2006, which all packaged files say they are of: cargo goes by that, and would take what it built of an earlier
+        // package for this one's.
+        Call::program(workspace, "tar").arg("-xzmf").arg(file).arg("-C").arg(folder).run()?;
     }
     let packages: Vec<_> = packages.iter().map(|(name, version)| (*name, version.as_str())).collect();
     fs::write(folder.join("Cargo.toml"), manifest(&packages)).context("cannot write the manifest")?;

@@ -162,6 +162,11 @@ const LAYERS: &[Layer] = &[
         ],
     },
     Layer {
+        name: "busway-observability",
+        may_use: &["busway-event", "busway-middleware"],
+        must_not_use: &[("crossbeam-channel", "what is seen waits for nothing")],
+    },
+    Layer {
         name: "busway-engine",
         may_use: &[
             "busway-event",
@@ -169,6 +174,7 @@ const LAYERS: &[Layer] = &[
             "busway-persistence",
             "busway-middleware",
             "busway-reliability",
+            "busway-observability",
         ],
         must_not_use: &[],
     },
@@ -193,6 +199,7 @@ const LAYERS: &[Layer] = &[
             "busway-persistence",
             "busway-middleware",
             "busway-reliability",
+            "busway-observability",
             "busway-engine",
             "busway-redis",
             "busway-config",
@@ -207,6 +214,7 @@ const LAYERS: &[Layer] = &[
             "busway-persistence",
             "busway-middleware",
             "busway-reliability",
+            "busway-observability",
             "busway-engine",
         ],
         must_not_use: &[],

@@ -101,7 +101,7 @@ impl Guard {
         for at in 0..aside.events.len() {
             let room = aside.events.get(at).map(|event| self.room(event.topic()));
             match room {
-                Some(Room::All | Room::Probes(1..)) => {
+                Some(room) if room.has_any() => {
                     return aside.events.remove(at).map_or(Back::Wait(None), Back::Event);
                 }
                 Some(Room::Until(time)) => until = until.into_iter().chain([time]).min(),

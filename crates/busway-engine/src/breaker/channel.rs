@@ -50,6 +50,11 @@ impl Channel {
         self.hash == hash && self.word.load(Ordering::Relaxed) & RETIRED == 0 && self.topic == *topic
     }
 
+    #[inline]
+    pub(super) fn is_retired(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & RETIRED != 0
+    }
+
     /// Asks for a call.
     #[inline]
     pub(super) fn permit(&self, clock: &dyn Clock) -> (Permission, Option<Moved>) {
@@ -161,6 +166,16 @@ pub(super) fn hash_of(topic: &Topic) -> u64 {
         chunks.by_ref().fold(0, |hash, chunk| mix(hash, chunk.try_into().map_or(0, u64::from_le_bytes)));
     chunks.remainder().iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
 }
+
+/// The place of a hash among those that are found without the table.
+#[inline]
+pub(super) fn place_of(hash: u64) -> usize {
+    usize::try_from(hash >> PLACE_SHIFT).unwrap_or(0) % PLACES
+}
+
+pub(super) const PLACES: usize = 64;
+/// A product's upper bits are the mixed ones.
+const PLACE_SHIFT: u32 = 58;
 
 /// All calls pass.
 const PASSES: u64 = 1;

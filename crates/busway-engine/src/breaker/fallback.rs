@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use busway_event::{AnyDraft, EventType};
 use busway_middleware::{Delivery, IntoReply, Reply};
+use busway_observability::FallbackKind;
 
 /// What is done with an event whose call a breaker refuses. No attempt is spent by any of them.
 ///
@@ -22,22 +23,6 @@ pub(crate) enum Kind {
     /// Copies what is remembered, or is to be.
     Cached(fn(&[AnyDraft]) -> Vec<AnyDraft>),
     Handler(Arc<dyn Fn(&Delivery) -> Reply + Send + Sync>),
-    DeadLetter,
-}
-
-/// Which fallback it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FallbackKind {
-    /// The event waits.
-    Pause,
-    /// The event was acknowledged, and is retried later.
-    AckAndRetryLater,
-    /// The last good answer was given.
-    Cached,
-    /// The degrade function has answered.
-    Handler,
-    /// The event is a dead letter.
     DeadLetter,
 }
 
@@ -100,18 +85,6 @@ fn copies<T: EventType + Clone>(emits: &[AnyDraft]) -> Vec<AnyDraft> {
     let mut copies: Vec<AnyDraft> = emits.iter().filter_map(AnyDraft::copy_as::<T>).collect();
     copies.iter_mut().for_each(|copy| copy.head_mut().metadata_mut().set("fallback", "cached"));
     copies
-}
-
-impl fmt::Display for FallbackKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pause => "pause",
-            Self::AckAndRetryLater => "ack_and_retry_later",
-            Self::Cached => "cached",
-            Self::Handler => "handler",
-            Self::DeadLetter => "dead_letter",
-        })
-    }
 }
 
 impl fmt::Display for Fallback {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent, Filter, Timestamp, Topic};
 use busway_middleware::{Outcome, Scope};
+use busway_observability::{FallbackKind, Signal};
 use busway_reliability::{BreakerState, CallEnd, Force, Generation, Moved, Permission, Room};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
@@ -18,11 +19,11 @@ use super::CHANNELS_MAX;
 use super::answers::{Answers, Copier};
 use super::aside::Aside;
 use super::channel::Channel;
-use super::fallback::{FallbackKind, Kind};
+use super::fallback::Kind;
 use super::settings::Breaker;
-use super::view::{BreakerChange, BreakerStatus};
+use super::view::BreakerStatus;
 use crate::bus::Services;
-use crate::observer::tell;
+use crate::seen::circuit;
 use crate::settings::{Origin, Setting};
 
 /// See the module.
@@ -48,6 +49,13 @@ pub(crate) struct Guard {
 pub(crate) struct Call {
     channel: Arc<Channel>,
     generation: Generation,
+}
+
+/// A call that was not let pass.
+pub(crate) struct NoCall {
+    pub(crate) channel: Arc<Channel>,
+    /// Its time of the next probe, if that is known.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Guard {
@@ -128,14 +136,14 @@ impl Guard {
 
     /// Asks for a call of a channel.
     #[inline]
-    pub(crate) fn permit(&self, channel: &Arc<Channel>) -> Result<Call, Option<Instant>> {
+    pub(crate) fn permit(&self, channel: Arc<Channel>) -> Result<Call, NoCall> {
         let (permission, moved) = channel.permit(&*self.services.clock);
         if let Some(moved) = moved {
-            self.told(channel, moved);
+            self.told(&channel, moved);
         }
         match permission {
-            Permission::Granted(generation) => Ok(Call { channel: Arc::clone(channel), generation }),
-            Permission::Refused { until } => Err(until),
+            Permission::Granted(generation) => Ok(Call { channel, generation }),
+            Permission::Refused { until } => Err(NoCall { channel, until }),
         }
     }
 
@@ -162,6 +170,11 @@ impl Guard {
     pub(crate) fn room(&self, topic: &Topic) -> Room {
         let channel = self.channels.read().get(topic).cloned();
         channel.map_or(Room::All, |channel| channel.room(&*self.services.clock))
+    }
+
+    /// Whether a channel would let a call pass now.
+    pub(super) fn has_room(&self, channel: &Channel) -> bool {
+        channel.room(&*self.services.clock).has_any()
     }
 
     pub(crate) fn force(&self, topic: &Topic, force: Force) {
@@ -197,9 +210,7 @@ impl Guard {
     /// Something was done in the place of a call.
     pub(crate) fn fell_back(&self, channel: &Channel, event: &AnyEvent, how: FallbackKind) {
         channel.fall_back();
-        tell(self.services.observer.as_deref(), |observer| {
-            observer.fell_back(self.subscription(), event, how);
-        });
+        self.services.signals.tell(&Signal::FellBack { subscription: self.subscription(), event, how });
     }
 
     pub(crate) fn statuses(&self, waiting: impl Fn(&Topic) -> u64) -> Vec<BreakerStatus> {
@@ -239,8 +250,8 @@ impl Guard {
             }
             _ => tracing::info!(subscription, topic = topic.as_str(), state = %to, "the circuit has moved"),
         }
-        let change = BreakerChange { subscription, topic, from, to, next_probe };
-        tell(self.services.observer.as_deref(), |observer| observer.breaker_moved(&change));
+        let (from, to) = (circuit(from), circuit(to));
+        self.services.signals.tell(&Signal::BreakerMoved { subscription, topic, from, to, next_probe });
         self.ring();
     }
 
@@ -293,7 +304,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             idle: IdleWatch::default(),
             middleware: Registry::new(),
-            observer: None,
+            signals: busway_observability::Collectors::new(),
             runtime: tokio::runtime::Handle::current(),
         };
         Arc::new(Guard::new(Arc::new(services), breaker))

@@ -17,6 +17,7 @@ mod aside;
 mod channel;
 mod fallback;
 mod guard;
+mod met;
 mod reach;
 mod settings;
 mod stage;
@@ -25,14 +26,16 @@ mod view;
 
 pub(crate) use self::answers::Copier;
 pub(crate) use self::channel::Channel;
-pub use self::fallback::{Fallback, FallbackKind};
-pub(crate) use self::guard::{Call, Guard};
+pub use self::fallback::Fallback;
+pub(crate) use self::guard::{Call, Guard, NoCall};
 pub(crate) use self::reach::Reach;
 pub use self::settings::Breaker;
 pub(crate) use self::stage::BreakerStage;
 pub(crate) use self::substitute::Substitute;
-pub use self::view::{BreakerChange, BreakerStatus, Breakers, ChannelUnknown};
+pub use self::view::{BreakerStatus, Breakers, ChannelUnknown};
 
+pub use busway_observability::FallbackKind;
+#[doc(inline)]
 pub use busway_reliability::{BreakerProblem, BreakerState, CircuitCounts, Force};
 
 /// Channels of a subscription, at most.

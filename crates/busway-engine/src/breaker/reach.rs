@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use busway_event::Topic;
 
-use super::channel::{Channel, hash_of};
+use super::channel::{Channel, PLACES, hash_of, place_of};
 use super::guard::Guard;
 
 /// One of a worker's own. Topics that share a place take turns.
@@ -28,7 +28,7 @@ impl Reach {
     #[inline]
     pub(crate) fn channel(&mut self, topic: &Topic) -> Arc<Channel> {
         let hash = hash_of(topic);
-        let place = usize::try_from(hash >> PLACE_SHIFT).unwrap_or(0) % PLACES;
+        let place = place_of(hash);
         if let Some(Some(channel)) = self.met.get(place)
             && channel.is_of(topic, hash)
         {
@@ -42,7 +42,3 @@ impl Reach {
         found
     }
 }
-
-const PLACES: usize = 64;
-/// A product's upper bits are the mixed ones.
-const PLACE_SHIFT: u32 = 58;

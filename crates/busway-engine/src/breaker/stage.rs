@@ -6,13 +6,15 @@ use busway_middleware::{Delivery, Middleware, Next, Outcome};
 use busway_reliability::CallEnd;
 
 use super::channel::Channel;
-use super::guard::{Call, Guard};
+use super::guard::{Call, Guard, NoCall};
+use super::met::Met;
 use super::substitute::Substitute;
 
 /// See the module. What is inside of it is a call: middleware of the stages behind it, and the handler.
 #[derive(Debug)]
 pub(crate) struct BreakerStage {
     guard: Arc<Guard>,
+    met: Met,
 }
 
 /// A call that is being made. Dropped before it ends, it was cancelled: that is a failure.
@@ -22,8 +24,8 @@ struct Made<'a> {
 }
 
 impl BreakerStage {
-    pub(crate) const fn new(guard: Arc<Guard>) -> Self {
-        Self { guard }
+    pub(crate) fn new(guard: Arc<Guard>) -> Self {
+        Self { guard, met: Met::new() }
     }
 
     async fn call(&self, call: Call, delivery: &mut Delivery, next: &mut Next<'_>) -> Outcome {
@@ -58,21 +60,27 @@ impl BreakerStage {
 impl Middleware for BreakerStage {
     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
         self.guard.named_as(delivery.scope());
-        let channel = self.guard.channel(delivery.event().topic());
+        let mut channel = self.met.channel(&self.guard, delivery.event().topic());
         let mut has_fallen_back = false;
         loop {
-            let moved = self.guard.moved.notified();
-            tokio::pin!(moved);
-            moved.as_mut().enable();
-            let until = match self.guard.permit(&channel) {
+            let refused = match self.guard.permit(channel) {
                 Ok(call) => return self.call(call, delivery, &mut next).await,
-                Err(until) => until,
+                Err(refused) => refused,
             };
+            let NoCall { until, .. } = refused;
+            channel = refused.channel;
             // Asked once: a degrade function has said what it has to say.
             if !std::mem::replace(&mut has_fallen_back, true)
                 && let Some(outcome) = self.fall_back(&channel, delivery, &mut next)
             {
                 return outcome;
+            }
+            let moved = self.guard.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            // It may have moved before anybody listened, and nobody says so any more.
+            if self.guard.has_room(&channel) {
+                continue;
             }
             match until {
                 None => moved.await,

@@ -10,22 +10,6 @@ use thiserror::Error;
 use super::guard::Guard;
 use crate::bus::{Bus, BusCore};
 
-/// The circuit of a channel has gone from a state into another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BreakerChange<'a> {
-    /// The subscription.
-    pub subscription: &'a str,
-    /// The topic.
-    pub topic: &'a Topic,
-    /// Where it was.
-    pub from: BreakerState,
-    /// Where it is. Of a metric: [`BreakerState::gauge`].
-    pub to: BreakerState,
-    /// When it is probed; `None` unless it is open by itself.
-    pub next_probe: Option<Timestamp>,
-}
-
 /// A channel at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -81,16 +65,22 @@ impl Bus {
     }
 }
 
+impl BusCore {
+    pub(crate) fn breaker_statuses(&self) -> Vec<BreakerStatus> {
+        let durable = self.durable.list();
+        let durable = durable.iter().flat_map(|core| core.breakers());
+        let ephemeral = self.guards();
+        let ephemeral = ephemeral.iter().flat_map(|guard| guard.statuses(|topic| guard.aside_on(topic)));
+        durable.chain(ephemeral).collect()
+    }
+}
+
 impl Breakers {
     /// All channels that have had an event, or were forced, by subscription and topic. At most [`CHANNELS_MAX`](super::CHANNELS_MAX) a
     /// subscription.
     #[must_use]
     pub fn list(&self) -> Vec<BreakerStatus> {
-        let durable = self.bus.durable.list();
-        let durable = durable.iter().flat_map(|core| core.breakers());
-        let ephemeral = self.bus.guards();
-        let ephemeral = ephemeral.iter().flat_map(|guard| guard.statuses(|topic| guard.aside_on(topic)));
-        durable.chain(ephemeral).collect()
+        self.bus.breaker_statuses()
     }
 
     /// One channel; `None` when it has had no event yet, or there is no such subscription with a breaker.

@@ -11,17 +11,19 @@ use busway_event::{Durability, Metadata};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
 use busway_middleware::{BoxError, PublishRegistry, Registry, Stage, States};
+use busway_observability::{Collectors, Metrics};
 use busway_persistence::{AuditHead, OpenError, StoreOptions, Stream, Table};
 use tokio::runtime;
 
 use super::core::{BusParts, Services};
 use super::problem::{BuildError, BuildProblem};
+use super::unless_started::AbortUnlessStarted;
+use super::watched::attach;
 use super::{Bus, BusCore};
 use crate::clock::{Clock, SystemClock};
 use crate::idle::IdleWatch;
 use crate::log::{Log, StorePlan};
 use crate::named::Named;
-use crate::observer::Observer;
 use crate::settings::{Levels, Settings};
 use crate::subscription::IntoFilter;
 
@@ -30,7 +32,8 @@ pub struct BusBuilder {
     producer: Option<String>,
     payload_bytes_max: usize,
     clock: Arc<dyn Clock>,
-    observer: Option<Arc<dyn Observer>>,
+    pub(super) signals: Collectors,
+    pub(super) metrics: Option<Metrics>,
     states: States,
     levels: Levels,
     middleware: Registry,
@@ -51,7 +54,8 @@ impl BusBuilder {
             producer: None,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             clock: Arc::new(SystemClock),
-            observer: None,
+            signals: Collectors::new(),
+            metrics: None,
             states: States::new(),
             levels: Levels::default(),
             middleware: Registry::new(),
@@ -226,12 +230,6 @@ impl BusBuilder {
         self
     }
 
-    /// Is told what happens. One at most; the last one wins.
-    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
-        self
-    }
-
     /// Runs `hook` as part of the start, in order: to subscribe, or to wait for what handlers depend on. When it fails, the
     /// start fails and everything that has started is stopped again.
     pub fn on_start<F, Fut>(mut self, name: &str, hook: F) -> Self
@@ -269,14 +267,17 @@ impl BusBuilder {
         let log = match self.store.take() {
             None => None,
             // Given up meanwhile: who opens it finds nobody who wants it, and closes it again.
-            Some(plan) => tokio::select! {
+            Some(plan) => {
+                let plan = plan.watched(&self.signals);
+                tokio::select! {
                 biased;
                 () = &mut cancelled => return Err(BuildProblem::Cancelled.into()),
                 log = open(plan, &runtime) => Some(log?),
-            },
+                }
+            }
         };
         let bus = Bus::new(self.build(metadata, runtime, log));
-        let unless_started = AbortUnlessStarted(Some(Arc::clone(bus.core())));
+        let unless_started = AbortUnlessStarted::new(bus.core());
         let started = async {
             for (name, hook) in hooks {
                 let failed = |source| BuildProblem::Hook { name, source };
@@ -315,6 +316,11 @@ impl BusBuilder {
             .extend(streams.into_iter().map(|(stream, problem)| BuildProblem::Stream { stream, problem }));
         let homeless = self.homeless.drain(..).map(|stream| stream.name().to_owned());
         problems.extend(homeless.map(|stream| BuildProblem::NoStore { stream }));
+        if let Some(metrics) = &self.metrics {
+            problems.extend(metrics.is_attached().then_some(BuildProblem::MetricsTaken));
+            self.signals.add(Arc::new(metrics.clone()));
+        }
+        problems.extend(self.levels.problems().map(|(at, problem)| BuildProblem::Settings { at, problem }));
         match (metadata, runtime) {
             (Ok(metadata), Ok(runtime)) if problems.is_empty() => Ok((metadata, runtime)),
             (metadata, runtime) => {
@@ -326,6 +332,7 @@ impl BusBuilder {
     }
 
     fn build(self, metadata: Metadata, runtime: runtime::Handle, log: Option<Arc<Log>>) -> Arc<BusCore> {
+        let metrics = self.metrics;
         if let Some(work) = self.clock.prepare() {
             drop(runtime.spawn_blocking(work));
         }
@@ -334,7 +341,7 @@ impl BusBuilder {
                 clock: self.clock,
                 idle: IdleWatch::default(),
                 middleware: self.middleware,
-                observer: self.observer,
+                signals: self.signals,
                 runtime,
             },
             publish_steps: self.publish_steps,
@@ -345,6 +352,7 @@ impl BusBuilder {
             log,
             named: self.named,
         });
+        attach(metrics.as_ref(), &core);
         core.start_relay();
         core
     }
@@ -367,23 +375,6 @@ async fn open(plan: StorePlan, runtime: &runtime::Handle) -> Result<Arc<Log>, Bu
 impl fmt::Debug for BusBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BusBuilder").field("levels", &self.levels).finish_non_exhaustive()
-    }
-}
-
-/// Hooks may keep clones of the bus: a start that fails or is given up stops it by hand.
-struct AbortUnlessStarted(Option<Arc<BusCore>>);
-
-impl AbortUnlessStarted {
-    fn defuse(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for AbortUnlessStarted {
-    fn drop(&mut self) {
-        if let Some(core) = &self.0 {
-            core.abort();
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use busway_event::Metadata;
 use busway_middleware::{PublishRegistry, Registry, States};
+use busway_observability::{BusNumbers, Collectors};
 use busway_reliability::{Outstanding, Tally};
 use busway_router::Router;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -23,7 +24,6 @@ use crate::idle::IdleWatch;
 use crate::log::Log;
 use crate::mailbox::Account;
 use crate::named::Named;
-use crate::observer::Observer;
 use crate::settings::Levels;
 use crate::stats::{BusStats, State, SubscriptionStats};
 use crate::subscription::{Entry, SubscriptionCore};
@@ -33,7 +33,8 @@ pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) idle: IdleWatch,
     pub(crate) middleware: Registry,
-    pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// Who is told what happens.
+    pub(crate) signals: Collectors,
     pub(crate) runtime: runtime::Handle,
 }
 
@@ -76,7 +77,7 @@ pub(crate) struct BusCore {
     /// One a thread that publishes.
     desks: ThreadLocal<Desk>,
     /// What was published at each of them.
-    desk_tallies: Mutex<Vec<Arc<DeskTally>>>,
+    pub(super) desk_tallies: Mutex<Vec<Arc<DeskTally>>>,
 }
 
 /// The accounts of subscriptions that are gone. A publisher may still be in the middle of an offer to one, so an account
@@ -236,7 +237,7 @@ impl BusCore {
     }
 
     /// Forgets subscriptions that have ended meanwhile.
-    fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         if !self.unswept.swap(false, Ordering::AcqRel) {
             return;
         }
@@ -342,13 +343,7 @@ impl BusCore {
         let durable = self.durable.list().iter().map(|core| core.stats()).collect();
         let mut abandoned = self.log.as_ref().map(|log| log.abandoned()).unwrap_or_default();
         abandoned.retain(|name| !self.durable.has_name(name));
-        let stored = self.log.as_ref().map(|log| log.published()).unwrap_or_default();
-        let (published, unrouted) = self.desk_tallies.lock().iter().fold(stored, |sum, desk| {
-            let (published, unrouted) = desk.read();
-            (sum.0 + published, sum.1 + unrouted)
-        });
-        let refused = self.refused.load(Ordering::Relaxed);
-        let unstored = self.log.as_ref().map_or(0, |log| log.unstored());
+        let BusNumbers { published, refused, unstored, unrouted, .. } = self.passed();
         BusStats { published, refused, unstored, unrouted, subscriptions, durable, abandoned, tally }
     }
 

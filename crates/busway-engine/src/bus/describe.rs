@@ -10,7 +10,7 @@ use busway_middleware::{Chain, HandlerInfo, ModeKind, Run, Stage};
 use super::{BusCore, Services};
 use crate::durable::{DurableCore, Member as DurableMember};
 use crate::log::Log;
-use crate::settings::{Setting, is_for_durable};
+use crate::settings::{Setting, is_for_durable, is_for_ephemeral};
 use crate::stats::State;
 use crate::subscription::{Entry, Member};
 
@@ -133,7 +133,8 @@ impl SubscriptionDescription {
             handlers: members.iter().map(|member| HandlerDescription::of(member, services)).collect(),
             settings: {
                 let again = members.first().and_then(|member| member.again.as_ref());
-                let described = entry.settings.described.iter().cloned();
+                let described =
+                    entry.settings.described.iter().filter(|setting| is_for_ephemeral(setting)).cloned();
                 let keeper = entry.member.keeper.iter().map(|keeper| keeper.described());
                 described.chain(again.map(|again| again.described())).chain(keeper).collect()
             },
@@ -161,7 +162,6 @@ impl SubscriptionDescription {
                 .iter()
                 .filter(|setting| is_for_durable(setting))
                 .cloned()
-                .chain(core.recovery.described())
                 .chain(core.described_deadline())
                 .chain(core.guard.iter().map(|guard| guard.described()))
                 .chain(core.keeper.iter().map(|keeper| keeper.described()))

@@ -21,7 +21,9 @@ mod stamping;
 mod stored;
 mod stored_batch;
 mod succession;
+mod unless_started;
 mod unsynced;
+mod watched;
 mod weak;
 
 use std::fmt;

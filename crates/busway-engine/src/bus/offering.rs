@@ -4,6 +4,7 @@
 //! returns; what is left of the others is done by [`complete`](BusCore::complete) and told by [`finish`](BusCore::finish).
 
 use busway_event::{AnyEvent, EventId, Topic};
+use busway_observability::{Signal, Wants};
 use busway_router::Reached;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -13,13 +14,12 @@ use super::dispatch::{Dispatched, Late, Left, Source, Waiter};
 use super::publish::Patience;
 use super::{BusCore, Durability, Receipt, Refused};
 use crate::mailbox::Arrival;
-use crate::observer::tell;
 use crate::subscription::Entry;
 
 /// An event on its way to its subscriptions.
 pub(crate) struct Offering {
     pub(super) id: EventId,
-    /// For the observer, if there is one.
+    /// For those who are told, if there are any.
     pub(crate) observed: Option<AnyEvent>,
     pub(crate) dispatched: Dispatched,
 }
@@ -52,7 +52,7 @@ impl BusCore {
         };
         match &*lent {
             // One subscription, and nobody looks on: most publishes come by here.
-            [entry] if self.services.observer.is_none() => {
+            [entry] if !self.services.signals.want(Wants::EVENTS) => {
                 let mut dispatched = Dispatched::default();
                 self.offer(desk, entry, event, passage, passage.patience, &mut dispatched);
                 ended(desk, passage, &mut dispatched)
@@ -99,7 +99,7 @@ impl BusCore {
         passage: &Passage,
         targets: Reached<'_, Entry>,
     ) -> Offering {
-        let observed = self.services.observer.is_some().then(|| event.clone());
+        let observed = self.services.signals.want(Wants::EVENTS).then(|| event.clone());
         let mut dispatched = Dispatched::default();
         self.dispatch(desk, event, passage, targets, &mut dispatched);
         Offering { id: passage.arrival.id, observed, dispatched }
@@ -154,7 +154,7 @@ impl BusCore {
     pub(super) fn count(&self, offered: usize, observed: Option<&AnyEvent>) {
         self.desk().published(offered);
         if let Some(event) = observed {
-            tell(self.services.observer.as_deref(), |observer| observer.published(event, offered));
+            self.services.signals.tell(&Signal::Published { event, offered });
         }
     }
 }

@@ -5,6 +5,9 @@ use std::fmt;
 use busway_event::FilterError;
 use busway_middleware::{BoxError, RegistryError};
 use busway_persistence::{OpenError, StreamProblem};
+use busway_reliability::RetryProblem;
+
+use crate::settings::Origin;
 
 /// Why a bus did not start: everything that is wrong.
 #[derive(Debug)]
@@ -58,6 +61,17 @@ pub enum BuildProblem {
     /// A filter of `filter_settings` breaks a rule.
     #[error("{0}")]
     Filter(FilterError),
+    /// A setting of the bus or of a filter cannot be meant.
+    #[error("settings of the {at}: {problem}")]
+    Settings {
+        /// Where it was given.
+        at: Origin,
+        /// What is wrong.
+        problem: RetryProblem,
+    },
+    /// The metrics are those of another bus that is still there.
+    #[error("the metrics are those of another bus: each bus has metrics of its own")]
+    MetricsTaken,
     /// A middleware could not be added.
     #[error("{0}")]
     Middleware(RegistryError),

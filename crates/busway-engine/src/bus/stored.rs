@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Due, EventId, EventType, Timestamp, Topic};
 use busway_middleware::{BoxError, Position};
@@ -30,13 +31,15 @@ pub(crate) struct Appending {
     id: EventId,
     topic: Topic,
     original: Original,
+    begun: Option<Instant>,
 }
 
 impl Appending {
     /// What the writer's answer comes to.
     pub(super) fn told<T: EventType>(self, answer: Answer) -> Result<Receipt, PublishError<Draft<T>>> {
-        let Self { core, id, topic, original, .. } = self;
+        let Self { core, id, topic, original, begun, .. } = self;
         let receipt = core.receipt_of((id, &topic), answer.told());
+        core.services.stored(begun, 1);
         receipt.map_err(|error| core.restored_to(error, original))
     }
 }
@@ -97,9 +100,9 @@ impl BusCore {
             let stored = Stored { entry, original, durability };
             return self.publish_unsynced(log, stored, patience);
         }
-        let core = Arc::clone(self);
+        let (core, begun) = (Arc::clone(self), self.services.begun());
         Err(Box::new(match log.append_now(&self.services, entry) {
-            Ok(answered) => Later::Appending(Appending { core, answered, id, topic, original }),
+            Ok(answered) => Later::Appending(Appending { core, answered, id, topic, original, begun }),
             Err(unappended) => match *unappended {
                 Unappended::NoPermit(entry) => {
                     Later::Stored { core, stored: Stored { entry, original, durability } }
@@ -164,7 +167,9 @@ impl BusCore {
             return Err(PublishError::refused(entry.into_event(), Refused::Closed));
         };
         if durability != Durability::Memory {
+            let begun = self.services.begun();
             let appended = log.append(&self.services, vec![entry]).await;
+            self.services.stored(begun, 1);
             return self.receipt_of((id, &topic), appended);
         }
         let told = Told::of(&entry);

@@ -48,7 +48,10 @@ impl BusCore {
             return self.accept_stored_batch(log, entries, originals).await;
         }
         let ids: Vec<EventId> = entries.iter().map(|entry| entry.event().id()).collect();
-        match log.append(&self.services, entries).await {
+        let begun = self.services.begun();
+        let appended = log.append(&self.services, entries).await;
+        self.services.stored(begun, ids.len());
+        match appended {
             Ok(appended) => {
                 let receipt = |entry: &Entry| {
                     self.stored_receipt(entry.event().id(), entry.event().topic(), Some(Placed::of(entry)))

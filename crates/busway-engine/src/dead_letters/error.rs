@@ -63,6 +63,24 @@ pub enum DeadLetterError {
         /// The letter.
         id: DeadLetterId,
     },
+    /// As many events of the subscription are parked as may be, and it does not run, or this is one letter: a redrive of several letters waits.
+    #[error(
+        "as many events of \"{subscription}\" are parked as may be; ask again when some have come to their end"
+    )]
+    ParkedFull {
+        /// The subscription.
+        subscription: String,
+    },
+    /// What is said of the operation is longer than the trail keeps it.
+    #[error("the {what} of an operation on dead letters has {len} bytes, at most {limit}")]
+    TooLong {
+        /// Which text.
+        what: &'static str,
+        /// Its bytes.
+        len: usize,
+        /// As many as it may have.
+        limit: usize,
+    },
     /// The request was made before, for something else.
     #[error("request \"{request}\" was made before, to {kind} {selection}; give this one a name of its own")]
     RequestTaken {
@@ -102,6 +120,7 @@ impl DeadLetterError {
             self,
             Self::RequestBusy { .. }
                 | Self::AlreadyRedriven { .. }
+                | Self::ParkedFull { .. }
                 | Self::Store(RequestError::Refused(StorageFull { .. } | StoreFull { .. }))
         )
     }
@@ -113,6 +132,9 @@ impl DeadLetterError {
             RequestError::NoDeadLetter { .. } => Self::Unknown { id },
             RequestError::AlreadyRedriven { .. } => Self::AlreadyRedriven { id },
             RequestError::AlreadyHandled { .. } => Self::AlreadyHandled { id },
+            RequestError::TooManyParked { .. } => {
+                Self::ParkedFull { subscription: id.subscription.to_string() }
+            }
             RequestError::NoCopy { .. } => Self::NoCopy { id },
             RequestError::UnknownSubscription { .. } => Self::SubscriptionRemoved { id },
             error => Self::from(error),

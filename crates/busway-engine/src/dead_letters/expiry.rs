@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use busway_event::Timestamp;
 use busway_persistence::OperationKind;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
+use super::error::DeadLetterError;
 use super::handle::DeadLetters;
-use super::redrive::Redrive;
+use super::pace::Redrive;
+use super::redrive::Job;
 use super::selection::{Selection, Target};
 use crate::bus::BusCore;
 use crate::durable::DurableCore;
@@ -28,33 +31,49 @@ impl DurableCore {
     pub(crate) fn expire_letters(&self) {
         let Some(age) = self.recovery.letters.age_max() else { return };
         let now = self.services.clock.now();
-        let looking = {
+        let (is_first, looking) = {
             let mut next = self.expiry.next.lock();
             if next.is_some_and(|next| now < next) || Arc::strong_count(&self.expiry.looking) > 1 {
                 return;
             }
-            *next = Some(now + EVERY.min(age));
-            Arc::clone(&self.expiry.looking)
+            let before = next.replace(now + EVERY.min(age));
+            (before.is_none(), Arc::clone(&self.expiry.looking))
         };
         let Some(bus) = self.bus.upgrade() else { return };
         let before = self.services.clock.utc().saturating_sub(age);
-        let (ending, expire) = (self.log.ending.clone(), expire(bus, self.name.to_string(), before));
-        // A shutdown does not wait for all of them: the next life goes on.
+        // A shutdown does not wait for all of them: the operation is ended, and the next life goes on.
+        let run = Run { name: self.name.to_string(), before, is_first, ending: self.log.ending.clone() };
         let expire = async move {
-            _ = ending.run_until_cancelled(expire).await;
+            expire(bus, &run).await;
             drop(looking);
         };
         drop(self.services.runtime.spawn(self.log.readers.track_future(expire)));
     }
 }
 
-async fn expire(bus: Arc<BusCore>, name: String, before: Timestamp) {
+/// One look for old letters.
+struct Run {
+    /// The subscription.
+    name: String,
+    /// Those that were given up before.
+    before: Timestamp,
+    /// The first of a life of the subscription.
+    is_first: bool,
+    ending: CancellationToken,
+}
+
+async fn expire(bus: Arc<BusCore>, run: &Run) {
+    let Run { name, before, is_first, ending } = run;
     let letters = DeadLetters::new(bus).by("busway");
-    let selection = Selection::all().subscription(&name).until(before);
+    if *is_first && let Err(error) = end_what_was_cut_short(&letters, name).await {
+        tracing::warn!(subscription = name, %error, "what an earlier process began is not ended in the trail");
+    }
+    let selection = Selection::all().subscription(name).until(*before);
     // Most of the time there is nothing, and the trail need not say so.
     let mut look = selection.clone().limit(1);
     loop {
         match letters.list(&look).await {
+            _ if ending.is_cancelled() => return,
             Ok(page) if !page.letters.is_empty() => break,
             Ok(page) => match page.next {
                 Some(next) => look = look.start(next),
@@ -69,7 +88,7 @@ async fn expire(bus: Arc<BusCore>, name: String, before: Timestamp) {
     let how = Redrive::default().unlimited().never_stop();
     let job = letters.job(OperationKind::Expire, Target::Selected(selection), how);
     let expired = match job {
-        Ok(job) => job.run(None).await,
+        Ok(job) => Job { ending: Some(ending.clone()), ..job }.run(None).await,
         Err(error) => Err(error),
     };
     match expired {
@@ -77,6 +96,26 @@ async fn expire(bus: Arc<BusCore>, name: String, before: Timestamp) {
             tracing::info!(subscription = name, letters = operation.letters, "old dead letters are let go");
         }
         Err(error) => tracing::warn!(subscription = name, %error, "old dead letters are not let go"),
+    }
+}
+
+/// A process that died left the operation in which it was as if it went on. Nobody else makes its request.
+async fn end_what_was_cut_short(letters: &DeadLetters, name: &str) -> Result<(), DeadLetterError> {
+    let its_own = format!("{}, until ", Selection::all().subscription(name));
+    let mut before = None;
+    loop {
+        let page = letters.stored_operations(before).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        before = Some(last.number);
+        for operation in page {
+            let is_open = operation.kind == OperationKind::Expire && operation.ended.is_none();
+            if is_open && operation.selection.starts_with(&its_own) {
+                let (request, how) = (operation.request.clone(), Redrive::default());
+                let letters = letters.clone().request(request);
+                let job = letters.job(OperationKind::Expire, Selection::all().into(), how)?;
+                job.end(operation).await?;
+            }
+        }
     }
 }
 

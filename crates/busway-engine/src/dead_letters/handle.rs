@@ -3,16 +3,21 @@
 use std::fmt;
 use std::sync::Arc;
 
-use busway_persistence::{LetterKey, LetterQuery, OperationKind, Store};
+use busway_persistence::{
+    BY_BYTES_MAX, LetterKey, LetterQuery, Operation, OperationKind, REQUEST_BYTES_MAX, SELECTION_BYTES_MAX,
+    Store,
+};
 
 use super::error::DeadLetterError;
 use super::id::DeadLetterId;
-use super::letter::{DeadLetter, DeadLetterPage, PageStart};
+use super::letter::{DamagedLetter, DeadLetter, DeadLetterPage, PageStart};
 use super::names::Names;
-use super::redrive::{Job, Redrive};
+use super::pace::Redrive;
+use super::redrive::Job;
 use super::selection::{Selection, Target};
 use super::trail::DeadLetterOperation;
 use crate::bus::{Bus, BusCore};
+use crate::durable::shortened_to;
 use crate::log::Log;
 
 /// The dead letters of a bus: see the [module](super) for what is promised.
@@ -36,7 +41,7 @@ impl DeadLetters {
         Self { bus, by: None, request: None }
     }
 
-    /// Who does what is done, for the trail. Default: the producer of the bus.
+    /// Who does what is done, for the trail: at most 128 bytes. Default: the producer of the bus.
     pub fn by(mut self, who: impl Into<String>) -> Self {
         self.by = Some(who.into());
         self
@@ -49,7 +54,7 @@ impl DeadLetters {
         self
     }
 
-    /// A page of the letters of a selection.
+    /// A page of the letters of a selection: as many as it says, and about 1 MiB of them at most.
     ///
     /// # Errors
     /// [`DeadLetterError`].
@@ -67,7 +72,9 @@ impl DeadLetters {
                 DeadLetter::of(names.id(store, stored.key), stored)
             };
             let letters = page.letters.into_iter().map(letter).collect();
-            Ok(DeadLetterPage { letters, damaged: page.damaged, next: page.next.map(PageStart) })
+            let damaged = page.damaged.into_iter();
+            let damaged = damaged.map(|(key, corrupt)| DamagedLetter { id: names.id(store, key), corrupt });
+            Ok(DeadLetterPage { letters, damaged: damaged.collect(), next: page.next.map(PageStart) })
         })
         .await
     }
@@ -149,7 +156,7 @@ impl DeadLetters {
         self.job(OperationKind::Discard, which.into(), how)?.run(None).await
     }
 
-    /// The trail: up to `limit` operations, 1,000 at most, the newest first; those before a number, when one is given. The last 100,000 are
+    /// The trail: up to `limit` operations, 256 at most, the newest first; those before a number, when one is given. The last 10,000 are
     /// kept.
     ///
     /// # Errors
@@ -170,16 +177,37 @@ impl DeadLetters {
         .await
     }
 
+    /// The trail as it is stored, a page of it before a number.
+    pub(super) async fn stored_operations(
+        &self,
+        before: Option<u64>,
+    ) -> Result<Vec<Operation>, DeadLetterError> {
+        let before = before.unwrap_or(u64::MAX);
+        self.lend(move |store| Ok(store.operations(before, PAGE_MAX)?)).await
+    }
+
     pub(super) fn job(
         &self,
         kind: OperationKind,
         target: Target,
         how: Redrive,
     ) -> Result<Job, DeadLetterError> {
-        let by = self.by.clone().unwrap_or_else(|| self.bus.metadata.producer().to_owned());
+        // The producer of a bus may have a longer name than the trail keeps.
+        let producer = || shortened_to(self.bus.metadata.producer().to_owned(), BY_BYTES_MAX);
+        let by = self.by.clone().unwrap_or_else(producer);
         let request = self.request.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let selection = target.to_string();
+        let texts = [
+            ("request", &request, REQUEST_BYTES_MAX),
+            ("name of who makes it", &by, BY_BYTES_MAX),
+            ("selection", &selection, SELECTION_BYTES_MAX),
+        ];
+        // Before the store is asked: no key of it is that long.
+        if let Some((what, text, limit)) = texts.into_iter().find(|(_, text, limit)| text.len() > *limit) {
+            return Err(DeadLetterError::TooLong { what, len: text.len(), limit });
+        }
         let (bus, log) = (Arc::clone(&self.bus), self.log()?);
-        Ok(Job { bus, log, kind, target, how, by, request })
+        Ok(Job { bus, log, kind, target, how, by, request, ending: None })
     }
 
     fn log(&self) -> Result<Arc<Log>, DeadLetterError> {
@@ -211,4 +239,5 @@ impl fmt::Debug for DeadLetters {
 }
 
 const PAGE: usize = 100;
-const PAGE_MAX: usize = 1_000;
+/// What readers copy out of one transaction.
+const PAGE_MAX: usize = 256;

@@ -53,12 +53,23 @@ pub enum DeadLetterState {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DeadLetterPage {
-    /// At most as many as were asked for. Fewer, also none, do not say that there are no more: [`next`](Self::next) does.
+    /// At most as many as were asked for, and about 1 MiB with their events. Fewer, also none, do not say that there are no more:
+    /// [`next`](Self::next) does.
     pub letters: Vec<DeadLetter>,
-    /// Letters that the store holds and whose own row is damaged.
-    pub damaged: Vec<Corrupt>,
+    /// Letters whose own row is damaged. They can be discarded, by their id or with all of their subscription or topic.
+    pub damaged: Vec<DamagedLetter>,
     /// Where the next page begins; `None`: there is none.
     pub next: Option<PageStart>,
+}
+
+/// A dead letter whose row cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DamagedLetter {
+    /// Which one.
+    pub id: DeadLetterId,
+    /// What is wrong with it.
+    pub corrupt: Corrupt,
 }
 
 /// Where a page begins.

@@ -30,11 +30,15 @@ impl Names {
         }
     }
 
+    /// The name that bears, or bore, a number.
+    pub(super) fn of(&self, number: u32) -> Option<&Arc<str>> {
+        self.known.iter().find(|(known, _)| *known == number).map(|(_, name)| name)
+    }
+
     /// The name of a letter.
     pub(super) fn id(&self, store: &Store, key: LetterKey) -> DeadLetterId {
-        let known = self.known.iter().find(|(number, _)| *number == key.subscription);
-        let subscription =
-            known.map_or_else(|| key.subscription.to_string().into(), |(_, name)| Arc::clone(name));
+        let name = self.of(key.subscription);
+        let subscription = name.map_or_else(|| key.subscription.to_string().into(), Arc::clone);
         let (stream, partition) = store.partition_name(key.partition).unwrap_or(("", 0));
         DeadLetterId {
             subscription,

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// What a durable subscription does with events that it gives up. Default: they are kept for ever, up to 1,000,000 of them.
 ///
 /// When as many are kept as may be, nothing more is given up: the lane of the event that would be stops, its event waits, everybody
-/// else goes on. An alarm is given once ([`Observer::dead_letters_full`](crate::Observer::dead_letters_full) and the log),
+/// else goes on. An alarm is given once, and again when an eighth was free in between ([`Signal::DeadLettersFull`](busway_observability::Signal::DeadLettersFull) and the log),
 /// [`DurableStats::no_room`](crate::DurableStats) counts the events that wait. When there is room again they are given up without a further attempt,
 /// within a second; after a restart behind one further attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,66 +1,28 @@
 //! Carrying operations out: page by page, each a commit, at a pace, until all is done or the same error keeps coming back.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_persistence::{
     Entry, LetterKey, LetterRequest, LetterState, Operated, Operation, OperationKind, Position, Progressed,
     Store, StoredLetter,
 };
-use busway_reliability::{RedrivePace, SameErrors};
+
+use tokio_util::sync::CancellationToken;
 
 use super::error::DeadLetterError;
 use super::handle::query;
 use super::id::DeadLetterId;
 use super::names::Names;
-use super::selection::Target;
+use super::pace::Redrive;
+use super::selection::{Selection, Target};
 use super::trail::DeadLetterOperation;
 use crate::bus::BusCore;
-use crate::durable::{DurableCore, ReplayWatch};
+use crate::durable::{Lanes, ReplayWatch, Turn};
 use crate::log::Log;
-
-/// How letters are given again. Default: 100 a second, and no further ones when the same error has come back 10 times in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Redrive {
-    pace: RedrivePace,
-    same_errors: Option<NonZeroU32>,
-}
-
-impl Default for Redrive {
-    fn default() -> Self {
-        Self { pace: RedrivePace::default(), same_errors: NonZeroU32::new(SAME_ERRORS) }
-    }
-}
-
-impl Redrive {
-    /// As many letters a second. Default 100, at least 1.
-    pub fn per_second(mut self, letters: u32) -> Self {
-        self.pace = RedrivePace::PerSecond(NonZeroU32::new(letters).unwrap_or(NonZeroU32::MIN));
-        self
-    }
-
-    /// As fast as the store takes them. The stop rule acts no faster than handlers fail.
-    pub const fn unlimited(mut self) -> Self {
-        self.pace = RedrivePace::Unlimited;
-        self
-    }
-
-    /// Stops when attempts of these letters have failed so often in a row with the same error, none done in between; errors that differ in words with
-    /// digits only are the same. What is on its way then goes on. Default 10, at least 1. The operation says why it stopped; the rest is for
-    /// another request.
-    pub fn stop_after(mut self, same_errors: u32) -> Self {
-        self.same_errors = Some(NonZeroU32::new(same_errors).unwrap_or(NonZeroU32::MIN));
-        self
-    }
-
-    /// Does not stop by itself.
-    pub const fn never_stop(mut self) -> Self {
-        self.same_errors = None;
-        self
-    }
-}
+use crate::settings::PARKED_MAX_DEFAULT;
 
 /// An operation to be carried out.
 pub(super) struct Job {
@@ -71,6 +33,8 @@ pub(super) struct Job {
     pub(super) how: Redrive,
     pub(super) by: String,
     pub(super) request: String,
+    /// Its end ends the operation.
+    pub(super) ending: Option<CancellationToken>,
 }
 
 /// How far it is.
@@ -78,24 +42,34 @@ struct Progress {
     operation: Option<Operation>,
     next: LetterKey,
     watch: Arc<ReplayWatch>,
+    /// As many are parked of a subscription as may be.
+    waits_for_room: bool,
 }
 
 /// A part of it.
 struct Part {
-    letters: Vec<(LetterKey, u64)>,
+    letters: Vec<(LetterKey, Lanes)>,
     edited: Option<Box<Entry>>,
     end: Progressed,
+}
+
+impl Part {
+    /// Some letters of a selection.
+    fn to(next: Option<LetterKey>, letters: Vec<(LetterKey, Lanes)>) -> Self {
+        Self { letters, edited: None, end: next.map_or(Progressed::Done, Progressed::To) }
+    }
 }
 
 impl Job {
     pub(super) async fn run(self, edited: Option<Vec<u8>>) -> Result<DeadLetterOperation, DeadLetterError> {
         let job = Arc::new(self);
-        let watch = ReplayWatch::new(SameErrors::new(job.how.same_errors));
+        let watch = ReplayWatch::new(job.how.same_errors());
         let mut progress = match job.work(Self::begin).await? {
             Begun::Before(operation) => return Ok(DeadLetterOperation::of(operation, true)),
             Begun::Now(operation) => {
                 let next = operation.as_ref().and_then(|operation| operation.next);
-                Progress { operation, next: next.unwrap_or(LetterKey::first_of(1)), watch }
+                let next = next.unwrap_or(LetterKey::first_of(1));
+                Progress { operation, next, watch, waits_for_room: false }
             }
         };
         if let Target::One(id) = job.target.clone() {
@@ -107,7 +81,8 @@ impl Job {
             if let Some(operation) = progress.operation.take_if(|operation| operation.ended.is_some()) {
                 return Ok(DeadLetterOperation::of(operation, false));
             }
-            let (_, pause) = job.how.pace.step();
+            let (_, pause) = job.how.step();
+            let pause = if progress.waits_for_room { pause.max(ROOM_AGAIN_AFTER) } else { pause };
             if !pause.is_zero() {
                 let clock = &job.bus.services.clock;
                 clock.sleep_until(clock.now() + pause).await;
@@ -130,6 +105,16 @@ impl Job {
         self.log.with(with).ok_or(DeadLetterError::Closed)?
     }
 
+    /// Ends an operation that a process did not live to end.
+    pub(super) async fn end(self, operation: Operation) -> Result<(), DeadLetterError> {
+        let next = LetterKey::first_of(1);
+        let watch = ReplayWatch::new(self.how.same_errors());
+        let progress = Progress { operation: Some(operation), next, watch, waits_for_room: false };
+        let end = Progressed::Stopped(CUT_SHORT.to_owned());
+        let part = Part { letters: Vec::new(), edited: None, end };
+        Arc::new(self).work(move |job| job.commit(part, &progress, false)).await.map(drop)
+    }
+
     /// Looks for what the request came to before.
     fn begin(&self) -> Result<Begun, DeadLetterError> {
         let stored = self.lend(|store| Ok(store.operation(&self.request)?))?;
@@ -150,60 +135,111 @@ impl Job {
         edited: Option<Vec<u8>>,
         progress: &Progress,
     ) -> Result<Operation, DeadLetterError> {
-        let part = self.lend(|store| {
-            let key = Names::read(store)?.key(store, id)?;
-            let stored = store.letter(key)?.ok_or_else(|| DeadLetterError::Unknown { id: id.clone() })?;
-            if self.gives_again() && self.log.position(place(key)).is_none() {
-                return Err(DeadLetterError::StreamUndeclared { id: id.clone() });
-            }
-            let edited = edited.map(|payload| self.edited(store, id, &stored, payload)).transpose()?;
-            let letters = vec![(key, lane(&self.bus.durable.list(), &stored))];
-            Ok(Part { letters, edited, end: Progressed::Done })
-        })?;
-        let moved = self.commit(part, progress, true);
+        let moved = match self.gives_again() {
+            true => self.give_again(id, edited, progress),
+            false => self.let_go(id, progress),
+        };
         moved.map(|operated| operated.operation).map_err(|error| match error {
             DeadLetterError::Store(error) => DeadLetterError::of_one(error, id),
             error => error,
         })
     }
 
+    fn give_again(
+        &self,
+        id: &DeadLetterId,
+        edited: Option<Vec<u8>>,
+        progress: &Progress,
+    ) -> Result<Operated, DeadLetterError> {
+        let part = self.lend(|store| {
+            let key = Names::read(store)?.key(store, id)?;
+            let stored = store.letter(key)?.ok_or_else(|| DeadLetterError::Unknown { id: id.clone() })?;
+            if self.log.position(place(key)).is_none() {
+                return Err(DeadLetterError::StreamUndeclared { id: id.clone() });
+            }
+            let edited = edited.map(|payload| self.edited(store, id, &stored, payload)).transpose()?;
+            let letters = vec![(key, lanes(&stored))];
+            Ok(Part { letters, edited, end: Progressed::Done })
+        })?;
+        self.commit(part, progress, true)
+    }
+
     /// The next page of a selection.
     fn step(&self, mut progress: Progress) -> Result<Progress, DeadLetterError> {
         let Target::Selected(selection) = &self.target else { return Ok(progress) };
-        if let Some(error) = progress.watch.stopped_by() {
-            let part = Part { letters: Vec::new(), edited: None, end: Progressed::Stopped(error) };
+        let is_ending = self.ending.as_ref().is_some_and(CancellationToken::is_cancelled);
+        let stopped_by = is_ending.then(|| CLOSED.to_owned()).or_else(|| progress.watch.stopped_by());
+        if let Some(reason) = stopped_by {
+            let part = Part { letters: Vec::new(), edited: None, end: Progressed::Stopped(reason) };
             progress.operation = Some(self.commit(part, &progress, false)?.operation);
             return Ok(progress);
         }
-        let (limit, _) = self.how.pace.step();
-        let page = self.lend(|store| {
-            let query = query(&Names::read(store)?, selection)?;
-            Ok(store.letters(&query, progress.next, limit)?)
-        })?;
-        let running = self.bus.durable.list();
-        let fit = page.letters.iter().filter(|stored| self.is_fit(stored));
-        let letters: Vec<_> = fit.map(|stored| (stored.key, lane(&running, stored))).collect();
-        let end = page.next.map_or(Progressed::Done, Progressed::To);
-        if let Some(next) = page.next {
+        let (limit, _) = self.how.step();
+        let part = self.lend(|store| self.found(store, selection, progress.next, limit))?;
+        if let Progressed::To(next) = part.end {
             progress.next = next;
             // Nothing of this page is wanted: the next one says how far it is.
-            if letters.is_empty() {
+            if part.letters.is_empty() {
                 return Ok(progress);
             }
         }
-        let part = Part { letters, edited: None, end };
-        progress.operation = Some(self.commit(part, &progress, false)?.operation);
+        let Operated { operation, no_room, .. } = self.commit(part, &progress, false)?;
+        progress.operation = Some(operation);
+        progress.waits_for_room = no_room.is_some();
+        if let Some(left) = no_room {
+            progress.next = left;
+            // Of one that does not run nobody makes room.
+            if !self.bus.durable.list().iter().any(|core| core.number == left.subscription) {
+                let name = self.lend(|store| Ok(Names::read(store)?.id(store, left)))?.subscription;
+                return Err(DeadLetterError::ParkedFull { subscription: name.to_string() });
+            }
+        }
         Ok(progress)
     }
 
-    /// Commits a part, and tells those who are to handle the letters. No subscription is sent elsewhere meanwhile.
+    /// The letters of a selection that the operation is for, and where to go on.
+    fn found(
+        &self,
+        store: &Store,
+        selection: &Selection,
+        from: LetterKey,
+        limit: usize,
+    ) -> Result<Part, DeadLetterError> {
+        let query = query(&Names::read(store)?, selection)?;
+        if !self.gives_again() {
+            let found = store.letter_keys(&query, from, limit)?;
+            let letters = found.keys.into_iter().map(|key| (key, Lanes::NONE)).collect();
+            return Ok(Part::to(found.next, letters));
+        }
+        // The lane of an event is told by the event: page by page, so that few are in memory at one time.
+        let (mut letters, mut next) = (Vec::new(), Some(from));
+        for _ in 0..PAGES_MAX {
+            let Some(from) = next.filter(|_| letters.len() < limit) else { break };
+            let page = store.letters(&query, from, limit - letters.len())?;
+            let fit = page.letters.iter().filter(|stored| self.is_fit(stored));
+            letters.extend(fit.map(|stored| (stored.key, lanes(stored))));
+            next = page.next;
+        }
+        Ok(Part::to(next, letters))
+    }
+
+    /// Commits a part, and tells those who are to handle the letters. None of them begins or is sent elsewhere meanwhile.
     fn commit(&self, part: Part, progress: &Progress, is_strict: bool) -> Result<Operated, DeadLetterError> {
         let numbers: BTreeSet<u32> = part.letters.iter().map(|(key, _)| key.subscription).collect();
+        let turns = self.turns(&numbers)?;
+        let _turns: Vec<_> = turns.iter().map(|turn| turn.blocking_lock()).collect();
         let mut cores = self.bus.durable.list();
         cores.retain(|core| self.gives_again() && numbers.contains(&core.number));
-        cores.sort_by_key(|core| core.number);
-        let _no_seeks: Vec<_> = cores.iter().map(|core| core.no_seek()).collect();
         cores.iter().for_each(|core| core.watch_replays(&progress.watch));
+        // Of one that does not run it is found out when it begins.
+        let order = |number| cores.iter().find(|core| core.number == number).map(|core| core.settings.order);
+        let lane = |(key, lanes): (LetterKey, Lanes)| {
+            (key, lanes.under(order(key.subscription).unwrap_or_default()))
+        };
+        let parked_max = |number| {
+            let core = cores.iter().find(|core| core.number == number);
+            core.map_or(PARKED_MAX_DEFAULT, |core| core.settings.parked_max)
+        };
         let (answer, answered) = mpsc::channel();
         let request = LetterRequest {
             request: self.request.clone(),
@@ -211,8 +247,9 @@ impl Job {
             by: self.by.clone(),
             selection: self.target.to_string(),
             at: self.bus.services.clock.utc(),
-            letters: part.letters,
+            letters: part.letters.into_iter().map(lane).collect(),
             is_strict,
+            parked_max: numbers.iter().map(|number| (*number, parked_max(*number))).collect(),
             edited: part.edited,
             expected: progress.operation.clone(),
             end: part.end,
@@ -222,35 +259,40 @@ impl Job {
             Ok(())
         })?;
         let operated = answered.recv().map_err(|_| DeadLetterError::Closed)??;
-        if self.gives_again() {
-            // Those that have begun meanwhile have them from the store, unless they had looked before.
-            for core in self.bus.durable.list() {
-                let its_own: Vec<_> = operated
-                    .letters
-                    .iter()
-                    .filter(|(key, _)| key.subscription == core.number)
-                    .copied()
-                    .collect();
-                if !its_own.is_empty() {
-                    core.redriven(&its_own);
-                }
-            }
+        for core in cores {
+            let its_own = operated.letters.iter().filter(|(key, _)| key.subscription == core.number);
+            core.redriven(&its_own.copied().collect::<Vec<_>>());
         }
         Ok(operated)
+    }
+
+    /// The turns of those who are given letters, in the order of their names: who takes several takes them in this order.
+    fn turns(&self, numbers: &BTreeSet<u32>) -> Result<Vec<Turn>, DeadLetterError> {
+        if !self.gives_again() || numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = self.lend(|store| Ok(Names::read(store)?))?;
+        let names: BTreeSet<&str> =
+            numbers.iter().filter_map(|number| names.of(*number)).map(|name| &**name).collect();
+        Ok(names.into_iter().map(|name| self.bus.durable.turn(name)).collect())
+    }
+
+    /// A letter of which nothing need be known: it may be damaged.
+    fn let_go(&self, id: &DeadLetterId, progress: &Progress) -> Result<Operated, DeadLetterError> {
+        let key = self.lend(|store| Names::read(store)?.key(store, id))?;
+        let letters = vec![(key, Lanes::NONE)];
+        self.commit(Part { letters, edited: None, end: Progressed::Done }, progress, true)
     }
 
     const fn gives_again(&self) -> bool {
         matches!(self.kind, OperationKind::Redrive | OperationKind::Edit)
     }
 
-    /// Whether the operation is for a letter of a selection.
+    /// Whether a letter of a selection can be given again.
     fn is_fit(&self, stored: &StoredLetter) -> bool {
-        match stored.state {
-            LetterState::Waiting if !self.gives_again() => true,
-            LetterState::Waiting => stored.event.is_ok() && self.log.position(place(stored.key)).is_some(),
-            LetterState::Handled { .. } => !self.gives_again(),
-            _ => false,
-        }
+        stored.state == LetterState::Waiting
+            && stored.event.is_ok()
+            && self.log.position(place(stored.key)).is_some()
     }
 
     /// What was made of a letter's event, ready to be stored beside it.
@@ -269,14 +311,9 @@ impl Job {
     }
 }
 
-/// The lane of a letter's event, by the order of its subscription when that runs.
-fn lane(running: &[Arc<DurableCore>], stored: &StoredLetter) -> u64 {
-    let Ok(event) = &stored.event else { return DurableCore::no_lane() };
-    match running.iter().find(|core| core.number == stored.key.subscription) {
-        Some(core) => core.letter_lane(&event.event),
-        // As most have it, and as it is when nothing else is said.
-        None => DurableCore::usual_lane(&event.event),
-    }
+/// The lanes of a letter's event.
+fn lanes(stored: &StoredLetter) -> Lanes {
+    stored.event.as_ref().map_or(Lanes::NONE, |stored| Lanes::of(&stored.event))
 }
 
 /// What a request has come to.
@@ -289,4 +326,11 @@ const fn place(key: LetterKey) -> Position {
     Position { partition: key.partition, offset: key.offset }
 }
 
-const SAME_ERRORS: u32 = 10;
+/// Behind this a redrive looks again whether there is room for more parked events.
+const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// Of one that is found when the subscription begins.
+const CUT_SHORT: &str = "the process ended; what is left is looked for anew";
+/// Why an operation of busway's own was ended before it had come to its end.
+const CLOSED: &str = "the bus was closed; what is left is looked for again when the subscription begins";
+/// Pages of letters for one commit: one commit moves no more than fit into these.
+const PAGES_MAX: usize = 16;

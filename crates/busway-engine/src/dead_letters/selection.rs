@@ -60,7 +60,7 @@ impl Selection {
         self
     }
 
-    /// Letters of a page. Default 100, at least 1, at most 1,000. Of no effect on operations.
+    /// Letters of a page. Default 100, at least 1, at most 256. Of no effect on operations.
     pub const fn limit(mut self, letters: usize) -> Self {
         self.limit = Some(letters);
         self

@@ -21,11 +21,12 @@ pub struct DeadLetterOperation {
     pub selection: String,
     /// When it was begun, wall clock.
     pub begun: Timestamp,
-    /// When it was ended; `None`: it was cut short, and goes on when the request is made again.
+    /// When it was ended; `None`: it was cut short, and goes on when the request is made again. Expiry that is cut short is ended, at the
+    /// latest when its subscription begins again; another operation goes on.
     pub ended: Option<Timestamp>,
     /// Letters that it was done with.
     pub letters: u64,
-    /// The error that kept coming back, when it stopped because of one.
+    /// Why it was stopped before it had come to the end: the error that kept coming back, or that the process ended.
     pub stopped: Option<String>,
     /// Whether the request had been carried out before: then nothing was done now.
     pub repeated: bool,

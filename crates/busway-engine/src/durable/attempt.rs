@@ -83,14 +83,15 @@ pub(super) async fn attempt(
     started: &Started<AnyEvent>,
     done: Option<KeyDone>,
 ) -> Ended {
-    let lost = core.counts.untold.swap(0, Ordering::Relaxed);
-    let gap = core.take_gap(started.place.partition);
     let mut conflicts: u32 = 0;
     let event = core.event(started.place, done);
     let copier = core.guard.as_ref().and_then(|guard| guard.copier());
     if let Err(ended) = core.marked(member, started).await {
         return ended;
     }
+    // Behind the last thing that may hand the event back: who gets it is told of what is gone.
+    let lost = core.counts.untold.swap(0, Ordering::Relaxed);
+    let gap = core.take_gap(started.place.partition);
     loop {
         let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);
@@ -100,10 +101,12 @@ pub(super) async fn attempt(
             delivery.insert(Arc::clone(desk));
         }
         let run = run(chain, &mut delivery, &mut **invocation, progress);
+        let begun = core.services.begun();
         let outcome = core.within_deadline((member, started.place), run).await;
         if let Some(desk) = &desk {
             desk.settle_down().await;
         }
+        core.handled(&started.event, &outcome, begun);
         let mut emits = progress.take_emits();
         if !outcome.is_done() {
             // Of a handler whose result comes too late.

@@ -184,7 +184,12 @@ impl<'a> Worker<'a> {
         let chain = chain.get(core, member);
         let events = deliveries.len();
         let run = run_batch(chain, &mut deliveries, &member.handler, progress);
+        let begun = core.services.begun();
         let outcomes = core.batch_within_deadline(events, run).await.unwrap_or_default();
+        // One call: each of its events took as long.
+        for (delivery, outcome) in deliveries.iter().zip(&outcomes) {
+            core.handled(delivery.event(), outcome, begun);
+        }
         let copier = core.guard.as_ref().and_then(|guard| guard.copier());
         let item = |((&at, outcome), progress): ((&usize, Outcome), &mut Progress)| {
             let (emits, fate) = (progress.take_emits(), Fate::Decided(Storing::ToBe));

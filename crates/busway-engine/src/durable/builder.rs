@@ -18,9 +18,11 @@ use super::guarded::shown;
 use super::hand::window;
 use super::name_taken::NameTaken;
 use super::recovery::Recovery;
+use super::replays::with_lanes;
 use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline};
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
+use crate::classify::Classifier;
 use crate::extract::Stopping;
 use crate::idempotency::Keeper;
 use crate::log::Log;
@@ -40,9 +42,9 @@ pub struct DurableBuilder {
     pub(super) bus: Arc<BusCore>,
     pub(super) filter: Result<Filter, FilterError>,
     pub(super) name: String,
-    settings: Settings,
+    pub(super) settings: Settings,
     start_at: StartAt,
-    pub(super) recovery: Recovery,
+    pub(super) classify: Classifier,
     pub(super) breaker: Option<Breaker>,
     pub(super) deadline: Option<Duration>,
     pub(super) idempotent: Option<Idempotency>,
@@ -63,7 +65,7 @@ impl DurableBuilder {
         middleware: Registry,
         problems: Vec<SubscribeProblem>,
     ) -> Self {
-        let (start_at, recovery) = (StartAt::default(), Recovery::default());
+        let (start_at, classify) = (StartAt::default(), Classifier::default());
         let (breaker, deadline, idempotent, heritage) = (None, None, None, None);
         Self {
             bus,
@@ -71,7 +73,7 @@ impl DurableBuilder {
             name,
             settings,
             start_at,
-            recovery,
+            classify,
             breaker,
             deadline,
             idempotent,
@@ -140,6 +142,12 @@ impl DurableBuilder {
         self
     }
 
+    /// Events that may be parked before nothing more is read. Default 1,000,000, at least 1: [`Settings::parked_max`].
+    pub fn parked_max(mut self, events: usize) -> Self {
+        self.settings = self.settings.parked_max(events);
+        self
+    }
+
     /// Keeps the chain traces of the last deliveries. Default 0, at most 1,024.
     pub fn traces(mut self, deliveries: usize) -> Self {
         self.settings = self.settings.traces(deliveries);
@@ -197,6 +205,7 @@ impl DurableBuilder {
             problems.extend(self.filter.as_ref().err().cloned().map(SubscribeProblem::Filter));
             return Err(refused(problems));
         };
+        let _turn = bus.durable.turn(&self.name).lock_owned().await;
         let start_at = self.start_at;
         let starts = move |store: &Store| {
             partitions.into_iter().map(|partition| (partition, start_at.offset(store, partition))).collect()
@@ -205,11 +214,14 @@ impl DurableBuilder {
         let registered = answered(registered).map_err(|problem| refused(vec![problem]))?;
         let taken_up =
             caution::take_up(log, &bus.services, (&self.name, filter), handler.info().name, registered).await;
-        let (registered, caution) = answered(taken_up).map_err(|problem| refused(vec![problem]))?;
+        let (mut registered, caution) = answered(taken_up).map_err(|problem| refused(vec![problem]))?;
+        let settings = bus.levels.resolve_shared(filter, &self.settings);
+        let who = (registered.number, settings.order);
+        registered.places = with_lanes(log, &bus.services, who, registered.places).await;
         let keeper = self.keeper(log, &bus.services, registered.number).await;
         let keeper = keeper.map_err(|problem| refused(vec![problem]))?;
         let (filter, taken_up) = (filter.clone(), (registered, caution, keeper));
-        let (core, member) = self.found(&bus, Arc::clone(log), filter, taken_up, handler);
+        let (core, member) = self.found(&bus, Arc::clone(log), (filter, settings), taken_up, handler);
         // Under the lock: it begins before the bus closes, or not at all.
         let _registering = bus.registering();
         let Some(member) = member.filter(|_| bus.closing.admits(Source::Outside)) else {
@@ -280,8 +292,6 @@ impl DurableBuilder {
             ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
             self.idempotent_pair(core),
         ];
-        let recovery = core.recovery.described().into_iter().zip(self.recovery.described());
-        pairs.extend(recovery.map(|(existing, wanted)| (existing.name, existing.value, wanted.value)));
         // Settings may come with a filter: those of another one are no news.
         if core.filter == *filter {
             let both = core.settings.described.iter().zip(&settings.described);
@@ -307,7 +317,7 @@ impl DurableBuilder {
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =
             missing.map(|(_, type_name)| SubscribeProblem::StateMissing { type_name }).collect();
-        problems.extend(self.recovery.problems(self.bus.log.as_deref(), self.filter.as_ref().ok()));
+        problems.extend(self.recovery_problems(&self.bus.levels, self.bus.log.as_deref()));
         let breaker = self.breaker.iter().flat_map(Breaker::problems);
         problems.extend(breaker.map(SubscribeProblem::Breaker));
         let deadline = self.deadline.filter(|deadline| *deadline < Duration::from_millis(1));
@@ -332,18 +342,17 @@ impl DurableBuilder {
         self,
         bus: &Arc<BusCore>,
         log: Arc<Log>,
-        filter: Filter,
+        (filter, settings): (Filter, Arc<Effective>),
         (registered, caution, keeper): (Registered, Caution, Option<Box<Keeper>>),
         handler: AnyHandler<Durable>,
     ) -> (Arc<DurableCore>, Option<Arc<Member>>) {
-        let settings = bus.levels.resolve_shared(&filter, &self.settings);
         let (name, id): (Arc<str>, u64) = (self.name.as_str().into(), bus.next_subscription());
         let stopping = bus.stopping.child_token();
         let mut states = bus.states.clone();
         states.insert(PublisherSource { core: Arc::downgrade(bus), subscription: id });
         states.insert(Stopping::of(stopping.clone()));
         let scope = Scope::new(Arc::clone(&name), filter.clone(), ModeKind::Durable, states);
-        let mut window = window(&settings, self.recovery.budget);
+        let mut window = window(&settings);
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);
         let core = DurableCore::new(DurableParts {
@@ -352,7 +361,7 @@ impl DurableBuilder {
             id,
             name,
             filter,
-            recovery: self.recovery.clone(),
+            recovery: Recovery::of(&settings, self.classify.clone()),
             deadline: self.deadline,
             keeper,
             group: self.group.clone(),
@@ -360,6 +369,7 @@ impl DurableBuilder {
             bus: Arc::downgrade(bus),
             log,
             number: registered.number,
+            name_turn: bus.durable.turn(&self.name),
             window,
             caution,
             settings: Arc::clone(&settings),

@@ -18,7 +18,8 @@ use super::flow::Flow;
 use super::hand::Hand;
 use super::member::Member;
 use super::pump;
-use super::recovery::Recovery;
+use super::recovery::{Alarms, Recovery};
+use super::registry::Turn;
 use super::replays::Replays;
 use super::stats::{DurableStats, Lag, Pace};
 use super::window::{Moment, Window};
@@ -53,8 +54,8 @@ pub(crate) struct DurableCore {
     /// Its number in the store.
     pub(crate) number: u32,
     pub(super) hand: Mutex<Hand>,
-    /// One seek after the other.
-    pub(super) seek_turn: tokio::sync::Mutex<()>,
+    /// The turn of its name: one seek or redrive after the other.
+    pub(super) name_turn: Turn,
     pub(super) flow: Arc<Flow>,
     /// Handlers are told to stop.
     stopping: CancellationToken,
@@ -71,8 +72,7 @@ pub(crate) struct DurableCore {
     pub(super) turn: AtomicUsize,
     /// The storage could not be read a moment ago.
     pub(super) is_unreadable: AtomicBool,
-    /// There was no room for a dead letter a moment ago.
-    pub(super) is_letters_full: AtomicBool,
+    pub(super) alarms: Mutex<Alarms>,
     pub(crate) replays: Replays,
     pub(crate) expiry: Expiry,
     last_failure: Mutex<Option<LastFailure>>,
@@ -120,6 +120,7 @@ pub(super) struct DurableParts {
     pub(super) bus: Weak<BusCore>,
     pub(super) log: Arc<Log>,
     pub(super) number: u32,
+    pub(super) name_turn: Turn,
     pub(super) window: Window<AnyEvent>,
     pub(super) caution: Caution,
     pub(super) stopping: CancellationToken,
@@ -145,7 +146,7 @@ impl DurableCore {
             log: parts.log,
             number: parts.number,
             hand: Mutex::new(Hand::new(parts.window, parts.caution)),
-            seek_turn: tokio::sync::Mutex::new(()),
+            name_turn: parts.name_turn,
             flow,
             stopping: parts.stopping,
             abort: CancellationToken::new(),
@@ -154,7 +155,7 @@ impl DurableCore {
             gaps: Mutex::default(),
             turn: AtomicUsize::new(0),
             is_unreadable: AtomicBool::new(false),
-            is_letters_full: AtomicBool::new(false),
+            alarms: Mutex::default(),
             replays: Replays::default(),
             expiry: Expiry::default(),
             last_failure: Mutex::default(),
@@ -192,7 +193,10 @@ impl DurableCore {
 
     /// Wakes all workers that sleep, or wait for room in the store.
     pub(super) fn wake_all(&self) {
-        self.hand.lock().seats.iter().for_each(|seat| seat.member.more.notify_waiters());
+        for seat in &self.hand.lock().seats {
+            seat.member.more.notify_waiters();
+            seat.member.recalled.notify_waiters();
+        }
     }
 
     /// Sees to it that a worker looks for what may start.
@@ -246,7 +250,7 @@ impl DurableCore {
             && !hand.is_held()
             && hand.window.is_at_rest(now)
             && !self.has_released(&hand)
-            && is_read.unwrap_or(true)
+            && (is_read.unwrap_or(true) || hand.window.is_parked_full())
     }
 
     /// Starts nothing more and cuts short whatever runs.
@@ -360,7 +364,7 @@ impl DurableCore {
     }
 
     /// How far it is behind. Reads a record a partition.
-    pub(super) fn lag(&self) -> Lag {
+    pub(crate) fn lag(&self) -> Lag {
         let hand = self.hand.lock();
         let (reading, lowest) = (hand.window.reading(), hand.window.lowest_unsettled());
         let in_hand: usize = hand.window.counts().iter().sum();

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use busway_middleware::{Outcome, Run};
+use busway_observability::Signal;
 use busway_persistence::Position;
 
 use super::member::Member;
@@ -16,7 +17,6 @@ use super::watch::Overrun;
 use super::window::Started;
 use super::{DurableBuilder, DurableCore};
 use crate::breaker::Call;
-use crate::observer::tell;
 use crate::settings::{Origin, Setting};
 use crate::stages::Elapsed;
 use busway_event::AnyEvent;
@@ -28,7 +28,7 @@ impl DurableBuilder {
     /// failure. The lane stays closed until the handler has really stopped: an async one at its next await, before anything else of its lane starts.
     ///
     /// A [`blocking`](busway_middleware::blocking) handler cannot be cancelled. It is *hung* then: that is told as an error in the log, to
-    /// [`Observer::hung`](crate::Observer::hung), and in `stats().hung`. Its lane stays closed, and there is never a second attempt beside it; all
+    /// [`Signal::Hung`], and in `stats().hung`. Its lane stays closed, and there is never a second attempt beside it; all
     /// other lanes go on, with another thread in its place, for 8 that are hung at once: with more, the subscription waits. When it ends after
     /// all, its result comes too late: it is ignored, counted in `stats().late`, and the attempt has failed. The same is done with an async handler that has not
     /// come back within a second behind its deadline.
@@ -170,7 +170,7 @@ impl DurableCore {
             %place,
             "a handler is hung: it has overrun its deadline and cannot be cancelled; its lane waits for it"
         );
-        tell(self.services.observer.as_deref(), |observer| observer.hung(&self.name, &event));
+        self.services.signals.tell(&Signal::Hung { subscription: &self.name, event: &event });
         self.services.idle.touch();
     }
 }

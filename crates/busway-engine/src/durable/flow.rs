@@ -99,7 +99,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             idle: IdleWatch::default(),
             middleware: Registry::new(),
-            observer: None,
+            signals: busway_observability::Collectors::new(),
             runtime: tokio::runtime::Handle::current(),
         }));
         let settlement = || Settlement { settled: vec![(3, 5)], ..Settlement::default() };

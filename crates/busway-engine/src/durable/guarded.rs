@@ -16,7 +16,7 @@ use super::member::Member;
 use super::window::{LaneOf, Started, Verdict, Wait};
 use super::worker::{Storing, judge, report};
 use super::{DurableBuilder, DurableCore};
-use crate::breaker::{Breaker, BreakerStatus, Call, Channel, Guard, Reach, Substitute};
+use crate::breaker::{Breaker, BreakerStatus, Call, Channel, Guard, NoCall, Reach, Substitute};
 use crate::bus::BusCore;
 use crate::stats::State;
 use crate::transact::Committed;
@@ -68,9 +68,9 @@ pub(super) async fn ask(
 ) -> Asked {
     let Some(reach) = reach else { return Asked::Attempt(None) };
     let channel = reach.channel(started.event.topic());
-    match reach.guard().permit(&channel) {
+    match reach.guard().permit(channel) {
         Ok(call) => Asked::Attempt(Some(call)),
-        Err(until) => refused(core, member, (reach, &channel, until), started).await,
+        Err(NoCall { channel, until }) => refused(core, member, (reach, &channel, until), started).await,
     }
 }
 
@@ -172,11 +172,7 @@ impl DurableCore {
     /// Whether an event waits that may come back now.
     pub(super) fn has_released(&self, hand: &super::hand::Hand) -> bool {
         let Some(guard) = &self.guard else { return false };
-        hand.state == State::Running
-            && hand
-                .window
-                .paused()
-                .any(|(channel, _)| matches!(guard.room(channel), Room::All | Room::Probes(1..)))
+        hand.state == State::Running && hand.window.paused().any(|(channel, _)| guard.room(channel).has_any())
     }
 
     /// Waits until a channel has moved.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use busway_event::AnyEvent;
 use busway_persistence::Position;
-use busway_reliability::{Caution, PriorityLimits, RetryBudget, Running};
+use busway_reliability::{Caution, PriorityLimits, Running};
 use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, Share, choose};
 
 use super::deadline::HUNG_MAX;
@@ -219,6 +219,14 @@ impl Hand {
     }
 }
 
+/// A window without members: they make room in it.
+pub(super) fn window<E>(settings: &Effective) -> Window<E> {
+    let running = Running::new(settings.limits, settings.concurrency);
+    let mut window = Window::new(ROOM_MIN, settings.parked_max, running, Share::new(settings.share));
+    window.set_budget(settings.retry_budget);
+    window
+}
+
 impl Seat {
     pub(super) const fn new(member: Arc<Member>) -> Self {
         Self { member, presence: Presence::Here, workers: 0, asleep: 0, hung: 0 }
@@ -271,18 +279,8 @@ const fn rank(state: State) -> u8 {
     }
 }
 
-/// A window without members: they make room in it.
-pub(super) fn window<E>(settings: &Effective, budget: Option<RetryBudget>) -> Window<E> {
-    let running = Running::new(settings.limits, settings.concurrency);
-    let mut window = Window::new(ROOM_MIN, PARKED_MAX, running, Share::new(settings.share));
-    window.set_budget(budget);
-    window
-}
-
 /// Events in hand: a page, or some for each that may be handled at once, so that a handler that has ended finds the next one there.
-pub(super) const ROOM_MIN: usize = 256;
+const ROOM_MIN: usize = 256;
 const ROOM_AN_EVENT: usize = 4;
 /// More would not fit into one settlement, should all of them wait for one that fails.
 const ROOM_MAX: usize = 16_384;
-/// Events that may be parked before nothing more is fetched.
-const PARKED_MAX: usize = 1_000_000;

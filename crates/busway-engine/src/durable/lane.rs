@@ -7,11 +7,38 @@ use busway_router::KeyHash;
 /// The lane of an event; `None` when it is a lane of its own.
 ///
 /// A hash of 64 bits: two lanes that share one wait for each other, and lose nothing but time. A parked event keeps the lane
-/// that it was parked under, also when the order of its subscription was changed since.
+/// that it was parked under, also when the order of its subscription was changed since; a dead letter that is given again has the lane of who has it
+/// now (`replays`).
 pub(crate) fn lane_of(order: Order, event: &Header) -> Option<u64> {
     let key = event.key()?;
     let lane = order.lane(Some(key.as_str()), event.priority())?;
     Some(number(lane.key(), lane.priority()))
+}
+
+/// The lanes of the event of a dead letter under each order: its subscription may not run, and then nobody knows which it will have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lanes {
+    lane: u64,
+    key: u64,
+}
+
+impl Lanes {
+    /// Of an event that is nobody's neighbour.
+    pub(crate) const NONE: Self = Self { lane: NO_LANE, key: NO_LANE };
+
+    pub(crate) fn of(event: &Header) -> Self {
+        let under = |order| lane_of(order, event).unwrap_or(NO_LANE);
+        Self { lane: under(Order::Lane), key: under(Order::Key) }
+    }
+
+    /// The lane as it is stored.
+    pub(crate) const fn under(self, order: Order) -> u64 {
+        match order {
+            Order::Lane => self.lane,
+            Order::Key => self.key,
+            Order::None => NO_LANE,
+        }
+    }
 }
 
 /// What sticks to one member of a group: the key, whatever the priority; `None` for an event that is a lane of its own.

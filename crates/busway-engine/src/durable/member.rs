@@ -19,6 +19,8 @@ pub(crate) struct Member {
     pub(super) is_transactional: bool,
     /// Wakes a worker of it that sleeps.
     pub(super) more: Notify,
+    /// Rings for those who wait with an event in hand, when that may be wanted back. Not `more`: they would take its ring from who sleeps.
+    pub(super) recalled: Notify,
 }
 
 impl Member {
@@ -29,7 +31,15 @@ impl Member {
         concurrency: NonZeroU32,
     ) -> Self {
         let is_transactional = handler.info().requirements.needs_transaction();
-        Self { id, handler, middleware, concurrency, is_transactional, more: Notify::new() }
+        Self {
+            id,
+            handler,
+            middleware,
+            concurrency,
+            is_transactional,
+            more: Notify::new(),
+            recalled: Notify::new(),
+        }
     }
 
     /// Events that it may have with its handlers at once.

@@ -62,18 +62,32 @@ impl DurableCore {
         }
     }
 
-    async fn admitted<'a>(&'a self, keeper: &'a Keeper, started: &Started<AnyEvent>) -> Admitted<'a> {
+    /// Takes its key in this process. `Err`: what it has come to without an attempt.
+    #[inline]
+    fn take_key<'a>(
+        &'a self,
+        keeper: &'a Keeper,
+        started: &Started<AnyEvent>,
+    ) -> (Result<Claimed<'a>, Ended>, Instant) {
         let now = self.services.clock.now();
-        let held = match keeper.enter(&started.event, now) {
-            Entered::Held(held) => held,
-            Entered::Duplicate => return Admitted::No(Ended::Decided(Outcome::Skip)),
-            Entered::NoKey(error) => return Admitted::No(Ended::Decided(keeper.without_key(error))),
-            Entered::Busy(key) => {
-                return Admitted::No(Ended::Waits(Wait { key: Some(key), delay: keeper.patience() }));
+        let ended = match keeper.enter(&started.event, now) {
+            Entered::Held(held) => {
+                let done = keeper.key_done(&held, self.services.clock.utc());
+                return (Ok(Claimed { core: self, keeper, held, end: End::Undone, done }), now);
             }
+            Entered::Duplicate => Ended::Decided(Outcome::Skip),
+            Entered::NoKey(error) => Ended::Decided(keeper.without_key(error)),
+            Entered::Busy(key) => Ended::Waits(Wait { key: Some(key), delay: keeper.patience() }),
         };
-        let done = keeper.key_done(&held, self.services.clock.utc());
-        let mut claimed = Claimed { core: self, keeper, held, end: End::Undone, done };
+        (Err(ended), now)
+    }
+
+    async fn admitted<'a>(&'a self, keeper: &'a Keeper, started: &Started<AnyEvent>) -> Admitted<'a> {
+        let (taken, now) = self.take_key(keeper, started);
+        let mut claimed = match taken {
+            Ok(claimed) => claimed,
+            Err(ended) => return Admitted::No(ended),
+        };
         match keeper.lease(&mut claimed.held, now).await {
             Leased::Yes => {}
             Leased::Duplicate => {
@@ -184,6 +198,11 @@ impl Claimed<'_> {
             self.keeper.give_back(&self.held).await;
             return;
         }
+        let is_over = |deadline: &Option<Instant>, now| deadline.is_some_and(|deadline| now >= deadline);
+        // Of many that are told one after the other, in vain: those that are left have no time either.
+        if is_over(deadline, self.core.services.clock.now()) && self.held.is_shared {
+            return self.keeper.untold();
+        }
         while !self.keeper.tell_done(&self.held).await {
             if self.core.moment_later(member).await == Patience::Again {
                 continue;
@@ -218,8 +237,13 @@ pub(super) async fn claim<'a>(
     member: &Member,
     started: &Started<AnyEvent>,
 ) -> Result<Option<Claimed<'a>>, Ended> {
-    if core.keeper.is_none() {
-        return Ok(None);
+    let Some(keeper) = &core.keeper else { return Ok(None) };
+    // Its first attempt, and nobody else to be asked: nothing of that waits, and most events are of this kind.
+    if started.attempt == NonZeroU32::MIN && keeper.is_in_own_store() {
+        return core.take_key(keeper, started).0.map(|claimed| {
+            keeper.leased();
+            Some(claimed)
+        });
     }
     let reached = core.abort.run_until_cancelled(claim_when_reached(core, member, started)).await;
     reached.unwrap_or(Err(Ended::CutShort))

@@ -38,7 +38,7 @@ impl DurableCore {
     pub(super) async fn moment_later(&self, member: &Member) -> Patience {
         let until = self.services.clock.now() + AGAIN_AFTER;
         loop {
-            let changed = member.more.notified();
+            let changed = member.recalled.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let patience = self.patience(member);

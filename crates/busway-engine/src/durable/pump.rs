@@ -42,6 +42,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
         core.expire_letters();
         let probe = core.release_paused();
         let has_moved = core.goes_on() && (core.bring_back() | core.fetch());
+        core.look_at_parked();
         let hang = core.look_for_hung();
         core.relax();
         core.supply();

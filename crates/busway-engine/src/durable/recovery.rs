@@ -4,8 +4,8 @@
 use std::error::Error;
 use std::sync::atomic::Ordering;
 
-use busway_event::Filter;
-use busway_reliability::{FailureClass, Retry, RetryBudget};
+use busway_observability::Signal;
+use busway_reliability::{BoundAlarm, FailureClass, Retry, RetryBudget};
 
 use super::builder::DurableBuilder;
 use super::core::DurableCore;
@@ -13,35 +13,29 @@ use super::window::Verdict;
 use crate::classify::Classifier;
 use crate::dead_letters::DeadLetterPolicy;
 use crate::log::Log;
-use crate::observer::tell;
-use crate::settings::{Origin, Setting};
+use crate::settings::{Effective, Levels};
 use crate::subscription::SubscribeProblem;
 
 /// See the module.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug)]
 pub(crate) struct Recovery {
     pub(super) retry: Retry,
-    /// Whether somebody asked for it: what nobody asked for is no mistake.
-    is_retry_said: bool,
-    pub(super) budget: Option<RetryBudget>,
     pub(super) classify: Classifier,
     pub(crate) letters: DeadLetterPolicy,
-    is_letters_said: bool,
 }
 
 impl DurableBuilder {
     /// How often a failing event is attempted, and how far apart. Default: 16 attempts, 200 ms to 60 s, which is 8 minutes at most. Not longer
     /// than the streams keep events by their age: [`to`](Self::to) says so.
-    pub const fn retry(mut self, retry: Retry) -> Self {
-        self.recovery.retry = retry;
-        self.recovery.is_retry_said = true;
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.settings = self.settings.retry(retry);
         self
     }
 
     /// How much of the subscription's traffic may be retries. What is over it waits: it keeps its place and its lane, and no attempt is charged to it.
-    /// Default: no bound. In a group the budget is that of all members together.
-    pub const fn retry_budget(mut self, budget: RetryBudget) -> Self {
-        self.recovery.budget = Some(budget);
+    /// `None`: no bound, which is the default. In a group the budget is that of all members together.
+    pub fn retry_budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
+        self.settings = self.settings.retry_budget(budget);
         self
     }
 
@@ -52,14 +46,13 @@ impl DurableBuilder {
         mut self,
         classify: impl Fn(&(dyn Error + Send + Sync + 'static)) -> FailureClass + Send + Sync + 'static,
     ) -> Self {
-        self.recovery.classify = Classifier::new(classify);
+        self.classify = Classifier::new(classify);
         self
     }
 
     /// What becomes of events that are given up. Default: they are kept, for ever and up to 1,000,000.
-    pub const fn dead_letters(mut self, policy: DeadLetterPolicy) -> Self {
-        self.recovery.letters = policy;
-        self.recovery.is_letters_said = true;
+    pub fn dead_letters(mut self, policy: DeadLetterPolicy) -> Self {
+        self.settings = self.settings.dead_letters(policy);
         self
     }
 }
@@ -68,7 +61,7 @@ impl DurableBuilder {
     /// What was said before it was made durable.
     pub(crate) fn with_recovery(mut self, retry: Option<Retry>, classify: Option<Classifier>) -> Self {
         if let Some(classify) = classify {
-            self.recovery.classify = classify;
+            self.classify = classify;
         }
         match retry {
             Some(retry) => self.retry(retry),
@@ -77,29 +70,30 @@ impl DurableBuilder {
     }
 }
 
+/// Bounds of which somebody is told.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    letters: BoundAlarm,
+    parked: BoundAlarm,
+}
+
 impl Recovery {
-    /// Everything that is wrong with it.
-    pub(super) fn problems(&self, log: Option<&Log>, filter: Option<&Filter>) -> Vec<SubscribeProblem> {
-        let mut problems = self.retry.problems();
-        problems.extend(self.budget.iter().flat_map(RetryBudget::problems));
-        if let (true, Some(log), Some(filter)) = (self.is_retry_said && problems.is_empty(), log, filter) {
-            let kept = log.streams().filter(|(stream, ..)| stream.overlaps(filter));
+    pub(super) const fn of(settings: &Effective, classify: Classifier) -> Self {
+        Self { retry: settings.retry, classify, letters: settings.dead_letters }
+    }
+}
+
+impl DurableBuilder {
+    /// Everything that is wrong with what it says about failures, or that streams keep no event long enough for.
+    pub(super) fn recovery_problems(&self, levels: &Levels, log: Option<&Log>) -> Vec<SubscribeProblem> {
+        let mut problems = self.settings.problems();
+        if let (true, Some(log), Ok(filter)) = (problems.is_empty(), log, &self.filter) {
+            let Effective { retry, is_retry_said, .. } = &*levels.resolve_shared(filter, &self.settings);
+            let kept = log.streams().filter(|(stream, ..)| *is_retry_said && stream.overlaps(filter));
             let kept = kept.filter_map(|(stream, ..)| Some((stream.name(), stream.age_max()?)));
-            problems.extend(kept.filter_map(|(stream, age)| self.retry.problem_with(stream, age)));
+            problems.extend(kept.filter_map(|(stream, age)| retry.problem_with(stream, age)));
         }
         problems.into_iter().map(SubscribeProblem::Retry).collect()
-    }
-
-    /// What is in force, for people.
-    pub(crate) fn described(&self) -> Vec<Setting> {
-        let origin = |is_said| if is_said { Origin::Subscription } else { Origin::Default };
-        let setting = |name, value, is_said| Setting { name, value, origin: origin(is_said) };
-        let budget = self.budget.map_or_else(|| "none".to_owned(), |budget| budget.to_string());
-        vec![
-            setting("retry", self.retry.to_string(), self.is_retry_said),
-            setting("retry_budget", budget, self.budget.is_some()),
-            setting("dead_letters", self.letters.to_string(), self.is_letters_said),
-        ]
     }
 }
 
@@ -118,7 +112,7 @@ impl DurableCore {
                 subscription = &*self.name,
                 "an event is given up, and discarded as its subscription says"
             );
-            return Verdict::Settled;
+            return Verdict::Discarded;
         }
         if is_replay {
             self.reserve_letter();
@@ -130,21 +124,39 @@ impl DurableCore {
         }
     }
 
-    /// Reserves a place for a dead letter. The first time that there is none somebody is told.
+    /// Reserves a place for a dead letter. When there is none somebody is told, once until there was room.
     pub(super) fn has_room_for_letter(&self) -> bool {
         let (number, max) = (self.number, self.recovery.letters.max());
+        let taken = self
+            .log
+            .with(|store| store.reserve_dead_letter(number, max).then(|| store.dead_letter_places(number)));
         // Closed: what is decided is not stored any more.
-        let has_room = self.log.with(|store| store.reserve_dead_letter(number, max)).unwrap_or(true);
-        let was_full = self.is_letters_full.swap(!has_room, Ordering::Relaxed);
-        if !has_room && !was_full {
+        let Some(taken) = taken else { return true };
+        // The last place that is taken is neither news nor room.
+        if taken.is_none_or(|taken| taken < max) && self.alarms.lock().letters.look(taken.unwrap_or(max), max)
+        {
             tracing::error!(
                 subscription = &*self.name,
                 max,
                 "there are as many dead letters as may be kept: lanes stop; redrive or discard some, or keep more"
             );
-            tell(self.services.observer.as_deref(), |observer| observer.dead_letters_full(&self.name, max));
+            self.services.signals.tell(&Signal::DeadLettersFull { subscription: &self.name, max });
         }
-        has_room
+        taken.is_some()
+    }
+
+    /// Tells somebody when as many events are parked as may be.
+    pub(super) fn look_at_parked(&self) {
+        let (parked, max) = self.hand.lock().window.parked();
+        let [parked, max] = [parked, max].map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+        if self.alarms.lock().parked.look(parked, max) {
+            tracing::error!(
+                subscription = &*self.name,
+                max,
+                "as many events are parked as may be: nothing more is read until some have come to their end"
+            );
+            self.services.signals.tell(&Signal::ParkedFull { subscription: &self.name, max });
+        }
     }
 
     /// The same for one that is kept in any case.

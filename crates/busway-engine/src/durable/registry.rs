@@ -1,6 +1,6 @@
 //! The durable subscriptions of a bus.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use busway_event::Topic;
@@ -18,12 +18,17 @@ pub(crate) enum StreamShare {
     Some,
 }
 
+/// See [`Durables::turn`].
+pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Durables {
     subscriptions: RwLock<Vec<Arc<DurableCore>>>,
     /// Names that are borne, or are about to be.
     names: Mutex<BTreeSet<String>>,
+    /// See [`turn`](Self::turn).
+    turns: Mutex<HashMap<String, Turn>>,
     /// Of a group one member after the other: the second finds what the first has begun.
     pub(super) joining: tokio::sync::Mutex<()>,
 }
@@ -65,6 +70,16 @@ impl Durables {
     /// The one that bears the name, while it has not ended.
     pub(super) fn named(&self, name: &str) -> Option<Arc<DurableCore>> {
         self.subscriptions.read().iter().find(|core| &*core.name == name).cloned()
+    }
+
+    /// The turn of a name. Who begins under it holds it from before the store is asked where it stands until it is in the list; who sends it
+    /// elsewhere, until that is done; who gives it dead letters again, from before they are stored until it is told of them. So a letter is either
+    /// among what the store says, or told of, and never neither or both.
+    pub(crate) fn turn(&self, name: &str) -> Turn {
+        let mut turns = self.turns.lock();
+        // A turn that nobody holds or waits for is nobody's: only this table has it, and gives it away.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(name.to_owned()).or_default())
     }
 
     /// Takes a name; `false` when it is borne already.

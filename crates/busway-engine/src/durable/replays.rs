@@ -3,14 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use busway_event::AnyEvent;
 use busway_middleware::Outcome;
-use busway_persistence::{LetterKey, Position};
+use busway_persistence::{LetterKey, Place, Position, Store};
 use busway_reliability::{Order, SameErrors};
 use parking_lot::Mutex;
 
 use super::DurableCore;
-use super::lane::{NO_LANE, lane_of};
+use super::lane::{Lanes, NO_LANE};
+use crate::bus::Services;
+use crate::log::Log;
 use crate::stats::failure_text;
 
 /// Who watches the attempts of a subscription's dead letters.
@@ -66,25 +67,6 @@ impl DurableCore {
         }
     }
 
-    /// Keeps the subscription from being sent elsewhere for a moment. On a thread that may block.
-    pub(crate) fn no_seek(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.seek_turn.blocking_lock()
-    }
-
-    pub(crate) const fn no_lane() -> u64 {
-        NO_LANE
-    }
-
-    /// The lane of an event of a subscription that does not run.
-    pub(crate) fn usual_lane(event: &AnyEvent) -> u64 {
-        lane_of(Order::default(), event).unwrap_or(NO_LANE)
-    }
-
-    /// The lane of an event of a dead letter, as it is stored.
-    pub(crate) fn letter_lane(&self, event: &AnyEvent) -> u64 {
-        lane_of(self.settings.order, event).unwrap_or(NO_LANE)
-    }
-
     /// Dead letters were given again: they are parked in the store, and due.
     pub(crate) fn redriven(&self, letters: &[(LetterKey, u64)]) {
         let at = self.moment();
@@ -99,3 +81,42 @@ impl DurableCore {
         self.services.idle.touch();
     }
 }
+
+/// Works out the lanes of dead letters that are on their way: who gave them again need not have known the order of their subscription, which did
+/// not run, or had another one. Where one cannot be read the lane stays as it is.
+pub(super) async fn with_lanes(
+    log: &Arc<Log>,
+    services: &Services,
+    (number, order): (u32, Order),
+    mut places: Vec<Place>,
+) -> Vec<Place> {
+    for place in &mut places {
+        let Place { partition, parked, redriven, .. } = place;
+        for offsets in redriven.chunks(LENT_FOR) {
+            let keys = offsets.iter().map(|&offset| LetterKey {
+                subscription: number,
+                partition: *partition,
+                offset,
+            });
+            let keys: Vec<LetterKey> = keys.collect();
+            let read = move |store: &Store| {
+                let lane = |key: LetterKey| {
+                    let stored = store.redriven_event(key).ok()??;
+                    Some((key.offset, Lanes::of(&stored.event).under(order)))
+                };
+                keys.into_iter().filter_map(lane).collect::<Vec<_>>()
+            };
+            for (offset, lane) in log.lend(services, read).await.unwrap_or_default() {
+                // Rows lie in the order of their offsets.
+                let row = parked.binary_search_by_key(&offset, |row| row.offset);
+                if let Some(row) = row.ok().and_then(|at| parked.get_mut(at)) {
+                    row.lane = lane;
+                }
+            }
+        }
+    }
+    places
+}
+
+/// Letters that are read while the store is lent once.
+const LENT_FOR: usize = 256;

@@ -9,26 +9,29 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::DurableCore;
 use super::cursor::CursorError;
 use super::hand::window;
+use super::replays::with_lanes;
 
 /// A subscription is to be sent elsewhere.
 pub(super) struct Seek {
     /// Where to, by partition.
     pub(super) to: Vec<(u32, u64)>,
     pub(super) done: oneshot::Sender<Result<(), CursorError>>,
+    /// Until it is done, whether somebody waits for it or not: no letter is given again between what the store says and the window made of it.
+    turn: OwnedMutexGuard<()>,
 }
 
 impl DurableCore {
     /// Sends it elsewhere, once its handlers have come to their end.
     ///
     /// # Cancel safety
-    /// Dropping the future does not undo the seek; a later one takes the place of one that has not begun.
+    /// Dropping the future does not undo the seek; a later one waits for it.
     pub(super) async fn seek(&self, to: Vec<(u32, u64)>) -> Result<(), CursorError> {
-        let _turn = self.seek_turn.lock().await;
+        let turn = Arc::clone(&self.name_turn).lock_owned().await;
         let (done, is_done) = oneshot::channel();
         {
             let mut hand = self.hand.lock();
@@ -36,7 +39,7 @@ impl DurableCore {
             if self.ending.is_cancelled() || self.flow.has_failed() {
                 return Err(CursorError::Closed);
             }
-            hand.seek = Some(Seek { to, done });
+            hand.seek = Some(Seek { to, done, turn });
         }
         self.flow.bell.notify_one();
         // Who waits for something else with an event in hand hands it back.
@@ -55,7 +58,7 @@ impl DurableCore {
             hand.is_sought |= seek.is_some();
             seek.map(|seek| (seek, hand.window.reading()))
         };
-        let Some((Seek { to, done }, reading)) = seek else { return };
+        let Some((Seek { to, done, turn }, reading)) = seek else { return };
         // Partitions of streams that the program no longer declares are not read.
         let is_read = |partition: u32| reading.iter().any(|place| place.partition == partition);
         let to: Vec<(u32, u64)> = to.into_iter().filter(|(partition, _)| is_read(*partition)).collect();
@@ -65,8 +68,10 @@ impl DurableCore {
         let places = places.ok_or(CursorError::Closed).and_then(|places| Ok(places?));
         let result = match places {
             Ok(registered) => {
-                let mut window = window(&self.settings, self.recovery.budget);
-                window.restore(registered.places, self.moment());
+                let who = (self.number, self.settings.order);
+                let places = with_lanes(&self.log, &self.services, who, registered.places).await;
+                let mut window = window(&self.settings);
+                window.restore(places, self.moment());
                 self.hand.lock().replace_window(window, self.settings.limits);
                 moved.ok_or(CursorError::Closed).and_then(|moved| Ok(moved?))
             }
@@ -76,6 +81,7 @@ impl DurableCore {
             }
         };
         self.hand.lock().is_sought = false;
+        drop(turn);
         // Nobody may wait any more: it is done all the same.
         _ = done.send(result);
         self.wake_all();

@@ -45,6 +45,11 @@ impl Settlements {
         self.gathered.released.push(offset);
     }
 
+    pub(crate) fn discarded(&mut self, offset: u64) {
+        self.has_decided = true;
+        self.gathered.discarded.push(offset);
+    }
+
     pub(crate) fn dead(&mut self, letter: DeadLetter) {
         self.has_decided = true;
         self.gathered.dead.push(letter);
@@ -58,8 +63,8 @@ impl Settlements {
 
     /// How many there are: each is some bytes of a commit.
     pub(crate) const fn len(&self) -> usize {
-        let Settlement { settled, parked, released, dead, .. } = &self.gathered;
-        settled.len() + parked.len() + released.len() + dead.len()
+        let Settlement { settled, parked, released, discarded, dead, .. } = &self.gathered;
+        settled.len() + parked.len() + released.len() + discarded.len() + dead.len()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -81,6 +86,7 @@ impl Settlements {
         settlement.settled.extend(since.settled);
         settlement.parked.extend(since.parked);
         settlement.released.extend(since.released);
+        settlement.discarded.extend(since.discarded);
         settlement.dead.extend(since.dead);
         settlement.done.extend(since.done);
         self.gathered = settlement;

@@ -48,9 +48,14 @@ fn text_of(outcome: &Outcome) -> String {
 }
 
 /// As much of a text as the store keeps.
-pub(super) fn shortened(mut text: String) -> String {
-    if text.len() > ERROR_BYTES_MAX {
-        let end = (0..=ERROR_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end));
+pub(super) fn shortened(text: String) -> String {
+    shortened_to(text, ERROR_BYTES_MAX)
+}
+
+/// As much of a text as so many bytes hold, in whole characters.
+pub(crate) fn shortened_to(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end));
         text.truncate(end.unwrap_or(0));
     }
     text

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
+use busway_observability::{Signal, Wants};
 
 use super::attempt::{Ended, Slot};
 use super::guarded::{Asked, ask};
@@ -17,7 +19,6 @@ use super::verdict::verdict;
 use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
 use crate::breaker::Reach;
-use crate::observer::tell;
 use crate::stats::{LastFailure, State, failure_text};
 
 /// Starts one more worker: a task, or a thread of its own for blocking handlers; `false` when there is no thread to be had.
@@ -181,6 +182,7 @@ pub(super) fn judge(
             verdict((outcome, class), attempt, retry, random, at.utc, member.handler.info().name)
         }
     };
+    core.tell_of_failure(started, &verdict);
     if started.replay {
         core.replay_ended(outcome);
     }
@@ -202,7 +204,7 @@ pub(super) fn judge(
 }
 
 pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-    tell(core.services.observer.as_deref(), |observer| observer.settled(&core.name, event, outcome));
+    core.services.signals.tell(&Signal::Settled { subscription: &core.name, event, outcome });
     if matches!(outcome, Outcome::Done | Outcome::Skip) {
         return;
     }
@@ -216,4 +218,31 @@ pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cu
         "event not handled"
     );
     core.failed(LastFailure { event: event.id(), error, at: core.services.clock.utc() });
+}
+
+impl DurableCore {
+    /// An attempt that failed is told of, if somebody wants to know.
+    fn tell_of_failure(&self, started: &Started<AnyEvent>, verdict: &Verdict) {
+        if !self.services.signals.want(Wants::ALARMS)
+            || !matches!(verdict, Verdict::Park { .. } | Verdict::Dead { .. })
+        {
+            return;
+        }
+        let (subscription, event) = (&*self.name, &started.event);
+        if let Verdict::Dead { reason, .. } = verdict {
+            return self.services.signals.tell(&Signal::DeadLetter { subscription, event, reason });
+        }
+        let attempt = started.attempt.get();
+        self.services.signals.tell(&Signal::Retried { subscription, event, attempt });
+    }
+
+    /// A handler has come to its end, if that is timed.
+    pub(super) fn handled(&self, event: &AnyEvent, outcome: &Outcome, begun: Option<Instant>) {
+        let Some(begun) = begun else { return };
+        let clock = &self.services.clock;
+        let took = clock.now().saturating_duration_since(begun);
+        let since_published = clock.utc().saturating_since(event.time());
+        let subscription = &*self.name;
+        self.services.signals.tell(&Signal::Handled { subscription, event, outcome, took, since_published });
+    }
 }

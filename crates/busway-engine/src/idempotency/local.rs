@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use busway_reliability::IdempotencyKey;
+use busway_reliability::{IdempotencyKey, KeyHashing};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -10,7 +10,7 @@ use moka::sync::Cache;
 /// used least recently goes.
 pub(super) struct LocalCache {
     /// Until when each is known as done, by the bus's clock; the cache's own clock only frees what nobody asks for.
-    done: Cache<IdempotencyKey, Instant>,
+    done: Cache<IdempotencyKey, Instant, KeyHashing>,
     ttl: Duration,
 }
 
@@ -19,7 +19,7 @@ impl LocalCache {
         // Its default policy would turn new keys away when it is full of others that were asked for more often.
         let done =
             Cache::builder().max_capacity(capacity).time_to_live(ttl).eviction_policy(EvictionPolicy::lru());
-        Self { done: done.build(), ttl }
+        Self { done: done.build_with_hasher(KeyHashing::default()), ttl }
     }
 
     #[inline]

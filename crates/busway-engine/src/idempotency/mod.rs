@@ -30,7 +30,7 @@ use tokio::sync::Notify;
 
 use self::local::LocalCache;
 pub(crate) use self::shared::{LOOK_AGAIN, Leased, Throttled};
-pub(crate) use self::stage::Once;
+pub(crate) use self::stage::{Known, Once};
 use self::stats::Counts;
 pub use self::stats::IdempotencyStats;
 use crate::settings::{Origin, Setting};
@@ -118,8 +118,8 @@ pub(crate) enum Entered {
 pub(crate) struct Held {
     pub(crate) key: IdempotencyKey,
     lease: Lease,
-    /// Whether a shared store knows of it.
-    is_shared: bool,
+    /// Whether a shared store knows of it, and is to be told what becomes of it.
+    pub(crate) is_shared: bool,
 }
 
 /// What is stored of a key with the settlement of its event.
@@ -186,6 +186,17 @@ impl Keeper {
             let rest = until.saturating_since(utc).min(self.settings.ttl_of_keys());
             turns.ledger.restore(IdempotencyKey::from_bytes(key), now + rest, now);
         }
+    }
+
+    /// Whether the local cache knows the key of an event as done. A "no" says nothing.
+    #[inline]
+    pub(crate) fn is_known(&self, event: &AnyEvent, now: Instant) -> bool {
+        let (Place::Shared(_, local) | Place::Memory(local)) = &self.place else { return false };
+        let is_known = self.source.key(event).is_ok_and(|key| local.is_done(key, now));
+        if is_known {
+            self.counts.local_hits.fetch_add(1, Ordering::Relaxed);
+        }
+        is_known
     }
 
     /// Takes the key of an event, in this process. Waits for nothing; allocates nothing for a key that the local cache or the bus's own
@@ -263,8 +274,16 @@ impl Keeper {
     ) -> BTreeSet<Position> {
         let waiting = turns.take_waiting(key, waiters);
         drop(turns);
-        self.changed.notify_waiters();
+        // Who waits for the bus's own store is parked.
+        if !self.is_in_own_store() {
+            self.changed.notify_waiters();
+        }
         waiting
+    }
+
+    /// Whether an attempt has the key, in this process.
+    fn is_at_work(&self, key: IdempotencyKey, now: Instant) -> bool {
+        self.turns.lock().ledger.is_leased(key, now)
     }
 
     /// A parked event waits for a key to be let go; `false`: that has happened already.

@@ -58,10 +58,16 @@ impl Keeper {
         Throttled::Yes(wait)
     }
 
+    /// A key is an attempt's, and nobody else was to be asked.
+    #[inline]
+    pub(crate) fn leased(&self) {
+        self.counts.leased.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Asks the shared store for the key too, if there is one.
     pub(crate) async fn lease(&self, held: &mut Held, now: Instant) -> Leased {
         let Place::Shared(store, local) = &self.place else {
-            self.counts.leased.fetch_add(1, Ordering::Relaxed);
+            self.leased();
             return Leased::Yes;
         };
         let claim = self.claim(held);
@@ -104,7 +110,11 @@ impl Keeper {
             Ok(()) => true,
             Err(unreachable) => {
                 self.unreachable(&unreachable);
-                self.settings.while_unreachable() == OnUnreachable::Pass
+                let passes = self.settings.while_unreachable() == OnUnreachable::Pass;
+                if passes {
+                    self.untold();
+                }
+                passes
             }
         }
     }

@@ -2,34 +2,49 @@
 
 use std::sync::Arc;
 
-use busway_middleware::{Delivery, Middleware, Next, Outcome};
+use busway_middleware::{Delivery, Flow, Middleware, Next, Outcome, SyncMiddleware};
 
 use super::{Entered, Held, Keeper, LOOK_AGAIN, Leased, Waiters};
 use crate::clock::Clock;
-use crate::stages::clock_of;
+
+/// In [`Stage::Idempotency`](busway_middleware::Stage::Idempotency), before [`Once`]: what the local cache knows as done goes no further. Most duplicates
+/// end here, and cost no future.
+pub(crate) struct Known(pub(crate) Arc<Keeper>, pub(crate) Arc<dyn Clock>);
+
+impl SyncMiddleware for Known {
+    fn before(&self, delivery: &mut Delivery) -> Flow {
+        match self.0.is_known(delivery.event(), self.1.now()) {
+            true => Flow::Stop(Outcome::Skip),
+            false => Flow::Continue,
+        }
+    }
+}
 
 /// In [`Stage::Idempotency`](busway_middleware::Stage::Idempotency). Who finds its key with another one waits here until that is let go; who
 /// cannot reach a shared store waits here and asks again: the lane behind it waits too, and the subscription's overflow policy decides about what
 /// comes then.
-pub(crate) struct Once(pub(crate) Arc<Keeper>);
+pub(crate) struct Once(pub(crate) Arc<Keeper>, pub(crate) Arc<dyn Clock>);
 
 impl Middleware for Once {
     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
-        let (keeper, clock) = (&*self.0, clock_of(delivery));
+        let (keeper, clock) = (&*self.0, &*self.1);
         loop {
-            let changed = keeper.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
             let held = match keeper.enter(delivery.event(), clock.now()) {
                 Entered::Duplicate => return Outcome::Skip,
                 Entered::NoKey(error) => return keeper.without_key(error),
-                Entered::Busy(_) => {
-                    changed.await;
+                Entered::Busy(key) => {
+                    let changed = keeper.changed.notified();
+                    tokio::pin!(changed);
+                    changed.as_mut().enable();
+                    // Let go before anybody listened, nobody says so any more.
+                    if keeper.is_at_work(key, clock.now()) {
+                        changed.await;
+                    }
                     continue;
                 }
                 Entered::Held(held) => held,
             };
-            let mut held = LetGo { keeper, clock: &*clock, held, is_done: None };
+            let mut held = LetGo { keeper, clock, held, is_done: None };
             match keeper.lease(&mut held.held, clock.now()).await {
                 Leased::Yes => {
                     held.is_done = Some(false);

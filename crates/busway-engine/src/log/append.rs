@@ -269,7 +269,7 @@ mod tests {
             clock: Arc::new(SystemClock),
             idle: IdleWatch::default(),
             middleware: busway_middleware::Registry::new(),
-            observer: None,
+            signals: busway_observability::Collectors::new(),
             runtime: tokio::runtime::Handle::current(),
         });
         let metadata = Metadata::draft("test", 1).build().unwrap();

@@ -12,12 +12,12 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 
 use busway_event::Topic;
+use busway_observability::{Signal, Wants};
 use busway_persistence::{Page, ReadError, ReadLimits, StoredEvent};
 
 use super::Log;
 use crate::bus::{BusCore, Source};
 use crate::durable::StreamShare;
-use crate::observer::tell;
 
 /// How far the relay has come: the offset of each partition from which on nothing was offered yet.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl Log {
                 self.count_unrouted(&bus, &topic);
             }
             if let Some(event) = &offering.observed {
-                tell(bus.services.observer.as_deref(), |observer| observer.published(event, offered));
+                bus.services.signals.tell(&Signal::Published { event, offered });
             }
             next.store(offset + 1, Ordering::Release);
         }
@@ -145,7 +145,7 @@ impl Log {
         // First: who subscribes behind the next line is owed nothing that was committed before.
         let (first, end) = self.with(|store| store.bounds(partition))??;
         let bus = bus.upgrade()?;
-        if end <= from || bus.services.observer.is_some() || !bus.has_no_entries() {
+        if end <= from || bus.services.signals.want(Wants::EVENTS) || !bus.has_no_entries() {
             return None;
         }
         let stream = self.streams.iter().find(|stream| stream.partitions.contains(&partition))?;
@@ -171,7 +171,8 @@ impl BusCore {
     /// Whether an event of this topic has nobody to be offered to, nor to be shown to: then it need not become an offering, which costs most of what a
     /// publish without a log does.
     fn nobody_is_offered(&self, topic: &Topic) -> bool {
-        self.services.observer.is_none() && self.router.lookup_with(topic, |targets| targets.len()) == 0
+        !self.services.signals.want(Wants::EVENTS)
+            && self.router.lookup_with(topic, |targets| targets.len()) == 0
     }
 }
 

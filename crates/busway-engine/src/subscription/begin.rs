@@ -16,6 +16,7 @@ use super::heritage::Heritage;
 use super::member::{IDEMPOTENT, Member};
 use crate::breaker::{BreakerStage, FallbackKind, Guard};
 use crate::bus::Source;
+use crate::clock::Clock;
 use crate::idempotency::Keeper;
 use crate::mailbox::Handling;
 use crate::settings::Effective;
@@ -105,10 +106,9 @@ impl SubscribeBuilder {
         if let Some(idempotency) = &self.idempotent {
             problems.extend(idempotency.problems().into_iter().map(SubscribeProblem::Idempotency));
             let steps = Chain::merge([&self.middleware]);
-            if steps.nodes().iter().any(|node| node.name() == IDEMPOTENT) {
-                let taken = RegistryError::NameTaken { name: IDEMPOTENT.to_owned() };
-                problems.push(SubscribeProblem::Middleware(taken));
-            }
+            let taken = steps.nodes().iter().filter(|node| IDEMPOTENT.contains(&node.name()));
+            let taken = taken.map(|node| RegistryError::NameTaken { name: node.name().to_owned() });
+            problems.extend(taken.map(SubscribeProblem::Middleware));
             if idempotency.rate_of_retries().is_some() {
                 problems.push(SubscribeProblem::RetryRateInMemory);
             }
@@ -144,7 +144,8 @@ impl SubscribeBuilder {
         let again = self.again();
         let shown = self.name.as_deref().unwrap_or(filter.as_str());
         let with = (self.middleware, self.idempotent.as_ref(), again);
-        let member = Self::member(0, handler, with, (shown, self.heritage.as_ref()));
+        let (clock, heritage) = (&self.bus.services.clock, self.heritage.as_ref());
+        let member = Self::member(0, handler, with, (shown, clock, heritage));
         let name = self.name.map(Into::into);
         let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
         // What has lanes, members or keys to keep, or no queue to fill, is made at once.
@@ -166,7 +167,7 @@ impl SubscribeBuilder {
         id: u64,
         handler: AnyHandler<Ephemeral>,
         (middleware, idempotent, again): (Registry, Option<&Idempotency>, Option<Arc<Again>>),
-        (subscription, heritage): (&str, Option<&Heritage>),
+        (subscription, clock, heritage): (&str, &Arc<dyn Clock>, Option<&Heritage>),
     ) -> Arc<Member> {
         let mut member = Member::new(id, handler, middleware, again);
         let keeper = idempotent.and_then(|idempotency| {
@@ -174,7 +175,7 @@ impl SubscribeBuilder {
             inherited.or_else(|| Keeper::ephemeral(idempotency, subscription.into()).map(Arc::new))
         });
         if let Some(keeper) = keeper {
-            member.be_idempotent(keeper);
+            member.be_idempotent(keeper, clock);
         }
         Arc::new(member)
     }
@@ -189,7 +190,8 @@ impl SubscribeBuilder {
         let id = core.next_member();
         let again = self.again();
         let with = (self.middleware, self.idempotent.as_ref(), again);
-        let member = Self::member(id, handler, with, (&core.name, self.heritage.as_ref()));
+        let (clock, heritage) = (&self.bus.services.clock, self.heritage.as_ref());
+        let member = Self::member(id, handler, with, (&core.name, clock, heritage));
         core.add(Arc::clone(&member));
         core.mailbox.join(id);
         if let Some(rule) = self.rule {

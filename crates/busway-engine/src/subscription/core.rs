@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::builtin::log_text;
 use busway_middleware::{ChainTrace, Outcome, Scope};
+use busway_observability::{Signal, Wants};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +17,6 @@ use super::member::Member;
 use super::takeover::Succession;
 use crate::bus::{BusCore, Services};
 use crate::mailbox::{Mailbox, Supervise};
-use crate::observer::tell;
 use crate::settings::Effective;
 use crate::stats::{LastFailure, State, failure_text};
 use crate::worker;
@@ -187,7 +187,7 @@ impl SubscriptionCore {
     /// Reports an outcome, then counts it: who waits for the count finds the report.
     #[inline]
     pub(crate) fn settle(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        if matches!(outcome, Outcome::Done) && self.services.observer.is_none() {
+        if matches!(outcome, Outcome::Done) && !self.services.signals.want(Wants::EVENTS) {
             return self.mailbox.account.handled(&Outcome::Done);
         }
         self.settle_seen(event, outcome, cut_by);
@@ -195,7 +195,7 @@ impl SubscriptionCore {
 
     #[inline(never)]
     fn settle_seen(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        tell(self.services.observer.as_deref(), |observer| observer.settled(&self.name, event, outcome));
+        self.services.signals.tell(&Signal::Settled { subscription: &self.name, event, outcome });
         if !matches!(outcome, Outcome::Done | Outcome::Skip) {
             self.report_failure(event, outcome, cut_by);
         }

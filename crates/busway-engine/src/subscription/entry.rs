@@ -72,6 +72,11 @@ impl Entry {
         }
     }
 
+    /// Whether it was given none.
+    pub(crate) const fn is_unnamed(&self) -> bool {
+        self.name.is_none()
+    }
+
     pub(crate) fn is_named(&self, name: &str) -> bool {
         match &self.name {
             Some(own) => **own == *name,

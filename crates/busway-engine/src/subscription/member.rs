@@ -9,7 +9,8 @@ use arc_swap::{ArcSwap, Guard};
 use busway_middleware::{AnyHandler, Chain, Ephemeral, IntoStep as _, Registry, Stage};
 use thread_local::ThreadLocal;
 
-use crate::idempotency::{Keeper, Once};
+use crate::clock::Clock;
+use crate::idempotency::{Keeper, Known, Once};
 use crate::worker::{Again, Slot};
 
 /// See the module.
@@ -43,8 +44,8 @@ impl fmt::Debug for InlineSlots {
     }
 }
 
-/// The name of the step that makes a subscription idempotent.
-pub(super) const IDEMPOTENT: &str = "idempotent";
+/// The names of the steps that make a subscription idempotent, in their order.
+pub(super) const IDEMPOTENT: [&str; 2] = ["idempotent-known", "idempotent"];
 
 /// The chain of a member, as it was at these generations of the bus's registry and its own.
 #[derive(Debug)]
@@ -74,11 +75,14 @@ impl Member {
     }
 
     /// Before anything is handled: what is asked for twice is handled once.
-    pub(crate) fn be_idempotent(&mut self, keeper: Arc<Keeper>) {
-        let step = Once(Arc::clone(&keeper)).into_step();
-        // Its builder has seen to it that no other step has the name.
-        if let Err(error) = self.middleware.add(Stage::Idempotency, IDEMPOTENT, step) {
-            tracing::error!(%error, "a subscription is not idempotent");
+    pub(crate) fn be_idempotent(&mut self, keeper: Arc<Keeper>, clock: &Arc<dyn Clock>) {
+        let known = Known(Arc::clone(&keeper), Arc::clone(clock)).into_step();
+        let once = Once(Arc::clone(&keeper), Arc::clone(clock)).into_step();
+        for (name, step) in IDEMPOTENT.into_iter().zip([known, once]) {
+            // Its builder has seen to it that no other step has the name.
+            if let Err(error) = self.middleware.add(Stage::Idempotency, name, step) {
+                tracing::error!(%error, "a subscription is not idempotent");
+            }
         }
         self.keeper = Some(keeper);
     }

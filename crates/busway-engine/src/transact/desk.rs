@@ -194,6 +194,8 @@ impl TxDesk {
     }
 
     async fn landed(&self, result: Result<(), NotTransacted>, said: Option<Said>) -> Outcome {
+        // Of an earlier one of the same attempt.
+        *self.committed.lock() = None;
         let (result, published) = match (result, said) {
             (Err(NotTransacted::Aborted(TxError::Other(_))), Some(Said::Otherwise(outcome))) => {
                 return outcome;
@@ -206,7 +208,10 @@ impl TxDesk {
                 return Outcome::Done;
             }
             (result, Some(Said::Done(published, answer))) => {
-                *self.answer.lock() = answer;
+                // What is not stored was not answered.
+                if result.is_ok() {
+                    *self.answer.lock() = answer;
+                }
                 (result, published)
             }
             (result, _) => (result, Published::default()),

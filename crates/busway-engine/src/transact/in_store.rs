@@ -18,7 +18,7 @@ use super::{StoreTx, TxDesk};
 ///
 /// The arguments before are extractors, up to seven. A handler that fails or panics stores nothing; the attempt is charged as
 /// anywhere. It may be run more than once for one attempt (when the store has to grow), and only the last run counts. While it runs nothing else is
-/// stored: after 100 ms its calls fail, the attempt fails, and nothing of it is stored.
+/// stored: after 100 ms of work, or five seconds by the clock, its calls fail, the attempt fails, and nothing of it is stored.
 ///
 /// The handler is over when its commit is synced. Many events share a commit when the subscription's concurrency lets them.
 ///

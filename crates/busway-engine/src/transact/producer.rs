@@ -27,7 +27,7 @@ impl Bus {
     /// commit, or nothing of it. Returns when that is synced. What it publishes to topics that no stream captures is offered then.
     ///
     /// The closure may be run more than once, and only the last run counts. It must do nothing but what it does through its
-    /// [`StoreTx`], and be short: nothing else is stored while it runs, and after 100 ms it is aborted.
+    /// [`StoreTx`], and be short: nothing else is stored while it runs, and after 100 ms of work, or five seconds by the clock, it is aborted.
     ///
     /// # Errors
     /// [`TransactionError`].

@@ -14,7 +14,8 @@ use crate::log::Log;
 ///
 /// It sees everything that was committed or is about to be. Nothing of its own is stored before it has ended well, and then all of
 /// it is, in one commit. It may be run more than once, and only the last run counts: it must do nothing but what it does through this,
-/// and be short, because nothing else is stored meanwhile. After 100 ms its calls fail, and nothing of it is stored.
+/// and be short, because nothing else is stored meanwhile. After 100 ms of work, or five seconds by the clock, its calls fail, and nothing of it is
+/// stored.
 pub struct StoreTx<'a> {
     under: &'a mut (dyn Under + 'a),
     bus: &'a BusCore,

@@ -22,6 +22,7 @@ mod publishing;
 mod random_shutdown;
 mod refusals;
 mod schedule;
+mod seen;
 mod shutdown;
 mod storm;
 mod stuck_lane;

@@ -50,6 +50,14 @@ impl Rooms {
         Self(Mutex::new(counts.letters.iter().map(room).collect()))
     }
 
+    /// A subscription begins, or is sent elsewhere: nothing that it decided before is on its way. Places that a life of it had reserved, and could not
+    /// use because it failed, are free.
+    pub(crate) fn begins(&self, subscription: u32) {
+        if let Some(room) = self.0.lock().get_mut(&subscription) {
+            room.reserved = 0;
+        }
+    }
+
     /// Letters of a subscription have come or gone, and so many places that were reserved are taken.
     pub(crate) fn note(&self, subscription: u32, stored: Option<u64>, taken: u64) {
         let mut rooms = self.0.lock();
@@ -69,6 +77,13 @@ impl Store {
         let has_room = room.stored.saturating_add(room.reserved) < max;
         room.reserved += u64::from(has_room);
         has_room
+    }
+
+    /// How many places for dead letters of a subscription are taken: by letters, and by those on their way.
+    #[must_use]
+    pub fn dead_letter_places(&self, subscription: u32) -> u64 {
+        let rooms = self.shared.rooms.0.lock();
+        rooms.get(&subscription).map_or(0, |room| room.stored.saturating_add(room.reserved))
     }
 
     /// How many dead letters a subscription has.

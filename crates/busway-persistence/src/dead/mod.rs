@@ -24,9 +24,9 @@ use crate::writer::{QUARANTINE, Request};
 
 pub use self::keys::LetterKey;
 pub use self::letter::{LetterState, StoredLetter};
-pub use self::list::{LetterPage, LetterQuery};
+pub use self::list::{LetterKeys, LetterPage, LetterQuery};
 pub use self::operate::{LetterRequest, OnOperated, Operated, Progressed};
-pub use self::trail::{Operation, OperationKind, REQUEST_BYTES_MAX};
+pub use self::trail::{BY_BYTES_MAX, Operation, OperationKind, REQUEST_BYTES_MAX, SELECTION_BYTES_MAX};
 
 pub(crate) use self::count::{Counts, Rooms, load as load_counts, write as write_counts};
 pub(crate) use self::keys::{NAME, REDRIVEN, own_key};

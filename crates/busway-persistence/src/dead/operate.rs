@@ -8,18 +8,22 @@
 //! A letter that is redriven is parked, unattempted, under its own place, with a mark beside the parked row. Its subscription has it from
 //! there like any event that is due, over restarts too; its bytes come from the letter, so retention is not held. It ends as everything
 //! that is parked: handled, and then the letter is gone (one that was edited stays, as handled), or given up again, and then
-//! the letter has the new attempts behind the old ones.
+//! the letter has the new attempts behind the old ones, or is gone too, where its subscription discards what it gives up.
+
+use std::collections::BTreeMap;
 
 use busway_event::Timestamp;
 use heed::RwTxn;
 
 use super::keys::{EDITED, EDITED_CHUNK, HANDLED, LetterKey, REDRIVEN, RedrivenRow};
-use super::trail::{self, Operation, OperationKind, REQUEST_BYTES_MAX};
+use super::trail::{
+    self, BY_BYTES_MAX, Operation, OperationKind, REQUEST_BYTES_MAX, SELECTION_BYTES_MAX, STOPPED_BYTES_MAX,
+};
 use crate::append::Entry;
 use crate::error::RequestError;
 use crate::record::Place;
 use crate::row;
-use crate::settle::{DeadLetter, Parked};
+use crate::settle::{DeadLetter, Parked, cut};
 use crate::shared::Shared;
 use crate::store::Store;
 use crate::writer::{QUARANTINE, RECORD, Request, State};
@@ -31,7 +35,7 @@ pub struct LetterRequest {
     pub request: String,
     /// What is to be done.
     pub kind: OperationKind,
-    /// Who does it, and with which letters: for the trail.
+    /// Who does it, at most 128 bytes, and with which letters, at most 1,024 bytes: for the trail.
     pub by: String,
     /// See [`by`](Self::by).
     pub selection: String,
@@ -41,6 +45,8 @@ pub struct LetterRequest {
     pub letters: Vec<(LetterKey, u64)>,
     /// Whether nothing is done when one of the letters is not fit for it; otherwise that one is left out.
     pub is_strict: bool,
+    /// As many events as may be parked of a subscription, by its number: letters that are given again count. Of others there is no bound.
+    pub parked_max: Vec<(u32, usize)>,
     /// What is given instead of the letter's event.
     pub edited: Option<Box<Entry>>,
     /// How far the operation was when its caller looked; `None`: it is begun.
@@ -67,6 +73,9 @@ pub struct Operated {
     pub operation: Operation,
     /// The letters that were moved, and the lane of each.
     pub letters: Vec<(LetterKey, u64)>,
+    /// The first letter that was left, and all behind it, because as many are parked of its subscription as may be. The operation goes on
+    /// there.
+    pub no_room: Option<LetterKey>,
 }
 
 /// Called by the writer's thread when a part of an operation is decided. It must be quick, and must not wait for the store.
@@ -104,8 +113,8 @@ pub(crate) fn operate(
 ) -> heed::Result<Result<(), RequestError>> {
     part.operated = None;
     let request = &mut part.request;
-    if !(1..=REQUEST_BYTES_MAX).contains(&request.request.len()) {
-        return Ok(Err(RequestError::OperationName { len: request.request.len() }));
+    if let Err(error) = check_texts(request) {
+        return Ok(Err(error));
     }
     let stored = match trail::of_request(shared, txn, &request.request)? {
         Ok(stored) if stored == request.expected => stored,
@@ -120,14 +129,10 @@ pub(crate) fn operate(
         }
         None => begun(trail::next_number(shared, txn)?, request),
     };
-    let mut letters = Vec::with_capacity(request.letters.len());
-    for &(key, lane) in &request.letters {
-        match fit(shared, state, txn, key, request.kind)? {
-            Ok(()) => letters.push((key, lane)),
-            Err(error) if request.is_strict => return Ok(Err(error)),
-            Err(_) => {}
-        }
-    }
+    let (letters, no_room) = match chosen(shared, state, txn, request)? {
+        Ok(chosen) => chosen,
+        Err(error) => return Ok(Err(error)),
+    };
     for &(key, lane) in &letters {
         match request.kind {
             OperationKind::Redrive | OperationKind::Edit => {
@@ -138,14 +143,62 @@ pub(crate) fn operate(
         }
     }
     operation.letters += letters.len() as u64;
-    (operation.next, operation.ended, operation.stopped) = match &request.end {
+    let end = no_room.map_or_else(|| request.end.clone(), Progressed::To);
+    (operation.next, operation.ended, operation.stopped) = match &end {
         Progressed::To(next) => (Some(*next), None, None),
         Progressed::Done => (None, Some(request.at), None),
-        Progressed::Stopped(reason) => (None, Some(request.at), Some(reason.clone())),
+        Progressed::Stopped(reason) => (None, Some(request.at), Some(cut(reason, STOPPED_BYTES_MAX))),
     };
     trail::put(shared, txn, &operation)?;
-    part.operated = Some(Operated { operation, letters });
+    part.operated = Some(Operated { operation, letters, no_room });
     Ok(Ok(()))
+}
+
+/// Whether what is said of an operation is short enough for the trail.
+fn check_texts(request: &LetterRequest) -> Result<(), RequestError> {
+    if !(1..=REQUEST_BYTES_MAX).contains(&request.request.len()) {
+        return Err(RequestError::OperationName { len: request.request.len() });
+    }
+    let texts = [
+        ("name of who makes it", &request.by, BY_BYTES_MAX),
+        ("selection", &request.selection, SELECTION_BYTES_MAX),
+    ];
+    let long = texts.into_iter().find(|(_, text, limit)| text.len() > *limit);
+    long.map_or(Ok(()), |(what, text, limit)| {
+        Err(RequestError::OperationText { what, len: text.len(), limit })
+    })
+}
+
+/// Letters with their lanes.
+type Letters = Vec<(LetterKey, u64)>;
+
+/// The letters that something can be done with, and the first that there is no room for: nothing is done with that one and those behind it.
+fn chosen(
+    shared: &Shared,
+    state: &State,
+    txn: &RwTxn<'_>,
+    request: &LetterRequest,
+) -> heed::Result<Result<(Letters, Option<LetterKey>), RequestError>> {
+    let gives_again = matches!(request.kind, OperationKind::Redrive | OperationKind::Edit);
+    let bounds = request.parked_max.iter().filter(|_| gives_again);
+    let room = |&(number, max): &(u32, usize)| (number, max.saturating_sub(state.parked_of(number)));
+    let mut rooms: BTreeMap<u32, usize> = bounds.map(room).collect();
+    let mut letters = Vec::with_capacity(request.letters.len());
+    for &(key, lane) in &request.letters {
+        match fit(shared, state, txn, key, request.kind)? {
+            Ok(()) => {}
+            Err(error) if request.is_strict => return Ok(Err(error)),
+            Err(_) => continue,
+        }
+        match rooms.get_mut(&key.subscription) {
+            Some(0) if request.is_strict => return Ok(Err(RequestError::TooManyParked { letter: key })),
+            Some(0) => return Ok(Ok((letters, Some(key)))),
+            Some(room) => *room -= 1,
+            None => {}
+        }
+        letters.push((key, lane));
+    }
+    Ok(Ok((letters, None)))
 }
 
 fn begun(number: u64, request: &LetterRequest) -> Operation {
@@ -276,6 +329,8 @@ fn is_redriven(state: &State, key: LetterKey) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EndsAs {
     Handled,
+    /// Given up once more, and its subscription keeps nothing that it gives up.
+    Discarded,
     Letter,
 }
 
@@ -295,7 +350,7 @@ pub(crate) fn came_to_its_end(
         return Ok(());
     }
     let dead = shared.databases.dead;
-    if dead.get(txn, &key.part(EDITED))?.is_none() {
+    if ends_as == EndsAs::Discarded || dead.get(txn, &key.part(EDITED))?.is_none() {
         return let_go(shared, state, txn, key);
     }
     // The original stays beside what was made of it.

@@ -127,18 +127,33 @@ pub(super) fn put(shared: &Shared, txn: &mut RwTxn<'_>, operation: &Operation) -
     dead.put(txn, &key, &row::encode(&key, operation)?)?;
     let key = own_key(REQUEST, operation.request.as_bytes());
     dead.put(txn, &key, &row::encode(&key, &number)?)?;
-    let Some(old) = number.checked_sub(OPERATIONS_KEPT) else { return Ok(()) };
-    let key = own_key(OPERATION, &old.to_be_bytes());
-    let Some(value) = dead.get(txn, &key)? else { return Ok(()) };
-    let request = row::decode::<Operation>("operation", &key, value).map(|operation| operation.request);
-    dead.delete(txn, &key)?;
-    if let Ok(request) = request {
-        dead.delete(txn, &own_key(REQUEST, request.as_bytes()))?;
+    let Some(first) = number.checked_sub(OPERATIONS_KEPT) else { return Ok(()) };
+    let (begin, end) = (own_key(OPERATION, &[]), own_key(OPERATION, &first.to_be_bytes()));
+    let old = (std::ops::Bound::Included(&begin[..]), std::ops::Bound::Included(&end[..]));
+    let mut removed = Vec::new();
+    for entry in dead.range(txn, &old)?.take(REMOVED_MAX) {
+        let (key, value) = entry?;
+        let request = row::decode::<Operation>("operation", key, value).map(|operation| operation.request);
+        removed.push((key.to_vec(), request.ok()));
+    }
+    for (key, request) in removed {
+        dead.delete(txn, &key)?;
+        if let Some(request) = request {
+            dead.delete(txn, &own_key(REQUEST, request.as_bytes()))?;
+        }
     }
     Ok(())
 }
 
 /// Bytes of a request's name.
 pub const REQUEST_BYTES_MAX: usize = 128;
-/// Operations that are remembered.
-const OPERATIONS_KEPT: u64 = 100_000;
+/// Bytes of the name of who makes one.
+pub const BY_BYTES_MAX: usize = 128;
+/// Bytes of what is said of the letters that it is for.
+pub const SELECTION_BYTES_MAX: usize = 1_024;
+/// Bytes of why it was stopped; what is longer is cut.
+pub(super) const STOPPED_BYTES_MAX: usize = 1_024;
+/// Operations that are remembered: 24 MiB of them at most, by the bounds above.
+const OPERATIONS_KEPT: u64 = 10_000;
+/// Of a trail that is longer, because it was made when more were kept, so many rows are removed with each operation.
+const REMOVED_MAX: usize = 64;

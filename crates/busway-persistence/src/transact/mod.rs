@@ -4,14 +4,15 @@
 //! settlements may be stored, all goes into the transaction of the batch. When it fails, panics, is too slow, or one of its
 //! events is refused, what it did is let go and the rest of the batch is not touched. It may be run again, when the map has to grow or the
 //! disk is full: it must do nothing but what it does through its [`Tx`]. While it runs nothing else is stored, so it must be
-//! short and must not wait: after [`TX_MILLIS_MAX`] its reads and writes fail, and it is aborted when it returns. One that never returns
-//! stalls the store.
+//! short and must not wait: after [`TX_MILLIS_MAX`] of work, or [`TX_MILLIS_WAITED_MAX`] by the clock, its reads and writes fail, and it is aborted
+//! when it returns. One that never returns stalls the store.
 //!
 //! # A crash
 //! Nothing of a transaction is in the file before the commit of its batch, all of it afterwards.
 
 mod error;
 mod recorded;
+mod spent;
 mod tx;
 mod writes;
 
@@ -23,7 +24,7 @@ use heed::RoTxn;
 use crate::append::{Appended, Entry};
 use crate::shared::Shared;
 
-pub use self::error::{TX_BYTES_MAX, TX_MILLIS_MAX, TransactError, TxError};
+pub use self::error::{TX_BYTES_MAX, TX_MILLIS_MAX, TX_MILLIS_WAITED_MAX, TransactError, TxError};
 pub use self::recorded::Recorded;
 pub(crate) use self::tx::Done;
 use self::tx::InTxn;

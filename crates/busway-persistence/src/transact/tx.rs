@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::ops::Bound;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, Timestamp};
 use heed::RoTxn;
 
+use super::TxError;
+use super::spent::Spent;
 use super::writes::Writes;
-use super::{TX_MILLIS_MAX, TxError};
 use crate::append::Entry;
 use crate::done::DoneKeys;
 use crate::settle::Settlement;
@@ -20,7 +21,7 @@ use crate::table::{self, FullRange, ReadTables, TableEntries, TableId, WriteTabl
 /// written since; nothing of its own is stored before it has ended well.
 pub struct Tx<'a> {
     tables: &'a dyn Source,
-    begun: Instant,
+    spent: Spent,
     pub(super) done: Done,
     /// A failure of the storage itself: the whole batch is begun again, or fails.
     pub(super) failed: Option<heed::Error>,
@@ -38,7 +39,7 @@ pub(crate) struct Done {
 
 impl<'a> Tx<'a> {
     pub(super) fn new(tables: &'a dyn Source) -> Self {
-        Self { tables, begun: now(), done: Done::default(), failed: None }
+        Self { tables, spent: Spent::now(), done: Done::default(), failed: None }
     }
 
     /// Stores an event with the rest, see [`Store::entry`](crate::Store::entry).
@@ -100,7 +101,7 @@ impl<'a> Tx<'a> {
 
     /// Whether it may go on.
     pub(super) fn in_time(&self) -> Result<(), TxError> {
-        match self.begun.elapsed() > Duration::from_millis(TX_MILLIS_MAX) {
+        match self.spent.is_too_much() {
             true => Err(TxError::TooSlow),
             false => Ok(()),
         }
@@ -206,12 +207,4 @@ impl Source for InTxn<'_> {
     fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, crate::EntryError> {
         self.shared.entry(event, given, now, PAYLOAD_BYTES_MAX).map_err(|refused| refused.1)
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "measures how long the writer is held up; decides nothing that is stored"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

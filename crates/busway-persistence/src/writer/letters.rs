@@ -18,6 +18,12 @@ impl State {
         was_redriven
     }
 
+    /// How many events of a subscription are parked, dead letters that are given again among them.
+    pub(crate) fn parked_of(&self, subscription: u32) -> usize {
+        let its_own = self.positions.iter().filter(|((number, _), _)| *number == subscription);
+        its_own.map(|(_, position)| position.parked.len() + position.redriven.len()).sum()
+    }
+
     /// How many dead letters a subscription has, as this batch has it.
     pub(crate) fn letters(&self, subscription: u32) -> u64 {
         let staged = self.staged.letters.get(&subscription);

@@ -74,10 +74,11 @@ pub(super) fn got_on(shared: &Shared, state: &mut State, at: At, settlement: &Se
 }
 
 fn decides(settlement: &Settlement, offset: u64) -> bool {
-    let Settlement { settled, parked, released, dead, .. } = settlement;
+    let Settlement { settled, parked, released, discarded, dead, .. } = settlement;
     settled.iter().any(|&(start, end)| (start..end).contains(&offset))
         || parked.iter().any(|parked| parked.offset == offset)
         || released.contains(&offset)
+        || discarded.contains(&offset)
         || dead.iter().any(|letter| letter.offset == offset)
 }
 

@@ -30,6 +30,7 @@ mod subscriptions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use busway_event::Timestamp;
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -45,6 +46,7 @@ pub(crate) use self::state::{Position, State, Subscription};
 use crate::append::{Append, Entry};
 use crate::dead::Operate;
 use crate::error::{Fault, Refusal};
+use crate::figures::{Commit, now};
 use crate::open::Claimed;
 use crate::schedule::ScheduleRequest;
 use crate::settle::{Marking, OnSettled, Quarantining, Register, Remove, Seek, Settle};
@@ -182,8 +184,12 @@ impl Writer {
             refuse(batch.extract_if(.., |request| request.adds()), &refusal);
         }
         loop {
+            let begun = self.shared.on_committed.is_some().then(now);
             let no_room = match self.attempt(batch) {
-                Ok(outcomes) => return self.answer(batch, outcomes),
+                Ok(outcomes) => {
+                    self.committed(begun, batch.len());
+                    return self.answer(batch, outcomes);
+                }
                 Err(Failure::MapFull) => match self.shared.grow_map() {
                     Ok(true) => continue,
                     Ok(false) => Refusal::StoreFull { limit: self.shared.bytes_max() },
@@ -216,6 +222,14 @@ impl Writer {
             Ok(outcomes)
         });
         applied.unwrap_or_else(|error| Err(failure("beginning a transaction", &error)))
+    }
+
+    fn committed(&self, begun: Option<Instant>, requests: usize) {
+        self.shared.commits.note(requests);
+        if let (Some(begun), Some(on_committed)) = (begun, &self.shared.on_committed) {
+            let took = begun.elapsed();
+            contain(|| on_committed(Commit { took, requests }));
+        }
     }
 
     /// Tells readers of what is new, and everybody what became of their request.

@@ -95,13 +95,17 @@ pub(super) fn settle(
         bury(shared, state, txn, letter_key(at, letter.offset), letter)?;
         records::keep_for_dead_letter(shared, state.log(at.1), txn, at, letter.offset)?;
     }
-    for &offset in settlement.released.iter().chain(settlement.dead.iter().map(|letter| &letter.offset)) {
+    let dead = settlement.dead.iter().map(|letter| &letter.offset);
+    for &offset in settlement.released.iter().chain(&settlement.discarded).chain(dead) {
         if state.park(at, offset, false) {
             shared.databases.parked.delete(txn, &place_key(at.0, at.1, offset))?;
         }
     }
     for &offset in &settlement.released {
         came_to_its_end(shared, state, txn, letter_key(at, offset), EndsAs::Handled)?;
+    }
+    for &offset in &settlement.discarded {
+        came_to_its_end(shared, state, txn, letter_key(at, offset), EndsAs::Discarded)?;
     }
     for letter in &settlement.dead {
         came_to_its_end(shared, state, txn, letter_key(at, letter.offset), EndsAs::Letter)?;
@@ -148,6 +152,7 @@ pub(super) fn register(
             number
         }
     };
+    shared.rooms.begins(number);
     let mut places = Vec::with_capacity(starts.len());
     for &(partition, start) in starts {
         let Some(log) = state.log(partition) else { continue };

@@ -8,7 +8,7 @@ use busway_persistence::{
     Progressed, RequestError, Retention, Settlement, Store, Stream,
 };
 
-use crate::world::{Waiting, at, dir, entry, id, number_of, one, open, options};
+use crate::world::{Waiting, at, dir, entry, event, id, number_of, one, open, options};
 
 const ALL: LetterKey = LetterKey { subscription: 1, partition: 0, offset: 0 };
 
@@ -49,6 +49,7 @@ fn request(kind: OperationKind, name: &str, letters: &[LetterKey]) -> LetterRequ
         at: at(100),
         letters: letters.iter().map(|key| (*key, 7)).collect(),
         is_strict: true,
+        parked_max: Vec::new(),
         edited: None,
         expected: None,
         end: Progressed::Done,
@@ -308,4 +309,82 @@ fn what_its_subscription_was_sent_back_before_comes_by_itself_and_is_not_redrive
     let refused = operate(&store, request(OperationKind::Redrive, "r", &[key(number, 1)])).unwrap_err();
     assert_eq!(refused, RequestError::AlreadyRedriven { letter: key(number, 1) });
     operate(&store, request(OperationKind::Redrive, "s", &[key(number, 0)])).unwrap();
+}
+
+#[test]
+fn a_page_of_large_letters_ends_by_its_bytes() {
+    let dir = dir();
+    let store = open(dir.path(), one().map_bytes(64 << 20));
+    for n in 0..40 {
+        let large = store.entry(event("a", n, 60_000), false, at(0)).unwrap();
+        store.put(large).unwrap();
+    }
+    let number = store.join("stock", "#", vec![(0, 0)]).unwrap().number;
+    give_up(&store, number, 0..40);
+    let (mut from, mut found) = (Some(ALL), Vec::new());
+    while let Some(start) = from {
+        let page = store.letters(&LetterQuery::default(), start, 100).unwrap();
+        assert!((1..=17).contains(&page.letters.len()), "{}", page.letters.len());
+        found.extend(page.letters.iter().map(|letter| letter.key.offset));
+        from = page.next;
+    }
+    assert_eq!(found, (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn letters_for_which_there_is_no_room_are_left_and_the_operation_goes_on_there() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    let number = with_letters(&store, 3);
+    let letters = [0, 1, 2].map(|offset| key(number, offset));
+    let bounded = |name: &str, is_strict, parked_max| LetterRequest {
+        is_strict,
+        parked_max: vec![(number, parked_max)],
+        ..request(OperationKind::Redrive, name, &letters)
+    };
+    let refused = operate(&store, bounded("r", true, 2)).unwrap_err();
+    assert_eq!(refused, RequestError::TooManyParked { letter: letters[2] });
+    let part = operate(&store, bounded("r", false, 2)).unwrap();
+    assert_eq!((part.letters.len(), part.no_room), (2, Some(letters[2])));
+    assert_eq!((part.operation.next, part.operation.ended), (Some(letters[2]), None));
+    let again = LetterRequest { expected: Some(part.operation), ..bounded("r", false, 2) };
+    let part = operate(&store, again).unwrap();
+    assert_eq!((part.letters.len(), part.no_room), (0, Some(letters[2])), "two are on their way");
+    store.decide(number, Settlement { released: vec![0], ..Settlement::default() }).unwrap();
+    let again = LetterRequest { expected: Some(part.operation), ..bounded("r", false, 2) };
+    let part = operate(&store, again).unwrap();
+    assert_eq!((part.letters.len(), part.operation.letters, part.no_room), (1, 3, None));
+}
+
+#[test]
+fn places_that_a_life_of_a_subscription_has_not_used_are_free_in_the_next() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    let number = with_letters(&store, 1);
+    assert!(store.reserve_dead_letter(number, 2) && !store.reserve_dead_letter(number, 2));
+    // What it decided is never stored: it has failed. It begins again.
+    store.join("stock", "#", vec![(0, 0)]).unwrap();
+    assert!(store.reserve_dead_letter(number, 2));
+}
+
+#[test]
+fn the_trail_keeps_so_many_operations_and_no_more() {
+    let dir = dir();
+    let store = open(dir.path(), one().map_bytes(64 << 20));
+    let (answer, answered) = mpsc::channel();
+    for n in 0..10_100_u64 {
+        let answer = answer.clone();
+        let request = request(OperationKind::Discard, &n.to_string(), &[]);
+        store.operate(request, Box::new(move |result| answer.send(result.is_ok()).unwrap()));
+    }
+    drop(answer);
+    assert_eq!(answered.iter().filter(|is_ok| *is_ok).count(), 10_100);
+    let (mut before, mut count) = (u64::MAX, 0);
+    loop {
+        let page = store.operations(before, 1_000).unwrap();
+        let Some(last) = page.last() else { break };
+        (before, count) = (last.number, count + page.len());
+    }
+    assert_eq!((before, count), (101, 10_000));
+    assert!(store.operation("99").unwrap().is_none() && store.operation("100").unwrap().is_some());
 }

@@ -2,10 +2,11 @@
 
 use std::ops::Bound;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use busway_persistence::{
     Appended, Entry, Parked, Position, ReadTables as _, Recorded, Refusal, RequestError, Settlement, Store,
-    StoreOptions, Table, TableId, TransactError, Tx, TxError, Work, WriteTables as _,
+    StoreOptions, TX_MILLIS_MAX, Table, TableId, TransactError, Tx, TxError, Work, WriteTables as _,
 };
 
 use crate::world::{Waiting, at, dir, entry, event, one, open};
@@ -320,6 +321,21 @@ fn a_transaction_that_holds_up_the_store_is_aborted_and_the_store_goes_on() {
     });
     assert!(matches!(slow, Err(TransactError::Aborted(TxError::TooSlow))), "{slow:?}");
     transact(&store, move |tx| add_one(tx, counts)).unwrap();
+    assert_eq!(count(&store, counts), 1);
+}
+
+#[test]
+fn a_transaction_whose_thread_is_given_no_processor_for_a_while_is_stored() {
+    let dir = dir();
+    let store = open(dir.path(), opened());
+    let counts = store.table("counts").unwrap();
+    // Nobody sends: for as long the thread does not work, as on a machine that has more to do than processors.
+    let (_never, nothing) = mpsc::channel::<()>();
+    let stored = transact(&store, move |tx| {
+        assert!(nothing.recv_timeout(Duration::from_millis(TX_MILLIS_MAX * 3 / 2)).is_err());
+        add_one(tx, counts)
+    });
+    stored.unwrap();
     assert_eq!(count(&store, counts), 1);
 }
 

@@ -131,6 +131,14 @@ pub enum Room {
     Forced,
 }
 
+impl Room {
+    /// Whether a call would pass now.
+    #[must_use]
+    pub const fn has_any(&self) -> bool {
+        matches!(self, Self::All | Self::Probes(1..))
+    }
+}
+
 /// What a circuit has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CircuitCounts {

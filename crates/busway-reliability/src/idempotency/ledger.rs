@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::hashing::KeyHashing;
 use super::key::IdempotencyKey;
 use crate::deadline::after;
 
@@ -30,10 +31,10 @@ use crate::deadline::after;
 /// ```
 #[derive(Debug)]
 pub struct Ledger {
-    leases: HashMap<IdempotencyKey, Held>,
+    leases: HashMap<IdempotencyKey, Held, KeyHashing>,
     /// So many leases are there before those that have run out are looked for.
     sweep_at: usize,
-    done: HashMap<IdempotencyKey, Done>,
+    done: HashMap<IdempotencyKey, Done, KeyHashing>,
     /// The done ones, in the order in which they were. One whose turn is another by now was done again, and lies further behind.
     order: VecDeque<(IdempotencyKey, u64)>,
     done_max: usize,
@@ -90,9 +91,9 @@ impl Ledger {
     #[must_use]
     pub fn new(done_max: usize) -> Self {
         Self {
-            leases: HashMap::new(),
+            leases: HashMap::default(),
             sweep_at: SWEEP_MIN,
-            done: HashMap::new(),
+            done: HashMap::default(),
             order: VecDeque::new(),
             done_max: done_max.max(1),
             turn: 0,
@@ -124,8 +125,8 @@ impl Ledger {
 
     /// leased → done; whatever the state was: an effect that has happened has happened.
     pub fn done(&mut self, key: IdempotencyKey, lease: Lease, now: Instant, ttl: Duration) -> Marked {
-        let is_its_own = self.leases.get(&key).is_some_and(|held| held.lease == lease && held.until > now);
-        self.leases.remove(&key);
+        let held = self.leases.remove(&key);
+        let is_its_own = held.is_some_and(|held| held.lease == lease && held.until > now);
         self.restore(key, after(now, ttl), now);
         match is_its_own {
             true => Marked::InTime,

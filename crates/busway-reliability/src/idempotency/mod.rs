@@ -28,6 +28,7 @@
 //!
 //! [`Ledger`] is the state machine of one process, [`IdempotencyStore`] what several processes share.
 
+mod hashing;
 mod key;
 mod ledger;
 mod pointer;
@@ -36,6 +37,7 @@ mod settings;
 mod source;
 mod store;
 
+pub use self::hashing::{KeyHasher, KeyHashing};
 pub use self::key::{IdempotencyKey, KeyDigest};
 pub use self::ledger::{Asked, Lease, Ledger, Marked};
 pub use self::pointer::{Pointer, PointerError};

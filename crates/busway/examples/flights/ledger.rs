@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use busway::prelude::*;
-use busway::{DurableBuilder, DurableSubscription};
+use busway::{Collector, DurableBuilder, DurableSubscription};
 use serde::{Deserialize, Serialize};
 
 use crate::board::{Boards, Carrier, Carriers};
@@ -35,9 +36,9 @@ pub(crate) struct Position {
 }
 
 /// A bus on the store in a directory.
-pub(crate) async fn open(store: &Path) -> busway::Result<Bus> {
+pub(crate) async fn open(store: &Path, collector: Arc<dyn Collector>) -> busway::Result<Bus> {
     let flights = Stream::new("flights").capture("flights.#");
-    let bus = Bus::open(store).producer("flights").stream(flights);
+    let bus = Bus::open(store).producer("flights").stream(flights).collector(collector);
     Ok(bus.table(&COUNTS).table(&CARRIERS).table(&ROWS).table(&PRODUCER).start().await?)
 }
 

@@ -18,6 +18,22 @@ pub(crate) struct Figures {
     dropped: u64,
     bad_rows: u64,
     elapsed: Duration,
+    notices: Option<Notices>,
+}
+
+/// What came of the notices, in this run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Notices {
+    /// Attempts that failed and were followed by another one.
+    pub(crate) retried: u64,
+    /// Notices that were given up.
+    pub(crate) dead_letters: u64,
+    /// How often a circuit opened.
+    pub(crate) breaker_opened: u64,
+    /// Notices that had failed, and were delivered later.
+    pub(crate) redelivered_ok: u64,
+    /// Notices that neither are delivered nor lie among the dead letters. A fault of ours.
+    pub(crate) unaccounted: u64,
 }
 
 impl Figures {
@@ -31,12 +47,23 @@ impl Figures {
             dropped,
             bad_rows,
             elapsed,
+            notices: None,
         }
+    }
+
+    /// With what came of the notices, if there were any.
+    pub(crate) fn with(mut self, notices: Option<Notices>) -> Self {
+        self.notices = notices;
+        self
     }
 
     /// What the program ends with: 0 when nothing was lost and nothing came out of order, else 1.
     pub(crate) const fn exit_code(&self) -> u8 {
-        if self.out_of_order == 0 && self.dropped == 0 { 0 } else { 1 }
+        let unaccounted = match self.notices {
+            Some(notices) => notices.unaccounted,
+            None => 0,
+        };
+        if self.out_of_order == 0 && self.dropped == 0 && unaccounted == 0 { 0 } else { 1 }
     }
 
     /// One object; its keys are sorted.
@@ -51,7 +78,7 @@ impl Figures {
             (code.clone(), value)
         };
         let by_carrier: Map<String, Value> = self.carriers.by_carrier.iter().map(carrier).collect();
-        json!({
+        let mut figures = json!({
             "events": self.carriers.events,
             "by_status": self.carriers.by_status,
             "by_origin": self.carriers.by_origin,
@@ -62,7 +89,18 @@ impl Figures {
             "dropped": self.dropped,
             "bad_rows": self.bad_rows,
             "seconds": thousandths(self.elapsed),
-        })
+        });
+        if let (Some(notices), Some(figures)) = (self.notices, figures.as_object_mut()) {
+            let Notices { retried, dead_letters, breaker_opened, redelivered_ok, .. } = notices;
+            let of_notices = [
+                ("retried", retried),
+                ("dead_letters", dead_letters),
+                ("breaker_opened", breaker_opened),
+                ("redelivered_ok", redelivered_ok),
+            ];
+            figures.extend(of_notices.map(|(name, count)| (name.to_owned(), count.into())));
+        }
+        figures
     }
 }
 
@@ -109,6 +147,13 @@ impl fmt::Display for Figures {
             self.dropped,
             self.bad_rows,
             self.elapsed.as_secs_f64()
+        )?;
+        let Some(Notices { retried, dead_letters, breaker_opened, redelivered_ok, .. }) = self.notices else {
+            return Ok(());
+        };
+        write!(
+            f,
+            "\nnotices: retried {retried}, dead letters {dead_letters}, breaker opened {breaker_opened}, delivered later {redelivered_ok}"
         )
     }
 }

@@ -58,6 +58,24 @@ fn the_shipped_week_gives_the_figures_of_an_independent_computation() {
 }
 
 #[test]
+fn with_a_service_that_fails_all_other_figures_are_the_same_and_each_notice_is_delivered_in_the_end() {
+    let (mut figures, errors) = figures(&["--flaky"]);
+    let mut take = |name: &str| figures.as_object_mut().unwrap().remove(name).unwrap().as_u64().unwrap();
+    let [retried, dead_letters, breaker_opened, redelivered_ok] =
+        ["retried", "dead_letters", "breaker_opened", "redelivered_ok"].map(&mut take);
+    assert_eq!((figures, errors), (week(), String::new()));
+    // The airline cancelled 17 flights, and 24 calls for them were refused: an attempt and, when that failed, another one.
+    assert_eq!(
+        retried + dead_letters,
+        24,
+        "each refused call was followed by another one, or by a dead letter"
+    );
+    assert!((7..=12).contains(&dead_letters), "24 refusals of 17 notices with two attempts: {dead_letters}");
+    assert!(breaker_opened >= 1, "{breaker_opened}");
+    assert_eq!(redelivered_ok, retried, "each notice that failed once is delivered later, once");
+}
+
+#[test]
 fn a_compressed_file_gives_the_same_figures() {
     let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
     encoder.write_all(&std::fs::read(shipped()).unwrap()).unwrap();

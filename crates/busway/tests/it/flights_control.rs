@@ -7,7 +7,7 @@ use busway::prelude::*;
 
 use crate::board::{self, Boards, Carriers};
 use crate::flight::{Flight, Status};
-use crate::output::Figures;
+use crate::output::{Figures, Notices};
 
 /// The boards after these rows of one aircraft, published in this order.
 async fn boards_after(rows: &[u64]) -> Arc<Boards> {
@@ -68,4 +68,21 @@ fn boards_that_were_read_from_a_store_show_what_was_counted() {
         ["events", "jfk_desk", "alerts", "out_of_order", "dropped"].map(|figure| json[figure].as_u64());
     assert_eq!(shown, [7, 2, 3, 4, 5].map(Some));
     assert!(figures.to_string().contains("delay board 1, JFK desk 2, alerts 3"), "{figures}");
+}
+
+#[tokio::test]
+async fn a_notice_that_is_neither_delivered_nor_a_dead_letter_fails_the_run() {
+    let boards = boards_after(&[1]).await;
+    let notices = |unaccounted| {
+        let (retried, dead_letters, breaker_opened, redelivered_ok) = (3, 2, 1, 3);
+        Some(Notices { retried, dead_letters, breaker_opened, redelivered_ok, unaccounted })
+    };
+    let sound = figures(&boards, 0).with(notices(0));
+    assert_eq!(sound.exit_code(), 0);
+    assert_eq!((&sound.to_json()["retried"], &sound.to_json()["dead_letters"]), (&3.into(), &2.into()));
+    assert_eq!(figures(&boards, 0).with(notices(1)).exit_code(), 1);
+    assert!(
+        figures(&boards, 0).to_json().get("retried").is_none(),
+        "they are there when they were asked for"
+    );
 }

@@ -39,6 +39,16 @@ impl<E> Window<E> {
         [self.started.len(), self.hand.len(), self.parked.len().saturating_sub(in_hand_again)]
     }
 
+    /// Events that are parked, those that are in hand again included; and how many may be.
+    pub(crate) fn parked(&self) -> (usize, usize) {
+        (self.parked.len(), self.parked_max)
+    }
+
+    /// Whether as many are parked as may be: nothing is read until some have come to their end, which their time or somebody else has to bring about.
+    pub(crate) fn is_parked_full(&self) -> bool {
+        self.parked.len() >= self.parked_max
+    }
+
     /// The lowest offset of each partition that is not settled: of an event that was fetched, or the next to be.
     pub(crate) fn lowest_unsettled(&self) -> Vec<Position> {
         let in_hand = || self.hand.keys().chain(self.started.keys());

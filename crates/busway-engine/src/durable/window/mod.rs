@@ -141,6 +141,8 @@ struct ParkedEvent {
     attempts: Vec<Attempt>,
     count: u32,
     due: Instant,
+    /// Whether the retry budget was asked for its next attempt: coming back without having been attempted is no second retry.
+    is_granted: bool,
     /// Whether it is a dead letter that is given again: its event lies with the letter.
     replay: bool,
     /// It is to be given up as soon as there is room for its letter: why, and by which handler.
@@ -174,6 +176,8 @@ pub(crate) struct Started<E> {
 pub(crate) enum Verdict {
     /// It is finished.
     Settled,
+    /// It is given up and let go, and the letter with it that it may be.
+    Discarded,
     /// It is finished, and the store knows: a transaction has settled it.
     Stored,
     /// It failed, and is attempted again.
@@ -239,7 +243,8 @@ impl<E> Window<E> {
                 let place = Position { partition, offset: row.offset };
                 let replay = redriven.binary_search(&row.offset).is_ok();
                 let (attempts, count) = (row.attempts, row.attempt_count);
-                let event = ParkedEvent { lane, attempts, count, due, replay, no_room: None };
+                let event =
+                    ParkedEvent { lane, attempts, count, due, replay, ..ParkedEvent::unattempted(None, at) };
                 self.parked.insert(place, event);
                 let first = lane.is_none_or(|lane| {
                     let lane = self.lanes.entry((partition, lane)).or_default();
@@ -266,7 +271,7 @@ impl<E> Window<E> {
     /// that are parked at once would fill the memory otherwise.
     pub(crate) fn room(&self) -> usize {
         let mut settlements = self.partitions.values().map(|reading| &reading.settlements);
-        match self.parked.len() < self.parked_max && settlements.all(|some| some.len() < UNSENT_MAX) {
+        match !self.is_parked_full() && settlements.all(|some| some.len() < UNSENT_MAX) {
             true => self.room.saturating_sub(self.hand.len() + self.started.len()),
             false => 0,
         }

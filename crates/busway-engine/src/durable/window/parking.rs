@@ -94,6 +94,13 @@ impl<E> Window<E> {
                 });
                 self.finish(place, so_far.lane);
             }
+            Verdict::Discarded => {
+                self.settle(partition, |settlements| match so_far.is_parked {
+                    true => settlements.discarded(offset),
+                    false => settlements.settled(offset, offset + 1),
+                });
+                self.finish(place, so_far.lane);
+            }
             Verdict::Stored => self.finish(place, so_far.lane),
             Verdict::Dead { error, reason, handler } => {
                 if let Some(error) = error {
@@ -104,7 +111,11 @@ impl<E> Window<E> {
                 self.settle(partition, |settlements| settlements.dead(letter));
                 self.finish(place, so_far.lane);
             }
-            Verdict::Later { delay } => self.park(place, so_far, delay.min(WAIT_MAX), at),
+            Verdict::Later { delay } => {
+                let is_granted = so_far.count > 0;
+                self.park(place, so_far, delay.min(WAIT_MAX), at);
+                self.set_granted(place, is_granted);
+            }
             Verdict::Park { error, delay } => {
                 so_far.note(at.utc, error);
                 self.park(place, so_far, delay.min(WAIT_MAX), at);
@@ -133,7 +144,9 @@ impl<E> Window<E> {
         self.settle(partition, |settlements| settlements.parked(row));
         let due = at.now.checked_add(delay).unwrap_or(at.now);
         self.no_longer_parked(place);
-        self.parked.insert(place, ParkedEvent { lane, attempts, count, due, replay, no_room: None });
+        let waiting =
+            ParkedEvent { lane, attempts, count, due, replay, ..ParkedEvent::unattempted(lane, at) };
+        self.parked.insert(place, waiting);
         self.due.insert((due, place));
         if let Some(number) = lane {
             self.park_held(place, number, at);
@@ -176,7 +189,15 @@ impl<E> Window<E> {
 
 impl ParkedEvent {
     pub(super) const fn unattempted(lane: Option<u64>, at: Moment) -> Self {
-        Self { lane, attempts: Vec::new(), count: 0, due: at.now, replay: false, no_room: None }
+        Self {
+            lane,
+            attempts: Vec::new(),
+            count: 0,
+            due: at.now,
+            is_granted: false,
+            replay: false,
+            no_room: None,
+        }
     }
 }
 

@@ -50,7 +50,9 @@ impl<E> Window<E> {
         }
         let due = at.now.checked_add(about).unwrap_or(at.now);
         self.no_longer_parked(place);
-        self.parked.insert(place, ParkedEvent { lane: kept, attempts, count, due, replay, no_room: None });
+        let waiting = ParkedEvent { attempts, count, due, replay, ..ParkedEvent::unattempted(kept, at) };
+        self.parked.insert(place, waiting);
+        self.set_granted(place, count > 0);
         self.paused.entry(channel).or_default().insert((count, place));
         if let Some(number) = kept {
             self.park_held(place, number, at);
@@ -86,7 +88,7 @@ mod tests {
 
     use busway_event::{Priority, Timestamp};
     use busway_persistence::{Cursor, Place};
-    use busway_reliability::{PriorityLimits, Running};
+    use busway_reliability::{PriorityLimits, RetryBudget, Running};
     use busway_router::Share;
 
     use super::super::{Fetched, Verdict};
@@ -175,5 +177,29 @@ mod tests {
             order.extend(starts(&mut window, at));
         }
         assert_eq!(order, [2, 4, 0]);
+    }
+    #[test]
+    fn an_event_that_comes_back_from_a_pause_is_no_second_retry() {
+        let at = moment(SystemClock.now());
+        let mut window = window(at);
+        window.set_budget(Some(RetryBudget::percent(0).at_least(1)));
+        _ = starts(&mut window, at);
+        // Ten within ten seconds.
+        for retry in 0..10 {
+            let failed = Verdict::Park { error: "down".to_owned(), delay: Duration::ZERO };
+            window.ended(Position { partition: 0, offset: 0 }, failed, at);
+            assert_eq!(starts(&mut window, at), [0], "retry {retry}");
+            let channel = Topic::new("orders.paid").unwrap();
+            ends(&mut window, 0, LaneOf::Held, at);
+            window.release(&channel, 1, at);
+            assert_eq!(starts(&mut window, at), [0], "retry {retry} was not made");
+            let later = Verdict::Later { delay: Duration::ZERO };
+            window.ended(Position { partition: 0, offset: 0 }, later, at);
+            assert_eq!(starts(&mut window, at), [0], "retry {retry} was not made");
+        }
+        let failed = Verdict::Park { error: "down".to_owned(), delay: Duration::ZERO };
+        window.ended(Position { partition: 0, offset: 0 }, failed, at);
+        assert_eq!(starts(&mut window, at), [0_u64; 0], "the budget is spent");
+        assert_eq!(window.held_back(), (1, 0));
     }
 }

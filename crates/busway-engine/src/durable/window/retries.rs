@@ -55,6 +55,7 @@ impl<E> Window<E> {
             && self.retries.is_within(now)
         {
             self.retries.over.remove(&(due, place));
+            self.set_granted(place, true);
             return Some(place);
         }
         while let Some(&(due, place)) = self.due.first()
@@ -62,13 +63,25 @@ impl<E> Window<E> {
         {
             self.due.pop_first();
             // What waits behind another event, or for room, is not attempted again by coming back.
-            let is_retry = |parked: &ParkedEvent| parked.count > 0 && parked.no_room.is_none();
-            if !self.parked.get(&place).is_some_and(is_retry) || self.retries.is_within(now) {
+            let is_retry =
+                |parked: &ParkedEvent| parked.count > 0 && !parked.is_granted && parked.no_room.is_none();
+            if !self.parked.get(&place).is_some_and(is_retry) {
+                return Some(place);
+            }
+            if self.retries.is_within(now) {
+                self.set_granted(place, true);
                 return Some(place);
             }
             self.retries.over.insert((due, place));
         }
         None
+    }
+
+    /// Whether the next attempt of a parked event has its part of the budget.
+    pub(super) fn set_granted(&mut self, place: Position, is_granted: bool) {
+        if let Some(parked) = self.parked.get_mut(&place) {
+            parked.is_granted = is_granted;
+        }
     }
 
     /// Why an event is to be given up, and by which handler, when it waits for room for its letter.

@@ -20,7 +20,7 @@ pub(super) fn breaker() -> Breaker {
 }
 
 /// Parked events come back long before the breaker lets them pass.
-pub(super) fn soon() -> Retry {
+pub(crate) fn soon() -> Retry {
     Retry::default().first_delay(Duration::from_millis(1)).longest_delay(Duration::from_millis(1))
 }
 

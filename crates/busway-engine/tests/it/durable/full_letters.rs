@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{Bus, DeadLetterPolicy, Observer, Redrive, Selection};
+use busway_engine::{Bus, DeadLetterId, DeadLetterPolicy, Redrive, Selection};
+use busway_observability::{Collector, Signal, Wants};
 use busway_testkit::{ManualClock, Recorder, Script, Step};
 use parking_lot::Mutex;
 
@@ -11,21 +12,41 @@ use super::{dir, numbers, open_on, order, stock, with_orders};
 use crate::world::Number;
 
 #[derive(Default)]
-struct Alarms(Mutex<Vec<(String, u64)>>);
+struct Alarms {
+    letters: Mutex<Vec<(String, u64)>>,
+    parked: Mutex<Vec<(String, u64)>>,
+}
 
-impl Observer for Alarms {
-    fn dead_letters_full(&self, subscription: &str, max: u64) {
-        self.0.lock().push((subscription.to_owned(), max));
+impl Collector for Alarms {
+    fn wants(&self) -> Wants {
+        Wants::ALARMS
     }
+
+    fn collect(&self, signal: &Signal<'_>) {
+        match *signal {
+            Signal::DeadLettersFull { subscription, max } => {
+                self.letters.lock().push((subscription.to_owned(), max));
+            }
+            Signal::ParkedFull { subscription, max } => {
+                self.parked.lock().push((subscription.to_owned(), max));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A bus whose alarms are heard.
+async fn alarmed(dir: &tempfile::TempDir, clock: &ManualClock, alarms: &Arc<Alarms>) -> Bus {
+    let collector: Arc<Alarms> = Arc::clone(alarms);
+    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).collector(collector);
+    bus.start().await.unwrap()
 }
 
 #[tokio::test]
 async fn a_full_dead_letter_store_stops_the_lane_and_loses_nothing() {
     let dir = dir();
     let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
-    let observer = Arc::clone(&alarms);
-    let bus = with_orders(Bus::open(dir.path())).clock(Arc::new(clock.clone())).observer(observer);
-    let bus = bus.start().await.unwrap();
+    let bus = alarmed(&dir, &clock, &alarms).await;
     let recorder = Recorder::<Number>::new();
     let script = Script::new((0..4).map(|_| Step::Dead("no such order")));
     let policy = DeadLetterPolicy::keep().capacity(2);
@@ -38,7 +59,7 @@ async fn a_full_dead_letter_store_stops_the_lane_and_loses_nothing() {
     let stats = subscription.stats();
     assert_eq!((stats.dead, stats.no_room, stats.parked, stats.done), (2, 2, 3, 1), "{stats}");
     recorder.assert_payloads(&numbers([0, 1, 2, 3, 5]));
-    assert_eq!(*alarms.0.lock(), [("stock".to_owned(), 2)], "once");
+    assert_eq!(*alarms.letters.lock(), [("stock".to_owned(), 2)], "once");
     assert_eq!(subscription.lag().events, 3, "what is not given up is kept");
     // Nothing happens by itself, however long it takes.
     for _ in 0..5 {
@@ -101,4 +122,63 @@ async fn a_redrive_that_fails_again_finds_its_place_though_all_are_taken() {
     assert_eq!(subscription.stats().replayed, 1);
     assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 0);
     bus.finish().await;
+}
+
+#[tokio::test]
+async fn as_many_parked_events_as_may_be_are_told_of_once() {
+    let dir = dir();
+    let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
+    let bus = alarmed(&dir, &clock, &alarms).await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new((0..4).map(|_| Step::Fail("no connection")));
+    let builder = bus.subscribe("orders.#").durable("stock").parked_max(4);
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    for n in 0..8 {
+        bus.publish(order(&n.to_string(), n)).await.unwrap();
+        bus.idle().await;
+    }
+    assert_eq!((subscription.stats().parked, recorder.count()), (4, 4), "nothing more is read");
+    assert_eq!(*alarms.parked.lock(), [("stock".to_owned(), 4)]);
+    clock.advance(Duration::from_secs(60));
+    bus.idle().await;
+    assert_eq!((subscription.stats().parked, subscription.stats().done), (0, 8));
+    assert_eq!(alarms.parked.lock().len(), 1);
+    let described = bus.describe().to_string();
+    assert!(described.contains("parked_max = 4 (subscription)"), "{described}");
+    bus.shutdown(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn each_place_that_becomes_free_is_no_news_and_many_are() {
+    let dir = dir();
+    let (clock, alarms) = (ManualClock::new(), Arc::new(Alarms::default()));
+    let bus = alarmed(&dir, &clock, &alarms).await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::default().then(Step::Dead("no such order"));
+    let builder =
+        bus.subscribe("orders.#").durable("stock").dead_letters(DeadLetterPolicy::keep().capacity(16));
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    for n in 0..24 {
+        bus.publish(order(&n.to_string(), n)).await.unwrap();
+    }
+    bus.idle().await;
+    assert_eq!((subscription.stats().no_room, alarms.letters.lock().len()), (8, 1));
+    for offset in 0..4 {
+        let id: DeadLetterId = format!("stock/orders/0/{offset}").parse().unwrap();
+        bus.dead_letters().discard(&id).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+        bus.idle().await;
+    }
+    assert_eq!((subscription.stats().no_room, alarms.letters.lock().len()), (4, 1), "it is full as it was");
+    // Room for more than wait.
+    bus.dead_letters().discard(Selection::all()).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    bus.idle().await;
+    assert_eq!((subscription.stats().no_room, alarms.letters.lock().len()), (0, 1));
+    for n in 24..40 {
+        bus.publish(order(&n.to_string(), n)).await.unwrap();
+    }
+    bus.idle().await;
+    assert_eq!((subscription.stats().no_room, alarms.letters.lock().len()), (4, 2), "it is full again");
+    bus.shutdown(Duration::ZERO).await;
 }

@@ -307,7 +307,7 @@ async fn a_member_that_wants_something_else_is_told_what_differs() {
         other => panic!("{other}"),
     };
     let differing: Vec<&str> = error.problems().iter().map(differing).collect();
-    assert_eq!(differing, ["group", "retry", "order", "share", "traces", "limit_p1"], "{error}");
+    assert_eq!(differing, ["group", "order", "share", "traces", "retry", "limit_p1"], "{error}");
     let alone = stock(&bus).to(ignore).await.unwrap_err();
     assert_eq!(alone.problems(), [SubscribeProblem::NameTaken]);
     bus.subscribe("orders.#").durable("alone").to(ignore).await.unwrap();

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::super::breakers::soon;
 use super::super::{dir, numbers, open, open_on, stock};
-use super::shared::{shared, ticks};
+use super::shared::{handled_behind_the_stores_back, shared, ticks};
 use super::{once, publish, steps};
 use crate::world::{Number, ends, turns};
 
@@ -60,26 +60,6 @@ async fn an_effect_in_the_store_that_its_deadline_cuts_off_is_not_repeated_by_a_
     bus.finish().await;
 }
 
-/// A bus on which an event was handled that a store, which is away, could not be told of.
-async fn handled_behind_the_stores_back(
-    dir: &tempfile::TempDir,
-    clock: &ManualClock,
-    keys: &SharedKeys,
-    recorder: &Recorder<Number>,
-) -> TestBus {
-    let (gate, bus) = (Gate::closed(), open_on(clock, dir).await);
-    let script = Script::new([Step::Wait(gate.clone())]);
-    let subscription = stock(&bus).idempotent(shared(keys)).to(recorder.scripted(&script)).await.unwrap();
-    publish(&bus, [("A", 1)]).await;
-    gate.reached(1).await;
-    keys.set_reachable(false);
-    gate.open();
-    while steps(&subscription).unreachable == 0 {
-        turns().await;
-    }
-    bus
-}
-
 /// Moves the clock until something has ended.
 #[track_caller]
 fn with_time<T>(clock: &ManualClock, future: impl Future<Output = T>) -> impl Future<Output = T> {
@@ -102,7 +82,7 @@ fn with_time<T>(clock: &ManualClock, future: impl Future<Output = T>) -> impl Fu
 async fn an_effect_that_the_store_cannot_be_told_of_is_settled_when_the_bus_ends_and_not_repeated() {
     let (dir, clock, recorder) = (dir(), ManualClock::new(), Recorder::<Number>::new());
     let keys = SharedKeys::new(&clock);
-    let bus = handled_behind_the_stores_back(&dir, &clock, &keys, &recorder).await;
+    let (bus, _) = handled_behind_the_stores_back(&dir, &clock, &keys, &recorder).await;
     with_time(&clock, bus.finish()).await;
     keys.set_reachable(true);
     let bus = open_on(&clock, &dir).await;
@@ -116,7 +96,7 @@ async fn an_effect_that_the_store_cannot_be_told_of_is_settled_when_the_bus_ends
 async fn a_subscription_is_sent_elsewhere_while_the_store_is_away_and_says_what_that_store_does_not_know() {
     let (dir, clock, recorder) = (dir(), ManualClock::new(), Recorder::<Number>::new());
     let keys = SharedKeys::new(&clock);
-    let bus = handled_behind_the_stores_back(&dir, &clock, &keys, &recorder).await;
+    let (bus, _) = handled_behind_the_stores_back(&dir, &clock, &keys, &recorder).await;
     with_time(&clock, bus.cursor("stock").seek(StartAt::Latest)).await.unwrap();
     keys.set_reachable(true);
     publish(&bus, [("B", 2)]).await;

@@ -3,9 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use busway_engine::DurableSubscription;
 use busway_middleware::{Outcome, Payload};
 use busway_reliability::{Idempotency, OnUnreachable, Rate, Retry};
-use busway_testkit::{Gate, ManualClock, Recorder, Script, SharedKeys, Step};
+use busway_testkit::{Gate, ManualClock, Recorder, Script, SharedKeys, Step, TestBus};
 
 use super::super::{dir, numbers, open_on, stock};
 use super::{once, publish, steps};
@@ -111,19 +112,9 @@ async fn events_pass_an_unreachable_store_only_when_that_is_asked_for_and_are_co
 
 #[tokio::test]
 async fn an_effect_that_the_store_could_not_be_told_of_is_told_later_and_not_repeated() {
-    let (dir, clock, gate) = (dir(), ManualClock::new(), Gate::closed());
+    let (dir, clock, recorder) = (dir(), ManualClock::new(), Recorder::<Number>::new());
     let keys = SharedKeys::new(&clock);
-    let bus = open_on(&clock, &dir).await;
-    let recorder = Recorder::<Number>::new();
-    let script = Script::new([Step::Wait(gate.clone())]);
-    let subscription = stock(&bus).idempotent(shared(&keys)).to(recorder.scripted(&script)).await.unwrap();
-    publish(&bus, [("A", 1)]).await;
-    gate.reached(1).await;
-    keys.set_reachable(false);
-    gate.open();
-    while steps(&subscription).unreachable == 0 {
-        turns().await;
-    }
+    let (bus, subscription) = handled_behind_the_stores_back(&dir, &clock, &keys, &recorder).await;
     for _ in 0..5 {
         assert!(ticks(&clock).await);
     }
@@ -140,6 +131,26 @@ async fn an_effect_that_the_store_could_not_be_told_of_is_told_later_and_not_rep
     bus.settle().await;
     assert_eq!(recorder.count(), 1);
     bus.finish().await;
+}
+
+/// A bus on which an event was handled that a store, which is away, could not be told of.
+pub(super) async fn handled_behind_the_stores_back(
+    dir: &tempfile::TempDir,
+    clock: &ManualClock,
+    keys: &SharedKeys,
+    recorder: &Recorder<Number>,
+) -> (TestBus, DurableSubscription) {
+    let (gate, bus) = (Gate::closed(), open_on(clock, dir).await);
+    let script = Script::new([Step::Wait(gate.clone())]);
+    let subscription = stock(&bus).idempotent(shared(keys)).to(recorder.scripted(&script)).await.unwrap();
+    publish(&bus, [("A", 1)]).await;
+    gate.reached(1).await;
+    keys.set_reachable(false);
+    gate.open();
+    while steps(&subscription).unreachable == 0 {
+        turns().await;
+    }
+    (bus, subscription)
 }
 
 /// Whoever waits for the clock asks again.

@@ -1,0 +1,82 @@
+//! Who watches a bus: collectors, metrics, and the moments that are timed for them. Without one of them no clock is read.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use busway_observability::{BusNumbers, Collector, Collectors, Metrics, Signal, Wants};
+
+use super::builder::BusBuilder;
+use super::core::{BusCore, Services};
+use crate::log::StorePlan;
+use crate::seen::Seen;
+
+impl BusBuilder {
+    /// Is told of the [`Signal`]s that it wants, where they happen. As many as there are, in their order. Default: nobody is told.
+    pub fn collector(mut self, collector: Arc<dyn Collector>) -> Self {
+        self.signals.add(collector);
+        self
+    }
+
+    /// Metrics of this bus: [`Metrics::render`] says how it is. Each bus has metrics of its own: those of another that is still there are refused when it
+    /// starts ([`BuildProblem::MetricsTaken`](super::BuildProblem::MetricsTaken)). Default: none.
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.metrics = Some(metrics.clone());
+        self
+    }
+}
+
+/// The bus is what its metrics are of.
+pub(super) fn attach(metrics: Option<&Metrics>, core: &Arc<BusCore>) {
+    if let Some(metrics) = metrics
+        && !metrics.attach(Arc::new(Seen(Arc::downgrade(core))))
+    {
+        tracing::error!("two buses were started with the same metrics at once: the second is not in them");
+    }
+}
+
+impl StorePlan {
+    /// Commits are told, if somebody wants to know how long they take.
+    pub(super) fn watched(mut self, signals: &Collectors) -> Self {
+        if signals.want(Wants::TIMES) {
+            let signals = signals.clone();
+            let told = move |commit: busway_persistence::Commit| {
+                signals.tell(&Signal::Committed { took: commit.took, requests: commit.requests });
+            };
+            self.options = self.options.on_committed(told);
+        }
+        self
+    }
+}
+
+impl BusCore {
+    /// Its publishes, and nothing of its subscriptions yet.
+    pub(crate) fn passed(&self) -> BusNumbers {
+        let (mut numbers, log) = (BusNumbers::default(), self.log.as_ref());
+        let stored = log.map(|log| log.published()).unwrap_or_default();
+        (numbers.published, numbers.unrouted) = self.desk_tallies.lock().iter().fold(stored, |sum, desk| {
+            let (published, unrouted) = desk.read();
+            (sum.0 + published, sum.1 + unrouted)
+        });
+        numbers.refused = self.refused.load(Ordering::Relaxed);
+        numbers.unstored = log.map_or(0, |log| log.unstored());
+        numbers
+    }
+}
+
+impl Services {
+    /// Something begins that is timed, if somebody wants to know.
+    #[inline]
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.signals.want(Wants::TIMES).then(|| self.clock.now())
+    }
+
+    /// A durable publish of so many events has come to its end.
+    #[inline]
+    pub(super) fn stored(&self, begun: Option<Instant>, events: usize) {
+        if let Some(begun) = begun {
+            let took = self.clock.now().saturating_duration_since(begun);
+            self.signals.tell(&Signal::Stored { took, events });
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What is seen of a bus: signals, numbers, metrics, health.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_engine::{Breaker, BuildProblem, Bus};
+use busway_middleware::{Outcome, Payload, blocking};
+use busway_observability::{Collector, Concern, Condition, Kind, Metrics, Signal, Wants};
+use busway_testkit::{Recorder, Script, Step, TestBus};
+use parking_lot::Mutex;
+
+use crate::durable::breakers::soon;
+use crate::durable::{dir, publish, stock, with_orders};
+use crate::world::{Number, number};
+
+/// What was told, by name and subscription.
+#[derive(Default)]
+struct Heard {
+    wants: Wants,
+    signals: Mutex<Vec<(&'static str, String)>>,
+}
+
+impl Heard {
+    fn of(wants: Wants) -> Arc<Self> {
+        Arc::new(Self { wants, signals: Mutex::default() })
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.signals.lock().iter().filter(|(heard, _)| *heard == name).count()
+    }
+}
+
+impl Collector for Heard {
+    fn wants(&self) -> Wants {
+        self.wants
+    }
+
+    fn collect(&self, signal: &Signal<'_>) {
+        assert!(self.wants.contains(signal.wants()), "it is told what it wants only");
+        let name = match signal {
+            Signal::Published { .. } => "published",
+            Signal::Settled { .. } => "settled",
+            Signal::Handled { .. } => "handled",
+            Signal::Stored { .. } => "stored",
+            Signal::Committed { .. } => "committed",
+            Signal::Retried { .. } => "retried",
+            Signal::DeadLetter { .. } => "dead letter",
+            Signal::BreakerMoved { .. } => "breaker moved",
+            _ => "another",
+        };
+        self.signals.lock().push((name, signal.subscription().unwrap_or_default().to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn collectors_are_told_what_they_want_where_it_happens() {
+    let (dir, all) = (dir(), Heard::of(Wants::ALL));
+    let (times, alarms) = (Heard::of(Wants::TIMES), Heard::of(Wants::ALARMS));
+    let bus = TestBus::open(dir.path(), |builder| {
+        let collectors = [&all, &times, &alarms].map(|heard| Arc::clone(heard) as Arc<dyn Collector>);
+        collectors.into_iter().fold(with_orders(builder), busway_engine::BusBuilder::collector)
+    })
+    .await;
+    let script = Script::new([Step::Fail("no"), Step::Dead("never")]);
+    let recorder = Recorder::<Number>::new();
+    let subscription = stock(&bus).retry(soon()).to(recorder.scripted(&script)).await.unwrap();
+    publish(&bus, 0..3).await;
+    bus.settle().await;
+    bus.clock().advance(Duration::from_millis(1));
+    bus.settle().await;
+    assert_eq!((subscription.stats().done, subscription.stats().dead), (2, 1), "{}", subscription.stats());
+    for heard in [&all, &alarms] {
+        assert_eq!((heard.count("retried"), heard.count("dead letter")), (1, 1));
+    }
+    for heard in [&all, &times] {
+        assert_eq!((heard.count("handled"), heard.count("stored")), (4, 3));
+        assert!(heard.count("committed") >= 3);
+    }
+    assert_eq!((all.count("published"), all.count("settled")), (3, 4));
+    assert_eq!(times.count("published") + alarms.count("published"), 0);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn the_metrics_of_a_bus_say_what_its_accounts_say() {
+    let (dir, metrics) = (dir(), Metrics::new());
+    let bus = TestBus::open(dir.path(), |builder| with_orders(builder).metrics(&metrics)).await;
+    let script = Script::new([Step::Dead("never")]);
+    let (kept, heard) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+    let breaker = Breaker::default();
+    stock(&bus).breaker(breaker).to(kept.scripted(&script)).await.unwrap();
+    let mail = bus.subscribe("orders.#").name("mail").capacity(7);
+    let mail = mail.to(heard.handler()).await.unwrap();
+    publish(&bus, 0..5).await;
+    bus.settle().await;
+    mail.pause();
+    publish(&bus, 5..7).await;
+    bus.settle().await;
+    let numbers = bus.numbers();
+    let stored = numbers.subscriptions.iter().find(|numbers| &*numbers.name == "stock").unwrap();
+    assert_eq!((stored.kind, stored.done, stored.letters, stored.pending), (Kind::Durable, 6, 1, 0));
+    let text = metrics.render();
+    for line in [
+        "busway_events_published_total 7",
+        r#"busway_events_delivered_total{subscription="stock",filter="orders.#",outcome="done"} 6"#,
+        r#"busway_dead_letter_depth{subscription="stock",filter="orders.#"} 1"#,
+        r#"busway_events_delivered_total{subscription="mail",filter="orders.#",outcome="done"} 5"#,
+        r#"busway_queue_depth{subscription="mail",filter="orders.#"} 2"#,
+        r#"busway_queue_capacity{subscription="mail",filter="orders.#"} 7"#,
+        r#"busway_breaker_state{subscription="stock",state="closed"} 1"#,
+        r#"busway_handler_duration_seconds_count{subscription="stock"} 7"#,
+        "busway_publish_duration_seconds_count 7",
+        "busway_store_faulted 0",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} is not in:\n{text}");
+    }
+    let of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap().parse::<f64>().unwrap()
+    };
+    assert!(of("busway_store_bytes") > 0.0 && of("busway_store_map_bytes") >= of("busway_store_bytes"));
+    let (commits, timed) = (of("busway_store_commits_total"), of("busway_commit_duration_seconds_count"));
+    assert!(timed >= 7.0 && (commits - timed).abs() <= 2.0, "{commits} commits, {timed} of them timed");
+    mail.resume();
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn each_bus_has_metrics_of_its_own_and_one_takes_the_place_of_one_that_is_gone() {
+    let metrics = Metrics::new();
+    let first = Bus::memory().metrics(&metrics).start().await.unwrap();
+    let error = Bus::memory().metrics(&metrics).start().await.unwrap_err();
+    assert!(matches!(error.problems(), [BuildProblem::MetricsTaken]), "{error}");
+    first.publish(number("a", 1)).await.unwrap();
+    assert!(metrics.render().contains("busway_events_published_total 1\n"));
+    drop(first.shutdown(Duration::ZERO).await);
+    let second = Bus::memory().metrics(&metrics).start().await.unwrap();
+    second.publish(number("a", 1)).await.unwrap();
+    assert!(metrics.render().contains("busway_events_published_total 2\n"), "it goes on from there");
+    drop(second.shutdown(Duration::ZERO).await);
+}
+
+#[tokio::test]
+async fn keys_and_topics_make_no_series() {
+    let (metrics, recorder) = (Metrics::new(), Recorder::<Number>::new());
+    let bus = TestBus::build(|builder| builder.metrics(&metrics)).await;
+    bus.subscribe("orders.#").name("all").capacity(4_096).to(recorder.handler()).await.unwrap();
+    let connection = || bus.subscribe("orders.0").to(async |_: Payload<Number>| {});
+    drop(connection().await.unwrap().scoped());
+    let kept = connection().await.unwrap();
+    bus.publish(number("orders.0", 0).key("0")).await.unwrap();
+    bus.settle().await;
+    let before = metrics.render().lines().count();
+    // A subscription without a name for each connection: they are counted together.
+    for _ in 0..50 {
+        let connection = connection().await.unwrap();
+        drop(metrics.render());
+        connection.stop().await;
+    }
+    drop(kept);
+    for n in 0..20_000 {
+        let draft = number(&format!("orders.{}", n % 1_000), n).key(format!("key-{n}"));
+        bus.publish(draft.meta("tenant", n.to_string())).await.unwrap();
+        if n % 1_000 == 0 {
+            bus.settle().await;
+        }
+    }
+    bus.settle().await;
+    assert_eq!(metrics.render().lines().count(), before);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn health_says_what_is_not_well() {
+    let dir = dir();
+    let bus = TestBus::open(dir.path(), with_orders).await;
+    let (let_go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let hangs = blocking(move |_: Payload<Number>| {
+        _ = wait.lock().recv();
+        Outcome::Done
+    });
+    stock(&bus).deadline(Duration::from_secs(1)).retry(soon()).to(hangs).await.unwrap();
+    assert_eq!(bus.health(None).condition, Condition::Good);
+    publish(&bus, [1]).await;
+    while bus.hung("stock").is_empty() {
+        bus.clock().advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+    let health = bus.health(Some(Duration::from_secs(1)));
+    assert!(health.is_ready() && health.condition == Condition::Degraded, "{health}");
+    let hung = |concern: &Concern| matches!(concern, Concern::Hung { handlers: 1, .. });
+    assert!(health.concerns.iter().any(hung), "{health}");
+    drop(let_go);
+    bus.finish().await;
+}

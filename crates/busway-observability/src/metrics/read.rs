@@ -1,0 +1,262 @@
+//! What is read: the accounts of a bus, set as they are whenever somebody renders.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use metrics::{Gauge, Label};
+
+use super::families::{Recorded, Rising};
+use super::names;
+use super::timed::labels;
+use crate::numbers::{BusNumbers, ChannelNumbers, DedupNumbers, Kind, StoreNumbers, SubscriptionNumbers};
+use crate::signal::Circuit;
+
+/// Handles of what was there when it was rendered last.
+#[derive(Default)]
+pub(super) struct Read {
+    bus: Option<OfBus>,
+    store: Option<OfStore>,
+    subscriptions: HashMap<Who, OfSubscription>,
+    breakers: HashMap<String, OfBreaker>,
+}
+
+/// A name that comes back with another filter, or as another kind, has other series.
+type Who = (Arc<str>, String, Kind);
+
+fn who(numbers: &SubscriptionNumbers) -> Who {
+    (Arc::clone(&numbers.name), numbers.filter.clone(), numbers.kind)
+}
+
+struct OfBus {
+    published: Rising,
+    refused: Rising,
+    unrouted: Rising,
+    unstored: Rising,
+}
+
+struct OfStore {
+    used: Gauge,
+    map: Gauge,
+    commits: Rising,
+    readers: Gauge,
+    oldest_reader: Gauge,
+    is_faulted: Gauge,
+}
+
+/// In the order of [`counted`] and [`gauged`].
+struct OfSubscription {
+    counters: Vec<Rising>,
+    gauges: Vec<Gauge>,
+    dedup: Option<Vec<Rising>>,
+}
+
+struct OfBreaker {
+    states: [Gauge; 3],
+    refused: Rising,
+    opened: Rising,
+    waiting: Gauge,
+}
+
+impl Read {
+    pub(super) fn take(&mut self, recorded: &Recorded, numbers: &BusNumbers) {
+        let bus = self.bus.get_or_insert_with(|| {
+            let counter = |name| recorded.rising(name, Vec::new());
+            OfBus {
+                published: counter(names::PUBLISHED),
+                refused: counter(names::REFUSED),
+                unrouted: counter(names::UNROUTED),
+                unstored: counter(names::UNSTORED),
+            }
+        });
+        bus.published.rise_to(numbers.published);
+        bus.refused.rise_to(numbers.refused);
+        bus.unrouted.rise_to(numbers.unrouted);
+        bus.unstored.rise_to(numbers.unstored);
+        if let Some(store) = &numbers.store {
+            self.store.get_or_insert_with(|| OfStore::new(recorded)).take(store);
+        }
+        let there: HashSet<Who> = numbers.subscriptions.iter().map(who).collect();
+        self.subscriptions.retain(|who, handles| there.contains(who) || handles.is_gone());
+        for numbers in &numbers.subscriptions {
+            let handles = self.subscriptions.entry(who(numbers));
+            handles.or_insert_with(|| OfSubscription::new(recorded, numbers)).take(recorded, numbers);
+        }
+        self.take_channels(recorded, &numbers.channels);
+    }
+
+    /// Topics are many: channels are summed by subscription.
+    fn take_channels(&mut self, recorded: &Recorded, channels: &[ChannelNumbers]) {
+        let mut sums: HashMap<&str, ([u32; 3], [u64; 3])> = HashMap::new();
+        for channel in channels {
+            let (states, counts) = sums.entry(&channel.subscription).or_default();
+            if let Some((_, state)) =
+                CIRCUITS.iter().zip(states).find(|(circuit, _)| **circuit == channel.circuit)
+            {
+                *state += 1;
+            }
+            let [refused, opened, waiting] = counts;
+            *refused += channel.refused;
+            *opened += channel.opened;
+            *waiting += channel.waiting;
+        }
+        for of in self.breakers.iter().filter(|(name, _)| !sums.contains_key(name.as_str())).map(|(_, of)| of)
+        {
+            of.states.iter().chain([&of.waiting]).for_each(|gauge| gauge.set(0.0));
+        }
+        for (subscription, (states, [refused, opened, waiting])) in sums {
+            if !self.breakers.contains_key(subscription) {
+                self.breakers.insert(subscription.to_owned(), OfBreaker::new(recorded, subscription));
+            }
+            let Some(of) = self.breakers.get_mut(subscription) else { continue };
+            of.states.iter().zip(states).for_each(|(gauge, channels)| gauge.set(f64::from(channels)));
+            of.refused.rise_by_sum(refused);
+            of.opened.rise_by_sum(opened);
+            of.waiting.set(as_f64(waiting));
+        }
+    }
+}
+
+impl OfStore {
+    fn new(recorded: &Recorded) -> Self {
+        let gauge = |name| recorded.gauge(name, Vec::new());
+        Self {
+            used: gauge(names::STORE_BYTES),
+            map: gauge(names::STORE_MAP),
+            commits: recorded.rising(names::STORE_COMMITS, Vec::new()),
+            readers: gauge(names::STORE_READERS),
+            oldest_reader: gauge(names::OLDEST_READER),
+            is_faulted: gauge(names::STORE_FAULTED),
+        }
+    }
+
+    fn take(&mut self, store: &StoreNumbers) {
+        self.used.set(as_f64(store.used_bytes));
+        self.map.set(as_f64(store.map_bytes));
+        self.commits.rise_to(store.commits);
+        self.readers.set(as_f64(store.readers));
+        self.oldest_reader.set(store.oldest_reader.as_secs_f64());
+        self.is_faulted.set(f64::from(u8::from(store.is_faulted)));
+    }
+}
+
+impl OfSubscription {
+    fn new(recorded: &Recorded, numbers: &SubscriptionNumbers) -> Self {
+        let labels = |more: Option<(&'static str, &'static str)>| {
+            let mut all = labels(&numbers.name, [("filter", numbers.filter.clone())]);
+            all.extend(more.map(|(name, value)| Label::new(name, value)));
+            all
+        };
+        Self {
+            counters: counted(numbers).map(|(name, more, _)| recorded.rising(name, labels(more))).collect(),
+            gauges: gauged(numbers).map(|(name, _)| recorded.gauge(name, labels(None))).collect(),
+            dedup: None,
+        }
+    }
+
+    /// Its subscription is gone: nothing of it is there any more. `false`, for it is not kept.
+    fn is_gone(&self) -> bool {
+        self.gauges.iter().for_each(|gauge| gauge.set(0.0));
+        false
+    }
+
+    fn take(&mut self, recorded: &Recorded, numbers: &SubscriptionNumbers) {
+        let is_sum = numbers.name.is_empty();
+        for (counter, (.., count)) in self.counters.iter_mut().zip(counted(numbers)) {
+            match is_sum {
+                true => counter.rise_by_sum(count),
+                false => counter.rise_to(count),
+            }
+        }
+        self.gauges.iter().zip(gauged(numbers)).for_each(|(gauge, (_, value))| gauge.set(value));
+        if let Some(dedup) = &numbers.dedup {
+            let counters = self.dedup.get_or_insert_with(|| {
+                let of = |step: &str| labels(&numbers.name, [("step", step.to_owned())]);
+                steps(dedup).iter().map(|(step, _)| recorded.rising(names::DEDUP, of(step))).collect()
+            });
+            counters.iter_mut().zip(steps(dedup)).for_each(|(counter, (_, count))| counter.rise_to(count));
+        }
+    }
+}
+
+type Counted = (&'static str, Option<(&'static str, &'static str)>, u64);
+
+/// What is counted of a subscription of its kind.
+fn counted(numbers: &SubscriptionNumbers) -> impl Iterator<Item = Counted> {
+    let outcome = |outcome, count| (names::DELIVERED, Some(("outcome", outcome)), count);
+    let both = [
+        outcome("done", numbers.done),
+        outcome("failed", numbers.failed),
+        outcome("dead", numbers.dead),
+        outcome("skipped", numbers.skipped),
+        (names::RETRIED, None, numbers.retried),
+    ];
+    let own = match numbers.kind {
+        Kind::Ephemeral => [
+            (names::OFFERED, None, numbers.offered),
+            (names::DROPPED, Some(("policy", numbers.policy)), numbers.dropped),
+            (names::EXPIRED, None, numbers.expired),
+            (names::ABANDONED, None, numbers.abandoned),
+        ],
+        Kind::Durable => [
+            (names::DEAD_LETTERS, None, numbers.dead),
+            (names::LOST, None, numbers.lost),
+            (names::LATE, None, numbers.late),
+            (names::CONFLICTS, None, numbers.conflicts),
+        ],
+    };
+    both.into_iter().chain(own)
+}
+
+/// What is measured of a subscription of its kind.
+fn gauged(numbers: &SubscriptionNumbers) -> impl Iterator<Item = (&'static str, f64)> {
+    let both = [
+        (names::QUEUE_DEPTH, as_f64(numbers.waiting)),
+        (names::RUNNING, as_f64(numbers.running)),
+        (names::PENDING, as_f64(numbers.pending)),
+    ];
+    let capacity = numbers.capacity.map(|capacity| (names::QUEUE_CAPACITY, as_f64(capacity)));
+    let durable = (numbers.kind == Kind::Durable).then(|| {
+        [
+            (names::PARKED, as_f64(numbers.parked)),
+            (names::HUNG, as_f64(numbers.hung)),
+            (names::DEAD_LETTER_DEPTH, as_f64(numbers.letters)),
+            (names::OLDEST, numbers.oldest.unwrap_or_default().as_secs_f64()),
+        ]
+    });
+    both.into_iter().chain(capacity).chain(durable.into_iter().flatten())
+}
+
+fn steps(dedup: &DedupNumbers) -> [(&'static str, u64); 7] {
+    [
+        ("local_hit", dedup.local_hits),
+        ("store_hit", dedup.store_hits),
+        ("miss", dedup.misses),
+        ("busy", dedup.busy),
+        ("unreachable", dedup.unreachable),
+        ("passed", dedup.passed),
+        ("untold", dedup.untold),
+    ]
+}
+
+impl OfBreaker {
+    fn new(recorded: &Recorded, subscription: &str) -> Self {
+        let state = |circuit: Circuit| {
+            recorded.gauge(names::BREAKER_STATE, labels(subscription, [("state", circuit.to_string())]))
+        };
+        let counter = |name| recorded.rising(name, labels(subscription, []));
+        Self {
+            states: CIRCUITS.map(state),
+            refused: counter(names::BREAKER_REFUSED),
+            opened: counter(names::BREAKER_OPENED),
+            waiting: recorded.gauge(names::BREAKER_WAITING, labels(subscription, [])),
+        }
+    }
+}
+
+const CIRCUITS: [Circuit; 3] = [Circuit::Closed, Circuit::Open, Circuit::HalfOpen];
+
+/// Exact up to 2^53, as all numbers of Prometheus.
+#[expect(clippy::cast_precision_loss, reason = "the text format knows no other number")]
+const fn as_f64(count: u64) -> f64 {
+    count as f64
+}

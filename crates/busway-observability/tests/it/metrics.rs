@@ -1,0 +1,203 @@
+//! What is rendered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_event::draft::Stamp;
+use busway_event::{AnyEvent, Event, EventId, Metadata, Raw, Timestamp};
+use busway_middleware::Outcome;
+use busway_observability::{BusNumbers, Collector, FallbackKind, Metrics, MetricsProblem, Signal, Wants};
+
+use crate::{busy, told};
+
+fn event(tenant: Option<&str>) -> AnyEvent {
+    let metadata = Metadata::draft("test", 1).build().unwrap();
+    let stamp = Stamp::new(EventId::foreign("test", "1"), Timestamp::from_nanos(0), &metadata);
+    let mut draft = Event::new("orders.created", Raw::default());
+    if let Some(tenant) = tenant {
+        draft = draft.meta("tenant", tenant);
+    }
+    draft.finish(&stamp).unwrap().into()
+}
+
+/// The value of a series, by its whole name with labels in their order.
+#[track_caller]
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in:\n{text}")).parse().unwrap()
+}
+
+#[test]
+fn what_the_bus_keeps_account_of_is_read_when_it_is_rendered() {
+    let metrics = Metrics::new();
+    assert!(metrics.attach(told(busy())) && !metrics.attach(told(busy())), "each bus has its own");
+    let text = metrics.render();
+    let stock = r#"subscription="stock",filter="orders.#""#;
+    let mail = r#"subscription="mail",filter="orders.created""#;
+    for (series, expected) in [
+        ("busway_events_published_total".to_owned(), 12.0),
+        (format!("busway_events_delivered_total{{{stock},outcome=\"done\"}}"), 7.0),
+        (format!("busway_events_delivered_total{{{stock},outcome=\"failed\"}}"), 2.0),
+        (format!("busway_dead_letters_total{{{stock}}}"), 1.0),
+        (format!("busway_dead_letter_depth{{{stock}}}"), 1.0),
+        (format!("busway_oldest_unsettled_age_seconds{{{stock}}}"), 1.5),
+        (format!("busway_pending_events{{{stock}}}"), 9.0),
+        (format!("busway_events_dropped_total{{{mail},policy=\"drop_newest\"}}"), 2.0),
+        (format!("busway_queue_depth{{{mail}}}"), 3.0),
+        (format!("busway_queue_capacity{{{mail}}}"), 64.0),
+        (r#"busway_dedup_total{subscription="stock",step="local_hit"}"#.to_owned(), 0.0),
+        (r#"busway_breaker_state{subscription="stock",state="open"}"#.to_owned(), 2.0),
+        (r#"busway_breaker_state{subscription="stock",state="closed"}"#.to_owned(), 1.0),
+        (r#"busway_breaker_waiting_events{subscription="stock"}"#.to_owned(), 15.0),
+        ("busway_store_bytes".to_owned(), 4_096.0),
+        ("busway_store_faulted".to_owned(), 0.0),
+    ] {
+        assert!((value(&text, &series) - expected).abs() < 1e-9, "{series}: {}", value(&text, &series));
+    }
+    assert!(text.contains("busway_build_info{version="));
+    assert!(text.contains("# TYPE busway_events_published_total counter"));
+    assert!(text.contains("# HELP busway_dead_letter_depth "));
+}
+
+#[test]
+fn two_buses_of_a_process_have_nothing_in_common() {
+    let (one, other) = (Metrics::new(), Metrics::new());
+    let mut quiet = BusNumbers::default();
+    quiet.published = 1;
+    assert!(one.attach(told(busy())) && other.attach(told(quiet)));
+    let (one, other) = (one.render(), other.render());
+    assert!((value(&one, "busway_events_published_total") - 12.0).abs() < 1e-9);
+    assert!((value(&other, "busway_events_published_total") - 1.0).abs() < 1e-9);
+    assert!(!other.contains("stock"));
+}
+
+#[test]
+fn how_long_things_took_is_in_histograms_down_to_microseconds() {
+    let metrics = Metrics::new();
+    let (event, outcome) = (event(None), Outcome::Done);
+    for micros in [2, 30, 400] {
+        metrics.collect(&Signal::Handled {
+            subscription: "stock",
+            event: &event,
+            outcome: &outcome,
+            took: Duration::from_micros(micros),
+            since_published: Duration::from_millis(micros),
+        });
+    }
+    metrics.collect(&Signal::Stored { took: Duration::from_millis(3), events: 2 });
+    metrics.collect(&Signal::Committed { took: Duration::from_millis(2), requests: 100 });
+    let text = metrics.render();
+    let handler = |le| format!(r#"busway_handler_duration_seconds_bucket{{subscription="stock",le="{le}"}}"#);
+    let counts = ["0.0000025", "0.00005", "0.0005", "+Inf"].map(|le| value(&text, &handler(le)));
+    assert!(
+        counts.iter().zip([1.0, 2.0, 3.0, 3.0]).all(|(is, should)| (is - should).abs() < 1e-9),
+        "{counts:?}"
+    );
+    assert!((value(&text, "busway_publish_duration_seconds_count") - 1.0).abs() < 1e-9);
+    assert!((value(&text, r#"busway_commit_requests_bucket{le="128"}"#) - 1.0).abs() < 1e-9);
+    assert!(value(&text, r#"busway_commit_requests_bucket{le="64"}"#).abs() < 1e-9);
+}
+
+#[test]
+fn alarms_and_fallbacks_are_counted_by_their_kind() {
+    let (metrics, event) = (Metrics::new(), event(None));
+    let subscription = "stock";
+    metrics.collect(&Signal::Hung { subscription, event: &event });
+    metrics.collect(&Signal::DeadLettersFull { subscription, max: 5 });
+    metrics.collect(&Signal::ParkedFull { subscription, max: 5 });
+    for _ in 0..3 {
+        metrics.collect(&Signal::FellBack { subscription, event: &event, how: FallbackKind::Cached });
+    }
+    let text = metrics.render();
+    for kind in ["hung", "dead_letters_full", "parked_full"] {
+        let series = format!(r#"busway_alarms_total{{subscription="stock",kind="{kind}"}}"#);
+        assert!((value(&text, &series) - 1.0).abs() < 1e-9);
+    }
+    let series = r#"busway_fallbacks_total{subscription="stock",kind="cached"}"#;
+    assert!((value(&text, series) - 3.0).abs() < 1e-9);
+}
+
+#[test]
+fn tenants_are_counted_apart_when_they_are_named_and_nobody_makes_series_by_naming_himself() {
+    assert!(!Metrics::new().wants().contains(Wants::EVENTS), "without tenants no event is looked at");
+    let metrics = Metrics::with_tenants("tenant", ["acme", "globex"]).unwrap();
+    assert!(metrics.wants().contains(Wants::EVENTS));
+    let before = metrics.render().lines().count();
+    for tenant in (0..1_000).map(|n| format!("intruder-{n}")).chain(["acme".to_owned()]) {
+        let (event, outcome) = (event(Some(&tenant)), Outcome::Done);
+        metrics.collect(&Signal::Settled { subscription: "stock", event: &event, outcome: &outcome });
+    }
+    let (plain, outcome) = (event(None), Outcome::failed("no"));
+    metrics.collect(&Signal::Settled { subscription: "stock", event: &plain, outcome: &outcome });
+    let text = metrics.render();
+    let of = |tenant, outcome| {
+        value(&text, &format!(r#"busway_tenant_events_total{{tenant="{tenant}",outcome="{outcome}"}}"#))
+    };
+    let counts = [of("acme", "done"), of("globex", "done"), of("other", "done"), of("none", "failed")];
+    assert!(counts.iter().zip([1.0, 0.0, 1_000.0, 1.0]).all(|(is, should)| (is - should).abs() < 1e-9));
+    assert_eq!(text.lines().count(), before);
+
+    let many = Metrics::with_tenants("tenant", (0..101).map(|n| n.to_string()));
+    assert_eq!(many.unwrap_err(), MetricsProblem::Tenants { tenants: 101 });
+    assert!(matches!(Metrics::with_tenants("no field", ["a"]), Err(MetricsProblem::Field(_))));
+}
+
+#[test]
+fn metrics_of_the_program_are_rendered_beside_those_of_its_bus() {
+    let metrics = Metrics::new();
+    let key = metrics::Key::from_name("orders_open");
+    let metadata = metrics::Metadata::new("shop", metrics::Level::INFO, None);
+    metrics.recorder().register_gauge(&key, &metadata).set(5.0);
+    assert!((value(&metrics.render(), "orders_open") - 5.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_subscription_that_comes_back_goes_on_counting() {
+    let metrics = Metrics::new();
+    let source = told(busy());
+    assert!(metrics.attach(Arc::clone(&source) as Arc<_>));
+    drop(metrics.render());
+    source.0.lock().as_mut().unwrap().subscriptions.clear();
+    drop(metrics.render());
+    *source.0.lock() = Some(busy());
+    source.0.lock().as_mut().unwrap().subscriptions[0].done = 3;
+    let series = r#"busway_events_delivered_total{subscription="stock",filter="orders.#",outcome="done"}"#;
+    assert!((value(&metrics.render(), series) - 10.0).abs() < 1e-9, "7 before, and 3 since");
+    assert!((value(&metrics.render(), series) - 10.0).abs() < 1e-9, "nothing is counted twice");
+    // The same for a bus that takes the place of one that is gone.
+    *source.0.lock() = None;
+    assert!(metrics.attach(told(busy())));
+    assert!((value(&metrics.render(), series) - 17.0).abs() < 1e-9);
+}
+
+#[test]
+fn samples_are_taken_in_though_nobody_renders_and_none_is_lost() {
+    let metrics = Metrics::new();
+    for _ in 0..50_000 {
+        metrics.collect(&Signal::Stored { took: Duration::from_millis(3), events: 1 });
+    }
+    assert!((value(&metrics.render(), "busway_publish_duration_seconds_count") - 50_000.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_channel_that_is_forgotten_is_not_counted_again_and_what_is_gone_is_nothing() {
+    let (metrics, source) = (Metrics::new(), told(busy()));
+    assert!(metrics.attach(Arc::clone(&source) as Arc<_>));
+    let series = r#"busway_breaker_opened_total{subscription="stock"}"#;
+    assert!((value(&metrics.render(), series) - 6.0).abs() < 1e-9);
+    source.0.lock().as_mut().unwrap().channels.pop();
+    assert!((value(&metrics.render(), series) - 6.0).abs() < 1e-9, "what it was has been counted");
+    source.0.lock().as_mut().unwrap().channels[0].opened = 7;
+    assert!((value(&metrics.render(), series) - 11.0).abs() < 1e-9, "five more since");
+    source.0.lock().as_mut().unwrap().channels.clear();
+    source.0.lock().as_mut().unwrap().subscriptions.clear();
+    let text = metrics.render();
+    assert!(value(&text, r#"busway_breaker_state{subscription="stock",state="open"}"#).abs() < 1e-9);
+    assert!(value(&text, r#"busway_parked_events{subscription="stock",filter="orders.#"}"#).abs() < 1e-9);
+    *source.0.lock() = Some(busy());
+    let text = metrics.render();
+    assert!((value(&text, r#"busway_breaker_state{subscription="stock",state="open"}"#) - 2.0).abs() < 1e-9);
+    assert!(
+        (value(&text, r#"busway_parked_events{subscription="stock",filter="orders.#"}"#) - 4.0).abs() < 1e-9
+    );
+}
