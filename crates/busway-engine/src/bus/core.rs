@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use busway_event::Metadata;
 use busway_middleware::{PublishRegistry, Registry, States};
-use busway_observability::{BusNumbers, Collectors};
+use busway_observability::{BusNumbers, Collectors, ReloadNumbers};
 use busway_reliability::{Outstanding, Tally};
 use busway_router::Router;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -69,6 +69,8 @@ pub(crate) struct BusCore {
     /// or made in one step, and whoever enters does so before the bus closes or not at all.
     registering: Mutex<()>,
     pub(crate) refused: AtomicU64,
+    /// Configurations that came while it ran.
+    pub(super) reloads: Mutex<ReloadNumbers>,
     /// What streams capture is stored in; `None` on a bus that lives in memory.
     pub(crate) log: Option<Arc<Log>>,
     pub(crate) durable: Durables,
@@ -137,6 +139,7 @@ impl BusCore {
             ended: Mutex::default(),
             registering: Mutex::default(),
             refused: AtomicU64::new(0),
+            reloads: Mutex::default(),
             log: parts.log,
             durable: Durables::default(),
             guards: RwLock::default(),
@@ -178,12 +181,13 @@ impl BusCore {
         self.entries.read().values().filter_map(|entry| entry.awake().cloned()).collect()
     }
 
-    /// The group of this name on this filter.
+    /// The group of this name on this filter, if no other one has taken its place.
     pub(crate) fn group(&self, filter: &str, group: &str) -> Option<Arc<SubscriptionCore>> {
         let entries = self.entries.read();
         let found = entries.values().filter_map(|entry| entry.awake()).find(|core| {
             core.group.as_deref() == Some(group)
                 && core.filter.as_str() == filter
+                && core.heir().is_none()
                 && matches!(core.state(), State::Running | State::Paused)
         });
         found.cloned()
