@@ -92,7 +92,7 @@ async fn reloads_of_an_ephemeral_route_lose_and_double_nothing() {
     each_was_handled_once_and_in_order(&seen, &published);
     assert!(published.iter().sum::<u64>() > 200);
     let tally = bus.stats().tally;
-    assert_eq!((tally.dropped, tally.waiting()), (0, 0));
+    assert_eq!((tally.dropped, tally.abandoned, tally.waiting()), (0, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -42,10 +42,14 @@ impl BusCore {
         offer: Offer,
     ) {
         match (offer, core.heir()) {
-            (Offer::Late(Some(event)), Some(successor)) => {
+            (Offer::Closed(event) | Offer::Late(Some(event)), Some(successor)) => {
                 core.touch();
                 // Counted once already.
                 dispatched.offered = dispatched.offered.saturating_sub(1);
+                // Who took the place may want less than was wanted there.
+                if !successor.filter.matches(event.topic()) {
+                    return;
+                }
                 let arrival = Arrival::of(&event, event.weight());
                 let passage = Passage { arrival, from: Source::Outside, patience: Patience::Waits };
                 self.offer(self.desk(), successor, event, &passage, Patience::Waits, dispatched);

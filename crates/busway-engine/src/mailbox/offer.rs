@@ -217,6 +217,10 @@ impl Mailbox {
         match self.hand.announce() {
             Announced::Woken => Offer::Woken,
             Announced::NobodyParked => Offer::Queued,
+            Announced::Closed if self.keeps.load(Ordering::SeqCst) => {
+                self.hand.wake_all();
+                Offer::Queued
+            }
             Announced::Closed => {
                 self.abandon_queued();
                 Offer::Late(None)
@@ -343,6 +347,10 @@ impl Waiter<'_> {
     fn try_place(&mut self) -> Option<Offer> {
         let waiting = self.waiting.take()?;
         if self.mailbox.hand.is_closed() {
+            if self.mailbox.keeps.load(Ordering::SeqCst) {
+                self.mailbox.account.retract();
+                return Some(Offer::Closed(waiting.event));
+            }
             self.mailbox.account.abandoned(1);
             return Some(Offer::Late(Some(waiting.event)));
         }

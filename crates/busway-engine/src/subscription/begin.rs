@@ -61,6 +61,9 @@ impl SubscribeBuilder {
         let settings = self.bus.levels.resolve_shared(&filter, &self.settings);
         let group = self.group.clone();
         let existing = group.as_deref().and_then(|group| self.bus.group(filter.as_str(), group));
+        // A group whose place is taken as a whole may become another one of the same name.
+        let existing =
+            existing.filter(|core| !self.is_place_of(core) || differences(core, &settings).is_empty());
         // One that was aborted a moment ago may be forgotten already: then there is no group.
         let subscription = match existing.and_then(|core| Some((core.entry()?, core))) {
             Some((entry, core)) => {

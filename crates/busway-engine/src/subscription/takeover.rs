@@ -1,8 +1,9 @@
 //! A subscription in the place of another one, without an event lost or doubled.
 //!
 //! # The moment
-//! The new subscription takes the route of the old one in one change of the routing table: a publisher finds one of the two. One that found the old one and comes
-//! when that is over is sent on to the new one (`bus/succession.rs`).
+//! The new subscription takes the route of the old one in one change of the routing table: a publisher finds one of the two. Then the old one takes in nothing more
+//! (`Mailbox::shut`): a publisher that found it before, and comes now, is sent on to the new one (`bus/succession.rs`); one that is in the middle of its offer is waited
+//! for.
 //!
 //! # The order
 //! The new one takes events in at once, and starts none while the old one has some: it is *held*. A task waits for the end of the old one and lets it go. So the
@@ -46,7 +47,9 @@ impl SubscribeBuilder {
     /// what it had and ends; this one starts nothing before that. It may have another filter, handler and settings, and the same name; it
     /// [inherits](Self::inherit) what the old one has learnt. One that is paused leaves its place paused, and handles what it had.
     ///
-    /// Of a group this joins the old one's group, if it asks for the same, and the old one leaves it.
+    /// Of a group this joins the old one's group, if it asks for the same, and the old one leaves it. If it asks for something else, another filter or other
+    /// limits, it takes the place of the whole group: all members of the old one handle what they had and end. They may take part in the new one by taking over in
+    /// their turn.
     ///
     /// When this one does not begin, the old one goes on.
     pub fn taking_over(mut self, subscription: &Subscription) -> Self {
@@ -71,6 +74,14 @@ impl SubscribeBuilder {
         problems.extend(breaker.map(SubscribeProblem::Breaker));
         problems.extend(self.filter.as_ref().err().cloned().map(SubscribeProblem::Filter));
         problems
+    }
+}
+
+impl SubscribeBuilder {
+    /// Whether this is to take a place in it.
+    pub(super) fn is_place_of(&self, core: &Arc<SubscriptionCore>) -> bool {
+        let predecessor = self.predecessor.as_ref().and_then(|predecessor| predecessor.entry.awake());
+        predecessor.is_some_and(|own| Arc::ptr_eq(own, core))
     }
 }
 
@@ -101,34 +112,50 @@ impl Predecessor {
             new.hold();
         }
         bus.enter(heir, Some(&self.entry));
+        // From here on publishers that still have the old table are sent on by themselves.
+        old.mailbox.shut();
         if old.state() == State::Paused {
             heir.core().iter().for_each(|new| _ = new.advance(State::Paused));
             old.resume();
         }
-        self.end(bus, old, new);
+        let members = old.members.read().clone();
+        end(bus, old, members, new);
     }
 
-    /// Leaves the group that another member has joined.
+    /// Goes, as another one has joined a group.
     pub(super) fn leave(self, bus: &Arc<BusCore>) {
-        if let Some(old) = self.entry.awake().cloned() {
-            self.end(bus, old, None);
+        if let Some(old) = self.entry.end().cloned() {
+            end(bus, old, vec![self.member], None);
         }
     }
+}
 
-    fn end(self, bus: &Arc<BusCore>, old: Arc<SubscriptionCore>, new: Option<Arc<SubscriptionCore>>) {
-        let member = self.member;
-        let end = async move {
-            // It may be held itself: its own predecessor comes first.
-            if let Some(released) = old.succession.released.get() {
-                released.cancelled().await;
-            }
-            _ = old.stop(&member).await;
-            if let Some(new) = new {
-                new.release();
-            }
-        };
-        drop(bus.services.runtime.spawn(end));
-    }
+/// Has members of a subscription come to their end, and lets go of what is held until then.
+fn end(
+    bus: &Arc<BusCore>,
+    old: Arc<SubscriptionCore>,
+    members: Vec<Arc<Member>>,
+    new: Option<Arc<SubscriptionCore>>,
+) {
+    let ending = async move {
+        // It may be held itself: its own predecessor comes first.
+        if let Some(released) = old.succession.released.get() {
+            released.cancelled().await;
+        }
+        if old.heir().is_some() {
+            // All that was offered, by whoever was in the middle of it too: nothing comes behind that. Who paused or stopped it meanwhile has said more.
+            let is_over = || old.mailbox.account.tally().waiting() == 0 || old.state() != State::Running;
+            old.services.idle.until(|| is_over().then_some(())).await;
+        }
+        // All but the last leave at once.
+        for member in &members {
+            _ = old.stop(member).await;
+        }
+        if let Some(new) = new {
+            new.release();
+        }
+    };
+    drop(bus.services.runtime.spawn(ending));
 }
 
 impl SubscriptionCore {

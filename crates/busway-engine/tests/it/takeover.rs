@@ -130,3 +130,25 @@ async fn inline_handlers_take_over_too() {
     assert_eq!(new.stats().done, 1);
     bus.assert_balanced();
 }
+
+#[tokio::test]
+async fn who_asks_for_something_else_takes_the_place_of_a_whole_group() {
+    let bus = TestBus::start().await;
+    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+    let one = bus.subscribe("a").group("g").to(first.handler()).await.unwrap();
+    let two = bus.subscribe("a").group("g").to(first.handler()).await.unwrap();
+    for value in 0..4 {
+        bus.publish(number("a", value)).await.unwrap();
+    }
+    let wider = || bus.subscribe("a").group("g").concurrency(2);
+    let one = wider().taking_over(&one).to(second.handler()).await.unwrap();
+    let two = wider().taking_over(&two).to(second.handler()).await.unwrap();
+    for value in 4..8 {
+        bus.publish(number("a", value)).await.unwrap();
+    }
+    bus.settle().await;
+    assert_eq!((first.count(), second.count()), (4, 4));
+    until_alone(&bus).await;
+    assert_eq!((one.stats().done, two.stats().done), (4, 4), "both are of the one group that is left");
+    bus.assert_balanced();
+}
