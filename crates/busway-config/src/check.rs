@@ -49,10 +49,17 @@ fn streams(streams: &Named<StreamSection>, problems: &mut Vec<Problem>) {
                 .push(Problem::at(stream.place(), message).hint("give it \"capture\": a list of filters"));
         }
         for filter in &section.capture {
-            let others = captured.iter().filter(|(other, theirs)| {
+            if captured.len() == CAPTURES_MAX {
+                let message = format!("streams capture more than {CAPTURES_MAX} filters");
+                problems
+                    .push(Problem::at(filter.place(), message).hint("\"+\" and \"#\" stand for many topics"));
+                return;
+            }
+            let mut others = captured.iter().filter(|(other, theirs)| {
                 other.value() != stream.value() && theirs.value().overlaps(filter.value())
             });
-            for (other, theirs) in others {
+            // One says it: there may be thousands.
+            if let Some((other, theirs)) = others.next() {
                 let message = format!(
                     "{} and {} of stream \"{}\" have topics in common",
                     filter.value(),
@@ -73,6 +80,11 @@ fn limits(limits: &Limits, is_durable: Option<bool>, problems: &mut Vec<Problem>
     if let Some(deadline) = limits.block_deadline.as_ref().filter(|_| !is_block) {
         let problem = Problem::at(deadline.place(), "nobody waits without \"overflow: block\"");
         problems.push(problem.hint("set overflow beside it, or leave this out"));
+    }
+    if let (Some(false), Some(parked)) = (is_durable, &limits.parked_max) {
+        let message = "\"parked_max\" is of no effect: an ephemeral subscription parks nothing";
+        problems
+            .push(Problem::at(parked.place(), message).hint("leave it out, or give the route \"durable\""));
     }
     if is_durable != Some(true) {
         return;
@@ -189,4 +201,6 @@ fn access(rule: &AccessRule, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Each is compared with each of the others.
+const CAPTURES_MAX: usize = 4_096;
 const A_DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);

@@ -126,6 +126,9 @@ impl Limits {
                 }
             }
         }
+        if let Some(parked) = &self.parked_max {
+            settings = settings.parked_max(parked.size());
+        }
         match &self.traces {
             Some(traces) => settings.traces(traces.size()),
             None => settings,

@@ -141,6 +141,12 @@ impl Diff {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty() && self.fields.is_empty()
     }
 
+    /// How much differs: routes that are new or gone, and fields that differ.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.added.len() + self.removed.len() + self.all_fields().count()
+    }
+
     /// Names of routes that are new.
     pub fn added_routes(&self) -> impl Iterator<Item = &str> {
         self.added.iter().map(|(name, _)| name.as_str())

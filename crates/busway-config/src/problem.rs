@@ -91,6 +91,14 @@ impl Problem {
         self
     }
 
+    /// Where and what, without the line that it is in.
+    pub(crate) fn in_a_line(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{place}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     /// What is wrong.
     #[must_use]
     pub fn message(&self) -> &str {

@@ -3,6 +3,7 @@
 //! Each section is declared once, by the macro `section!` (`declare.rs`): its fields, their types and their texts are what is read, what the JSON Schema says,
 //! and what the reference shows.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 
@@ -62,13 +63,20 @@ impl<T: Eq> Eq for Given<T> {}
 #[derive(Debug, Clone)]
 pub struct Named<T> {
     entries: Vec<(Given<String>, T)>,
+    /// Where each is: files may have ten thousands of them.
+    by_name: HashMap<String, usize>,
 }
 
 impl<T> Named<T> {
+    fn of(entries: Vec<(Given<String>, T)>) -> Self {
+        let by_name = entries.iter().zip(0..).map(|((name, _), at)| (name.value().clone(), at)).collect();
+        Self { entries, by_name }
+    }
+
     /// The one of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&T> {
-        self.iter().find_map(|(own, value)| (own.as_str() == name).then_some(value))
+        self.entries.get(*self.by_name.get(name)?).map(|(_, value)| value)
     }
 
     /// All of them.
@@ -91,7 +99,7 @@ impl<T> Named<T> {
 
 impl<T> Default for Named<T> {
     fn default() -> Self {
-        Self { entries: Vec::new() }
+        Self::of(Vec::new())
     }
 }
 
@@ -162,7 +170,7 @@ impl<T: Read> Field for Named<T> {
             let value = reader.whole(|reader| T::read(&entry.node, reader))?;
             Some((Given::new(entry.name.clone(), entry.at.clone()), value))
         };
-        Some(Self { entries: entries.iter().filter_map(read).collect() })
+        Some(Self::of(entries.iter().filter_map(read).collect()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busway_engine::Bus;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::access::AUDIT;
 use crate::diff::Diff;
+use crate::live::tell;
 use crate::load::environment;
 use crate::model::Config;
 use crate::parse::Format;
@@ -224,8 +224,12 @@ impl Work {
 
     /// Waits until it is quiet; whether there is nothing more to do.
     fn is_over_before_quiet(&mut self) -> bool {
-        for _ in 0..ROUNDS_MAX {
-            match self.told.recv_timeout(self.builder.quiet) {
+        let begun = now();
+        loop {
+            // However many are told at once.
+            let left =
+                self.builder.quiet.saturating_mul(QUIETS_MAX).saturating_sub(now().duration_since(begun));
+            match self.told.recv_timeout(self.builder.quiet.min(left)) {
                 Ok(Told::Changed) => {}
                 Ok(Told::Look(asked)) => {
                     self.asked.push(asked);
@@ -235,7 +239,6 @@ impl Work {
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return true,
             }
         }
-        false
     }
 
     /// Reads the file, and applies it when it says something else.
@@ -243,40 +246,37 @@ impl Work {
         let seen = Config::source(&self.builder.path);
         // What was refused may fit meanwhile: a store that could not be asked, an environment.
         let differs = seen != self.last || self.shared.status.lock().last_error.is_some();
-        let outcome = differs.then(|| {
+        if differs {
+            let reloading = bus.reloading();
             let config = self.builder.config(&seen);
-            config.and_then(|config| self.runtime.block_on(config.apply(bus)))
-        });
+            let outcome = config.and_then(|config| self.runtime.block_on(config.put(bus)));
+            // Said before.
+            if outcome.as_ref().err().is_none_or(|error| !self.is_known(error)) {
+                tell(reloading, &outcome);
+                self.note(outcome);
+            }
+        }
         self.last = seen;
-        self.note(outcome);
+        self.shared.status.lock().looks += 1;
         self.asked.drain(..).for_each(|asked| _ = asked.send(()));
     }
 
-    fn note(&self, outcome: Option<Result<Diff, ConfigError>>) {
+    fn is_known(&self, error: &ConfigError) -> bool {
+        self.shared.status.lock().last_error.as_ref() == Some(error)
+    }
+
+    fn note(&self, outcome: Result<Diff, ConfigError>) {
         let mut status = self.shared.status.lock();
-        status.looks += 1;
+        status.last_error = outcome.as_ref().err().cloned();
         let reload = match outcome {
-            None => return,
-            Some(Ok(diff)) => {
-                status.last_error = None;
-                // It only moved its lines.
-                if diff.is_empty() {
-                    return;
-                }
+            // It only moved its lines.
+            Ok(diff) if diff.is_empty() => return,
+            Ok(diff) => {
                 status.applied += 1;
                 Reload::Applied(diff)
             }
-            // Said before.
-            Some(Err(error)) if status.last_error.as_ref() == Some(&error) => return,
-            Some(Err(error)) => {
-                tracing::error!(
-                    target: AUDIT,
-                    problems = error.problems().len(),
-                    first = %error.problems().first().map(ToString::to_string).unwrap_or_default(),
-                    "configuration refused: what was in force stays so"
-                );
+            Err(error) => {
                 status.refused += 1;
-                status.last_error = Some(error.clone());
                 Reload::Refused(error)
             }
         };
@@ -323,5 +323,13 @@ impl Drop for Watcher {
 /// What a file said; or why it could not be read.
 type Seen = Result<(Arc<Source>, Format), ConfigError>;
 
-/// Times that quiet is waited for.
-const ROUNDS_MAX: usize = 10;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a file has been quiet is the machine's time, whatever clock the bus goes by"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A file that goes on changing is read after so many times as long.
+const QUIETS_MAX: u32 = 10;

@@ -187,6 +187,7 @@ const LAYERS: &[Layer] = &[
             "busway-persistence",
             "busway-middleware",
             "busway-reliability",
+            "busway-observability",
             "busway-engine",
         ],
         must_not_use: &[],

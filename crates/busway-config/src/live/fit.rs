@@ -21,9 +21,15 @@ impl Config {
         let own: BTreeSet<&str> =
             state.routes.values().filter_map(|live| Some(live.durable_name()?.as_str())).collect();
         for (name, route) in self.routes.iter() {
-            if let Some(reason) = rules.refuses(name.value(), route.filter.value()) {
-                let message = format!("\"{}\" may not subscribe to this: {reason}", escaped(name.value()));
+            // As its deliveries will bear it.
+            let identity = route.durable.as_ref().map_or(name.as_str(), |durable| durable.as_str());
+            if let Some(reason) = rules.refuses(identity, route.filter.value()) {
+                let message = format!("\"{}\" may not subscribe to this: {reason}", escaped(identity));
                 problems.push(Problem::at(route.filter.place(), message));
+            }
+            // What is in force, fits.
+            if state.routes.get(name.value()).is_some_and(|live| live.is(route)) {
+                continue;
             }
             let is_ours = state.routes.contains_key(name.value())
                 || route.durable.as_ref().is_some_and(|name| own.contains(name.as_str()));

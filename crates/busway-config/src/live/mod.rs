@@ -10,6 +10,7 @@ mod steps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use busway_engine::bus::Reloading;
 use busway_engine::{Bus, BusBuilder};
 use busway_middleware::{BoxError, PublishStage, Stage};
 use tokio::sync::Mutex;
@@ -79,7 +80,9 @@ impl Config {
                 ..config.clone()
             });
             drop(state);
-            Box::pin(config.apply(&bus)).await.map(drop).map_err(Into::into)
+            let diff = Box::pin(config.put(&bus)).await?;
+            tracing::info!(target: AUDIT, changes = %in_a_line(&diff), "configuration in force");
+            Ok(())
         })
     }
 
@@ -117,7 +120,7 @@ impl Config {
     /// | its middleware | swapped where it stands; deliveries that have begun end with what they began with |
     /// | anything else, of an ephemeral one | a new subscription takes the place of the old one in the routing table, at one moment: each event reaches one of them. The new one begins when the old one has handled what it had |
     /// | anything else, of a durable one | running handlers end, then it goes on at its cursor; what is published meanwhile waits in the log |
-    /// | of a member of a group | the new member joins, then the old one leaves |
+    /// | of a member of a group in memory | the new member joins, then the old one leaves; members whose filter or limits differ alike take the place of their group together, one that goes its own way leaves the others and begins anew |
     ///
     /// Circuits of a breaker, keys that are done in memory, and rates that were earned survive where they are set as before. It returns when durable
     /// subscriptions that differ have begun again: that is when their running handlers have ended.
@@ -128,6 +131,14 @@ impl Config {
     /// # Cancel safety
     /// Not safe: dropped before it ends, a part may be in force. Applying again, this one or another, makes it whole.
     pub async fn apply(&self, bus: &Bus) -> Result<Diff, ConfigError> {
+        let reloading = bus.reloading();
+        let outcome = Box::pin(self.put(bus)).await;
+        tell(reloading, &outcome);
+        outcome
+    }
+
+    /// As [`apply`](Self::apply), and nobody is told.
+    pub(crate) async fn put(&self, bus: &Bus) -> Result<Diff, ConfigError> {
         let in_force = bus.attached::<InForce>();
         let mut state = in_force.state.lock().await;
         let before = state.config.clone().unwrap_or_else(nothing);
@@ -148,9 +159,6 @@ impl Config {
             return Err(ConfigError::of(failures));
         }
         state.config = Some(self.in_force_after(&before));
-        if !diff.is_empty() {
-            tracing::info!(target: AUDIT, changes = %diff.to_string().trim_end().replace('\n', "; "), "configuration applied");
-        }
         Ok(diff)
     }
 
@@ -180,6 +188,28 @@ impl Config {
         };
         moved.map(problem).collect()
     }
+}
+
+/// Says what became of a configuration, to whoever watches the bus and to the auditor.
+pub(crate) fn tell(reloading: Reloading<'_>, outcome: &Result<Diff, ConfigError>) {
+    match outcome {
+        Ok(diff) => {
+            if !diff.is_empty() {
+                tracing::info!(target: AUDIT, changes = %in_a_line(diff), "configuration applied");
+            }
+            reloading.applied(diff.changes());
+        }
+        Err(error) => {
+            let problems = error.problems().len() + error.left_out();
+            let first = error.problems().first().map(Problem::in_a_line).unwrap_or_default();
+            tracing::error!(target: AUDIT, problems, first, "configuration refused: what was in force stays so");
+            reloading.refused(problems, &first);
+        }
+    }
+}
+
+fn in_a_line(diff: &Diff) -> String {
+    diff.to_string().trim_end().replace('\n', "; ")
 }
 
 impl State {

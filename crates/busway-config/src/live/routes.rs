@@ -63,6 +63,7 @@ pub(super) async fn reconcile(
     wanted: Vec<Wanted>,
     bus: &Bus,
 ) -> Vec<Problem> {
+    let parting = parting(live, &wanted);
     let names: BTreeSet<String> = wanted.iter().map(|wanted| wanted.name.value().clone()).collect();
     let gone: Vec<String> = live.keys().filter(|name| !names.contains(*name)).cloned().collect();
     let mut ending: Vec<Live> = gone.iter().filter_map(|name| live.remove(name)).collect();
@@ -74,7 +75,7 @@ pub(super) async fn reconcile(
             begun.push(wanted);
             continue;
         };
-        match old.succession(&wanted.route) {
+        match old.succession(&wanted.route, parting.contains(wanted.name.value())) {
             Succession::Same => {
                 let name = wanted.name.value().clone();
                 live.insert(name, old.altered(wanted));
@@ -108,6 +109,32 @@ pub(super) async fn reconcile(
     failures
 }
 
+/// Members of groups in memory that go another way than those who stay: they leave their group, which is there as before, and begin anew. Members that go the
+/// same way all together are not among them: there the new group takes the place of the old one.
+fn parting(live: &BTreeMap<String, Live>, wanted: &[Wanted]) -> BTreeSet<String> {
+    let mut groups: BTreeMap<(&str, &str), Vec<(&Route, &Wanted)>> = BTreeMap::new();
+    for wanted in wanted {
+        let Some(old) = live.get(wanted.name.value()).map(|live| &live.route) else { continue };
+        if let (None, Some(group)) = (&old.durable, &old.group) {
+            groups.entry((old.filter.as_str(), group.as_str())).or_default().push((old, wanted));
+        }
+    }
+    let is_same = |one: &Route, other: &Route| {
+        one.filter == other.filter && one.group == other.group && one.limits == other.limits
+    };
+    let mut parting = BTreeSet::new();
+    for members in groups.into_values() {
+        let [(_, first), rest @ ..] = members.as_slice() else { continue };
+        let stays_one = |wanted: &Wanted| is_same(&first.route, &wanted.route);
+        let keeps_group = |old: &Route, new: &Route| old.group == new.group;
+        let is_together = rest.is_empty()
+            || members.iter().all(|(old, wanted)| stays_one(wanted) && keeps_group(old, &wanted.route));
+        let differing = members.iter().filter(|(old, wanted)| !is_together && !is_same(old, &wanted.route));
+        parting.extend(differing.map(|(_, wanted)| wanted.name.value().clone()));
+    }
+    parting
+}
+
 /// How a route becomes another one of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Succession {
@@ -125,12 +152,17 @@ impl Live {
         self.route.durable.as_ref().map(Given::value)
     }
 
-    fn succession(&self, wanted: &Route) -> Succession {
+    /// Whether it is this one, to the last.
+    pub(super) fn is(&self, route: &Route) -> bool {
+        self.route == *route
+    }
+
+    fn succession(&self, wanted: &Route, is_parting: bool) -> Succession {
         let is_same = self.route == Route { middleware: self.route.middleware.clone(), ..wanted.clone() };
         let is_ephemeral = self.route.durable.is_none() && wanted.durable.is_none();
         match (is_same, is_ephemeral) {
             (true, _) => Succession::Same,
-            (false, true) if self.route.group == wanted.group => Succession::Takeover,
+            (false, true) if !is_parting => Succession::Takeover,
             (false, _) => Succession::Restart,
         }
     }

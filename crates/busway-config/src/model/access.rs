@@ -9,7 +9,7 @@ section! {
     AccessRule, "an access rule" {
         /// Whether it allows or denies.
         effect: Given<Effect>,
-        /// Whom it is about: a producer's or a subscription's name, or `*` for everybody.
+        /// Whom it is about: a producer's or a subscription's name, of a durable one that in the store, or `*` for everybody.
         identity: Given<String>,
         /// What it is about.
         action: Given<Action>,

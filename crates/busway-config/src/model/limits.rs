@@ -24,6 +24,8 @@ section! {
         share: Option<PriorityLevels>,
         /// How long events of a priority may wait when they bring no time to live; ephemeral subscriptions only. Defaults 30s, 300s, forever and forever.
         ttl: Option<PriorityTimes>,
+        /// Events that may be parked before nothing more is read; durable subscriptions only. Default 1000000; at least 1.
+        parked_max: Option<Given<Count<1, 1_000_000_000>>>,
         /// Deliveries whose way through the middleware is kept. Default 0; at most 1024.
         traces: Option<Given<Count<0, 1_024>>>,
     }

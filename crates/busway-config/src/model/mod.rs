@@ -35,7 +35,7 @@ section! {
         filters: Named<Limits>,
         /// Middleware around all handlers, by stage.
         middleware: Option<Steps>,
-        /// Routes by name: a filter and the handler of what it matches. The name is that of the subscription.
+        /// Routes by name: a filter and the handler of what it matches. The name is that of the subscription, but for durable ones.
         routes: Named<Route>,
         /// Logs and metrics.
         observability: Option<Observability>,

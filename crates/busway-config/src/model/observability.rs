@@ -17,7 +17,7 @@ section! {
 section! {
     /// Logs.
     Log, "the log" {
-        /// How lines look. Default `pretty`. Needs a restart.
+        /// How lines look, for the program that sets up its log. Default `pretty`. Needs a restart.
         format: Option<Given<LogShape>>,
         /// What is logged, as a filter of `tracing`: `info,busway=debug`. Default `info`.
         filter: Option<Given<String>>,
@@ -27,7 +27,7 @@ section! {
 section! {
     /// Metrics.
     Metrics, "metrics" {
-        /// Where they are served. Default: nowhere. Needs a restart.
+        /// Where they are served, for the program that begins its endpoint. Default: nowhere. Needs a restart.
         address: Option<Given<SocketAddr>>,
     }
 }

@@ -68,3 +68,29 @@ async fn rules_are_reloaded_and_without_any_everything_passes() {
     config(RULES).apply(&bus).await.unwrap();
     assert!(bus.publish(Event::new("payments", Number(3))).await.is_err());
 }
+
+#[tokio::test]
+async fn a_durable_route_is_known_by_its_name_in_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = |identity: &str| {
+        config(&format!(
+            "\
+streams: {{ orders: {{ capture: [orders.#] }} }}
+access:
+- {{ effect: allow, identity: test, action: publish, filter: orders.# }}
+- {{ effect: allow, identity: {identity}, action: subscribe, filter: orders.# }}
+routes: {{ board: {{ filter: orders.#, handler: one, durable: board-2 }} }}
+"
+        ))
+    };
+    let seen = Seen::default();
+    let bus =
+        TestBus::open(directory.path(), |builder| rules("board-2").configure(seen.register(builder, "one")))
+            .await;
+    publish(&bus, "orders.created", 1).await;
+    bus.settle().await;
+    assert_eq!(seen.take(), [("one", 1)]);
+    let shown = rules("board").apply(&bus).await.unwrap_err().to_string();
+    assert!(shown.contains("\"board-2\" may not subscribe to this"), "{shown}");
+    assert!(bus.finish().await.is_drained());
+}

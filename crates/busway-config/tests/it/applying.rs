@@ -239,6 +239,39 @@ async fn circuits_survive_a_change_of_their_route() {
 }
 
 #[tokio::test]
+async fn circuits_of_a_durable_route_survive_and_let_its_events_go_in_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = |handler: &str, n: u32| {
+        config(&format!(
+            "streams: {{ orders: {{ capture: [orders.#] }} }}\nroutes: {{ stock: {{ filter: orders.#, handler: {handler}, durable: stock, limits: {{ concurrency: {n} }}, retry: {{ first_delay: 1ms, longest_delay: 1ms }}, breaker: {{ opens_after: 1, open_for: 1h }} }} }}"
+        ))
+    };
+    let first = text("down", 1);
+    let seen = Seen::default();
+    let bus = TestBus::open(directory.path(), |builder| {
+        let down = || async { Err::<(), _>("down") };
+        first.configure(seen.register(builder.handler("down", down), "up"))
+    })
+    .await;
+    for number in 0..3 {
+        publish(&bus, "orders.x", number).await;
+    }
+    bus.settle().await;
+    assert_eq!(state(&bus.breakers()), ["open"]);
+    text("up", 4).apply(&bus).await.unwrap();
+    publish(&bus, "orders.x", 3).await;
+    bus.clock().advance(Duration::from_secs(3_599));
+    bus.settle().await;
+    assert_eq!((seen.len(), state(&bus.breakers())), (0, vec!["open".to_owned()]), "no call is made");
+    bus.clock().advance(Duration::from_secs(2));
+    bus.settle().await;
+    let mut handled: Vec<u64> = seen.take().into_iter().map(|(_, number)| number).collect();
+    handled.sort_unstable();
+    assert_eq!((handled, state(&bus.breakers())), ((0..4).collect(), vec!["closed".to_owned()]));
+    assert!(bus.finish().await.is_drained());
+}
+
+#[tokio::test]
 async fn keys_in_memory_survive_a_change_of_their_route() {
     let text = |handler: &str| {
         format!(

@@ -74,6 +74,22 @@ fn many_unknown_fields_are_counted_and_not_all_shown() {
 }
 
 #[test]
+fn filters_that_are_compared_with_each_other_are_bounded() {
+    let alike: String = (0..100_000).fold("streams:\n  s:\n    capture:\n".to_owned(), |mut text, number| {
+        _ = writeln!(text, "    - a{number}.#");
+        text
+    });
+    let message = refused(&alike, Format::Yaml);
+    assert!(message.contains("streams capture more than 4096 filters"), "{message}");
+    let common = (0..4_000).fold("streams:\n".to_owned(), |mut text, number| {
+        _ = writeln!(text, "  s{number}: {{ capture: [a.#] }}");
+        text
+    });
+    let message = refused(&common, Format::Yaml);
+    assert!(message.contains("have topics in common"), "{message}");
+}
+
+#[test]
 fn a_large_file_is_refused_before_it_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("large.yaml");
