@@ -3,6 +3,7 @@
 //! `cargo run --example 18_config --features config` prints what is wrong with one file, then starts a bus with another one and says what a third would change.
 //! `-- --schema` prints the JSON Schema for an editor instead.
 
+use std::error::Error;
 use std::time::Duration;
 
 use busway::config::{Config, Format};
@@ -60,7 +61,7 @@ access:
 "#;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().any(|argument| argument == "--schema") {
         println!("{}", Config::schema());
         return Ok(());
@@ -85,11 +86,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     for topic in ["orders.created", "orders.secret"] {
-        match bus.publish(Event::new(topic, OrderCreated { order_id: 1 })).await {
-            Ok(receipt) => println!("{receipt}"),
-            Err(error) => println!("{topic}: {error}"),
-        }
+        let published = bus.publish(Event::new(topic, OrderCreated { order_id: 1 })).await;
         bus.idle().await;
+        match published {
+            Ok(receipt) => println!("{receipt}"),
+            Err(error) => {
+                let mut reason: &dyn Error = &error;
+                while let Some(source) = reason.source() {
+                    reason = source;
+                }
+                println!("{topic}: {error}: {reason}");
+            }
+        }
     }
 
     // A dry run: what would differ, and when it would be in force.

@@ -6,13 +6,13 @@ use busway_testkit::{Recorder, TestBus};
 
 use crate::world::{Number, Seen, config, publish};
 
-const RULES: &str = r##"
+const RULES: &str = r#"
 access:
 - { effect: allow, identity: test, action: publish, filter: "orders.#" }
 - { effect: deny, identity: "*", action: publish, filter: "orders.internal" }
 - { effect: allow, identity: board, action: subscribe, filter: "orders.#" }
 routes: { board: { filter: "orders.#", handler: one } }
-"##;
+"#;
 
 async fn started() -> (TestBus, Seen) {
     let seen = Seen::default();

@@ -190,8 +190,7 @@ async fn middleware_of_a_route_is_swapped_where_it_stands() {
     };
     let first = config(&text("10s"));
     let bus =
-        TestBus::build(|builder| first.configure(builder.handler("stuck", || std::future::pending::<()>())))
-            .await;
+        TestBus::build(|builder| first.configure(builder.handler("stuck", std::future::pending::<()>))).await;
     publish(&bus, "a", 1).await;
     bus.settle_within(Duration::ZERO).await;
     apply(&bus, &text("1s")).await;
