@@ -278,7 +278,7 @@ concurrency = 4 (subscription)
   hello orders.created
   reserved 1
 in memory, offered to 1 subscription
-orders.secret: the event was refused: not authorized: shop may not publish orders.secret
+orders.secret: the event was refused: publish middleware busway-access refused the event: not authorized: shop may not publish orders.secret
 would differ:
 ~ routes.stock.middleware.user[1].with.limit: 2s, now 500ms
 ~ bus.producer: shop, now store (at the next start)
