@@ -8,16 +8,17 @@ use std::sync::Arc;
 
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::{self, Progress, call_plain, run_now};
-use busway_middleware::{BoxError, Outcome, Reply};
+use busway_middleware::{BoxError, Delivery, Outcome, Reply};
 use busway_reliability::MayWait;
 use busway_router::Reached;
 
 use super::desk::Desk;
-use super::offering::Passage;
+use super::offering::{Passage, needs_await};
 use super::publish::Patience;
+use super::waiting::Waiter;
 use super::{BusCore, Refused};
-use crate::mailbox::{Blocked, Offer};
-use crate::subscription::{Entry, InlineStart, Member, SubscriptionCore};
+use crate::mailbox::Offer;
+use crate::subscription::{Begun, Entry, Member, SubscriptionCore};
 use crate::worker::{Slot, delivery_of, progress_of};
 
 /// Who publishes.
@@ -68,6 +69,15 @@ pub(crate) struct InlineCall {
     event: AnyEvent,
 }
 
+/// An inline event that is neither settled nor dropped.
+#[derive(Debug)]
+pub(super) enum Unsettled {
+    /// Its handler wants something published first.
+    Emits(Emitting),
+    /// Its subscription is over: it was not offered.
+    Over(AnyEvent),
+}
+
 impl BusCore {
     /// Offers an event to all its targets.
     #[inline]
@@ -101,13 +111,33 @@ impl BusCore {
         patience: Patience,
         dispatched: &mut Dispatched,
     ) {
-        // Without one it has ended: not offered, not counted.
-        let Some(core) = entry.core() else {
-            return self.offer_successor(desk, entry, event, passage, patience, dispatched);
-        };
+        match entry.core() {
+            Some(core) => self.offer_to(desk, (entry, core), event, passage, patience, dispatched),
+            // It has ended: not offered, not counted.
+            None => self.offer_successor(desk, entry, event, passage, patience, dispatched),
+        }
+    }
+
+    /// The same for one that is at work.
+    #[inline]
+    pub(super) fn offer_to(
+        &self,
+        desk: &Desk,
+        (entry, core): (&Arc<Entry>, &Arc<SubscriptionCore>),
+        event: AnyEvent,
+        passage: &Passage,
+        patience: Patience,
+        dispatched: &mut Dispatched,
+    ) {
         if let Some(member) = core.inline.get() {
-            let back = match core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
-                true => Self::run_plain_inline(desk, core, member, event, dispatched),
+            let back = match self.runs_plain(core, member) {
+                true => match Self::run_plain_inline(desk, core, member, event) {
+                    Ok(offered) => {
+                        dispatched.offered += offered;
+                        None
+                    }
+                    Err(unsettled) => dispatched.leave_over(*unsettled),
+                },
                 false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
             };
             if let Some(event) = back {
@@ -152,10 +182,11 @@ impl BusCore {
             dispatched.refused = Some(Box::new((event, needs_await(core))));
             return None;
         }
-        let start = core.begin_inline(dispatched);
-        if start != InlineStart::Begun {
+        let begun = core.begin_inline();
+        dispatched.offered += begun.offered();
+        if begun != Begun::Runs {
             place.set(Some(slot));
-            return (start == InlineStart::Over).then_some(event);
+            return (begun == Begun::Closed).then_some(event);
         }
         let mut delivery = slot.delivery(core, event);
         let Slot { chain, progress, .. } = &mut *slot;
@@ -168,14 +199,16 @@ impl BusCore {
             dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
             return None;
         };
-        if let Some(trace) = progress.take_trace() {
+        if progress.has_trace()
+            && let Some(trace) = progress.take_trace()
+        {
             core.keep_trace(trace);
         }
         if progress.has_emits() {
             let (run, emits) = (InlineRun::new(core), progress.take_emits());
             let event = slot.keep(delivery);
             place.set(Some(slot));
-            dispatched.emit(run, event, emits);
+            dispatched.emit(Emitting { run, event, emits });
             return None;
         }
         // Settled before the delivery is taken apart: what a middleware left in it is dropped then, by code of the user's.
@@ -187,35 +220,42 @@ impl BusCore {
         None
     }
 
-    /// Runs an inline handler without middleware. Nothing here unwinds: the handler's panic is its outcome.
+    /// Whether nothing but the handler of an inline subscription is to be run, and no times are to be taken.
     #[inline]
-    fn run_plain_inline(
+    pub(super) fn runs_plain(&self, core: &SubscriptionCore, member: &Member) -> bool {
+        core.settings.traces == 0 && member.is_plain(&self.services.middleware)
+    }
+
+    /// Runs an inline handler without middleware: says to how many the event was offered, or what is left to do with it. Nothing here unwinds: the handler's panic is its outcome.
+    #[inline]
+    pub(super) fn run_plain_inline(
         desk: &Desk,
         core: &Arc<SubscriptionCore>,
         member: &Member,
         event: AnyEvent,
-        dispatched: &mut Dispatched,
-    ) -> Option<AnyEvent> {
-        let start = core.begin_inline(dispatched);
-        if start != InlineStart::Begun {
-            return (start == InlineStart::Over).then_some(event);
+    ) -> Result<usize, Box<Unsettled>> {
+        let begun = core.begin_inline();
+        match begun {
+            Begun::Runs => {}
+            Begun::Dropped => return Ok(begun.offered()),
+            Begun::Closed => return Err(Box::new(Unsettled::Over(event))),
         }
-        let place = member.inline_slot();
-        let mut slot = place.take().unwrap_or_else(|| Box::new(Slot::new(core, member)));
-        let delivery = slot.delivery(core, event);
-        let reply = call_plain(&delivery, &member.handler);
-        let Reply { outcome, emits } =
-            reply.unwrap_or_else(|| Outcome::failed("an inline handler that is none").into());
-        let event = slot.keep(delivery);
-        place.set(Some(slot));
-        if !emits.is_empty() && outcome.is_done() {
-            dispatched.emit(InlineRun::new(core), event, emits);
-            return None;
+        let delivery = Delivery::live(event, desk.scope_of(core), core.mailbox.take_lagged());
+        let mut reply = None;
+        call_plain(&delivery, &member.handler, &mut reply);
+        let (event, scope) = delivery.into_parts();
+        desk.keep_scope(scope);
+        match reply {
+            None => core.settle(&event, &Outcome::Done, None),
+            Some(Reply { outcome: Outcome::Done, emits }) => {
+                let emitting = Emitting { run: InlineRun::new(core), event, emits };
+                return Err(Box::new(Unsettled::Emits(emitting)));
+            }
+            Some(Reply { outcome, .. }) => core.settle(&event, &outcome, None),
         }
-        core.settle(&event, &outcome, None);
         core.inline_ended();
         desk.let_go(event);
-        None
+        Ok(begun.offered())
     }
 
     /// Runs an inline handler whose chain is async.
@@ -241,20 +281,6 @@ impl BusCore {
             false => Err(Refused::Closed),
         }
     }
-
-    /// The first inline subscription that could not run without an await.
-    pub(crate) fn needs_await(&self, targets: Reached<'_, Entry>) -> Option<Refused> {
-        targets.iter().filter_map(|entry| entry.awake()).find_map(|core| {
-            let middleware = &self.services.middleware;
-            let member = core.inline.get().filter(|member| !member.is_plain(middleware))?;
-            member.merged(middleware).chain.has_async().then(|| needs_await(core))
-        })
-    }
-}
-
-#[cold]
-fn needs_await(core: &SubscriptionCore) -> Refused {
-    Refused::NeedsAwait { subscription: core.name.to_string() }
 }
 
 impl Dispatched {
@@ -267,10 +293,23 @@ impl Dispatched {
         self.left.get_or_insert_default()
     }
 
+    /// Leaves over what is left to do with an inline event; gives it back when its subscription is over.
+    #[cold]
+    pub(super) fn leave_over(&mut self, unsettled: Unsettled) -> Option<AnyEvent> {
+        match unsettled {
+            Unsettled::Emits(emitting) => {
+                self.offered += 1;
+                self.emit(emitting);
+                None
+            }
+            Unsettled::Over(event) => Some(event),
+        }
+    }
+
     /// Leaves over what an inline handler wants published; it is settled when that is done.
     #[cold]
-    fn emit(&mut self, run: InlineRun, event: AnyEvent, emits: Vec<AnyDraft>) {
-        self.left().emitting.push_back(Emitting { run, event, emits });
+    fn emit(&mut self, emitting: Emitting) {
+        self.left().emitting.push_back(emitting);
     }
 
     /// Settles an inline handler behind async middleware, now or when its events are published.
@@ -301,33 +340,6 @@ impl Dispatched {
             // Somebody may wait for this event's end, or, closing, for this very offer's.
             Offer::Dropped | Offer::Closed(_) => core.touch(),
             Offer::Woken => {}
-        }
-    }
-}
-
-/// A publish that waits for room in one subscription. Counts the event as dropped when it is given up.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    core: Arc<SubscriptionCore>,
-    blocked: Option<Blocked>,
-}
-
-impl Waiter {
-    /// Waits until there is room, see [`Mailbox::wait_for_space`](crate::mailbox::Mailbox::wait_for_space).
-    pub(crate) async fn wait(mut self) -> (Arc<SubscriptionCore>, Offer) {
-        let offer = match self.blocked.take() {
-            Some(blocked) => self.core.mailbox.wait_for_space(blocked).await,
-            None => Offer::Dropped,
-        };
-        (Arc::clone(&self.core), offer)
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if self.blocked.take().is_some() {
-            self.core.mailbox.dropped(1);
-            self.core.touch();
         }
     }
 }

@@ -24,6 +24,7 @@ mod stored_batch;
 mod succession;
 mod unless_started;
 mod unsynced;
+mod waiting;
 mod watched;
 mod weak;
 

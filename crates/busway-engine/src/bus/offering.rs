@@ -10,11 +10,12 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 
 use super::desk::Desk;
-use super::dispatch::{Dispatched, Late, Left, Source, Waiter};
+use super::dispatch::{Dispatched, Late, Left, Source};
 use super::publish::Patience;
+use super::waiting::Waiter;
 use super::{BusCore, Durability, Receipt, Refused};
 use crate::mailbox::Arrival;
-use crate::subscription::Entry;
+use crate::subscription::{Entry, SubscriptionCore};
 
 /// An event on its way to its subscriptions.
 pub(crate) struct Offering {
@@ -54,7 +55,25 @@ impl BusCore {
             // One subscription, and nobody looks on: most publishes come by here.
             [entry] if !self.services.signals.want(Wants::EVENTS) => {
                 let mut dispatched = Dispatched::default();
-                self.offer(desk, entry, event, passage, passage.patience, &mut dispatched);
+                let inline = entry.core().and_then(|core| Some((core, core.inline.get()?)));
+                match inline.filter(|(core, member)| self.runs_plain(core, member)) {
+                    Some((core, member)) => match Self::run_plain_inline(desk, core, member, event) {
+                        Ok(offered) => return Ok(over(desk, offered)),
+                        Err(unsettled) => {
+                            if let Some(event) = dispatched.leave_over(*unsettled) {
+                                self.offer_successor(
+                                    desk,
+                                    entry,
+                                    event,
+                                    passage,
+                                    passage.patience,
+                                    &mut dispatched,
+                                );
+                            }
+                        }
+                    },
+                    None => self.offer(desk, entry, event, passage, passage.patience, &mut dispatched),
+                }
                 ended(desk, passage, &mut dispatched)
             }
             targets => self.route_to(desk, event, passage, Reached::from(targets)),
@@ -103,6 +122,15 @@ impl BusCore {
         let mut dispatched = Dispatched::default();
         self.dispatch(desk, event, passage, targets, &mut dispatched);
         Offering { id: passage.arrival.id, observed, dispatched }
+    }
+
+    /// The first inline subscription that could not run without an await.
+    pub(crate) fn needs_await(&self, targets: Reached<'_, Entry>) -> Option<Refused> {
+        targets.iter().filter_map(|entry| entry.awake()).find_map(|core| {
+            let middleware = &self.services.middleware;
+            let member = core.inline.get().filter(|member| !member.is_plain(middleware))?;
+            member.merged(middleware).chain.has_async().then(|| needs_await(core))
+        })
     }
 
     /// Waits for what could not be done at once, and publishes what inline handlers emitted.
@@ -157,6 +185,18 @@ impl BusCore {
             self.services.signals.tell(&Signal::Published { event, offered });
         }
     }
+}
+
+#[cold]
+pub(super) fn needs_await(core: &SubscriptionCore) -> Refused {
+    Refused::NeedsAwait { subscription: core.name.to_string() }
+}
+
+/// Counts a publish that is over and that nobody observes.
+#[inline]
+fn over(desk: &Desk, offered: usize) -> usize {
+    desk.published(offered);
+    offered
 }
 
 /// What is left of a dispatch that nobody observes.

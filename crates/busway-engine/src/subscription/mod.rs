@@ -19,6 +19,6 @@ pub(crate) use self::entry::Entry;
 pub use self::error::{SubscribeError, SubscribeProblem};
 pub use self::handle::{ScopedSubscription, Subscription};
 pub use self::heritage::Heritage;
-pub(crate) use self::inline::InlineStart;
+pub(crate) use self::inline::Begun;
 pub use self::into_filter::IntoFilter;
 pub(crate) use self::member::{ChainCache, Member};

@@ -67,8 +67,12 @@ fn handle_here(
     }
     let mut delivery = slot.delivery(core, event);
     if slot.is_plain(core, member) {
-        let Reply { outcome, emits } =
-            call_plain(&delivery, &member.handler).unwrap_or_else(|| not_sync().into());
+        let mut reply = None;
+        call_plain(&delivery, &member.handler, &mut reply);
+        let Some(Reply { outcome, emits }) = reply else {
+            settle(core, delivery.event(), &ticket, &Outcome::Done, None);
+            return Some(slot.keep(delivery));
+        };
         if !emits.is_empty() {
             return end_with_emits(core, slot, delivery, &ticket, outcome, emits);
         }
@@ -127,8 +131,4 @@ fn handle_behind_async(
         Ended::Settled(event) => Some(event),
         Ended::CutShort => None,
     }
-}
-
-fn not_sync() -> Outcome {
-    Outcome::failed("a handler of this kind does not run on a thread")
 }
