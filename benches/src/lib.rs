@@ -5,7 +5,7 @@
 //!
 //! # Modules, in reading order
 //! [`suites`] lists what can be measured. A suite is one file below [`inproc`], [`route`], [`durable`], [`consume`], [`brokers`],
-//! [`reliability`], [`latency`], [`memory`] or [`instructions`] and answers one question. [`contest`] runs its contenders in turn, [`course`] counts what is handled and
+//! [`reliability`], [`operate`], [`latency`], [`memory`] or [`instructions`] and answers one question. [`contest`] runs its contenders in turn, [`course`] counts what is handled and
 //! stops the clock, [`report`] holds the answers and writes them down.
 //!
 //! Three programs are made of it: `busway-benches` (the harness), `busway-counted` (with an allocator that counts, never
@@ -27,6 +27,7 @@ pub mod inproc;
 pub mod instructions;
 pub mod latency;
 pub mod memory;
+pub mod operate;
 pub mod reliability;
 pub mod route;
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::report::Suite;
 use crate::terms::Terms;
-use crate::{brokers, consume, durable, inproc, instructions, latency, memory, reliability, route};
+use crate::{brokers, consume, durable, inproc, instructions, latency, memory, operate, reliability, route};
 
 /// Answers one question; suites that come out of the same runs come together.
 pub type Measure = fn(&Terms) -> Result<Vec<Suite>>;
@@ -45,10 +45,12 @@ pub const SUITES: &[(&str, Measure)] = &[
     ("reliability/dead-letters", reliability::letters::measure_moves),
     ("reliability/dead-letters-page", reliability::letters::measure_page),
     ("reliability/redis-idempotency", reliability::redis::measure),
+    ("operate/reload", operate::reload::measure),
     ("latency/half", latency::measure_half),
     ("latency/eighty", latency::measure_eighty),
     ("memory/idle", memory::measure_idle),
     ("memory/subscription", memory::measure_subscription),
     ("memory/behind-5m", memory::behind::measure),
+    ("memory/reloads-10k", memory::reloads::measure),
     ("instructions", instructions::measure),
 ];

@@ -32,27 +32,40 @@ pub type Answers = Vec<(String, f64)>;
 pub fn answer(question: &str, folder: Option<&Path>, heap: fn() -> Heap) -> Result<Answers> {
     match question {
         "behind" => super::behind::answer(folder.context("the folder of the log is needed")?),
+        "reloads-1k" => super::reloads::answer(folder.context("a folder is needed")?, 1_000, heap),
+        "reloads-10k" => super::reloads::answer(folder.context("a folder is needed")?, 10_000, heap),
         "idle" => idle(heap),
         "subscription" => subscription(heap),
         "allocations" => allocations(heap),
-        other => bail!("{other:?} is no question; there are: idle, subscription, allocations, behind"),
+        other => bail!(
+            "{other:?} is no question; there are: idle, subscription, allocations, behind, reloads-1k, reloads-10k"
+        ),
     }
 }
 
 /// Bytes on the heap, and in resident memory.
 #[derive(Debug, Clone, Copy)]
-struct Footprint {
+pub(super) struct Footprint {
     heap: u64,
     resident: u64,
 }
 
 impl Footprint {
-    fn now(heap: fn() -> Heap) -> Result<Self> {
+    pub(super) fn now(heap: fn() -> Heap) -> Result<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib: u64 =
             resident.map_or(Ok(0), |text| text.trim().trim_end_matches(" kB").parse()).context("VmRSS")?;
         Ok(Self { heap: heap().live_bytes, resident: kib * 1_024 })
+    }
+
+    /// In percent: resident memory, and the heap.
+    pub(super) fn grown_since(self, before: Self) -> Answers {
+        let percent = |after: u64, before: u64| (each(after, before) - 1.0) * 100.0;
+        vec![
+            ("busway".to_owned(), percent(self.resident, before.resident)),
+            ("busway-heap".to_owned(), percent(self.heap, before.heap)),
+        ]
     }
 
     fn since(self, before: Self, name: &str, share: u64) -> Answers {

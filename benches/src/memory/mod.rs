@@ -7,6 +7,7 @@
 pub mod behind;
 mod child;
 pub mod counted;
+pub mod reloads;
 
 use anyhow::{Result, ensure};
 

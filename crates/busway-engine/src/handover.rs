@@ -252,4 +252,34 @@ mod loom_models {
             assert_eq!(settled, 1);
         });
     }
+    /// The entrance of a mailbox whose place another one has taken, see `Mailbox::shut`: a publisher counts its offer and then looks, and who waits for the end closes
+    /// and then reads the count. Loom takes sequentially consistent operations for weaker ones, so a fence stands for the order that they have.
+    #[test]
+    fn loom_an_event_offered_while_the_entrance_closes_is_taken_or_sent_on() {
+        loom::model(|| {
+            let (model, offered) = (Model::new(), Arc::new(AtomicUsize::new(0)));
+            let publisher = thread::spawn({
+                let (model, offered) = (Arc::clone(&model), Arc::clone(&offered));
+                move || {
+                    offered.fetch_add(1, Ordering::SeqCst);
+                    fence(Ordering::SeqCst);
+                    if model.hand.is_closed() {
+                        offered.fetch_sub(1, Ordering::SeqCst);
+                        return 1;
+                    }
+                    model.queue.lock().push_back(1);
+                    model.hand.announce();
+                    0
+                }
+            });
+            model.hand.close();
+            while offered.load(Ordering::SeqCst) > model.taken.load(Ordering::Relaxed) {
+                if !model.take() {
+                    thread::yield_now();
+                }
+            }
+            let taken = model.taken.load(Ordering::Relaxed);
+            assert_eq!(taken + publisher.join().unwrap(), 1, "nothing comes behind the end");
+        });
+    }
 }

@@ -27,7 +27,7 @@
 //! Events of a lane never overlap. Nothing in the background outlives the last handle of its bus.
 //!
 //! # Modules
-//! [`breaker`] stops calling what is down, [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`settings`] and [`stats`] say how and how much, [`stages`] are
+//! [`breaker`] stops calling what is down, [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`named`] are handlers by name, [`settings`] and [`stats`] say how and how much, [`stages`] are
 //! middleware that needs a clock, [`clock`] is for test kits. What is seen of it are signals, metrics and health: `busway-observability`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -45,6 +45,7 @@ mod idle;
 mod ids;
 mod log;
 mod mailbox;
+pub mod named;
 pub mod schedule;
 mod seen;
 pub mod settings;
@@ -59,6 +60,7 @@ pub use crate::breaker::{Breaker, BreakerStatus, Breakers, ChannelUnknown, Fallb
 pub use crate::bus::{
     AnyPublisher, BuildError, BuildProblem, Bus, BusBuilder, Description, Durability, Error, LookupError,
     PublishError, Publisher, Receipt, Refused, ShutdownEnd, ShutdownReport, StoreError, UnknownCause,
+    WeakBus,
 };
 pub use crate::clock::{Clock, SystemClock};
 pub use crate::dead_letters::{
@@ -74,11 +76,13 @@ pub use crate::history::{
     Comparison, Difference, History, HistoryError, PastEvent, Shadow, ShadowEmit, ShadowWrite,
 };
 pub use crate::idempotency::IdempotencyStats;
+pub use crate::named::{MakeError, Parameter, ParameterError};
 pub use crate::settings::{Origin, Setting, Settings};
 pub use crate::stages::{RateHandle, RateLimit, Timeout};
 pub use crate::stats::{BusStats, State, SubscriptionStats};
 pub use crate::subscription::{
-    IntoFilter, ScopedSubscription, SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription,
+    Heritage, IntoFilter, ScopedSubscription, SubscribeBuilder, SubscribeError, SubscribeProblem,
+    Subscription,
 };
 
 pub use crate::transact::{InStore, StoreTx, Transacted, TransactionError, Tx, in_store};

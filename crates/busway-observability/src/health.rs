@@ -68,6 +68,11 @@ pub enum Concern {
         /// As many.
         channels: u64,
     },
+    /// The last configuration was refused: an older one is in force.
+    ConfigurationRefused {
+        /// As many things are wrong with it.
+        problems: u64,
+    },
 }
 
 impl Concern {
@@ -105,6 +110,9 @@ impl Health {
 fn concerns_of(numbers: &BusNumbers, behind: Option<Duration>, concerns: &mut Vec<Concern>) {
     if numbers.store.is_some_and(|store| store.is_faulted) {
         concerns.push(Concern::StoreFaulted);
+    }
+    if numbers.reloads.problems > 0 {
+        concerns.push(Concern::ConfigurationRefused { problems: numbers.reloads.problems });
     }
     for numbers in &numbers.subscriptions {
         let subscription = || Arc::clone(&numbers.name);
@@ -170,6 +178,12 @@ impl fmt::Display for Concern {
             Self::CircuitsOpen { subscription, channels } => {
                 write!(f, "{channels} circuits of {subscription} are open")
             }
+            Self::ConfigurationRefused { problems: 1 } => {
+                f.write_str("the last configuration is not in force: one thing is wrong with it")
+            }
+            Self::ConfigurationRefused { problems } => {
+                write!(f, "the last configuration is not in force: {problems} things are wrong with it")
+            }
         }
     }
 }
@@ -208,6 +222,10 @@ mod tests {
         assert_eq!(degraded.concerns.len(), 4, "{degraded}");
         assert!(degraded.to_string().contains("2 circuits of stock are open"), "{degraded}");
         assert_eq!(Health::of(Some(&numbers), None).concerns.len(), 3, "however long");
+        numbers.reloads.problems = 2;
+        let refused = Health::of(Some(&numbers), None);
+        assert!(refused.is_ready(), "the one before is in force");
+        assert!(refused.to_string().contains("2 things are wrong with it"), "{refused}");
         numbers.store = Some(StoreNumbers { is_faulted: true, ..StoreNumbers::default() });
         let failed = Health::of(Some(&numbers), None);
         assert!(!failed.is_ready());

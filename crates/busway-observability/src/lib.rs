@@ -40,6 +40,6 @@ pub use crate::health::{Concern, Condition, Health};
 pub use crate::http::{Endpoint, EndpointError, Serving};
 pub use crate::metrics::{Metrics, MetricsProblem};
 pub use crate::numbers::{
-    BusNumbers, ChannelNumbers, DedupNumbers, Kind, Source, StoreNumbers, SubscriptionNumbers,
+    BusNumbers, ChannelNumbers, DedupNumbers, Kind, ReloadNumbers, Source, StoreNumbers, SubscriptionNumbers,
 };
 pub use crate::signal::{Circuit, FallbackKind, Signal};

@@ -32,6 +32,20 @@ pub struct BusNumbers {
     pub channels: Vec<ChannelNumbers>,
     /// The store, if there is one.
     pub store: Option<StoreNumbers>,
+    /// Configurations that came while it ran.
+    pub reloads: ReloadNumbers,
+}
+
+/// What became of configurations that came while a bus ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ReloadNumbers {
+    /// Put in force, and something differed.
+    pub applied: u64,
+    /// Refused.
+    pub refused: u64,
+    /// As many things are wrong with the last one, which was refused; 0 when it is in force.
+    pub problems: u64,
 }
 
 /// Which kind a subscription is.

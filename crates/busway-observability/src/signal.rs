@@ -121,6 +121,20 @@ pub enum Signal<'a> {
         /// What was done.
         how: FallbackKind,
     },
+    /// A configuration was put in the place of another one while the bus ran, and something differed. Of [`Wants::ALARMS`].
+    Reloaded {
+        /// Routes that are new or gone, and fields that differ; those that wait for the next start included.
+        changes: usize,
+        /// From the first look at it until all of it was in force.
+        took: Duration,
+    },
+    /// A configuration was refused: what was in force stays so. Of [`Wants::ALARMS`].
+    ReloadRefused {
+        /// As many things are wrong with it.
+        problems: usize,
+        /// The first of them, for people to read.
+        first: &'a str,
+    },
 }
 
 impl Signal<'_> {
@@ -138,7 +152,11 @@ impl Signal<'_> {
     #[must_use]
     pub const fn subscription(&self) -> Option<&str> {
         match self {
-            Self::Published { .. } | Self::Stored { .. } | Self::Committed { .. } => None,
+            Self::Published { .. }
+            | Self::Stored { .. }
+            | Self::Committed { .. }
+            | Self::Reloaded { .. }
+            | Self::ReloadRefused { .. } => None,
             Self::Settled { subscription, .. }
             | Self::Handled { subscription, .. }
             | Self::Retried { subscription, .. }

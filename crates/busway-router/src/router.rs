@@ -118,6 +118,24 @@ impl<T: Send + Sync + 'static> Router<T> {
         Some(target)
     }
 
+    /// Puts a route in the place of another one, perhaps with another filter, in one change: a lookup finds one of the two, never both and never neither.
+    /// Gives back the new route and the old target; `None` when the old route is gone already, or another router's: nothing is changed then.
+    ///
+    /// The new route is the latest in the order of insertion.
+    pub fn replace(&self, id: RouteId, filter: &Filter, target: Arc<T>) -> Option<(RouteId, Arc<T>)> {
+        let mut inserted = self.inserted.lock();
+        let old = inserted.remove(&id)?;
+        let new = RouteId::next();
+        let route = Route { id: new, target: Arc::clone(&target) };
+        let without = self.snapshot.load().without(&old.filter, id, &self.hash);
+        let snapshot = without.with(filter, route, &self.hash);
+        inserted.insert(new, Inserted { filter: filter.clone(), target });
+        let before = self.publish(snapshot);
+        drop(inserted);
+        drop((before, without));
+        Some((new, old.target))
+    }
+
     /// The current state's number, for callers that keep a result of their own.
     ///
     /// Read it *before* the lookup whose result you keep; as long as it then has the same value, the result is current.

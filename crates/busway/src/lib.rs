@@ -99,6 +99,7 @@
 //! | retry, give up, give again | [`Retry`], [`RetryBudget`], [`DurableBuilder::classify`], [`DeadLetterPolicy`], [`Bus::dead_letters`] |
 //! | stop calling what is down, degrade | [`Breaker`], [`Fallback`], [`Bus::breakers`], [`DurableBuilder::deadline`] |
 //! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
+//! | register handlers and middleware for a configuration | [`BusBuilder::handler`], [`BusBuilder::middleware_factory`] |
 //! | look | [`Bus::describe`], [`Bus::stats`], [`Bus::health`]; from outside: [`Metrics`], [`Collector`] |
 //! | stop | [`Bus::shutdown`] |
 //! | exchange events with others | [`cloudevents`] |
@@ -110,6 +111,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `config` | `busway::config`: a bus that is set by a file, and set anew while it runs |
 //! | `derive` (default) | `#[derive(EventType)]` |
 //! | `http` | [`observability::Endpoint`]: `/metrics`, `/healthz` and `/readyz` |
 //! | `prost` | `Proto<M>`: Protobuf payloads |
@@ -138,6 +140,10 @@ pub use busway_event::{
     metadata, topic, trace,
 };
 
+#[cfg(feature = "config")]
+#[cfg_attr(docsrs, doc(cfg(feature = "config")))]
+#[doc(inline)]
+pub use busway_config as config;
 /// Signals, metrics and health: what is seen of a bus. With the feature `http` an [`Endpoint`](observability::Endpoint) for who scrapes and probes.
 #[doc(inline)]
 pub use busway_observability as observability;
@@ -217,17 +223,18 @@ pub use busway_engine::{
     Comparison, Corrupt, CursorError, CursorHandle, Damaged, DeadLetter, DeadLetterError, DeadLetterId,
     DeadLetterIdError, DeadLetterOperation, DeadLetterPage, DeadLetterPolicy, DeadLetterState, DeadLetters,
     Description, Difference, Durability, DurableBuilder, DurableStats, DurableSubscription, EntryError,
-    Error, Export, ExportError, Exported, Fallback, FallbackKind, Fault, History, HistoryError,
+    Error, Export, ExportError, Exported, Fallback, FallbackKind, Fault, Heritage, History, HistoryError,
     IdempotencyStats, Import, ImportCause, ImportError, Imported, InStore, IntoFilter, Lag, LineError,
-    LookupError, OpenError, OperationKind, Origin, Pace, PageStart, PartitionStanding, PastEvent,
-    PublishError, Publisher, Quarantine, RateHandle, RateLimit, ReadError, ReadTables, Receipt, Redrive,
-    Refusal, Refused, RequestError, Result, Retention, ScopedSubscription, Selection, Setting, Settings,
-    Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot, Standing, StartAt,
-    State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem, SubscribeBuilder,
-    SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table, TableKey, Target,
-    Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified, VerifiedArchive,
-    VerifiedAudit, WriteTables, breaker, bus, clock, dead_letters, durable, history, idempotency, in_store,
-    schedule, settings, stages, stats, subscription, transact, verify_archive,
+    LookupError, MakeError, OpenError, OperationKind, Origin, Pace, PageStart, Parameter, ParameterError,
+    PartitionStanding, PastEvent, PublishError, Publisher, Quarantine, RateHandle, RateLimit, ReadError,
+    ReadTables, Receipt, Redrive, Refusal, Refused, RequestError, Result, Retention, ScopedSubscription,
+    Selection, Setting, Settings, Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot,
+    Standing, StartAt, State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem,
+    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table,
+    TableKey, Target, Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified,
+    VerifiedArchive, VerifiedAudit, WeakBus, WriteTables, breaker, bus, clock, dead_letters, durable,
+    history, idempotency, in_store, named, schedule, settings, stages, stats, subscription, transact,
+    verify_archive,
 };
 
 pub mod prelude;

@@ -180,6 +180,19 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "busway-redis", may_use: &["busway-event", "busway-reliability"], must_not_use: &[] },
     Layer {
+        name: "busway-config",
+        may_use: &[
+            "busway-event",
+            "busway-router",
+            "busway-persistence",
+            "busway-middleware",
+            "busway-reliability",
+            "busway-observability",
+            "busway-engine",
+        ],
+        must_not_use: &[],
+    },
+    Layer {
         name: "busway",
         may_use: &[
             "busway-event",
@@ -190,6 +203,7 @@ const LAYERS: &[Layer] = &[
             "busway-observability",
             "busway-engine",
             "busway-redis",
+            "busway-config",
         ],
         must_not_use: &[],
     },

@@ -148,7 +148,8 @@ impl BusCore {
 
     pub(crate) fn enter_guard(&self, guard: &Arc<Guard>) {
         let mut guards = self.guards.write();
-        guards.retain(|guard| guard.strong_count() > 0);
+        // One that is inherited is there already.
+        guards.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(guard)));
         guards.push(Arc::downgrade(guard));
     }
 }

@@ -23,6 +23,7 @@ use super::{Bus, BusCore};
 use crate::clock::{Clock, SystemClock};
 use crate::idle::IdleWatch;
 use crate::log::{Log, StorePlan};
+use crate::named::Named;
 use crate::settings::{Levels, Settings};
 use crate::subscription::IntoFilter;
 
@@ -41,7 +42,8 @@ pub struct BusBuilder {
     store: Option<StorePlan>,
     /// Streams of a bus without a store.
     homeless: Vec<Stream>,
-    problems: Vec<BuildProblem>,
+    pub(super) problems: Vec<BuildProblem>,
+    pub(super) named: Named,
 }
 
 type Hook = Box<dyn FnOnce(Bus) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send>;
@@ -62,6 +64,7 @@ impl BusBuilder {
             store: None,
             homeless: Vec::new(),
             problems: Vec::new(),
+            named: Named::default(),
         }
     }
 
@@ -347,6 +350,7 @@ impl BusBuilder {
             states: self.states,
             levels: self.levels,
             log,
+            named: self.named,
         });
         attach(metrics.as_ref(), &core);
         core.start_relay();

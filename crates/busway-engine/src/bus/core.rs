@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use busway_event::Metadata;
 use busway_middleware::{PublishRegistry, Registry, States};
-use busway_observability::{BusNumbers, Collectors};
+use busway_observability::{BusNumbers, Collectors, ReloadNumbers};
 use busway_reliability::{Outstanding, Tally};
 use busway_router::Router;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -23,6 +23,7 @@ use crate::durable::Durables;
 use crate::idle::IdleWatch;
 use crate::log::Log;
 use crate::mailbox::Account;
+use crate::named::Named;
 use crate::settings::Levels;
 use crate::stats::{BusStats, State, SubscriptionStats};
 use crate::subscription::{Entry, SubscriptionCore};
@@ -54,6 +55,7 @@ pub(crate) struct BusCore {
     pub(crate) payload_bytes_max: usize,
     pub(crate) states: States,
     pub(crate) levels: Levels,
+    pub(crate) named: Named,
     pub(crate) closing: Closing,
     /// Tells handlers to stop.
     pub(crate) stopping: CancellationToken,
@@ -67,6 +69,8 @@ pub(crate) struct BusCore {
     /// or made in one step, and whoever enters does so before the bus closes or not at all.
     registering: Mutex<()>,
     pub(crate) refused: AtomicU64,
+    /// Configurations that came while it ran.
+    pub(super) reloads: Mutex<ReloadNumbers>,
     /// What streams capture is stored in; `None` on a bus that lives in memory.
     pub(crate) log: Option<Arc<Log>>,
     pub(crate) durable: Durables,
@@ -113,6 +117,7 @@ pub(crate) struct BusParts {
     pub(crate) states: States,
     pub(crate) levels: Levels,
     pub(crate) log: Option<Arc<Log>>,
+    pub(crate) named: Named,
 }
 
 impl BusCore {
@@ -125,6 +130,7 @@ impl BusCore {
             payload_bytes_max: parts.payload_bytes_max,
             states: parts.states,
             levels: parts.levels,
+            named: parts.named,
             closing: Closing::default(),
             stopping: CancellationToken::new(),
             entries: RwLock::default(),
@@ -133,6 +139,7 @@ impl BusCore {
             ended: Mutex::default(),
             registering: Mutex::default(),
             refused: AtomicU64::new(0),
+            reloads: Mutex::default(),
             log: parts.log,
             durable: Durables::default(),
             guards: RwLock::default(),
@@ -174,12 +181,13 @@ impl BusCore {
         self.entries.read().values().filter_map(|entry| entry.awake().cloned()).collect()
     }
 
-    /// The group of this name on this filter.
+    /// The group of this name on this filter, if no other one has taken its place.
     pub(crate) fn group(&self, filter: &str, group: &str) -> Option<Arc<SubscriptionCore>> {
         let entries = self.entries.read();
         let found = entries.values().filter_map(|entry| entry.awake()).find(|core| {
             core.group.as_deref() == Some(group)
                 && core.filter.as_str() == filter
+                && core.heir().is_none()
                 && matches!(core.state(), State::Running | State::Paused)
         });
         found.cloned()
@@ -199,11 +207,13 @@ impl BusCore {
         self.has_name(name) || self.durable.has_name(name)
     }
 
-    /// Enters a subscription and routes events to it.
-    pub(crate) fn enter(&self, entry: &Arc<Entry>) {
+    /// Enters a subscription and routes events to it: also those of the subscription that it takes the place of, at one moment.
+    pub(crate) fn enter(&self, entry: &Arc<Entry>, old: Option<&Entry>) {
         self.sweep();
         self.entries.write().insert(entry.id, Arc::clone(entry));
-        entry.routed(self.router.insert(&entry.filter, Arc::clone(entry)));
+        let replace = |old: &Entry| self.router.replace(old.route()?, &entry.filter, Arc::clone(entry));
+        let replaced = old.and_then(replace).map(|(route, _)| route);
+        entry.routed(replaced.unwrap_or_else(|| self.router.insert(&entry.filter, Arc::clone(entry))));
         // Its first events may have ended it, or begun to, before its route was noted. Pairs with the fence in `unroute`:
         // whoever ends it sees the route, or is seen here.
         fence(Ordering::SeqCst);

@@ -6,18 +6,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use busway_event::{AnyDraft, AnyEvent, Stamp, Timestamp};
+use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::{self, Progress, call_plain, run_now};
 use busway_middleware::{BoxError, Delivery, Outcome, Reply};
 use busway_reliability::MayWait;
 use busway_router::Reached;
 
 use super::desk::Desk;
-use super::offering::Passage;
+use super::offering::{Passage, needs_await};
 use super::publish::Patience;
+use super::waiting::Waiter;
 use super::{BusCore, Refused};
-use crate::ids;
-use crate::mailbox::{Blocked, Offer};
+use crate::mailbox::Offer;
 use crate::subscription::{Begun, Entry, Member, SubscriptionCore};
 use crate::worker::{Slot, delivery_of, progress_of};
 
@@ -69,6 +69,15 @@ pub(crate) struct InlineCall {
     event: AnyEvent,
 }
 
+/// An inline event that is neither settled nor dropped.
+#[derive(Debug)]
+pub(super) enum Unsettled {
+    /// Its handler wants something published first.
+    Emits(Emitting),
+    /// Its subscription is over: it was not offered.
+    Over(AnyEvent),
+}
+
 impl BusCore {
     /// Offers an event to all its targets.
     #[inline]
@@ -82,17 +91,12 @@ impl BusCore {
     ) {
         let mut targets = targets.iter();
         let Some(mut entry) = targets.next() else { return desk.let_go(event) };
-        // Without a core it has ended: not offered, not counted.
         for next in targets {
-            if let Some(core) = entry.core() {
-                self.offer(desk, core, event.clone(), passage, Patience::Waits, dispatched);
-            }
+            self.offer(desk, entry, event.clone(), passage, Patience::Waits, dispatched);
             entry = next;
         }
         // The last one gets the event itself: with one subscription nothing is counted up and down.
-        if let Some(core) = entry.core() {
-            self.offer(desk, core, event, passage, Patience::Waits, dispatched);
-        }
+        self.offer(desk, entry, event, passage, Patience::Waits, dispatched);
     }
 
     /// Offers it to one subscription. An inline handler that needs an await refuses it, for a publisher without patience: to be
@@ -101,23 +105,45 @@ impl BusCore {
     pub(super) fn offer(
         &self,
         desk: &Desk,
-        core: &Arc<SubscriptionCore>,
+        entry: &Arc<Entry>,
+        event: AnyEvent,
+        passage: &Passage,
+        patience: Patience,
+        dispatched: &mut Dispatched,
+    ) {
+        match entry.core() {
+            Some(core) => self.offer_to(desk, (entry, core), event, passage, patience, dispatched),
+            // It has ended: not offered, not counted.
+            None => self.offer_successor(desk, entry, event, passage, patience, dispatched),
+        }
+    }
+
+    /// The same for one that is at work.
+    #[inline]
+    pub(super) fn offer_to(
+        &self,
+        desk: &Desk,
+        (entry, core): (&Arc<Entry>, &Arc<SubscriptionCore>),
         event: AnyEvent,
         passage: &Passage,
         patience: Patience,
         dispatched: &mut Dispatched,
     ) {
         if let Some(member) = core.inline.get() {
-            if !self.runs_plain(core, member) {
-                return self.run_chained_inline(desk, core, member, event, patience, dispatched);
-            }
-            return match Self::run_plain_inline(desk, core, member, event) {
-                Ok(offered) => dispatched.offered += offered,
-                Err(emitting) => {
-                    dispatched.offered += 1;
-                    dispatched.emit(*emitting);
-                }
+            let back = match self.runs_plain(core, member) {
+                true => match Self::run_plain_inline(desk, core, member, event) {
+                    Ok(offered) => {
+                        dispatched.offered += offered;
+                        None
+                    }
+                    Err(unsettled) => dispatched.leave_over(*unsettled),
+                },
+                false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
             };
+            if let Some(event) = back {
+                self.offer_successor(desk, entry, event, passage, patience, dispatched);
+            }
+            return;
         }
         // A handler that publishes to its own full subscription would wait for itself.
         let may_wait = match passage.from == Source::Handler(core.id) {
@@ -126,14 +152,19 @@ impl BusCore {
         };
         match core.mailbox.offer(event, &passage.arrival, may_wait) {
             Offer::Queued if core.is_staffed() => dispatched.offered += 1,
+            Offer::Closed(event) => {
+                // Somebody may wait for this very offer's end.
+                core.touch();
+                self.offer_successor(desk, entry, event, passage, patience, dispatched);
+            }
             offer => {
-                dispatched.offered += usize::from(!matches!(offer, Offer::Closed));
+                dispatched.offered += 1;
                 dispatched.done(core, offer);
             }
         }
     }
 
-    /// Runs an inline handler behind its middleware, or leaves it over when that is async.
+    /// Runs an inline handler behind its middleware, or leaves it over when that is async. The event comes back when the subscription is over.
     #[inline(never)]
     fn run_chained_inline(
         &self,
@@ -143,19 +174,19 @@ impl BusCore {
         event: AnyEvent,
         patience: Patience,
         dispatched: &mut Dispatched,
-    ) {
+    ) -> Option<AnyEvent> {
         let place = member.inline_slot();
         let mut slot = place.take().unwrap_or_else(|| Box::new(Slot::new(core, member)));
         if patience == Patience::Never && slot.chain.get(member, &self.services.middleware).has_async() {
             place.set(Some(slot));
             dispatched.refused = Some(Box::new((event, needs_await(core))));
-            return;
+            return None;
         }
         let begun = core.begin_inline();
         dispatched.offered += begun.offered();
         if begun != Begun::Runs {
             place.set(Some(slot));
-            return;
+            return (begun == Begun::Closed).then_some(event);
         }
         let mut delivery = slot.delivery(core, event);
         let Slot { chain, progress, .. } = &mut *slot;
@@ -166,7 +197,7 @@ impl BusCore {
             let event = slot.keep(delivery);
             place.set(Some(slot));
             dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
-            return;
+            return None;
         };
         if progress.has_trace()
             && let Some(trace) = progress.take_trace()
@@ -177,7 +208,8 @@ impl BusCore {
             let (run, emits) = (InlineRun::new(core), progress.take_emits());
             let event = slot.keep(delivery);
             place.set(Some(slot));
-            return dispatched.emit(Emitting { run, event, emits });
+            dispatched.emit(Emitting { run, event, emits });
+            return None;
         }
         // Settled before the delivery is taken apart: what a middleware left in it is dropped then, by code of the user's.
         core.settle(delivery.event(), &outcome, progress.cut_by());
@@ -185,6 +217,7 @@ impl BusCore {
         let event = slot.keep(delivery);
         place.set(Some(slot));
         desk.let_go(event);
+        None
     }
 
     /// Whether nothing but the handler of an inline subscription is to be run, and no times are to be taken.
@@ -193,18 +226,19 @@ impl BusCore {
         core.settings.traces == 0 && member.is_plain(&self.services.middleware)
     }
 
-    /// Runs an inline handler without middleware: says to how many the event was offered, or what the handler wants published before it is
-    /// settled. Nothing here unwinds: the handler's panic is its outcome.
+    /// Runs an inline handler without middleware: says to how many the event was offered, or what is left to do with it. Nothing here unwinds: the handler's panic is its outcome.
     #[inline]
     pub(super) fn run_plain_inline(
         desk: &Desk,
         core: &Arc<SubscriptionCore>,
         member: &Member,
         event: AnyEvent,
-    ) -> Result<usize, Box<Emitting>> {
+    ) -> Result<usize, Box<Unsettled>> {
         let begun = core.begin_inline();
-        if begun != Begun::Runs {
-            return Ok(begun.offered());
+        match begun {
+            Begun::Runs => {}
+            Begun::Dropped => return Ok(begun.offered()),
+            Begun::Closed => return Err(Box::new(Unsettled::Over(event))),
         }
         let delivery = Delivery::live(event, desk.scope_of(core), core.mailbox.take_lagged());
         let mut reply = None;
@@ -214,7 +248,8 @@ impl BusCore {
         match reply {
             None => core.settle(&event, &Outcome::Done, None),
             Some(Reply { outcome: Outcome::Done, emits }) => {
-                return Err(Box::new(Emitting { run: InlineRun::new(core), event, emits }));
+                let emitting = Emitting { run: InlineRun::new(core), event, emits };
+                return Err(Box::new(Unsettled::Emits(emitting)));
             }
             Some(Reply { outcome, .. }) => core.settle(&event, &outcome, None),
         }
@@ -238,20 +273,6 @@ impl BusCore {
         dispatched.inline_ran(run, event, &outcome, &mut progress);
     }
 
-    /// The stamp for a draft that is published now.
-    #[inline]
-    pub(crate) fn stamp(&self) -> Stamp<'_> {
-        self.stamp_at(self.services.clock.utc())
-    }
-
-    /// The same for one that is published at a time that was read already.
-    #[inline]
-    pub(super) fn stamp_at(&self, time: Timestamp) -> Stamp<'_> {
-        let mut stamp = Stamp::new(ids::next(time), time, &self.metadata);
-        stamp.payload_bytes_max = self.payload_bytes_max;
-        stamp
-    }
-
     /// Whether a publish from there passes now.
     #[inline]
     pub(crate) fn admit(&self, from: Source) -> Result<(), Refused> {
@@ -260,11 +281,6 @@ impl BusCore {
             false => Err(Refused::Closed),
         }
     }
-}
-
-#[cold]
-pub(super) fn needs_await(core: &SubscriptionCore) -> Refused {
-    Refused::NeedsAwait { subscription: core.name.to_string() }
 }
 
 impl Dispatched {
@@ -277,9 +293,22 @@ impl Dispatched {
         self.left.get_or_insert_default()
     }
 
+    /// Leaves over what is left to do with an inline event; gives it back when its subscription is over.
+    #[cold]
+    pub(super) fn leave_over(&mut self, unsettled: Unsettled) -> Option<AnyEvent> {
+        match unsettled {
+            Unsettled::Emits(emitting) => {
+                self.offered += 1;
+                self.emit(emitting);
+                None
+            }
+            Unsettled::Over(event) => Some(event),
+        }
+    }
+
     /// Leaves over what an inline handler wants published; it is settled when that is done.
     #[cold]
-    pub(super) fn emit(&mut self, emitting: Emitting) {
+    fn emit(&mut self, emitting: Emitting) {
         self.left().emitting.push_back(emitting);
     }
 
@@ -309,35 +338,8 @@ impl Dispatched {
             }
             Offer::Disconnect => core.disconnect(),
             // Somebody may wait for this event's end, or, closing, for this very offer's.
-            Offer::Dropped | Offer::Closed => core.touch(),
+            Offer::Dropped | Offer::Closed(_) => core.touch(),
             Offer::Woken => {}
-        }
-    }
-}
-
-/// A publish that waits for room in one subscription. Counts the event as dropped when it is given up.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    core: Arc<SubscriptionCore>,
-    blocked: Option<Blocked>,
-}
-
-impl Waiter {
-    /// Waits until there is room, see [`Mailbox::wait_for_space`](crate::mailbox::Mailbox::wait_for_space).
-    pub(crate) async fn wait(mut self) -> (Arc<SubscriptionCore>, Offer) {
-        let offer = match self.blocked.take() {
-            Some(blocked) => self.core.mailbox.wait_for_space(blocked).await,
-            None => Offer::Dropped,
-        };
-        (Arc::clone(&self.core), offer)
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if self.blocked.take().is_some() {
-            self.core.mailbox.dropped(1);
-            self.core.touch();
         }
     }
 }

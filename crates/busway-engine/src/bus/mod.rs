@@ -9,18 +9,24 @@ mod dispatch;
 mod error;
 mod keeping;
 mod latch;
+mod naming;
 mod offering;
 mod problem;
 mod publish;
 mod publisher;
 mod receipt;
 mod registry;
+mod reload;
 mod shutdown;
+mod stamping;
 mod stored;
 mod stored_batch;
+mod succession;
 mod unless_started;
 mod unsynced;
+mod waiting;
 mod watched;
+mod weak;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -45,8 +51,10 @@ pub(crate) use self::publisher::PublisherSource;
 pub use self::publisher::{AnyPublisher, Publisher};
 pub use self::receipt::Receipt;
 pub use self::registry::{MiddlewareHandle, PublishMiddlewareHandle};
+pub use self::reload::Reloading;
 pub use self::shutdown::{Abandoned, ShutdownEnd, ShutdownReport};
 pub(crate) use self::stored::Wishes;
+pub use self::weak::WeakBus;
 use crate::stats::BusStats;
 use crate::subscription::{IntoFilter, SubscribeBuilder};
 pub use busway_event::Durability;
@@ -227,6 +235,7 @@ impl fmt::Debug for Bus {
 }
 
 /// What the user's clones share; its end is the end of the bus.
+#[derive(Debug)]
 struct Handle {
     core: Arc<BusCore>,
 }

@@ -10,11 +10,12 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 
 use super::desk::Desk;
-use super::dispatch::{Dispatched, Late, Left, Source, Waiter, needs_await};
+use super::dispatch::{Dispatched, Late, Left, Source};
 use super::publish::Patience;
+use super::waiting::Waiter;
 use super::{BusCore, Durability, Receipt, Refused};
 use crate::mailbox::Arrival;
-use crate::subscription::Entry;
+use crate::subscription::{Entry, SubscriptionCore};
 
 /// An event on its way to its subscriptions.
 pub(crate) struct Offering {
@@ -53,19 +54,25 @@ impl BusCore {
         match &*lent {
             // One subscription, and nobody looks on: most publishes come by here.
             [entry] if !self.services.signals.want(Wants::EVENTS) => {
-                // Without one it has ended: not offered, not counted.
-                let Some(core) = entry.core() else { return Ok(over(desk, 0)) };
                 let mut dispatched = Dispatched::default();
-                match core.inline.get().filter(|member| self.runs_plain(core, member)) {
-                    // Nothing is ever left over but what the handler wants published.
-                    Some(member) => match Self::run_plain_inline(desk, core, member, event) {
+                let inline = entry.core().and_then(|core| Some((core, core.inline.get()?)));
+                match inline.filter(|(core, member)| self.runs_plain(core, member)) {
+                    Some((core, member)) => match Self::run_plain_inline(desk, core, member, event) {
                         Ok(offered) => return Ok(over(desk, offered)),
-                        Err(emitting) => {
-                            dispatched.offered += 1;
-                            dispatched.emit(*emitting);
+                        Err(unsettled) => {
+                            if let Some(event) = dispatched.leave_over(*unsettled) {
+                                self.offer_successor(
+                                    desk,
+                                    entry,
+                                    event,
+                                    passage,
+                                    passage.patience,
+                                    &mut dispatched,
+                                );
+                            }
                         }
                     },
-                    None => self.offer(desk, core, event, passage, passage.patience, &mut dispatched),
+                    None => self.offer(desk, entry, event, passage, passage.patience, &mut dispatched),
                 }
                 ended(desk, passage, &mut dispatched)
             }
@@ -132,7 +139,7 @@ impl BusCore {
             // All at once: one that is full does not keep another from taking the event when it has room.
             let waits = std::mem::take(&mut left.blocked).into_iter().map(Waiter::wait);
             for (core, offer) in join_all(waits).await {
-                dispatched.done(&core, offer);
+                self.done_waiting(dispatched, &core, offer);
             }
             for call in std::mem::take(&mut left.inline) {
                 self.run_inline_async(call, dispatched).await;
@@ -178,6 +185,11 @@ impl BusCore {
             self.services.signals.tell(&Signal::Published { event, offered });
         }
     }
+}
+
+#[cold]
+pub(super) fn needs_await(core: &SubscriptionCore) -> Refused {
+    Refused::NeedsAwait { subscription: core.name.to_string() }
 }
 
 /// Counts a publish that is over and that nobody observes.

@@ -95,6 +95,14 @@ pub enum BuildProblem {
         /// The table's name.
         table: String,
     },
+    /// Two were registered by one name.
+    #[error("a {what} named \"{name}\" is registered twice; give one of them another name")]
+    NamedTwice {
+        /// What it is.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// The store could not be opened.
     #[error("{0}")]
     Store(OpenError),

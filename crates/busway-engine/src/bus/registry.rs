@@ -2,7 +2,7 @@
 
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
-use busway_middleware::{PublishRegistry, Registry, RegistryError, Stage};
+use busway_middleware::{PublishRegistry, Registry, RegistryError, Stage, Step};
 
 /// The middleware of a bus or subscription in one stage. Each change is one atomic swap: deliveries that have started keep
 /// the chain that they started with.
@@ -41,6 +41,15 @@ impl<'a> MiddlewareHandle<'a> {
     pub fn remove(&self, name: &str) -> Result<(), RegistryError> {
         self.find(name)?;
         self.registry.remove(name)
+    }
+
+    /// Removes middleware of the stage and adds others behind those that stay, in one swap: a delivery passes what was there before, or all that is there
+    /// then. Names in `gone` that nobody bears in the stage are left out.
+    ///
+    /// # Errors
+    /// [`RegistryError::NameTaken`]; nothing has changed then.
+    pub fn exchange(&self, gone: &[&str], new: Vec<(String, Step)>) -> Result<(), RegistryError> {
+        self.registry.exchange(self.stage, gone, new)
     }
 
     /// A name is unique over all stages, so of those who change one at the same time one finds it gone.

@@ -60,6 +60,7 @@ impl BusCore {
         });
         numbers.refused = self.refused.load(Ordering::Relaxed);
         numbers.unstored = log.map_or(0, |log| log.unstored());
+        numbers.reloads = *self.reloads.lock();
         numbers
     }
 }

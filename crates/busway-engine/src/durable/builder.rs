@@ -27,7 +27,7 @@ use crate::extract::Stopping;
 use crate::idempotency::Keeper;
 use crate::log::Log;
 use crate::settings::{Effective, Settings, is_for_durable};
-use crate::subscription::{SubscribeError, SubscribeProblem};
+use crate::subscription::{Heritage, SubscribeError, SubscribeProblem};
 
 /// A durable subscription that has not begun: named, with a stored cursor, at least once.
 ///
@@ -39,7 +39,7 @@ use crate::subscription::{SubscribeError, SubscribeProblem};
 /// Setters never fail; [`to`](DurableBuilder::to) reports all that is wrong at once.
 #[must_use = "a subscription begins with .to(handler)"]
 pub struct DurableBuilder {
-    bus: Arc<BusCore>,
+    pub(super) bus: Arc<BusCore>,
     pub(super) filter: Result<Filter, FilterError>,
     pub(super) name: String,
     pub(super) settings: Settings,
@@ -51,7 +51,8 @@ pub struct DurableBuilder {
     group: Option<Arc<str>>,
     rule: Option<GroupRule>,
     middleware: Registry,
-    problems: Vec<SubscribeProblem>,
+    pub(super) problems: Vec<SubscribeProblem>,
+    pub(super) heritage: Option<Heritage>,
 }
 
 impl DurableBuilder {
@@ -65,7 +66,7 @@ impl DurableBuilder {
         problems: Vec<SubscribeProblem>,
     ) -> Self {
         let (start_at, classify) = (StartAt::default(), Classifier::default());
-        let (breaker, deadline, idempotent) = (None, None, None);
+        let (breaker, deadline, idempotent, heritage) = (None, None, None, None);
         Self {
             bus,
             filter,
@@ -80,6 +81,7 @@ impl DurableBuilder {
             rule,
             middleware,
             problems,
+            heritage,
         }
     }
 
@@ -310,7 +312,7 @@ impl DurableBuilder {
     }
 
     /// What is wrong with the handler, the name, the bus.
-    fn check(&self, handler: &AnyHandler<Durable>) -> Vec<SubscribeProblem> {
+    pub(super) fn check(&self, handler: &AnyHandler<Durable>) -> Vec<SubscribeProblem> {
         let info = handler.info();
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =

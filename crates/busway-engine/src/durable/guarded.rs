@@ -34,7 +34,11 @@ impl DurableBuilder {
 
     /// The guard of the subscription that this begins.
     pub(super) fn guard(&self, bus: &BusCore, name: &Arc<str>, filter: &Filter) -> Option<Arc<Guard>> {
-        let guard = Guard::new(Arc::clone(&bus.services), self.breaker.clone()?);
+        let breaker = self.breaker.as_ref()?;
+        if let Some(inherited) = self.heritage.as_ref().and_then(|heritage| heritage.guard(filter, breaker)) {
+            return Some(inherited);
+        }
+        let guard = Guard::new(Arc::clone(&bus.services), breaker.clone());
         guard.named(Arc::clone(name), filter.clone());
         Some(Arc::new(guard))
     }

@@ -21,6 +21,10 @@ impl DurableSubscription {
         Self { core, member }
     }
 
+    pub(super) const fn core(&self) -> &Arc<DurableCore> {
+        &self.core
+    }
+
     /// Its name, by which the store knows it.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -24,6 +24,7 @@ mod guarded;
 mod hand;
 mod handle;
 mod idempotent;
+mod inherit;
 mod lane;
 mod member;
 mod name_taken;

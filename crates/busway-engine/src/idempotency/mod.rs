@@ -136,6 +136,11 @@ impl Keeper {
         Self::new(settings, subscription, place)
     }
 
+    /// What it was made of.
+    pub(crate) const fn settings(&self) -> &Idempotency {
+        &self.settings
+    }
+
     /// For an ephemeral subscription: the keys lie in a shared store, or in memory.
     pub(crate) fn ephemeral(settings: &Idempotency, subscription: Arc<str>) -> Option<Self> {
         let (capacity, ttl) = settings.local();

@@ -11,6 +11,9 @@
 //! # Closing
 //! [`Mailbox::close`] marks the mailbox closed and abandons what is queued. An event that is pushed at the same time is
 //! abandoned by its publisher: see `handover.rs`.
+//!
+//! [`Mailbox::shut`] closes the entrance alone, for a mailbox whose place another one has taken: what is queued, or pushed at the same time, is handled as ever, and
+//! whoever offers or waits for room is told to go on to the other one. Nothing comes any more when nothing waits.
 
 mod account;
 mod bell;
@@ -21,7 +24,7 @@ mod schedule;
 mod take;
 
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -54,6 +57,8 @@ pub(crate) struct Mailbox {
     /// Shared with the bus, which sums it also when the subscription is gone.
     pub(crate) account: Arc<Account>,
     pub(crate) hand: HandOver<Arc<Bell>>,
+    /// Whether what is queued behind a closed entrance is still handled.
+    keeps: AtomicBool,
     /// Dropped since the last delivery: what the subscriber is told as lag.
     lagged: AtomicU64,
     space: offer::Space,
@@ -94,6 +99,7 @@ impl Mailbox {
                 .then(|| Box::new(Mutex::new(Schedule::new(&settings)))),
             account: Arc::new(Account::new(writers)),
             hand: HandOver::new(),
+            keeps: AtomicBool::new(false),
             lagged: AtomicU64::new(0),
             space: offer::Space::default(),
             waited_for: matches!(settings.overflow, Overflow::Block(_)),
@@ -135,8 +141,18 @@ impl Mailbox {
         }
     }
 
+    /// Closes the entrance: nothing more is taken in, what waits is handled.
+    pub(crate) fn shut(&self) {
+        self.keeps.store(true, Ordering::SeqCst);
+        self.hand.close();
+        self.space.wake_all();
+    }
+
     /// Closes: nothing more is queued, what waits is abandoned and counted. Events that run are settled by their workers.
     pub(crate) fn close(&self) {
+        // Whoever pushed and still found this set did so before: what it pushed is found below.
+        self.keeps.store(false, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         self.hand.close();
         self.abandon_queued();
         self.space.wake_all();

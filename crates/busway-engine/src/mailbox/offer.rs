@@ -28,8 +28,8 @@ pub(crate) enum Offer {
     Blocked(Box<Blocked>),
     /// The policy is to close the subscription; the event was dropped, and counted.
     Disconnect,
-    /// The mailbox was closed before; not offered, not counted.
-    Closed,
+    /// The mailbox was closed before; not offered, not counted. The event comes back.
+    Closed(AnyEvent),
     /// The mailbox was closed meanwhile; offered and abandoned. The event is here unless it was queued already.
     Late(Option<AnyEvent>),
 }
@@ -108,7 +108,7 @@ impl Mailbox {
     #[inline(never)]
     pub(crate) fn offer(&self, event: AnyEvent, arrival: &Arrival, may_wait: MayWait) -> Offer {
         if self.hand.is_closed() {
-            return Offer::Closed;
+            return Offer::Closed(event);
         }
         let priority = arrival.priority;
         let expires = match self.settings.ttl.effective(arrival.ttl, priority) {
@@ -119,7 +119,7 @@ impl Mailbox {
         // Whoever closes sees this offer and waits for its end, or it is taken back here.
         if self.hand.is_closed() {
             self.account.retract();
-            return Offer::Closed;
+            return Offer::Closed(event);
         }
         let weight = arrival.weight;
         if self.coalescer.is_some() || ByteBudget::counted(weight as usize) > 0 {
@@ -217,6 +217,10 @@ impl Mailbox {
         match self.hand.announce() {
             Announced::Woken => Offer::Woken,
             Announced::NobodyParked => Offer::Queued,
+            Announced::Closed if self.keeps.load(Ordering::SeqCst) => {
+                self.hand.wake_all();
+                Offer::Queued
+            }
             Announced::Closed => {
                 self.abandon_queued();
                 Offer::Late(None)
@@ -343,6 +347,10 @@ impl Waiter<'_> {
     fn try_place(&mut self) -> Option<Offer> {
         let waiting = self.waiting.take()?;
         if self.mailbox.hand.is_closed() {
+            if self.mailbox.keeps.load(Ordering::SeqCst) {
+                self.mailbox.account.retract();
+                return Some(Offer::Closed(waiting.event));
+            }
             self.mailbox.account.abandoned(1);
             return Some(Offer::Late(Some(waiting.event)));
         }

@@ -12,6 +12,7 @@ use super::core::SubscriptionCore;
 use super::entry::Entry;
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
+use super::heritage::Heritage;
 use super::member::{IDEMPOTENT, Member};
 use crate::breaker::{BreakerStage, FallbackKind, Guard};
 use crate::bus::Source;
@@ -41,7 +42,9 @@ impl SubscribeBuilder {
             if is_retried && self.idempotent.is_some() {
                 problems.push(SubscribeProblem::IdempotentRetryLater);
             }
-            Arc::new(Guard::new(Arc::clone(&bus.services), breaker))
+            let inherited = self.heritage.as_ref().zip(self.filter.as_ref().ok());
+            let inherited = inherited.and_then(|(heritage, filter)| heritage.guard(filter, &breaker));
+            inherited.unwrap_or_else(|| Arc::new(Guard::new(Arc::clone(&bus.services), breaker)))
         });
         if let Some(guard) = &guard {
             let step = BreakerStage::new(Arc::clone(guard)).into_step();
@@ -58,6 +61,9 @@ impl SubscribeBuilder {
         let settings = self.bus.levels.resolve_shared(&filter, &self.settings);
         let group = self.group.clone();
         let existing = group.as_deref().and_then(|group| self.bus.group(filter.as_str(), group));
+        // A group whose place is taken as a whole may become another one of the same name.
+        let existing =
+            existing.filter(|core| !self.is_place_of(core) || differences(core, &settings).is_empty());
         // One that was aborted a moment ago may be forgotten already: then there is no group.
         let subscription = match existing.and_then(|core| Some((core.entry()?, core))) {
             Some((entry, core)) => {
@@ -65,7 +71,12 @@ impl SubscribeBuilder {
                 if !differing.is_empty() {
                     return Err(SubscribeError { subscription: shown, problems: differing });
                 }
-                self.join(entry, &core, handler)
+                let predecessor = self.predecessor.take();
+                let joined = self.join(entry, &core, handler);
+                if let Some(predecessor) = predecessor {
+                    predecessor.leave(&bus);
+                }
+                joined
             }
             None => self.found(filter.clone(), settings, handler),
         };
@@ -77,7 +88,7 @@ impl SubscribeBuilder {
     }
 
     /// What is wrong with the handler, the name, the bus.
-    fn check(&self, handler: &AnyHandler<Ephemeral>) -> Vec<SubscribeProblem> {
+    pub(super) fn check(&self, handler: &AnyHandler<Ephemeral>) -> Vec<SubscribeProblem> {
         let info = handler.info();
         let missing = info.requirements.states().iter().filter(|(id, _)| !self.bus.states.contains(*id));
         let mut problems: Vec<SubscribeProblem> =
@@ -89,7 +100,10 @@ impl SubscribeBuilder {
         if matches!(info.run, Run::Inline | Run::Batch(_)) && self.is_again() {
             problems.push(SubscribeProblem::RetryNotPossible { run: info.run });
         }
-        if self.group.is_none() && self.name.as_deref().is_some_and(|name| self.bus.is_taken(name)) {
+        let is_own =
+            |name: &str| self.predecessor.as_ref().is_some_and(|predecessor| predecessor.bears(name));
+        let is_taken = |name: &str| self.bus.is_taken(name) && !is_own(name);
+        if self.group.is_none() && self.name.as_deref().is_some_and(is_taken) {
             problems.push(SubscribeProblem::NameTaken);
         }
         if let Some(idempotency) = &self.idempotent {
@@ -133,7 +147,8 @@ impl SubscribeBuilder {
         let again = self.again();
         let shown = self.name.as_deref().unwrap_or(filter.as_str());
         let with = (self.middleware, self.idempotent.as_ref(), again);
-        let member = Self::member(0, handler, with, (shown, &self.bus.services.clock));
+        let (clock, heritage) = (&self.bus.services.clock, self.heritage.as_ref());
+        let member = Self::member(0, handler, with, (shown, clock, heritage));
         let name = self.name.map(Into::into);
         let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
         // What has lanes, members or keys to keep, or no queue to fill, is made at once.
@@ -143,7 +158,10 @@ impl SubscribeBuilder {
                 core.mailbox.set_rule(rule);
             }
         }
-        self.bus.enter(&entry);
+        match self.predecessor {
+            Some(predecessor) => predecessor.give_way(&self.bus, &entry),
+            None => self.bus.enter(&entry, None),
+        }
         Subscription::new(entry, member)
     }
 
@@ -152,13 +170,15 @@ impl SubscribeBuilder {
         id: u64,
         handler: AnyHandler<Ephemeral>,
         (middleware, idempotent, again): (Registry, Option<&Idempotency>, Option<Arc<Again>>),
-        (subscription, clock): (&str, &Arc<dyn Clock>),
+        (subscription, clock, heritage): (&str, &Arc<dyn Clock>, Option<&Heritage>),
     ) -> Arc<Member> {
         let mut member = Member::new(id, handler, middleware, again);
-        if let Some(keeper) =
-            idempotent.and_then(|idempotency| Keeper::ephemeral(idempotency, subscription.into()))
-        {
-            member.be_idempotent(Arc::new(keeper), clock);
+        let keeper = idempotent.and_then(|idempotency| {
+            let inherited = heritage.and_then(|heritage| heritage.keeper(idempotency));
+            inherited.or_else(|| Keeper::ephemeral(idempotency, subscription.into()).map(Arc::new))
+        });
+        if let Some(keeper) = keeper {
+            member.be_idempotent(keeper, clock);
         }
         Arc::new(member)
     }
@@ -173,7 +193,8 @@ impl SubscribeBuilder {
         let id = core.next_member();
         let again = self.again();
         let with = (self.middleware, self.idempotent.as_ref(), again);
-        let member = Self::member(id, handler, with, (&core.name, &self.bus.services.clock));
+        let (clock, heritage) = (&self.bus.services.clock, self.heritage.as_ref());
+        let member = Self::member(id, handler, with, (&core.name, clock, heritage));
         core.add(Arc::clone(&member));
         core.mailbox.join(id);
         if let Some(rule) = self.rule {

@@ -12,7 +12,9 @@ use busway_router::GroupRule;
 
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
+use super::heritage::Heritage;
 use super::into_filter::IntoFilter;
+use super::takeover::Predecessor;
 use crate::breaker::Breaker;
 use crate::bus::BusCore;
 use crate::classify::Classifier;
@@ -38,6 +40,8 @@ pub struct SubscribeBuilder {
     pub(super) breaker: Option<Breaker>,
     pub(super) idempotent: Option<Idempotency>,
     pub(super) problems: Vec<SubscribeProblem>,
+    pub(super) predecessor: Option<Predecessor>,
+    pub(super) heritage: Option<Heritage>,
 }
 
 impl SubscribeBuilder {
@@ -56,6 +60,8 @@ impl SubscribeBuilder {
             breaker: None,
             idempotent: None,
             problems: Vec::new(),
+            predecessor: None,
+            heritage: None,
         }
     }
 

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::entry::Entry;
 use super::member::Member;
+use super::takeover::Succession;
 use crate::bus::{BusCore, Services};
 use crate::mailbox::{Mailbox, Supervise};
 use crate::settings::Effective;
@@ -44,7 +45,9 @@ pub(crate) struct SubscriptionCore {
     entry: Weak<Entry>,
     /// The member whose handler runs inside of `publish`, when this is such a subscription.
     pub(crate) inline: OnceLock<Arc<Member>>,
-    state: AtomicU8,
+    pub(super) state: AtomicU8,
+    /// Of one that takes another's place: when that has ended, and who takes its own.
+    pub(super) succession: Succession,
     /// Readable without the token's lock, and set before it is cancelled.
     aborted: AtomicBool,
     /// See [`is_staffed`](Self::is_staffed).
@@ -93,6 +96,7 @@ impl SubscriptionCore {
             entry: parts.entry,
             inline: OnceLock::new(),
             state: AtomicU8::new(RUNNING),
+            succession: Succession::default(),
             aborted: AtomicBool::new(false),
             staffed: AtomicBool::new(false),
             // The entry has the first one.
@@ -118,7 +122,7 @@ impl SubscriptionCore {
     #[inline]
     pub(crate) fn state(&self) -> State {
         match self.state.load(Ordering::SeqCst) {
-            RUNNING => State::Running,
+            HELD | RUNNING => State::Running,
             PAUSED => State::Paused,
             DRAINING => State::Draining,
             _ => State::Stopped,
@@ -294,7 +298,9 @@ const fn number(state: State) -> u8 {
     }
 }
 
-const RUNNING: u8 = 0;
-const PAUSED: u8 = 1;
-const DRAINING: u8 = 2;
-const STOPPED: u8 = 3;
+/// Running, but for starting anything: whose place it takes has not come to its end yet.
+pub(super) const HELD: u8 = 0;
+pub(super) const RUNNING: u8 = 1;
+const PAUSED: u8 = 2;
+const DRAINING: u8 = 3;
+const STOPPED: u8 = 4;

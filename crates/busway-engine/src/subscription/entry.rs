@@ -37,6 +37,8 @@ pub(crate) struct Entry {
     /// Weak: a subscription never keeps its bus alive.
     bus: Weak<BusCore>,
     route: OnceLock<RouteId>,
+    /// Who has taken its place: what comes to it when it is over goes there.
+    successor: OnceLock<Arc<Self>>,
     /// `None` inside: it has ended without having been made.
     core: OnceLock<Option<Arc<SubscriptionCore>>>,
 }
@@ -57,6 +59,7 @@ impl Entry {
             member,
             bus: Arc::downgrade(bus),
             route: OnceLock::new(),
+            successor: OnceLock::new(),
             core: OnceLock::new(),
         })
     }
@@ -106,6 +109,27 @@ impl Entry {
             }
         }
         core
+    }
+
+    /// Ends it if it was not made yet, and leaves its route where it is; otherwise the caller has to end what was made.
+    pub(super) fn end_in_place(&self) -> Option<&Arc<SubscriptionCore>> {
+        self.core.get_or_init(|| None).as_ref()
+    }
+
+    pub(crate) fn route(&self) -> Option<RouteId> {
+        self.route.get().copied()
+    }
+
+    pub(crate) fn successor(&self) -> Option<&Arc<Self>> {
+        self.successor.get()
+    }
+
+    pub(super) fn succeeded_by(&self, successor: &Arc<Self>) {
+        _ = self.successor.set(Arc::clone(successor));
+    }
+
+    pub(super) fn bus(&self) -> Option<Arc<BusCore>> {
+        self.bus.upgrade()
     }
 
     pub(crate) fn state(&self) -> State {

@@ -14,9 +14,9 @@ use crate::stats::{State, SubscriptionStats};
 /// A running subscription, or one member of a group. Dropping it changes nothing: the subscription goes on until the bus
 /// stops. [`scoped`](Subscription::scoped) makes a guard of it.
 pub struct Subscription {
-    entry: Arc<Entry>,
+    pub(super) entry: Arc<Entry>,
     name: Arc<str>,
-    member: Arc<Member>,
+    pub(super) member: Arc<Member>,
 }
 
 impl Subscription {

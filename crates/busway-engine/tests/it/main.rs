@@ -26,6 +26,7 @@ mod seen;
 mod shutdown;
 mod storm;
 mod stuck_lane;
+mod takeover;
 mod undecodable;
 mod waiting_publishers;
 mod world;

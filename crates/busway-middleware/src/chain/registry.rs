@@ -78,6 +78,31 @@ impl Registry {
         })
     }
 
+    /// Removes nodes of a stage and adds others to it, behind those that stay, in one change. Names in `gone` that nobody bears there are left out.
+    ///
+    /// # Errors
+    /// [`RegistryError::NameTaken`] when a node that stays bears the name of one that is added.
+    pub fn exchange(
+        &self,
+        stage: Stage,
+        gone: &[&str],
+        new: Vec<(String, Step)>,
+    ) -> Result<(), RegistryError> {
+        // They live until the lock is released, also when they are refused.
+        let new: Vec<Node> =
+            new.into_iter().map(|(name, step)| Node::new(stage, name.as_str(), step)).collect();
+        self.change(|nodes| {
+            nodes.retain(|node| node.stage != stage || !gone.contains(&node.name()));
+            for added in &new {
+                if nodes.iter().any(|node| node.name() == added.name()) {
+                    return Err(RegistryError::NameTaken { name: added.name().to_owned() });
+                }
+                nodes.push(added.clone());
+            }
+            Ok(())
+        })
+    }
+
     /// The nodes now, in the order in which they were added.
     #[must_use]
     pub fn nodes(&self) -> Vec<Node> {

@@ -142,6 +142,7 @@ pub struct Requirements {
     payloads: Vec<&'static str>,
     states: Vec<(TypeId, &'static str)>,
     transactions: u32,
+    is_durable: bool,
 }
 
 impl Requirements {
@@ -161,6 +162,18 @@ impl Requirements {
     /// A transaction of the store.
     pub fn transaction(&mut self) {
         self.transactions = self.transactions.saturating_add(1);
+    }
+
+    /// A durable subscription, whatever for. An extractor that is one for [`Durable`](crate::Durable) alone says so here: handlers that are registered by
+    /// name have no mode, and are kept from routes in memory by this.
+    pub const fn durable(&mut self) {
+        self.is_durable = true;
+    }
+
+    /// Whether the handler needs a durable subscription: for a transaction, or for what an extractor says.
+    #[must_use]
+    pub const fn needs_durable(&self) -> bool {
+        self.is_durable || self.needs_transaction()
     }
 
     /// Event names of the payloads that the handler takes.

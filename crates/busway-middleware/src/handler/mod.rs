@@ -30,7 +30,7 @@ pub(crate) use self::batch::BatchCall;
 use self::shape::{Arguments, requirements_of};
 use crate::delivery::Delivery;
 use crate::extract::Requirements;
-use crate::mode::Mode;
+use crate::mode::{Durable, Ephemeral, Mode};
 use crate::outcome::{Outcome, Reply};
 
 /// What can handle events on a subscription of mode `M`. `Args` only tells the implementations apart.
@@ -107,6 +107,23 @@ impl<M: Mode> AnyHandler<M> {
     /// The batch form, when the handler is one.
     pub(crate) fn batch(&self) -> Option<&dyn BatchCall> {
         self.call.batch()
+    }
+}
+
+impl AnyHandler<Durable> {
+    /// The same handler for ephemeral subscriptions; `None` when it [needs](Requirements::needs_durable) a durable one.
+    ///
+    /// An extractor of somebody's own that is one for [`Durable`] alone and does not say so in its requirements fails then, with each delivery.
+    #[must_use]
+    pub fn for_ephemeral(&self) -> Option<AnyHandler<Ephemeral>> {
+        let fits = !(self.needs)().needs_durable();
+        fits.then(|| AnyHandler {
+            call: Arc::clone(&self.call),
+            run: self.run,
+            name: self.name,
+            needs: self.needs,
+            mode: PhantomData,
+        })
     }
 }
 

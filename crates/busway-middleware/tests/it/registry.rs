@@ -286,3 +286,20 @@ fn a_panic_in_dropping_a_step_changes_nothing() {
     publishing.replace("a", Parting(|| {})).unwrap();
     assert_eq!(publishing.names().len(), 1);
 }
+
+#[test]
+fn several_nodes_of_a_stage_are_exchanged_in_one_change() {
+    let journal = Journal::default();
+    let registry = Registry::new();
+    for (stage, name) in [(Stage::User, "a"), (Stage::User, "b"), (Stage::Trace, "c")] {
+        registry.add(stage, name, journal.sync("x")).unwrap();
+    }
+    let before = registry.generation();
+    let new = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), journal.sync("x"))).collect();
+    registry.exchange(Stage::User, &["a", "c", "nobody"], new(&["d", "a"])).unwrap();
+    assert_eq!(names(&Chain::merge([&registry])), ["c", "b", "d", "a"], "of another stage nothing goes");
+    assert_eq!(registry.generation(), before + 1);
+    let taken = registry.exchange(Stage::User, &["d"], new(&["e", "c"])).unwrap_err();
+    assert_eq!(taken, RegistryError::NameTaken { name: "c".into() });
+    assert_eq!(names(&Chain::merge([&registry])), ["c", "b", "d", "a"]);
+}

@@ -53,11 +53,14 @@ pub(super) const STORE_COMMITS: &str = "busway_store_commits_total";
 pub(super) const STORE_READERS: &str = "busway_store_readers";
 pub(super) const OLDEST_READER: &str = "busway_store_oldest_reader_age_seconds";
 pub(super) const STORE_FAULTED: &str = "busway_store_faulted";
+pub(super) const RELOADS: &str = "busway_config_reloads_total";
+pub(super) const RELOAD: &str = "busway_config_reload_duration_seconds";
+pub(super) const CONFIG_REFUSED: &str = "busway_config_refused";
 pub(super) const TENANT: &str = "busway_tenant_events_total";
 pub(super) const BUILD: &str = "busway_build_info";
 
 /// All of them.
-pub(super) const FAMILIES: [Family; 41] = [
+pub(super) const FAMILIES: [Family; 44] = [
     (PUBLISHED, Is::Counter, Unit::Count, "Publishes that were accepted."),
     (
         REFUSED,
@@ -148,6 +151,19 @@ pub(super) const FAMILIES: [Family; 41] = [
         "For how long the oldest reader has been at work: what was freed since is not used again.",
     ),
     (STORE_FAULTED, Is::Gauge, Unit::Count, "1 when the store has failed and acknowledges nothing more."),
+    (
+        RELOADS,
+        Is::Counter,
+        Unit::Count,
+        "Configurations that came while the bus ran, by outcome: applied or refused.",
+    ),
+    (RELOAD, Is::Histogram, Unit::Seconds, "How long it took to put a configuration in force."),
+    (
+        CONFIG_REFUSED,
+        Is::Gauge,
+        Unit::Count,
+        "1 while the last configuration is refused and an older one is in force.",
+    ),
     (BUILD, Is::Gauge, Unit::Count, "1, with the version of busway."),
 ];
 

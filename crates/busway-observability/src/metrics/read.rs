@@ -32,6 +32,8 @@ struct OfBus {
     refused: Rising,
     unrouted: Rising,
     unstored: Rising,
+    reloads: [Rising; 2],
+    config_refused: Gauge,
 }
 
 struct OfStore {
@@ -66,12 +68,20 @@ impl Read {
                 refused: counter(names::REFUSED),
                 unrouted: counter(names::UNROUTED),
                 unstored: counter(names::UNSTORED),
+                reloads: ["applied", "refused"]
+                    .map(|outcome| recorded.rising(names::RELOADS, vec![Label::new("outcome", outcome)])),
+                config_refused: recorded.gauge(names::CONFIG_REFUSED, Vec::new()),
             }
         });
         bus.published.rise_to(numbers.published);
         bus.refused.rise_to(numbers.refused);
         bus.unrouted.rise_to(numbers.unrouted);
         bus.unstored.rise_to(numbers.unstored);
+        let reloads = numbers.reloads;
+        for (counter, count) in bus.reloads.iter_mut().zip([reloads.applied, reloads.refused]) {
+            counter.rise_to(count);
+        }
+        bus.config_refused.set(f64::from(u8::from(reloads.problems > 0)));
         if let Some(store) = &numbers.store {
             self.store.get_or_insert_with(|| OfStore::new(recorded)).take(store);
         }

@@ -15,6 +15,7 @@ pub(super) struct Timed {
     publish: Histogram,
     commit: Histogram,
     commit_events: Histogram,
+    reload: Histogram,
     /// By subscription: as many as the program begins.
     subscriptions: RwLock<HashMap<Arc<str>, Arc<OfSubscription>>>,
 }
@@ -36,6 +37,7 @@ impl Timed {
             publish,
             commit,
             commit_events: of_bus(names::COMMIT_EVENTS),
+            reload: of_bus(names::RELOAD),
             subscriptions: RwLock::default(),
         }
     }
@@ -52,6 +54,7 @@ impl Timed {
                 of.handler.record(took.as_secs_f64());
                 of.end_to_end.record(since_published.as_secs_f64());
             }
+            Signal::Reloaded { took, .. } => self.reload.record(took.as_secs_f64()),
             Signal::Hung { subscription, .. } => self.of(recorded, subscription).hung.increment(1),
             Signal::DeadLettersFull { subscription, .. } => {
                 self.of(recorded, subscription).letters_full.increment(1);

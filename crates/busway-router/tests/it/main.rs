@@ -6,3 +6,4 @@ mod borrowed;
 mod concurrency;
 mod lifetime;
 mod reference;
+mod replacing;

@@ -68,8 +68,11 @@ fn sources(rule: &str) -> impl Iterator<Item = String> {
 
 /// Those of this crate, and whether this test was built with them.
 const FEATURES: &[(&str, bool)] = &[
+    ("config", cfg!(feature = "config")),
     ("derive", cfg!(feature = "derive")),
+    ("http", cfg!(feature = "http")),
     ("prost", cfg!(feature = "prost")),
+    ("redis", cfg!(feature = "redis")),
     ("schemars", cfg!(feature = "schemars")),
     ("tower", cfg!(feature = "tower")),
 ];

@@ -253,6 +253,70 @@ inline: 4200 in all, 1 done
     assert_eq!(stdout("20_handlers", &[]), expected);
 }
 
+#[cfg(feature = "config")]
+#[test]
+fn a_file_is_in_force_when_it_is_saved_and_one_that_is_wrong_changes_nothing() {
+    let expected = "  reserved 1
+  -- another handler, and another route --
+applied:
++ routes.audit: orders.# to refuse
+~ routes.stock.handler: reserve, now refuse
+  sold out: 2
+  sold out: 2
+  -- a slip of the pen --
+refused:
+/busway.yaml:4:14: no handler \"reserv\" is registered
+  |
+4 |     handler: reserv
+  |              ^^^^^^
+  = help: did you mean \"reserve\"?
+health: degraded
+the last configuration is not in force: one thing is wrong with it
+  sold out: 3
+  sold out: 3
+  -- and mended --
+applied:
+- routes.audit: orders.# to refuse
+~ routes.stock.handler: refuse, now reserve
+health: good
+  reserved 4
+2 applied, 1 refused
+drained: true
+";
+    assert_eq!(stdout("17_hot_reload", &[]), expected);
+}
+
+#[cfg(feature = "config")]
+#[test]
+fn a_configuration_says_all_that_is_wrong_and_what_it_would_change() {
+    let expected = "
+concurrency = 4 (subscription)
+  hello orders.created
+  reserved 1
+in memory, offered to 1 subscription
+orders.secret: the event was refused: publish middleware busway-access refused the event: not authorized: shop may not publish orders.secret
+would differ:
+~ routes.stock.middleware.user[1].with.limit: 2s, now 500ms
+~ bus.producer: shop, now store (at the next start)
+differs still:
+~ bus.producer: shop, now store (at the next start)
+drained: true
+";
+    let printed = stdout("18_config", &[]);
+    let problems = printed.strip_suffix(expected).unwrap_or_else(|| panic!("printed:\n{printed}"));
+    for problem in [
+        "busway.yaml:3:5: a route has no \"handler\"",
+        "busway.yaml:3:13: filter \"orders.#.created\" is refused at byte 7",
+        "busway.yaml:4:5: unknown field \"handlr\" of a route",
+        "busway.yaml:5:28: this is a text; it has to be a whole number",
+        "busway.yaml:5:44: \"blok\" is not known here; did you mean \"block\"?",
+    ] {
+        assert!(problems.contains(problem), "{problem} is not in\n{problems}");
+    }
+    let schema: serde_json::Value = serde_json::from_str(&stdout("18_config", &["--schema"])).unwrap();
+    assert!(schema["properties"]["routes"].is_object());
+}
+
 #[cfg(feature = "tower")]
 #[test]
 fn each_built_in_middleware_does_what_it_is_for() {

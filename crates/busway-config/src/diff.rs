@@ -1,0 +1,220 @@
+//! What differs between two configurations.
+
+use std::fmt;
+
+use crate::model::{AccessRule, Config, Route};
+use crate::problem::escaped;
+use crate::show::{Leaves, Show, differences};
+
+/// What becomes of a bus when one configuration takes the place of another. `Display` is for people, a line a change:
+///
+/// ```text
+/// + routes.invoices: orders.paid to write_invoice
+/// ~ routes.stock.limits.concurrency: 2, now 8
+/// ~ streams.orders.partitions: 1, now 4 (at the next start)
+/// ```
+///
+/// Values of parameters that are called a password, secret, token or the like are `***` in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diff {
+    added: Vec<(String, String)>,
+    removed: Vec<(String, String)>,
+    changed: Vec<(String, Vec<FieldChange>)>,
+    fields: Vec<FieldChange>,
+}
+
+/// One field that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FieldChange {
+    /// Where it is: `routes.stock.limits.concurrency`.
+    pub path: String,
+    /// What it was; `None` when it was not given.
+    pub before: Option<String>,
+    /// What it is; `None` when it is not given any more.
+    pub after: Option<String>,
+    /// When it takes effect.
+    pub applies: Applies,
+}
+
+/// When a change takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Applies {
+    /// As soon as it is applied.
+    AtOnce,
+    /// When the program starts anew: until then what was in force stays so.
+    AtRestart,
+    /// Never: the store holds it otherwise. A configuration with such a change is not applied at all.
+    Refused,
+}
+
+impl Config {
+    /// What differs from `old`, which is in force. Pure: nothing is changed, so this is a dry run.
+    #[must_use]
+    pub fn diff(&self, old: &Self) -> Diff {
+        let mut diff = Diff::default();
+        for (name, route) in self.routes.iter() {
+            match old.routes.get(name.value()) {
+                None => diff.added.push((escaped(name.value()), said(route))),
+                Some(before) if before != route => {
+                    let changes = route_changes(name.value(), before, route);
+                    diff.changed.push((escaped(name.value()), changes));
+                }
+                Some(_) => {}
+            }
+        }
+        let gone = old.routes.iter().filter(|(name, _)| self.routes.get(name.value()).is_none());
+        diff.removed = gone.map(|(name, route)| (escaped(name.value()), said(route))).collect();
+        diff.fields = self.field_changes(old);
+        diff
+    }
+
+    /// What differs beside routes.
+    fn field_changes(&self, old: &Self) -> Vec<FieldChange> {
+        let leaves = |config: &Self| {
+            let mut leaves = Leaves::new();
+            config.bus.show("bus", &mut leaves);
+            config.streams.show("streams", &mut leaves);
+            config.limits.show("limits", &mut leaves);
+            config.filters.show("filters", &mut leaves);
+            config.middleware.show("middleware", &mut leaves);
+            config.observability.show("observability", &mut leaves);
+            leaves
+        };
+        let change = |(path, before, after): (String, Option<String>, Option<String>)| {
+            let is_live = path.starts_with("middleware") || path == "observability.log.filter";
+            let applies = if is_live { Applies::AtOnce } else { Applies::AtRestart };
+            FieldChange { path, before, after, applies }
+        };
+        let mut changes: Vec<_> = differences(&leaves(old), &leaves(self)).into_iter().map(change).collect();
+        changes.extend(rule_changes(&old.access, &self.access));
+        changes
+    }
+}
+
+/// Rules have no order: what differs is which there are.
+fn rule_changes(before: &[AccessRule], after: &[AccessRule]) -> Vec<FieldChange> {
+    let change =
+        |before, after| FieldChange { path: "access".to_owned(), before, after, applies: Applies::AtOnce };
+    let gone = before.iter().filter(|rule| !after.contains(rule));
+    let new = after.iter().filter(|rule| !before.contains(rule));
+    gone.map(|rule| change(Some(rule.to_string()), None))
+        .chain(new.map(|rule| change(None, Some(rule.to_string()))))
+        .collect()
+}
+
+impl fmt::Display for AccessRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { effect, identity, action, filter, .. } = self;
+        write!(f, "{effect} {} to {action} {filter}", escaped(identity))
+    }
+}
+
+fn said(route: &Route) -> String {
+    let filter = route.filter.value();
+    let handler = escaped(route.handler.value());
+    match &route.durable {
+        Some(name) => format!("{filter} to {handler}, durable as {name}"),
+        None => format!("{filter} to {handler}"),
+    }
+}
+
+fn route_changes(name: &str, before: &Route, after: &Route) -> Vec<FieldChange> {
+    let path = crate::show::joined("routes", name);
+    let (mut old, mut new) = (Leaves::new(), Leaves::new());
+    before.show(&path, &mut old);
+    after.show(&path, &mut new);
+    let keeps_cursor = before.durable.is_some() && before.durable == after.durable;
+    let change = |(field, before, after): (String, Option<String>, Option<String>)| {
+        let is_refused = keeps_cursor && field == format!("{path}.filter");
+        let applies = if is_refused { Applies::Refused } else { Applies::AtOnce };
+        FieldChange { path: field, before, after, applies }
+    };
+    differences(&old, &new).into_iter().map(change).collect()
+}
+
+impl Diff {
+    /// Whether nothing differs.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty() && self.fields.is_empty()
+    }
+
+    /// How much differs: routes that are new or gone, and fields that differ.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.added.len() + self.removed.len() + self.all_fields().count()
+    }
+
+    /// Names of routes that are new.
+    pub fn added_routes(&self) -> impl Iterator<Item = &str> {
+        self.added.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Names of routes that are gone.
+    pub fn removed_routes(&self) -> impl Iterator<Item = &str> {
+        self.removed.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Names of routes that differ, with their fields that do.
+    pub fn changed_routes(&self) -> impl Iterator<Item = (&str, &[FieldChange])> {
+        self.changed.iter().map(|(name, fields)| (name.as_str(), fields.as_slice()))
+    }
+
+    /// Fields that differ, those of routes left out: middleware, limits, streams, the log, access rules.
+    #[must_use]
+    pub fn fields(&self) -> &[FieldChange] {
+        &self.fields
+    }
+
+    /// Fields that differ and take effect when the program starts anew.
+    pub fn at_restart(&self) -> impl Iterator<Item = &FieldChange> {
+        self.all_fields().filter(|change| change.applies == Applies::AtRestart)
+    }
+
+    /// Fields that differ and may not: with them the configuration is not applied.
+    pub fn refused(&self) -> impl Iterator<Item = &FieldChange> {
+        self.all_fields().filter(|change| change.applies == Applies::Refused)
+    }
+
+    fn all_fields(&self) -> impl Iterator<Item = &FieldChange> {
+        self.fields.iter().chain(self.changed.iter().flat_map(|(_, fields)| fields))
+    }
+}
+
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing differs\n");
+        }
+        for (name, route) in &self.added {
+            writeln!(f, "+ routes.{name}: {route}")?;
+        }
+        for (name, route) in &self.removed {
+            writeln!(f, "- routes.{name}: {route}")?;
+        }
+        self.changed.iter().flat_map(|(_, fields)| fields).try_for_each(|change| writeln!(f, "{change}"))?;
+        self.fields.iter().try_for_each(|change| writeln!(f, "{change}"))
+    }
+}
+
+/// `~ routes.stock.limits.concurrency: 2, now 8`.
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.path;
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => write!(f, "~ {path}: {before}, now {after}")?,
+            (None, Some(after)) => write!(f, "+ {path}: {after}")?,
+            (Some(before), None) => write!(f, "- {path}: {before}")?,
+            (None, None) => write!(f, "  {path}")?,
+        }
+        match self.applies {
+            Applies::AtOnce => Ok(()),
+            Applies::AtRestart => f.write_str(" (at the next start)"),
+            Applies::Refused => {
+                f.write_str(" (refused: the store holds it otherwise; choose another durable name)")
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Configurations in force: checking one against a bus, and applying it.
+//!
+//! What is in force is kept with the bus. Applying compares with it and changes what differs, nothing else: a subscription whose route is as it was
+//! is not touched, nor is a middleware whose parameters are, so that a rate that was earned, circuits and keys survive.
+
+mod fit;
+mod routes;
+mod steps;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use busway_engine::bus::Reloading;
+use busway_engine::{Bus, BusBuilder};
+use busway_middleware::{BoxError, PublishStage, Stage};
+use tokio::sync::Mutex;
+
+use self::routes::Live;
+use self::steps::{Made, Stack};
+use crate::access::{AUDIT, Access, Rules};
+use crate::diff::Diff;
+use crate::model::Config;
+use crate::parse::Format;
+use crate::problem::{ConfigError, Problem};
+use crate::read::{Given, Named};
+
+/// What of configurations is in force on a bus; kept with it.
+#[derive(Debug, Default)]
+struct InForce {
+    /// One apply after the other.
+    state: Mutex<State>,
+    log_filter: parking_lot::Mutex<Option<LogFilter>>,
+}
+
+struct LogFilter(Arc<SetFilter>);
+
+type SetFilter = dyn Fn(&str) -> Result<(), BoxError> + Send + Sync;
+
+impl std::fmt::Debug for LogFilter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogFilter")
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// `None`: nothing was ever applied.
+    config: Option<Config>,
+    routes: BTreeMap<String, Live>,
+    stack: Stack,
+    access: Access,
+    is_access_judged: bool,
+}
+
+impl Config {
+    /// Gives a bus that is being built what can only be given then: streams, limits, the bus as a whole; and applies the rest as part of the start, so
+    /// that a start whose configuration does not fit fails. What the program says on the builder behind this wins.
+    #[must_use]
+    pub fn configure(&self, mut builder: BusBuilder) -> BusBuilder {
+        for (name, stream) in self.streams.iter() {
+            builder = builder.stream(stream.stream(name.value()));
+        }
+        if let Some(limits) = &self.limits {
+            builder = builder.settings(limits.settings());
+        }
+        for (filter, limits) in self.filters.iter() {
+            builder = builder.filter_settings(filter.as_str(), limits.settings());
+        }
+        builder = self.bus.iter().fold(builder, |builder, bus| bus.configure(builder));
+        let config = self.clone();
+        builder.on_start("configuration", move |bus| async move {
+            let in_force = bus.attached::<InForce>();
+            let mut state = in_force.state.lock().await;
+            // What was given to the builder is in force; the rest is not yet.
+            state.config = Some(Self {
+                routes: Named::default(),
+                middleware: None,
+                access: Vec::new(),
+                observability: None,
+                ..config.clone()
+            });
+            drop(state);
+            let diff = Box::pin(config.put(&bus)).await?;
+            tracing::info!(target: AUDIT, changes = %in_a_line(&diff), "configuration in force");
+            Ok(())
+        })
+    }
+
+    /// Whether it could be applied to a bus: handlers and kinds of middleware are registered there, and fit. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists everything that is wrong.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn check(&self, bus: &Bus) -> Result<(), ConfigError> {
+        let in_force = bus.attached::<InForce>();
+        let state = in_force.state.lock().await;
+        ConfigError::unless_empty(self.misfits(bus, &state))
+    }
+
+    /// What applying it would change, against what is in force on the bus: a dry run.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn pending(&self, bus: &Bus) -> Diff {
+        let in_force = bus.attached::<InForce>();
+        let state = in_force.state.lock().await;
+        self.diff(state.config.as_ref().unwrap_or(&nothing()))
+    }
+
+    /// Puts it in the place of the configuration that is in force on the bus, and says what differed. What differs and needs a restart is in the
+    /// diff and has no effect until then.
+    ///
+    /// It is checked as a whole first. Then middleware and access rules are swapped, and routes that differ are started, altered and stopped, without losing
+    /// or doubling an event:
+    ///
+    /// | what differs of a route | what is done |
+    /// |---|---|
+    /// | its middleware | swapped where it stands; deliveries that have begun end with what they began with |
+    /// | anything else, of an ephemeral one | a new subscription takes the place of the old one in the routing table, at one moment: each event reaches one of them. The new one begins when the old one has handled what it had |
+    /// | anything else, of a durable one | running handlers end, then it goes on at its cursor; what is published meanwhile waits in the log |
+    /// | of a member of a group in memory | the new member joins, then the old one leaves; members whose filter or limits differ alike take the place of their group together, one that goes its own way leaves the others and begins anew |
+    ///
+    /// Circuits of a breaker, keys that are done in memory, and rates that were earned survive where they are set as before. It returns when durable
+    /// subscriptions that differ have begun again: that is when their running handlers have ended.
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists everything that is wrong. Then the configuration in force stays so; what was begun of this one is taken back.
+    ///
+    /// # Cancel safety
+    /// Not safe: dropped before it ends, a part may be in force. Applying again, this one or another, makes it whole.
+    pub async fn apply(&self, bus: &Bus) -> Result<Diff, ConfigError> {
+        let reloading = bus.reloading();
+        let outcome = Box::pin(self.put(bus)).await;
+        tell(reloading, &outcome);
+        outcome
+    }
+
+    /// As [`apply`](Self::apply), and nobody is told.
+    pub(crate) async fn put(&self, bus: &Bus) -> Result<Diff, ConfigError> {
+        let in_force = bus.attached::<InForce>();
+        let mut state = in_force.state.lock().await;
+        let before = state.config.clone().unwrap_or_else(nothing);
+        let diff = self.diff(&before);
+        let mut problems = self.misfits(bus, &state);
+        problems.extend(self.refused(&before));
+        let stack = state.stack.make(self.middleware.as_ref(), bus, &mut problems);
+        let routes = routes::make(&self.routes, &state.routes, bus, &mut problems);
+        problems.extend(in_force.set_log_filter(self, &before).err());
+        ConfigError::unless_empty(problems)?;
+
+        state.judge(self, bus);
+        state.swap_stack(stack, bus);
+        let failures = Box::pin(routes::reconcile(&mut state.routes, routes, bus)).await;
+        if !failures.is_empty() {
+            Box::pin(state.take_back(&before, bus)).await;
+            _ = in_force.set_log_filter(&before, self);
+            return Err(ConfigError::of(failures));
+        }
+        state.config = Some(self.in_force_after(&before));
+        Ok(diff)
+    }
+
+    /// What is in force then: of what needs a restart, what was before.
+    fn in_force_after(&self, before: &Self) -> Self {
+        Self {
+            bus: before.bus.clone(),
+            streams: before.streams.clone(),
+            limits: before.limits.clone(),
+            filters: before.filters.clone(),
+            observability: self.observability_after(before),
+            ..self.clone()
+        }
+    }
+
+    /// Changes that the store cannot follow, as problems.
+    fn refused(&self, before: &Self) -> Vec<Problem> {
+        let moved = self.routes.iter().filter(|(name, route)| {
+            let old = before.routes.get(name.value());
+            old.is_some_and(|old| {
+                route.durable.is_some() && old.durable == route.durable && old.filter != route.filter
+            })
+        });
+        let problem = |(_, route): (&Given<String>, &crate::model::Route)| {
+            let message = "the store holds this durable subscription with another filter";
+            Problem::at(route.filter.place(), message).hint("give the route another durable name")
+        };
+        moved.map(problem).collect()
+    }
+}
+
+/// Says what became of a configuration, to whoever watches the bus and to the auditor.
+pub(crate) fn tell(reloading: Reloading<'_>, outcome: &Result<Diff, ConfigError>) {
+    match outcome {
+        Ok(diff) => {
+            if !diff.is_empty() {
+                tracing::info!(target: AUDIT, changes = %in_a_line(diff), "configuration applied");
+            }
+            reloading.applied(diff.changes());
+        }
+        Err(error) => {
+            let problems = error.problems().len() + error.left_out();
+            let first = error.problems().first().map(Problem::in_a_line).unwrap_or_default();
+            tracing::error!(target: AUDIT, problems, first, "configuration refused: what was in force stays so");
+            reloading.refused(problems, &first);
+        }
+    }
+}
+
+fn in_a_line(diff: &Diff) -> String {
+    diff.to_string().trim_end().replace('\n', "; ")
+}
+
+impl State {
+    /// Puts access rules in force. Whom nobody asked to judge costs nothing.
+    fn judge(&mut self, config: &Config, bus: &Bus) {
+        self.access.set(Rules::of(&config.access));
+        if config.access.is_empty() || self.is_access_judged {
+            return;
+        }
+        let publishing = self.access.publishing(bus.describe().producer);
+        let added = [
+            bus.publish_middleware(PublishStage::Validate).add(ACCESS, publishing),
+            bus.middleware(Stage::Decode).add(ACCESS, self.access.handling()),
+        ];
+        for error in added.into_iter().filter_map(Result::err) {
+            tracing::error!(target: AUDIT, %error, "access rules are not judged: the program has a middleware of that name");
+        }
+        self.is_access_judged = true;
+    }
+
+    fn swap_stack(&mut self, made: Made, bus: &Bus) {
+        self.stack.exchange(made, |stage| bus.middleware(stage));
+    }
+
+    /// Back to a configuration that was in force.
+    async fn take_back(&mut self, before: &Config, bus: &Bus) {
+        let mut problems = Vec::new();
+        let stack = self.stack.make(before.middleware.as_ref(), bus, &mut problems);
+        let routes = routes::make(&before.routes, &self.routes, bus, &mut problems);
+        self.judge(before, bus);
+        self.swap_stack(stack, bus);
+        let failures = Box::pin(routes::reconcile(&mut self.routes, routes, bus)).await;
+        for problem in problems.iter().chain(&failures) {
+            tracing::error!(target: AUDIT, %problem, "what was in force could not be restored as a whole");
+        }
+    }
+}
+
+impl InForce {
+    /// Sets the filter of the log when it differs.
+    fn set_log_filter(&self, config: &Config, before: &Config) -> Result<(), Problem> {
+        let (Some(new), old) = (config.log_filter(), before.log_filter()) else { return Ok(()) };
+        let set = self.log_filter.lock().as_ref().map(|set| Arc::clone(&set.0));
+        match set {
+            Some(set) if old != Some(new) => set(new)
+                .map_err(|error| Problem::at(new.place(), format!("it is no filter of logs: {error}"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Config {
+    fn log_filter(&self) -> Option<&Given<String>> {
+        self.observability.as_ref()?.log.as_ref()?.filter.as_ref()
+    }
+
+    /// As before, but for the filter of the log.
+    fn observability_after(&self, before: &Self) -> Option<crate::model::Observability> {
+        let mut after = before.observability.clone().or_else(|| {
+            // Nothing of it was in force.
+            let own = self.observability.clone()?;
+            Some(crate::model::Observability { metrics: None, log: None, ..own })
+        })?;
+        let own = self.observability.as_ref().and_then(|own| own.log.clone());
+        after.log = match (after.log, own) {
+            (Some(log), own) => Some(crate::model::Log { filter: own.and_then(|own| own.filter), ..log }),
+            (None, Some(own)) => Some(crate::model::Log { format: None, ..own }),
+            (None, None) => None,
+        };
+        Some(after)
+    }
+}
+
+/// Has `observability.log.filter` set by a function: called when a configuration with another filter is applied, on this bus. It says whether the text is a
+/// filter at all; when it is not, the configuration is not applied.
+pub fn on_log_filter<E: Into<BoxError>>(
+    bus: &Bus,
+    set: impl Fn(&str) -> Result<(), E> + Send + Sync + 'static,
+) {
+    let set = move |filter: &str| set(filter).map_err(Into::into);
+    *bus.attached::<InForce>().log_filter.lock() = Some(LogFilter(Arc::new(set)));
+}
+
+/// A configuration that says nothing.
+fn nothing() -> Config {
+    match Config::parse("nothing", "{}", Format::Json) {
+        Ok(config) => config,
+        Err(_) => unreachable!("an empty table is a configuration"),
+    }
+}
+
+/// The name of the steps that judge access.
+const ACCESS: &str = "busway-access";

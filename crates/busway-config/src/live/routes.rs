@@ -1,0 +1,306 @@
+//! Routes in force, and how they become others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use busway_engine::{
+    Bus, DurableBuilder, DurableSubscription, Heritage, SubscribeBuilder, SubscribeError, Subscription,
+};
+use busway_middleware::{AnyHandler, Durable};
+use futures_util::future::join_all;
+
+use super::steps::{Made, Stack};
+use crate::model::{IdempotencySection, Route};
+use crate::problem::{Problem, escaped};
+use crate::read::{Given, Named};
+use crate::value::Name;
+
+/// A route in force.
+#[derive(Debug)]
+pub(super) struct Live {
+    name: Given<String>,
+    route: Route,
+    running: Running,
+    pub(super) stack: Stack,
+}
+
+#[derive(Debug)]
+enum Running {
+    Ephemeral(Subscription),
+    Durable(DurableSubscription),
+}
+
+/// A route that is to be in force, with what it needs.
+pub(super) struct Wanted {
+    name: Given<String>,
+    route: Route,
+    handler: AnyHandler<Durable>,
+    made: Made,
+}
+
+/// What is needed for routes to be in force. Nothing is changed by it.
+pub(super) fn make(
+    routes: &Named<Route>,
+    live: &BTreeMap<String, Live>,
+    bus: &Bus,
+    problems: &mut Vec<Problem>,
+) -> Vec<Wanted> {
+    let mut wanted = Vec::new();
+    for (name, route) in routes.iter() {
+        let fresh = Stack::default();
+        let stack = live.get(name.value()).map_or(&fresh, |live| &live.stack);
+        let made = stack.make(route.middleware.as_ref(), bus, problems);
+        // That there is none was said by whoever looked whether it fits.
+        if let Some(handler) = bus.named_handler(route.handler.value()) {
+            wanted.push(Wanted { name: name.clone(), route: route.clone(), handler, made });
+        }
+    }
+    wanted
+}
+
+/// Starts, alters and stops routes until what is in force is what is wanted. Gives back what went wrong: a route that could not begin is not in force.
+pub(super) async fn reconcile(
+    live: &mut BTreeMap<String, Live>,
+    wanted: Vec<Wanted>,
+    bus: &Bus,
+) -> Vec<Problem> {
+    let parting = parting(live, &wanted);
+    let names: BTreeSet<String> = wanted.iter().map(|wanted| wanted.name.value().clone()).collect();
+    let gone: Vec<String> = live.keys().filter(|name| !names.contains(*name)).cloned().collect();
+    let mut ending: Vec<Live> = gone.iter().filter_map(|name| live.remove(name)).collect();
+    let mut restarted: Vec<(Wanted, Live)> = Vec::new();
+    let mut begun: Vec<Wanted> = Vec::new();
+    let mut failures = Vec::new();
+    for wanted in wanted {
+        let Some(old) = live.remove(wanted.name.value()) else {
+            begun.push(wanted);
+            continue;
+        };
+        match old.succession(&wanted.route, parting.contains(wanted.name.value())) {
+            Succession::Same => {
+                let name = wanted.name.value().clone();
+                live.insert(name, old.altered(wanted));
+            }
+            Succession::Takeover => match take_over(bus, wanted, old).await {
+                Ok(new) => _ = live.insert(new.name.value().clone(), new),
+                Err((old, problem)) => {
+                    live.insert(old.name.value().clone(), *old);
+                    failures.push(problem);
+                }
+            },
+            Succession::Restart => restarted.push((wanted, old)),
+        }
+    }
+    // What ends first: names become free, and a group is made anew only when all of its members have gone.
+    let heritages: Vec<_> = restarted.iter().map(|(_, old)| Some(old.heritage())).collect();
+    let mut again = Vec::new();
+    for (wanted, old) in restarted {
+        ending.push(old);
+        again.push(wanted);
+    }
+    join_all(ending.into_iter().map(Live::end)).await;
+    let fresh = begun.into_iter().map(|wanted| (wanted, None));
+    let starts = again.into_iter().zip(heritages).chain(fresh);
+    for result in join_all(starts.map(|(wanted, heritage)| begin(bus, wanted, heritage))).await {
+        match result {
+            Ok(new) => _ = live.insert(new.name.value().clone(), new),
+            Err(problem) => failures.push(problem),
+        }
+    }
+    failures
+}
+
+/// Members of groups in memory that go another way than those who stay: they leave their group, which is there as before, and begin anew. Members that go the
+/// same way all together are not among them: there the new group takes the place of the old one.
+fn parting(live: &BTreeMap<String, Live>, wanted: &[Wanted]) -> BTreeSet<String> {
+    let mut groups: BTreeMap<(&str, &str), Vec<(&Route, &Wanted)>> = BTreeMap::new();
+    for wanted in wanted {
+        let Some(old) = live.get(wanted.name.value()).map(|live| &live.route) else { continue };
+        if let (None, Some(group)) = (&old.durable, &old.group) {
+            groups.entry((old.filter.as_str(), group.as_str())).or_default().push((old, wanted));
+        }
+    }
+    let is_same = |one: &Route, other: &Route| {
+        one.filter == other.filter && one.group == other.group && one.limits == other.limits
+    };
+    let mut parting = BTreeSet::new();
+    for members in groups.into_values() {
+        let [(_, first), rest @ ..] = members.as_slice() else { continue };
+        let stays_one = |wanted: &Wanted| is_same(&first.route, &wanted.route);
+        let keeps_group = |old: &Route, new: &Route| old.group == new.group;
+        let is_together = rest.is_empty()
+            || members.iter().all(|(old, wanted)| stays_one(wanted) && keeps_group(old, &wanted.route));
+        let differing = members.iter().filter(|(old, wanted)| !is_together && !is_same(old, &wanted.route));
+        parting.extend(differing.map(|(_, wanted)| wanted.name.value().clone()));
+    }
+    parting
+}
+
+/// How a route becomes another one of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Succession {
+    /// It is the same, but perhaps for its middleware.
+    Same,
+    /// A new subscription takes the place of the old one.
+    Takeover,
+    /// The old one ends, then the new one begins.
+    Restart,
+}
+
+impl Live {
+    /// Its name in the store.
+    pub(super) fn durable_name(&self) -> Option<&Name> {
+        self.route.durable.as_ref().map(Given::value)
+    }
+
+    /// Whether it is this one, to the last.
+    pub(super) fn is(&self, route: &Route) -> bool {
+        self.route == *route
+    }
+
+    fn succession(&self, wanted: &Route, is_parting: bool) -> Succession {
+        let is_same = self.route == Route { middleware: self.route.middleware.clone(), ..wanted.clone() };
+        let is_ephemeral = self.route.durable.is_none() && wanted.durable.is_none();
+        match (is_same, is_ephemeral) {
+            (true, _) => Succession::Same,
+            (false, true) if !is_parting => Succession::Takeover,
+            (false, _) => Succession::Restart,
+        }
+    }
+
+    /// With other middleware, and the new places of its settings.
+    fn altered(mut self, wanted: Wanted) -> Self {
+        let Self { stack, running, .. } = &mut self;
+        match running {
+            Running::Ephemeral(running) => stack.exchange(wanted.made, |stage| running.middleware(stage)),
+            Running::Durable(running) => stack.exchange(wanted.made, |stage| running.middleware(stage)),
+        }
+        Self { name: wanted.name, route: wanted.route, ..self }
+    }
+
+    fn heritage(&self) -> Heritage {
+        match &self.running {
+            Running::Durable(running) => running.heritage(),
+            Running::Ephemeral(running) => running.heritage(),
+        }
+    }
+
+    async fn end(self) {
+        match self.running {
+            Running::Ephemeral(running) => drop(running.stop().await),
+            Running::Durable(running) => drop(running.stop().await),
+        }
+    }
+}
+
+async fn take_over(bus: &Bus, wanted: Wanted, old: Live) -> Result<Live, (Box<Live>, Problem)> {
+    let Running::Ephemeral(running) = &old.running else {
+        let problem = Problem::at(wanted.name.place(), "a durable subscription is not taken over");
+        return Err((Box::new(old), problem));
+    };
+    let Some(handler) = wanted.handler.for_ephemeral() else {
+        let problem = Problem::at(wanted.route.handler.place(), NEEDS_DURABLE);
+        return Err((Box::new(old), problem));
+    };
+    let builder = ephemeral(bus, &wanted).taking_over(running);
+    match builder.to(handler).await {
+        Ok(running) => Ok(wanted.live(Running::Ephemeral(running))),
+        Err(error) => {
+            let problem = failed(&wanted, &error);
+            Err((Box::new(old), problem))
+        }
+    }
+}
+
+async fn begin(bus: &Bus, wanted: Wanted, heritage: Option<Heritage>) -> Result<Live, Problem> {
+    let begun = match &wanted.route.durable {
+        Some(_) => {
+            let mut builder = durable(bus, &wanted);
+            if let Some(heritage) = &heritage {
+                builder = builder.inherit(heritage);
+            }
+            builder.to(wanted.handler.clone()).await.map(Running::Durable)
+        }
+        None => {
+            let mut builder = ephemeral(bus, &wanted);
+            if let Some(heritage) = &heritage {
+                builder = builder.inherit(heritage);
+            }
+            match wanted.handler.for_ephemeral() {
+                Some(handler) => builder.to(handler).await.map(Running::Ephemeral),
+                None => return Err(Problem::at(wanted.route.handler.place(), NEEDS_DURABLE)),
+            }
+        }
+    };
+    match begun {
+        Ok(running) => Ok(wanted.live(running)),
+        Err(error) => Err(failed(&wanted, &error)),
+    }
+}
+
+impl Wanted {
+    fn live(self, running: Running) -> Live {
+        Live { name: self.name, route: self.route, running, stack: self.made.begun() }
+    }
+}
+
+fn failed(wanted: &Wanted, error: &SubscribeError) -> Problem {
+    Problem::at(wanted.name.place(), escaped(&error.to_string()))
+}
+
+/// What all routes say in the same way.
+fn subscribe(bus: &Bus, wanted: &Wanted) -> SubscribeBuilder {
+    base(bus, &wanted.name, &wanted.route, &wanted.made)
+}
+
+/// A builder with everything that a route says and an ephemeral subscription can be told.
+pub(super) fn base(bus: &Bus, name: &Given<String>, route: &Route, made: &Made) -> SubscribeBuilder {
+    let mut builder = bus.subscribe(route.filter.as_str()).name(name.value());
+    if let Some(limits) = &route.limits {
+        builder = builder.settings(limits.settings());
+    }
+    if let Some(group) = &route.group {
+        builder = builder.group(group.as_str());
+    }
+    if let Some(rule) = &route.group_rule {
+        builder = builder.group_rule((*rule.value()).into());
+    }
+    if let Some(retry) = &route.retry {
+        builder = builder.retry(retry.retry(route.durable.is_some()));
+    }
+    if let Some(breaker) = &route.breaker {
+        builder = builder.breaker(breaker.breaker());
+    }
+    if let Some(Ok(once)) = route.idempotency.as_ref().map(IdempotencySection::idempotency) {
+        builder = builder.idempotent(once);
+    }
+    made.steps().fold(builder, |builder, (stage, name, step)| builder.middleware(stage, name, step))
+}
+
+fn ephemeral(bus: &Bus, wanted: &Wanted) -> SubscribeBuilder {
+    subscribe(bus, wanted)
+}
+
+fn durable(bus: &Bus, wanted: &Wanted) -> DurableBuilder {
+    durable_of(subscribe(bus, wanted), &wanted.route)
+}
+
+/// The same for a durable subscription.
+pub(super) fn durable_of(builder: SubscribeBuilder, route: &Route) -> DurableBuilder {
+    let name = route.durable.as_ref().map_or("", |name| name.as_str());
+    let mut builder = builder.durable(name);
+    if let Some(start) = &route.start_at {
+        builder = builder.start_at((*start.value()).into());
+    }
+    if let Some(budget) = route.retry.as_ref().and_then(|retry| retry.budget.as_ref()) {
+        builder = builder.retry_budget(budget.budget());
+    }
+    if let Some(letters) = &route.dead_letters {
+        builder = builder.dead_letters(letters.policy());
+    }
+    match &route.deadline {
+        Some(deadline) => builder.deadline(deadline.duration()),
+        None => builder,
+    }
+}
+
+pub(super) const NEEDS_DURABLE: &str = "this handler needs a durable subscription: it takes a transaction, or something else that only the store can give";

@@ -1,0 +1,208 @@
+//! Routes: who handles what, and what is done when that fails.
+
+use busway_event::Filter;
+
+use super::{Limits, Steps};
+use crate::read::{Given, choice, section};
+use crate::value::{Count, Level, Name, Time};
+
+section! {
+    /// A route: a filter and the handler of what it matches.
+    Route, "a route" {
+        /// The topics.
+        filter: Given<Filter>,
+        /// The handler, by the name under which the program has registered it.
+        handler: Given<String>,
+        /// Its name in the store: makes it durable, so that every event of streams is attempted until it is settled. Default: it is ephemeral, in memory.
+        durable: Option<Given<Name>>,
+        /// Makes it a member of this group: members share the events, each goes to one of them. Ephemeral members have the same filter, durable ones the
+        /// same `durable` name. Default: none.
+        group: Option<Given<Name>>,
+        /// Who of several free members is given an event that sticks to none. Default `round_robin`.
+        group_rule: Option<Given<GroupSharing>>,
+        /// Where a durable one begins that the store does not know yet. Default `latest`.
+        start_at: Option<Given<StartingAt>>,
+        /// Its own limits.
+        limits: Option<Limits>,
+        /// How often a failing event is attempted. Default: durable 16 attempts, 200ms to 60s apart; ephemeral once.
+        retry: Option<RetrySection>,
+        /// A circuit breaker around the handler, one for each topic. Default: none.
+        breaker: Option<BreakerSection>,
+        /// Handles once what is asked for twice. Default: nothing is remembered.
+        idempotency: Option<IdempotencySection>,
+        /// What becomes of events that are given up; durable ones only. Default: they are kept for ever, up to 1000000.
+        dead_letters: Option<DeadLettersSection>,
+        /// How long an attempt may take; durable ones only. Default: for ever; at least 1ms.
+        deadline: Option<Given<Time<1>>>,
+        /// Middleware around this handler alone, by stage.
+        middleware: Option<Steps>,
+    }
+}
+
+section! {
+    /// How often a failing event is attempted, and how far apart.
+    RetrySection, "retry" {
+        /// Attempts in all, the first one included. Default 16, of ephemeral ones 3; at least 1.
+        attempts: Option<Given<Level>>,
+        /// The longest delay behind the first attempt; it doubles with each further one. Default 200ms; at least 1ms.
+        first_delay: Option<Given<Time<1>>>,
+        /// The longest delay of all. Default 60s; at least 1ms.
+        longest_delay: Option<Given<Time<1>>>,
+        /// These delays instead, one after the other; 1 to 16, each at least 1ms.
+        delays: Vec<Given<Time<1>>>,
+        /// How much of the traffic may be retries; durable ones only. Default: no bound.
+        budget: Option<RetryBudgetSection>,
+    }
+}
+
+section! {
+    /// How much of a subscription's traffic may be retries.
+    RetryBudgetSection, "a retry budget" {
+        /// Retries for each hundred first attempts of the last ten seconds; at most 1000.
+        percent: Given<Count<0, 1_000>>,
+        /// Retries a second whatever the traffic. Default 1.
+        per_second: Option<Given<Count<0, 1_000_000>>>,
+    }
+}
+
+section! {
+    /// A circuit breaker, one for each topic.
+    BreakerSection, "a breaker" {
+        /// Opens with this failure in a row. Default 4; at least 1.
+        opens_after: Option<Given<Level>>,
+        /// Opens also when a part of the calls failed. Default: not by a rate.
+        rate: Option<FailureRateSection>,
+        /// How long it is open before it is probed. Default 60s; at least 1ms.
+        open_for: Option<Given<Time<1>>>,
+        /// Each failed probe doubles the time that it is open, up to this. Default: as `open_for`.
+        open_for_longest: Option<Given<Time<1>>>,
+        /// Calls at once that probe it. Default 5; at least 1.
+        max_probes: Option<Given<Level>>,
+        /// Probes that have to succeed before it closes. Default 1; at least 1.
+        required_successes: Option<Given<Level>>,
+        /// What is done with an event whose call is refused. Default `pause`.
+        fallback: Option<Given<BreakerFallback>>,
+    }
+}
+
+section! {
+    /// So many of the calls in a window.
+    FailureRateSection, "a failure rate" {
+        /// The part that failed; 1 to 100.
+        percent: Given<Count<1, 100>>,
+        /// Calls that there were at least; at least 1.
+        calls: Given<Level>,
+        /// The time that is looked at; 1ms to 1d.
+        window: Given<Time<1>>,
+    }
+}
+
+section! {
+    /// Handles once what is asked for twice.
+    IdempotencySection, "idempotency" {
+        /// What makes two events one.
+        by: Given<KeyFrom>,
+        /// Names of metadata, or pointers into the payload (`/order/id`), that make up the key together.
+        fields: Vec<Given<String>>,
+        /// For how long a key that is done is remembered. Default 24h; at least 1ms.
+        ttl: Option<Given<Time<1>>>,
+        /// Keys that are remembered in the store; durable ones only. Default 1000000; 1 to 16777216.
+        keys_max: Option<Given<Count<1, 16_777_216>>>,
+        /// Keys that are remembered in memory; ephemeral ones only. Default 10000; at least 1.
+        local_capacity: Option<Given<Level>>,
+        /// For how long they are. Default 60s; at least 1ms.
+        local_ttl: Option<Given<Time<1>>>,
+        /// What becomes of an event without a key. Default `give_up`.
+        on_no_key: Option<Given<WithoutKey>>,
+        /// How often one key may be attempted again; durable ones only. Default: as `retry` says.
+        retry_rate: Option<RateSection>,
+    }
+}
+
+section! {
+    /// So many in so much time.
+    RateSection, "a rate" {
+        /// As many; at least 1.
+        events: Given<Level>,
+        /// In so much time. Default 1s; at least 1ms.
+        per: Option<Given<Time<1>>>,
+        /// As many at once. Default 1; at least 1.
+        burst: Option<Given<Level>>,
+    }
+}
+
+section! {
+    /// What becomes of events that are given up.
+    DeadLettersSection, "dead letters" {
+        /// Whether they are kept. Default `keep`.
+        policy: Option<Given<DeadLetterKeeping>>,
+        /// As many as are kept; when there are as many, lanes stop. Default 1000000; at least 1.
+        capacity: Option<Given<Count<1, 1_000_000_000>>>,
+        /// For how long each is kept. Default: for ever; at least 1s.
+        expire_after: Option<Given<Time<1_000>>>,
+    }
+}
+
+choice! {
+    /// Who of several free members is given an event.
+    GroupSharing {
+        /// In turn.
+        RoundRobin = "round_robin",
+        /// Whoever has the least to do.
+        LeastLoaded = "least_loaded",
+    }
+}
+
+choice! {
+    /// Where a durable subscription begins that the store does not know yet.
+    StartingAt {
+        /// With what is published from now on.
+        Latest = "latest",
+        /// With the oldest event that is kept.
+        Earliest = "earliest",
+    }
+}
+
+choice! {
+    /// What is done with an event whose call a breaker refuses.
+    BreakerFallback {
+        /// It waits.
+        Pause = "pause",
+        /// It is acknowledged, and handled later; its lane goes on without it.
+        AckAndRetryLater = "ack_and_retry_later",
+        /// It becomes a dead letter.
+        DeadLetter = "dead_letter",
+    }
+}
+
+choice! {
+    /// What makes two events one.
+    KeyFrom {
+        /// Their id.
+        Id = "id",
+        /// Fields of their metadata.
+        Metadata = "metadata",
+        /// Values in their payload, which is JSON.
+        Payload = "payload",
+    }
+}
+
+choice! {
+    /// What becomes of an event without a key.
+    WithoutKey {
+        /// It is given up: a dead letter.
+        GiveUp = "give_up",
+        /// It fails as any attempt does.
+        Retry = "retry",
+    }
+}
+
+choice! {
+    /// Whether dead letters are kept.
+    DeadLetterKeeping {
+        /// They are kept.
+        Keep = "keep",
+        /// They are let go, and counted.
+        Discard = "discard",
+    }
+}

@@ -1,0 +1,335 @@
+//! Hot reload: a file is watched, and what it says is applied when that differs.
+//!
+//! The *directory* is watched, not the file: editors put a new file in its place, and mounted volumes swap a link. What is told is only that something
+//! happened; whether the file says something else is found by reading it. File systems that tell nothing are looked at now and then.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use busway_engine::Bus;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::diff::Diff;
+use crate::live::tell;
+use crate::load::environment;
+use crate::model::Config;
+use crate::parse::Format;
+use crate::problem::{ConfigError, escaped};
+use crate::source::Source;
+
+/// How a file is watched. Setters never fail; [`start`](WatchBuilder::start) begins.
+#[derive(Debug, Clone)]
+#[must_use = "it begins with .start(&bus)"]
+pub struct WatchBuilder {
+    path: PathBuf,
+    quiet: Duration,
+    poll: Duration,
+    history_max: usize,
+    environment: Option<Vec<(String, String)>>,
+}
+
+/// A file that is watched, and applied to a bus each time that it says something else.
+///
+/// A file that is wrong changes nothing: what is in force stays in force, the error is logged and kept in the [`status`](Watcher::status). It works on a
+/// thread of its own, which ends when this is dropped, or when the bus is gone; what is in force stays so.
+#[derive(Debug)]
+pub struct Watcher {
+    shared: Arc<Shared>,
+    bell: Sender<Told>,
+    _events: Option<RecommendedWatcher>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    status: Mutex<WatchStatus>,
+}
+
+/// What a watcher has seen and done.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct WatchStatus {
+    /// How often the file was read.
+    pub looks: u64,
+    /// How often it was applied, of those.
+    pub applied: u64,
+    /// How often it was refused, of those.
+    pub refused: u64,
+    /// Why what the file says now is not in force; `None` when it is.
+    pub last_error: Option<ConfigError>,
+    /// What differed with the last reloads, oldest first: as many as are kept.
+    pub history: VecDeque<Reload>,
+}
+
+/// What became of a file that said something else than before.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Reload {
+    /// It was applied; this differed.
+    Applied(Diff),
+    /// It was refused; nothing has changed.
+    Refused(ConfigError),
+}
+
+/// For people: what differed, or what was wrong.
+impl fmt::Display for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Applied(diff) => write!(f, "applied:\n{diff}"),
+            Self::Refused(error) => write!(f, "refused:\n{error}"),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Told {
+    /// Something happened beside the file.
+    Changed,
+    /// Somebody asks for a look, and waits for it.
+    Look(oneshot::Sender<()>),
+    End,
+}
+
+impl WatchBuilder {
+    /// How long it has to be quiet before a file that changes is read. Default 250 ms. A file that goes on changing is read all the same, after ten times as
+    /// long.
+    pub const fn quiet(mut self, time: Duration) -> Self {
+        self.quiet = time;
+        self
+    }
+
+    /// How often the file is read although nobody said that it had changed. Default 30 s, at least 10 ms.
+    pub fn poll(mut self, every: Duration) -> Self {
+        self.poll = every.max(Duration::from_millis(10));
+        self
+    }
+
+    /// Reloads that are kept in the status. Default 16.
+    pub const fn history_max(mut self, reloads: usize) -> Self {
+        self.history_max = reloads;
+        self
+    }
+
+    /// Variables to be laid over the file, in the place of the environment of the process.
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment = Some(variables.into_iter().collect());
+        self
+    }
+
+    /// Begins to watch, and applies the file for the first time. To be called on the tokio runtime that the bus runs on. The bus is not kept by it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when the file as it is now cannot be applied: nothing is watched then.
+    ///
+    /// # Cancel safety
+    /// As [`Config::apply`].
+    pub async fn start(self, bus: &Bus) -> Result<Watcher, ConfigError> {
+        let seen = Config::source(&self.path);
+        Box::pin(self.config(&seen)?.apply(bus)).await?;
+        let runtime = Handle::try_current()
+            .map_err(|_| ConfigError::without_place("there is no tokio runtime here".to_owned()))?;
+        let (bell, told) = channel();
+        let events = events(&self.path, bell.clone());
+        let shared = Arc::<Shared>::default();
+        let work = Work {
+            builder: self,
+            bus: bus.downgrade(),
+            shared: Arc::clone(&shared),
+            runtime,
+            told,
+            asked: Vec::new(),
+            last: seen,
+        };
+        let thread = std::thread::Builder::new().name("busway-config".to_owned());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an integration owns its thread: it waits for the file system, and ends with its watcher"
+        )]
+        let spawned = thread.spawn(move || work.run());
+        match spawned {
+            Ok(_) => Ok(Watcher { shared, bell, _events: events }),
+            Err(error) => Err(ConfigError::without_place(format!("no thread to watch with: {error}"))),
+        }
+    }
+
+    fn config(&self, seen: &Seen) -> Result<Config, ConfigError> {
+        let (source, format) = seen.as_ref().map_err(Clone::clone)?;
+        match &self.environment {
+            Some(variables) => Config::of(source, *format, variables.iter().cloned()),
+            None => Config::of(source, *format, environment()),
+        }
+    }
+}
+
+/// Tells of everything that happens in the directory of the file; `None` where nobody tells.
+fn events(path: &Path, bell: Sender<Told>) -> Option<RecommendedWatcher> {
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    let told = move |event: notify::Result<notify::Event>| {
+        // Reading it is no change, and would make the watcher go round for ever.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            _ = bell.send(Told::Changed);
+        }
+    };
+    let watching = notify::recommended_watcher(told).and_then(|mut watcher| {
+        watcher.watch(directory, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    match watching {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!(
+                directory = escaped(&directory.display().to_string()),
+                %error,
+                "changes of this directory are not told: the configuration is looked at now and then"
+            );
+            None
+        }
+    }
+}
+
+struct Work {
+    builder: WatchBuilder,
+    bus: busway_engine::WeakBus,
+    shared: Arc<Shared>,
+    runtime: Handle,
+    told: Receiver<Told>,
+    /// Who waits for the next look.
+    asked: Vec<oneshot::Sender<()>>,
+    /// What the file said when it was last looked at.
+    last: Seen,
+}
+
+impl Work {
+    fn run(mut self) {
+        loop {
+            match self.told.recv_timeout(self.builder.poll) {
+                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Told::Changed) if self.is_over_before_quiet() => return,
+                Ok(Told::Look(asked)) => self.asked.push(asked),
+                Ok(Told::Changed) | Err(RecvTimeoutError::Timeout) => {}
+            }
+            let Some(bus) = self.bus.upgrade() else { return };
+            self.look(&bus);
+        }
+    }
+
+    /// Waits until it is quiet; whether there is nothing more to do.
+    fn is_over_before_quiet(&mut self) -> bool {
+        let begun = now();
+        loop {
+            // However many are told at once.
+            let left =
+                self.builder.quiet.saturating_mul(QUIETS_MAX).saturating_sub(now().duration_since(begun));
+            match self.told.recv_timeout(self.builder.quiet.min(left)) {
+                Ok(Told::Changed) => {}
+                Ok(Told::Look(asked)) => {
+                    self.asked.push(asked);
+                    return false;
+                }
+                Err(RecvTimeoutError::Timeout) => return false,
+                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return true,
+            }
+        }
+    }
+
+    /// Reads the file, and applies it when it says something else.
+    fn look(&mut self, bus: &Bus) {
+        let seen = Config::source(&self.builder.path);
+        // What was refused may fit meanwhile: a store that could not be asked, an environment.
+        let differs = seen != self.last || self.shared.status.lock().last_error.is_some();
+        if differs {
+            let reloading = bus.reloading();
+            let config = self.builder.config(&seen);
+            let outcome = config.and_then(|config| self.runtime.block_on(config.put(bus)));
+            // Said before.
+            if outcome.as_ref().err().is_none_or(|error| !self.is_known(error)) {
+                tell(reloading, &outcome);
+                self.note(outcome);
+            }
+        }
+        self.last = seen;
+        self.shared.status.lock().looks += 1;
+        self.asked.drain(..).for_each(|asked| _ = asked.send(()));
+    }
+
+    fn is_known(&self, error: &ConfigError) -> bool {
+        self.shared.status.lock().last_error.as_ref() == Some(error)
+    }
+
+    fn note(&self, outcome: Result<Diff, ConfigError>) {
+        let mut status = self.shared.status.lock();
+        status.last_error = outcome.as_ref().err().cloned();
+        let reload = match outcome {
+            // It only moved its lines.
+            Ok(diff) if diff.is_empty() => return,
+            Ok(diff) => {
+                status.applied += 1;
+                Reload::Applied(diff)
+            }
+            Err(error) => {
+                status.refused += 1;
+                Reload::Refused(error)
+            }
+        };
+        status.history.push_back(reload);
+        while status.history.len() > self.builder.history_max {
+            status.history.pop_front();
+        }
+    }
+}
+
+impl Watcher {
+    /// Watches a file: see [`WatchBuilder`].
+    pub fn of(path: impl Into<PathBuf>) -> WatchBuilder {
+        let (quiet, poll) = (Duration::from_millis(250), Duration::from_secs(30));
+        WatchBuilder { path: path.into(), quiet, poll, history_max: 16, environment: None }
+    }
+
+    /// What it has seen and done.
+    #[must_use]
+    pub fn status(&self) -> WatchStatus {
+        self.shared.status.lock().clone()
+    }
+
+    /// Has the file looked at now, as by a signal or a button, and waits until that is done.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not undo the look.
+    pub async fn look(&self) -> WatchStatus {
+        let (asked, looked) = oneshot::channel();
+        if self.bell.send(Told::Look(asked)).is_ok() {
+            // Its thread ends with the bus.
+            _ = looked.await;
+        }
+        self.status()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        _ = self.bell.send(Told::End);
+    }
+}
+
+/// What a file said; or why it could not be read.
+type Seen = Result<(Arc<Source>, Format), ConfigError>;
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a file has been quiet is the machine's time, whatever clock the bus goes by"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A file that goes on changing is read after so many times as long.
+const QUIETS_MAX: u32 = 10;

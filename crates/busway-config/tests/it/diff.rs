@@ -1,0 +1,73 @@
+//! What differs between two files.
+
+use busway_config::Applies;
+
+use crate::loading::{YAML, yaml};
+
+const BEFORE: &str = r##"
+streams: { orders: { capture: ["orders.#"] } }
+middleware:
+  user: [{ kind: rate_limit, with: { events: 5 } }, { kind: mine, with: { api_token: abc, depth: [1, { x: y }] } }]
+routes:
+  stock: { filter: orders.created, handler: reserve, durable: stock, limits: { concurrency: 2 } }
+  gone: { filter: a, handler: h }
+  same: { filter: a, handler: h, retry: {} }
+observability: { log: { format: pretty, filter: info } }
+access: [{ effect: allow, identity: shop, action: publish, filter: "#" }]
+"##;
+
+const AFTER: &str = r##"
+streams: { orders: { capture: ["orders.#"], partitions: 4 } }
+middleware:
+  user: [{ kind: rate_limit, with: { events: 9 } }, { kind: mine, with: { api_token: xyz, depth: [1, { x: z }] } }]
+routes:
+  same: { filter: a, handler: h, retry: {} }
+  invoices: { filter: orders.paid, handler: write }
+  stock: { filter: orders.new, handler: reserve, durable: stock, limits: { concurrency: 8 }, breaker: {} }
+observability: { log: { format: json, filter: debug } }
+access: [{ effect: deny, identity: shop, action: publish, filter: "#" }]
+"##;
+
+#[test]
+fn a_file_that_only_moved_its_lines_does_not_differ() {
+    let moved = format!("# a line more\n\n{YAML}");
+    let diff = yaml(&moved).diff(&yaml(YAML));
+    assert!(diff.is_empty(), "{diff}");
+    assert_eq!(diff.to_string(), "nothing differs\n");
+}
+
+#[test]
+fn everything_that_differs_is_named_and_when_it_takes_effect() {
+    let diff = yaml(AFTER).diff(&yaml(BEFORE));
+    let shown = diff.to_string();
+    let expected = "\
++ routes.invoices: orders.paid to write
+- routes.gone: a to h
++ routes.stock.breaker: {}
+~ routes.stock.filter: orders.created, now orders.new (refused: the store holds it otherwise; choose another durable name)
+~ routes.stock.limits.concurrency: 2, now 8
+~ middleware.user[0].with.events: 5, now 9
+~ middleware.user[1].with.depth[1].x: y, now z
+~ observability.log.filter: info, now debug
+~ observability.log.format: pretty, now json (at the next start)
++ streams.orders.partitions: 4 (at the next start)
+- access: allow shop to publish #
++ access: deny shop to publish #
+";
+    assert_eq!(shown, expected);
+    assert_eq!(diff.added_routes().collect::<Vec<_>>(), ["invoices"]);
+    assert_eq!(diff.removed_routes().collect::<Vec<_>>(), ["gone"]);
+    assert_eq!(diff.changed_routes().map(|(name, _)| name).collect::<Vec<_>>(), ["stock"]);
+    assert_eq!(diff.at_restart().count(), 2);
+    assert_eq!(
+        diff.refused().map(|change| change.path.as_str()).collect::<Vec<_>>(),
+        ["routes.stock.filter"]
+    );
+    assert!(diff.fields().iter().any(|change| change.applies == Applies::AtOnce));
+}
+
+#[test]
+fn what_is_called_a_secret_is_not_shown() {
+    let shown = yaml(AFTER).diff(&yaml("{}")).to_string();
+    assert!(shown.contains("api_token: ***") && !shown.contains("xyz"), "{shown}");
+}

@@ -1,0 +1,17 @@
+//! What a configuration promises: how it is read, what is said of one that is wrong, what becomes of a change.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+
+mod access;
+mod applying;
+mod diff;
+mod documents;
+mod environment;
+mod grouped;
+mod hostile;
+mod loading;
+mod problems;
+mod registered;
+mod told;
+mod under_load;
+mod watching;
+mod world;

@@ -1,0 +1,53 @@
+//! Events and buses of these tests.
+
+use std::sync::Arc;
+
+use busway_config::{Config, Format};
+use busway_engine::{Bus, BusBuilder};
+use busway_event::{Event, EventType};
+use busway_middleware::Payload;
+use parking_lot::Mutex;
+
+/// A number, published to whatever topic.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Number(pub(crate) u64);
+
+impl EventType for Number {
+    const NAME: &'static str = "number";
+    const VERSION: u16 = 1;
+}
+
+/// What each handler was given, by the name under which it is registered, in order.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen(Arc<Mutex<Vec<(&'static str, u64)>>>);
+
+impl Seen {
+    /// A handler that notes what it is given.
+    pub(crate) fn register(&self, builder: BusBuilder, name: &'static str) -> BusBuilder {
+        let seen = self.clone();
+        builder.handler(name, move |number: Payload<Number>| {
+            let seen = seen.clone();
+            async move {
+                // Others run in between, as with handlers in earnest.
+                tokio::task::yield_now().await;
+                seen.0.lock().push((name, number.0));
+            }
+        })
+    }
+
+    pub(crate) fn take(&self) -> Vec<(&'static str, u64)> {
+        std::mem::take(&mut *self.0.lock())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+}
+
+pub(crate) fn config(text: &str) -> Config {
+    Config::parse("busway.yaml", text, Format::Yaml).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(crate) async fn publish(bus: &Bus, topic: &str, number: u64) {
+    bus.publish(Event::new(topic, Number(number))).await.unwrap();
+}

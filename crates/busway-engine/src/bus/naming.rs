@@ -1,0 +1,101 @@
+//! Handlers and kinds of middleware by name: registered on the builder, found on the bus. See [`named`](crate::named).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use busway_middleware::middleware::IntoStep;
+use busway_middleware::{AnyHandler, BoxError, Durable, IntoHandler, Step};
+use serde::de::DeserializeOwned;
+
+use super::{BuildProblem, Bus, BusBuilder};
+use crate::named::{MakeError, Parameter};
+
+impl BusBuilder {
+    /// Registers a handler by a name, for routes of a configuration; it handles nothing by itself. Each route that names it calls the same
+    /// handler, so a handler with values of its own shares them.
+    ///
+    /// It may be any handler, of durable subscriptions too. A route in memory whose handler needs more than that, a
+    /// [`Tx`](crate::Tx) say, is an error of the configuration. A name is registered once: twice is an error of [`start`](BusBuilder::start).
+    pub fn handler<Args, H: IntoHandler<Durable, Args>>(
+        mut self,
+        name: impl Into<String>,
+        handler: H,
+    ) -> Self {
+        let name = name.into();
+        if self.named.handlers.contains_key(&name) {
+            self.problems.push(BuildProblem::NamedTwice { what: "handler", name });
+            return self;
+        }
+        self.named.handlers.insert(name, handler.into_handler());
+        self
+    }
+
+    /// Registers a kind of middleware by a name, for the middleware of a configuration: `make` is given the parameters, of any type that serde can
+    /// read (`()` for none; a struct should say `deny_unknown_fields`, so that what is misspelt is no silence), and makes one. It is called each time that
+    /// a configuration has a new one or other parameters, also to see whether they are good: it should do nothing else.
+    ///
+    /// A name is registered once: twice is an error of [`start`](BusBuilder::start).
+    pub fn middleware_factory<P, W, E, Form>(
+        mut self,
+        name: impl Into<String>,
+        make: impl Fn(P) -> Result<W, E> + Send + Sync + 'static,
+    ) -> Self
+    where
+        P: DeserializeOwned,
+        W: IntoStep<Form>,
+        E: Into<BoxError>,
+    {
+        let name = name.into();
+        if self.named.factories.contains_key(&name) {
+            self.problems.push(BuildProblem::NamedTwice { what: "kind of middleware", name });
+            return self;
+        }
+        let factory = move |parameter: &Parameter| {
+            let parameters = P::deserialize(parameter).map_err(MakeError::Parameters)?;
+            make(parameters).map(IntoStep::into_step).map_err(|error| MakeError::Refused(error.into()))
+        };
+        self.named.factories.insert(name, Arc::new(factory));
+        self
+    }
+}
+
+impl Bus {
+    /// A value of this type that is kept with the bus, made when it is first asked for: for crates that build on the bus, whose state is to end with it. It
+    /// must not hold the bus.
+    #[must_use]
+    pub fn attached<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut attached = self.core().named.attached.lock();
+        if let Some(there) = attached.get::<Arc<T>>() {
+            return Arc::clone(there);
+        }
+        let made = Arc::<T>::default();
+        attached.insert(Arc::clone(&made));
+        made
+    }
+
+    /// The handler that was registered by this name, see [`BusBuilder::handler`].
+    #[must_use]
+    pub fn named_handler(&self, name: &str) -> Option<AnyHandler<Durable>> {
+        self.core().named.handlers.get(name).cloned()
+    }
+
+    /// Names of handlers that were registered.
+    pub fn handler_names(&self) -> impl Iterator<Item = &str> {
+        self.core().named.handlers.keys().map(String::as_str)
+    }
+
+    /// Names of kinds of middleware that were registered, see [`BusBuilder::middleware_factory`].
+    pub fn middleware_kinds(&self) -> impl Iterator<Item = &str> {
+        self.core().named.factories.keys().map(String::as_str)
+    }
+
+    /// Makes a middleware of a kind that was registered.
+    ///
+    /// # Errors
+    /// [`MakeError`]; a panic of the factory is contained and is one too.
+    pub fn make_middleware(&self, kind: &str, parameters: &Parameter) -> Result<Step, MakeError> {
+        let factory = self.core().named.factories.get(kind).ok_or(MakeError::Unknown)?;
+        let made = catch_unwind(AssertUnwindSafe(|| factory(parameters)));
+        made.unwrap_or_else(|_| Err(MakeError::Refused("its factory panicked".into())))
+    }
+}

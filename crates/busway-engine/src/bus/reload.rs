@@ -1,0 +1,49 @@
+//! Reloads: what is said of configurations that come while a bus runs. What they say, and how they are put in force, is `busway-config`'s.
+
+use std::time::Instant;
+
+use busway_observability::Signal;
+
+use super::{Bus, BusCore};
+
+/// A configuration that is about to be put in force, for who watches the bus. Dropped without a word nothing is said of it.
+#[derive(Debug)]
+#[must_use = "what became of it is told with .applied(…) or .refused(…)"]
+pub struct Reloading<'a> {
+    bus: &'a BusCore,
+    begun: Instant,
+}
+
+impl Bus {
+    /// A configuration has come, and is about to be put in force: for crates that configure a bus, so that signals, metrics and
+    /// [`health`](Bus::health) say what became of it.
+    pub fn reloading(&self) -> Reloading<'_> {
+        let bus = self.core();
+        Reloading { bus, begun: bus.services.clock.now() }
+    }
+}
+
+impl Reloading<'_> {
+    /// It is in force. Without a change nothing is counted or told; that an earlier one was refused is no concern any more either way.
+    pub fn applied(self, changes: usize) {
+        {
+            let mut reloads = self.bus.reloads.lock();
+            reloads.problems = 0;
+            reloads.applied += u64::from(changes > 0);
+        }
+        if changes > 0 {
+            let took = self.bus.services.clock.now().saturating_duration_since(self.begun);
+            self.bus.services.signals.tell(&Signal::Reloaded { changes, took });
+        }
+    }
+
+    /// It is refused for so many problems, of which this is the first: what was in force stays so.
+    pub fn refused(self, problems: usize, first: &str) {
+        {
+            let mut reloads = self.bus.reloads.lock();
+            reloads.problems = u64::try_from(problems.max(1)).unwrap_or(u64::MAX);
+            reloads.refused += 1;
+        }
+        self.bus.services.signals.tell(&Signal::ReloadRefused { problems, first });
+    }
+}

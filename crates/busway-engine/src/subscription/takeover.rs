@@ -1,0 +1,180 @@
+//! A subscription in the place of another one, without an event lost or doubled.
+//!
+//! # The moment
+//! The new subscription takes the route of the old one in one change of the routing table: a publisher finds one of the two. Then the old one takes in nothing more
+//! (`Mailbox::shut`): a publisher that found it before, and comes now, is sent on to the new one (`bus/succession.rs`); one that is in the middle of its offer is waited
+//! for.
+//!
+//! # The order
+//! The new one takes events in at once, and starts none while the old one has some: it is *held*. A task waits for the end of the old one and lets it go. So the
+//! lanes of the two never overlap. An inline handler is not held, as it has no queue: its publishers' own order is all that it has.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+
+use busway_middleware::{AnyHandler, Ephemeral};
+use tokio_util::sync::CancellationToken;
+
+use super::builder::SubscribeBuilder;
+use super::core::{HELD, RUNNING, SubscriptionCore};
+use super::entry::Entry;
+use super::error::SubscribeProblem;
+use super::handle::Subscription;
+use super::member::Member;
+use crate::breaker::Breaker;
+use crate::bus::BusCore;
+use crate::mailbox::{CoalesceKey, Handling};
+use crate::settings::Settings;
+use crate::stats::State;
+
+/// What a subscription knows of those before and behind it.
+#[derive(Debug, Default)]
+pub(super) struct Succession {
+    /// Set when it is held, and cancelled when it is let go.
+    released: OnceLock<CancellationToken>,
+    /// Who has taken its place: whoever waited for room here, and came too late, goes there.
+    heir: OnceLock<Arc<Entry>>,
+}
+
+/// Whose place is taken.
+pub(super) struct Predecessor {
+    pub(super) entry: Arc<Entry>,
+    member: Arc<Member>,
+}
+
+impl SubscribeBuilder {
+    /// Takes the place of `subscription` when it begins: at one moment what is published goes to this one, each event to one of the two. The old one handles
+    /// what it had and ends; this one starts nothing before that. It may have another filter, handler and settings, and the same name; it
+    /// [inherits](Self::inherit) what the old one has learnt. One that is paused leaves its place paused, and handles what it had.
+    ///
+    /// Of a group this joins the old one's group, if it asks for the same, and the old one leaves it. If it asks for something else, another filter or other
+    /// limits, it takes the place of the whole group: all members of the old one handle what they had and end. They may take part in the new one by taking over in
+    /// their turn.
+    ///
+    /// When this one does not begin, the old one goes on.
+    pub fn taking_over(mut self, subscription: &Subscription) -> Self {
+        let (entry, member) = (Arc::clone(&subscription.entry), Arc::clone(&subscription.member));
+        self.predecessor = Some(Predecessor { entry, member });
+        self.heritage = Some(subscription.heritage());
+        self
+    }
+
+    /// All settings at once; they win over those that were set before.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Everything that would keep it from beginning with this handler, as far as can be told without beginning: what [`to`](Self::to) would list.
+    #[must_use]
+    pub fn problems_with(&self, handler: &AnyHandler<Ephemeral>) -> Vec<SubscribeProblem> {
+        let mut problems = self.problems.clone();
+        problems.extend(self.check(handler));
+        let breaker = self.breaker.iter().flat_map(Breaker::problems);
+        problems.extend(breaker.map(SubscribeProblem::Breaker));
+        problems.extend(self.filter.as_ref().err().cloned().map(SubscribeProblem::Filter));
+        problems
+    }
+}
+
+impl SubscribeBuilder {
+    /// Whether this is to take a place in it.
+    pub(super) fn is_place_of(&self, core: &Arc<SubscriptionCore>) -> bool {
+        let predecessor = self.predecessor.as_ref().and_then(|predecessor| predecessor.entry.awake());
+        predecessor.is_some_and(|own| Arc::ptr_eq(own, core))
+    }
+}
+
+impl Predecessor {
+    /// Whether the name is its own, and so free for whoever takes its place.
+    pub(super) fn bears(&self, name: &str) -> bool {
+        match self.entry.awake() {
+            Some(core) => *core.name == *name,
+            None => self.entry.is_named(name),
+        }
+    }
+
+    /// Routes to `heir` what was routed to this, and sees to its end.
+    pub(super) fn give_way(self, bus: &Arc<BusCore>, heir: &Arc<Entry>) {
+        self.entry.succeeded_by(heir);
+        let Some(old) = self.entry.end_in_place().cloned() else {
+            // It never had an event.
+            bus.enter(heir, Some(&self.entry));
+            _ = bus.forget_entry(self.entry.id);
+            return;
+        };
+        let new = match heir.handling() {
+            Handling::Inline => None,
+            _ => heir.wake(None, CoalesceKey::default()).cloned(),
+        };
+        _ = old.succession.heir.set(Arc::clone(heir));
+        if let Some(new) = &new {
+            new.hold();
+        }
+        bus.enter(heir, Some(&self.entry));
+        // From here on publishers that still have the old table are sent on by themselves.
+        old.mailbox.shut();
+        if old.state() == State::Paused {
+            heir.core().iter().for_each(|new| _ = new.advance(State::Paused));
+            old.resume();
+        }
+        let members = old.members.read().clone();
+        end(bus, old, members, new);
+    }
+
+    /// Goes, as another one has joined a group.
+    pub(super) fn leave(self, bus: &Arc<BusCore>) {
+        if let Some(old) = self.entry.end().cloned() {
+            end(bus, old, vec![self.member], None);
+        }
+    }
+}
+
+/// Has members of a subscription come to their end, and lets go of what is held until then.
+fn end(
+    bus: &Arc<BusCore>,
+    old: Arc<SubscriptionCore>,
+    members: Vec<Arc<Member>>,
+    new: Option<Arc<SubscriptionCore>>,
+) {
+    let ending = async move {
+        // It may be held itself: its own predecessor comes first.
+        if let Some(released) = old.succession.released.get() {
+            released.cancelled().await;
+        }
+        if old.heir().is_some() {
+            // All that was offered, by whoever was in the middle of it too: nothing comes behind that. Who paused or stopped it meanwhile has said more.
+            let is_over = || old.mailbox.account.tally().waiting() == 0 || old.state() != State::Running;
+            old.services.idle.until(|| is_over().then_some(())).await;
+        }
+        // All but the last leave at once.
+        for member in &members {
+            _ = old.stop(member).await;
+        }
+        if let Some(new) = new {
+            new.release();
+        }
+    };
+    drop(bus.services.runtime.spawn(ending));
+}
+
+impl SubscriptionCore {
+    /// Starts nothing until it is released. To be called before it has had an event.
+    fn hold(&self) {
+        _ = self.succession.released.set(CancellationToken::new());
+        _ = self.state.compare_exchange(RUNNING, HELD, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Who has taken its place.
+    pub(crate) fn heir(&self) -> Option<&Arc<Entry>> {
+        self.succession.heir.get()
+    }
+
+    /// Takes [`hold`](Self::hold) back; whoever has paused or stopped it meanwhile has said more.
+    fn release(self: &Arc<Self>) {
+        if self.state.compare_exchange(HELD, RUNNING, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.resume();
+        }
+        self.succession.released.get().iter().for_each(|released| released.cancel());
+    }
+}

@@ -1,0 +1,154 @@
+//! A subscription in the place of another one.
+
+use std::time::Duration;
+
+use busway_engine::SubscribeProblem;
+use busway_middleware::{AnyHandler, Ephemeral, inline};
+use busway_testkit::{Gate, Recorder, Script, Step, TestBus};
+
+use crate::world::{Number, number};
+
+async fn until_alone(bus: &TestBus) {
+    while bus.stats().subscriptions.len() > 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn it_bears_the_same_name_and_has_what_comes_from_then_on() {
+    let bus = TestBus::start().await;
+    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+    let old = bus.subscribe("a.+").name("a").to(first.handler()).await.unwrap();
+    bus.publish(number("a.b", 1)).await.unwrap();
+    bus.settle().await;
+    let new = bus.subscribe("a.#").name("a").taking_over(&old).to(second.handler()).await.unwrap();
+    assert_eq!(bus.publish(number("a.b", 2)).await.unwrap().offered, 1);
+    bus.settle().await;
+    assert_eq!((first.count(), second.count()), (1, 1));
+    until_alone(&bus).await;
+    assert_eq!(new.stats().done, 1);
+    let report = bus.finish().await;
+    assert!(report.is_drained());
+}
+
+#[tokio::test]
+async fn one_that_never_had_an_event_gives_way_without_being_made() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let unused: AnyHandler<Ephemeral> = Recorder::<Number>::new().handler();
+    let mut subscription = bus.subscribe("a").name("a").to(unused).await.unwrap();
+    for _ in 0..3 {
+        subscription =
+            bus.subscribe("a").name("a").taking_over(&subscription).to(recorder.handler()).await.unwrap();
+        assert_eq!(bus.stats().subscriptions.len(), 1);
+    }
+    bus.publish(number("a", 1)).await.unwrap();
+    bus.settle().await;
+    assert_eq!(recorder.count(), 1);
+}
+
+#[tokio::test]
+async fn the_third_waits_for_the_first_by_way_of_the_second() {
+    let bus = TestBus::start().await;
+    let gate = Gate::closed();
+    let script = Script::new([Step::Wait(gate.clone())]);
+    let (first, second, third) =
+        (Recorder::<Number>::new(), Recorder::<Number>::new(), Recorder::<Number>::new());
+    let one = bus.subscribe("a").name("a").to(first.scripted(&script)).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    gate.reached(1).await;
+    let two = bus.subscribe("a").name("a").taking_over(&one).to(second.handler()).await.unwrap();
+    bus.publish(number("a", 2)).await.unwrap();
+    let three = bus.subscribe("a").name("a").taking_over(&two).to(third.handler()).await.unwrap();
+    bus.publish(number("a", 3)).await.unwrap();
+    bus.settle_within(Duration::ZERO).await;
+    assert_eq!((second.count(), third.count()), (0, 0));
+    gate.open();
+    bus.settle().await;
+    assert_eq!((second.count(), third.count()), (1, 1));
+    assert_eq!(three.stats().done, 1);
+    bus.assert_balanced();
+}
+
+#[tokio::test]
+async fn a_shutdown_meanwhile_handles_what_both_have() {
+    let bus = TestBus::start().await;
+    let gate = Gate::closed();
+    let script = Script::new([Step::Wait(gate.clone())]);
+    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+    let old = bus.subscribe("a").to(first.scripted(&script)).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    gate.reached(1).await;
+    _ = bus.subscribe("a").taking_over(&old).to(second.handler()).await.unwrap();
+    bus.publish(number("a", 2)).await.unwrap();
+    let shutdown = bus.shutdown(Duration::from_secs(60));
+    tokio::pin!(shutdown);
+    assert!(futures_util::poll!(shutdown.as_mut()).is_pending());
+    gate.open();
+    assert!(shutdown.await.is_drained());
+    assert_eq!((first.count(), second.count()), (1, 1));
+}
+
+#[tokio::test]
+async fn one_that_is_paused_leaves_its_place_paused() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let old = bus.subscribe("a").name("a").to(recorder.handler()).await.unwrap();
+    old.pause();
+    bus.publish(number("a", 1)).await.unwrap();
+    let new = bus.subscribe("a").name("a").taking_over(&old).to(recorder.handler()).await.unwrap();
+    bus.publish(number("a", 2)).await.unwrap();
+    until_alone(&bus).await;
+    assert_eq!(recorder.count(), 1, "the old one has handled what it had");
+    new.resume();
+    bus.settle().await;
+    assert_eq!(recorder.count(), 2);
+}
+
+#[tokio::test]
+async fn one_that_does_not_begin_leaves_the_old_one_as_it_is() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let old = bus.subscribe("a").name("a").to(recorder.handler()).await.unwrap();
+    let wrong = bus.subscribe("a..b").name("a").taking_over(&old);
+    let handler: AnyHandler<Ephemeral> = recorder.handler();
+    assert!(matches!(wrong.problems_with(&handler)[..], [SubscribeProblem::Filter(_)]));
+    assert!(wrong.to(handler).await.is_err());
+    bus.publish(number("a", 1)).await.unwrap();
+    bus.settle().await;
+    assert_eq!(recorder.count(), 1);
+}
+
+#[tokio::test]
+async fn inline_handlers_take_over_too() {
+    let bus = TestBus::start().await;
+    let old = bus.subscribe("a").name("a").to(inline(|| {})).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    let new = bus.subscribe("a").name("a").taking_over(&old).to(inline(|| {})).await.unwrap();
+    bus.publish(number("a", 2)).await.unwrap();
+    until_alone(&bus).await;
+    assert_eq!(new.stats().done, 1);
+    bus.assert_balanced();
+}
+
+#[tokio::test]
+async fn who_asks_for_something_else_takes_the_place_of_a_whole_group() {
+    let bus = TestBus::start().await;
+    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+    let one = bus.subscribe("a").group("g").to(first.handler()).await.unwrap();
+    let two = bus.subscribe("a").group("g").to(first.handler()).await.unwrap();
+    for value in 0..4 {
+        bus.publish(number("a", value)).await.unwrap();
+    }
+    let wider = || bus.subscribe("a").group("g").concurrency(2);
+    let one = wider().taking_over(&one).to(second.handler()).await.unwrap();
+    let two = wider().taking_over(&two).to(second.handler()).await.unwrap();
+    for value in 4..8 {
+        bus.publish(number("a", value)).await.unwrap();
+    }
+    bus.settle().await;
+    assert_eq!((first.count(), second.count()), (4, 4));
+    until_alone(&bus).await;
+    assert_eq!((one.stats().done, two.stats().done), (4, 4), "both are of the one group that is left");
+    bus.assert_balanced();
+}
