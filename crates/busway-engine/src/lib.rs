@@ -48,6 +48,7 @@ mod mailbox;
 pub mod schedule;
 mod seen;
 pub mod settings;
+mod shown;
 pub mod stages;
 pub mod stats;
 pub mod subscription;
