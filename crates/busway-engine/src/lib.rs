@@ -49,6 +49,7 @@ pub mod named;
 pub mod schedule;
 mod seen;
 pub mod settings;
+mod shown;
 pub mod stages;
 pub mod stats;
 pub mod subscription;

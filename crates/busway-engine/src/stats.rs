@@ -1,11 +1,9 @@
 //! What can be counted: statistics of subscriptions and of the bus.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use busway_event::{EventId, Timestamp};
-use busway_middleware::Outcome;
 use busway_reliability::Tally;
 
 use crate::durable::DurableStats;
@@ -82,22 +80,6 @@ pub struct LastFailure {
     /// When, by the wall clock.
     pub at: Timestamp,
 }
-
-/// What is kept of an outcome that is no good one: its word and its error. The user's own code writes the text: its panic must
-/// not keep the event from being counted.
-pub(crate) fn failure_text(outcome: &Outcome) -> String {
-    let text = catch_unwind(AssertUnwindSafe(|| match outcome.error_text() {
-        Some(text) => format!("{}: {text}", outcome.label()),
-        None => outcome.to_string(),
-    }));
-    let text = text.unwrap_or_else(|_| {
-        format!("{}: its error panicked when it was asked for its text", outcome.label())
-    });
-    text.chars().take(FAILURE_CHARS_MAX).collect()
-}
-
-/// An error is kept for people to read, not as an archive.
-const FAILURE_CHARS_MAX: usize = 512;
 
 /// The account of a bus at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]

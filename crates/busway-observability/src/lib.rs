@@ -3,7 +3,9 @@
 //! The engine tells [`Collector`]s of [`Signal`]s, a closed list of moments, where they happen. What can be counted without being told, since the
 //! bus keeps account of it anyway, is read when somebody looks: a [`BusNumbers`]. [`Metrics`] makes Prometheus text of both.
 //!
-//! **It is not** where anything is decided, timed or started: it has no clock, no task and no thread, and a bus without a collector pays one test of a
+//! [`Redactor`] makes texts showable, [`audit`] writes down who did what, and with the feature `logs` [`Logs`](crate::log) makes lines of what is emitted with `tracing`.
+//!
+//! **It is not** where anything is decided, timed or started: it has no clock (but for the time of a line), no task and no thread, and a bus without a collector pays one test of a
 //! bit for each moment that could be told.
 //!
 //! ```
@@ -26,20 +28,30 @@
 //! }
 //! ```
 
+pub mod audit;
 pub mod collector;
 pub mod health;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "logs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "logs")))]
+pub mod log;
 pub mod metrics;
 pub mod numbers;
+pub mod redact;
 pub mod signal;
 
 pub use crate::collector::{Collector, Collectors, Wants};
 pub use crate::health::{Concern, Condition, Health};
 #[cfg(feature = "http")]
 pub use crate::http::{Endpoint, EndpointError, Serving};
+#[cfg(feature = "logs")]
+pub use crate::log::{
+    Colour, DirectiveError, FIELDS, FieldKind, LogControl, LogField, LogFormat, Logs, LogsError, init,
+};
 pub use crate::metrics::{Metrics, MetricsProblem};
 pub use crate::numbers::{
     BusNumbers, ChannelNumbers, DedupNumbers, Kind, ReloadNumbers, Source, StoreNumbers, SubscriptionNumbers,
 };
+pub use crate::redact::{Redact, Redactor, Secret};
 pub use crate::signal::{Circuit, FallbackKind, Signal};

@@ -101,6 +101,7 @@
 //! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
 //! | register handlers and middleware for a configuration | [`BusBuilder::handler`], [`BusBuilder::middleware_factory`] |
 //! | look | [`Bus::describe`], [`Bus::stats`], [`Bus::health`]; from outside: [`Metrics`], [`Collector`] |
+//! | keep out of errors and logs | [`Redact`], [`Redactor`], [`BusBuilder::redact`] |
 //! | stop | [`Bus::shutdown`] |
 //! | exchange events with others | [`cloudevents`] |
 //!
@@ -114,6 +115,7 @@
 //! | `config` | `busway::config`: a bus that is set by a file, and set anew while it runs |
 //! | `derive` (default) | `#[derive(EventType)]` |
 //! | `http` | [`observability::Endpoint`]: `/metrics`, `/healthz` and `/readyz` |
+//! | `logs` | [`observability::Logs`]: logs for people or log stores |
 //! | `prost` | `Proto<M>`: Protobuf payloads |
 //! | `redis` | `RedisKeys`: idempotency keys that several processes share |
 //! | `schemars` | `Contract`: the JSON Schema of an event type |
@@ -144,11 +146,11 @@ pub use busway_event::{
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
 #[doc(inline)]
 pub use busway_config as config;
-/// Signals, metrics and health: what is seen of a bus. With the feature `http` an [`Endpoint`](observability::Endpoint) for who scrapes and probes.
+/// Signals, metrics and health, redaction and audit lines: what is seen of a bus. With the feature `logs` its [`Logs`](observability::Logs), with `http` an [`Endpoint`](observability::Endpoint) for who scrapes and probes.
 #[doc(inline)]
 pub use busway_observability as observability;
 #[doc(inline)]
-pub use busway_observability::{Collector, Health, Metrics, Signal, Wants};
+pub use busway_observability::{Collector, Health, Metrics, Redact, Redactor, Signal, Wants};
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

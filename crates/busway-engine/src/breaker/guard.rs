@@ -302,6 +302,7 @@ mod tests {
     fn guard(breaker: Breaker) -> Arc<Guard> {
         let services = Services {
             clock: Arc::new(SystemClock),
+            shown: crate::shown::Shown::default(),
             idle: IdleWatch::default(),
             middleware: Registry::new(),
             signals: busway_observability::Collectors::new(),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use busway_event::{Timestamp, Topic};
+use busway_observability::audit::{Action, Ending};
 use busway_reliability::{BreakerState, CircuitCounts, Force};
 use thiserror::Error;
 
@@ -55,13 +56,14 @@ impl fmt::Display for BreakerStatus {
 #[derive(Debug, Clone)]
 pub struct Breakers {
     bus: Arc<BusCore>,
+    by: Option<String>,
 }
 
 impl Bus {
     /// The circuit breakers of all subscriptions that have one: what they are at, and how to force them.
     #[must_use]
     pub fn breakers(&self) -> Breakers {
-        Breakers { bus: Arc::clone(self.core()) }
+        Breakers { bus: Arc::clone(self.core()), by: None }
     }
 }
 
@@ -76,6 +78,12 @@ impl BusCore {
 }
 
 impl Breakers {
+    /// Who does what is done, for the [audit line](busway_observability::audit). Default: the producer of the bus.
+    pub fn by(mut self, who: impl Into<String>) -> Self {
+        self.by = Some(who.into());
+        self
+    }
+
     /// All channels that have had an event, or were forced, by subscription and topic. At most [`CHANNELS_MAX`](super::CHANNELS_MAX) a
     /// subscription.
     #[must_use]
@@ -97,6 +105,17 @@ impl Breakers {
     /// # Errors
     /// [`ChannelUnknown`].
     pub fn force(&self, subscription: &str, topic: &str, force: Force) -> Result<(), ChannelUnknown> {
+        let (shown, forced) = (&self.bus.services.shown, self.force_channel(subscription, topic, force));
+        let subject = format!("channel {subscription} on {topic}, {force}");
+        let ending = match &forced {
+            Ok(()) => Ending::Done { count: None },
+            Err(unknown) => shown.refused(unknown),
+        };
+        shown.audit(Action::ForceBreaker, &subject, self.by.as_deref(), &ending);
+        forced
+    }
+
+    fn force_channel(&self, subscription: &str, topic: &str, force: Force) -> Result<(), ChannelUnknown> {
         let parsed =
             Topic::new(topic).map_err(|error| ChannelUnknown::Topic { reason: error.to_string() })?;
         let durable = self.bus.durable.list();

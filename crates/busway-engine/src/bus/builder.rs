@@ -11,7 +11,7 @@ use busway_event::{Durability, Metadata};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
 use busway_middleware::{BoxError, PublishRegistry, Registry, Stage, States};
-use busway_observability::{Collectors, Metrics};
+use busway_observability::{Collectors, Metrics, Redactor};
 use busway_persistence::{AuditHead, OpenError, StoreOptions, Stream, Table};
 use tokio::runtime;
 
@@ -25,11 +25,13 @@ use crate::idle::IdleWatch;
 use crate::log::{Log, StorePlan};
 use crate::named::Named;
 use crate::settings::{Levels, Settings};
+use crate::shown::Shown;
 use crate::subscription::IntoFilter;
 
 /// A bus that is not started yet. Setters never fail; [`start`](BusBuilder::start) reports all that is wrong at once.
 pub struct BusBuilder {
     producer: Option<String>,
+    pub(super) redactor: Redactor,
     payload_bytes_max: usize,
     clock: Arc<dyn Clock>,
     pub(super) signals: Collectors,
@@ -52,6 +54,7 @@ impl BusBuilder {
     pub(crate) fn new() -> Self {
         Self {
             producer: None,
+            redactor: Redactor::new(),
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             clock: Arc::new(SystemClock),
             signals: Collectors::new(),
@@ -339,6 +342,7 @@ impl BusBuilder {
         let core = BusCore::new(BusParts {
             services: Services {
                 clock: self.clock,
+                shown: Shown { redactor: self.redactor, producer: metadata.producer().into() },
                 idle: IdleWatch::default(),
                 middleware: self.middleware,
                 signals: self.signals,

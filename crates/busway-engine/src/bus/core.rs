@@ -25,12 +25,15 @@ use crate::log::Log;
 use crate::mailbox::Account;
 use crate::named::Named;
 use crate::settings::Levels;
+use crate::shown::Shown;
 use crate::stats::{BusStats, State, SubscriptionStats};
 use crate::subscription::{Entry, SubscriptionCore};
 
 /// What subscriptions need of their bus and may keep alive.
 pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
+    /// What of it may be read by whom.
+    pub(crate) shown: Shown,
     pub(crate) idle: IdleWatch,
     pub(crate) middleware: Registry,
     /// Who is told what happens.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use busway_observability::{BusNumbers, Collector, Collectors, Metrics, Signal, Wants};
+use busway_observability::{BusNumbers, Collector, Collectors, Metrics, Redactor, Signal, Wants};
 
 use super::builder::BusBuilder;
 use super::core::{BusCore, Services};
@@ -15,6 +15,14 @@ impl BusBuilder {
     /// Is told of the [`Signal`]s that it wants, where they happen. As many as there are, in their order. Default: nobody is told.
     pub fn collector(mut self, collector: Arc<dyn Collector>) -> Self {
         self.signals.add(collector);
+        self
+    }
+
+    /// What is kept out of texts of failures: those of dead letters and of attempts, of `stats()`, of signals, of the trail and of what the bus logs. Payloads are not touched: what is
+    /// given again is what was published. What it finds, and what it cannot, is said [there](busway_observability::redact). Give the [logs](busway_observability) the same one: they make
+    /// lines of what the program logs itself. Default: nothing is.
+    pub fn redact(mut self, redactor: impl Into<Redactor>) -> Self {
+        self.redactor = redactor.into();
         self
     }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use busway_event::Timestamp;
+use busway_observability::audit::Action;
 use busway_persistence::OperationKind;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::error::DeadLetterError;
-use super::handle::DeadLetters;
+use super::handle::{DeadLetters, end_of};
 use super::pace::Redrive;
 use super::redrive::Job;
 use super::selection::{Selection, Target};
@@ -64,7 +65,7 @@ struct Run {
 
 async fn expire(bus: Arc<BusCore>, run: &Run) {
     let Run { name, before, is_first, ending } = run;
-    let letters = DeadLetters::new(bus).by("busway");
+    let letters = DeadLetters::new(Arc::clone(&bus)).by(OURSELVES);
     if *is_first && let Err(error) = end_what_was_cut_short(&letters, name).await {
         tracing::warn!(subscription = name, %error, "what an earlier process began is not ended in the trail");
     }
@@ -85,12 +86,15 @@ async fn expire(bus: Arc<BusCore>, run: &Run) {
             }
         }
     }
+    let shown = &bus.services.shown;
+    let audit = shown.begin_audit(Action::Expire, selection.to_string(), Some(OURSELVES));
     let how = Redrive::default().unlimited().never_stop();
     let job = letters.job(OperationKind::Expire, Target::Selected(selection), how);
     let expired = match job {
         Ok(job) => Job { ending: Some(ending.clone()), ..job }.run(None).await,
         Err(error) => Err(error),
     };
+    audit.end(&end_of(shown, &expired));
     match expired {
         Ok(operation) => {
             tracing::info!(subscription = name, letters = operation.letters, "old dead letters are let go");
@@ -119,4 +123,6 @@ async fn end_what_was_cut_short(letters: &DeadLetters, name: &str) -> Result<(),
     }
 }
 
+/// Who lets old letters go.
+const OURSELVES: &str = "busway";
 const EVERY: Duration = Duration::from_secs(3_600);

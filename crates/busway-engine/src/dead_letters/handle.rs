@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use busway_observability::audit::{Action, Ending};
 use busway_persistence::{
     BY_BYTES_MAX, LetterKey, LetterQuery, Operation, OperationKind, REQUEST_BYTES_MAX, SELECTION_BYTES_MAX,
     Store,
@@ -19,6 +20,7 @@ use super::trail::DeadLetterOperation;
 use crate::bus::{Bus, BusCore};
 use crate::durable::shortened_to;
 use crate::log::Log;
+use crate::shown::Shown;
 
 /// The dead letters of a bus: see the [module](super) for what is promised.
 #[derive(Clone)]
@@ -125,7 +127,7 @@ impl DeadLetters {
         which: impl Into<Target>,
         how: Redrive,
     ) -> Result<DeadLetterOperation, DeadLetterError> {
-        self.job(OperationKind::Redrive, which.into(), how)?.run(None).await
+        self.carry_out((Action::Redrive, OperationKind::Redrive), which.into(), how, None).await
     }
 
     /// Gives a letter to its subscription again with another payload: bytes of the same type, version and codec. The original stays beside it.
@@ -141,7 +143,7 @@ impl DeadLetters {
         payload: impl Into<Vec<u8>>,
     ) -> Result<DeadLetterOperation, DeadLetterError> {
         let how = Redrive::default().unlimited();
-        self.job(OperationKind::Edit, id.into(), how)?.run(Some(payload.into())).await
+        self.carry_out((Action::Edit, OperationKind::Edit), id.into(), how, Some(payload.into())).await
     }
 
     /// Lets letters go. Those on their way to their subscription stay.
@@ -153,7 +155,7 @@ impl DeadLetters {
     /// As [`redrive`](Self::redrive).
     pub async fn discard(&self, which: impl Into<Target>) -> Result<DeadLetterOperation, DeadLetterError> {
         let how = Redrive::default().unlimited();
-        self.job(OperationKind::Discard, which.into(), how)?.run(None).await
+        self.carry_out((Action::Discard, OperationKind::Discard), which.into(), how, None).await
     }
 
     /// The trail: up to `limit` operations, 256 at most, the newest first; those before a number, when one is given. The last 10,000 are
@@ -175,6 +177,24 @@ impl DeadLetters {
             Ok(operations.into_iter().map(|operation| DeadLetterOperation::of(operation, false)).collect())
         })
         .await
+    }
+
+    /// Does something, and writes its audit line.
+    async fn carry_out(
+        &self,
+        (action, kind): (Action, OperationKind),
+        target: Target,
+        how: Redrive,
+        edited: Option<Vec<u8>>,
+    ) -> Result<DeadLetterOperation, DeadLetterError> {
+        let shown = &self.bus.services.shown;
+        let audit = shown.begin_audit(action, target.to_string(), self.by.as_deref());
+        let done = match self.job(kind, target, how) {
+            Ok(job) => job.run(edited).await,
+            Err(error) => Err(error),
+        };
+        audit.end(&end_of(shown, &done));
+        done
     }
 
     /// The trail as it is stored, a page of it before a number.
@@ -219,6 +239,20 @@ impl DeadLetters {
         with: impl FnOnce(&Store) -> Result<R, DeadLetterError> + Send + 'static,
     ) -> Result<R, DeadLetterError> {
         self.log()?.lend(&self.bus.services, with).await.ok_or(DeadLetterError::Closed)?
+    }
+}
+
+/// How an operation has ended, for its audit line.
+pub(super) fn end_of(shown: &Shown, done: &Result<DeadLetterOperation, DeadLetterError>) -> Ending {
+    match done {
+        Ok(DeadLetterOperation { letters, stopped: Some(reason), .. }) => {
+            Ending::Stopped { count: *letters, reason: reason.clone() }
+        }
+        Ok(operation) => Ending::Done { count: Some(operation.letters) },
+        Err(error @ (DeadLetterError::Closed | DeadLetterError::Read(_) | DeadLetterError::Store(_))) => {
+            shown.failed(error)
+        }
+        Err(error) => shown.refused(error),
     }
 }
 

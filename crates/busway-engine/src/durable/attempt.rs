@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use busway_event::{AnyDraft, AnyEvent};
-use busway_middleware::builtin::log_text;
 use busway_middleware::chain::run;
 use busway_middleware::{BoxError, Chain, Delivery, Gap, Invocation, Outcome, Progress, Replay};
 use busway_persistence::Position;
@@ -244,7 +243,7 @@ pub(super) async fn contained(commit: impl Future<Output = Option<Committed>>) -
 pub(super) async fn later(core: &DurableCore, member: &Member, reason: &BoxError) -> Patience {
     tracing::warn!(
         subscription = &*core.name,
-        reason = log_text(&reason.to_string()),
+        reason = core.services.shown.log_text(&reason.to_string()),
         "there is no room for what a handler has done; it runs again"
     );
     core.moment_later(member).await

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busway_middleware::Position;
+use busway_observability::audit::{Action, Ending};
 use busway_persistence::{ReadError, RequestError, Store, StoredSubscription};
 use tokio::sync::oneshot;
 
@@ -16,6 +17,7 @@ use crate::log::{Log, idle};
 pub struct CursorHandle {
     bus: Arc<BusCore>,
     name: String,
+    by: Option<String>,
 }
 
 /// Where a durable subscription stands.
@@ -55,7 +57,7 @@ impl Bus {
     /// The cursor of the durable subscription with this name.
     #[must_use]
     pub fn cursor(&self, name: impl Into<String>) -> CursorHandle {
-        CursorHandle { bus: Arc::clone(self.core()), name: name.into() }
+        CursorHandle { bus: Arc::clone(self.core()), name: name.into(), by: None }
     }
 
     /// Where all durable subscriptions of the store stand, also those that do not run: what they have not settled is kept for them.
@@ -73,6 +75,12 @@ impl Bus {
 }
 
 impl CursorHandle {
+    /// Who does what is done, for the [audit line](busway_observability::audit). Default: the producer of the bus.
+    pub fn by(mut self, who: impl Into<String>) -> Self {
+        self.by = Some(who.into());
+        self
+    }
+
     /// Where it stands, as it is stored.
     ///
     /// # Errors
@@ -97,6 +105,11 @@ impl CursorHandle {
     /// # Cancel safety
     /// Dropping the future does not undo the seek.
     pub async fn seek(&self, to: StartAt) -> Result<(), CursorError> {
+        let subject = format!("subscription {} to {to:?}", self.name);
+        self.audited((Action::Seek, subject), self.send(to)).await
+    }
+
+    async fn send(&self, to: StartAt) -> Result<(), CursorError> {
         let stored = self.stored().await?;
         if to == StartAt::Stored {
             return Ok(());
@@ -122,6 +135,10 @@ impl CursorHandle {
     /// # Cancel safety
     /// Dropping the future does not undo the removal.
     pub async fn remove(&self) -> Result<(), CursorError> {
+        self.audited((Action::Remove, format!("subscription {}", self.name)), self.take_out()).await
+    }
+
+    async fn take_out(&self) -> Result<(), CursorError> {
         self.stored().await?;
         if self.bus.durable.has_name(&self.name) {
             return Err(CursorError::Running { name: self.name.clone() });
@@ -132,6 +149,25 @@ impl CursorHandle {
         };
         let removed = self.log()?.ask(&self.bus.services, remove).await;
         Ok(removed.ok_or(CursorError::Closed)??)
+    }
+
+    /// Does something, and writes its audit line.
+    async fn audited(
+        &self,
+        (action, subject): (Action, String),
+        work: impl Future<Output = Result<(), CursorError>>,
+    ) -> Result<(), CursorError> {
+        let shown = &self.bus.services.shown;
+        let audit = shown.begin_audit(action, subject, self.by.as_deref());
+        let done = work.await;
+        audit.end(&match &done {
+            Ok(()) => Ending::Done { count: None },
+            Err(error @ (CursorError::Closed | CursorError::Read(_) | CursorError::Request(_))) => {
+                shown.failed(error)
+            }
+            Err(error) => shown.refused(error),
+        });
+        done
     }
 
     async fn stored(&self) -> Result<StoredSubscription, CursorError> {

@@ -166,7 +166,7 @@ impl DurableCore {
         tracing::error!(
             subscription = &*self.name,
             topic = event.topic().as_str(),
-            id = %event.id(),
+            event_id = %event.id(),
             %place,
             "a handler is hung: it has overrun its deadline and cannot be cancelled; its lane waits for it"
         );

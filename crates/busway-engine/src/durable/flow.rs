@@ -97,6 +97,7 @@ mod tests {
     async fn what_the_store_had_no_room_for_is_kept_and_what_it_refuses_otherwise_ends_the_subscription() {
         let flow = Flow::new(Arc::new(Services {
             clock: Arc::new(SystemClock),
+            shown: crate::shown::Shown::default(),
             idle: IdleWatch::default(),
             middleware: Registry::new(),
             signals: busway_observability::Collectors::new(),

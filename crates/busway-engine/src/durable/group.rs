@@ -44,13 +44,13 @@ impl DurableCore {
         Some(member)
     }
 
-    /// Gives a member nothing more to start. When all pause, the subscription does: nothing more is read then.
-    pub(super) fn pause(&self, member: &Member) {
+    /// Gives a member nothing more to start. When all pause, the subscription does: nothing more is read then. `false`: it has left.
+    pub(super) fn pause(&self, member: &Member) -> bool {
         {
             let mut hand = self.hand.lock();
             match hand.seat(member) {
                 Some(seat) if seat.presence == Presence::Here => seat.presence = Presence::Paused,
-                _ => return,
+                seat => return seat.is_some_and(|seat| seat.presence == Presence::Paused),
             }
             hand.window.part(member.id);
             if hand.state == State::Running && hand.is_deserted() {
@@ -58,15 +58,16 @@ impl DurableCore {
             }
         }
         self.has_changed();
+        true
     }
 
-    /// Takes a pause back.
-    pub(super) fn resume(&self, member: &Member) {
+    /// Takes a pause back. `false`: it has left.
+    pub(super) fn resume(&self, member: &Member) -> bool {
         {
             let mut hand = self.hand.lock();
             match hand.seat(member) {
                 Some(seat) if seat.presence == Presence::Paused => seat.presence = Presence::Here,
-                _ => return,
+                seat => return seat.is_some_and(|seat| seat.presence == Presence::Here),
             }
             hand.window.join(member.id);
             if hand.state == State::Paused {
@@ -74,6 +75,7 @@ impl DurableCore {
             }
         }
         self.has_changed();
+        true
     }
 
     /// Ends a member's part, and waits for its running handlers. The last one ends the subscription: what was decided is stored then,

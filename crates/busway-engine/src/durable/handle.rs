@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use busway_middleware::{ChainTrace, Stage};
+use busway_observability::audit::Action;
 
 use super::stats::{DurableStats, Lag};
 use super::{DurableCore, Member};
@@ -37,12 +38,14 @@ impl DurableSubscription {
     /// Of a group only this member pauses: what it has not started goes to the others, its keys too. When all have paused, nothing is
     /// started.
     pub fn pause(&self) {
-        self.core.pause(&self.member);
+        let is_done = self.core.pause(&self.member);
+        self.core.services.shown.audit_turn(Action::Pause, &self.core.name, is_done);
     }
 
     /// Goes on after [`pause`](Self::pause). A member of a group has its keys again, from the next event of each on.
     pub fn resume(&self) {
-        self.core.resume(&self.member);
+        let is_done = self.core.resume(&self.member);
+        self.core.services.shown.audit_turn(Action::Resume, &self.core.name, is_done);
     }
 
     /// Ends the subscription in this process: nothing more is started, and it returns when running handlers have ended and what

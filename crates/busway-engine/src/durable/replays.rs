@@ -12,7 +12,6 @@ use super::DurableCore;
 use super::lane::{Lanes, NO_LANE};
 use crate::bus::Services;
 use crate::log::Log;
-use crate::stats::failure_text;
 
 /// Who watches the attempts of a subscription's dead letters.
 #[derive(Debug, Default)]
@@ -62,7 +61,7 @@ impl DurableCore {
             self.counts.replayed.fetch_add(1, Ordering::Relaxed);
         }
         if !watches.is_empty() {
-            let error = (!is_good).then(|| failure_text(outcome));
+            let error = (!is_good).then(|| self.services.shown.failure_text(outcome));
             watches.iter().for_each(|watch| watch.ended(error.as_deref()));
         }
     }

@@ -1,7 +1,5 @@
 //! What is to become of an event, by what its handler said.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use busway_event::Timestamp;
 use busway_middleware::Outcome;
 use busway_persistence::ERROR_BYTES_MAX;
@@ -10,9 +8,9 @@ use busway_reliability::{FailureClass, Retry};
 use super::window::Verdict;
 
 /// Decides behind the attempt of this number, from 1. What the subscription says of an error counts where that says nothing itself. `random` is
-/// drawn anew for each.
+/// drawn anew for each. The error is its text, as it may be shown.
 pub(super) fn verdict(
-    (outcome, class): (&Outcome, FailureClass),
+    (outcome, class, error): (&Outcome, FailureClass, String),
     attempt: u32,
     retry: &Retry,
     random: u64,
@@ -23,14 +21,14 @@ pub(super) fn verdict(
     let at = match (outcome, class) {
         (Outcome::Done | Outcome::Skip, _) => return Verdict::Settled,
         (Outcome::Dead(_), _) | (Outcome::Failed(_), FailureClass::Permanent) => {
-            let reason = text_of(outcome);
+            let reason = shortened(error);
             return Verdict::Dead { error: Some(reason.clone()), reason, handler: handler() };
         }
         (Outcome::RetryAt(time), _) => Some(*time),
         (Outcome::Failed(_), FailureClass::RetryAt(time)) => Some(time),
         _ => None,
     };
-    let error = text_of(outcome);
+    let error = shortened(error);
     // Asking for a later time is an attempt like any other: an event must come to an end.
     match retry.after(attempt, random) {
         None => {
@@ -39,12 +37,6 @@ pub(super) fn verdict(
         }
         Some(delay) => Verdict::Park { error, delay: at.map_or(delay, |time| time.saturating_since(utc)) },
     }
-}
-
-/// The error with its causes. The user's own code writes it: its panic must not keep the event from being settled.
-fn text_of(outcome: &Outcome) -> String {
-    let text = catch_unwind(AssertUnwindSafe(|| outcome.error_text().unwrap_or_else(|| outcome.to_string())));
-    shortened(text.unwrap_or_else(|_| "its error panicked when it was asked for its text".to_owned()))
 }
 
 /// As much of a text as the store keeps.
@@ -67,12 +59,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::shown::Shown;
 
     const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000);
 
     fn decide(outcome: &Outcome, attempt: u32) -> Verdict {
         let retry = Retry::default().attempts(3);
-        verdict((outcome, FailureClass::Transient), attempt, &retry, u64::MAX, NOW, "reserve")
+        let error = Shown::default().error_text(outcome);
+        verdict((outcome, FailureClass::Transient, error), attempt, &retry, u64::MAX, NOW, "reserve")
     }
 
     #[test]
@@ -109,7 +103,7 @@ mod tests {
     fn an_error_is_what_its_subscription_says_of_it() {
         let decide = |class, attempt| {
             let (failed, retry) = (Outcome::failed("no such order"), Retry::default().attempts(3));
-            verdict((&failed, class), attempt, &retry, 0, NOW, "reserve")
+            verdict((&failed, class, "no such order".to_owned()), attempt, &retry, 0, NOW, "reserve")
         };
         assert!(matches!(decide(FailureClass::Transient, 1), Verdict::Park { .. }));
         let Verdict::Dead { reason, .. } = decide(FailureClass::Permanent, 1) else { panic!() };
@@ -118,7 +112,8 @@ mod tests {
         let Verdict::Park { delay, .. } = decide(later, 1) else { panic!() };
         assert_eq!(delay, Duration::from_secs(2));
         assert!(matches!(decide(later, 3), Verdict::Dead { .. }), "an attempt like any other");
-        let done = verdict((&Outcome::Done, FailureClass::Permanent), 1, &Retry::default(), 0, NOW, "");
+        let done = (&Outcome::Done, FailureClass::Permanent, String::new());
+        let done = verdict(done, 1, &Retry::default(), 0, NOW, "");
         assert!(matches!(done, Verdict::Settled));
     }
 

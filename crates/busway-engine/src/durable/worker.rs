@@ -19,7 +19,7 @@ use super::verdict::verdict;
 use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
 use crate::breaker::Reach;
-use crate::stats::{LastFailure, State, failure_text};
+use crate::stats::{LastFailure, State};
 
 /// Starts one more worker: a task, or a thread of its own for blocking handlers; `false` when there is no thread to be had.
 #[expect(
@@ -179,7 +179,8 @@ pub(super) fn judge(
             let (attempt, random) = (started.attempt.get(), fastrand::u64(..));
             let Recovery { retry, classify, .. } = &core.recovery;
             let class = classify.class_of(outcome);
-            verdict((outcome, class), attempt, retry, random, at.utc, member.handler.info().name)
+            let error = core.services.shown.error_text(outcome);
+            verdict((outcome, class, error), attempt, retry, random, at.utc, member.handler.info().name)
         }
     };
     core.tell_of_failure(started, &verdict);
@@ -208,11 +209,11 @@ pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cu
     if matches!(outcome, Outcome::Done | Outcome::Skip) {
         return;
     }
-    let error = failure_text(outcome);
+    let error = core.services.shown.failure_text(outcome);
     tracing::warn!(
         subscription = &*core.name,
         topic = event.topic().as_str(),
-        id = %event.id(),
+        event_id = %event.id(),
         cut_by,
         error = log_text(&error),
         "event not handled"

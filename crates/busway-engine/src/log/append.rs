@@ -267,6 +267,7 @@ mod tests {
         let log = plan.open().unwrap();
         let services = Arc::new(Services {
             clock: Arc::new(SystemClock),
+            shown: crate::shown::Shown::default(),
             idle: IdleWatch::default(),
             middleware: busway_middleware::Registry::new(),
             signals: busway_observability::Collectors::new(),

@@ -18,7 +18,7 @@ use super::takeover::Succession;
 use crate::bus::{BusCore, Services};
 use crate::mailbox::{Mailbox, Supervise};
 use crate::settings::Effective;
-use crate::stats::{LastFailure, State, failure_text};
+use crate::stats::{LastFailure, State};
 use crate::worker;
 
 /// See the module.
@@ -204,11 +204,11 @@ impl SubscriptionCore {
 
     #[cold]
     fn report_failure(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        let error = failure_text(outcome);
+        let error = self.services.shown.failure_text(outcome);
         tracing::warn!(
             subscription = &*self.name,
             topic = event.topic().as_str(),
-            id = %event.id(),
+            event_id = %event.id(),
             cut_by,
             error = log_text(&error),
             "event not handled"

@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use busway_event::Filter;
 use busway_middleware::{ModeKind, Run, Scope};
+use busway_observability::audit::Action;
 use busway_reliability::Tally;
 use busway_router::RouteId;
 
@@ -137,6 +138,13 @@ impl Entry {
             None => State::Running,
             Some(None) => State::Stopped,
             Some(Some(core)) => core.state(),
+        }
+    }
+
+    /// Writes the audit line of a pause or its end, by where it has come to.
+    pub(super) fn audit_turn(&self, action: Action, name: &str, to: State) {
+        if let Some(bus) = self.bus.upgrade() {
+            bus.services.shown.audit_turn(action, name, self.state() == to);
         }
     }
 

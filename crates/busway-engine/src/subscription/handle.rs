@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use busway_middleware::{ChainTrace, Stage};
+use busway_observability::audit::Action;
 
 use super::entry::Entry;
 use super::member::Member;
@@ -42,6 +43,7 @@ impl Subscription {
             core.advance(State::Paused);
             core.touch();
         }
+        self.entry.audit_turn(Action::Pause, &self.name, State::Paused);
     }
 
     /// Goes on after [`pause`](Subscription::pause).
@@ -49,6 +51,7 @@ impl Subscription {
         if let Some(core) = self.entry.awake() {
             core.resume();
         }
+        self.entry.audit_turn(Action::Resume, &self.name, State::Running);
     }
 
     /// Ends the subscription: nothing new is routed to it, what waits is handled, and it returns when all of it is done. A

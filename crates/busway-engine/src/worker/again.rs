@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use busway_event::{AnyEvent, Timestamp};
-use busway_middleware::builtin::log_text;
 use busway_middleware::chain::run;
 use busway_middleware::{Delivery, Outcome};
 use busway_reliability::{FailureClass, Retry};
@@ -19,7 +18,6 @@ use super::attempt::{Slot, emit};
 use crate::classify::Classifier;
 use crate::clock::WAIT_MAX;
 use crate::settings::{Origin, Setting};
-use crate::stats::failure_text;
 use crate::subscription::{Member, SubscriptionCore};
 
 /// What a member does about failures, when somebody asked for it.
@@ -78,10 +76,11 @@ pub(super) async fn attempts_again(
         core.retried.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
             subscription = &*core.name,
-            id = %event.id(),
+            topic = event.topic().as_str(),
+            event_id = %event.id(),
             attempt,
             ?delay,
-            error = log_text(&failure_text(&outcome)),
+            error = core.services.shown.log_text(&core.services.shown.failure_text(&outcome)),
             "event not handled, and attempted again"
         );
         tokio::select! {

@@ -189,7 +189,7 @@ pub(crate) async fn go_on(
     let attempt = async {
         let Reply { outcome, emits } = match reply {
             Some(reply) => reply,
-            None => go_on_plain(&mut *slot.invocation).await,
+            None => go_on_plain(&delivery, &mut *slot.invocation).await,
         };
         let outcome = emit(core, outcome, emits).await;
         match slot.is_over_with(&outcome) {

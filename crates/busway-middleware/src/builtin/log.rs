@@ -16,14 +16,14 @@ impl SyncMiddleware for LogOutcome {
         let (topic, id, attempt) = (event.topic().as_str(), event.id(), delivery.attempt());
         match &outcome {
             Outcome::Done | Outcome::Skip => {
-                tracing::debug!(subscription, topic, %id, attempt, outcome = label, "event handled");
+                tracing::debug!(subscription, topic, event_id = %id, attempt, outcome = label, "event handled");
             }
             Outcome::Failed(_) | Outcome::Dead(_) => {
                 let error = log_text(&outcome.error_text().unwrap_or_default());
-                tracing::warn!(subscription, topic, %id, attempt, outcome = label, error, "event not handled");
+                tracing::warn!(subscription, topic, event_id = %id, attempt, outcome = label, error, "event not handled");
             }
             Outcome::RetryAt(time) => {
-                tracing::warn!(subscription, topic, %id, attempt, outcome = label, at = %time, "event put off");
+                tracing::warn!(subscription, topic, event_id = %id, attempt, outcome = label, at = %time, "event put off");
             }
         }
         outcome

@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 
 use futures_util::future::poll_fn;
 use parking_lot::Mutex;
+use tracing::Instrument as _;
 
-use super::{Chain, HANDLER, Panicked, Progress, contain, run};
+use super::{Chain, HANDLER, Panicked, Progress, attempt, contain, run};
 use crate::delivery::Delivery;
 use crate::handler::{AnyHandler, BatchCall, Invocation};
 use crate::mode::Mode;
@@ -124,8 +125,9 @@ fn start(enrolled: Vec<(Place, Delivery)>, call: &dyn BatchCall, gather: &Mutex<
         return None;
     }
     let (members, deliveries): (Vec<Place>, Vec<Delivery>) = enrolled.into_iter().unzip();
-    match contain(|| call.call(&deliveries)) {
-        Ok(future) => Some(Running { future, members }),
+    let span = attempt::span_of_call(&deliveries);
+    match span.in_scope(|| contain(|| call.call(&deliveries))) {
+        Ok(future) => Some(Running { future: Box::pin(future.instrument(span)), members }),
         Err(panic) => {
             fail_all(&members, &*panic, gather);
             None

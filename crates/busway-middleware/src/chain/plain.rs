@@ -4,6 +4,9 @@
 use std::any::Any;
 use std::task::{Context, Poll};
 
+use tracing::Instrument as _;
+
+use super::attempt;
 use super::panicked::{Panicked, contain};
 use super::run::{HANDLER, Slot};
 use crate::delivery::Delivery;
@@ -15,6 +18,19 @@ use crate::outcome::{Outcome, Reply};
 /// is that the handler is not sync; nothing was called then.
 #[inline]
 pub fn call_plain<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>, reply: &mut Option<Reply>) {
+    match attempt::is_wanted() {
+        false => call_here(delivery, handler, reply),
+        true => call_in_span(delivery, handler, reply),
+    }
+}
+
+#[cold]
+fn call_in_span<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>, reply: &mut Option<Reply>) {
+    attempt::span(delivery).in_scope(|| call_here(delivery, handler, reply));
+}
+
+#[inline]
+fn call_here<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>, reply: &mut Option<Reply>) {
     match contain(|| handler.call_into(delivery, reply)) {
         Ok(Called::Yes) => {}
         Ok(Called::No) => {
@@ -33,8 +49,28 @@ pub fn begin_plain(
     context: &mut Context<'_>,
     reply: &mut Option<Reply>,
 ) -> Poll<()> {
+    if attempt::is_wanted() {
+        return begin_in_span(delivery, invocation, reply);
+    }
     match contain(|| invocation.begin(delivery, context, reply)) {
         Ok(poll) => poll,
+        Err(panic) => {
+            *reply = Some(stopped_by(&*panic, invocation));
+            Poll::Ready(())
+        }
+    }
+}
+
+/// Starts it only: it is driven in a span, which is that of [`go_on_plain`].
+#[cold]
+fn begin_in_span(
+    delivery: &Delivery,
+    invocation: &mut (dyn Invocation + 'static),
+    reply: &mut Option<Reply>,
+) -> Poll<()> {
+    let started = attempt::span(delivery).in_scope(|| contain(|| invocation.start(delivery)));
+    match started {
+        Ok(()) => Poll::Pending,
         Err(panic) => {
             *reply = Some(stopped_by(&*panic, invocation));
             Poll::Ready(())
@@ -48,12 +84,12 @@ fn stopped_by(panic: &(dyn Any + Send), invocation: &mut (dyn Invocation + 'stat
     Panicked::in_node(HANDLER, panic).into()
 }
 
-/// Drives a handler that [`begin_plain`] left waiting. A panic is a `Failed` outcome.
+/// Drives a handler that [`begin_plain`] left waiting with this delivery, at once: it need not have been polled. A panic is a `Failed` outcome.
 ///
 /// # Cancel safety
 /// Dropping the future drops the handler's before the drop returns: the slot can be used again at once.
-pub async fn go_on_plain(invocation: &mut (dyn Invocation + 'static)) -> Reply {
-    match Slot(invocation).finish().await {
+pub async fn go_on_plain(delivery: &Delivery, invocation: &mut (dyn Invocation + 'static)) -> Reply {
+    match Slot(invocation).finish().instrument(attempt::span(delivery)).await {
         Ok(reply) => reply,
         Err(panic) => Panicked::in_node(HANDLER, &*panic).into(),
     }

@@ -11,10 +11,11 @@ use std::task::Poll;
 
 use busway_event::AnyDraft;
 use futures_util::future::poll_fn;
+use tracing::Instrument as _;
 
 use super::panicked::{Panicked, contain};
 use super::progress::Progress;
-use super::{Chain, Node};
+use super::{Chain, Node, attempt};
 use crate::delivery::Delivery;
 use crate::handler::{AnyHandler, Called, Invocation, Run};
 use crate::middleware::{Flow, StepForm};
@@ -36,7 +37,9 @@ pub async fn run(
     progress: &mut Progress,
 ) -> Outcome {
     progress.begin(delivery);
-    let outcome = Next { nodes: chain.nodes(), invocation, progress }.run(delivery).await;
+    let span = attempt::span(delivery);
+    let outcome = async { Next { nodes: chain.nodes(), invocation, progress }.run(delivery).await };
+    let outcome = outcome.instrument(span).await;
     progress.end(&outcome);
     outcome
 }
@@ -52,6 +55,7 @@ pub fn run_now<M: Mode>(
     if chain.has_async() || !matches!(handler.run(), Run::Blocking | Run::Inline) {
         return None;
     }
+    let _entered = attempt::is_wanted().then(|| attempt::span(delivery).entered());
     progress.begin(delivery);
     let outcome = match progress.takes_times() {
         false => go_through(chain.nodes(), delivery, handler, progress)?,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod attempt_span;
 mod batch;
 mod batch_replies;
 mod builtin;

@@ -1,8 +1,10 @@
-//! Metrics and the endpoint, beside a bus that is only said to be there.
+//! Metrics, the endpoint and logs, beside a bus that is only said to be there.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod endpoint;
+mod logs;
 mod metrics;
+mod secrets;
 
 use std::sync::Arc;
 use std::time::Duration;

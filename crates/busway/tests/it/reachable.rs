@@ -38,6 +38,10 @@ const _: &[fn() -> usize] = &[
     size_of::<busway::DurableSubscription>,
     size_of::<busway::Lag>,
     size_of::<busway::Refusal>,
+    size_of::<busway::Redact<u8>>,
+    size_of::<busway::Redactor>,
+    #[cfg(feature = "logs")]
+    size_of::<busway::observability::Logs>,
     #[cfg(feature = "prost")]
     size_of::<busway::Proto<()>>,
     #[cfg(feature = "schemars")]

@@ -1,0 +1,68 @@
+//! The span around an attempt: whoever logs in it says which event it is of.
+//!
+//! It is there when somebody listens, and not within a span of an attempt that a tracing system has asked for: that one says the same.
+
+use busway_event::TraceContext;
+use tracing::{Level, Metadata, Span};
+
+use crate::delivery::Delivery;
+
+/// Around an attempt at one event.
+#[inline]
+pub(super) fn span(delivery: &Delivery) -> Span {
+    match is_wanted() {
+        true => make(delivery),
+        false => Span::none(),
+    }
+}
+
+/// Around a call for several events of a subscription.
+#[inline]
+pub(super) fn span_of_call(deliveries: &[Delivery]) -> Span {
+    match deliveries.first().filter(|_| is_wanted()) {
+        Some(first) => make_of_call(first, deliveries.len()),
+        None => Span::none(),
+    }
+}
+
+/// Whether somebody listens.
+#[inline]
+pub(super) fn is_wanted() -> bool {
+    tracing::span_enabled!(target: TARGET, Level::INFO)
+}
+
+#[cold]
+fn make(delivery: &Delivery) -> Span {
+    let says = |around: &Metadata<'_>| around.target() == TRACED && around.fields().field(MESSAGE).is_some();
+    if Span::current().metadata().is_some_and(says) {
+        return Span::none();
+    }
+    let (event, scope) = (delivery.event(), delivery.scope());
+    tracing::info_span!(
+        target: TARGET,
+        NAME,
+        event_id = %event.id(),
+        subscription = scope.subscription(),
+        topic = event.topic().as_str(),
+        attempt = delivery.attempt(),
+        trace_id = event.metadata().trace().map(TraceContext::trace_id_hex),
+    )
+}
+
+#[cold]
+fn make_of_call(delivery: &Delivery, events: usize) -> Span {
+    let says = |around: &Metadata<'_>| around.target() == TRACED && around.name() == NAME;
+    if Span::current().metadata().is_some_and(says) {
+        return Span::none();
+    }
+    let subscription = delivery.scope().subscription();
+    tracing::info_span!(target: TARGET, NAME, subscription, attempt = delivery.attempt(), events)
+}
+
+/// The target of the spans of attempts: `busway-observability` lets it pass whatever its filter says, and has the same word.
+const TARGET: &str = "busway";
+/// The target of spans that a tracing system has asked for.
+const TRACED: &str = "busway::trace";
+/// The field with which they say their event, by OpenTelemetry's conventions for messaging; those of a batch have none.
+const MESSAGE: &str = "messaging.message.id";
+const NAME: &str = "process";

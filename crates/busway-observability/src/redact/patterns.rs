@@ -1,0 +1,215 @@
+//! Secrets that are known by their looks, whatever they are called.
+
+use super::HIDDEN;
+
+/// A secret that is known by its looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Secret {
+    /// The number of a payment card: 13 to 19 digits that begin with 2 to 6, spaced or not, whose last one checks the others (Luhn).
+    CardNumber,
+    /// What follows the word `Bearer`.
+    BearerToken,
+    /// A JSON Web Token: three parts in base64url, of which the first begins with `eyJ`.
+    Jwt,
+    /// The password of a URL: `scheme://user:password@host`.
+    UrlPassword,
+    /// A private key in PEM, or what there is of it.
+    PrivateKey,
+}
+
+impl Secret {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::PrivateKey, Self::Jwt, Self::BearerToken, Self::UrlPassword, Self::CardNumber];
+
+    /// Where the first one lies, from there on where `text` begins.
+    fn first(self, text: &str) -> Option<(usize, usize)> {
+        match self {
+            Self::CardNumber => card_number(text),
+            Self::BearerToken => bearer_token(text),
+            Self::Jwt => jwt(text),
+            Self::UrlPassword => url_password(text),
+            Self::PrivateKey => private_key(text),
+        }
+    }
+
+    /// Hides all of them; `None`: there is none.
+    pub(super) fn hide(self, text: &str) -> Option<String> {
+        let (mut shown, mut rest) = (String::new(), text);
+        while let Some((from, to)) = self.first(rest).filter(|(from, to)| from < to) {
+            shown.push_str(rest.get(..from)?);
+            shown.push_str(HIDDEN);
+            rest = rest.get(to..)?;
+        }
+        (rest.len() < text.len()).then(|| shown + rest)
+    }
+}
+
+fn card_number(text: &str) -> Option<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        if !bytes.get(at)?.is_ascii_digit() {
+            at += 1;
+            continue;
+        }
+        let from = at;
+        let mut to = from;
+        // Digits, with single spaces or dashes in between.
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'0'..=b'9' => {
+                    at += 1;
+                    to = at;
+                }
+                b' ' | b'-' if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => at += 1,
+                _ => break,
+            }
+        }
+        let is_letter =
+            |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        let is_alone = !is_letter(from.checked_sub(1).and_then(|before| bytes.get(before)));
+        let digits: Vec<u8> = bytes
+            .get(from..to)?
+            .iter()
+            .filter(|byte| byte.is_ascii_digit())
+            .map(|byte| byte - b'0')
+            .collect();
+        let is_card =
+            (13..=19).contains(&digits.len()) && digits.first().is_some_and(|first| (2..=6).contains(first));
+        if is_alone && !is_letter(bytes.get(to)) && is_card && is_checked(&digits) {
+            return Some((from, to));
+        }
+    }
+    None
+}
+
+/// The check of ISO/IEC 7812-1, annex B.
+fn is_checked(digits: &[u8]) -> bool {
+    let digit = |(place, &digit): (usize, &u8)| match place % 2 {
+        0 => u32::from(digit),
+        _ if digit > 4 => u32::from(digit) * 2 - 9,
+        _ => u32::from(digit) * 2,
+    };
+    digits.iter().rev().enumerate().map(digit).sum::<u32>().is_multiple_of(10)
+}
+
+fn bearer_token(text: &str) -> Option<(usize, usize)> {
+    let mut from = 0;
+    while let Some(found) = text.get(from..)?.find(['b', 'B']) {
+        from += found;
+        let begin = from + BEARER.len();
+        if text.get(from..begin).is_some_and(|word| word.eq_ignore_ascii_case(BEARER)) {
+            let token = run(text.get(begin..)?, |byte| is_base64url(byte) || b"._~+/=".contains(&byte));
+            if token > 0 {
+                return Some((begin, begin + token));
+            }
+        }
+        from += 1;
+    }
+    None
+}
+
+fn jwt(text: &str) -> Option<(usize, usize)> {
+    let mut from = 0;
+    while let Some(found) = text.get(from..)?.find("eyJ") {
+        let begin = from + found;
+        let is_part = |byte: u8| is_base64url(byte) || byte == b'.';
+        let end = begin + run(text.get(begin..)?, is_part);
+        if text.get(begin..end)?.matches('.').count() >= 2 {
+            return Some((begin, end));
+        }
+        from = end;
+    }
+    None
+}
+
+fn url_password(text: &str) -> Option<(usize, usize)> {
+    let mut from = 0;
+    while let Some(found) = text.get(from..)?.find("://") {
+        let begin = from + found + 3;
+        let authority =
+            run(text.get(begin..)?, |byte| !byte.is_ascii_whitespace() && !b"/?#\"'<>\\".contains(&byte));
+        let authority = text.get(begin..begin + authority)?;
+        if let Some(at) = authority.rfind('@')
+            && let Some(colon) = authority.get(..at)?.find(':')
+            && colon + 1 < at
+        {
+            return Some((begin + colon + 1, begin + at));
+        }
+        from = begin;
+    }
+    None
+}
+
+fn private_key(text: &str) -> Option<(usize, usize)> {
+    let mut from = 0;
+    while let Some(found) = text.get(from..)?.find(BEGIN) {
+        let begin = from + found;
+        // The label is upper case letters and spaces.
+        let label = run(text.get(begin + BEGIN.len()..)?, |byte| byte.is_ascii_uppercase() || byte == b' ');
+        let behind = begin + BEGIN.len() + label;
+        let is_key = text.get(..behind)?.ends_with("PRIVATE KEY") && text.get(behind..)?.starts_with(DASHES);
+        if is_key {
+            let end = text.get(behind..)?.find(KEY_END).map(|end| behind + end + KEY_END.len());
+            return Some((begin, end.unwrap_or(text.len())));
+        }
+        from = begin + 1;
+    }
+    None
+}
+
+/// Bytes from the start that are such ones.
+fn run(text: &str, is_such: impl Fn(u8) -> bool) -> usize {
+    let end = text.bytes().position(|byte| !is_such(byte)).unwrap_or(text.len());
+    // A byte of a longer character is never such a one, or all of its bytes are.
+    (0..=end).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
+}
+
+const fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+const BEARER: &str = "bearer ";
+const BEGIN: &str = "-----BEGIN ";
+const DASHES: &str = "-----";
+const KEY_END: &str = "PRIVATE KEY-----";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        Secret::ALL.iter().fold(text.to_owned(), |text, secret| secret.hide(&text).unwrap_or(text))
+    }
+
+    #[test]
+    fn secrets_are_known_by_their_looks() {
+        assert_eq!(shown("card 4111 1111 1111 1111 refused"), "card *** refused");
+        assert_eq!(shown("4111-1111-1111-1111, 5500000000000004"), "***, ***");
+        assert_eq!(shown("Authorization: Bearer abc.def-1 (401)"), "Authorization: Bearer *** (401)");
+        assert_eq!(shown("eyJhbGciOi.eyJzdWIi.SflKx_w is old"), "*** is old");
+        assert_eq!(shown("postgres://ann:s:3@cret@db/x and b://h"), "postgres://ann:***@db/x and b://h");
+        let key = "a -----BEGIN RSA PRIVATE KEY-----\\nMII\\n-----END RSA PRIVATE KEY----- b";
+        assert_eq!(shown(key), "a *** b");
+        assert_eq!(shown("-----BEGIN PRIVATE KEY-----\nMII"), "***");
+    }
+
+    #[test]
+    fn what_only_looks_like_one_is_left_alone() {
+        for text in [
+            "offset 4111111111111112",
+            "019345ab-4111-1111-1111-111111111111",
+            "1732650000000000000 ns",
+            "id4111111111111111",
+            "http://localhost:9464/metrics",
+            "Bearer ",
+            "eyJ.only",
+            "-----BEGIN CERTIFICATE-----",
+            "ä://ö:",
+        ] {
+            assert_eq!(shown(text), text);
+        }
+    }
+}
