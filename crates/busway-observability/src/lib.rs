@@ -1,7 +1,8 @@
-//! What is seen: signals of a bus, and the metrics that are made of them.
+//! What is seen: signals of a bus, the metrics that are made of them, and its traces.
 //!
 //! The engine tells [`Collector`]s of [`Signal`]s, a closed list of moments, where they happen. What can be counted without being told, since the
-//! bus keeps account of it anyway, is read when somebody looks: a [`BusNumbers`]. [`Metrics`] makes Prometheus text of both.
+//! bus keeps account of it anyway, is read when somebody looks: a [`BusNumbers`]. [`Metrics`] makes Prometheus text of both. [`Tracing`] joins
+//! what is published and handled to the traces of the program: see [`trace`].
 //!
 //! **It is not** where anything is decided, timed or started: it has no clock, no task and no thread, and a bus without a collector pays one test of a
 //! bit for each moment that could be told.
@@ -32,7 +33,10 @@ pub mod health;
 pub mod http;
 pub mod metrics;
 pub mod numbers;
+#[cfg(feature = "otel")]
+pub mod otel;
 pub mod signal;
+pub mod trace;
 
 pub use crate::collector::{Collector, Collectors, Wants};
 pub use crate::health::{Concern, Condition, Health};
@@ -42,4 +46,7 @@ pub use crate::metrics::{Metrics, MetricsProblem};
 pub use crate::numbers::{
     BusNumbers, ChannelNumbers, DedupNumbers, Kind, Source, StoreNumbers, SubscriptionNumbers,
 };
+#[cfg(feature = "otel")]
+pub use crate::otel::{Exporting, HeadSampler, OpenTelemetry, Otlp, OtlpError};
 pub use crate::signal::{Circuit, FallbackKind, Signal};
+pub use crate::trace::{Relation, Tracer, Tracing};

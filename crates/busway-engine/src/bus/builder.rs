@@ -11,7 +11,7 @@ use busway_event::{Durability, Metadata};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
 use busway_middleware::{BoxError, PublishRegistry, Registry, Stage, States};
-use busway_observability::{Collectors, Metrics};
+use busway_observability::{Collectors, Metrics, Tracing};
 use busway_persistence::{AuditHead, OpenError, StoreOptions, Stream, Table};
 use tokio::runtime;
 
@@ -33,6 +33,7 @@ pub struct BusBuilder {
     clock: Arc<dyn Clock>,
     pub(super) signals: Collectors,
     pub(super) metrics: Option<Metrics>,
+    pub(crate) tracing: Option<Tracing>,
     states: States,
     levels: Levels,
     middleware: Registry,
@@ -54,6 +55,7 @@ impl BusBuilder {
             clock: Arc::new(SystemClock),
             signals: Collectors::new(),
             metrics: None,
+            tracing: None,
             states: States::new(),
             levels: Levels::default(),
             middleware: Registry::new(),
@@ -339,6 +341,7 @@ impl BusBuilder {
                 idle: IdleWatch::default(),
                 middleware: self.middleware,
                 signals: self.signals,
+                tracing: self.tracing,
                 runtime,
             },
             publish_steps: self.publish_steps,

@@ -9,16 +9,19 @@ use std::sync::Arc;
 use busway_event::{AnyDraft, AnyEvent, Stamp, Timestamp};
 use busway_middleware::chain::{self, Progress, call_plain, run_now};
 use busway_middleware::{BoxError, Outcome, Reply};
+use busway_observability::trace::{Place, within};
 use busway_reliability::MayWait;
 use busway_router::Reached;
 
 use super::desk::Desk;
 use super::offering::Passage;
 use super::publish::Patience;
+use super::waiter::Waiter;
 use super::{BusCore, Refused};
 use crate::ids;
-use crate::mailbox::{Blocked, Offer};
+use crate::mailbox::Offer;
 use crate::subscription::{Entry, Member, SubscriptionCore};
+use crate::traced::ended;
 use crate::worker::{Slot, delivery_of, progress_of};
 
 /// Who publishes.
@@ -105,7 +108,10 @@ impl BusCore {
         // Without one it has ended: not offered, not counted.
         let Some(core) = entry.core() else { return };
         if let Some(member) = core.inline.get() {
-            return match core.settings.traces == 0 && member.is_plain(&self.services.middleware) {
+            let is_plain = core.settings.traces == 0
+                && member.is_plain(&self.services.middleware)
+                && !self.services.is_traced(&event);
+            return match is_plain {
                 true => Self::run_plain_inline(desk, core, member, event, dispatched),
                 false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
             };
@@ -149,8 +155,11 @@ impl BusCore {
         let mut delivery = slot.delivery(core, event);
         let Slot { chain, progress, .. } = &mut *slot;
         let chain = chain.get(member, &self.services.middleware);
+        let within = if chain.has_async() { None } else { self.services.traced(&delivery) };
+        let entered = within.as_ref().map(Place::enter);
         // A panic of a step or of the handler is an outcome. Without one there is an async step: nothing was called.
         let Some(outcome) = run_now(chain, &mut delivery, &member.handler, progress) else {
+            drop(entered);
             let run = InlineRun::new(core);
             let event = slot.keep(delivery);
             place.set(Some(slot));
@@ -160,8 +169,10 @@ impl BusCore {
         if let Some(trace) = progress.take_trace() {
             core.keep_trace(trace);
         }
+        ended(within.as_ref(), &outcome);
         if progress.has_emits() {
-            let (run, emits) = (InlineRun::new(core), progress.take_emits());
+            let (run, mut emits) = (InlineRun::new(core), progress.take_emits());
+            self.create_emits(&mut emits);
             let event = slot.keep(delivery);
             place.set(Some(slot));
             return dispatched.emit(run, event, emits);
@@ -210,11 +221,19 @@ impl BusCore {
         let mut progress = progress_of(core);
         let mut invocation = member.handler.invocation();
         let chain = member.chain(&self.services.middleware);
+        let place = self.services.traced(&delivery);
         let attempt = chain::run(&chain, &mut delivery, &mut *invocation, &mut progress);
         // Aborted: dropping the run counts it as cut short.
-        let Some(outcome) = core.abort.run_until_cancelled(attempt).await else { return };
+        let outcome = core.abort.run_until_cancelled(within(place.as_ref(), attempt)).await;
+        let Some(outcome) = outcome else { return };
+        ended(place.as_ref(), &outcome);
+        let mut emits = progress.take_emits();
+        if !emits.is_empty() {
+            let _entered = place.as_ref().map(Place::enter);
+            self.create_emits(&mut emits);
+        }
         let (event, _) = delivery.into_parts();
-        dispatched.inline_ran(run, event, &outcome, &mut progress);
+        dispatched.inline_ran(run, event, (&outcome, emits), &mut progress);
     }
 
     /// The stamp for a draft that is published now.
@@ -272,13 +291,19 @@ impl Dispatched {
     }
 
     /// Settles an inline handler behind async middleware, now or when its events are published.
-    fn inline_ran(&mut self, run: InlineRun, event: AnyEvent, outcome: &Outcome, progress: &mut Progress) {
+    fn inline_ran(
+        &mut self,
+        run: InlineRun,
+        event: AnyEvent,
+        (outcome, emits): (&Outcome, Vec<AnyDraft>),
+        progress: &mut Progress,
+    ) {
         if let Some(trace) = progress.take_trace() {
             run.core.keep_trace(trace);
         }
-        match progress.has_emits() {
-            true => self.left().emitting.push_back(Emitting { run, event, emits: progress.take_emits() }),
-            false => run.settle(&event, outcome, progress.cut_by()),
+        match emits.is_empty() {
+            true => run.settle(&event, outcome, progress.cut_by()),
+            false => self.left().emitting.push_back(Emitting { run, event, emits }),
         }
     }
 
@@ -287,7 +312,7 @@ impl Dispatched {
         match offer {
             Offer::Queued => core.ensure_worker(),
             Offer::Blocked(blocked) => {
-                self.left().blocked.push(Waiter { core: Arc::clone(core), blocked: Some(*blocked) });
+                self.left().blocked.push(Waiter::new(core, *blocked));
             }
             Offer::Late(back) => {
                 let late = self.late.get_or_insert_default();
@@ -299,33 +324,6 @@ impl Dispatched {
             // Somebody may wait for this event's end, or, closing, for this very offer's.
             Offer::Dropped | Offer::Closed => core.touch(),
             Offer::Woken => {}
-        }
-    }
-}
-
-/// A publish that waits for room in one subscription. Counts the event as dropped when it is given up.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    core: Arc<SubscriptionCore>,
-    blocked: Option<Blocked>,
-}
-
-impl Waiter {
-    /// Waits until there is room, see [`Mailbox::wait_for_space`](crate::mailbox::Mailbox::wait_for_space).
-    pub(crate) async fn wait(mut self) -> (Arc<SubscriptionCore>, Offer) {
-        let offer = match self.blocked.take() {
-            Some(blocked) => self.core.mailbox.wait_for_space(blocked).await,
-            None => Offer::Dropped,
-        };
-        (Arc::clone(&self.core), offer)
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if self.blocked.take().is_some() {
-            self.core.mailbox.dropped(1);
-            self.core.touch();
         }
     }
 }

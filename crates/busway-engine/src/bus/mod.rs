@@ -20,6 +20,7 @@ mod stored;
 mod stored_batch;
 mod unless_started;
 mod unsynced;
+mod waiter;
 mod watched;
 
 use std::fmt;

@@ -10,8 +10,9 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 
 use super::desk::Desk;
-use super::dispatch::{Dispatched, Late, Left, Source, Waiter};
+use super::dispatch::{Dispatched, Late, Left, Source};
 use super::publish::Patience;
+use super::waiter::Waiter;
 use super::{BusCore, Durability, Receipt, Refused};
 use crate::mailbox::Arrival;
 use crate::subscription::Entry;

@@ -1,8 +1,10 @@
-//! Metrics and the endpoint, beside a bus that is only said to be there.
+//! Metrics and the endpoint, beside a bus that is only said to be there; traces, up to who receives them.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::disallowed_methods, reason = "a test may have tasks of its own")]
 
 mod endpoint;
 mod metrics;
+mod otlp;
 
 use std::sync::Arc;
 use std::time::Duration;
