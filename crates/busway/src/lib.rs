@@ -99,7 +99,7 @@
 //! | retry, give up, give again | [`Retry`], [`RetryBudget`], [`DurableBuilder::classify`], [`DeadLetterPolicy`], [`Bus::dead_letters`] |
 //! | stop calling what is down, degrade | [`Breaker`], [`Fallback`], [`Bus::breakers`], [`DurableBuilder::deadline`] |
 //! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
-//! | look | [`Bus::describe`], [`Bus::stats`], [`Bus::health`]; from outside: [`Metrics`], [`Collector`] |
+//! | look | [`Bus::describe`], [`Bus::stats`], [`Bus::health`]; from outside: [`Metrics`], [`Tracing`], [`Collector`] |
 //! | stop | [`Bus::shutdown`] |
 //! | exchange events with others | [`cloudevents`] |
 //!
@@ -112,6 +112,7 @@
 //! |---|---|
 //! | `derive` (default) | `#[derive(EventType)]` |
 //! | `http` | [`observability::Endpoint`]: `/metrics`, `/healthz` and `/readyz` |
+//! | `otel` | `Tracing::otel()` and `Otlp`: traces with OpenTelemetry |
 //! | `prost` | `Proto<M>`: Protobuf payloads |
 //! | `redis` | `RedisKeys`: idempotency keys that several processes share |
 //! | `schemars` | `Contract`: the JSON Schema of an event type |
@@ -138,11 +139,12 @@ pub use busway_event::{
     metadata, topic, trace,
 };
 
-/// Signals, metrics and health: what is seen of a bus. With the feature `http` an [`Endpoint`](observability::Endpoint) for who scrapes and probes.
+/// Signals, metrics, health and traces: what is seen of a bus. With the feature `http` an [`Endpoint`](observability::Endpoint) for who scrapes and probes, with `otel`
+/// traces through OpenTelemetry.
 #[doc(inline)]
 pub use busway_observability as observability;
 #[doc(inline)]
-pub use busway_observability::{Collector, Health, Metrics, Signal, Wants};
+pub use busway_observability::{Collector, Health, Metrics, Signal, Tracing, Wants};
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

@@ -69,6 +69,7 @@ fn sources(rule: &str) -> impl Iterator<Item = String> {
 /// Those of this crate, and whether this test was built with them.
 const FEATURES: &[(&str, bool)] = &[
     ("derive", cfg!(feature = "derive")),
+    ("otel", cfg!(feature = "otel")),
     ("prost", cfg!(feature = "prost")),
     ("schemars", cfg!(feature = "schemars")),
     ("tower", cfg!(feature = "tower")),
