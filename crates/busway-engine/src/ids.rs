@@ -3,7 +3,7 @@
 //! RFC 9562 §6.2, method 1 (a counter behind the time): 48 bits of milliseconds and a 16-bit counter live in one word a
 //! thread. An id takes the larger of "now, counter 0" and "the last one plus 1"; when more than 65,536 ids are made in a
 //! millisecond the counter runs over into the time, which the RFC allows, so the ids of a thread are unique and rise whatever
-//! the clock does. 58 random bits make them unique between threads and processes; they are not secret. Ids of two threads
+//! the clock does. 58 random bits, drawn by each thread once a millisecond, make them unique between threads and processes; they are not secret. Ids of two threads
 //! are in the order of their milliseconds, as long as the clock does not go back. One word for all threads would order them within the millisecond too, and make
 //! every publish of every thread wait for that one cache line.
 
@@ -17,12 +17,16 @@ use uuid::Uuid;
 pub(crate) fn next(time: Timestamp) -> EventId {
     let millis = u64::try_from(time.as_millis()).unwrap_or(0);
     let floor = (millis & MILLIS_MAX) << COUNTER_BITS;
-    let word = LAST.with(|last| {
-        let word = floor.max(last.get().wrapping_add(1));
-        last.set(word);
-        word
-    });
-    of(word, fastrand::u64(..))
+    LAST.with(|latest| {
+        let last = latest.word.get();
+        let word = floor.max(last.wrapping_add(1));
+        latest.word.set(word);
+        // The counter tells the ids of one thread and millisecond apart; random bits are for those of others.
+        if (word ^ last) >> COUNTER_BITS != 0 || latest.random.get() == 0 {
+            latest.random.set(fastrand::u64(1..));
+        }
+        of(word, latest.random.get())
+    })
 }
 
 #[inline]
@@ -34,8 +38,15 @@ fn of(word: u64, random: u64) -> EventId {
     EventId::new(Uuid::from_u64_pair(high, low))
 }
 
+/// What the latest id of a thread was made of.
+struct Last {
+    word: Cell<u64>,
+    /// 0: none was drawn yet.
+    random: Cell<u64>,
+}
+
 thread_local! {
-    static LAST: Cell<u64> = const { Cell::new(0) };
+    static LAST: Last = const { Last { word: Cell::new(0), random: Cell::new(0) } };
 }
 
 const COUNTER_BITS: u32 = 16;

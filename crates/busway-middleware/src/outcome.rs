@@ -150,6 +150,14 @@ pub struct Reply {
     pub emits: Vec<AnyDraft>,
 }
 
+impl Reply {
+    /// Whether it says no more than that the event is handled.
+    #[inline]
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.outcome.is_done() && self.emits.is_empty()
+    }
+}
+
 impl From<Outcome> for Reply {
     fn from(outcome: Outcome) -> Self {
         Self { outcome, emits: Vec::new() }

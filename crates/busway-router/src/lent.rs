@@ -6,6 +6,9 @@ use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use busway_event::Topic;
+
+use crate::generation::Generation;
 use crate::match_cache::{MatchCache, Place};
 use crate::targets::Targets;
 
@@ -26,6 +29,17 @@ impl<'a, T> Lent<'a, T> {
     pub(crate) fn of(cache: &'a RefCell<MatchCache<T>>, place: Place) -> Self {
         let (targets, serial) = cache.borrow_mut().lend(place);
         Self { cache, place, serial, targets }
+    }
+
+    /// What `topic` matched, if its text lies where it lay before.
+    #[inline]
+    pub(crate) fn of_same(
+        cache: &'a RefCell<MatchCache<T>>,
+        generation: Generation,
+        topic: &Topic,
+    ) -> Option<Self> {
+        let (place, targets, serial) = cache.borrow_mut().lend_same(generation, topic)?;
+        Some(Self { cache, place, serial, targets })
     }
 }
 

@@ -131,6 +131,25 @@ impl<T> MatchCache<T> {
         Some(Place(start + way))
     }
 
+    /// [`find_same`](Self::find_same) and [`lend`](Self::lend) in one.
+    #[inline]
+    pub(crate) fn lend_same(
+        &mut self,
+        generation: Generation,
+        topic: &Topic,
+    ) -> Option<(Place, Targets<T>, u64)> {
+        if self.generation != generation {
+            return None;
+        }
+        let place = Place(usize::from(*self.hints.get(hint_of(topic))?));
+        let Slot::Kept(entry) = self.slots.get_mut(place.0)? else { return None };
+        if entry.lent || !ptr::eq(entry.topic.as_str(), topic.as_str()) {
+            return None;
+        }
+        entry.lent = true;
+        Some((place, mem::take(&mut entry.targets), entry.serial))
+    }
+
     /// Takes a list out of its slot; and the number by which to give it back.
     #[inline]
     pub(crate) fn lend(&mut self, place: Place) -> (Targets<T>, u64) {

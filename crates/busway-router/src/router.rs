@@ -184,9 +184,7 @@ impl<T: Send + Sync + 'static> Router<T> {
     pub fn lent(&self, topic: &Topic) -> Option<Lent<'_, T>> {
         // Before the match: see `generation.rs`.
         let generation = self.generation();
-        let cache = self.cache();
-        let place = cache.borrow_mut().find_same(generation, topic)?;
-        Some(Lent::of(cache, place))
+        Lent::of_same(self.cache(), generation, topic)
     }
 
     /// For a topic that was not found by the address of its text.

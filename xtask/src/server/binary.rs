@@ -1,38 +1,55 @@
-//! Where a server's program lies.
+//! Where a program of another project lies.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::Kind;
 use crate::process::find_program;
+
+/// A program of another project that some step runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// The name of its file.
+    pub(crate) file: &'static str,
+    /// The environment variable that may name its file.
+    pub(crate) variable: &'static str,
+}
+
+/// `nats-server` with `JetStream`.
+pub(crate) const NATS: Program = Program { file: "nats-server", variable: "BUSWAY_NATS_SERVER" };
+/// `redis-server` with an append-only file.
+pub(crate) const REDIS: Program = Program { file: "redis-server", variable: "BUSWAY_REDIS_SERVER" };
+/// The server that scrapes metrics.
+pub(crate) const PROMETHEUS: Program = Program { file: "prometheus", variable: "BUSWAY_PROMETHEUS" };
+/// What checks its rules.
+pub(crate) const PROMTOOL: Program = Program { file: "promtool", variable: "BUSWAY_PROMTOOL" };
 
 /// The program: what its variable names, else what `.ci/servers` has put down, else what is on the `PATH`. `None` where there is none.
 ///
 /// # Errors
 ///
 /// The variable names no file: what was asked for by name is never replaced by something else.
-pub(crate) fn find(kind: Kind) -> Result<Option<PathBuf>> {
-    let named = env::var_os(kind.variable()).map(PathBuf::from);
+pub(crate) fn find(program: Program) -> Result<Option<PathBuf>> {
+    let named = env::var_os(program.variable).map(PathBuf::from);
     let folder = folder(env::var_os(FOLDER), env::var_os("XDG_CACHE_HOME"), env::home_dir());
-    Ok(one_of(kind, named, folder.as_deref())?.or_else(|| find_program(kind.program())))
+    Ok(one_of(program, named, folder.as_deref())?.or_else(|| find_program(program.file)))
 }
 
 /// What a step says when there is none.
-pub(crate) fn missing(kind: Kind) -> String {
-    let (program, variable) = (kind.program(), kind.variable());
-    format!("{program} is not here; `.ci/servers` installs it, or name it in {variable}")
+pub(crate) fn missing(program: Program) -> String {
+    let Program { file, variable } = program;
+    format!("{file} is not here; `.ci/servers` installs it, or name it in {variable}")
 }
 
-fn one_of(kind: Kind, named: Option<PathBuf>, folder: Option<&Path>) -> Result<Option<PathBuf>> {
+fn one_of(program: Program, named: Option<PathBuf>, folder: Option<&Path>) -> Result<Option<PathBuf>> {
     if let Some(named) = named {
         if !named.is_file() {
-            bail!("{} names {}, which is no file", kind.variable(), named.display());
+            bail!("{} names {}, which is no file", program.variable, named.display());
         }
         return Ok(Some(named));
     }
-    let installed = folder.map(|folder| folder.join(kind.program()));
+    let installed = folder.map(|folder| folder.join(program.file));
     Ok(installed.filter(|file| file.is_file()))
 }
 
@@ -74,15 +91,15 @@ mod tests {
         let folder = env::temp_dir().join(format!("busway-servers-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let installed = folder.join("redis-server");
-        assert_eq!(one_of(Kind::Redis, None, Some(&folder)).unwrap(), None);
+        assert_eq!(one_of(REDIS, None, Some(&folder)).unwrap(), None);
         fs::write(&installed, "").unwrap();
-        assert_eq!(one_of(Kind::Redis, None, Some(&folder)).unwrap(), Some(installed.clone()));
-        assert_eq!(one_of(Kind::Nats, None, Some(&folder)).unwrap(), None);
+        assert_eq!(one_of(REDIS, None, Some(&folder)).unwrap(), Some(installed.clone()));
+        assert_eq!(one_of(NATS, None, Some(&folder)).unwrap(), None);
         let own = folder.join("own");
-        let error = one_of(Kind::Redis, Some(own.clone()), Some(&folder)).unwrap_err().to_string();
+        let error = one_of(REDIS, Some(own.clone()), Some(&folder)).unwrap_err().to_string();
         assert!(error.contains("BUSWAY_REDIS_SERVER names"), "{error}");
         fs::write(&own, "").unwrap();
-        assert_eq!(one_of(Kind::Redis, Some(own.clone()), Some(&folder)).unwrap(), Some(own));
+        assert_eq!(one_of(REDIS, Some(own.clone()), Some(&folder)).unwrap(), Some(own));
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -72,19 +72,11 @@ impl Spec {
 }
 
 impl Kind {
-    /// The name of the program's file.
-    pub(crate) const fn program(self) -> &'static str {
+    /// Its program.
+    pub(crate) const fn program(self) -> binary::Program {
         match self {
-            Self::Nats => "nats-server",
-            Self::Redis => "redis-server",
-        }
-    }
-
-    /// The environment variable that may name the program's file.
-    pub(crate) const fn variable(self) -> &'static str {
-        match self {
-            Self::Nats => "BUSWAY_NATS_SERVER",
-            Self::Redis => "BUSWAY_REDIS_SERVER",
+            Self::Nats => binary::NATS,
+            Self::Redis => binary::REDIS,
         }
     }
 

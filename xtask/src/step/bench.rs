@@ -61,8 +61,8 @@ pub(crate) fn run(workspace: &Workspace, task: Task, suites: &[String], json: Op
 
 /// `None`, and a line that says so, where the program is not on this machine.
 fn start(workspace: &Workspace, spec: &Spec) -> Result<Option<Running>> {
-    let Some(program) = binary::find(spec.kind)? else {
-        println!("{}: left out: {}", spec.name, binary::missing(spec.kind));
+    let Some(program) = binary::find(spec.kind.program())? else {
+        println!("{}: left out: {}", spec.name, binary::missing(spec.kind.program()));
         return Ok(None);
     };
     // Where the harness keeps its files, so that all contenders write to one disk.

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 
 use crate::process::Call;
 use crate::report::{Report, Verdict};
-use crate::server::{Kind, binary};
+use crate::server::binary::{self, Program};
 use crate::step::disk;
 use crate::tally::{Ended, Runner, Summary};
 use crate::workspace::Workspace;
@@ -41,7 +41,9 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
     }
     run_year(workspace, report, has_nextest);
     run_disk(workspace, report, has_nextest);
-    run_redis(workspace, report, has_nextest);
+    for tests in &WITH_PROGRAMS {
+        run_with(workspace, report, has_nextest, tests);
+    }
     report.measure("compiler messages", || check_messages(workspace));
     match loom {
         Loom::Run => run_models(workspace, report),
@@ -118,27 +120,54 @@ fn run_disk(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
     }
 }
 
-/// Keys in a real Redis: the tests start servers of their own, which some of them kill, and are told where the program is.
-fn run_redis(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
-    const STEP: &str = "keys in Redis";
-    let program = match binary::find(Kind::Redis) {
-        Ok(Some(program)) => program,
-        Ok(None) => return report.measure(STEP, || Ok(Verdict::LeftOut(binary::missing(Kind::Redis)))),
-        Err(error) => return report.measure(STEP, || Err(error)),
-    };
-    let cargo = Call::cargo(workspace).env(Kind::Redis.variable(), program);
+/// Tests with programs of other projects: they start servers of their own, and are told where the programs are.
+fn run_with(workspace: &Workspace, report: &mut Report, has_nextest: bool, tests: &WithPrograms) {
+    let WithPrograms { step, package, prefix, programs } = *tests;
+    let mut cargo = Call::cargo(workspace);
+    for program in programs {
+        let file = match binary::find(*program) {
+            Ok(Some(file)) => file,
+            Ok(None) => return report.measure(step, || Ok(Verdict::LeftOut(binary::missing(*program)))),
+            Err(error) => return report.measure(step, || Err(error)),
+        };
+        cargo = cargo.env(program.variable, file);
+    }
     if has_nextest {
-        let filter = format!("test({REDIS_TESTS})");
-        let keys = cargo.args(["nextest", "run", "--all-features", "--run-ignored", "only", "-E", &filter]);
-        run_one(report, STEP, Runner::Nextest, keys);
+        let filter = format!("test({prefix})");
+        let tests = cargo.args(["nextest", "run", "--all-features", "--run-ignored", "only", "-E", &filter]);
+        run_one(report, step, Runner::Nextest, tests);
     } else {
-        let keys = cargo.args(["test", "-p", "busway-redis", "--test", "it", "--", "--ignored", REDIS_TESTS]);
-        run_one(report, STEP, Runner::BuiltIn, keys);
+        // With the features of the whole: nothing is built twice.
+        let tests =
+            cargo.args(["test", "--all-features", "-p", package, "--test", "it", "--", "--ignored", prefix]);
+        run_one(report, step, Runner::BuiltIn, tests);
     }
 }
 
-/// The tests that need a Redis, by the start of their names; each is ignored unless asked for.
-const REDIS_TESTS: &str = "on_redis";
+#[derive(Debug, Clone, Copy)]
+struct WithPrograms {
+    step: &'static str,
+    package: &'static str,
+    /// How their names begin; each is ignored unless asked for.
+    prefix: &'static str,
+    /// All of these have to be there.
+    programs: &'static [Program],
+}
+
+const WITH_PROGRAMS: [WithPrograms; 2] = [
+    WithPrograms {
+        step: "keys in Redis",
+        package: "busway-redis",
+        prefix: "on_redis",
+        programs: &[binary::REDIS],
+    },
+    WithPrograms {
+        step: "metrics in Prometheus",
+        package: "busway",
+        prefix: "on_prometheus",
+        programs: &[binary::PROMETHEUS, binary::PROMTOOL],
+    },
+];
 
 /// The compile-fail tests compare the compiler's words, which change from release to release: under another one than the
 /// expected texts are of, they pass without a look.

@@ -1,17 +1,25 @@
 //! What a thread keeps for its publishes on a bus: empty envelopes, so that publishing allocates nothing once it runs.
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use busway_event::{AnyEvent, Draft, Empty, Envelopes, Event, EventType, Invalid, Spent, Stamp, Topic};
+use busway_middleware::Scope;
+
+use crate::subscription::SubscriptionCore;
 
 /// See the module. Borrowed for moments; user code that publishes from within one of them (a payload's key, its drop) finds
 /// the desk taken and does without.
-#[derive(Debug)]
 pub(crate) struct Desk {
     papers: RefCell<Papers>,
+    /// The envelope that was emptied last here: by an inline handler, to be filled again by the next publish.
+    last: Cell<Option<Empty>>,
+    /// The scope of the inline handler that was called last here. Moved into its next delivery and back: counting it for each event would cost
+    /// more. What it holds is the bus's, as is the desk.
+    scope: Cell<Option<Arc<Scope>>>,
     tally: Arc<DeskTally>,
 }
 
@@ -20,8 +28,6 @@ struct Papers {
     /// One entry a payload type, the latest used first.
     envelopes: Vec<Kept>,
     spent: Spent,
-    /// The envelope that was emptied last here: by an inline handler, to be filled again by the next publish.
-    last: Option<Empty>,
 }
 
 /// What was published at one desk. One thread writes, by plain stores; any may read.
@@ -42,7 +48,7 @@ impl DeskTally {
 impl Desk {
     /// A desk that counts there.
     pub(crate) fn new(tally: Arc<DeskTally>) -> Self {
-        Self { papers: RefCell::default(), tally }
+        Self { papers: RefCell::default(), last: Cell::default(), scope: Cell::default(), tally }
     }
 
     /// Counts a publish that was accepted and offered to so many.
@@ -64,14 +70,13 @@ impl Desk {
         topic: &Topic,
         payload: T,
         stamp: &Stamp<'_>,
-    ) -> Result<Event<T>, Box<(T, Invalid)>> {
-        if let Ok(mut papers) = self.papers.try_borrow_mut() {
-            let Papers { envelopes, last, .. } = &mut *papers;
-            if let Some(envelopes) = envelopes_of::<T>(envelopes) {
-                return envelopes.event(last, topic, payload, stamp);
-            }
+    ) -> Result<AnyEvent, Box<(T, Invalid)>> {
+        if let Ok(mut papers) = self.papers.try_borrow_mut()
+            && let Some(envelopes) = envelopes_of::<T>(&mut papers.envelopes)
+        {
+            return envelopes.any_event(&self.last, topic, payload, stamp);
         }
-        Envelopes::new().event(&mut None, topic, payload, stamp)
+        Envelopes::new().any_event(&Cell::new(None), topic, payload, stamp)
     }
 
     /// Makes an event of a draft, in an envelope of this desk.
@@ -89,16 +94,46 @@ impl Desk {
     }
 
     /// Lets go of an event on this thread.
-    #[inline]
+    ///
+    /// Never inlined: the event comes in registers then, and is not read back from where a caller put it a moment ago.
+    #[inline(never)]
     pub(crate) fn let_go(&self, event: AnyEvent) {
         // Outside of the borrow: the payload's drop is the user's own code.
         let Some(empty) = Empty::of(event) else { return };
-        if let Ok(mut papers) = self.papers.try_borrow_mut() {
-            let before = papers.last.replace(empty);
-            if let Some(before) = before {
-                papers.spent.put_empty(before);
-            }
+        if let Some(before) = self.last.replace(Some(empty)) {
+            self.send_back(before);
         }
+    }
+
+    #[cold]
+    fn send_back(&self, empty: Empty) {
+        if let Ok(mut papers) = self.papers.try_borrow_mut() {
+            papers.spent.put_empty(empty);
+        }
+    }
+
+    /// The scope of a subscription, for a delivery to its inline handler.
+    #[inline]
+    pub(crate) fn scope_of(&self, core: &SubscriptionCore) -> Arc<Scope> {
+        match self.scope.take() {
+            Some(scope) if Arc::ptr_eq(&scope, &core.scope) => scope,
+            _ => Arc::clone(&core.scope),
+        }
+    }
+
+    /// Keeps it for the next one.
+    #[inline]
+    pub(crate) fn keep_scope(&self, scope: Arc<Scope>) {
+        self.scope.set(Some(scope));
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk")
+            .field("papers", &self.papers)
+            .field("tally", &self.tally)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +173,7 @@ mod tests {
         let metadata = Metadata::draft("test", 1).build().unwrap();
         let stamp = Stamp::new(EventId::foreign("test", "1"), Timestamp::from_nanos(7), &metadata);
         let topic = Topic::new("a").unwrap();
-        desk.event(&topic, Raw::from("x"), &stamp).map_err(|refused| refused.1).unwrap().into()
+        desk.event(&topic, Raw::from("x"), &stamp).map_err(|refused| refused.1).unwrap()
     }
 
     #[test]

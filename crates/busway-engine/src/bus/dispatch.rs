@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use busway_event::{AnyDraft, AnyEvent, Stamp, Timestamp};
 use busway_middleware::chain::{self, Progress, call_plain, run_now};
-use busway_middleware::{BoxError, Outcome, Reply};
+use busway_middleware::{BoxError, Delivery, Outcome, Reply};
 use busway_observability::trace::{Place, within};
 use busway_reliability::MayWait;
 use busway_router::Reached;
@@ -20,7 +20,7 @@ use super::waiter::Waiter;
 use super::{BusCore, Refused};
 use crate::ids;
 use crate::mailbox::Offer;
-use crate::subscription::{Entry, Member, SubscriptionCore};
+use crate::subscription::{Begun, Entry, Member, SubscriptionCore};
 use crate::traced::ended;
 use crate::worker::{Slot, delivery_of, progress_of};
 
@@ -85,12 +85,17 @@ impl BusCore {
     ) {
         let mut targets = targets.iter();
         let Some(mut entry) = targets.next() else { return desk.let_go(event) };
+        // Without a core it has ended: not offered, not counted.
         for next in targets {
-            self.offer(desk, entry, event.clone(), passage, Patience::Waits, dispatched);
+            if let Some(core) = entry.core() {
+                self.offer(desk, core, event.clone(), passage, Patience::Waits, dispatched);
+            }
             entry = next;
         }
         // The last one gets the event itself: with one subscription nothing is counted up and down.
-        self.offer(desk, entry, event, passage, Patience::Waits, dispatched);
+        if let Some(core) = entry.core() {
+            self.offer(desk, core, event, passage, Patience::Waits, dispatched);
+        }
     }
 
     /// Offers it to one subscription. An inline handler that needs an await refuses it, for a publisher without patience: to be
@@ -99,21 +104,22 @@ impl BusCore {
     pub(super) fn offer(
         &self,
         desk: &Desk,
-        entry: &Arc<Entry>,
+        core: &Arc<SubscriptionCore>,
         event: AnyEvent,
         passage: &Passage,
         patience: Patience,
         dispatched: &mut Dispatched,
     ) {
-        // Without one it has ended: not offered, not counted.
-        let Some(core) = entry.core() else { return };
         if let Some(member) = core.inline.get() {
-            let is_plain = core.settings.traces == 0
-                && member.is_plain(&self.services.middleware)
-                && !self.services.is_traced(&event);
-            return match is_plain {
-                true => Self::run_plain_inline(desk, core, member, event, dispatched),
-                false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
+            if !self.runs_plain(core, member, &event) {
+                return self.run_chained_inline(desk, core, member, event, patience, dispatched);
+            }
+            return match Self::run_plain_inline(desk, core, member, event) {
+                Ok(offered) => dispatched.offered += offered,
+                Err(emitting) => {
+                    dispatched.offered += 1;
+                    dispatched.emit(*emitting);
+                }
             };
         }
         // A handler that publishes to its own full subscription would wait for itself.
@@ -148,7 +154,9 @@ impl BusCore {
             dispatched.refused = Some(Box::new((event, needs_await(core))));
             return;
         }
-        if !core.begin_inline(dispatched) {
+        let begun = core.begin_inline();
+        dispatched.offered += begun.offered();
+        if begun != Begun::Runs {
             place.set(Some(slot));
             return;
         }
@@ -166,7 +174,9 @@ impl BusCore {
             dispatched.left().inline.push(InlineCall { run, member: Arc::clone(member), event });
             return;
         };
-        if let Some(trace) = progress.take_trace() {
+        if progress.has_trace()
+            && let Some(trace) = progress.take_trace()
+        {
             core.keep_trace(trace);
         }
         ended(within.as_ref(), &outcome);
@@ -175,7 +185,7 @@ impl BusCore {
             self.create_emits(&mut emits);
             let event = slot.keep(delivery);
             place.set(Some(slot));
-            return dispatched.emit(run, event, emits);
+            return dispatched.emit(Emitting { run, event, emits });
         }
         // Settled before the delivery is taken apart: what a middleware left in it is dropped then, by code of the user's.
         core.settle(delivery.event(), &outcome, progress.cut_by());
@@ -185,32 +195,42 @@ impl BusCore {
         desk.let_go(event);
     }
 
-    /// Runs an inline handler without middleware. Nothing here unwinds: the handler's panic is its outcome.
+    /// Whether nothing but the handler of an inline subscription is to be run, in no trace, and no times are to be taken.
     #[inline]
-    fn run_plain_inline(
+    pub(super) fn runs_plain(&self, core: &SubscriptionCore, member: &Member, event: &AnyEvent) -> bool {
+        core.settings.traces == 0
+            && member.is_plain(&self.services.middleware)
+            && !self.services.is_traced(event)
+    }
+
+    /// Runs an inline handler without middleware: says to how many the event was offered, or what the handler wants published before it is
+    /// settled. Nothing here unwinds: the handler's panic is its outcome.
+    #[inline]
+    pub(super) fn run_plain_inline(
         desk: &Desk,
         core: &Arc<SubscriptionCore>,
         member: &Member,
         event: AnyEvent,
-        dispatched: &mut Dispatched,
-    ) {
-        if !core.begin_inline(dispatched) {
-            return;
+    ) -> Result<usize, Box<Emitting>> {
+        let begun = core.begin_inline();
+        if begun != Begun::Runs {
+            return Ok(begun.offered());
         }
-        let place = member.inline_slot();
-        let mut slot = place.take().unwrap_or_else(|| Box::new(Slot::new(core, member)));
-        let delivery = slot.delivery(core, event);
-        let reply = call_plain(&delivery, &member.handler);
-        let Reply { outcome, emits } =
-            reply.unwrap_or_else(|| Outcome::failed("an inline handler that is none").into());
-        let event = slot.keep(delivery);
-        place.set(Some(slot));
-        if !emits.is_empty() && outcome.is_done() {
-            return dispatched.emit(InlineRun::new(core), event, emits);
+        let delivery = Delivery::live(event, desk.scope_of(core), core.mailbox.take_lagged());
+        let mut reply = None;
+        call_plain(&delivery, &member.handler, &mut reply);
+        let (event, scope) = delivery.into_parts();
+        desk.keep_scope(scope);
+        match reply {
+            None => core.settle(&event, &Outcome::Done, None),
+            Some(Reply { outcome: Outcome::Done, emits }) => {
+                return Err(Box::new(Emitting { run: InlineRun::new(core), event, emits }));
+            }
+            Some(Reply { outcome, .. }) => core.settle(&event, &outcome, None),
         }
-        core.settle(&event, &outcome, None);
         core.inline_ended();
         desk.let_go(event);
+        Ok(begun.offered())
     }
 
     /// Runs an inline handler whose chain is async.
@@ -258,19 +278,10 @@ impl BusCore {
             false => Err(Refused::Closed),
         }
     }
-
-    /// The first inline subscription that could not run without an await.
-    pub(crate) fn needs_await(&self, targets: Reached<'_, Entry>) -> Option<Refused> {
-        targets.iter().filter_map(|entry| entry.awake()).find_map(|core| {
-            let middleware = &self.services.middleware;
-            let member = core.inline.get().filter(|member| !member.is_plain(middleware))?;
-            member.merged(middleware).chain.has_async().then(|| needs_await(core))
-        })
-    }
 }
 
 #[cold]
-fn needs_await(core: &SubscriptionCore) -> Refused {
+pub(super) fn needs_await(core: &SubscriptionCore) -> Refused {
     Refused::NeedsAwait { subscription: core.name.to_string() }
 }
 
@@ -286,8 +297,8 @@ impl Dispatched {
 
     /// Leaves over what an inline handler wants published; it is settled when that is done.
     #[cold]
-    fn emit(&mut self, run: InlineRun, event: AnyEvent, emits: Vec<AnyDraft>) {
-        self.left().emitting.push_back(Emitting { run, event, emits });
+    pub(super) fn emit(&mut self, emitting: Emitting) {
+        self.left().emitting.push_back(emitting);
     }
 
     /// Settles an inline handler behind async middleware, now or when its events are published.

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use std::sync::Arc;
 
 use super::desk::Desk;
-use super::dispatch::{Dispatched, Late, Left, Source};
+use super::dispatch::{Dispatched, Late, Left, Source, needs_await};
 use super::publish::Patience;
 use super::waiter::Waiter;
 use super::{BusCore, Durability, Receipt, Refused};
@@ -54,8 +54,20 @@ impl BusCore {
         match &*lent {
             // One subscription, and nobody looks on: most publishes come by here.
             [entry] if !self.services.signals.want(Wants::EVENTS) => {
+                // Without one it has ended: not offered, not counted.
+                let Some(core) = entry.core() else { return Ok(over(desk, 0)) };
                 let mut dispatched = Dispatched::default();
-                self.offer(desk, entry, event, passage, passage.patience, &mut dispatched);
+                match core.inline.get().filter(|member| self.runs_plain(core, member, &event)) {
+                    // Nothing is ever left over but what the handler wants published.
+                    Some(member) => match Self::run_plain_inline(desk, core, member, event) {
+                        Ok(offered) => return Ok(over(desk, offered)),
+                        Err(emitting) => {
+                            dispatched.offered += 1;
+                            dispatched.emit(*emitting);
+                        }
+                    },
+                    None => self.offer(desk, core, event, passage, passage.patience, &mut dispatched),
+                }
                 ended(desk, passage, &mut dispatched)
             }
             targets => self.route_to(desk, event, passage, Reached::from(targets)),
@@ -104,6 +116,15 @@ impl BusCore {
         let mut dispatched = Dispatched::default();
         self.dispatch(desk, event, passage, targets, &mut dispatched);
         Offering { id: passage.arrival.id, observed, dispatched }
+    }
+
+    /// The first inline subscription that could not run without an await.
+    pub(crate) fn needs_await(&self, targets: Reached<'_, Entry>) -> Option<Refused> {
+        targets.iter().filter_map(|entry| entry.awake()).find_map(|core| {
+            let middleware = &self.services.middleware;
+            let member = core.inline.get().filter(|member| !member.is_plain(middleware))?;
+            member.merged(middleware).chain.has_async().then(|| needs_await(core))
+        })
     }
 
     /// Waits for what could not be done at once, and publishes what inline handlers emitted.
@@ -158,6 +179,13 @@ impl BusCore {
             self.services.signals.tell(&Signal::Published { event, offered });
         }
     }
+}
+
+/// Counts a publish that is over and that nobody observes.
+#[inline]
+fn over(desk: &Desk, offered: usize) -> usize {
+    desk.published(offered);
+    offered
 }
 
 /// What is left of a dispatch that nobody observes.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use busway_event::{
-    AnyDraft, AnyEvent, Draft, DraftHead, Durability, Event, EventType, LeftOut, Timestamp, Topic,
+    AnyDraft, AnyEvent, Draft, DraftHead, Durability, Event, EventType, LeftOut, Stamp, Timestamp, Topic,
 };
 use busway_middleware::BoxError;
 use busway_observability::trace::{Publish, Sending};
@@ -124,28 +124,40 @@ impl BusCore {
     ) -> Now<T> {
         let topic = event.topic().clone();
         let arrival = Arrival::of(&event, event.weight());
-        self.offer_to_all(self.desk(), &topic, event, original, &Passage { arrival, from, patience })
+        self.offer_to_all(self.desk(), &topic, event.into(), original, &Passage { arrival, from, patience })
     }
 
-    /// Publishes a payload on a topic that is valid, without a draft in between when nobody wants to see one.
+    /// Whether a payload is published as it is: nobody wants to see a draft of it, and it is for subscriptions in memory. Otherwise it is for
+    /// [`publish`](Self::publish).
+    #[inline]
+    pub(crate) fn takes_payloads(&self) -> bool {
+        self.log.is_none()
+            && self.publish_steps.is_empty()
+            && !self.services.traces_publish()
+            && self.admit(Source::Outside).is_ok()
+    }
+
+    /// Publishes a payload on a topic that is valid, without a draft in between: says to how many it was offered.
+    ///
+    /// The stamp is the caller's, who makes the receipt: one that was handed through would be read back each time from where it was put a
+    /// moment ago.
     #[inline]
     pub(crate) fn publish_payload<T: EventType>(
         self: &Arc<Self>,
         topic: &Topic,
         payload: T,
+        stamp: &Stamp<'_>,
         patience: Patience,
-    ) -> Now<T> {
-        let is_plain = self.log.is_none() && self.publish_steps.is_empty();
-        if !is_plain || self.services.traces_publish() || self.admit(Source::Outside).is_err() {
-            return self.publish(Event::new(topic, payload), Source::Outside, patience);
-        }
-        let (desk, stamp) = (self.desk(), self.stamp());
-        match desk.event(topic, payload, &stamp) {
+    ) -> Result<usize, Box<Later<T>>> {
+        let desk = self.desk();
+        // From payload and stamp: what was written into the event a moment ago is slow to be read again.
+        let weight = payload.weight().saturating_add(self.metadata.size());
+        match desk.event(topic, payload, stamp) {
             Ok(event) => {
-                // From the stamp: what was written into the event a moment ago is slow to be read again.
-                let arrival = Arrival::plain(stamp.id, event.weight());
+                let arrival = Arrival::plain(stamp.id, weight);
                 let passage = Passage { arrival, from: Source::Outside, patience };
-                self.offer_to_all(desk, topic, event, Original::AsItIs, &passage)
+                self.route(desk, topic, event, &passage)
+                    .map_err(|unfinished| self.later(*unfinished, Original::AsItIs).into())
             }
             Err(refused) => {
                 let (payload, reason) = *refused;
@@ -159,11 +171,11 @@ impl BusCore {
         self: &Arc<Self>,
         desk: &Desk,
         topic: &Topic,
-        event: Event<T>,
+        event: AnyEvent,
         original: Original,
         passage: &Passage,
     ) -> Now<T> {
-        match self.route(desk, topic, event.into(), passage) {
+        match self.route(desk, topic, event, passage) {
             Ok(offered) => Ok(receipt(passage.arrival.id, offered)),
             Err(unfinished) => Err(self.later(*unfinished, original).into()),
         }

@@ -9,6 +9,7 @@ use busway_event::{Draft, Event, EventType, Topic};
 use busway_middleware::{Delivery, ExtractError, FromDelivery, FromScope, Mode, Requirements, Scope};
 
 use super::dispatch::Source;
+use super::offering::receipt;
 use super::publish::{Later, Now, Patience};
 use super::{BusCore, PublishError, Receipt, Refused};
 
@@ -91,17 +92,28 @@ impl<T: EventType> Publisher<T> {
     /// # Errors
     /// As there.
     pub fn try_publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
-        self.publish_now(payload, Patience::Never).or_else(|later| later.end_now())
+        match self.publish_now(payload, Patience::Never) {
+            Ok(receipt) => Ok(receipt),
+            Err(later) => later.end_now(),
+        }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "a receipt that is handed through a call is copied by pieces, which stalls"
+    )]
     fn publish_now(&self, payload: T, patience: Patience) -> Now<T> {
-        if let Kind::Topic { core, topic } = &self.kind
-            && let Some(core) = core.upgrade()
-        {
-            return core.publish_payload(topic, payload, patience);
+        let Kind::Topic { core, topic } = &self.kind else { return Err(closed(self.draft(payload)).into()) };
+        let Some(core) = core.upgrade() else { return Err(closed(self.draft(payload)).into()) };
+        if !core.takes_payloads() {
+            return core.publish(Event::new(topic, payload), Source::Outside, patience);
         }
-        Err(closed(self.draft(payload)).into())
+        let stamp = core.stamp();
+        match core.publish_payload(topic, payload, &stamp, patience) {
+            Ok(offered) => Ok(receipt(stamp.id, offered)),
+            Err(later) => Err(later),
+        }
     }
 
     fn core(&self) -> Option<Arc<BusCore>> {

@@ -12,13 +12,14 @@ use std::time::Instant;
 
 use busway_event::AnyEvent;
 use busway_persistence::Position;
+use busway_reliability::KeyHashing;
 
 use crate::breaker::Call;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    attempts: HashMap<Position, Watched>,
+    attempts: HashMap<Position, Watched, KeyHashing>,
     /// Those that run and are not hung.
     until: BTreeSet<(Instant, Position)>,
 }

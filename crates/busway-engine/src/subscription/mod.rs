@@ -16,5 +16,6 @@ pub(crate) use self::core::SubscriptionCore;
 pub(crate) use self::entry::Entry;
 pub use self::error::{SubscribeError, SubscribeProblem};
 pub use self::handle::{ScopedSubscription, Subscription};
+pub(crate) use self::inline::Begun;
 pub use self::into_filter::IntoFilter;
 pub(crate) use self::member::{ChainCache, Member};

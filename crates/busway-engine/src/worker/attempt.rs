@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent};
@@ -168,13 +168,20 @@ pub(crate) fn begin(
     context: &mut Context<'_>,
 ) -> Begun {
     let delivery = slot.delivery(core, event);
-    match begin_plain(&delivery, &mut *slot.invocation, context) {
-        Poll::Ready(Reply { outcome, emits }) if emits.is_empty() && slot.is_over_with(&outcome) => {
+    let mut reply = None;
+    if begin_plain(&delivery, &mut *slot.invocation, context, &mut reply).is_pending() {
+        return Begun::Under(delivery, None);
+    }
+    match reply {
+        None => {
+            core.settle(delivery.event(), &Outcome::Done, None);
+            Begun::Handled(slot.keep(delivery))
+        }
+        Some(Reply { outcome, emits }) if emits.is_empty() && slot.is_over_with(&outcome) => {
             core.settle(delivery.event(), &outcome, None);
             Begun::Handled(slot.keep(delivery))
         }
-        Poll::Ready(reply) => Begun::Under(delivery, Some(reply)),
-        Poll::Pending => Begun::Under(delivery, None),
+        reply => Begun::Under(delivery, reply),
     }
 }
 

@@ -73,8 +73,12 @@ fn handle_here(
     }
     let mut delivery = slot.delivery(core, event);
     if slot.is_plain(core, member, delivery.event()) {
-        let Reply { outcome, emits } =
-            call_plain(&delivery, &member.handler).unwrap_or_else(|| not_sync().into());
+        let mut reply = None;
+        call_plain(&delivery, &member.handler, &mut reply);
+        let Some(Reply { outcome, emits }) = reply else {
+            settle(core, delivery.event(), &ticket, &Outcome::Done, None);
+            return Some(slot.keep(delivery));
+        };
         if !emits.is_empty() {
             return end_with_emits(core, slot, delivery, &ticket, outcome, emits);
         }
@@ -110,7 +114,8 @@ fn handle_traced(
     let place = core.services.traced(&delivery);
     let _entered = place.as_ref().map(Place::enter);
     let chain = slot.chain.get(member, &core.services.middleware);
-    let outcome = run_now(chain, &mut delivery, &member.handler, &mut slot.progress).unwrap_or_else(not_sync);
+    let outcome = run_now(chain, &mut delivery, &member.handler, &mut slot.progress)
+        .unwrap_or_else(|| Outcome::failed("a handler of this kind does not run on a thread"));
     if let Some(trace) = slot.progress.take_trace() {
         core.keep_trace(trace);
     }
@@ -159,8 +164,4 @@ fn handle_behind_async(
         Ended::Settled(event) => Some(event),
         Ended::CutShort => None,
     }
-}
-
-fn not_sync() -> Outcome {
-    Outcome::failed("a handler of this kind does not run on a thread")
 }

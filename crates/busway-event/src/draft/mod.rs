@@ -187,7 +187,7 @@ impl<T: EventType> Draft<T> {
     ) -> Result<Event<T>, (Box<Self>, Invalid)> {
         // Most drafts say nothing but their topic: what such an event shares with the one before in its envelope stays there.
         if let Some(topic) = self.head.only_topic() {
-            return match envelopes.event(&mut None, topic, self.payload, stamp) {
+            return match envelopes.event(topic, self.payload, stamp) {
                 Ok(event) => Ok(event),
                 Err(refused) => {
                     let (payload, reason) = *refused;

@@ -1,12 +1,16 @@
 //! What an event is in memory: a value, or bytes.
 
 use std::any::Any;
+use std::mem::needs_drop;
 use std::sync::{Arc, OnceLock};
 
 use super::Header;
 use super::recycle::Home;
 use crate::codec::{Bounded, CodecId, EncodeError};
+use crate::draft::Stamp;
 use crate::event_type::{Encoded, EventType};
+use crate::key::Key;
+use crate::topic::Topic;
 
 /// What all events can do, whatever they hold.
 pub(super) trait Envelope: Any + Send + Sync {
@@ -26,6 +30,11 @@ pub(super) trait Envelope: Any + Send + Sync {
         None
     }
 
+    /// Whether it has a home and [`empty`](Self::empty) would change nothing that anybody could see.
+    fn is_as_good_as_empty(&self) -> bool {
+        false
+    }
+
     /// Drops the payload of an envelope that has a home; `None` when it has none.
     fn empty(&mut self) -> Option<()> {
         None
@@ -38,7 +47,8 @@ pub(super) trait Envelope: Any + Send + Sync {
 /// share comes last, so that an envelope which is used again makes few cache lines travel between cores.
 #[repr(C)]
 pub(super) struct Typed<T> {
-    /// `None` only while the envelope waits to be used again; nobody else holds it then.
+    /// `None` only while the envelope waits to be used again; nobody else holds it then. A payload that need not be dropped stays
+    /// until the next one is written in its place.
     pub(super) payload: Option<T>,
     pub(super) header: Header,
     pub(super) encoded: OnceLock<Box<Encoded>>,
@@ -62,6 +72,18 @@ impl<T> Typed<T> {
         match &self.payload {
             Some(payload) => payload,
             None => unreachable!("an event without a payload"),
+        }
+    }
+}
+
+impl<T: EventType> Typed<T> {
+    /// Becomes an event that says nothing but its topic.
+    #[inline]
+    pub(super) fn renew(&mut self, topic: &Topic, key: Option<Key>, payload: T, stamp: &Stamp<'_>) {
+        self.payload = Some(payload);
+        self.header.renew::<T>(topic, key, stamp);
+        if self.payload_bytes_max != stamp.payload_bytes_max {
+            self.payload_bytes_max = stamp.payload_bytes_max;
         }
     }
 }
@@ -105,6 +127,11 @@ impl<T: EventType> Envelope for Typed<T> {
 
     fn home(&self) -> Option<&Arc<Home>> {
         self.home.as_ref()
+    }
+
+    #[inline]
+    fn is_as_good_as_empty(&self) -> bool {
+        !needs_drop::<T>() && self.home.is_some() && self.encoded.get().is_none()
     }
 
     fn empty(&mut self) -> Option<()> {

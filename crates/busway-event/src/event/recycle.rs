@@ -13,7 +13,8 @@
 //! publishers; all others are freed. When a publisher's [`Envelopes`] are dropped, its empty envelopes are freed and
 //! those still under way are freed when they come back.
 
-use std::any::TypeId;
+use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -41,15 +42,13 @@ impl<T: EventType> Envelopes<T> {
     }
 
     /// The event that [`Draft::finish`](crate::Draft::finish) makes of `Event::new(topic, payload)`, without the draft
-    /// in between; in the envelope `last` if it fits, which is taken then: what this thread has emptied last is still in its
-    /// cache.
+    /// in between.
     ///
     /// # Errors
     /// The first rule that is broken, with the payload.
     #[inline]
-    pub fn event(
+    pub(crate) fn event(
         &mut self,
-        last: &mut Option<Empty>,
         topic: &Topic,
         payload: T,
         stamp: &Stamp<'_>,
@@ -58,26 +57,52 @@ impl<T: EventType> Envelopes<T> {
             Ok(key) => key,
             Err(reason) => return Err(Box::new((payload, reason))),
         };
-        let at_hand = match last {
-            Some(Empty(envelope)) if is_of::<T>(&**envelope) => last.take().and_then(|last| typed(last.0)),
-            _ => self.take(),
-        };
-        if let Some(mut inner) = at_hand
+        if let Some(mut inner) = self.take().and_then(typed)
             && let Some(typed) = Arc::get_mut(&mut inner)
         {
-            typed.header.renew::<T>(topic, key, stamp);
-            typed.payload = Some(payload);
-            if typed.payload_bytes_max != stamp.payload_bytes_max {
-                typed.payload_bytes_max = stamp.payload_bytes_max;
-            }
+            typed.renew(topic, key, payload, stamp);
             return Ok(Event { inner });
         }
         let header = Header::plain::<T>(topic, key, stamp);
         Ok(self.allocate(header, payload, stamp.payload_bytes_max))
     }
 
-    pub(crate) fn fill(&mut self, header: Header, payload: T, payload_bytes_max: usize) -> Event<T> {
+    /// The same as an event of any type; in the envelope `last` if it fits, which is taken then: what this thread has emptied
+    /// last is still in its cache. Nothing in it asks twice whose envelope it is.
+    ///
+    /// # Errors
+    /// As there.
+    #[inline]
+    pub fn any_event(
+        &mut self,
+        last: &Cell<Option<Empty>>,
+        topic: &Topic,
+        payload: T,
+        stamp: &Stamp<'_>,
+    ) -> Result<AnyEvent, Box<(T, Invalid)>> {
+        let key = match Header::key_of(&payload, stamp) {
+            Ok(key) => key,
+            Err(reason) => return Err(Box::new((payload, reason))),
+        };
+        if let Some(Empty(mut inner)) = last.take() {
+            if let Some(typed) = claimed::<T>(&mut inner) {
+                typed.renew(topic, key, payload, stamp);
+                return Ok(AnyEvent { inner });
+            }
+            last.set(Some(Empty(inner)));
+        }
         if let Some(mut inner) = self.take()
+            && let Some(typed) = claimed::<T>(&mut inner)
+        {
+            typed.renew(topic, key, payload, stamp);
+            return Ok(AnyEvent { inner });
+        }
+        let header = Header::plain::<T>(topic, key, stamp);
+        Ok(self.allocate(header, payload, stamp.payload_bytes_max).into())
+    }
+
+    pub(crate) fn fill(&mut self, header: Header, payload: T, payload_bytes_max: usize) -> Event<T> {
+        if let Some(mut inner) = self.take().and_then(typed)
             && let Some(typed) = Arc::get_mut(&mut inner)
         {
             typed.header = header;
@@ -94,33 +119,34 @@ impl<T: EventType> Envelopes<T> {
     }
 
     #[inline]
-    fn take(&mut self) -> Option<Arc<Typed<T>>> {
+    fn take(&mut self) -> Option<Arc<dyn Envelope>> {
         match self.free.pop() {
-            Some(envelope) => typed(envelope),
+            Some(envelope) => Some(envelope),
             None => self.take_from_shelf(),
         }
     }
 
     #[cold]
-    fn take_from_shelf(&mut self) -> Option<Arc<Typed<T>>> {
+    fn take_from_shelf(&mut self) -> Option<Arc<dyn Envelope>> {
         // A worker that holds the lock is about to put some there: not worth the wait.
         let mut back = self.home.shelf.try_lock()?;
         let Shelf::Open(envelopes) = &mut *back else { return None };
         std::mem::swap(envelopes, &mut self.free);
         drop(back);
-        self.free.pop().and_then(typed)
+        self.free.pop()
     }
 }
 
-/// Whether an envelope is for payloads of type `T`.
+/// An envelope for payloads of type `T` that has one owner, to be written.
 #[inline]
-fn is_of<T: EventType>(envelope: &dyn Envelope) -> bool {
-    envelope.type_id() == TypeId::of::<Typed<T>>()
+fn claimed<T: EventType>(envelope: &mut Arc<dyn Envelope>) -> Option<&mut Typed<T>> {
+    let any: &mut dyn Any = Arc::get_mut(envelope)?;
+    any.downcast_mut()
 }
 
 #[inline]
 fn typed<T: EventType>(envelope: Arc<dyn Envelope>) -> Option<Arc<Typed<T>>> {
-    let any: Arc<dyn std::any::Any + Send + Sync> = envelope;
+    let any: Arc<dyn Any + Send + Sync> = envelope;
     any.downcast().ok()
 }
 
@@ -185,7 +211,11 @@ impl Empty {
         if Arc::strong_count(&inner) > 1 {
             return None;
         }
-        Arc::get_mut(&mut inner)?.empty()?;
+        // Most payloads are values that nothing happens to when they are dropped: they lie there until the next one is written over them, and
+        // the envelope is claimed once instead of twice.
+        if !inner.is_as_good_as_empty() {
+            Arc::get_mut(&mut inner)?.empty()?;
+        }
         Some(Self(inner))
     }
 }

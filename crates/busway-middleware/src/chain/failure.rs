@@ -23,8 +23,11 @@ pub(super) struct HandlerFailures {
 }
 
 impl HandlerFailures {
+    #[inline]
     pub(super) fn clear(&mut self) {
-        self.seen.clear();
+        if !self.seen.is_empty() {
+            self.seen.clear();
+        }
     }
 
     /// Remembers the handler's outcome when it is a failure.

@@ -7,31 +7,38 @@ use std::task::{Context, Poll};
 use super::panicked::{Panicked, contain};
 use super::run::{HANDLER, Slot};
 use crate::delivery::Delivery;
-use crate::handler::{AnyHandler, Invocation};
+use crate::handler::{AnyHandler, Called, Invocation};
 use crate::mode::Mode;
-use crate::outcome::Reply;
+use crate::outcome::{Outcome, Reply};
 
-/// Hands `delivery` to a sync handler, at once. A panic is a `Failed` outcome. `None` when the handler is not sync: nothing
-/// was called then.
+/// Hands `delivery` to a sync handler, at once. A reply that says more than `Done` is put into `reply`: a panic is a `Failed` outcome, and so
+/// is that the handler is not sync; nothing was called then.
 #[inline]
-pub fn call_plain<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>) -> Option<Reply> {
-    match contain(|| handler.call_now(delivery)) {
-        Ok(reply) => reply,
-        Err(panic) => Some(Panicked::in_node(HANDLER, &*panic).into()),
+pub fn call_plain<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>, reply: &mut Option<Reply>) {
+    match contain(|| handler.call_into(delivery, reply)) {
+        Ok(Called::Yes) => {}
+        Ok(Called::No) => {
+            *reply = Some(Outcome::failed("a handler of this kind is not called at once").into());
+        }
+        Err(panic) => *reply = Some(Panicked::in_node(HANDLER, &*panic).into()),
     }
 }
 
-/// Hands `delivery` to the handler in `invocation` and lets it run up to its first wait. A panic is a `Failed` outcome. When it
-/// waits, [`go_on_plain`] does the rest; nothing runs in the slot otherwise.
+/// Hands `delivery` to the handler in `invocation` and lets it run up to its first wait. A reply that says more than `Done` is put into
+/// `reply`; a panic is a `Failed` outcome. When it waits, [`go_on_plain`] does the rest; nothing runs in the slot otherwise.
 #[inline]
 pub fn begin_plain(
     delivery: &Delivery,
     invocation: &mut (dyn Invocation + 'static),
     context: &mut Context<'_>,
-) -> Poll<Reply> {
-    match contain(|| invocation.begin(delivery, context)) {
+    reply: &mut Option<Reply>,
+) -> Poll<()> {
+    match contain(|| invocation.begin(delivery, context, reply)) {
         Ok(poll) => poll,
-        Err(panic) => Poll::Ready(stopped_by(&*panic, invocation)),
+        Err(panic) => {
+            *reply = Some(stopped_by(&*panic, invocation));
+            Poll::Ready(())
+        }
     }
 }
 

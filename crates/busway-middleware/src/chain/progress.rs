@@ -56,6 +56,7 @@ impl Progress {
 
     /// Whether [`take_emits`](Self::take_emits) has something to take.
     #[must_use]
+    #[inline]
     pub fn has_emits(&self) -> bool {
         self.phase == Phase::Ended && !self.emits.is_empty()
     }
@@ -63,6 +64,7 @@ impl Progress {
     /// The node that cut the chain short: it did not go on inwards. Of a step that went inwards several times, the last
     /// time counts.
     #[must_use]
+    #[inline]
     pub fn cut_by(&self) -> Option<&str> {
         self.cut_by.as_deref()
     }
@@ -75,8 +77,10 @@ impl Progress {
     #[inline]
     pub(super) fn begin(&mut self, delivery: &Delivery) {
         self.phase = Phase::Running;
-        self.emits.clear();
-        // Asked before it is written: most runs leave neither, and dropping nothing has a price too.
+        // Asked before it is written: most runs leave nothing, and dropping nothing has a price too.
+        if !self.emits.is_empty() {
+            self.emits.clear();
+        }
         if self.cut_by.is_some() {
             self.cut_by = None;
         }
@@ -93,9 +97,24 @@ impl Progress {
         if !outcome.is_done() {
             self.emits.clear();
         }
-        if let (Some(timing), Some(clock)) = (self.timing.take(), &self.clock) {
+        if self.takes_times()
+            && let (Some(timing), Some(clock)) = (self.timing.take(), &self.clock)
+        {
             self.trace = Some(timing.into_trace(clock(), self.cut_by.clone(), outcome.label()));
         }
+    }
+
+    /// Whether the times of this run are taken.
+    #[inline]
+    pub(super) const fn takes_times(&self) -> bool {
+        self.timing.is_some()
+    }
+
+    /// Whether [`take_trace`](Self::take_trace) has something to take.
+    #[must_use]
+    #[inline]
+    pub const fn has_trace(&self) -> bool {
+        self.trace.is_some()
     }
 
     /// A step goes on inwards; what an earlier time inwards left is forgotten.

@@ -16,7 +16,7 @@ use super::panicked::{Panicked, contain};
 use super::progress::Progress;
 use super::{Chain, Node};
 use crate::delivery::Delivery;
-use crate::handler::{AnyHandler, Invocation, Run};
+use crate::handler::{AnyHandler, Called, Invocation, Run};
 use crate::middleware::{Flow, StepForm};
 use crate::mode::Mode;
 use crate::outcome::{Outcome, Reply};
@@ -53,7 +53,129 @@ pub fn run_now<M: Mode>(
         return None;
     }
     progress.begin(delivery);
-    let (entered, stopped) = enter(chain.nodes(), delivery, progress);
+    let outcome = match progress.takes_times() {
+        false => go_through(chain.nodes(), delivery, handler, progress)?,
+        true => go_through_timed(chain.nodes(), delivery, handler, progress)?,
+    };
+    progress.end(&outcome);
+    Some(outcome)
+}
+
+/// The way in, the handler and the way out of a chain of sync nodes, when nobody asks for times.
+///
+/// Most deliveries go on at each node and are `Done` all the way: there is one guard around all of that, and nothing is noted but how far it
+/// came. What goes otherwise ends there, and [`leave`] does the rest of the way out.
+fn go_through<M: Mode>(
+    nodes: &[Node],
+    delivery: &mut Delivery,
+    handler: &AnyHandler<M>,
+    progress: &mut Progress,
+) -> Option<Outcome> {
+    // Nodes that are entered and not left: they and the stretch say who panicked.
+    let (mut inside, mut stretch) = (0, Stretch::Inwards);
+    // Written where it is needed, not handed out: most deliveries have none, and nothing is copied for them.
+    let mut turn = None;
+    let ended = contain(|| {
+        for node in nodes {
+            if let StepForm::Sync(middleware) = &node.step.0
+                && let Flow::Stop(outcome) = middleware.before(delivery)
+            {
+                turn = Some(Turn::Stopped(outcome));
+                return;
+            }
+            inside += 1;
+        }
+        stretch = Stretch::Handler;
+        let mut reply = None;
+        let called = handler.call_into(delivery, &mut reply);
+        if reply.is_some() || called == Called::No {
+            turn = Some(Turn::Replied(reply));
+            return;
+        }
+        stretch = Stretch::Outwards;
+        for node in nodes.iter().rev() {
+            if let StepForm::Sync(middleware) = &node.step.0 {
+                match middleware.after(delivery, Outcome::Done) {
+                    Outcome::Done => {}
+                    outcome => {
+                        turn = Some(Turn::Changed(outcome));
+                        return;
+                    }
+                }
+            }
+            inside -= 1;
+        }
+    });
+    if let Err(panic) = ended {
+        turn = Some(panicked(nodes, inside, stretch, &*panic));
+    }
+    match turn {
+        None => Some(Outcome::Done),
+        Some(turn) => turn_back(nodes, inside, turn, delivery, progress),
+    }
+}
+
+#[cold]
+fn panicked(nodes: &[Node], inside: usize, stretch: Stretch, panic: &(dyn Any + Send)) -> Turn {
+    let in_node = |at: usize| Panicked::in_node(nodes.get(at).map_or(HANDLER, Node::name), panic);
+    match stretch {
+        Stretch::Inwards => Turn::Stopped(in_node(inside)),
+        Stretch::Handler => Turn::Replied(Some(Panicked::in_node(HANDLER, panic).into())),
+        Stretch::Outwards => Turn::Changed(in_node(inside - 1)),
+    }
+}
+
+/// Where a delivery is in a chain of sync nodes.
+#[derive(Clone, Copy)]
+enum Stretch {
+    Inwards,
+    Handler,
+    Outwards,
+}
+
+/// What is not `Done` all the way.
+enum Turn {
+    /// The first node that is not entered did not go on.
+    Stopped(Outcome),
+    /// The handler's answer, if it is one of a sync handler.
+    Replied(Option<Reply>),
+    /// The innermost node that is not left made this of `Done`.
+    Changed(Outcome),
+}
+
+/// The rest of the way out, from the innermost of `inside` nodes.
+#[cold]
+fn turn_back(
+    nodes: &[Node],
+    inside: usize,
+    turn: Turn,
+    delivery: &Delivery,
+    progress: &mut Progress,
+) -> Option<Outcome> {
+    let (left, outcome) = match turn {
+        Turn::Replied(reply) => (inside, progress.keep(reply?)),
+        Turn::Stopped(outcome) => match nodes.get(inside) {
+            Some(node) => (inside, progress.cut(node, outcome)),
+            None => (inside, outcome),
+        },
+        Turn::Changed(outcome) => match nodes.get(inside - 1) {
+            Some(node) => (inside - 1, progress.name(node, outcome)),
+            None => (inside - 1, outcome),
+        },
+    };
+    let entered = Entered { nodes: nodes.get(..left).unwrap_or_default(), first: None };
+    Some(leave(&entered, delivery, outcome, progress))
+}
+
+/// As [`go_through`], with the times of each node.
+#[inline(never)]
+fn go_through_timed<M: Mode>(
+    nodes: &[Node],
+    delivery: &mut Delivery,
+    handler: &AnyHandler<M>,
+    progress: &mut Progress,
+) -> Option<Outcome> {
+    let (entered, stopped) = enter(nodes, delivery, progress);
     let outcome = match stopped {
         Some(outcome) => outcome,
         None => {
@@ -66,9 +188,7 @@ pub fn run_now<M: Mode>(
             outcome
         }
     };
-    let outcome = leave(&entered, delivery, outcome, progress);
-    progress.end(&outcome);
-    Some(outcome)
+    Some(leave(&entered, delivery, outcome, progress))
 }
 
 /// What is inside of an async middleware.

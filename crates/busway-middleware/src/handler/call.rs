@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{Call, Invocation};
+use super::{Call, Called, Invocation, tell};
 use crate::delivery::Delivery;
 use crate::extract::ExtractError;
 use crate::outcome::{Outcome, Reply};
@@ -58,12 +58,24 @@ where
         self.running.set(None);
     }
 
-    fn begin(&mut self, delivery: &Delivery, context: &mut Context<'_>) -> Poll<Reply> {
+    fn begin(
+        &mut self,
+        delivery: &Delivery,
+        context: &mut Context<'_>,
+        reply: &mut Option<Reply>,
+    ) -> Poll<()> {
         match (self.call.make)(delivery) {
             Ok(future) => self.running.set(Some(future)),
-            Err(error) => return Poll::Ready(Outcome::from(error).into()),
+            Err(error) => {
+                *reply = Some(Outcome::from(error).into());
+                return Poll::Ready(());
+            }
         }
-        self.poll(context)
+        let Some(future) = self.running.as_mut().as_pin_mut() else { return Poll::Pending };
+        let Poll::Ready(said) = future.poll(context) else { return Poll::Pending };
+        tell(said, reply);
+        self.running.set(None);
+        Poll::Ready(())
     }
 }
 
@@ -77,8 +89,9 @@ impl<C: Fn(&Delivery) -> Reply + Send + Sync + 'static> Call for SyncCall<C> {
         Box::new(SyncInvocation { call: self, reply: None })
     }
 
-    fn call_now(&self, delivery: &Delivery) -> Option<Reply> {
-        Some((self.call)(delivery))
+    fn call_into(&self, delivery: &Delivery, reply: &mut Option<Reply>) -> Called {
+        tell((self.call)(delivery), reply);
+        Called::Yes
     }
 }
 
@@ -89,7 +102,10 @@ struct SyncInvocation<C> {
 
 impl<C: Fn(&Delivery) -> Reply + Send + Sync + 'static> Invocation for SyncInvocation<C> {
     fn start(&mut self, delivery: &Delivery) {
-        self.reply = Some((self.call.call)(delivery));
+        // By the one way in, so that the handler's code is there once.
+        let mut reply = None;
+        self.call.call_into(delivery, &mut reply);
+        self.reply = Some(reply.unwrap_or_else(|| Outcome::Done.into()));
     }
 
     fn poll(&mut self, _context: &mut Context<'_>) -> Poll<Reply> {

@@ -101,12 +101,12 @@ macro_rules! shape_of_sync_function {
                 ($($arg,)*): Arguments<M>,
             {
                 let f = self.0;
-                let attempt = move |delivery: &Delivery| -> Result<Reply, ExtractError> {
-                    let ($($value,)*) = Arguments::<M>::take(delivery)?;
-                    Ok(f($($value),*).into_replies_to(1))
-                };
-                let call = move |delivery: &Delivery| {
-                    attempt(delivery).unwrap_or_else(|error| Outcome::from(error).into())
+                let call = move |delivery: &Delivery| -> Reply {
+                    let taken: Result<_, ExtractError> = Arguments::<M>::take(delivery);
+                    match taken {
+                        Ok(($($value,)*)) => f($($value),*).into_replies_to(1),
+                        Err(error) => Outcome::from(error).into(),
+                    }
                 };
                 AnyHandler::new::<F, ($($arg,)*)>(Run::$wrapper, SyncCall { call })
             }

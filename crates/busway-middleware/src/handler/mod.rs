@@ -31,7 +31,7 @@ use self::shape::{Arguments, requirements_of};
 use crate::delivery::Delivery;
 use crate::extract::Requirements;
 use crate::mode::Mode;
-use crate::outcome::Reply;
+use crate::outcome::{Outcome, Reply};
 
 /// What can handle events on a subscription of mode `M`. `Args` only tells the implementations apart.
 #[diagnostic::on_unimplemented(
@@ -90,9 +90,18 @@ impl<M: Mode> AnyHandler<M> {
 
     /// Handles a delivery at once, when the handler is sync; `None` for an async one.
     #[must_use]
-    #[inline]
     pub fn call_now(&self, delivery: &Delivery) -> Option<Reply> {
-        self.call.call_now(delivery)
+        let mut reply = None;
+        match self.call_into(delivery, &mut reply) {
+            Called::Yes => Some(reply.unwrap_or_else(|| Outcome::Done.into())),
+            Called::No => None,
+        }
+    }
+
+    /// The same; a reply that says more than `Done` is put into `reply`.
+    #[inline]
+    pub(crate) fn call_into(&self, delivery: &Delivery, reply: &mut Option<Reply>) -> Called {
+        self.call.call_into(delivery, reply)
     }
 
     /// The batch form, when the handler is one.
@@ -176,19 +185,42 @@ pub trait Invocation: Send {
     /// Drops a running handler.
     fn stop(&mut self);
 
-    /// [`start`](Invocation::start) and the first [`poll`](Invocation::poll) in one: most handlers are done then.
-    fn begin(&mut self, delivery: &Delivery, context: &mut Context<'_>) -> Poll<Reply> {
+    /// [`start`](Invocation::start) and the first [`poll`](Invocation::poll) in one: most handlers are done then. A reply that says more
+    /// than `Done` is put into `reply`; most say no more, and nothing is copied for them.
+    fn begin(
+        &mut self,
+        delivery: &Delivery,
+        context: &mut Context<'_>,
+        reply: &mut Option<Reply>,
+    ) -> Poll<()> {
         self.start(delivery);
-        self.poll(context)
+        self.poll(context).map(|said| tell(said, reply))
     }
+}
+
+/// Puts a reply where it is asked for, if it says more than `Done`.
+#[inline]
+fn tell(said: Reply, reply: &mut Option<Reply>) {
+    if !said.is_plain() {
+        *reply = Some(said);
+    }
+}
+
+/// Whether a handler was called at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Called {
+    Yes,
+    /// It is not sync.
+    No,
 }
 
 /// The erased form behind [`AnyHandler`].
 trait Call: Send + Sync {
     fn invocation(self: Arc<Self>) -> Box<dyn Invocation>;
 
-    fn call_now(&self, _delivery: &Delivery) -> Option<Reply> {
-        None
+    /// Calls a sync handler; a reply that says more than `Done` is put into `reply`.
+    fn call_into(&self, _delivery: &Delivery, _reply: &mut Option<Reply>) -> Called {
+        Called::No
     }
 
     fn batch(&self) -> Option<&dyn BatchCall> {

@@ -1,9 +1,9 @@
-//! Hashing keys in memory: 16 bytes that are looked up for every event.
+//! Hashing short keys in memory, which are looked up for every event.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Hashes idempotency keys for a table in memory, each table in a way of its own that nobody outside knows: ids are chosen by publishers, and must not
-/// be chosen so that they all meet. Nothing that it makes is stored.
+/// Hashes short keys of a fixed length (idempotency keys, positions) for a table in memory, each table in a way of its own that nobody outside knows:
+/// ids are chosen by publishers, and must not be chosen so that they all meet. Nothing that it makes is stored.
 ///
 /// Eight bytes a step are multiplied to 128 bits whose halves are joined, as wyhash does (Wang Yi, 2019); a third of what the standard library's
 /// takes, which is for texts of any length.
@@ -56,6 +56,16 @@ impl Hasher for KeyHasher {
         rest.iter().for_each(|byte| self.mix(u64::from(*byte)));
     }
 
+    #[inline]
+    fn write_u32(&mut self, word: u32) {
+        self.mix(word.into());
+    }
+
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        self.mix(word);
+    }
+
     /// How long a key is: all are alike.
     #[inline]
     fn write_usize(&mut self, _length: usize) {}
@@ -88,6 +98,17 @@ mod tests {
                 assert!(groups.len() > expected, "{} groups of {}", groups.len(), keys.len());
             }
         }
+    }
+
+    #[test]
+    fn positions_spread_too() {
+        let hashing = KeyHashing::default();
+        let of = |partition: u32, offset: u64| hashing.hash_one((partition, offset));
+        let hashes: HashSet<u64> =
+            (0..16).flat_map(|partition| (0..1_000).map(move |offset| of(partition, offset))).collect();
+        assert_eq!(hashes.len(), 16_000);
+        let low: HashSet<u64> = (0..1_000).map(|offset| of(0, offset) & 0xff).collect();
+        assert!(low.len() > 200, "{}", low.len());
     }
 
     #[test]

@@ -119,6 +119,22 @@ user-profile-sync is open after 5 calls that failed
     assert_eq!(stdout("14_circuit_breaker", &[]), expected);
 }
 
+#[cfg(feature = "http")]
+#[test]
+fn each_window_of_a_pipeline_is_summed_up_once() {
+    let printed = stdout("pipeline", &["--plain", "--seconds", "3", "--window", "300"]);
+    assert!(printed.starts_with("metrics at http://127.0.0.1:"), "{printed}");
+    for site in ["harbour", "mill", "orchard"] {
+        let of_site =
+            printed.lines().filter_map(|line| line.strip_prefix(&format!("sites.{site}.summary: window ")));
+        let windows: Vec<u64> =
+            of_site.map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect();
+        // The table drops the oldest when it is slow, and nothing here is; none may come twice.
+        assert!(windows.len() > 2 && windows.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{windows:?}");
+    }
+    assert!(printed.trim_end().ends_with("0 dropped + 0 expired + 0 abandoned + 0 waiting"), "{printed}");
+}
+
 #[test]
 fn hello_greets_and_shows_receipts_and_a_refusal() {
     let expected = "\

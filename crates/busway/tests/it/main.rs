@@ -6,6 +6,8 @@ mod examples;
 mod flights;
 mod flights_control;
 mod flights_store;
+#[cfg(feature = "http")]
+mod prometheus;
 mod reachable;
 mod ui;
 

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 
 use busway_event::{Priority, Timestamp, Topic};
 use busway_persistence::{Attempt, Cursor, DeadLetter, Place, Position, Settlement};
-use busway_reliability::{PriorityLimits, Running};
+use busway_reliability::{KeyHashing, PriorityLimits, Running};
 use busway_router::{KeyHash, Share};
 
 use super::lane::NO_LANE;
@@ -61,10 +61,10 @@ pub(crate) struct Window<E> {
     partitions: BTreeMap<u32, Reading>,
     lanes: HashMap<(u32, u64), Lane>,
     /// Startable and held.
-    hand: HashMap<Position, InHand<E>>,
+    hand: HashMap<Position, InHand<E>, KeyHashing>,
     /// The startable ones, by who may start them.
     team: Team,
-    started: HashMap<Position, Begun>,
+    started: HashMap<Position, Begun, KeyHashing>,
     /// Calls with several events, by the first: the priority of the place that each has, and the events that have not ended. An event is in one
     /// such call at most, ever.
     calls: HashMap<u64, (Priority, usize)>,
@@ -202,9 +202,9 @@ impl<E> Window<E> {
             share,
             partitions: BTreeMap::new(),
             lanes: HashMap::new(),
-            hand: HashMap::new(),
+            hand: HashMap::default(),
             team: Team::default(),
-            started: HashMap::new(),
+            started: HashMap::default(),
             calls: HashMap::new(),
             call_count: 0,
             parked: BTreeMap::new(),

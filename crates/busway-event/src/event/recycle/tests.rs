@@ -59,8 +59,8 @@ impl Desk {
     }
 
     fn event<T: EventType>(&self, envelopes: &mut Envelopes<T>, payload: T, nanos: i64) -> AnyEvent {
-        let made = envelopes.event(&mut None, &self.topic, payload, &self.stamp(nanos));
-        made.map_err(|refused| refused.1).unwrap().into()
+        let made = envelopes.any_event(&Cell::new(None), &self.topic, payload, &self.stamp(nanos));
+        made.map_err(|refused| refused.1).unwrap()
     }
 }
 
