@@ -54,6 +54,7 @@ pub mod stages;
 pub mod stats;
 pub mod subscription;
 mod sync;
+mod traced;
 pub mod transact;
 mod worker;
 

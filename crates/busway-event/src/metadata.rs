@@ -161,6 +161,12 @@ impl MetadataDraft {
         self.trace.as_ref()
     }
 
+    /// Whether a trace was named, valid or not: then it is not for others to name one.
+    #[must_use]
+    pub const fn names_trace(&self) -> bool {
+        self.trace.is_some() || self.trace_error.is_some() || self.state_without_parent.is_some()
+    }
+
     /// The producer, when one was set.
     #[must_use]
     pub fn producer(&self) -> Option<&str> {

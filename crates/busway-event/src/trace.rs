@@ -52,6 +52,12 @@ impl TraceContext {
         self.flags & 1 == 1
     }
 
+    /// The flags: bit 0, sampled; bit 1, the trace id is random.
+    #[must_use]
+    pub const fn flags(&self) -> u8 {
+        self.flags
+    }
+
     /// The trace id as 32 lower-case hexadecimal digits.
     #[must_use]
     pub fn trace_id_hex(&self) -> String {
@@ -171,15 +177,49 @@ mod tests {
     }
 
     #[test]
+    fn flags_that_nobody_has_defined_are_not_passed_on() {
+        let ids = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+        for (given, kept, sampled) in [("00", 0, false), ("01", 1, true), ("02", 2, false), ("ff", 3, true)] {
+            let context: TraceContext = format!("00-{ids}-{given}").parse().unwrap();
+            assert_eq!((context.flags(), context.is_sampled()), (kept, sampled), "{given}");
+            assert_eq!(context.to_string(), format!("00-{ids}-{kept:02x}"));
+        }
+        for later in ["cc", "01", "fe"] {
+            let context: TraceContext = format!("{later}-{ids}-09-what-the-future-holds").parse().unwrap();
+            assert_eq!(context.to_string(), format!("00-{ids}-01"), "{later}");
+        }
+    }
+
+    #[test]
     fn each_malformed_form_is_refused() {
-        let long = format!("{VALID}-extra");
-        let upper = VALID.to_uppercase();
-        let zero_trace = format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32));
-        let zero_parent = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", "0".repeat(16));
-        let forbidden = format!("ff{}", &VALID[2..]);
-        let cases = ["", "00", &VALID[..54], &long, &upper, &zero_trace, &zero_parent, &forbidden, "00-ä"];
-        for case in cases {
-            assert!(case.parse::<TraceContext>().is_err(), "{case:?}");
+        let ids = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+        let cases = [
+            ("nothing", String::new()),
+            ("a version alone", "00".to_owned()),
+            ("a digit too few", VALID[..54].to_owned()),
+            ("more behind version 00", format!("{VALID}-extra")),
+            ("a dash behind version 00", format!("{VALID}-")),
+            ("upper case", VALID.to_uppercase()),
+            ("one upper-case digit of the trace id", VALID.replace("4bf9", "4Bf9")),
+            ("one upper-case digit of the flags", format!("00-{ids}-0A")),
+            ("a trace id of zeros", format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32))),
+            ("a parent id of zeros", format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", "0".repeat(16))),
+            ("version ff", format!("ff{}", &VALID[2..])),
+            ("a version that is no number", format!("0x{}", &VALID[2..])),
+            ("an upper-case version", format!("CC{}", &VALID[2..])),
+            ("a later version that goes on without a dash", format!("cc-{ids}-01.extra")),
+            ("a later version that is too short", format!("cc-{ids}-0")),
+            ("flags of one digit", format!("00-{ids}-1")),
+            ("flags that are none", format!("00-{ids}-.0")),
+            ("a letter that is no hex digit", VALID.replace("4bf9", "4bg9")),
+            ("other separators", VALID.replace('-', "_")),
+            ("a blank before", format!(" {VALID}")),
+            ("a blank behind", format!("{VALID} ")),
+            ("two of them", format!("{VALID},{VALID}")),
+            ("letters of two bytes", "00-ä".to_owned()),
+        ];
+        for (what, case) in cases {
+            assert!(case.parse::<TraceContext>().is_err(), "{what}: {case:?}");
         }
     }
 

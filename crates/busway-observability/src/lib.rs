@@ -1,7 +1,8 @@
-//! What is seen: signals of a bus, and the metrics that are made of them.
+//! What is seen: signals of a bus, the metrics that are made of them, and its traces.
 //!
 //! The engine tells [`Collector`]s of [`Signal`]s, a closed list of moments, where they happen. What can be counted without being told, since the
-//! bus keeps account of it anyway, is read when somebody looks: a [`BusNumbers`]. [`Metrics`] makes Prometheus text of both.
+//! bus keeps account of it anyway, is read when somebody looks: a [`BusNumbers`]. [`Metrics`] makes Prometheus text of both. [`Tracing`] joins
+//! what is published and handled to the traces of the program: see [`trace`].
 //!
 //! [`Redactor`] makes texts showable, [`audit`] writes down who did what, and with the feature `logs` [`Logs`](crate::log) makes lines of what is emitted with `tracing`.
 //!
@@ -38,8 +39,11 @@ pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod numbers;
+#[cfg(feature = "otel")]
+pub mod otel;
 pub mod redact;
 pub mod signal;
+pub mod trace;
 
 pub use crate::collector::{Collector, Collectors, Wants};
 pub use crate::health::{Concern, Condition, Health};
@@ -53,5 +57,8 @@ pub use crate::metrics::{Metrics, MetricsProblem};
 pub use crate::numbers::{
     BusNumbers, ChannelNumbers, DedupNumbers, Kind, ReloadNumbers, Source, StoreNumbers, SubscriptionNumbers,
 };
+#[cfg(feature = "otel")]
+pub use crate::otel::{Exporting, HeadSampler, OpenTelemetry, Otlp, OtlpError};
 pub use crate::redact::{Redact, Redactor, Secret};
 pub use crate::signal::{Circuit, FallbackKind, Signal};
+pub use crate::trace::{Relation, Tracer, Tracing};

@@ -100,7 +100,7 @@
 //! | stop calling what is down, degrade | [`Breaker`], [`Fallback`], [`Bus::breakers`], [`DurableBuilder::deadline`] |
 //! | read back, try a new handler, go back | [`Bus::history`], [`History::compare`], [`Bus::cursor`], [`Bus::cursors`] |
 //! | register handlers and middleware for a configuration | [`BusBuilder::handler`], [`BusBuilder::middleware_factory`] |
-//! | look | [`Bus::describe`], [`Bus::stats`], [`Bus::health`]; from outside: [`Metrics`], [`Collector`] |
+//! | look | [`Bus::describe`], [`Bus::stats`], [`Bus::health`]; from outside: [`Metrics`], [`Tracing`], [`Collector`] |
 //! | keep out of errors and logs | [`Redact`], [`Redactor`], [`BusBuilder::redact`] |
 //! | stop | [`Bus::shutdown`] |
 //! | exchange events with others | [`cloudevents`] |
@@ -116,6 +116,7 @@
 //! | `derive` (default) | `#[derive(EventType)]` |
 //! | `http` | [`observability::Endpoint`]: `/metrics`, `/healthz` and `/readyz` |
 //! | `logs` | [`observability::Logs`]: logs for people or log stores |
+//! | `otel` | `Tracing::otel()` and `Otlp`: traces with OpenTelemetry |
 //! | `prost` | `Proto<M>`: Protobuf payloads |
 //! | `redis` | `RedisKeys`: idempotency keys that several processes share |
 //! | `schemars` | `Contract`: the JSON Schema of an event type |
@@ -146,11 +147,12 @@ pub use busway_event::{
 #[cfg_attr(docsrs, doc(cfg(feature = "config")))]
 #[doc(inline)]
 pub use busway_config as config;
-/// Signals, metrics and health, redaction and audit lines: what is seen of a bus. With the feature `logs` its [`Logs`](observability::Logs), with `http` an [`Endpoint`](observability::Endpoint) for who scrapes and probes.
+/// Signals, metrics, health and traces, redaction and audit lines: what is seen of a bus. With the feature `logs` its [`Logs`](observability::Logs), with `http` an
+/// [`Endpoint`](observability::Endpoint) for who scrapes and probes, with `otel` traces through OpenTelemetry.
 #[doc(inline)]
 pub use busway_observability as observability;
 #[doc(inline)]
-pub use busway_observability::{Collector, Health, Metrics, Redact, Redactor, Signal, Wants};
+pub use busway_observability::{Collector, Health, Metrics, Redact, Redactor, Signal, Tracing, Wants};
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

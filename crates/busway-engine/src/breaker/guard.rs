@@ -306,6 +306,7 @@ mod tests {
             idle: IdleWatch::default(),
             middleware: Registry::new(),
             signals: busway_observability::Collectors::new(),
+            tracing: None,
             runtime: tokio::runtime::Handle::current(),
         };
         Arc::new(Guard::new(Arc::new(services), breaker))

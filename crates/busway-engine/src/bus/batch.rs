@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use busway_event::{Draft, Event, EventType};
+use busway_observability::trace::Publish;
 
 use super::dispatch::Source;
 use super::offering::{Offering, Passage, receipt};
@@ -77,7 +78,7 @@ impl BusCore {
         let mut accepted: Vec<Accepted<T>> = Vec::with_capacity(drafts.len());
         let mut drafts = drafts.into_iter();
         while let Some(draft) = drafts.next() {
-            match self.accept_at(time, draft, Source::Outside) {
+            match self.accept_at(time, draft, Source::Outside, Publish::OneOfMany) {
                 Ok(next) => accepted.push(next),
                 Err(PublishError::Unknown { ids, cause }) => return Err(PublishError::unknown(ids, cause)),
                 Err(PublishError::Refused { event: refused, reason }) => {

@@ -11,7 +11,7 @@ use busway_event::{Durability, Metadata};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::publish::{PublishMiddleware, PublishStage};
 use busway_middleware::{BoxError, PublishRegistry, Registry, Stage, States};
-use busway_observability::{Collectors, Metrics, Redactor};
+use busway_observability::{Collectors, Metrics, Redactor, Tracing};
 use busway_persistence::{AuditHead, OpenError, StoreOptions, Stream, Table};
 use tokio::runtime;
 
@@ -36,6 +36,7 @@ pub struct BusBuilder {
     clock: Arc<dyn Clock>,
     pub(super) signals: Collectors,
     pub(super) metrics: Option<Metrics>,
+    pub(crate) tracing: Option<Tracing>,
     states: States,
     levels: Levels,
     middleware: Registry,
@@ -59,6 +60,7 @@ impl BusBuilder {
             clock: Arc::new(SystemClock),
             signals: Collectors::new(),
             metrics: None,
+            tracing: None,
             states: States::new(),
             levels: Levels::default(),
             middleware: Registry::new(),
@@ -346,6 +348,7 @@ impl BusBuilder {
                 idle: IdleWatch::default(),
                 middleware: self.middleware,
                 signals: self.signals,
+                tracing: self.tracing,
                 runtime,
             },
             publish_steps: self.publish_steps,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use busway_event::Metadata;
 use busway_middleware::{PublishRegistry, Registry, States};
-use busway_observability::{BusNumbers, Collectors, ReloadNumbers};
+use busway_observability::{BusNumbers, Collectors, ReloadNumbers, Tracing};
 use busway_reliability::{Outstanding, Tally};
 use busway_router::Router;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -38,6 +38,8 @@ pub(crate) struct Services {
     pub(crate) middleware: Registry,
     /// Who is told what happens.
     pub(crate) signals: Collectors,
+    /// What is published and handled is in traces.
+    pub(crate) tracing: Option<Tracing>,
     pub(crate) runtime: runtime::Handle,
 }
 

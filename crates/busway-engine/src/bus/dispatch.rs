@@ -9,16 +9,18 @@ use std::sync::Arc;
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::{self, Progress, call_plain, run_now};
 use busway_middleware::{BoxError, Delivery, Outcome, Reply};
+use busway_observability::trace::{Place, within};
 use busway_reliability::MayWait;
 use busway_router::Reached;
 
 use super::desk::Desk;
 use super::offering::{Passage, needs_await};
 use super::publish::Patience;
-use super::waiting::Waiter;
+use super::waiter::Waiter;
 use super::{BusCore, Refused};
 use crate::mailbox::Offer;
 use crate::subscription::{Begun, Entry, Member, SubscriptionCore};
+use crate::traced::ended;
 use crate::worker::{Slot, delivery_of, progress_of};
 
 /// Who publishes.
@@ -130,7 +132,7 @@ impl BusCore {
         dispatched: &mut Dispatched,
     ) {
         if let Some(member) = core.inline.get() {
-            let back = match self.runs_plain(core, member) {
+            let back = match self.runs_plain(core, member, &event) {
                 true => match Self::run_plain_inline(desk, core, member, event) {
                     Ok(offered) => {
                         dispatched.offered += offered;
@@ -191,8 +193,11 @@ impl BusCore {
         let mut delivery = slot.delivery(core, event);
         let Slot { chain, progress, .. } = &mut *slot;
         let chain = chain.get(member, &self.services.middleware);
+        let within = if chain.has_async() { None } else { self.services.traced(&delivery) };
+        let entered = within.as_ref().map(Place::enter);
         // A panic of a step or of the handler is an outcome. Without one there is an async step: nothing was called.
         let Some(outcome) = run_now(chain, &mut delivery, &member.handler, progress) else {
+            drop(entered);
             let run = InlineRun::new(core);
             let event = slot.keep(delivery);
             place.set(Some(slot));
@@ -204,8 +209,10 @@ impl BusCore {
         {
             core.keep_trace(trace);
         }
+        ended(within.as_ref(), &outcome);
         if progress.has_emits() {
-            let (run, emits) = (InlineRun::new(core), progress.take_emits());
+            let (run, mut emits) = (InlineRun::new(core), progress.take_emits());
+            self.create_emits(&mut emits);
             let event = slot.keep(delivery);
             place.set(Some(slot));
             dispatched.emit(Emitting { run, event, emits });
@@ -220,10 +227,12 @@ impl BusCore {
         None
     }
 
-    /// Whether nothing but the handler of an inline subscription is to be run, and no times are to be taken.
+    /// Whether nothing but the handler of an inline subscription is to be run, in no trace, and no times are to be taken.
     #[inline]
-    pub(super) fn runs_plain(&self, core: &SubscriptionCore, member: &Member) -> bool {
-        core.settings.traces == 0 && member.is_plain(&self.services.middleware)
+    pub(super) fn runs_plain(&self, core: &SubscriptionCore, member: &Member, event: &AnyEvent) -> bool {
+        core.settings.traces == 0
+            && member.is_plain(&self.services.middleware)
+            && !self.services.is_traced(event)
     }
 
     /// Runs an inline handler without middleware: says to how many the event was offered, or what is left to do with it. Nothing here unwinds: the handler's panic is its outcome.
@@ -266,11 +275,19 @@ impl BusCore {
         let mut progress = progress_of(core);
         let mut invocation = member.handler.invocation();
         let chain = member.chain(&self.services.middleware);
+        let place = self.services.traced(&delivery);
         let attempt = chain::run(&chain, &mut delivery, &mut *invocation, &mut progress);
         // Aborted: dropping the run counts it as cut short.
-        let Some(outcome) = core.abort.run_until_cancelled(attempt).await else { return };
+        let outcome = core.abort.run_until_cancelled(within(place.as_ref(), attempt)).await;
+        let Some(outcome) = outcome else { return };
+        ended(place.as_ref(), &outcome);
+        let mut emits = progress.take_emits();
+        if !emits.is_empty() {
+            let _entered = place.as_ref().map(Place::enter);
+            self.create_emits(&mut emits);
+        }
         let (event, _) = delivery.into_parts();
-        dispatched.inline_ran(run, event, &outcome, &mut progress);
+        dispatched.inline_ran(run, event, (&outcome, emits), &mut progress);
     }
 
     /// Whether a publish from there passes now.
@@ -313,13 +330,19 @@ impl Dispatched {
     }
 
     /// Settles an inline handler behind async middleware, now or when its events are published.
-    fn inline_ran(&mut self, run: InlineRun, event: AnyEvent, outcome: &Outcome, progress: &mut Progress) {
+    fn inline_ran(
+        &mut self,
+        run: InlineRun,
+        event: AnyEvent,
+        (outcome, emits): (&Outcome, Vec<AnyDraft>),
+        progress: &mut Progress,
+    ) {
         if let Some(trace) = progress.take_trace() {
             run.core.keep_trace(trace);
         }
-        match progress.has_emits() {
-            true => self.left().emitting.push_back(Emitting { run, event, emits: progress.take_emits() }),
-            false => run.settle(&event, outcome, progress.cut_by()),
+        match emits.is_empty() {
+            true => run.settle(&event, outcome, progress.cut_by()),
+            false => self.left().emitting.push_back(Emitting { run, event, emits }),
         }
     }
 
@@ -328,7 +351,7 @@ impl Dispatched {
         match offer {
             Offer::Queued => core.ensure_worker(),
             Offer::Blocked(blocked) => {
-                self.left().blocked.push(Waiter { core: Arc::clone(core), blocked: Some(*blocked) });
+                self.left().blocked.push(Waiter::new(core, *blocked));
             }
             Offer::Late(back) => {
                 let late = self.late.get_or_insert_default();

@@ -24,7 +24,7 @@ mod stored_batch;
 mod succession;
 mod unless_started;
 mod unsynced;
-mod waiting;
+mod waiter;
 mod watched;
 mod weak;
 

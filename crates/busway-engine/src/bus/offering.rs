@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::desk::Desk;
 use super::dispatch::{Dispatched, Late, Left, Source};
 use super::publish::Patience;
-use super::waiting::Waiter;
+use super::waiter::Waiter;
 use super::{BusCore, Durability, Receipt, Refused};
 use crate::mailbox::Arrival;
 use crate::subscription::{Entry, SubscriptionCore};
@@ -56,7 +56,7 @@ impl BusCore {
             [entry] if !self.services.signals.want(Wants::EVENTS) => {
                 let mut dispatched = Dispatched::default();
                 let inline = entry.core().and_then(|core| Some((core, core.inline.get()?)));
-                match inline.filter(|(core, member)| self.runs_plain(core, member)) {
+                match inline.filter(|(core, member)| self.runs_plain(core, member, &event)) {
                     Some((core, member)) => match Self::run_plain_inline(desk, core, member, event) {
                         Ok(offered) => return Ok(over(desk, offered)),
                         Err(unsettled) => {

@@ -7,6 +7,7 @@ use busway_event::{
     AnyDraft, AnyEvent, Draft, DraftHead, Durability, Event, EventType, LeftOut, Stamp, Timestamp, Topic,
 };
 use busway_middleware::BoxError;
+use busway_observability::trace::{Publish, Sending};
 
 use super::desk::Desk;
 use super::dispatch::{Left, Source};
@@ -26,6 +27,8 @@ pub(crate) enum Later<T> {
         core: Arc<BusCore>,
         offering: Offering,
         original: Original,
+        /// Its span ends when it is over.
+        sending: Sending,
     },
     /// A stream captures its topic, and the store is to be waited for.
     Stored {
@@ -47,9 +50,10 @@ impl<T: EventType> Later<T> {
                 let answer = (&mut appending.answered).await;
                 appending.told(answer)
             }
-            Self::Left { core, mut offering, original } => {
+            Self::Left { core, mut offering, original, sending } => {
                 Box::pin(async move {
                     core.complete(&mut offering.dispatched).await;
+                    drop(sending);
                     core.finish(offering).or_else(|late| core.closed_meanwhile(late, original))
                 })
                 .await
@@ -58,11 +62,21 @@ impl<T: EventType> Later<T> {
         }
     }
 
+    /// Its span lasts as long as it does.
+    pub(super) fn sending(mut self: Box<Self>, of: Sending) -> Box<Self> {
+        match &mut *self {
+            Self::Left { sending, .. } => *sending = of,
+            Self::Refused(_) => of.failed(REFUSED),
+            Self::Stored { .. } | Self::Appending(_) => {}
+        }
+        self
+    }
+
     /// Does what is left without waiting: whoever blocks loses the event.
     pub(crate) fn end_now(self) -> Result<Receipt, PublishError<Draft<T>>> {
         match self {
             Self::Refused(error) => Err(error),
-            Self::Left { core, mut offering, original } => {
+            Self::Left { core, mut offering, original, .. } => {
                 if let Some(left) = offering.dispatched.left.take() {
                     core.complete_now(*left);
                 }
@@ -94,8 +108,10 @@ impl BusCore {
         if let Some(log) = &self.log {
             return self.publish_with_log(log, draft, from, patience);
         }
-        let accepted = self.accept_at(self.services.clock.utc(), draft, from).map_err(Later::Refused)?;
-        self.publish_accepted(accepted.event, accepted.original, from, patience)
+        let now = self.services.clock.utc();
+        let Accepted { event, original, sending, .. } =
+            self.accept_at(now, draft, from, Publish::Alone).map_err(Later::Refused)?;
+        self.publish_accepted(event, original, from, patience).map_err(|later| later.sending(sending))
     }
 
     #[inline]
@@ -115,7 +131,10 @@ impl BusCore {
     /// [`publish`](Self::publish).
     #[inline]
     pub(crate) fn takes_payloads(&self) -> bool {
-        self.log.is_none() && self.publish_steps.is_empty() && self.admit(Source::Outside).is_ok()
+        self.log.is_none()
+            && self.publish_steps.is_empty()
+            && !self.services.traces_publish()
+            && self.admit(Source::Outside).is_ok()
     }
 
     /// Publishes a payload on a topic that is valid, without a draft in between: says to how many it was offered.
@@ -165,7 +184,9 @@ impl BusCore {
     #[cold]
     fn later<T: EventType>(self: &Arc<Self>, unfinished: Unfinished, original: Original) -> Later<T> {
         match unfinished {
-            Unfinished::Left(offering) => Later::Left { core: Arc::clone(self), offering, original },
+            Unfinished::Left(offering) => {
+                Later::Left { core: Arc::clone(self), offering, original, sending: Sending::none() }
+            }
             Unfinished::Refused(event, reason) => match taken_back::<T>(event) {
                 Some(draft) => self.refused(restored(draft, original), reason),
                 None => unreachable!("an event that nobody was offered has one owner"),
@@ -254,6 +275,7 @@ impl BusCore {
         time: Timestamp,
         mut draft: Draft<T>,
         from: Source,
+        publish: Publish,
     ) -> Result<Accepted<T>, PublishError<Draft<T>>> {
         let refused = |draft, reason| {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -262,7 +284,8 @@ impl BusCore {
         if let Err(reason) = self.admit(from) {
             return Err(refused(draft, reason));
         }
-        let original = match self.publish_steps.is_empty() {
+        let is_as_given = draft.head().metadata().is_default() || self.services.tracing.is_none();
+        let original = match self.publish_steps.is_empty() && is_as_given {
             true => Original::LeftOut(draft.head().left_out()),
             false => Original::Head(Box::new(draft.head().clone())),
         };
@@ -274,9 +297,13 @@ impl BusCore {
         }
         let wishes = Wishes::of(draft.head());
         let stamp = self.stamp_at(time);
+        let sending = self.services.sending(draft.head_mut(), stamp.id, publish);
         match self.desk().finish(draft, &stamp) {
-            Ok(event) => Ok(Accepted { event, original, wishes }),
-            Err((draft, reason)) => Err(refused(restored(*draft, original), reason.into())),
+            Ok(event) => Ok(Accepted { event, original, wishes, sending }),
+            Err((draft, reason)) => {
+                sending.failed(INVALID);
+                Err(refused(restored(*draft, original), reason.into()))
+            }
         }
     }
 
@@ -284,7 +311,14 @@ impl BusCore {
     pub(crate) fn accept_any(&self, mut draft: AnyDraft, from: Source) -> Result<AnyEvent, Refused> {
         let accepted = self.admit(from).and_then(|()| Ok(self.publish_steps.run(draft.head_mut())?));
         let accepted = accepted.and_then(|()| self.check_stored(draft.head()));
-        let event = accepted.and_then(|()| draft.finish(&self.stamp()).map_err(|(_, reason)| reason.into()));
+        let event = accepted.and_then(|()| {
+            let stamp = self.stamp();
+            let sending = self.services.sending(draft.head_mut(), stamp.id, Publish::OneOfMany);
+            draft.finish(&stamp).map_err(|(_, reason)| {
+                sending.failed(INVALID);
+                reason.into()
+            })
+        });
         event.inspect_err(|_| {
             self.refused.fetch_add(1, Ordering::Relaxed);
         })
@@ -331,7 +365,12 @@ pub(super) struct Accepted<T> {
     pub(super) original: Original,
     /// What its draft says beside, behind the publish steps.
     pub(super) wishes: Wishes,
+    pub(super) sending: Sending,
 }
+
+/// What is said of a publish that its bus or its stream refuses, or whose event breaks a rule, where it is traced.
+pub(super) const REFUSED: &str = "refused";
+pub(super) const INVALID: &str = "invalid";
 
 /// How a draft was given, where it may have to be given back.
 pub(crate) enum Original {

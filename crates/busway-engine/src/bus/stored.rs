@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent, Draft, DraftHead, Due, EventId, EventType, Timestamp, Topic};
 use busway_middleware::{BoxError, Position};
+use busway_observability::trace::{Publish, Sending};
 use busway_persistence::{Appended, Entry};
 use tokio::sync::oneshot;
 
 use super::dispatch::Source;
-use super::publish::{Accepted, Later, Now, Original, Patience, restored, taken_back};
+use super::publish::{Accepted, Later, Now, Original, Patience, REFUSED, restored, taken_back};
 use super::unsynced::Told;
 use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused};
 use crate::log::{Answer, Answered, Log, NotAppended, Placed, Unappended, Unstored};
@@ -22,6 +23,7 @@ pub(crate) struct Stored {
     /// As its publisher gave it: so it comes back when it is refused.
     pub(super) original: Original,
     pub(super) durability: Durability,
+    pub(super) sending: Sending,
 }
 
 /// An event that the store's writer has, and what its publisher is told of it.
@@ -32,15 +34,19 @@ pub(crate) struct Appending {
     topic: Topic,
     original: Original,
     begun: Option<Instant>,
+    sending: Sending,
 }
 
 impl Appending {
     /// What the writer's answer comes to.
     pub(super) fn told<T: EventType>(self, answer: Answer) -> Result<Receipt, PublishError<Draft<T>>> {
-        let Self { core, id, topic, original, begun, .. } = self;
+        let Self { core, id, topic, original, begun, sending, .. } = self;
         let receipt = core.receipt_of((id, &topic), answer.told());
         core.services.stored(begun, 1);
-        receipt.map_err(|error| core.restored_to(error, original))
+        receipt.map_err(|error| {
+            sending.failed(kind(&error));
+            core.restored_to(error, original)
+        })
     }
 }
 
@@ -73,10 +79,12 @@ impl BusCore {
         patience: Patience,
     ) -> Now<T> {
         let now = self.services.clock.utc();
-        let accepted = self.accept_at(now, draft, from).map_err(Later::Refused)?;
-        let Accepted { event, original, wishes } = accepted;
+        let accepted = self.accept_at(now, draft, from, Publish::Alone).map_err(Later::Refused)?;
+        let Accepted { event, original, wishes, sending } = accepted;
         let Some(stream) = log.stream_of(event.topic()) else {
-            return self.publish_accepted(event, original, from, patience);
+            return self
+                .publish_accepted(event, original, from, patience)
+                .map_err(|later| later.sending(sending));
         };
         let wanted = log.durability(event.topic(), wishes.durability);
         let may_be = |durability| patience == Patience::Waits || durability == Durability::Memory;
@@ -97,17 +105,20 @@ impl BusCore {
             return Err(Later::Refused(error).into());
         }
         if durability == Durability::Memory {
-            let stored = Stored { entry, original, durability };
+            let stored = Stored { entry, original, durability, sending };
             return self.publish_unsynced(log, stored, patience);
         }
         let (core, begun) = (Arc::clone(self), self.services.begun());
         Err(Box::new(match log.append_now(&self.services, entry) {
-            Ok(answered) => Later::Appending(Appending { core, answered, id, topic, original, begun }),
+            Ok(answered) => {
+                Later::Appending(Appending { core, answered, id, topic, original, begun, sending })
+            }
             Err(unappended) => match *unappended {
                 Unappended::NoPermit(entry) => {
-                    Later::Stored { core, stored: Stored { entry, original, durability } }
+                    Later::Stored { core, stored: Stored { entry, original, durability, sending } }
                 }
                 Unappended::Refused(entry, reason) => {
+                    sending.failed(REFUSED);
                     Later::Refused(self.given_back(entry.into_event(), original, reason))
                 }
             },
@@ -119,8 +130,11 @@ impl BusCore {
         self: &Arc<Self>,
         stored: Stored,
     ) -> Result<Receipt, PublishError<Draft<T>>> {
-        let Stored { entry, original, durability } = stored;
-        self.store_event(entry, durability).await.map_err(|error| self.restored_to(error, original))
+        let Stored { entry, original, durability, sending } = stored;
+        self.store_event(entry, durability).await.map_err(|error| {
+            sending.failed(kind(&error));
+            self.restored_to(error, original)
+        })
     }
 
     fn restored_to<T: EventType>(
@@ -331,6 +345,14 @@ impl Wishes {
     pub(crate) fn of(head: &DraftHead) -> Self {
         let (given, due, durability) = (head.id().is_some(), head.due(), head.durability());
         Self { given, due, durability }
+    }
+}
+
+/// What is said of the failure where it is traced.
+const fn kind(error: &PublishError<AnyEvent>) -> &'static str {
+    match error {
+        PublishError::Refused { .. } => REFUSED,
+        PublishError::Unknown { .. } => "unknown",
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use busway_event::{Draft, Durability, EventId, EventType, Topic};
 use busway_persistence::Entry;
 
-use super::publish::{Later, Now, Original, Patience};
+use super::publish::{Later, Now, Original, Patience, REFUSED};
 use super::stored::Stored;
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::log::{Log, NotAccepted, NotAppended};
@@ -19,7 +19,7 @@ impl BusCore {
         stored: Stored,
         patience: Patience,
     ) -> Now<T> {
-        let Stored { entry, original, durability } = stored;
+        let Stored { entry, original, durability, sending } = stored;
         let told = Told::of(&entry);
         match log.try_accept(&self.services, vec![entry]) {
             Ok(()) => Ok(self.accepted_receipt(told)),
@@ -28,10 +28,11 @@ impl BusCore {
                 let waits = patience == Patience::Waits && matches!(reason, Refused::Busy { .. });
                 match waits {
                     true => {
-                        let stored = Stored { entry, original, durability };
+                        let stored = Stored { entry, original, durability, sending };
                         Err(Box::new(Later::Stored { core: Arc::clone(self), stored }))
                     }
                     false => {
+                        sending.failed(REFUSED);
                         let error = self.given_back(entry.into_event(), original, reason);
                         Err(Later::Refused(error).into())
                     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use busway_event::TraceContext;
 use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_persistence::{
     Entry, LetterKey, LetterRequest, LetterState, Operated, Operation, OperationKind, Position, Progressed,
@@ -49,6 +50,8 @@ struct Progress {
 /// A part of it.
 struct Part {
     letters: Vec<(LetterKey, Lanes)>,
+    /// Of those that bear one.
+    traces: Vec<TraceContext>,
     edited: Option<Box<Entry>>,
     end: Progressed,
 }
@@ -56,7 +59,13 @@ struct Part {
 impl Part {
     /// Some letters of a selection.
     fn to(next: Option<LetterKey>, letters: Vec<(LetterKey, Lanes)>) -> Self {
-        Self { letters, edited: None, end: next.map_or(Progressed::Done, Progressed::To) }
+        let end = next.map_or(Progressed::Done, Progressed::To);
+        Self { letters, traces: Vec::new(), edited: None, end }
+    }
+
+    /// Nothing but an end.
+    const fn end(end: Progressed) -> Self {
+        Self { letters: Vec::new(), traces: Vec::new(), edited: None, end }
     }
 }
 
@@ -111,7 +120,7 @@ impl Job {
         let watch = ReplayWatch::new(self.how.same_errors());
         let progress = Progress { operation: Some(operation), next, watch, waits_for_room: false };
         let end = Progressed::Stopped(CUT_SHORT.to_owned());
-        let part = Part { letters: Vec::new(), edited: None, end };
+        let part = Part::end(end);
         Arc::new(self).work(move |job| job.commit(part, &progress, false)).await.map(drop)
     }
 
@@ -158,8 +167,8 @@ impl Job {
                 return Err(DeadLetterError::StreamUndeclared { id: id.clone() });
             }
             let edited = edited.map(|payload| self.edited(store, id, &stored, payload)).transpose()?;
-            let letters = vec![(key, lanes(&stored))];
-            Ok(Part { letters, edited, end: Progressed::Done })
+            let (letters, traces) = (vec![(key, lanes(&stored))], trace(&stored).into_iter().collect());
+            Ok(Part { letters, traces, edited, end: Progressed::Done })
         })?;
         self.commit(part, progress, true)
     }
@@ -170,7 +179,7 @@ impl Job {
         let is_ending = self.ending.as_ref().is_some_and(CancellationToken::is_cancelled);
         let stopped_by = is_ending.then(|| CLOSED.to_owned()).or_else(|| progress.watch.stopped_by());
         if let Some(reason) = stopped_by {
-            let part = Part { letters: Vec::new(), edited: None, end: Progressed::Stopped(reason) };
+            let part = Part::end(Progressed::Stopped(reason));
             progress.operation = Some(self.commit(part, &progress, false)?.operation);
             return Ok(progress);
         }
@@ -212,15 +221,18 @@ impl Job {
             return Ok(Part::to(found.next, letters));
         }
         // The lane of an event is told by the event: page by page, so that few are in memory at one time.
-        let (mut letters, mut next) = (Vec::new(), Some(from));
+        let (mut letters, mut traces, mut next) = (Vec::new(), Vec::new(), Some(from));
         for _ in 0..PAGES_MAX {
             let Some(from) = next.filter(|_| letters.len() < limit) else { break };
             let page = store.letters(&query, from, limit - letters.len())?;
             let fit = page.letters.iter().filter(|stored| self.is_fit(stored));
-            letters.extend(fit.map(|stored| (stored.key, lanes(stored))));
+            for stored in fit {
+                letters.push((stored.key, lanes(stored)));
+                traces.extend(trace(stored));
+            }
             next = page.next;
         }
-        Ok(Part::to(next, letters))
+        Ok(Part { traces, ..Part::to(next, letters) })
     }
 
     /// Commits a part, and tells those who are to handle the letters. None of them begins or is sent elsewhere meanwhile.
@@ -259,6 +271,9 @@ impl Job {
             Ok(())
         })?;
         let operated = answered.recv().map_err(|_| DeadLetterError::Closed)??;
+        if let Some(tracing) = &self.bus.services.tracing {
+            tracing.redriven(&self.request, operated.letters.len(), &part.traces);
+        }
         for core in cores {
             let its_own = operated.letters.iter().filter(|(key, _)| key.subscription == core.number);
             core.redriven(&its_own.copied().collect::<Vec<_>>());
@@ -281,7 +296,7 @@ impl Job {
     fn let_go(&self, id: &DeadLetterId, progress: &Progress) -> Result<Operated, DeadLetterError> {
         let key = self.lend(|store| Names::read(store)?.key(store, id))?;
         let letters = vec![(key, Lanes::NONE)];
-        self.commit(Part { letters, edited: None, end: Progressed::Done }, progress, true)
+        self.commit(Part { letters, ..Part::end(Progressed::Done) }, progress, true)
     }
 
     const fn gives_again(&self) -> bool {
@@ -314,6 +329,11 @@ impl Job {
 /// The lanes of a letter's event.
 fn lanes(stored: &StoredLetter) -> Lanes {
     stored.event.as_ref().map_or(Lanes::NONE, |stored| Lanes::of(&stored.event))
+}
+
+/// The trace of a letter's event.
+fn trace(stored: &StoredLetter) -> Option<TraceContext> {
+    stored.event.as_ref().ok().and_then(|stored| stored.event.metadata().trace().cloned())
 }
 
 /// What a request has come to.

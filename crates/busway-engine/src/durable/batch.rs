@@ -20,12 +20,14 @@ use std::sync::atomic::Ordering;
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::run_batch;
 use busway_middleware::{BoxError, Delivery, Outcome, Progress};
+use busway_observability::trace::{Place, within};
 use futures_util::future::join_all;
 
 use super::DurableCore;
 use super::attempt::{ChainCache, contained, later};
 use super::member::Member;
 use super::once::{Claimed, note_key};
+use super::traced::concluded;
 use super::window::Started;
 use super::worker::{Storing, judge, next, report};
 use crate::breaker::{Call, Reach};
@@ -35,13 +37,17 @@ use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
 pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
     let reach = core.guard.clone().map(Reach::new);
     let (chain, progress, calls) = (ChainCache::new(core, member), Vec::new(), Vec::new());
-    let mut worker = Worker { core, member, chain, reach, progress, calls };
+    let mut worker = Worker { core, member, chain, reach, progress, calls, place: None };
     while let Some(batch) = next(core, member, |hand| hand.start_batch(member, max)).await {
         worker.calls.clear();
         worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
         // Those that are not decided yet, by their places in the batch: rising.
         let mut open: Vec<usize> = (0..batch.len()).collect();
-        let handled = core.abort.run_until_cancelled(worker.handle_once(&batch, &mut open)).await;
+        let place = core.place_of_all(&batch).map(Arc::new);
+        worker.place.clone_from(&place);
+        let handled = within(place.as_deref(), worker.handle_once(&batch, &mut open));
+        let handled = core.abort.run_until_cancelled(handled).await;
+        worker.place = None;
         if handled != Some(Going::On) {
             worker.calls.iter().for_each(|call| core.call_ended(call.as_ref(), None));
             core.cut_short(open.iter().filter_map(|at| batch.get(*at)).map(|started| started.place));
@@ -59,6 +65,8 @@ pub(super) struct Worker<'a> {
     progress: Vec<Progress>,
     /// With a breaker: the calls of the batch that have not ended, by the places of their events.
     pub(super) calls: Vec<Option<Call>>,
+    /// Of the batch, in a trace.
+    place: Option<Arc<Place>>,
 }
 
 /// Whether a worker goes on.
@@ -231,7 +239,7 @@ impl<'a> Worker<'a> {
         open: &mut Vec<usize>,
         claims: &mut [Option<Claimed<'a>>],
     ) {
-        let Self { core, member, progress, calls, .. } = self;
+        let Self { core, member, progress, calls, place, .. } = self;
         let (at, mut ended) = (core.moment(), Vec::with_capacity(round.len()));
         open.clear();
         for (item, progress) in round.into_iter().zip(progress) {
@@ -249,7 +257,9 @@ impl<'a> Worker<'a> {
             core.call_ended(call.as_ref(), Some(&item.outcome));
             report(core, &started.event, &item.outcome, progress.cut_by());
             let claimed = claims.get_mut(item.at).and_then(Option::take);
-            ended.push((started.place, judge(core, member, (started, &item.outcome, storing), at), claimed));
+            let verdict = judge(core, member, (started, &item.outcome, storing), at);
+            concluded(place.as_deref(), started, &item.outcome, &verdict);
+            ended.push((started.place, verdict, claimed));
         }
         let mut let_go = Vec::new();
         {

@@ -101,6 +101,7 @@ mod tests {
             idle: IdleWatch::default(),
             middleware: Registry::new(),
             signals: busway_observability::Collectors::new(),
+            tracing: None,
             runtime: tokio::runtime::Handle::current(),
         }));
         let settlement = || Settlement { settled: vec![(3, 5)], ..Settlement::default() };

@@ -38,6 +38,7 @@ mod seek;
 mod settlements;
 mod start_at;
 mod stats;
+mod traced;
 mod verdict;
 mod watch;
 mod window;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
+use busway_observability::trace::within;
 use busway_observability::{Signal, Wants};
 
 use super::attempt::{Ended, Slot};
@@ -15,6 +16,7 @@ use super::hand::{Hand, Presence};
 use super::member::Member;
 use super::once::{attempt_once, claim, give_back};
 use super::recovery::Recovery;
+use super::traced::concluded;
 use super::verdict::verdict;
 use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
@@ -67,13 +69,15 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut reach = core.guard.clone().map(Reach::new);
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
         // Its key first: what is done already is nobody's call, and is not answered in its place either.
+        let mut place = None;
         let (ended, claimed, call) = match claim(core, member, &started).await {
             Ok(claimed) => match ask(core, member, reach.as_mut(), &started).await {
                 Asked::Attempt(call) => {
                     // From here on it may hang.
                     let call = core.watch(member, &started, call);
+                    place = core.place_of(&started);
                     let attempt = attempt_once(core, member, &mut slot, &started, claimed);
-                    let ended = core.abort.run_until_cancelled(attempt).await;
+                    let ended = core.abort.run_until_cancelled(within(place.as_ref(), attempt)).await;
                     let (ended, claimed) = ended.unwrap_or((Ended::CutShort, None));
                     (ended, claimed, core.unwatch(member, started.place, call))
                 }
@@ -107,6 +111,8 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
         report(core, &started.event, &outcome, slot.progress.cut_by());
         let at = core.moment();
         let verdict = judge(core, member, (&started, &outcome, storing), at);
+        concluded(place.as_ref(), &started, &outcome, &verdict);
+        drop(place);
         core.decided(started.place, verdict, claimed, at);
     }
 }

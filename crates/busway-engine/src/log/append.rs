@@ -271,6 +271,7 @@ mod tests {
             idle: IdleWatch::default(),
             middleware: busway_middleware::Registry::new(),
             signals: busway_observability::Collectors::new(),
+            tracing: None,
             runtime: tokio::runtime::Handle::current(),
         });
         let metadata = Metadata::draft("test", 1).build().unwrap();

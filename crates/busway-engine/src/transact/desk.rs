@@ -9,6 +9,7 @@ use std::task::{Poll, ready};
 
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::{Delivery, ExtractError, Outcome, Reply};
+use busway_observability::trace::Place;
 use busway_persistence::{TableId, TxError, Work};
 use parking_lot::Mutex;
 
@@ -134,7 +135,7 @@ impl TxDesk {
         (says, is_given_up): (Arc<Mutex<Option<Said>>>, Arc<AtomicBool>),
     ) -> Work {
         let (weak, event, copier) = (self.ground.bus.clone(), self.event, self.copier);
-        let from = self.source();
+        let (from, place) = (self.source(), self.ground.services.place());
         Box::new(move |tx: &mut busway_persistence::Tx<'_>| {
             // Of an earlier run, which does not count.
             *says.lock() = None;
@@ -142,6 +143,7 @@ impl TxDesk {
                 return Err(TxError::other("it was given up before it began"));
             }
             let bus = weak.upgrade().ok_or_else(|| TxError::other("the bus is gone"))?;
+            let _entered = place.as_ref().map(Place::enter);
             let mut store_tx = StoreTx::new(tx, &bus, from);
             let Reply { outcome, emits } = handler(&mut store_tx);
             if !outcome.is_done() {

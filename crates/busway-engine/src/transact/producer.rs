@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use busway_event::AnyEvent;
 use busway_middleware::BoxError;
+use busway_observability::trace::Place;
 use busway_persistence::{Snapshot, TxError};
 use parking_lot::Mutex;
 
@@ -48,11 +49,12 @@ impl Bus {
         core.admit(Source::Outside).map_err(TransactionError::Refused)?;
         let weak = Arc::downgrade(core);
         let left: Arc<Mutex<Option<(R, Published)>>> = Arc::default();
-        let leaves = Arc::clone(&left);
+        let (leaves, place) = (Arc::clone(&left), core.services.place());
         let work = Box::new(move |tx: &mut busway_persistence::Tx<'_>| {
             // Of an earlier run, which does not count.
             *leaves.lock() = None;
             let bus = weak.upgrade().ok_or_else(|| TxError::other("the bus is gone"))?;
+            let _entered = place.as_ref().map(Place::enter);
             let mut store_tx = StoreTx::new(tx, &bus, Source::Outside);
             let value = work(&mut store_tx).map_err(TxError::other)?;
             *leaves.lock() = Some((value, store_tx.into_published()));

@@ -12,6 +12,7 @@ use std::time::Duration;
 use busway_event::{AnyEvent, Timestamp};
 use busway_middleware::chain::run;
 use busway_middleware::{Delivery, Outcome};
+use busway_observability::trace::{Place, within};
 use busway_reliability::{FailureClass, Retry};
 
 use super::attempt::{Slot, emit};
@@ -19,6 +20,7 @@ use crate::classify::Classifier;
 use crate::clock::WAIT_MAX;
 use crate::settings::{Origin, Setting};
 use crate::subscription::{Member, SubscriptionCore};
+use crate::traced::ended;
 
 /// What a member does about failures, when somebody asked for it.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ pub(super) async fn attempts_again(
     member: &Member,
     slot: &mut Slot,
     event: &AnyEvent,
-    mut outcome: Outcome,
+    (mut outcome, mut place): (Outcome, Option<Place>),
 ) -> Outcome {
     let Some(again) = slot.again.clone() else { return outcome };
     let (clock, mut attempt) = (Arc::clone(&core.services.clock), NonZeroU32::MIN);
@@ -74,6 +76,10 @@ pub(super) async fn attempts_again(
         (outcome, at) = again.classified(outcome);
         let Some(delay) = again.delay(&outcome, attempt.get(), at, clock.utc()) else { return outcome };
         core.retried.fetch_add(1, Ordering::Relaxed);
+        // Its span ends here: the wait is of no attempt.
+        if let Some(place) = place.take() {
+            place.retried(attempt.get(), delay);
+        }
         tracing::warn!(
             subscription = &*core.name,
             topic = event.topic().as_str(),
@@ -91,12 +97,17 @@ pub(super) async fn attempts_again(
         attempt = attempt.saturating_add(1);
         let scope = Arc::clone(&core.scope);
         let mut delivery = Delivery::live(event.clone(), scope, 0).with_attempt(attempt);
+        place = core.services.traced(&delivery);
         let Slot { invocation, progress, chain, .. } = &mut *slot;
         let chain = chain.get(member, &core.services.middleware);
-        outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
-        if let Some(trace) = progress.take_trace() {
-            core.keep_trace(trace);
-        }
-        outcome = emit(core, outcome, progress.take_emits()).await;
+        let one_more = async {
+            let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
+            if let Some(trace) = progress.take_trace() {
+                core.keep_trace(trace);
+            }
+            emit(core, outcome, progress.take_emits()).await
+        };
+        outcome = within(place.as_ref(), one_more).await;
+        ended(place.as_ref(), &outcome);
     }
 }

@@ -8,12 +8,14 @@ use std::time::Instant;
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::{begin_plain, go_on_plain, run};
 use busway_middleware::{Delivery, Invocation, Outcome, Progress, Reply, Scope};
+use busway_observability::trace::within;
 use tokio_util::sync::WaitForCancellationFuture;
 
 use super::again::{Again, attempts_again};
 use crate::bus::Source;
 use crate::mailbox::{Job, Ticket};
 use crate::subscription::{ChainCache, Member, SubscriptionCore};
+use crate::traced::ended;
 
 /// What a worker, or a thread that runs an inline handler, keeps for one event after the other.
 pub(crate) struct Slot {
@@ -44,10 +46,17 @@ impl Slot {
         Delivery::live(event, scope, core.mailbox.take_lagged())
     }
 
-    /// Whether nothing but the handler is to be run, and no times are to be taken.
+    /// Whether nothing but the handler is to be run, in no trace, and no times are to be taken.
     #[inline]
-    pub(super) fn is_plain(&mut self, core: &SubscriptionCore, member: &Member) -> bool {
-        core.settings.traces == 0 && self.chain.get(member, &core.services.middleware).is_empty()
+    pub(super) fn is_plain(&mut self, core: &SubscriptionCore, member: &Member, event: &AnyEvent) -> bool {
+        core.settings.traces == 0
+            && self.chain.get(member, &core.services.middleware).is_empty()
+            && !core.services.is_traced(event)
+    }
+
+    /// Whether its chain has to be driven.
+    pub(super) fn has_async(&mut self, core: &SubscriptionCore, member: &Member) -> bool {
+        self.chain.get(member, &core.services.middleware).has_async()
     }
 
     /// Whether nothing follows an attempt with this outcome.
@@ -98,19 +107,24 @@ pub(crate) async fn handle(
     let Job { event, ticket } = job;
     let mut delivery = slot.delivery(core, event);
     let attempt = async {
-        let Slot { invocation, progress, chain, .. } = &mut *slot;
-        let chain = chain.get(member, &core.services.middleware);
-        let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
-        if let Some(trace) = progress.take_trace() {
-            core.keep_trace(trace);
-        }
-        let outcome = match progress.has_emits() {
-            true => emit(core, outcome, progress.take_emits()).await,
-            false => outcome,
-        };
+        let place = core.services.traced(&delivery);
+        let outcome = within(place.as_ref(), async {
+            let Slot { invocation, progress, chain, .. } = &mut *slot;
+            let chain = chain.get(member, &core.services.middleware);
+            let outcome = run(chain, &mut delivery, &mut **invocation, progress).await;
+            if let Some(trace) = progress.take_trace() {
+                core.keep_trace(trace);
+            }
+            match progress.has_emits() {
+                true => emit(core, outcome, progress.take_emits()).await,
+                false => outcome,
+            }
+        });
+        let outcome = outcome.await;
+        ended(place.as_ref(), &outcome);
         match slot.is_over_with(&outcome) {
             true => outcome,
-            false => Box::pin(attempts_again(core, member, slot, delivery.event(), outcome)).await,
+            false => Box::pin(attempts_again(core, member, slot, delivery.event(), (outcome, place))).await,
         }
     };
     let outcome = tokio::select! {
@@ -194,7 +208,7 @@ pub(crate) async fn go_on(
         let outcome = emit(core, outcome, emits).await;
         match slot.is_over_with(&outcome) {
             true => outcome,
-            false => Box::pin(attempts_again(core, member, slot, delivery.event(), outcome)).await,
+            false => Box::pin(attempts_again(core, member, slot, delivery.event(), (outcome, None))).await,
         }
     };
     let outcome = tokio::select! {

@@ -3,12 +3,14 @@
 use busway_event::AnyEvent;
 use busway_middleware::Progress;
 use busway_middleware::chain::run_batch;
+use busway_observability::trace::within;
 use tokio::sync::Notify;
 
 use super::attempt::{cut_short, delivery_of, emit, progress_of, settle};
 use super::{Intake, Next};
 use crate::mailbox::{Bell, Job};
 use crate::subscription::{ChainCache, Member, SubscriptionCore};
+use crate::traced::ended;
 
 /// Works until the subscription is over or its member leaves.
 pub(super) async fn work(core: &SubscriptionCore, member: &Member, max: usize) {
@@ -56,9 +58,11 @@ async fn handle(
     let (events, tickets): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.event, job.ticket)).unzip();
     let mut deliveries: Vec<_> = events.into_iter().map(|event| delivery_of(core, event)).collect();
     let chain = chain.get(member, &core.services.middleware);
+    let place = core.services.all_traced(&deliveries);
+    let run = run_batch(chain, &mut deliveries, &member.handler, progress);
     let outcomes = tokio::select! {
         biased;
-        outcomes = run_batch(chain, &mut deliveries, &member.handler, progress) => outcomes,
+        outcomes = within(place.as_ref(), run) => outcomes,
         () = core.abort.cancelled() => None,
     };
     let Some(outcomes) = outcomes else {
@@ -71,9 +75,12 @@ async fn handle(
         if let Some(trace) = progress.take_trace() {
             core.keep_trace(trace);
         }
-        let emitted = emit(core, outcome, progress.take_emits());
+        let emitted = within(place.as_ref(), emit(core, outcome, progress.take_emits()));
         match core.abort.run_until_cancelled(emitted).await {
-            Some(outcome) => settle(core, delivery.event(), ticket, &outcome, progress.cut_by()),
+            Some(outcome) => {
+                ended(place.as_ref(), &outcome);
+                settle(core, delivery.event(), ticket, &outcome, progress.cut_by());
+            }
             None => cut_short(core, ticket),
         }
     }

@@ -94,7 +94,7 @@ fn drain(
             },
         };
         let ticket_of = |ticket: Option<Ticket>| ticket.unwrap_or_else(|| Ticket::straight(member.id));
-        if !slot.is_plain(core, member) {
+        if !slot.is_plain(core, member, &event) {
             return Drained::Behind(Job { event, ticket: ticket_of(ticket) });
         }
         match begin(core, slot, event, context) {

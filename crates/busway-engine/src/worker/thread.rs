@@ -6,12 +6,14 @@ use std::thread;
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::{call_plain, run_now};
 use busway_middleware::{Delivery, Outcome, Reply};
+use busway_observability::trace::Place;
 
 use super::attempt::{Ended, Slot, cut_short, emit, handle, settle};
 use super::linger::linger;
 use super::{Intake, Next};
 use crate::mailbox::{Bell, Job, Ticket};
 use crate::subscription::{Member, SubscriptionCore};
+use crate::traced::ended;
 
 /// Works until the subscription is over or its member leaves.
 pub(super) fn work(core: &SubscriptionCore, member: &Member) {
@@ -62,11 +64,15 @@ fn handle_here(
         cut_short(core, &ticket);
         return None;
     }
-    if slot.again.is_some() {
+    let is_traced = core.services.is_traced(&event);
+    if slot.again.is_some() || (is_traced && slot.has_async(core, member)) {
         return handle_behind_async(core, member, slot, Job { event, ticket });
     }
+    if is_traced {
+        return handle_traced(core, member, slot, event, &ticket);
+    }
     let mut delivery = slot.delivery(core, event);
-    if slot.is_plain(core, member) {
+    if slot.is_plain(core, member, delivery.event()) {
         let mut reply = None;
         call_plain(&delivery, &member.handler, &mut reply);
         let Some(Reply { outcome, emits }) = reply else {
@@ -92,6 +98,33 @@ fn handle_here(
         return end_with_emits(core, slot, delivery, &ticket, outcome, emits);
     }
     settle(core, delivery.event(), &ticket, &outcome, slot.progress.cut_by());
+    Some(slot.keep(delivery))
+}
+
+/// Handles an event in its place in a trace, where nothing waits.
+#[inline(never)]
+fn handle_traced(
+    core: &SubscriptionCore,
+    member: &Member,
+    slot: &mut Slot,
+    event: AnyEvent,
+    ticket: &Ticket,
+) -> Option<AnyEvent> {
+    let mut delivery = slot.delivery(core, event);
+    let place = core.services.traced(&delivery);
+    let _entered = place.as_ref().map(Place::enter);
+    let chain = slot.chain.get(member, &core.services.middleware);
+    let outcome = run_now(chain, &mut delivery, &member.handler, &mut slot.progress)
+        .unwrap_or_else(|| Outcome::failed("a handler of this kind does not run on a thread"));
+    if let Some(trace) = slot.progress.take_trace() {
+        core.keep_trace(trace);
+    }
+    ended(place.as_ref(), &outcome);
+    if slot.progress.has_emits() {
+        let emits = slot.progress.take_emits();
+        return end_with_emits(core, slot, delivery, ticket, outcome, emits);
+    }
+    settle(core, delivery.event(), ticket, &outcome, slot.progress.cut_by());
     Some(slot.keep(delivery))
 }
 

@@ -1,9 +1,11 @@
-//! Metrics, the endpoint and logs, beside a bus that is only said to be there.
+//! Metrics, the endpoint and logs, beside a bus that is only said to be there; traces, up to who receives them.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::disallowed_methods, reason = "a test may have tasks of its own")]
 
 mod endpoint;
 mod logs;
 mod metrics;
+mod otlp;
 mod secrets;
 
 use std::sync::Arc;

@@ -89,6 +89,22 @@ trail: 3 operations
     assert_eq!(stdout("12_retry_and_dead_letters", &[]), expected);
 }
 
+#[cfg(feature = "otel")]
+#[test]
+fn an_order_and_what_it_sets_off_are_one_tree() {
+    let expected = "\
+checkout
+  publish destination=orders.created
+    process orders.created destination=orders.created subscription=stock attempt=1 outcome=failed
+      ! busway.retry
+    process orders.created destination=orders.created subscription=stock attempt=2 outcome=done
+      create destination=stock.reserved
+        process stock.# destination=stock.reserved subscription=mail attempt=1 outcome=done
+          render mail
+";
+    assert_eq!(stdout("16_tracing", &[]), expected);
+}
+
 #[test]
 fn what_is_down_is_not_called_and_its_events_are_acknowledged_or_answered_from_memory() {
     let expected = "\

@@ -1,4 +1,4 @@
-//! Publishers that wait for room.
+//! Waiting for room.
 
 use std::sync::Arc;
 
@@ -8,11 +8,15 @@ use crate::subscription::SubscriptionCore;
 /// A publish that waits for room in one subscription. Counts the event as dropped when it is given up.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    pub(super) core: Arc<SubscriptionCore>,
-    pub(super) blocked: Option<Blocked>,
+    core: Arc<SubscriptionCore>,
+    blocked: Option<Blocked>,
 }
 
 impl Waiter {
+    pub(super) fn new(core: &Arc<SubscriptionCore>, blocked: Blocked) -> Self {
+        Self { core: Arc::clone(core), blocked: Some(blocked) }
+    }
+
     /// Waits until there is room, see [`Mailbox::wait_for_space`](crate::mailbox::Mailbox::wait_for_space).
     pub(crate) async fn wait(mut self) -> (Arc<SubscriptionCore>, Offer) {
         let offer = match self.blocked.take() {

@@ -1,0 +1,45 @@
+//! Attempts in traces: where each of them goes back to, and what it has come to.
+
+use busway_event::AnyEvent;
+use busway_middleware::{Delivery, Outcome};
+use busway_observability::trace::Place;
+
+use super::DurableCore;
+use super::window::{Started, Verdict};
+
+impl DurableCore {
+    /// The place of an attempt, if its event is in a trace.
+    #[inline]
+    pub(super) fn place_of(&self, started: &Started<AnyEvent>) -> Option<Place> {
+        match self.services.is_traced(&started.event) {
+            true => self.services.traced(&self.delivery(started, 0, None)),
+            false => None,
+        }
+    }
+
+    /// The place of a call for several events, if one of them is in a trace.
+    pub(super) fn place_of_all(&self, batch: &[Started<AnyEvent>]) -> Option<Place> {
+        if !batch.iter().any(|started| self.services.is_traced(&started.event)) {
+            return None;
+        }
+        let deliveries: Vec<Delivery> = batch.iter().map(|started| self.delivery(started, 0, None)).collect();
+        self.services.all_traced(&deliveries)
+    }
+}
+
+/// Says in its place what an attempt has come to, and what follows.
+pub(super) fn concluded(
+    place: Option<&Place>,
+    started: &Started<AnyEvent>,
+    outcome: &Outcome,
+    verdict: &Verdict,
+) {
+    let Some(place) = place else { return };
+    place.ended(outcome);
+    let attempt = started.attempt.get();
+    match verdict {
+        Verdict::Park { delay, .. } => place.retried(attempt, *delay),
+        Verdict::Dead { .. } | Verdict::Discarded => place.given_up(attempt),
+        _ => {}
+    }
+}
