@@ -15,8 +15,9 @@ use busway_observability::{Collectors, Metrics, Redactor, Tracing};
 use busway_persistence::{AuditHead, OpenError, StoreOptions, Stream, Table};
 use tokio::runtime;
 
-use super::core::{BusParts, Services};
+use super::core::BusParts;
 use super::problem::{BuildError, BuildProblem};
+use super::services::Services;
 use super::unless_started::AbortUnlessStarted;
 use super::watched::attach;
 use super::{Bus, BusCore};

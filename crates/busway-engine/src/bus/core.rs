@@ -1,53 +1,29 @@
 //! The inside of a bus.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use busway_event::Metadata;
-use busway_middleware::{PublishRegistry, Registry, States};
-use busway_observability::{BusNumbers, Collectors, ReloadNumbers, Tracing};
+use busway_middleware::{PublishRegistry, States};
+use busway_observability::{BusNumbers, ReloadNumbers};
 use busway_reliability::{Outstanding, Tally};
 use busway_router::Router;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use thread_local::ThreadLocal;
-use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, DeskTally};
+use super::services::Services;
 use super::shutdown::Closing;
 use crate::breaker::Guard;
-use crate::clock::Clock;
 use crate::durable::Durables;
-use crate::idle::IdleWatch;
 use crate::log::Log;
 use crate::mailbox::Account;
 use crate::named::Named;
 use crate::settings::Levels;
-use crate::shown::Shown;
 use crate::stats::{BusStats, State, SubscriptionStats};
 use crate::subscription::{Entry, SubscriptionCore};
-
-/// What subscriptions need of their bus and may keep alive.
-pub(crate) struct Services {
-    pub(crate) clock: Arc<dyn Clock>,
-    /// What of it may be read by whom.
-    pub(crate) shown: Shown,
-    pub(crate) idle: IdleWatch,
-    pub(crate) middleware: Registry,
-    /// Who is told what happens.
-    pub(crate) signals: Collectors,
-    /// What is published and handled is in traces.
-    pub(crate) tracing: Option<Tracing>,
-    pub(crate) runtime: runtime::Handle,
-}
-
-impl fmt::Debug for Services {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Services").field("clock", &self.clock).finish_non_exhaustive()
-    }
-}
 
 /// See the module.
 #[derive(Debug)]

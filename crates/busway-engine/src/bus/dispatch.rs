@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::{self, Progress, call_plain, run_now};
-use busway_middleware::{BoxError, Delivery, Outcome, Reply};
+use busway_middleware::{Delivery, Outcome, Reply};
 use busway_observability::trace::{Place, within};
 use busway_reliability::MayWait;
 use busway_router::Reached;
 
 use super::desk::Desk;
+use super::inline_run::{Emitting, InlineRun};
 use super::offering::{Passage, needs_await};
 use super::publish::Patience;
 use super::waiter::Waiter;
@@ -364,59 +365,5 @@ impl Dispatched {
             Offer::Dropped | Offer::Closed(_) => core.touch(),
             Offer::Woken => {}
         }
-    }
-}
-
-/// An inline handler under way, begun by [`SubscriptionCore::begin_inline`]. Counted as cut short when its publisher gives
-/// up before it is settled.
-#[derive(Debug)]
-pub(crate) struct InlineRun {
-    core: Arc<SubscriptionCore>,
-    ended: Settled,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Settled {
-    Yes,
-    No,
-}
-
-impl InlineRun {
-    fn new(core: &Arc<SubscriptionCore>) -> Self {
-        Self { core: Arc::clone(core), ended: Settled::No }
-    }
-
-    fn settle(mut self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        self.core.settle(event, outcome, cut_by);
-        self.ended = Settled::Yes;
-    }
-}
-
-impl Drop for InlineRun {
-    fn drop(&mut self) {
-        if self.ended == Settled::No {
-            self.core.mailbox.account.cut_short();
-        }
-        self.core.inline_ended();
-    }
-}
-
-/// An inline handler that is done, with the events that it wants published.
-#[derive(Debug)]
-pub(crate) struct Emitting {
-    run: InlineRun,
-    event: AnyEvent,
-    pub(crate) emits: Vec<AnyDraft>,
-}
-
-impl Emitting {
-    pub(crate) fn source(&self) -> Source {
-        Source::Handler(self.run.core.id)
-    }
-
-    /// Settles the handler: done, unless one of its events was refused.
-    pub(crate) fn settle(self, refused: Option<impl Into<BoxError>>) {
-        let outcome = refused.map_or(Outcome::Done, Outcome::failed);
-        self.run.settle(&self.event, &outcome, None);
     }
 }

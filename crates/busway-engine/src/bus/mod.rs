@@ -7,6 +7,7 @@ mod describe;
 mod desk;
 mod dispatch;
 mod error;
+mod inline_run;
 mod keeping;
 mod latch;
 mod naming;
@@ -17,6 +18,7 @@ mod publisher;
 mod receipt;
 mod registry;
 mod reload;
+mod services;
 mod shutdown;
 mod stamping;
 mod stored;
@@ -37,7 +39,7 @@ use busway_event::{AnyEvent, Draft, EventId, EventType, IntoTopic};
 use busway_middleware::Position;
 
 pub use self::builder::BusBuilder;
-pub(crate) use self::core::{BusCore, Services};
+pub(crate) use self::core::BusCore;
 pub use self::describe::{
     Description, HandlerDescription, NodeDescription, StreamDescription, SubscriptionDescription,
 };
@@ -52,6 +54,7 @@ pub use self::publisher::{AnyPublisher, Publisher};
 pub use self::receipt::Receipt;
 pub use self::registry::{MiddlewareHandle, PublishMiddlewareHandle};
 pub use self::reload::Reloading;
+pub(crate) use self::services::Services;
 pub use self::shutdown::{Abandoned, ShutdownEnd, ShutdownReport};
 pub(crate) use self::stored::Wishes;
 pub use self::weak::WeakBus;

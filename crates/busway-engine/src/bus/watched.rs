@@ -7,7 +7,8 @@ use std::time::Instant;
 use busway_observability::{BusNumbers, Collector, Collectors, Metrics, Redactor, Signal, Wants};
 
 use super::builder::BusBuilder;
-use super::core::{BusCore, Services};
+use super::core::BusCore;
+use super::services::Services;
 use crate::log::StorePlan;
 use crate::seen::Seen;
 
