@@ -69,6 +69,8 @@ pub(crate) struct BusCore {
 struct Ended {
     folded: Tally,
     accounts: Vec<Arc<Account>>,
+    /// So many are there before those that nobody holds are looked for.
+    fold_at: usize,
 }
 
 impl Ended {
@@ -76,7 +78,16 @@ impl Ended {
         self.accounts.iter().all(|account| account.is_at_rest())
     }
 
-    fn tally(&mut self) -> Tally {
+    /// As many steps as were taken before, over all calls: subscriptions may come and go for ever, and nobody ask for their sum.
+    fn push(&mut self, account: Arc<Account>) {
+        self.accounts.push(account);
+        if self.accounts.len() >= self.fold_at.max(FOLD_MIN) {
+            self.fold();
+            self.fold_at = self.accounts.len() * 2;
+        }
+    }
+
+    fn fold(&mut self) {
         let folded = &mut self.folded;
         self.accounts.retain(|account| {
             let held = Arc::strong_count(account) > 1;
@@ -85,9 +96,16 @@ impl Ended {
             }
             held
         });
+    }
+
+    fn tally(&mut self) -> Tally {
+        self.fold();
         self.accounts.iter().map(|account| account.tally()).sum::<Tally>() + self.folded
     }
 }
+
+/// Below that there is nothing to be gained by looking.
+const FOLD_MIN: usize = 64;
 
 /// What a bus is made of.
 pub(crate) struct BusParts {
@@ -168,7 +186,7 @@ impl BusCore {
         let found = entries.values().filter_map(|entry| entry.awake()).find(|core| {
             core.group.as_deref() == Some(group)
                 && core.filter.as_str() == filter
-                && core.heir().is_none()
+                && !core.has_heir()
                 && matches!(core.state(), State::Running | State::Paused)
         });
         found.cloned()
@@ -207,7 +225,7 @@ impl BusCore {
     pub(crate) fn forget(&self, core: &SubscriptionCore) {
         let mut ended = self.ended.lock();
         if self.forget_entry(core.id) {
-            ended.accounts.push(Arc::clone(&core.mailbox.account));
+            ended.push(Arc::clone(&core.mailbox.account));
         }
     }
 

@@ -28,7 +28,7 @@ impl BusCore {
         dispatched: &mut Dispatched,
     ) {
         match over.successor().filter(|successor| successor.filter.matches(event.topic())) {
-            Some(successor) => self.offer(desk, successor, event, passage, patience, dispatched),
+            Some(successor) => self.offer(desk, &successor, event, passage, patience, dispatched),
             // Not offered, not counted.
             None => desk.let_go(event),
         }
@@ -52,7 +52,7 @@ impl BusCore {
                 }
                 let arrival = Arrival::of(&event, event.weight());
                 let passage = Passage { arrival, from: Source::Outside, patience: Patience::Waits };
-                self.offer(self.desk(), successor, event, &passage, Patience::Waits, dispatched);
+                self.offer(self.desk(), &successor, event, &passage, Patience::Waits, dispatched);
             }
             (offer, _) => dispatched.done(core, offer),
         }

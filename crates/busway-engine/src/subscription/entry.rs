@@ -19,6 +19,7 @@ use busway_router::RouteId;
 
 use super::core::{SubscriptionCore, SubscriptionParts};
 use super::member::Member;
+use super::place::Place;
 use crate::bus::{BusCore, PublisherSource};
 use crate::extract::Stopping;
 use crate::mailbox::{CoalesceKey, Handling, Mailbox};
@@ -38,8 +39,8 @@ pub(crate) struct Entry {
     /// Weak: a subscription never keeps its bus alive.
     bus: Weak<BusCore>,
     route: OnceLock<RouteId>,
-    /// Who has taken its place: what comes to it when it is over goes there.
-    successor: OnceLock<Arc<Self>>,
+    /// Set when another one takes its place, or it takes another one's.
+    place: OnceLock<Arc<Place>>,
     /// `None` inside: it has ended without having been made.
     core: OnceLock<Option<Arc<SubscriptionCore>>>,
 }
@@ -60,7 +61,7 @@ impl Entry {
             member,
             bus: Arc::downgrade(bus),
             route: OnceLock::new(),
-            successor: OnceLock::new(),
+            place: OnceLock::new(),
             core: OnceLock::new(),
         })
     }
@@ -121,12 +122,21 @@ impl Entry {
         self.route.get().copied()
     }
 
-    pub(crate) fn successor(&self) -> Option<&Arc<Self>> {
-        self.successor.get()
+    /// Who has its place now, when that is another one.
+    pub(crate) fn successor(&self) -> Option<Arc<Self>> {
+        self.place.get()?.owner().filter(|owner| !std::ptr::eq(&raw const **owner, self))
     }
 
-    pub(super) fn succeeded_by(&self, successor: &Arc<Self>) {
-        _ = self.successor.set(Arc::clone(successor));
+    /// Its place, which `successor` has from now on.
+    pub(super) fn succeeded_by(&self, successor: &Arc<Self>) -> Arc<Place> {
+        let place = self.place.get_or_init(Arc::default);
+        let its_own = successor.place.get_or_init(|| Arc::clone(place));
+        match Arc::ptr_eq(its_own, place) {
+            true => place.is_now_of(successor),
+            // It has taken another one's place before.
+            false => place.joins(its_own),
+        }
+        Arc::clone(place)
     }
 
     pub(super) fn bus(&self) -> Option<Arc<BusCore>> {

@@ -11,6 +11,7 @@ mod heritage;
 mod inline;
 mod into_filter;
 mod member;
+mod place;
 mod takeover;
 
 pub use self::builder::SubscribeBuilder;

@@ -21,6 +21,7 @@ use super::entry::Entry;
 use super::error::SubscribeProblem;
 use super::handle::Subscription;
 use super::member::Member;
+use super::place::Place;
 use crate::breaker::Breaker;
 use crate::bus::BusCore;
 use crate::mailbox::{CoalesceKey, Handling};
@@ -32,8 +33,8 @@ use crate::stats::State;
 pub(super) struct Succession {
     /// Set when it is held, and cancelled when it is let go.
     released: OnceLock<CancellationToken>,
-    /// Who has taken its place: whoever waited for room here, and came too late, goes there.
-    heir: OnceLock<Arc<Entry>>,
+    /// Set when another one has taken its place: whoever waited for room here, and came too late, goes to who has it.
+    place: OnceLock<Arc<Place>>,
 }
 
 /// Whose place is taken.
@@ -96,7 +97,7 @@ impl Predecessor {
 
     /// Routes to `heir` what was routed to this, and sees to its end.
     pub(super) fn give_way(self, bus: &Arc<BusCore>, heir: &Arc<Entry>) {
-        self.entry.succeeded_by(heir);
+        let place = self.entry.succeeded_by(heir);
         let Some(old) = self.entry.end_in_place().cloned() else {
             // It never had an event.
             bus.enter(heir, Some(&self.entry));
@@ -107,7 +108,7 @@ impl Predecessor {
             Handling::Inline => None,
             _ => heir.wake(None, CoalesceKey::default()).cloned(),
         };
-        _ = old.succession.heir.set(Arc::clone(heir));
+        _ = old.succession.place.set(place);
         if let Some(new) = &new {
             new.hold();
         }
@@ -142,7 +143,7 @@ fn end(
         if let Some(released) = old.succession.released.get() {
             released.cancelled().await;
         }
-        if old.heir().is_some() {
+        if old.has_heir() {
             // All that was offered, by whoever was in the middle of it too: nothing comes behind that. Who paused or stopped it meanwhile has said more.
             let is_over = || old.mailbox.account.tally().waiting() == 0 || old.state() != State::Running;
             old.services.idle.until(|| is_over().then_some(())).await;
@@ -165,9 +166,14 @@ impl SubscriptionCore {
         _ = self.state.compare_exchange(RUNNING, HELD, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// Who has taken its place.
-    pub(crate) fn heir(&self) -> Option<&Arc<Entry>> {
-        self.succession.heir.get()
+    /// Whether another one has taken its place.
+    pub(crate) fn has_heir(&self) -> bool {
+        self.succession.place.get().is_some()
+    }
+
+    /// Who has the place that was its own.
+    pub(crate) fn heir(&self) -> Option<Arc<Entry>> {
+        self.succession.place.get()?.owner()
     }
 
     /// Takes [`hold`](Self::hold) back; whoever has paused or stopped it meanwhile has said more.

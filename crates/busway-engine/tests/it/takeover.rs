@@ -152,3 +152,31 @@ async fn who_asks_for_something_else_takes_the_place_of_a_whole_group() {
     assert_eq!((one.stats().done, two.stats().done), (4, 4), "both are of the one group that is left");
     bus.assert_balanced();
 }
+
+#[tokio::test]
+async fn the_first_of_many_keeps_none_of_those_behind_it_alive() {
+    let bus = TestBus::start().await;
+    // Each handler has one.
+    let token = std::sync::Arc::new(());
+    let handler = || {
+        let token = std::sync::Arc::clone(&token);
+        move |_: busway_middleware::Payload<Number>| std::future::ready(drop(std::sync::Arc::clone(&token)))
+    };
+    let first = bus.subscribe("a").name("a").to(handler()).await.unwrap();
+    bus.publish(number("a", 0)).await.unwrap();
+    let mut last = bus.subscribe("a").name("a").taking_over(&first).to(handler()).await.unwrap();
+    for n in 1..20 {
+        bus.publish(number("a", n)).await.unwrap();
+        last = bus.subscribe("a").name("a").taking_over(&last).to(handler()).await.unwrap();
+        bus.settle().await;
+        until_alone(&bus).await;
+    }
+    // Of the test, the first, the last, and what this thread remembers of the routing table.
+    let mut turns = 0;
+    while std::sync::Arc::strong_count(&token) > 4 {
+        turns += 1;
+        assert!(turns < 100_000, "{} handlers are alive", std::sync::Arc::strong_count(&token) - 1);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(first.name(), last.name());
+}
