@@ -10,7 +10,8 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{
     InMemorySpanExporter, SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample, SpanData,
 };
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// All that was exported so far.
@@ -50,6 +51,8 @@ pub(crate) fn tracing() -> Tracing {
             .with_sampler(ByName(HeadSampler::new(1.0)))
             .build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        // As `Exporting::layer` does.
+        let layer = layer.with_filter(filter_fn(|metadata| metadata.target() != "busway"));
         tracing_subscriber::registry().with(layer).init();
         (exporter, provider)
     });

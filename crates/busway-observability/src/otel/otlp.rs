@@ -197,7 +197,7 @@ pub struct Exporting {
 
 impl Exporting {
     /// The layer that makes OpenTelemetry spans of `tracing` spans, for the program's subscriber. Those of the exporter's own connections are left out: they would be
-    /// exported, and make more.
+    /// exported, and make more. So are those of the target `busway`, which say in logs which event an attempt is of.
     #[must_use]
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
@@ -231,7 +231,11 @@ impl fmt::Debug for Exporting {
     }
 }
 
+/// Not of what carries spans away, and not a span that is there for logs: a traced attempt has one of its own, and an untraced one is to have none.
 fn is_of_others(metadata: &Metadata<'_>) -> bool {
+    if metadata.is_span() && metadata.target() == FOR_LOGS {
+        return false;
+    }
     let part_of = |name: &&str| metadata.target().split("::").next() == Some(*name);
     ![
         "h2",
@@ -246,6 +250,9 @@ fn is_of_others(metadata: &Metadata<'_>) -> bool {
     .iter()
     .any(part_of)
 }
+
+/// The target of the spans that say in logs which event an attempt is of.
+const FOR_LOGS: &str = "busway";
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(1);
