@@ -1,9 +1,10 @@
 //! A subscription in the place of another one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use busway_engine::SubscribeProblem;
-use busway_middleware::{AnyHandler, Ephemeral, inline};
+use busway_middleware::{AnyHandler, Ephemeral, Payload, inline};
 use busway_testkit::{Gate, Recorder, Script, Step, TestBus};
 
 use crate::world::{Number, number};
@@ -157,10 +158,13 @@ async fn who_asks_for_something_else_takes_the_place_of_a_whole_group() {
 async fn the_first_of_many_keeps_none_of_those_behind_it_alive() {
     let bus = TestBus::start().await;
     // Each handler has one.
-    let token = std::sync::Arc::new(());
+    let token = Arc::new(());
     let handler = || {
-        let token = std::sync::Arc::clone(&token);
-        move |_: busway_middleware::Payload<Number>| std::future::ready(drop(std::sync::Arc::clone(&token)))
+        let token = Arc::clone(&token);
+        move |_: Payload<Number>| {
+            let _token = &token;
+            std::future::ready(())
+        }
     };
     let first = bus.subscribe("a").name("a").to(handler()).await.unwrap();
     bus.publish(number("a", 0)).await.unwrap();
@@ -173,9 +177,9 @@ async fn the_first_of_many_keeps_none_of_those_behind_it_alive() {
     }
     // Of the test, the first, the last, and what this thread remembers of the routing table.
     let mut turns = 0;
-    while std::sync::Arc::strong_count(&token) > 4 {
+    while Arc::strong_count(&token) > 4 {
         turns += 1;
-        assert!(turns < 100_000, "{} handlers are alive", std::sync::Arc::strong_count(&token) - 1);
+        assert!(turns < 100_000, "{} handlers are alive", Arc::strong_count(&token) - 1);
         tokio::task::yield_now().await;
     }
     assert_eq!(first.name(), last.name());
