@@ -83,11 +83,24 @@ fn show_node(node: &Node, path: &str, leaves: &mut Leaves) {
 
 /// What is called so does not belong into a log.
 fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["password", "secret", "token", "credential", "api_key", "private_key"]
-        .iter()
-        .any(|word| name.contains(word))
+    let letters = name.chars().filter(|letter| letter.is_alphanumeric());
+    let name: String = letters.flat_map(char::to_lowercase).collect();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
 }
+
+/// Of names without what joins their words.
+const SECRET_WORDS: [&str; 10] = [
+    "accesskey",
+    "apikey",
+    "authorization",
+    "cookie",
+    "credential",
+    "passphrase",
+    "passw",
+    "privatekey",
+    "secret",
+    "token",
+];
 
 /// Where two differ: path, before, after.
 pub(crate) fn differences(before: &Leaves, after: &Leaves) -> Vec<(String, Option<String>, Option<String>)> {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -135,7 +136,8 @@ impl WatchBuilder {
         let runtime = Handle::try_current()
             .map_err(|_| ConfigError::without_place("there is no tokio runtime here".to_owned()))?;
         let (bell, told) = channel();
-        let events = events(&self.path, bell.clone());
+        let is_told = Arc::<AtomicBool>::default();
+        let events = events(&self.path, bell.clone(), Arc::clone(&is_told));
         let shared = Arc::<Shared>::default();
         let work = Work {
             builder: self,
@@ -143,6 +145,7 @@ impl WatchBuilder {
             shared: Arc::clone(&shared),
             runtime,
             told,
+            is_told,
             asked: Vec::new(),
             last: seen,
         };
@@ -168,14 +171,15 @@ impl WatchBuilder {
 }
 
 /// Tells of everything that happens in the directory of the file; `None` where nobody tells.
-fn events(path: &Path, bell: Sender<Told>) -> Option<RecommendedWatcher> {
+fn events(path: &Path, bell: Sender<Told>, is_told: Arc<AtomicBool>) -> Option<RecommendedWatcher> {
     let directory = match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),
     };
     let told = move |event: notify::Result<notify::Event>| {
         // Reading it is no change, and would make the watcher go round for ever.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
+        // One at a time: it says that there is something to look at, not what.
+        if !event.is_ok_and(|event| event.kind.is_access()) && !is_told.swap(true, Ordering::SeqCst) {
             _ = bell.send(Told::Changed);
         }
     };
@@ -202,6 +206,8 @@ struct Work {
     shared: Arc<Shared>,
     runtime: Handle,
     told: Receiver<Told>,
+    /// A change was told of, and not heard yet: more of them say no more.
+    is_told: Arc<AtomicBool>,
     /// Who waits for the next look.
     asked: Vec<oneshot::Sender<()>>,
     /// What the file said when it was last looked at.
@@ -225,12 +231,13 @@ impl Work {
     /// Waits until it is quiet; whether there is nothing more to do.
     fn is_over_before_quiet(&mut self) -> bool {
         let begun = now();
+        self.is_told.store(false, Ordering::SeqCst);
         loop {
             // However many are told at once.
             let left =
                 self.builder.quiet.saturating_mul(QUIETS_MAX).saturating_sub(now().duration_since(begun));
             match self.told.recv_timeout(self.builder.quiet.min(left)) {
-                Ok(Told::Changed) => {}
+                Ok(Told::Changed) => self.is_told.store(false, Ordering::SeqCst),
                 Ok(Told::Look(asked)) => {
                     self.asked.push(asked);
                     return false;

@@ -147,7 +147,10 @@ impl Config {
         problems.extend(self.refused(&before));
         let stack = state.stack.make(self.middleware.as_ref(), bus, &mut problems);
         let routes = routes::make(&self.routes, &state.routes, bus, &mut problems);
-        problems.extend(in_force.set_log_filter(self, &before).err());
+        // The first thing that is put in force: nothing of what is refused is.
+        if problems.is_empty() {
+            problems.extend(in_force.set_log_filter(self, &before).err());
+        }
         ConfigError::unless_empty(problems)?;
 
         state.judge(self, bus);

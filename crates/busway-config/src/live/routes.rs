@@ -6,7 +6,9 @@ use busway_engine::{
     Bus, DurableBuilder, DurableSubscription, Heritage, SubscribeBuilder, SubscribeError, Subscription,
 };
 use busway_middleware::{AnyHandler, Durable};
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 
 use super::steps::{Made, Stack};
 use crate::model::{IdempotencySection, Route};
@@ -100,7 +102,10 @@ pub(super) async fn reconcile(
     join_all(ending.into_iter().map(Live::end)).await;
     let fresh = begun.into_iter().map(|wanted| (wanted, None));
     let starts = again.into_iter().zip(heritages).chain(fresh);
-    for result in join_all(starts.map(|(wanted, heritage)| begin(bus, wanted, heritage))).await {
+    let starts = starts.map(|(wanted, heritage)| begin(bus, wanted, heritage));
+    // Each is taken up when it has begun: dropped before the last has, this loses hold of none that runs.
+    let mut starting: FuturesUnordered<_> = starts.collect();
+    while let Some(result) = starting.next().await {
         match result {
             Ok(new) => _ = live.insert(new.name.value().clone(), new),
             Err(problem) => failures.push(problem),

@@ -42,7 +42,10 @@ fn with_handlers(builder: BusBuilder) -> BusBuilder {
 }
 
 fn shown<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
-    text.lines().filter(|line| line.starts_with(name)).collect()
+    // The order of series is nobody's promise.
+    let mut lines: Vec<&str> = text.lines().filter(|line| line.starts_with(name)).collect();
+    lines.sort_unstable();
+    lines
 }
 
 #[tokio::test]

@@ -149,9 +149,9 @@ impl BusCore {
             return;
         }
         // A handler that publishes to its own full subscription would wait for itself.
-        let may_wait = match passage.from == Source::Handler(core.id) {
-            true => MayWait::No,
-            false => MayWait::Yes,
+        let may_wait = match passage.from {
+            Source::Handler(id) if id == core.id || core.is_held_for(id) => MayWait::No,
+            _ => MayWait::Yes,
         };
         match core.mailbox.offer(event, &passage.arrival, may_wait) {
             Offer::Queued if core.is_staffed() => dispatched.offered += 1,

@@ -44,6 +44,8 @@ impl Reloading<'_> {
             reloads.problems = u64::try_from(problems.max(1)).unwrap_or(u64::MAX);
             reloads.refused += 1;
         }
+        // It may quote a value of the file.
+        let first = &*self.bus.services.shown.redactor.text(first);
         self.bus.services.signals.tell(&Signal::ReloadRefused { problems, first });
     }
 }

@@ -122,7 +122,7 @@ impl SubscriptionCore {
     #[inline]
     pub(crate) fn state(&self) -> State {
         match self.state.load(Ordering::SeqCst) {
-            HELD | RUNNING => State::Running,
+            RUNNING => State::Running,
             PAUSED => State::Paused,
             DRAINING => State::Draining,
             _ => State::Stopped,
@@ -144,7 +144,9 @@ impl SubscriptionCore {
     /// Whether workers of `member` may start events now.
     #[inline]
     pub(crate) fn may_start(&self, member: &Member) -> bool {
-        matches!(self.state.load(Ordering::SeqCst), RUNNING | DRAINING) && !member.has_left()
+        matches!(self.state.load(Ordering::SeqCst), RUNNING | DRAINING)
+            && !self.is_held()
+            && !member.has_left()
     }
 
     /// Its entry; `None` when its bus has forgotten it.
@@ -298,9 +300,7 @@ const fn number(state: State) -> u8 {
     }
 }
 
-/// Running, but for starting anything: whose place it takes has not come to its end yet.
-pub(super) const HELD: u8 = 0;
-pub(super) const RUNNING: u8 = 1;
+const RUNNING: u8 = 1;
 const PAUSED: u8 = 2;
 const DRAINING: u8 = 3;
 const STOPPED: u8 = 4;

@@ -127,16 +127,14 @@ impl Entry {
         self.place.get()?.owner().filter(|owner| !std::ptr::eq(&raw const **owner, self))
     }
 
-    /// Its place, which `successor` has from now on.
-    pub(super) fn succeeded_by(&self, successor: &Arc<Self>) -> Arc<Place> {
-        let place = self.place.get_or_init(Arc::default);
-        let its_own = successor.place.get_or_init(|| Arc::clone(place));
-        match Arc::ptr_eq(its_own, place) {
-            true => place.is_now_of(successor),
-            // It has taken another one's place before.
-            false => place.joins(its_own),
-        }
-        Arc::clone(place)
+    /// Its place, for who comes behind it.
+    pub(super) fn place(&self) -> &Arc<Place> {
+        self.place.get_or_init(Arc::default)
+    }
+
+    /// Takes a place; `false` when it has one already.
+    pub(super) fn takes(&self, place: &Arc<Place>) -> bool {
+        self.place.set(Arc::clone(place)).is_ok()
     }
 
     pub(super) fn bus(&self) -> Option<Arc<BusCore>> {

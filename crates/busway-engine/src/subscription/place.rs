@@ -10,38 +10,44 @@ use parking_lot::Mutex;
 use super::entry::Entry;
 
 /// See the module.
+///
+/// Weak: who has it is kept alive by the routing table, or is over.
 #[derive(Debug, Default)]
-pub(crate) struct Place(Mutex<Has>);
-
-#[derive(Debug, Default, Clone)]
-enum Has {
-    #[default]
-    Nobody,
-    /// Weak: who has it is kept alive by the routing table, or is over.
-    One(Weak<Entry>),
-    /// It was joined with another place.
-    Joined(Arc<Place>),
-}
+pub(crate) struct Place(Mutex<Weak<Entry>>);
 
 impl Place {
     /// Who has it now; `None` when that one is gone.
     pub(crate) fn owner(&self) -> Option<Arc<Entry>> {
-        let mut has = self.0.lock().clone();
-        loop {
-            match has {
-                Has::Nobody => return None,
-                Has::One(entry) => return entry.upgrade(),
-                Has::Joined(place) => has = place.0.lock().clone(),
-            }
+        self.0.lock().upgrade()
+    }
+
+    /// Gives it from one to the next, who is to be in the routing table already, and held if the one before has events: whoever asks from now on is sent there.
+    /// It stays where it is when another one has it: who is offered an event by the routing table is not offered it once more in the place of somebody else.
+    pub(super) fn give(self: &Arc<Self>, from: &Entry, to: &Arc<Entry>) {
+        give(&mut self.0.lock(), self, from, to);
+    }
+
+    /// The same, unless something of the one before is found that has to end first. Who asks meanwhile waits: between that look and the gift nobody
+    /// would be found.
+    pub(super) fn give_unless<C>(
+        self: &Arc<Self>,
+        from: &Entry,
+        to: &Arc<Entry>,
+        find: impl FnOnce() -> Option<C>,
+    ) -> Option<C> {
+        let mut owner = self.0.lock();
+        let found = find();
+        if found.is_none() {
+            give(&mut owner, self, from, to);
         }
+        found
     }
+}
 
-    pub(super) fn is_now_of(&self, entry: &Arc<Entry>) {
-        *self.0.lock() = Has::One(Arc::downgrade(entry));
-    }
-
-    /// Whoever has `other` has this one too, now and later.
-    pub(super) fn joins(&self, other: &Arc<Self>) {
-        *self.0.lock() = Has::Joined(Arc::clone(other));
+/// By addresses, and nothing is upgraded: the last reference to an entry is never dropped under the lock, where code of a handler's captures would run.
+fn give(owner: &mut Weak<Entry>, place: &Arc<Place>, from: &Entry, to: &Arc<Entry>) {
+    let is_others = owner.strong_count() > 0 && !std::ptr::eq(owner.as_ptr(), from);
+    if !is_others && to.takes(place) {
+        *owner = Arc::downgrade(to);
     }
 }

@@ -9,14 +9,14 @@
 //! The new one takes events in at once, and starts none while the old one has some: it is *held*. A task waits for the end of the old one and lets it go. So the
 //! lanes of the two never overlap. An inline handler is not held, as it has no queue: its publishers' own order is all that it has.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use busway_middleware::{AnyHandler, Ephemeral};
 use tokio_util::sync::CancellationToken;
 
 use super::builder::SubscribeBuilder;
-use super::core::{HELD, RUNNING, SubscriptionCore};
+use super::core::SubscriptionCore;
 use super::entry::Entry;
 use super::error::SubscribeProblem;
 use super::handle::Subscription;
@@ -31,6 +31,10 @@ use crate::stats::State;
 /// What a subscription knows of those before and behind it.
 #[derive(Debug, Default)]
 pub(super) struct Succession {
+    /// Starts nothing, whatever its state is: whose place it takes has not come to its end yet.
+    is_held: AtomicBool,
+    /// Those who have to come to their end before.
+    ahead: OnceLock<Vec<u64>>,
     /// Set when it is held, and cancelled when it is let go.
     released: OnceLock<CancellationToken>,
     /// Set when another one has taken its place: whoever waited for room here, and came too late, goes to who has it.
@@ -97,8 +101,8 @@ impl Predecessor {
 
     /// Routes to `heir` what was routed to this, and sees to its end.
     pub(super) fn give_way(self, bus: &Arc<BusCore>, heir: &Arc<Entry>) {
-        let place = self.entry.succeeded_by(heir);
-        let Some(old) = self.entry.end_in_place().cloned() else {
+        let place = self.entry.place();
+        let Some(old) = place.give_unless(&self.entry, heir, || self.entry.end_in_place().cloned()) else {
             // It never had an event.
             bus.enter(heir, Some(&self.entry));
             _ = bus.forget_entry(self.entry.id);
@@ -108,11 +112,13 @@ impl Predecessor {
             Handling::Inline => None,
             _ => heir.wake(None, CoalesceKey::default()).cloned(),
         };
-        _ = old.succession.place.set(place);
         if let Some(new) = &new {
-            new.hold();
+            new.hold(&old);
         }
         bus.enter(heir, Some(&self.entry));
+        // Held by now: an event that is sent on from a place further back starts behind those of the old one.
+        place.give(&self.entry, heir);
+        _ = old.succession.place.set(Arc::clone(place));
         // From here on publishers that still have the old table are sent on by themselves.
         old.mailbox.shut();
         if old.state() == State::Paused {
@@ -160,10 +166,24 @@ fn end(
 }
 
 impl SubscriptionCore {
-    /// Starts nothing until it is released. To be called before it has had an event.
-    fn hold(&self) {
+    /// Starts nothing until it is released, when `old` has ended. To be called before it has had an event.
+    fn hold(&self, old: &Self) {
+        let further = old.succession.ahead.get().filter(|_| old.is_held());
+        let ahead = further.into_iter().flatten().copied().chain([old.id]).collect();
+        _ = self.succession.ahead.set(ahead);
         _ = self.succession.released.set(CancellationToken::new());
-        _ = self.state.compare_exchange(RUNNING, HELD, Ordering::SeqCst, Ordering::SeqCst);
+        self.succession.is_held.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it starts nothing, whatever its state is.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        self.succession.is_held.load(Ordering::SeqCst)
+    }
+
+    /// Whether it waits for that subscription to end: whose handler would wait for itself if it waited for room here.
+    pub(crate) fn is_held_for(&self, subscription: u64) -> bool {
+        self.is_held() && self.succession.ahead.get().is_some_and(|ahead| ahead.contains(&subscription))
     }
 
     /// Whether another one has taken its place.
@@ -176,10 +196,13 @@ impl SubscriptionCore {
         self.succession.place.get()?.owner()
     }
 
-    /// Takes [`hold`](Self::hold) back; whoever has paused or stopped it meanwhile has said more.
+    /// Takes [`hold`](Self::hold) back. Whoever has paused or stopped it meanwhile has said that beside.
     fn release(self: &Arc<Self>) {
-        if self.state.compare_exchange(HELD, RUNNING, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            self.resume();
+        self.succession.is_held.store(false, Ordering::SeqCst);
+        self.mailbox.hand.wake_all();
+        // Events may have come while there was no worker yet.
+        if matches!(self.state(), State::Running | State::Draining) && !self.mailbox.is_empty() {
+            self.ensure_worker();
         }
         self.succession.released.get().iter().for_each(|released| released.cancel());
     }

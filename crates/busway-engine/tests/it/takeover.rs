@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::SubscribeProblem;
+use busway_engine::{Publisher, SubscribeProblem};
 use busway_middleware::{AnyHandler, Ephemeral, Payload, inline};
+use busway_reliability::Overflow;
 use busway_testkit::{Gate, Recorder, Script, Step, TestBus};
 
 use crate::world::{Number, number};
@@ -162,7 +163,7 @@ async fn the_first_of_many_keeps_none_of_those_behind_it_alive() {
     let handler = || {
         let token = Arc::clone(&token);
         move |_: Payload<Number>| {
-            let _token = &token;
+            drop(Arc::clone(&token));
             std::future::ready(())
         }
     };
@@ -183,4 +184,53 @@ async fn the_first_of_many_keeps_none_of_those_behind_it_alive() {
         tokio::task::yield_now().await;
     }
     assert_eq!(first.name(), last.name());
+}
+
+#[tokio::test]
+async fn one_that_is_stopped_while_it_waits_for_the_one_before_handles_what_it_has_behind_that() {
+    let bus = TestBus::start().await;
+    let gate = Gate::closed();
+    let script = Script::new([Step::Wait(gate.clone())]);
+    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+    let one = bus.subscribe("a").name("a").to(first.scripted(&script)).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    gate.reached(1).await;
+    let two = bus.subscribe("a").name("a").taking_over(&one).to(second.handler()).await.unwrap();
+    bus.publish(number("a", 2)).await.unwrap();
+    two.pause();
+    two.resume();
+    let stopping = async { two.stop().await };
+    let opening = async {
+        bus.settle_within(Duration::ZERO).await;
+        assert_eq!(second.count(), 0, "it runs beside the one before");
+        gate.open();
+    };
+    let (stats, ()) = tokio::join!(stopping, opening);
+    assert_eq!((stats.done, second.count()), (1, 1));
+    bus.assert_balanced();
+}
+
+#[tokio::test]
+async fn a_handler_whose_successor_waits_for_it_does_not_wait_for_room_there() {
+    let bus = TestBus::start().await;
+    let gate = Gate::closed();
+    let inside = gate.clone();
+    let publishes = move |_: Payload<Number>, publisher: Publisher| {
+        let gate = inside.clone();
+        async move {
+            gate.pass().await;
+            publisher.publish(number("a", 3)).await.map(drop).map_err(|error| error.to_string())
+        }
+    };
+    let second = Recorder::<Number>::new();
+    let one = bus.subscribe("a").name("a").to(publishes).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    gate.reached(1).await;
+    let two = bus.subscribe("a").name("a").capacity(1).overflow(Overflow::Block(None)).taking_over(&one);
+    let two = two.to(second.handler()).await.unwrap();
+    bus.publish(number("a", 2)).await.unwrap();
+    gate.open();
+    bus.settle().await;
+    assert_eq!((two.stats().done, two.stats().tally.dropped), (1, 1));
+    bus.assert_balanced();
 }
