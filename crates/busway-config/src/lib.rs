@@ -9,7 +9,7 @@
 //! let error = Config::parse("busway.yaml", "routes:\n  stock: { filter: orders.#, handlr: reserve }\n", Format::Yaml).unwrap_err();
 //! assert_eq!(error.problems().len(), 2);
 //! let shown = error.to_string();
-//! assert!(shown.contains("busway.yaml:2:28: unknown field \"handlr\" of a route"), "{shown}");
+//! assert!(shown.contains("busway.yaml:2:30: unknown field \"handlr\" of a route"), "{shown}");
 //! assert!(shown.contains("= help: did you mean \"handler\"?"), "{shown}");
 //! ```
 //!
