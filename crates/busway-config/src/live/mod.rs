@@ -118,7 +118,7 @@ impl Config {
     /// | what differs of a route | what is done |
     /// |---|---|
     /// | its middleware | swapped where it stands; deliveries that have begun end with what they began with |
-    /// | anything else, of an ephemeral one | a new subscription takes the place of the old one in the routing table, at one moment: each event reaches one of them. The new one begins when the old one has handled what it had |
+    /// | anything else, of an ephemeral one | a new subscription takes the place of the old one in the routing table, at one moment: each event reaches one of them. The new one begins when the old one has handled what it had; meanwhile its queue fills, and its overflow policy decides. An inline handler has no queue and does not wait |
     /// | anything else, of a durable one | running handlers end, then it goes on at its cursor; what is published meanwhile waits in the log |
     /// | of a member of a group in memory | the new member joins, then the old one leaves; members whose filter or limits differ alike take the place of their group together, one that goes its own way leaves the others and begins anew |
     ///
