@@ -20,5 +20,11 @@ fn a_handler_that_does_not_fit_a_subscription_is_refused_with_a_sentence_that_le
         std::io::stderr().write_all(text.as_bytes()).unwrap();
         return;
     }
-    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+    let cases = trybuild::TestCases::new();
+    cases.compile_fail("tests/ui/*.rs");
+    // The compiler lists what could have been meant, and which of it depends on what else is linked.
+    cases.compile_fail(match cfg!(all(feature = "config", feature = "otel")) {
+        true => "tests/ui/all_features/*.rs",
+        false => "tests/ui/few_features/*.rs",
+    });
 }

@@ -1,0 +1,1 @@
+../few_features/payload_without_payload.rs
