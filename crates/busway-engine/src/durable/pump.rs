@@ -20,6 +20,8 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
     // The store had no room: until then it is not asked again.
     let mut full_until = None;
     loop {
+        // Before anything is looked at: an end that comes while this looks wakes it below.
+        let is_ending = core.ending.is_cancelled();
         commits.borrow_and_update();
         if core.take_back_refused() {
             full_until = Some(core.services.clock.now() + AGAIN_AFTER);
@@ -66,7 +68,7 @@ pub(super) async fn pump(core: Arc<DurableCore>) {
             biased;
             () = core.flow.bell.notified() => {}
             () = core.channel_moved() => {}
-            () = core.ending.cancelled(), if !core.ending.is_cancelled() => {}
+            () = core.ending.cancelled(), if !is_ending => {}
             // The log outlives the sender.
             changed = commits.changed() => if changed.is_err() { return },
             () = due => {}
