@@ -11,10 +11,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use busway_event::filter::FilterSegment;
 use busway_event::{Filter, Topic};
 use busway_middleware::builtin::{Authorize, Refusal};
 use busway_middleware::{Delivery, Flow, Outcome, PublishMiddleware, SyncMiddleware};
+pub use busway_observability::audit::TARGET as AUDIT;
 
 use crate::model::{AccessRule, Action, Effect};
 use crate::problem::escaped;
@@ -80,21 +80,8 @@ impl Rules {
             return Some(format!("an access rule denies {} to it", rule.filter));
         }
         let mut rules = self.about(identity, Action::Subscribe);
-        let is_allowed = rules.any(|rule| rule.effect == Effect::Allow && covers(&rule.filter, filter));
+        let is_allowed = rules.any(|rule| rule.effect == Effect::Allow && rule.filter.covers(filter));
         (!is_allowed).then(|| format!("no access rule allows all of {filter} to it"))
-    }
-}
-
-/// Whether every topic that `inner` means is meant by `outer` too.
-fn covers(outer: &Filter, inner: &Filter) -> bool {
-    let (mut outer, mut inner) = (outer.segments(), inner.segments());
-    loop {
-        match (outer.next(), inner.next()) {
-            (Some(FilterSegment::Rest), _) | (None, None) => return true,
-            (Some(FilterSegment::One), Some(FilterSegment::One | FilterSegment::Literal(_))) => {}
-            (Some(FilterSegment::Literal(one)), Some(FilterSegment::Literal(two))) if one == two => {}
-            _ => return false,
-        }
     }
 }
 
@@ -146,8 +133,6 @@ fn judge(rules: &Rules, identity: &str, action: Action, topic: &Topic) -> Result
     Err(Refusal::new(format!("{shown} may not {action} {topic}")))
 }
 
-/// The target of lines that an auditor reads.
-pub const AUDIT: &str = "busway::audit";
 /// The identity that is everybody's.
 const EVERYBODY: &str = "*";
 

@@ -124,6 +124,27 @@ impl Filter {
         }
     }
 
+    /// Whether every topic that `inner` means is meant by this one too. One pass over both texts; allocates nothing.
+    ///
+    /// ```
+    /// # use busway_event::{Filter, FilterError};
+    /// let orders = Filter::new("orders.#")?;
+    /// assert!(orders.covers(&Filter::new("orders.+.us-east")?));
+    /// assert!(!orders.covers(&Filter::new("#")?));
+    /// # Ok::<(), FilterError>(())
+    /// ```
+    pub fn covers(&self, inner: &Filter) -> bool {
+        let (mut outer, mut inner) = (self.segments(), inner.segments());
+        loop {
+            match (outer.next(), inner.next()) {
+                (Some(FilterSegment::Rest), _) | (None, None) => return true,
+                (Some(FilterSegment::One), Some(FilterSegment::One | FilterSegment::Literal(_))) => {}
+                (Some(FilterSegment::Literal(one)), Some(FilterSegment::Literal(two))) if one == two => {}
+                _ => return false,
+            }
+        }
+    }
+
     fn check(text: &str) -> Result<(), FilterError> {
         scan(text, Grammar::Filter).map_err(|flaw| FilterError {
             kind: match flaw.kind {

@@ -5,7 +5,6 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
-use busway_event::filter::FilterSegment;
 use busway_event::{Filter, Priority};
 use busway_reliability::{Order, Overflow, PriorityLimits, Retry, RetryBudget, RetryProblem, TimeToLive};
 use parking_lot::Mutex;
@@ -61,7 +60,7 @@ impl Levels {
     /// subscription's filter, the one declared last wins.
     pub(crate) fn resolve(&self, filter: &Filter, own: &Settings) -> Effective {
         let mut levels = vec![(Origin::Subscription, own)];
-        let covering = self.filters.iter().rev().filter(|(pattern, _)| covers(pattern, filter));
+        let covering = self.filters.iter().rev().filter(|(pattern, _)| pattern.covers(filter));
         levels.extend(covering.map(|(pattern, settings)| (Origin::Filter(pattern.clone()), settings)));
         levels.push((Origin::Bus, &self.bus));
         let mut pick = Pick { levels, described: Vec::new() };
@@ -120,19 +119,6 @@ impl Levels {
         levels.flat_map(|(at, settings)| {
             settings.problems().into_iter().map(move |problem| (at.clone(), problem))
         })
-    }
-}
-
-/// Whether every topic that `inner` means is meant by `outer` too.
-fn covers(outer: &Filter, inner: &Filter) -> bool {
-    let (mut outer, mut inner) = (outer.segments(), inner.segments());
-    loop {
-        match (outer.next(), inner.next()) {
-            (Some(FilterSegment::Rest), _) | (None, None) => return true,
-            (Some(FilterSegment::One), Some(FilterSegment::One | FilterSegment::Literal(_))) => {}
-            (Some(FilterSegment::Literal(one)), Some(FilterSegment::Literal(two))) if one == two => {}
-            _ => return false,
-        }
     }
 }
 
@@ -248,7 +234,7 @@ mod tests {
             ("a.b.#", "a.#", false),
         ];
         for (outer, inner, expected) in cases {
-            assert_eq!(covers(&filter(outer), &filter(inner)), expected, "{outer} over {inner}");
+            assert_eq!(filter(outer).covers(&filter(inner)), expected, "{outer} over {inner}");
         }
     }
 }
