@@ -59,10 +59,10 @@ fn make_of_call(delivery: &Delivery, events: usize) -> Span {
     tracing::info_span!(target: TARGET, NAME, subscription, attempt = delivery.attempt(), events)
 }
 
-/// The target of the spans of attempts: `busway-observability` lets it pass whatever its filter says, and has the same word.
-const TARGET: &str = "busway";
+/// The target of the spans that say in logs which event an attempt is of.
+pub const TARGET: &str = "busway";
 /// The target of spans that a tracing system has asked for.
-const TRACED: &str = "busway::trace";
+pub const TRACED: &str = "busway::trace";
 /// The field with which they say their event, by OpenTelemetry's conventions for messaging; those of a batch have none.
 const MESSAGE: &str = "messaging.message.id";
 const NAME: &str = "process";

@@ -13,7 +13,7 @@
 //! another. The handler's own error passes as it is, so that a step may recognize it. A `Dead` outcome is its reason
 //! as it is, and not a failure; who cut the chain short is in [`Progress::cut_by`].
 
-mod attempt;
+pub mod attempt;
 mod batch;
 mod failure;
 mod panicked;

@@ -1,5 +1,6 @@
 //! Which lines are written: directives, and what passes whatever they say.
 
+use busway_middleware::chain::attempt::{TARGET, TRACED};
 use thiserror::Error;
 use tracing::subscriber::Interest;
 use tracing::{Level, Metadata, Subscriber, span};
@@ -46,7 +47,7 @@ impl Passing {
     fn passes(&self, metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
         match metadata.is_span() {
-            true => (target == SPANS || target == TRACED) && *metadata.level() <= Level::INFO,
+            true => (target == TARGET || target == TRACED) && *metadata.level() <= Level::INFO,
             false => self.audits && target == audit::TARGET,
         }
     }
@@ -91,10 +92,6 @@ impl<S: Subscriber> Filter<S> for Passing {
     }
 }
 
-/// The target of spans of attempts: `busway-middleware` makes them, in `chain/attempt.rs`, and has the same word.
-pub(super) const SPANS: &str = "busway";
-/// The target of spans that a tracing system has asked for.
-const TRACED: &str = "busway::trace";
 /// Each line is compared with each directive.
 const FILTER_BYTES_MAX: usize = 4_096;
 

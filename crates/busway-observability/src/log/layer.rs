@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use busway_event::Timestamp;
+use busway_middleware::chain::attempt::TARGET;
 use parking_lot::Mutex;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -16,7 +17,6 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::LogFormat;
 use super::fields::inherited;
-use super::filter::SPANS;
 use super::line::{Context, Gather, Head, Line};
 use crate::redact::Redactor;
 
@@ -61,7 +61,7 @@ where
         for is_last in [false, true] {
             for span in context.event_scope(event).into_iter().flatten() {
                 if let Some(kept) = span.extensions().get::<Context>() {
-                    line.inherit(kept, is_last || span.metadata().target() != SPANS);
+                    line.inherit(kept, is_last || span.metadata().target() != TARGET);
                 }
             }
         }

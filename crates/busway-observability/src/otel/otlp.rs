@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use busway_middleware::chain::attempt::TARGET;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::{
@@ -233,7 +234,7 @@ impl fmt::Debug for Exporting {
 
 /// Not of what carries spans away, and not a span that is there for logs: a traced attempt has one of its own, and an untraced one is to have none.
 fn is_of_others(metadata: &Metadata<'_>) -> bool {
-    if metadata.is_span() && metadata.target() == FOR_LOGS {
+    if metadata.is_span() && metadata.target() == TARGET {
         return false;
     }
     let part_of = |name: &&str| metadata.target().split("::").next() == Some(*name);
@@ -250,9 +251,6 @@ fn is_of_others(metadata: &Metadata<'_>) -> bool {
     .iter()
     .any(part_of)
 }
-
-/// The target of the spans that say in logs which event an attempt is of.
-const FOR_LOGS: &str = "busway";
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(1);

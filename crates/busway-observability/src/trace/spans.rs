@@ -7,38 +7,35 @@
 use std::time::Duration;
 
 use busway_event::{EventId, Topic};
+use busway_middleware::chain::attempt::TRACED;
 use busway_middleware::{Delivery, Outcome};
 use tracing::Span;
 use tracing::field::Empty;
 
 use super::Publish;
 
+/// Spans have their names where they are made, so a function cannot be given one.
+macro_rules! of_publish {
+    ($name:literal, $kind:literal, $topic:expr, $id:expr) => {
+        tracing::info_span!(
+            target: TRACED,
+            $name,
+            "otel.kind" = "producer",
+            "otel.status_code" = Empty,
+            "messaging.system" = SYSTEM,
+            "messaging.operation.name" = $name,
+            "messaging.operation.type" = $kind,
+            "messaging.destination.name" = $topic.as_str(),
+            "messaging.message.id" = %$id,
+            "error.type" = Empty,
+        )
+    };
+}
+
 pub(super) fn publish(topic: &Topic, id: EventId, publish: Publish) -> Span {
     match publish {
-        Publish::Alone => tracing::info_span!(
-            target: TARGET,
-            "publish",
-            "otel.kind" = "producer",
-            "otel.status_code" = Empty,
-            "messaging.system" = SYSTEM,
-            "messaging.operation.name" = "publish",
-            "messaging.operation.type" = "send",
-            "messaging.destination.name" = topic.as_str(),
-            "messaging.message.id" = %id,
-            "error.type" = Empty,
-        ),
-        Publish::OneOfMany => tracing::info_span!(
-            target: TARGET,
-            "create",
-            "otel.kind" = "producer",
-            "otel.status_code" = Empty,
-            "messaging.system" = SYSTEM,
-            "messaging.operation.name" = "create",
-            "messaging.operation.type" = "create",
-            "messaging.destination.name" = topic.as_str(),
-            "messaging.message.id" = %id,
-            "error.type" = Empty,
-        ),
+        Publish::Alone => of_publish!("publish", "send", topic, id),
+        Publish::OneOfMany => of_publish!("create", "create", topic, id),
     }
 }
 
@@ -46,7 +43,7 @@ pub(super) fn publish(topic: &Topic, id: EventId, publish: Publish) -> Span {
 pub(super) fn process(delivery: &Delivery) -> Span {
     let (event, scope) = (delivery.event(), delivery.scope());
     let span = tracing::info_span!(
-        target: TARGET,
+        target: TRACED,
         "process",
         "otel.name" = %format_args!("process {}", scope.filter()),
         "otel.kind" = "consumer",
@@ -79,7 +76,7 @@ pub(super) fn process_all(delivery: &Delivery, events: usize) -> Span {
     let events = number(events);
     let scope = delivery.scope();
     tracing::info_span!(
-        target: TARGET,
+        target: TRACED,
         "process",
         "otel.name" = %format_args!("process {}", scope.filter()),
         "otel.kind" = "consumer",
@@ -97,7 +94,7 @@ pub(super) fn process_all(delivery: &Delivery, events: usize) -> Span {
 
 pub(super) fn redrive(request: &str, letters: usize) -> Span {
     tracing::info_span!(
-        target: TARGET,
+        target: TRACED,
         "redrive",
         "otel.kind" = "client",
         "messaging.system" = SYSTEM,
@@ -124,7 +121,7 @@ pub(super) fn failed(span: &Span, kind: &str) {
 pub(super) fn retried(span: &Span, attempt: u32, delay: Duration) {
     let (attempt, delay_ms) = (i64::from(attempt), i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
     tracing::info!(
-        target: TARGET,
+        target: TRACED,
         parent: span,
         { busway.attempt = attempt, busway.retry.delay_ms = delay_ms },
         "busway.retry"
@@ -133,7 +130,7 @@ pub(super) fn retried(span: &Span, attempt: u32, delay: Duration) {
 
 pub(super) fn given_up(span: &Span, attempt: u32) {
     let attempt = i64::from(attempt);
-    tracing::info!(target: TARGET, parent: span, { busway.attempt = attempt }, "busway.dead_letter");
+    tracing::info!(target: TRACED, parent: span, { busway.attempt = attempt }, "busway.dead_letter");
 }
 
 /// Attributes have signed numbers: others would be told as texts.
@@ -141,7 +138,5 @@ fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Of all spans and moments of a bus, for who filters.
-const TARGET: &str = "busway::trace";
 /// No system of the conventions' list: they allow one's own.
 const SYSTEM: &str = "busway";
