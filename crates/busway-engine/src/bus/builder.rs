@@ -273,14 +273,11 @@ impl BusBuilder {
         let log = match self.store.take() {
             None => None,
             // Given up meanwhile: who opens it finds nobody who wants it, and closes it again.
-            Some(plan) => {
-                let plan = plan.watched(&self.signals);
-                tokio::select! {
+            Some(plan) => tokio::select! {
                 biased;
                 () = &mut cancelled => return Err(BuildProblem::Cancelled.into()),
-                log = open(plan, &runtime) => Some(log?),
-                }
-            }
+                log = open(plan.watched(&self.signals), &runtime) => Some(log?),
+            },
         };
         let bus = Bus::new(self.build(metadata, runtime, log));
         let unless_started = AbortUnlessStarted::new(bus.core());

@@ -33,12 +33,18 @@ use crate::stats::State;
 pub(super) struct Succession {
     /// Starts nothing, whatever its state is: whose place it takes has not come to its end yet.
     is_held: AtomicBool,
-    /// Those who have to come to their end before.
-    ahead: OnceLock<Vec<u64>>,
-    /// Set when it is held, and cancelled when it is let go.
-    released: OnceLock<CancellationToken>,
+    /// Set when it is held.
+    hold: OnceLock<Hold>,
     /// Set when another one has taken its place: whoever waited for room here, and came too late, goes to who has it.
     place: OnceLock<Arc<Place>>,
+}
+
+#[derive(Debug)]
+struct Hold {
+    /// Those who have to come to their end before.
+    ahead: Vec<u64>,
+    /// Cancelled when it is let go.
+    released: CancellationToken,
 }
 
 /// Whose place is taken.
@@ -80,9 +86,7 @@ impl SubscribeBuilder {
         problems.extend(self.filter.as_ref().err().cloned().map(SubscribeProblem::Filter));
         problems
     }
-}
 
-impl SubscribeBuilder {
     /// Whether this is to take a place in it.
     pub(super) fn is_place_of(&self, core: &Arc<SubscriptionCore>) -> bool {
         let predecessor = self.predecessor.as_ref().and_then(|predecessor| predecessor.entry.awake());
@@ -146,8 +150,8 @@ fn end(
 ) {
     let ending = async move {
         // It may be held itself: its own predecessor comes first.
-        if let Some(released) = old.succession.released.get() {
-            released.cancelled().await;
+        if let Some(hold) = old.succession.hold.get() {
+            hold.released.cancelled().await;
         }
         if old.has_heir() {
             // All that was offered, by whoever was in the middle of it too: nothing comes behind that. Who paused or stopped it meanwhile has said more.
@@ -168,10 +172,10 @@ fn end(
 impl SubscriptionCore {
     /// Starts nothing until it is released, when `old` has ended. To be called before it has had an event.
     fn hold(&self, old: &Self) {
-        let further = old.succession.ahead.get().filter(|_| old.is_held());
-        let ahead = further.into_iter().flatten().copied().chain([old.id]).collect();
-        _ = self.succession.ahead.set(ahead);
-        _ = self.succession.released.set(CancellationToken::new());
+        let further = old.succession.hold.get().filter(|_| old.is_held());
+        let further = further.into_iter().flat_map(|hold| &hold.ahead).copied();
+        let ahead = further.chain([old.id]).collect();
+        _ = self.succession.hold.set(Hold { ahead, released: CancellationToken::new() });
         self.succession.is_held.store(true, Ordering::SeqCst);
     }
 
@@ -183,7 +187,7 @@ impl SubscriptionCore {
 
     /// Whether it waits for that subscription to end: whose handler would wait for itself if it waited for room here.
     pub(crate) fn is_held_for(&self, subscription: u64) -> bool {
-        self.is_held() && self.succession.ahead.get().is_some_and(|ahead| ahead.contains(&subscription))
+        self.is_held() && self.succession.hold.get().is_some_and(|hold| hold.ahead.contains(&subscription))
     }
 
     /// Whether another one has taken its place.
@@ -204,6 +208,6 @@ impl SubscriptionCore {
         if matches!(self.state(), State::Running | State::Draining) && !self.mailbox.is_empty() {
             self.ensure_worker();
         }
-        self.succession.released.get().iter().for_each(|released| released.cancel());
+        self.succession.hold.get().iter().for_each(|hold| hold.released.cancel());
     }
 }
