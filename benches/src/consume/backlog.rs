@@ -1,6 +1,9 @@
 //! A backlog: a bus's log with events in it, published in batches before anything is measured.
 
+use std::future::{Ready, ready};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -25,6 +28,17 @@ pub async fn open(folder: &Path, stream: Stream) -> Result<Bus> {
 #[must_use]
 pub fn stream() -> Stream {
     Stream::new(STREAM).capture("orders.#")
+}
+
+/// A handler that does nothing but count, and its count.
+pub fn counting() -> (Arc<AtomicU64>, impl Fn() -> Ready<()> + Clone + Send + Sync + 'static) {
+    let handled = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&handled);
+    let count = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        ready(())
+    };
+    (handled, count)
 }
 
 /// Publishes events from number `first` to `past`, the last one excluded, in batches.

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -91,12 +90,7 @@ fn consume(
     let folder = own.as_ref().map_or(backlog, Folder::path);
     runtime.block_on(async {
         let bus = backlog::open(folder, backlog::stream()).await?;
-        let handled = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&handled);
-        let counting = move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-            std::future::ready(())
-        };
+        let (handled, counting) = backlog::counting();
         let started = Instant::now();
         let subscription = bus.subscribe("orders.#").durable(name).start_at(StartAt::Earliest);
         let subscription = subscription.concurrency(concurrency).to(counting).await?;

@@ -1,7 +1,7 @@
 //! Circuit breakers: what a closed one costs each event, and what an open one costs those who have nothing to do with it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::in_memory::{counting, in_chunks};
 use super::{above, few_rounds};
 use crate::consume::backlog;
 use crate::contest::{Contest, Lap, Question, Unit, interleave_alone};
@@ -69,35 +70,18 @@ impl Middleware for Pass {
 pub fn events(messages: u64, around: Around) -> Result<Lap> {
     let runtime = one_thread()?;
     let bus = start(&runtime)?;
-    let handled = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&handled);
+    let (handled, counting) = counting();
     let subscription = bus.subscribe(TOPIC).capacity(CAPACITY).overflow(Overflow::Block(None));
     let subscription = match around {
         Around::Breaker => subscription.breaker(Breaker::default()),
         Around::Passing => subscription.middleware(Stage::Breaker, "pass", Pass),
         Around::Nothing => subscription,
     };
-    let counting = move |sample: Payload<Sample>| {
-        std::hint::black_box(sample.number);
-        counter.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(())
-    };
     runtime.block_on(subscription.to(counting))?;
     let publisher = bus.publisher::<Sample>(TOPIC)?;
-    let publish = |messages: u64| -> Result<()> {
-        for first in (0..messages).step_by(CHUNK) {
-            for number in first..messages.min(first + CHUNK as u64) {
-                publisher.try_publish(Sample::new(number))?;
-            }
-            runtime.block_on(bus.idle());
-        }
-        Ok(())
-    };
-    publish(CHUNK as u64)?;
-    let started = Instant::now();
-    crate::instructions::workload::counted_region(|| publish(messages))?;
-    let elapsed = started.elapsed();
-    let (all, handled) = (messages + CHUNK as u64, handled.load(Ordering::Relaxed));
+    let publish = |number| Ok(publisher.try_publish(Sample::new(number)).map(drop)?);
+    let (all, elapsed) = in_chunks(&runtime, &bus, messages, publish)?;
+    let handled = handled.load(Ordering::Relaxed);
     ensure!(handled == all, "{handled} of {all} events were handled");
     Ok(Lap { handled: messages, lost: 0, elapsed })
 }
@@ -200,5 +184,3 @@ const OPEN: u64 = 99;
 const PERIOD: Duration = Duration::from_millis(20);
 /// Longer than any that is not a failure.
 const LONGEST_NS: u64 = 60_000_000_000;
-/// Published and then handled.
-const CHUNK: usize = 512;

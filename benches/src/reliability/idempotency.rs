@@ -1,7 +1,6 @@
 //! Idempotency: what a duplicate costs that the local cache knows, and what new keys cost a durable subscription.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use busway::prelude::*;
 use tokio::runtime::Runtime;
 
 use super::above;
+use super::in_memory::{counting, in_chunks};
 use crate::consume::backlog;
 use crate::contest::{Contest, Lap, Question, Unit, interleave, interleave_alone};
 use crate::inproc::on_bus::{TOPIC, start, version};
@@ -73,33 +73,16 @@ pub fn measure_miss(terms: &Terms) -> Result<Vec<Suite>> {
 pub fn same_id(messages: u64, is_idempotent: bool) -> Result<Lap> {
     let runtime = one_thread()?;
     let bus = start(&runtime)?;
-    let handled = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&handled);
+    let (handled, counting) = counting();
     let mut subscription = bus.subscribe(TOPIC).capacity(CAPACITY).overflow(Overflow::Block(None));
     if is_idempotent {
         subscription = subscription.idempotent(Idempotency::by_id());
     }
-    let counting = move |sample: Payload<Sample>| {
-        std::hint::black_box(sample.number);
-        counter.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(())
-    };
     let subscription = runtime.block_on(subscription.to(counting))?;
     let (topic, id) = (Topic::new(TOPIC)?, EventId::foreign("bench", "one"));
-    let publish = |messages: u64| -> Result<()> {
-        for first in (0..messages).step_by(CHUNK) {
-            for number in first..messages.min(first + CHUNK as u64) {
-                bus.try_publish(Event::new(&topic, Sample::new(number)).id(id))?;
-            }
-            runtime.block_on(bus.idle());
-        }
-        Ok(())
-    };
-    publish(CHUNK as u64)?;
-    let started = Instant::now();
-    crate::instructions::workload::counted_region(|| publish(messages))?;
-    let elapsed = started.elapsed();
-    let (all, handled) = (messages + CHUNK as u64, handled.load(Ordering::Relaxed));
+    let publish = |number| Ok(bus.try_publish(Event::new(&topic, Sample::new(number)).id(id)).map(drop)?);
+    let (all, elapsed) = in_chunks(&runtime, &bus, messages, publish)?;
+    let handled = handled.load(Ordering::Relaxed);
     let hits = subscription.stats().idempotency.map(|stats| stats.local_hits);
     let expected = if is_idempotent { (1, Some(all - 1)) } else { (all, None) };
     ensure!((handled, hits) == expected, "{handled} of {all} events were handled, local hits: {hits:?}");
@@ -115,12 +98,7 @@ fn new_ids(
 ) -> Result<Lap> {
     runtime.block_on(async {
         let bus = backlog::open(folder, backlog::stream()).await?;
-        let handled = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&handled);
-        let counting = move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-            std::future::ready(())
-        };
+        let (handled, counting) = backlog::counting();
         let started = Instant::now();
         let subscription = bus.subscribe("orders.#").durable(name).start_at(StartAt::Earliest);
         let mut subscription = subscription.concurrency(concurrency);
@@ -143,6 +121,3 @@ fn new_ids(
         Ok(Lap { handled, lost: 0, elapsed })
     })
 }
-
-/// Published and then handled.
-const CHUNK: usize = 512;

@@ -7,6 +7,7 @@
 pub mod breaker;
 pub mod failing;
 pub mod idempotency;
+mod in_memory;
 pub mod letters;
 pub mod redis;
 
