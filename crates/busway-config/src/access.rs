@@ -14,15 +14,30 @@ use arc_swap::ArcSwap;
 use busway_event::{Filter, Topic};
 use busway_middleware::builtin::{Authorize, Refusal};
 use busway_middleware::{Delivery, Flow, Outcome, PublishMiddleware, SyncMiddleware};
-pub use busway_observability::audit::TARGET as AUDIT;
+use busway_observability::audit::{self, Ending};
 
 use crate::model::{AccessRule, Action, Effect};
 use crate::problem::escaped;
 
-/// Rules in force; what is judged holds the newest ones.
+/// Rules in force; what is judged goes by the newest ones.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
-    rules: Arc<ArcSwap<Rules>>,
+    rules: Arc<ArcSwap<Standing>>,
+}
+
+/// The rules that stand.
+#[derive(Debug, Default)]
+struct Standing {
+    rules: Arc<Rules>,
+    /// Of a configuration that is being put in force: routes of both are there meanwhile, so what either allows may be.
+    coming: Option<Arc<Rules>>,
+}
+
+impl Standing {
+    fn may(&self, identity: &str, action: Action, topic: &Topic) -> bool {
+        let mut both = std::iter::once(&self.rules).chain(&self.coming);
+        both.any(|rules| rules.may(identity, action, topic))
+    }
 }
 
 /// Rules, by whom they are about.
@@ -86,9 +101,15 @@ impl Rules {
 }
 
 impl Access {
-    /// Puts rules in the place of those in force, in one swap.
+    /// From now on what these rules allow may be too.
+    pub(crate) fn widen(&self, rules: Rules) {
+        let rules_now = Arc::clone(&self.rules.load().rules);
+        self.rules.store(Arc::new(Standing { rules: rules_now, coming: Some(Arc::new(rules)) }));
+    }
+
+    /// From now on only what these rules allow may be.
     pub(crate) fn set(&self, rules: Rules) {
-        self.rules.store(Arc::new(rules));
+        self.rules.store(Arc::new(Standing { rules: Arc::new(rules), coming: None }));
     }
 
     /// The step around publishing. `own` is the producer of events that name none.
@@ -106,7 +127,7 @@ impl Access {
     }
 }
 
-struct Handling(Arc<ArcSwap<Rules>>);
+struct Handling(Arc<ArcSwap<Standing>>);
 
 impl SyncMiddleware for Handling {
     fn before(&self, delivery: &mut Delivery) -> Flow {
@@ -118,19 +139,15 @@ impl SyncMiddleware for Handling {
     }
 }
 
-fn judge(rules: &Rules, identity: &str, action: Action, topic: &Topic) -> Result<(), Refusal> {
+fn judge(rules: &Standing, identity: &str, action: Action, topic: &Topic) -> Result<(), Refusal> {
     if rules.may(identity, action, topic) {
         return Ok(());
     }
     let shown = escaped(identity);
-    tracing::warn!(
-        target: AUDIT,
-        identity = shown.as_str(),
-        action = %action,
-        topic = topic.as_str(),
-        "access refused"
-    );
-    Err(Refusal::new(format!("{shown} may not {action} {topic}")))
+    let reason = format!("{shown} may not {action} {topic}");
+    let subject = format!("{action} {topic}");
+    audit::record(audit::Action::Access, &subject, &shown, &Ending::Refused { reason: reason.clone() });
+    Err(Refusal::new(reason))
 }
 
 /// The identity that is everybody's.

@@ -42,7 +42,7 @@ macro_rules! section {
                 $( self.$field.show(&crate::show::joined(path, stringify!($field)), leaves); )*
                 // That it is there may be all that it says.
                 if leaves.len() == before && !path.is_empty() {
-                    leaves.push((path.to_owned(), "{}".to_owned()));
+                    leaves.push((path.to_owned(), crate::show::Leaf::plain("{}")));
                 }
             }
         }

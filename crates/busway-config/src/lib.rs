@@ -29,7 +29,7 @@
 //!
 //! # Modules
 //! `source`, `node`, `parse` and `overlay` make a tree of values that know their places; `read` and `model` make typed settings of it, `check` looks at them
-//! together, `problem` says what is wrong. `convert` tells the engine, `diff` compares, `live` applies, `watch` watches, `access` judges. `schema` and
+//! together, `problem` says what is wrong. `convert` tells the engine, `diff` compares, `live` applies, `watch` watches, `access` judges, `secret` hides. `schema` and
 //! `reference` are made from the model.
 
 mod access;
@@ -47,13 +47,13 @@ mod problem;
 mod read;
 mod reference;
 mod schema;
+mod secret;
 mod show;
 mod source;
 mod step;
 mod value;
 mod watch;
 
-pub use crate::access::AUDIT;
 pub use crate::diff::{Applies, Diff, FieldChange};
 pub use crate::live::on_log_filter;
 pub use crate::model::*;

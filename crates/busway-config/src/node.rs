@@ -1,5 +1,8 @@
 //! What every format is parsed into: values that know where they stand.
 
+use std::fmt;
+
+use crate::secret::{HIDDEN, is_secret};
 use crate::source::Place;
 
 /// A value and its place. Two are equal when their values are.
@@ -23,8 +26,8 @@ pub(crate) enum Kind {
     Table(Vec<Entry>),
 }
 
-/// A name with its value. Two are equal wherever they stand.
-#[derive(Debug, Clone)]
+/// A name with its value. Two are equal wherever they stand. `Debug` hides what is secret by its name.
+#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) at: Place,
@@ -40,6 +43,19 @@ impl PartialEq for Node {
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name && self.node == other.node
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, at, node } = self;
+        let mut shown = f.debug_struct("Entry");
+        shown.field("name", name).field("at", at);
+        match is_secret(name) {
+            true => shown.field("node", &HIDDEN),
+            false => shown.field("node", node),
+        };
+        shown.finish()
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn lay(
         variables.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).take(VARIABLES_MAX).collect();
     ours.sort();
     for (name, value) in ours {
-        let source = Source::new(format!("environment variable {name}"), value);
+        let source = Source::of_variable(&name, value);
         let laid = given(&source).and_then(|node| {
             let path: Vec<&str> = name.get(PREFIX.len()..).unwrap_or_default().split("__").collect();
             set(root, &path, node).map_err(|problem| vec![problem])

@@ -14,7 +14,8 @@ use crate::source::Place;
 ///   = help: did you mean "concurrency"?
 /// ```
 ///
-/// Texts of the file are escaped in it, so that they cannot write into a log or a terminal what they are not.
+/// Texts of the file are escaped in it, so that they cannot write into a log or a terminal what they are not. What stands in a line behind a name as `password`
+/// or `api_key` is hidden.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
@@ -131,7 +132,7 @@ impl fmt::Display for Problem {
         let number = place.line().to_string();
         let margin = " ".repeat(number.len());
         if let Some(line) = place.source_line() {
-            let (shown, before, width) = cropped(line, place.column(), place.width());
+            let (shown, before, width) = cropped(&line, place.column(), place.width());
             write!(f, "\n{margin} |\n{number} | {shown}\n{margin} | ")?;
             write!(f, "{}{}", " ".repeat(before), "^".repeat(width))?;
         }

@@ -1,14 +1,38 @@
 //! Settings as single values with their paths, for people and for finding what differs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use crate::node::{Kind, Node};
 use crate::problem::escaped;
 use crate::read::{Given, Named};
+use crate::secret::{HIDDEN, is_secret};
 use crate::value::Parameters;
 
-/// Paths and values, escaped.
-pub(crate) type Leaves = Vec<(String, String)>;
+/// Paths, escaped, and values.
+pub(crate) type Leaves = Vec<(String, Leaf)>;
+
+/// A single value. Two are equal when what is given is, shown or not.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Leaf {
+    /// Escaped.
+    text: String,
+    is_secret: bool,
+}
+
+impl Leaf {
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        Self { text: text.into(), is_secret: false }
+    }
+
+    /// For people.
+    fn shown(&self) -> String {
+        match self.is_secret {
+            true => HIDDEN.to_owned(),
+            false => self.text.clone(),
+        }
+    }
+}
 
 pub(crate) trait Show {
     fn show(&self, path: &str, leaves: &mut Leaves);
@@ -24,7 +48,7 @@ pub(crate) fn joined(path: &str, name: &str) -> String {
 
 impl<T: Display> Show for Given<T> {
     fn show(&self, path: &str, leaves: &mut Leaves) {
-        leaves.push((path.to_owned(), escaped(&self.to_string())));
+        leaves.push((path.to_owned(), Leaf::plain(escaped(&self.to_string()))));
     }
 }
 
@@ -52,13 +76,20 @@ impl Show for Parameters {
     }
 }
 
+/// What is in a table or list of a secret is one too.
+fn show_secret(node: &Node, path: &str, leaves: &mut Leaves) {
+    let before = leaves.len();
+    show_node(node, path, leaves);
+    leaves.iter_mut().skip(before).for_each(|(_, leaf)| leaf.is_secret = true);
+}
+
 fn show_node(node: &Node, path: &str, leaves: &mut Leaves) {
     let text = match &node.kind {
         Kind::Table(entries) if !entries.is_empty() => {
             for entry in entries {
                 let path = joined(path, &entry.name);
                 match is_secret(&entry.name) {
-                    true => leaves.push((path, "***".to_owned())),
+                    true => show_secret(&entry.node, &path, leaves),
                     false => show_node(&entry.node, &path, leaves),
                 }
             }
@@ -78,45 +109,15 @@ fn show_node(node: &Node, path: &str, leaves: &mut Leaves) {
         Kind::Float(number) => number.to_string(),
         Kind::Text(text) | Kind::Loose(text) => escaped(text),
     };
-    leaves.push((path.to_owned(), text));
+    leaves.push((path.to_owned(), Leaf::plain(text)));
 }
 
-/// What is called so does not belong into a log.
-fn is_secret(name: &str) -> bool {
-    let letters = name.chars().filter(|letter| letter.is_alphanumeric());
-    let name: String = letters.flat_map(char::to_lowercase).collect();
-    SECRET_WORDS.iter().any(|word| name.contains(word))
-}
-
-/// Of names without what joins their words.
-const SECRET_WORDS: [&str; 10] = [
-    "accesskey",
-    "apikey",
-    "authorization",
-    "cookie",
-    "credential",
-    "passphrase",
-    "passw",
-    "privatekey",
-    "secret",
-    "token",
-];
-
-/// Where two differ: path, before, after.
+/// Where two differ, in the order of the paths: path, before, after.
 pub(crate) fn differences(before: &Leaves, after: &Leaves) -> Vec<(String, Option<String>, Option<String>)> {
-    let find = |leaves: &'_ Leaves| -> std::collections::BTreeMap<String, String> {
-        leaves.iter().cloned().collect()
-    };
+    let find = |leaves: &'_ Leaves| -> BTreeMap<String, Leaf> { leaves.iter().cloned().collect() };
     let (old, new) = (find(before), find(after));
-    let changed = new.iter().filter(|(path, value)| old.get(*path) != Some(value));
-    let mut found: Vec<_> = changed
-        .map(|(path, value)| (path.clone(), old.get(path).cloned(), Some(value.clone())))
-        .chain(
-            old.iter()
-                .filter(|(path, _)| !new.contains_key(*path))
-                .map(|(path, value)| (path.clone(), Some(value.clone()), None)),
-        )
-        .collect();
-    found.sort();
-    found
+    let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differing = paths.into_iter().filter(|path| old.get(*path) != new.get(*path));
+    let shown = |leaves: &BTreeMap<String, Leaf>, path: &String| leaves.get(path).map(Leaf::shown);
+    differing.map(|path| (path.clone(), shown(&old, path), shown(&new, path))).collect()
 }

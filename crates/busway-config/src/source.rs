@@ -2,27 +2,39 @@
 //!
 //! A file is read whole, once, and never beyond [`FILE_BYTES_MAX`]; what is not a file of text is refused before anything is parsed.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::problem::escaped;
+use crate::secret::{hidden, hidden_from, is_secret};
 
-/// A text with a name: a file, or an environment variable.
-#[derive(Debug, PartialEq, Eq)]
+/// A text with a name: a file, or an environment variable. `Debug` shows the name alone: secrets may be in the text.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Source {
     name: String,
     text: String,
     /// Where each line begins, in bytes.
     lines: Vec<usize>,
+    /// Whether all of it is.
+    is_secret: bool,
 }
 
 impl Source {
     pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        let text = text.into();
+        Arc::new(Self::of(name.into(), text.into(), false))
+    }
+
+    /// The value of an environment variable.
+    pub(crate) fn of_variable(name: &str, value: String) -> Arc<Self> {
+        Arc::new(Self::of(format!("environment variable {name}"), value, is_secret(name)))
+    }
+
+    fn of(name: String, text: String, is_secret: bool) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Arc::new(Self { name: name.into(), text, lines })
+        Self { name, text, lines, is_secret }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -63,6 +75,12 @@ impl Source {
     }
 }
 
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// A place in a file or in an environment variable: where a setting was given.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Place {
@@ -96,8 +114,10 @@ impl Place {
         self.width
     }
 
-    pub(crate) fn source_line(&self) -> Option<&str> {
-        self.source.line(self.line)
+    /// Its line, secrets hidden.
+    pub(crate) fn source_line(&self) -> Option<Cow<'_, str>> {
+        let line = self.source.line(self.line)?;
+        Some(if self.source.is_secret { hidden_from(line, 0) } else { hidden(line) })
     }
 }
 
@@ -187,7 +207,7 @@ mod tests {
         let source = Source::new("a.toml", "ä = 1\nbß = \"xy\"\n");
         let place = source.place(13..17);
         assert_eq!((place.line(), place.column(), place.width()), (2, 6, 4));
-        assert_eq!(place.source_line(), Some("bß = \"xy\""));
+        assert_eq!(place.source_line().as_deref(), Some("bß = \"xy\""));
         assert_eq!(place.to_string(), "a.toml:2:6");
         let end = source.place(source.text().len()..source.text().len());
         assert_eq!((end.line(), end.column(), end.width()), (3, 1, 1));

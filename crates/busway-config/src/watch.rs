@@ -15,7 +15,7 @@ use busway_engine::Bus;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::diff::Diff;
 use crate::live::tell;
@@ -26,7 +26,7 @@ use crate::problem::{ConfigError, escaped};
 use crate::source::Source;
 
 /// How a file is watched. Setters never fail; [`start`](WatchBuilder::start) begins.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "it begins with .start(&bus)"]
 pub struct WatchBuilder {
     path: PathBuf,
@@ -39,7 +39,8 @@ pub struct WatchBuilder {
 /// A file that is watched, and applied to a bus each time that it says something else.
 ///
 /// A file that is wrong changes nothing: what is in force stays in force, the error is logged and kept in the [`status`](Watcher::status). It works on a
-/// thread of its own, which ends when this is dropped, or when the bus is gone; what is in force stays so.
+/// thread of its own, which ends when this is dropped, or when the bus is gone; what is in force stays so. Dropped while a file is being applied, it cuts
+/// that short: a part of the file may be in force then. While it applies one it keeps the bus.
 #[derive(Debug)]
 pub struct Watcher {
     shared: Arc<Shared>,
@@ -50,6 +51,8 @@ pub struct Watcher {
 #[derive(Debug, Default)]
 struct Shared {
     status: Mutex<WatchStatus>,
+    /// Whoever waits for a file to be applied waits no longer.
+    end: Notify,
 }
 
 /// What a watcher has seen and done.
@@ -95,6 +98,21 @@ enum Told {
     /// Somebody asks for a look, and waits for it.
     Look(oneshot::Sender<()>),
     End,
+}
+
+/// Of the environment only the names.
+impl fmt::Debug for WatchBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, quiet, poll, history_max, environment } = self;
+        let names = environment.as_ref().map(|all| all.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        f.debug_struct("WatchBuilder")
+            .field("path", path)
+            .field("quiet", quiet)
+            .field("poll", poll)
+            .field("history_max", history_max)
+            .field("environment", &names)
+            .finish()
+    }
 }
 
 impl WatchBuilder {
@@ -224,7 +242,9 @@ impl Work {
                 Ok(Told::Changed) | Err(RecvTimeoutError::Timeout) => {}
             }
             let Some(bus) = self.bus.upgrade() else { return };
-            self.look(&bus);
+            if self.look(&bus).is_none() {
+                return;
+            }
         }
     }
 
@@ -248,24 +268,40 @@ impl Work {
         }
     }
 
-    /// Reads the file, and applies it when it says something else.
-    fn look(&mut self, bus: &Bus) {
+    /// Reads the file, and applies it when it says something else; `None` when the watcher went away meanwhile.
+    fn look(&mut self, bus: &Bus) -> Option<()> {
         let seen = Config::source(&self.builder.path);
         // What was refused may fit meanwhile: a store that could not be asked, an environment.
         let differs = seen != self.last || self.shared.status.lock().last_error.is_some();
         if differs {
             let reloading = bus.reloading();
-            let config = self.builder.config(&seen);
-            let outcome = config.and_then(|config| self.runtime.block_on(config.put(bus)));
-            // Said before.
-            if outcome.as_ref().err().is_none_or(|error| !self.is_known(error)) {
-                tell(reloading, &outcome);
-                self.note(outcome);
+            let outcome = match self.builder.config(&seen) {
+                Ok(config) => self.put(&config, bus)?,
+                Err(error) => Err(error),
+            };
+            match outcome.as_ref().is_err_and(|error| self.is_known(error)) {
+                true => reloading.unchanged(),
+                false => {
+                    tell(reloading, &outcome);
+                    self.note(outcome);
+                }
             }
         }
         self.last = seen;
         self.shared.status.lock().looks += 1;
         self.asked.drain(..).for_each(|asked| _ = asked.send(()));
+        Some(())
+    }
+
+    /// Applying waits for handlers, and a handler may not end.
+    fn put(&self, config: &Config, bus: &Bus) -> Option<Result<Diff, ConfigError>> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.shared.end.notified() => None,
+                outcome = config.put(bus) => Some(outcome),
+            }
+        })
     }
 
     fn is_known(&self, error: &ConfigError) -> bool {
@@ -324,6 +360,8 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         _ = self.bell.send(Told::End);
+        // Kept for a thread that does not wait yet.
+        self.shared.end.notify_one();
     }
 }
 

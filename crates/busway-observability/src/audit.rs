@@ -157,6 +157,11 @@ impl Audit {
         self.is_open = false;
         record(self.action, &self.subject, &self.by, ending);
     }
+
+    /// Ends it without a line: it turned out that there was nothing to be done.
+    pub fn was_nothing(mut self) {
+        self.is_open = false;
+    }
 }
 
 impl Drop for Audit {

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use busway_engine::bus::Reloading;
 use busway_engine::{Bus, BusBuilder};
 use busway_middleware::{BoxError, PublishStage, Stage};
+use busway_observability::audit::{self, Action, Ending};
 use tokio::sync::Mutex;
 
-use self::routes::Live;
+use self::routes::{Live, Wanted};
 use self::steps::{Made, Stack};
-use crate::access::{AUDIT, Access, Rules};
+use crate::access::{Access, Rules};
 use crate::diff::Diff;
-use crate::model::Config;
+use crate::model::{AccessRule, Config};
 use crate::parse::Format;
 use crate::problem::{ConfigError, Problem};
 use crate::read::{Given, Named};
@@ -80,9 +81,12 @@ impl Config {
                 ..config.clone()
             });
             drop(state);
-            let diff = Box::pin(config.put(&bus)).await?;
-            tracing::info!(target: AUDIT, changes = %in_a_line(&diff), "configuration in force");
-            Ok(())
+            // No reload: nothing was in force before. It is audited all the same.
+            let audit = audit::begin(Action::Reload, SUBJECT, bus.describe().producer);
+            let outcome = Box::pin(config.put(&bus)).await;
+            note(&outcome);
+            audit.end(&ending(&outcome));
+            outcome.map(drop).map_err(Into::into)
         })
     }
 
@@ -112,8 +116,9 @@ impl Config {
     /// Puts it in the place of the configuration that is in force on the bus, and says what differed. What differs and needs a restart is in the
     /// diff and has no effect until then.
     ///
-    /// It is checked as a whole first. Then middleware and access rules are swapped, and routes that differ are started, altered and stopped, without losing
-    /// or doubling an event:
+    /// It is checked as a whole first. Then middleware is swapped, and routes that differ are started, altered and stopped, without losing
+    /// or doubling an event; access rules come last. Until they do, whatever either configuration allows is allowed, so that what a route that goes had taken in is
+    /// handled; an event that waits for a route that stays and may not have it any more is refused to it. By route:
     ///
     /// | what differs of a route | what is done |
     /// |---|---|
@@ -153,9 +158,7 @@ impl Config {
         }
         ConfigError::unless_empty(problems)?;
 
-        state.judge(self, bus);
-        state.swap_stack(stack, bus);
-        let failures = Box::pin(routes::reconcile(&mut state.routes, routes, bus)).await;
+        let failures = Box::pin(state.exchange(self, (stack, routes), bus)).await;
         if !failures.is_empty() {
             Box::pin(state.take_back(&before, bus)).await;
             _ = in_force.set_log_filter(&before, self);
@@ -193,22 +196,40 @@ impl Config {
     }
 }
 
-/// Says what became of a configuration, to whoever watches the bus and to the auditor.
+/// Says what became of a configuration, to whoever watches the bus, to the auditor, and in the log.
 pub(crate) fn tell(reloading: Reloading<'_>, outcome: &Result<Diff, ConfigError>) {
+    note(outcome);
     match outcome {
-        Ok(diff) => {
-            if !diff.is_empty() {
-                tracing::info!(target: AUDIT, changes = %in_a_line(diff), "configuration applied");
-            }
-            reloading.applied(diff.changes());
-        }
+        Ok(diff) => reloading.applied(diff.changes()),
+        Err(error) => reloading.refused(count(error), &first(error)),
+    }
+}
+
+/// What differed, and what was wrong, are for a log: too long for an audit line.
+fn note(outcome: &Result<Diff, ConfigError>) {
+    match outcome {
+        Ok(diff) if diff.is_empty() => {}
+        Ok(diff) => tracing::info!(changes = %in_a_line(diff), "configuration applied"),
         Err(error) => {
-            let problems = error.problems().len() + error.left_out();
-            let first = error.problems().first().map(Problem::in_a_line).unwrap_or_default();
-            tracing::error!(target: AUDIT, problems, first, "configuration refused: what was in force stays so");
-            reloading.refused(problems, &first);
+            let (problems, first) = (count(error), first(error));
+            tracing::error!(problems, first, "configuration refused: what was in force stays so");
         }
     }
+}
+
+fn ending(outcome: &Result<Diff, ConfigError>) -> Ending {
+    match outcome {
+        Ok(diff) => Ending::Done { count: u64::try_from(diff.changes()).ok() },
+        Err(error) => Ending::Refused { reason: first(error) },
+    }
+}
+
+fn count(error: &ConfigError) -> usize {
+    error.problems().len() + error.left_out()
+}
+
+fn first(error: &ConfigError) -> String {
+    error.problems().first().map(Problem::in_a_line).unwrap_or_default()
 }
 
 fn in_a_line(diff: &Diff) -> String {
@@ -216,25 +237,24 @@ fn in_a_line(diff: &Diff) -> String {
 }
 
 impl State {
-    /// Puts access rules in force. Whom nobody asked to judge costs nothing.
-    fn judge(&mut self, config: &Config, bus: &Bus) {
-        self.access.set(Rules::of(&config.access));
-        if config.access.is_empty() || self.is_access_judged {
-            return;
+    /// Puts a configuration in the place of the one in force. What of it did not become so is given back.
+    ///
+    /// Routes of both are there until all of the old ones have ended, or been given to the new ones, and each is judged by the rules that it came with: rules
+    /// are widened first and narrowed last.
+    async fn exchange(&mut self, config: &Config, made: (Made, Vec<Wanted>), bus: &Bus) -> Vec<Problem> {
+        let (stack, routes) = made;
+        if let Err(problem) = self.have_judged(&config.access, bus) {
+            return vec![problem];
         }
-        let publishing = self.access.publishing(bus.describe().producer);
-        let added = [
-            bus.publish_middleware(PublishStage::Validate).add(ACCESS, publishing),
-            bus.middleware(Stage::Decode).add(ACCESS, self.access.handling()),
-        ];
-        for error in added.into_iter().filter_map(Result::err) {
-            tracing::error!(target: AUDIT, %error, "access rules are not judged: the program has a middleware of that name");
+        self.access.widen(Rules::of(&config.access));
+        let mut failures = self.stack.exchange(&stack, |stage| bus.middleware(stage));
+        if failures.is_empty() {
+            failures = Box::pin(routes::reconcile(&mut self.routes, routes, bus)).await;
         }
-        self.is_access_judged = true;
-    }
-
-    fn swap_stack(&mut self, made: Made, bus: &Bus) {
-        self.stack.exchange(made, |stage| bus.middleware(stage));
+        if failures.is_empty() {
+            self.access.set(Rules::of(&config.access));
+        }
+        failures
     }
 
     /// Back to a configuration that was in force.
@@ -242,12 +262,30 @@ impl State {
         let mut problems = Vec::new();
         let stack = self.stack.make(before.middleware.as_ref(), bus, &mut problems);
         let routes = routes::make(&before.routes, &self.routes, bus, &mut problems);
-        self.judge(before, bus);
-        self.swap_stack(stack, bus);
-        let failures = Box::pin(routes::reconcile(&mut self.routes, routes, bus)).await;
-        for problem in problems.iter().chain(&failures) {
-            tracing::error!(target: AUDIT, %problem, "what was in force could not be restored as a whole");
+        problems.extend(self.stack.exchange(&stack, |stage| bus.middleware(stage)));
+        problems.extend(Box::pin(routes::reconcile(&mut self.routes, routes, bus)).await);
+        self.access.set(Rules::of(&before.access));
+        for problem in &problems {
+            tracing::error!(%problem, "what was in force could not be restored as a whole");
         }
+    }
+
+    /// Has access judged once there are rules: whom nobody asked to judge costs nothing. Without rules in force yet, everything may be.
+    fn have_judged(&mut self, rules: &[AccessRule], bus: &Bus) -> Result<(), Problem> {
+        let Some(first) = rules.first().filter(|_| !self.is_access_judged) else { return Ok(()) };
+        let publish = bus.publish_middleware(PublishStage::Validate);
+        let publishing = self.access.publishing(bus.describe().producer);
+        let added = publish.add(ACCESS, publishing).and_then(|()| {
+            let handling = bus.middleware(Stage::Decode).add(ACCESS, self.access.handling());
+            // Half of it would judge half of what is done.
+            handling.inspect_err(|_| _ = publish.remove(ACCESS))
+        });
+        added.map_err(|error| {
+            let message = format!("access rules cannot be judged: {error}");
+            Problem::at(&first.place.0, message).hint("give the program's middleware another name")
+        })?;
+        self.is_access_judged = true;
+        Ok(())
     }
 }
 
@@ -306,3 +344,6 @@ fn nothing() -> Config {
 
 /// The name of the steps that judge access.
 const ACCESS: &str = "busway-access";
+
+/// Of audit lines; as the engine calls it.
+const SUBJECT: &str = "configuration";

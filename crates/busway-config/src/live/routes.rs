@@ -80,7 +80,9 @@ pub(super) async fn reconcile(
         match old.succession(&wanted.route, parting.contains(wanted.name.value())) {
             Succession::Same => {
                 let name = wanted.name.value().clone();
-                live.insert(name, old.altered(wanted));
+                let (altered, problems) = old.altered(wanted);
+                live.insert(name, altered);
+                failures.extend(problems);
             }
             Succession::Takeover => match take_over(bus, wanted, old).await {
                 Ok(new) => _ = live.insert(new.name.value().clone(), new),
@@ -172,14 +174,14 @@ impl Live {
         }
     }
 
-    /// With other middleware, and the new places of its settings.
-    fn altered(mut self, wanted: Wanted) -> Self {
+    /// With other middleware, and the new places of its settings; and what of it could not be exchanged.
+    fn altered(mut self, wanted: Wanted) -> (Self, Vec<Problem>) {
         let Self { stack, running, .. } = &mut self;
-        match running {
-            Running::Ephemeral(running) => stack.exchange(wanted.made, |stage| running.middleware(stage)),
-            Running::Durable(running) => stack.exchange(wanted.made, |stage| running.middleware(stage)),
-        }
-        Self { name: wanted.name, route: wanted.route, ..self }
+        let problems = match running {
+            Running::Ephemeral(running) => stack.exchange(&wanted.made, |stage| running.middleware(stage)),
+            Running::Durable(running) => stack.exchange(&wanted.made, |stage| running.middleware(stage)),
+        };
+        (Self { name: wanted.name, route: wanted.route, ..self }, problems)
     }
 
     fn heritage(&self) -> Heritage {

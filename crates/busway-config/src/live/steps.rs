@@ -48,10 +48,14 @@ impl Made {
 
     /// As it is when it was given to a new subscription as a whole.
     pub(super) fn begun(self) -> Stack {
+        self.set_rates();
+        Stack { steps: self.steps }
+    }
+
+    fn set_rates(&self) {
         for (limit, rate) in &self.rates {
             limit.handle().set_rate(*rate);
         }
-        Stack { steps: self.steps }
     }
 }
 
@@ -73,8 +77,15 @@ impl Stack {
         made
     }
 
-    /// Puts what was made in force: one swap a stage, in those that differ.
-    pub(super) fn exchange<'a>(&mut self, made: Made, handle: impl Fn(Stage) -> MiddlewareHandle<'a>) {
+    /// Puts what was made in force: one swap a stage, in those that differ. A stage where that is not possible stays as it was: the program has added a
+    /// middleware of the name since it was checked.
+    pub(super) fn exchange<'a>(
+        &mut self,
+        made: &Made,
+        handle: impl Fn(Stage) -> MiddlewareHandle<'a>,
+    ) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut steps = Vec::new();
         for stage in Stage::ALL {
             let of = |steps: &[LiveStep]| -> Vec<LiveStep> {
                 steps.iter().filter(|step| step.stage == stage).cloned().collect()
@@ -84,16 +95,27 @@ impl Stack {
                 old.name == new.name && (old.section == new.section || new.is_kept)
             };
             if old.len() == new.len() && old.iter().zip(&new).all(is_same) {
+                steps.extend(new);
                 continue;
             }
             let gone: Vec<&str> = old.iter().map(|step| step.name.as_str()).collect();
-            let new = new.iter().map(|step| (step.name.clone(), step.step.clone())).collect();
-            if let Err(error) = handle(stage).exchange(&gone, new) {
-                // Checked before; the program has added one of that name since.
-                tracing::error!(%error, %stage, "middleware was not exchanged");
+            let given = new.iter().map(|step| (step.name.clone(), step.step.clone())).collect();
+            match handle(stage).exchange(&gone, given) {
+                Ok(()) => steps.extend(new),
+                Err(error) => {
+                    let place = new.first().map(|step| step.section.called().place());
+                    let message = format!("the middleware of stage {stage} cannot be exchanged: {error}");
+                    problems.extend(place.map(|place| Problem::at(place, escaped(&message))));
+                    steps.extend(old);
+                }
             }
         }
-        *self = made.begun();
+        // Else it goes back to what it was.
+        if problems.is_empty() {
+            made.set_rates();
+        }
+        self.steps = steps;
+        problems
     }
 }
 

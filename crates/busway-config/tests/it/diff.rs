@@ -1,6 +1,6 @@
 //! What differs between two files.
 
-use busway_config::Applies;
+use busway_config::{Applies, Config, Format, Watcher};
 
 use crate::loading::{YAML, yaml};
 
@@ -47,6 +47,7 @@ fn everything_that_differs_is_named_and_when_it_takes_effect() {
 ~ routes.stock.filter: orders.created, now orders.new (refused: the store holds it otherwise; choose another durable name)
 ~ routes.stock.limits.concurrency: 2, now 8
 ~ middleware.user[0].with.events: 5, now 9
+~ middleware.user[1].with.api_token: ***, now ***
 ~ middleware.user[1].with.depth[1].x: y, now z
 ~ observability.log.filter: info, now debug
 ~ observability.log.format: pretty, now json (at the next start)
@@ -70,4 +71,23 @@ fn everything_that_differs_is_named_and_when_it_takes_effect() {
 fn what_is_called_a_secret_is_not_shown() {
     let shown = yaml(AFTER).diff(&yaml("{}")).to_string();
     assert!(shown.contains("api_token: ***") && !shown.contains("xyz"), "{shown}");
+}
+
+#[test]
+fn secrets_are_neither_debugged_nor_shown_in_errors() {
+    let secret = "hunter2";
+    let with = "{ api_token: hunter2, nested: { private_key: [hunter2, { x: hunter2 }] } }";
+    let good = yaml(&format!("middleware: {{ user: [{{ kind: mine, with: {with} }}] }}"));
+    let debugged = format!("{good:?} {:?}", good.diff(&yaml("{}")));
+    assert!(debugged.contains("api_token") && !debugged.contains(secret), "{debugged}");
+
+    let wrong = format!("middleware: {{ user: [{{ kind: mine, with: {with}, parallel: 1 }}] }}");
+    let error = Config::parse("busway.yaml", &wrong, Format::Yaml).unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("unknown field \"parallel\"") && !shown.contains(secret), "{shown}");
+
+    let variables = [("BUSWAY__MIDDLEWARE__API_TOKEN".to_owned(), secret.to_owned())];
+    let error = Config::parse_with("busway.yaml", "{}", Format::Yaml, variables.clone()).unwrap_err();
+    let shown = format!("{error} {error:?} {:?}", Watcher::of("busway.yaml").environment(variables));
+    assert!(shown.contains("API_TOKEN") && !shown.contains(secret), "{shown}");
 }

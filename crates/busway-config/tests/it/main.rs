@@ -11,6 +11,7 @@ mod hostile;
 mod loading;
 mod problems;
 mod registered;
+mod taken_back;
 mod told;
 mod under_load;
 mod watching;

@@ -30,9 +30,13 @@ impl Seen {
             async move {
                 // Others run in between, as with handlers in earnest.
                 tokio::task::yield_now().await;
-                seen.0.lock().push((name, number.0));
+                seen.note(name, number.0);
             }
         })
+    }
+
+    pub(crate) fn note(&self, name: &'static str, number: u64) {
+        self.0.lock().push((name, number));
     }
 
     pub(crate) fn take(&self) -> Vec<(&'static str, u64)> {

@@ -1,0 +1,85 @@
+//! What of a file nobody is to read in a log: values of fields whose names say that they are secret.
+//!
+//! It goes by names, since what a value means is known by whoever registered what takes it. A secret under another name is shown.
+
+use std::borrow::Cow;
+
+/// Whether what is called so does not belong into a log.
+pub(crate) fn is_secret(name: &str) -> bool {
+    let letters = name.chars().filter(|letter| letter.is_alphanumeric());
+    let name: String = letters.flat_map(char::to_lowercase).collect();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+/// A line, from the first name that is secret each letter and digit behind that name hidden: so that a place in it stays where it is.
+pub(crate) fn hidden(line: &str) -> Cow<'_, str> {
+    match end_of_first_secret(line) {
+        Some(from) => hidden_from(line, from),
+        None => Cow::Borrowed(line),
+    }
+}
+
+/// A line that is a secret from there on.
+pub(crate) fn hidden_from(line: &str, from: usize) -> Cow<'_, str> {
+    let hide = |letter: char| if letter.is_alphanumeric() { '*' } else { letter };
+    let (before, behind) = line.split_at(from);
+    Cow::Owned(before.chars().chain(behind.chars().map(hide)).collect())
+}
+
+/// Where the first name that is secret ends.
+fn end_of_first_secret(line: &str) -> Option<usize> {
+    let ends = |letter: char| !letter.is_alphanumeric() && !matches!(letter, '_' | '-');
+    let mut from = 0;
+    for word in line.split_inclusive(ends) {
+        let name = word.trim_end_matches(ends);
+        if is_secret(name) {
+            return Some(from + name.len());
+        }
+        from += word.len();
+    }
+    None
+}
+
+/// What is shown instead.
+pub(crate) const HIDDEN: &str = "***";
+
+/// Of names without what joins their words.
+const SECRET_WORDS: [&str; 10] = [
+    "accesskey",
+    "apikey",
+    "authorization",
+    "cookie",
+    "credential",
+    "passphrase",
+    "passw",
+    "privatekey",
+    "secret",
+    "token",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_secret_however_their_words_are_joined() {
+        for name in ["password", "apiKey", "API_KEY", "private-key", "auth-token", "clientSecret"] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["key", "concurrency", "passed", "author", "pass"] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_hidden_from_its_first_secret_on_and_places_stay() {
+        let cases = [
+            ("  with: { depth: 1 }", "  with: { depth: 1 }"),
+            ("  api_key: s3cret-1 # of ann", "  api_key: ******-* # ** ***"),
+            (r#"{"a": 1, "password":"hünter", "b": 2}"#, r#"{"a": 1, "password":"******", "*": *}"#),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(hidden(line), expected);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What is in the way of a configuration only when it is put in force, and what stands meanwhile.
+
+use busway_config::Watcher;
+use busway_engine::Bus;
+use busway_event::Event;
+use busway_middleware::builtin::LogOutcome;
+use busway_middleware::{PublishRefused, PublishStage, Stage};
+use busway_testkit::{Gate, TestBus};
+
+use crate::world::{Number, Seen, config, publish};
+
+const ONE: &str = "routes: { a: { filter: a, handler: one } }";
+
+async fn started(text: &str) -> (TestBus, Seen) {
+    let (text, seen) = (config(text), Seen::default());
+    let bus = TestBus::build(|builder| text.configure(seen.register(builder, "one"))).await;
+    (bus, seen)
+}
+
+async fn may_publish(bus: &Bus, topic: &str) -> bool {
+    bus.publish(Event::new(topic, Number(0))).await.is_ok()
+}
+
+#[tokio::test]
+async fn middleware_in_the_place_of_one_of_the_program_is_refused_and_all_is_as_before() {
+    let (bus, seen) = started(ONE).await;
+    bus.middleware(Stage::User).add("mine", LogOutcome).unwrap();
+    let text = "\
+middleware: { trace: [{ kind: log_outcome, name: other }], user: [{ kind: log_outcome, name: mine }] }
+access: [{ effect: allow, identity: '*', action: subscribe, filter: '#' }]
+routes: { b: { filter: b, handler: one } }
+";
+    let shown = config(text).apply(&bus).await.unwrap_err().to_string();
+    assert!(shown.contains("busway.yaml:1:") && shown.contains("\"mine\""), "{shown}");
+    let names = || -> Vec<String> {
+        let described = bus.describe().subscriptions;
+        let chains = described.iter().flat_map(|one| &one.handlers).flat_map(|handler| &handler.chain);
+        chains.map(|node| node.name.clone()).collect()
+    };
+    assert!(names().contains(&"mine".to_owned()) && !names().contains(&"other".to_owned()), "{:?}", names());
+    publish(&bus, "a", 1).await;
+    bus.settle().await;
+    assert_eq!(seen.take(), [("one", 1)], "neither routes nor rules of it are in force");
+    // Once it is out of the way the same one is put in force.
+    bus.middleware(Stage::User).remove("mine").unwrap();
+    config(text).apply(&bus).await.unwrap();
+    assert!(!may_publish(&bus, "a").await && names().contains(&"other".to_owned()));
+}
+
+#[tokio::test]
+async fn rules_that_would_not_be_judged_are_refused() {
+    let (bus, _seen) = started(ONE).await;
+    let text = format!("access: [{{ effect: allow, identity: a, action: subscribe, filter: '#' }}]\n{ONE}");
+    for in_the_way in ["publishing", "handling"] {
+        let publish_middleware = bus.publish_middleware(PublishStage::Enrich);
+        let middleware = bus.middleware(Stage::User);
+        match in_the_way {
+            "publishing" => publish_middleware.add("busway-access", |_: &mut _| Ok::<(), PublishRefused>(())),
+            _ => middleware.add("busway-access", LogOutcome),
+        }
+        .unwrap();
+        let shown = config(&text).apply(&bus).await.unwrap_err().to_string();
+        assert!(shown.contains("access rules cannot be judged"), "{shown}");
+        assert!(may_publish(&bus, "a").await);
+        match in_the_way {
+            "publishing" => publish_middleware.remove("busway-access"),
+            _ => middleware.remove("busway-access"),
+        }
+        .unwrap();
+    }
+    config(&text).apply(&bus).await.unwrap();
+    assert!(!may_publish(&bus, "a").await);
+}
+
+/// A bus whose routes may be handled by `slow`, which waits at the gate and then notes what it was given.
+async fn slow(text: &str) -> (TestBus, Seen, Gate) {
+    let (text, seen, gate) = (config(text), Seen::default(), Gate::closed());
+    let bus = TestBus::build(|builder| {
+        let (seen, gate) = (seen.clone(), gate.clone());
+        let builder = builder.handler("slow", move |number: busway_middleware::Payload<Number>| {
+            let (seen, gate) = (seen.clone(), gate.clone());
+            async move {
+                gate.pass().await;
+                seen.note("slow", number.0);
+            }
+        });
+        text.configure(builder)
+    })
+    .await;
+    (bus, seen, gate)
+}
+
+#[tokio::test]
+async fn what_a_route_had_taken_in_is_handled_though_its_rule_goes_with_it() {
+    let rule = |identity: &str| {
+        format!(
+            "{{ effect: allow, identity: {identity}, action: subscribe, filter: '#' }}, {{ effect: allow, identity: test, action: publish, filter: '#' }}"
+        )
+    };
+    let text = format!("access: [{}]\nroutes: {{ old: {{ filter: a, handler: slow }} }}", rule("old"));
+    let (bus, seen, gate) = slow(&text).await;
+    for number in 1..=3 {
+        publish(&bus, "a", number).await;
+    }
+    gate.reached(1).await;
+    let text = format!("access: [{}]\nroutes: {{ new: {{ filter: b, handler: slow }} }}", rule("new"));
+    let next = config(&text);
+    let applying = next.apply(&bus);
+    tokio::pin!(applying);
+    // As far as it gets: the old route has begun to end.
+    assert!(futures_util::poll!(&mut applying).is_pending());
+    gate.open();
+    applying.await.unwrap();
+    assert_eq!(seen.take(), [("slow", 1), ("slow", 2), ("slow", 3)], "none of them was refused");
+    bus.assert_balanced();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_that_goes_does_not_wait_for_a_handler_that_never_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("busway.yaml");
+    let text = |concurrency: u64| {
+        format!(
+            "routes: {{ a: {{ filter: a, handler: slow, durable: a, limits: {{ concurrency: {concurrency} }} }} }}"
+        )
+    };
+    std::fs::write(&path, text(1)).unwrap();
+    let gate = Gate::closed();
+    let passing = gate.clone();
+    let bus = Bus::open(directory.path().join("store"))
+        .stream(busway_engine::Stream::new("s").capture("a"))
+        .handler("slow", move || {
+            let gate = passing.clone();
+            async move { gate.pass().await }
+        })
+        .start()
+        .await
+        .unwrap();
+    let watcher = Watcher::of(&path).environment([]).start(&bus).await.unwrap();
+    publish(&bus, "a", 1).await;
+    gate.reached(1).await;
+    std::fs::write(&path, text(2)).unwrap();
+    let mut looking = Box::pin(watcher.look());
+    assert!(futures_util::poll!(&mut looking).is_pending());
+    // It is being applied: the subscription has begun to end.
+    let is_running =
+        |bus: &Bus| bus.describe().subscriptions.iter().any(|one| one.state == busway_engine::State::Running);
+    while is_running(&bus) {
+        tokio::task::yield_now().await;
+    }
+    drop(looking);
+    drop(watcher);
+    // What is in force is free again.
+    config(&text(1)).pending(&bus).await;
+    gate.open();
+    bus.shutdown(std::time::Duration::from_secs(30)).await;
+}
