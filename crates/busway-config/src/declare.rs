@@ -37,13 +37,11 @@ macro_rules! section {
         }
 
         impl crate::show::Show for $name {
-            fn show(&self, path: &str, leaves: &mut crate::show::Leaves) {
-                let before = leaves.len();
-                $( self.$field.show(&crate::show::joined(path, stringify!($field)), leaves); )*
+            fn show(&self, leaves: &mut crate::show::Leaves) {
                 // That it is there may be all that it says.
-                if leaves.len() == before && !path.is_empty() {
-                    leaves.push((path.to_owned(), crate::show::Leaf::plain("{}")));
-                }
+                leaves.or_empty(|leaves| {
+                    $( leaves.within(stringify!($field), |leaves| self.$field.show(leaves)); )*
+                });
             }
         }
     };

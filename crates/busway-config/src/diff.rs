@@ -73,14 +73,14 @@ impl Config {
     /// What differs beside routes.
     fn field_changes(&self, old: &Self) -> Vec<FieldChange> {
         let leaves = |config: &Self| {
-            let mut leaves = Leaves::new();
-            config.bus.show("bus", &mut leaves);
-            config.streams.show("streams", &mut leaves);
-            config.limits.show("limits", &mut leaves);
-            config.filters.show("filters", &mut leaves);
-            config.middleware.show("middleware", &mut leaves);
-            config.observability.show("observability", &mut leaves);
-            leaves
+            Leaves::of("", |leaves| {
+                leaves.within("bus", |leaves| config.bus.show(leaves));
+                leaves.within("streams", |leaves| config.streams.show(leaves));
+                leaves.within("limits", |leaves| config.limits.show(leaves));
+                leaves.within("filters", |leaves| config.filters.show(leaves));
+                leaves.within("middleware", |leaves| config.middleware.show(leaves));
+                leaves.within("observability", |leaves| config.observability.show(leaves));
+            })
         };
         let change = |(path, before, after): (String, Option<String>, Option<String>)| {
             let is_live = path.starts_with("middleware") || path == "observability.log.filter";
@@ -121,13 +121,13 @@ fn said(route: &Route) -> String {
 }
 
 fn route_changes(name: &str, before: &Route, after: &Route) -> Vec<FieldChange> {
-    let path = crate::show::joined("routes", name);
-    let (mut old, mut new) = (Leaves::new(), Leaves::new());
-    before.show(&path, &mut old);
-    after.show(&path, &mut new);
+    let path = format!("routes.{}", escaped(name));
+    let leaves = |route: &Route| Leaves::of(&path, |leaves| route.show(leaves));
+    let (old, new) = (leaves(before), leaves(after));
+    let filter = format!("{path}.filter");
     let keeps_cursor = before.durable.is_some() && before.durable == after.durable;
     let change = |(field, before, after): (String, Option<String>, Option<String>)| {
-        let is_refused = keeps_cursor && field == format!("{path}.filter");
+        let is_refused = keeps_cursor && field == filter;
         let applies = if is_refused { Applies::Refused } else { Applies::AtOnce };
         FieldChange { path: field, before, after, applies }
     };

@@ -177,21 +177,27 @@ fn cropped(line: &str, column: u32, width: u32) -> (String, usize, usize) {
 
 /// A text of the user's, so that it cannot be taken for something else: control characters and directions are escaped. At most 256 characters.
 pub(crate) fn escaped(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_MAX)
-        .flat_map(|character| {
-            let is_plain = !character.is_control() && !is_misleading(character);
-            match is_plain {
-                true => vec![character],
-                false => character.escape_default().collect(),
-            }
-        })
-        .collect();
+    let mut shown = String::with_capacity(text.len().min(SHOWN_MAX));
+    escape_into(&mut shown, text);
+    shown
+}
+
+/// The same behind what is there already.
+pub(crate) fn escape_into(shown: &mut String, text: &str) {
+    // Most are short and plain.
+    if text.len() <= SHOWN_MAX && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        shown.push_str(text);
+        return;
+    }
+    for character in text.chars().take(SHOWN_MAX) {
+        match character.is_control() || is_misleading(character) {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
     if text.chars().nth(SHOWN_MAX).is_some() {
         shown.push('…');
     }
-    shown
 }
 
 /// Characters that turn the direction of a text, or are not seen at all.

@@ -1,16 +1,70 @@
 //! Settings as single values with their paths, for people and for finding what differs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 
 use crate::node::{Kind, Node};
-use crate::problem::escaped;
+use crate::problem::{escape_into, escaped};
 use crate::read::{Given, Named};
 use crate::secret::{HIDDEN, is_secret};
 use crate::value::Parameters;
 
-/// Paths, escaped, and values.
-pub(crate) type Leaves = Vec<(String, Leaf)>;
+/// Single values with their paths, escaped.
+#[derive(Default)]
+pub(crate) struct Leaves {
+    found: Vec<(String, Leaf)>,
+    /// Of what is shown now. Kept as one text: most of what is shown only to be compared.
+    path: String,
+}
+
+impl Leaves {
+    /// Everything under a path that `show` shows.
+    pub(crate) fn of(path: &str, show: impl FnOnce(&mut Self)) -> Vec<(String, Leaf)> {
+        let mut leaves = Self { found: Vec::new(), path: path.to_owned() };
+        show(&mut leaves);
+        leaves.found
+    }
+
+    /// What `show` shows is a field of this name.
+    pub(crate) fn within(&mut self, name: &str, show: impl FnOnce(&mut Self)) {
+        let before = self.path.len();
+        if before > 0 {
+            self.path.push('.');
+        }
+        escape_into(&mut self.path, name);
+        show(self);
+        self.path.truncate(before);
+    }
+
+    /// What `show` shows is an item of a list.
+    fn within_item(&mut self, at: usize, show: impl FnOnce(&mut Self)) {
+        let before = self.path.len();
+        _ = write!(self.path, "[{at}]");
+        show(self);
+        self.path.truncate(before);
+    }
+
+    /// This is the value here.
+    fn push(&mut self, text: impl Into<String>) {
+        self.found.push((self.path.clone(), Leaf { text: text.into(), is_secret: false }));
+    }
+
+    /// What `show` shows, and if that is nothing, that there is something.
+    pub(crate) fn or_empty(&mut self, show: impl FnOnce(&mut Self)) {
+        let before = self.found.len();
+        show(self);
+        if self.found.len() == before && !self.path.is_empty() {
+            self.push("{}");
+        }
+    }
+
+    /// What `show` shows is secret, all of it.
+    fn secretly(&mut self, show: impl FnOnce(&mut Self)) {
+        let before = self.found.len();
+        show(self);
+        self.found.iter_mut().skip(before).for_each(|(_, leaf)| leaf.is_secret = true);
+    }
+}
 
 /// A single value. Two are equal when what is given is, shown or not.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,10 +75,6 @@ pub(crate) struct Leaf {
 }
 
 impl Leaf {
-    pub(crate) fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_secret: false }
-    }
-
     /// For people.
     fn shown(&self) -> String {
         match self.is_secret {
@@ -35,89 +85,76 @@ impl Leaf {
 }
 
 pub(crate) trait Show {
-    fn show(&self, path: &str, leaves: &mut Leaves);
-}
-
-/// `routes.stock`.
-pub(crate) fn joined(path: &str, name: &str) -> String {
-    match path {
-        "" => escaped(name),
-        path => format!("{path}.{}", escaped(name)),
-    }
+    fn show(&self, leaves: &mut Leaves);
 }
 
 impl<T: Display> Show for Given<T> {
-    fn show(&self, path: &str, leaves: &mut Leaves) {
-        leaves.push((path.to_owned(), Leaf::plain(escaped(&self.to_string()))));
+    fn show(&self, leaves: &mut Leaves) {
+        leaves.push(escaped(&self.to_string()));
     }
 }
 
 impl<T: Show> Show for Option<T> {
-    fn show(&self, path: &str, leaves: &mut Leaves) {
-        self.iter().for_each(|value| value.show(path, leaves));
+    fn show(&self, leaves: &mut Leaves) {
+        self.iter().for_each(|value| value.show(leaves));
     }
 }
 
 impl<T: Show> Show for Vec<T> {
-    fn show(&self, path: &str, leaves: &mut Leaves) {
-        self.iter().enumerate().for_each(|(at, value)| value.show(&format!("{path}[{at}]"), leaves));
+    fn show(&self, leaves: &mut Leaves) {
+        for (at, value) in self.iter().enumerate() {
+            leaves.within_item(at, |leaves| value.show(leaves));
+        }
     }
 }
 
 impl<T: Show> Show for Named<T> {
-    fn show(&self, path: &str, leaves: &mut Leaves) {
-        self.iter().for_each(|(name, value)| value.show(&joined(path, name.value()), leaves));
+    fn show(&self, leaves: &mut Leaves) {
+        self.iter().for_each(|(name, value)| leaves.within(name.value(), |leaves| value.show(leaves)));
     }
 }
 
 impl Show for Parameters {
-    fn show(&self, path: &str, leaves: &mut Leaves) {
-        show_node(&self.node, path, leaves);
+    fn show(&self, leaves: &mut Leaves) {
+        self.node.show(leaves);
     }
 }
 
-/// What is in a table or list of a secret is one too.
-fn show_secret(node: &Node, path: &str, leaves: &mut Leaves) {
-    let before = leaves.len();
-    show_node(node, path, leaves);
-    leaves.iter_mut().skip(before).for_each(|(_, leaf)| leaf.is_secret = true);
-}
-
-fn show_node(node: &Node, path: &str, leaves: &mut Leaves) {
-    let text = match &node.kind {
-        Kind::Table(entries) if !entries.is_empty() => {
-            for entry in entries {
-                let path = joined(path, &entry.name);
-                match is_secret(&entry.name) {
-                    true => show_secret(&entry.node, &path, leaves),
-                    false => show_node(&entry.node, &path, leaves),
+impl Show for Node {
+    fn show(&self, leaves: &mut Leaves) {
+        match &self.kind {
+            Kind::Table(entries) if !entries.is_empty() => {
+                for entry in entries {
+                    leaves.within(&entry.name, |leaves| match is_secret(&entry.name) {
+                        true => leaves.secretly(|leaves| entry.node.show(leaves)),
+                        false => entry.node.show(leaves),
+                    });
                 }
             }
-            return;
+            Kind::List(items) if !items.is_empty() => items.show(leaves),
+            Kind::Table(_) => leaves.push("{}"),
+            Kind::List(_) => leaves.push("[]"),
+            Kind::Null => leaves.push("null"),
+            Kind::Bool(value) => leaves.push(value.to_string()),
+            Kind::Integer(number) => leaves.push(number.to_string()),
+            Kind::Float(number) => leaves.push(number.to_string()),
+            Kind::Text(text) | Kind::Loose(text) => leaves.push(escaped(text)),
         }
-        Kind::List(items) if !items.is_empty() => {
-            for (at, item) in items.iter().enumerate() {
-                show_node(item, &format!("{path}[{at}]"), leaves);
-            }
-            return;
-        }
-        Kind::Table(_) => "{}".to_owned(),
-        Kind::List(_) => "[]".to_owned(),
-        Kind::Null => "null".to_owned(),
-        Kind::Bool(value) => value.to_string(),
-        Kind::Integer(number) => number.to_string(),
-        Kind::Float(number) => number.to_string(),
-        Kind::Text(text) | Kind::Loose(text) => escaped(text),
-    };
-    leaves.push((path.to_owned(), Leaf::plain(text)));
+    }
+}
+
+fn by_path(leaves: &[(String, Leaf)]) -> BTreeMap<&str, &Leaf> {
+    leaves.iter().map(|(path, leaf)| (path.as_str(), leaf)).collect()
 }
 
 /// Where two differ, in the order of the paths: path, before, after.
-pub(crate) fn differences(before: &Leaves, after: &Leaves) -> Vec<(String, Option<String>, Option<String>)> {
-    let find = |leaves: &'_ Leaves| -> BTreeMap<String, Leaf> { leaves.iter().cloned().collect() };
-    let (old, new) = (find(before), find(after));
-    let paths: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let differing = paths.into_iter().filter(|path| old.get(*path) != new.get(*path));
-    let shown = |leaves: &BTreeMap<String, Leaf>, path: &String| leaves.get(path).map(Leaf::shown);
-    differing.map(|path| (path.clone(), shown(&old, path), shown(&new, path))).collect()
+pub(crate) fn differences(
+    before: &[(String, Leaf)],
+    after: &[(String, Leaf)],
+) -> Vec<(String, Option<String>, Option<String>)> {
+    let (old, new) = (by_path(before), by_path(after));
+    let paths: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
+    let differing = paths.into_iter().filter(|path| old.get(path) != new.get(path));
+    let shown = |leaf: Option<&&Leaf>| leaf.map(|leaf| leaf.shown());
+    differing.map(|path| (path.to_owned(), shown(old.get(path)), shown(new.get(path)))).collect()
 }

@@ -15,7 +15,7 @@ use crate::dead_letters::DeadLetterPolicy;
 
 /// Settings that may or may not be given at a level. Give them for the whole bus, for all subscriptions within a filter, or
 /// on a subscription itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     capacity: Option<usize>,
     capacity_bytes: Option<usize>,
@@ -137,7 +137,7 @@ impl Settings {
 }
 
 /// How much of the traffic may be retries.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Budget {
     Unbounded,
     Of(RetryBudget),
@@ -153,7 +153,7 @@ impl Budget {
 }
 
 /// How long an event may wait.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Wait {
     ForEver,
     AtMost(Duration),

@@ -1,6 +1,5 @@
 //! The inside of a bus.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Weak};
 
@@ -14,6 +13,7 @@ use thread_local::ThreadLocal;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, DeskTally};
+use super::entries::Entries;
 use super::services::Services;
 use super::shutdown::Closing;
 use crate::breaker::Guard;
@@ -40,7 +40,7 @@ pub(crate) struct BusCore {
     pub(crate) closing: Closing,
     /// Tells handlers to stop.
     pub(crate) stopping: CancellationToken,
-    entries: RwLock<BTreeMap<u64, Arc<Entry>>>,
+    entries: Entries,
     /// Whether an entry may have to be forgotten: so that subscribing need not look through all of them.
     unswept: AtomicBool,
     next_subscription: AtomicU64,
@@ -132,7 +132,7 @@ impl BusCore {
             named: parts.named,
             closing: Closing::default(),
             stopping: CancellationToken::new(),
-            entries: RwLock::default(),
+            entries: Entries::default(),
             unswept: AtomicBool::new(false),
             next_subscription: AtomicU64::new(0),
             ended: Mutex::default(),
@@ -167,38 +167,33 @@ impl BusCore {
 
     /// Whether there are no ephemeral subscriptions, nor any that are about to begin.
     pub(crate) fn has_no_entries(&self) -> bool {
-        self.entries.read().is_empty()
+        self.entries.is_empty()
     }
 
     /// Entries that have not ended, in the order in which they subscribed.
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.entries.read().values().cloned().collect()
+        self.entries.all()
     }
 
     /// Those of them that are at work: the others never had an event.
     pub(crate) fn subscriptions(&self) -> Vec<Arc<SubscriptionCore>> {
-        self.entries.read().values().filter_map(|entry| entry.awake().cloned()).collect()
+        self.entries.find_all(|entry| entry.awake().cloned())
     }
 
     /// The group of this name on this filter, if no other one has taken its place.
     pub(crate) fn group(&self, filter: &str, group: &str) -> Option<Arc<SubscriptionCore>> {
-        let entries = self.entries.read();
-        let found = entries.values().filter_map(|entry| entry.awake()).find(|core| {
+        let is_it = |core: &Arc<SubscriptionCore>| {
             core.group.as_deref() == Some(group)
                 && core.filter.as_str() == filter
                 && !core.has_heir()
                 && matches!(core.state(), State::Running | State::Paused)
-        });
-        found.cloned()
+        };
+        self.entries.find(|entry| entry.awake().filter(|core| is_it(core)).cloned())
     }
 
     /// Whether a subscription of this name has not ended.
     pub(crate) fn has_name(&self, name: &str) -> bool {
-        let bears = |entry: &Arc<Entry>| match entry.awake() {
-            Some(core) => *core.name == *name,
-            None => entry.is_named(name),
-        };
-        self.entries.read().values().any(|entry| bears(entry) && entry.state() != State::Stopped)
+        self.entries.has_name(name)
     }
 
     /// Whether any subscription bears the name, or is about to.
@@ -209,7 +204,7 @@ impl BusCore {
     /// Enters a subscription and routes events to it: also those of the subscription that it takes the place of, at one moment.
     pub(crate) fn enter(&self, entry: &Arc<Entry>, old: Option<&Entry>) {
         self.sweep();
-        self.entries.write().insert(entry.id, Arc::clone(entry));
+        self.entries.insert(entry);
         let replace = |old: &Entry| self.router.replace(old.route()?, &entry.filter, Arc::clone(entry));
         let replaced = old.and_then(replace).map(|(route, _)| route);
         entry.routed(replaced.unwrap_or_else(|| self.router.insert(&entry.filter, Arc::clone(entry))));
@@ -231,8 +226,7 @@ impl BusCore {
 
     /// Forgets an entry that never had an event; `false` when it is forgotten already.
     pub(crate) fn forget_entry(&self, id: u64) -> bool {
-        let entry = self.entries.write().remove(&id);
-        entry.is_some()
+        self.entries.remove(id).is_some()
     }
 
     pub(crate) fn something_ended(&self) {
@@ -244,9 +238,8 @@ impl BusCore {
         if !self.unswept.swap(false, Ordering::AcqRel) {
             return;
         }
-        let stopped = |entry: &&Arc<Entry>| entry.state() == State::Stopped;
-        let stopped: Vec<_> = self.entries.read().values().filter(stopped).cloned().collect();
-        for entry in stopped {
+        let stopped = |entry: &Arc<Entry>| (entry.state() == State::Stopped).then(|| Arc::clone(entry));
+        for entry in self.entries.find_all(stopped) {
             match entry.awake() {
                 // Its handlers still run.
                 _ if !entry.has_ended() => self.something_ended(),

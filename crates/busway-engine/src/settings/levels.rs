@@ -39,28 +39,45 @@ pub(crate) struct Levels {
     pub(crate) bus: Settings,
     pub(crate) filters: Vec<(Filter, Settings)>,
     /// What was resolved last, to be shared by those who resolve to the same.
-    known: Mutex<VecDeque<Arc<Effective>>>,
+    known: Mutex<VecDeque<Known>>,
+}
+
+/// What was resolved, and of what.
+#[derive(Debug)]
+struct Known {
+    own: Settings,
+    /// Which of the filter levels applied.
+    covering: Vec<usize>,
+    effective: Arc<Effective>,
 }
 
 impl Levels {
     /// As [`resolve`](Self::resolve), shared with others who came to the same lately.
     pub(crate) fn resolve_shared(&self, filter: &Filter, own: &Settings) -> Arc<Effective> {
-        let effective = self.resolve(filter, own);
+        let covering: Vec<usize> = self.covering(filter).collect();
         let mut known = self.known.lock();
-        if let Some(same) = known.iter().find(|same| ***same == effective) {
-            return Arc::clone(same);
+        if let Some(same) = known.iter().find(|known| known.own == *own && known.covering == covering) {
+            return Arc::clone(&same.effective);
         }
-        let effective = Arc::new(effective);
+        let effective = self.resolve(filter, own);
+        let same = known.iter().find(|known| *known.effective == effective);
+        let effective = same.map_or_else(|| Arc::new(effective), |same| Arc::clone(&same.effective));
         known.truncate(KNOWN_MAX - 1);
-        known.push_front(Arc::clone(&effective));
+        known.push_front(Known { own: own.clone(), covering, effective: Arc::clone(&effective) });
         effective
+    }
+
+    /// The filter levels that apply to a filter, the last declared first.
+    fn covering(&self, filter: &Filter) -> impl Iterator<Item = usize> {
+        let levels = self.filters.iter().enumerate().rev();
+        levels.filter(|(_, (pattern, _))| pattern.covers(filter)).map(|(at, _)| at)
     }
 
     /// The settings in force for a subscription to `filter` that sets `own` itself. Of several filter levels that cover the
     /// subscription's filter, the one declared last wins.
     pub(crate) fn resolve(&self, filter: &Filter, own: &Settings) -> Effective {
         let mut levels = vec![(Origin::Subscription, own)];
-        let covering = self.filters.iter().rev().filter(|(pattern, _)| pattern.covers(filter));
+        let covering = self.covering(filter).filter_map(|at| self.filters.get(at));
         levels.extend(covering.map(|(pattern, settings)| (Origin::Filter(pattern.clone()), settings)));
         levels.push((Origin::Bus, &self.bus));
         let mut pick = Pick { levels, described: Vec::new() };

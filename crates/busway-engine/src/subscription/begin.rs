@@ -102,7 +102,7 @@ impl SubscribeBuilder {
         }
         let is_own =
             |name: &str| self.predecessor.as_ref().is_some_and(|predecessor| predecessor.bears(name));
-        let is_taken = |name: &str| self.bus.is_taken(name) && !is_own(name);
+        let is_taken = |name: &str| !is_own(name) && self.bus.is_taken(name);
         if self.group.is_none() && self.name.as_deref().is_some_and(is_taken) {
             problems.push(SubscribeProblem::NameTaken);
         }

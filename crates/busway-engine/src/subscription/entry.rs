@@ -79,8 +79,14 @@ impl Entry {
         self.name.is_none()
     }
 
-    pub(crate) fn is_named(&self, name: &str) -> bool {
-        match &self.name {
+    /// The name that it has for good: without one it is called by its number until it is made, perhaps as a group.
+    pub(crate) fn fixed_name(&self) -> Option<&Arc<str>> {
+        self.awake().map(|core| &core.name).or(self.name.as_ref())
+    }
+
+    /// Whether this is what it is called.
+    pub(crate) fn bears(&self, name: &str) -> bool {
+        match self.fixed_name() {
             Some(own) => **own == *name,
             None => name.starts_with(self.filter.as_str()) && *self.name() == *name,
         }

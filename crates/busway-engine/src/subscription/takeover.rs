@@ -97,10 +97,7 @@ impl SubscribeBuilder {
 impl Predecessor {
     /// Whether the name is its own, and so free for whoever takes its place.
     pub(super) fn bears(&self, name: &str) -> bool {
-        match self.entry.awake() {
-            Some(core) => *core.name == *name,
-            None => self.entry.is_named(name),
-        }
+        self.entry.bears(name)
     }
 
     /// Routes to `heir` what was routed to this, and sees to its end.
