@@ -1,9 +1,9 @@
-//! `isolate`: each crate compiles and passes its tests by itself, with each of its features by itself.
+//! `isolate`: each crate compiles by itself, with each of its features by itself, and passes its tests as most users have it.
 //!
 //! A workspace build turns on, for everybody, every feature that anybody asked for. A crate that forgot to ask for
-//! what it uses compiles there and breaks for its first user. So each crate is built in runs of its own: first its
-//! library alone (dev-dependencies turn features on as well), then all of it. Without features and with the default ones, as most
-//! users have it, what was built is run as well: tests, examples and doctests that hold with all features may fail without them.
+//! what it uses compiles there and breaks for its first user. So each crate is built in runs of its own, its library alone: dev-dependencies turn
+//! features on as well. Without features and with the default ones its tests, examples and doctests are built and run too: what holds with all
+//! features may fail without them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,9 +25,14 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<Verdict> {
         for features in combinations(&package.features) {
             let list = features.iter().map(String::as_str).collect::<Vec<_>>().join(",");
             let is_run = features.is_empty() || features == default;
-            for check in [Check::Library, if is_run { Check::Tests } else { Check::Targets }] {
-                if check.call(workspace, &package.name, &list).run().is_err() {
-                    failures.push(format!("the {} of {} with [{list}]", check.subject(), package.name));
+            if library(workspace, &package.name, &list).run().is_err() {
+                failures.push(format!("the library of {} with [{list}]", package.name));
+            }
+            if is_run {
+                let run = tests(workspace, &package.name, &list).echoed()?;
+                if run.status().is_err() {
+                    let said = reasons(&run.lines).join(" | ");
+                    failures.push(format!("the tests of {} with [{list}]: {said}", package.name));
                 }
             }
         }
@@ -38,42 +43,36 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// What is asked of a crate with one set of features.
-#[derive(Debug, Clone, Copy)]
-enum Check {
-    /// It compiles without its dev-dependencies and without a warning.
-    Library,
-    /// Unit and integration tests and examples compile.
-    Targets,
-    /// They do, doctests too, and those that run pass.
-    Tests,
+/// It compiles without its dev-dependencies and without a warning. Clippy, because it can deny warnings here without building every dependency again.
+fn library(workspace: &Workspace, package: &str, features: &str) -> Call {
+    let call = Call::cargo(workspace).args(["clippy", "--quiet", "--no-deps", "--lib"]);
+    with(call, package, features).args(["--", "-D", "warnings"])
 }
 
-impl Check {
-    fn call(self, workspace: &Workspace, package: &str, features: &str) -> Call {
-        let cargo = Call::cargo(workspace);
-        let call = match self {
-            // Clippy, because it can deny warnings here without building every dependency again.
-            Self::Library => cargo.args(["clippy", "--quiet", "--no-deps", "--lib"]),
-            Self::Targets => cargo.args(["check", "--quiet", "--all-targets"]),
-            Self::Tests => cargo.args(["test", "--quiet", "--no-fail-fast"]),
-        };
-        let call = call.args(["-p", package, "--no-default-features"]);
-        let call = if features.is_empty() { call } else { call.args(["--features", features]) };
-        match self {
-            Self::Library => call.args(["--", "-D", "warnings"]),
-            Self::Targets | Self::Tests => call,
-        }
-    }
-
-    const fn subject(self) -> &'static str {
-        match self {
-            Self::Library => "library",
-            Self::Targets => "test code",
-            Self::Tests => "tests",
-        }
-    }
+/// Unit and integration tests, examples and doctests compile, and those that run pass.
+fn tests(workspace: &Workspace, package: &str, features: &str) -> Call {
+    with(Call::cargo(workspace).args(["test", "--quiet", "--no-fail-fast"]), package, features)
 }
+
+fn with(call: Call, package: &str, features: &str) -> Call {
+    let call = call.args(["-p", package, "--no-default-features"]);
+    if features.is_empty() { call } else { call.args(["--features", features]) }
+}
+
+/// The lines that say why tests failed: which did, what they panicked with, what did not compile. The output before them may be thousands of lines long.
+fn reasons(lines: &[String]) -> Vec<&str> {
+    let said = |at: usize, line: &str| {
+        let panicked = at > 0 && lines.get(at - 1).is_some_and(|before| before.contains("panicked at"));
+        panicked
+            || line.starts_with("---- ")
+            || line.starts_with("error")
+            || ["panicked at", "... mismatch", "... FAILED"].iter().any(|part| line.contains(part))
+    };
+    let lines = lines.iter().enumerate().filter(|(at, line)| said(*at, line)).map(|(_, line)| line.trim());
+    lines.take(REASONS_MAX).collect()
+}
+
+const REASONS_MAX: usize = 12;
 
 /// No feature, the defaults, each feature, all features; each with what it turns on, equal sets once.
 fn combinations(features: &BTreeMap<String, Vec<String>>) -> BTreeSet<BTreeSet<String>> {
@@ -126,5 +125,18 @@ mod tests {
     #[test]
     fn features_that_turn_each_other_on_do_not_loop() {
         assert_eq!(shown(&[("a", &["b"]), ("b", &["a"])]), ["", "a,b"]);
+    }
+
+    #[test]
+    fn of_a_long_output_the_reasons_are_told() {
+        let lines = "running 3 tests\n.F.\n---- it::a stdout ----\nthread 'it::a' panicked at a.rs:1:2:\nleft: 1\nnote: x\nerror: 1 target failed:";
+        let lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+        let expected = [
+            "---- it::a stdout ----",
+            "thread 'it::a' panicked at a.rs:1:2:",
+            "left: 1",
+            "error: 1 target failed:",
+        ];
+        assert_eq!(reasons(&lines), expected);
     }
 }

@@ -116,6 +116,29 @@ async fn everything_wrong_with_a_subscription_is_said_at_once() {
     assert_eq!(bus.stats().subscriptions.len(), 1);
 }
 
+#[tokio::test]
+async fn a_name_is_taken_however_its_subscription_came_by_it_and_until_it_ends() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let asleep = bus.subscribe("a").to(recorder.handler()).await.unwrap();
+    let awake = bus.subscribe("a").to(recorder.handler()).await.unwrap();
+    let grouped = bus.subscribe("b").group("g").to(recorder.handler()).await.unwrap();
+    let named = bus.subscribe("c").name("d").to(recorder.handler()).await.unwrap();
+    awake.pause();
+    for subscription in [&asleep, &awake, &grouped, &named] {
+        let name = subscription.name().to_string();
+        let error = bus.subscribe("x").name(&name).to(recorder.handler()).await.unwrap_err();
+        assert_eq!(error.problems(), [SubscribeProblem::NameTaken], "{name}");
+    }
+    // What only looks like the number of one is free.
+    bus.subscribe("x").name("x #1").to(recorder.handler()).await.unwrap();
+    for subscription in [asleep, awake, grouped, named] {
+        let name = subscription.name().to_string();
+        subscription.stop().await;
+        bus.subscribe("x").name(&name).to(recorder.handler()).await.unwrap();
+    }
+}
+
 struct Nothing;
 impl busway_middleware::SyncMiddleware for Nothing {}
 
