@@ -21,6 +21,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::address;
 use super::exporter::Within;
 use super::sampler::HeadSampler;
 
@@ -29,7 +30,9 @@ use super::sampler::HeadSampler;
 ///
 /// Spans that end are queued, at most 2,048, and exported up to 512 at a time, every second or when so many wait, by a thread of its own; what finds the queue full is
 /// dropped and counted by the SDK's log. A handler or a publisher never waits for it.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` says no value of a header, and of the address neither user nor password nor query.
+#[derive(Clone)]
 #[must_use = "it exports nothing before .start()"]
 pub struct Otlp {
     transport: Transport,
@@ -54,7 +57,7 @@ pub enum OtlpError {
     /// There is no exporter to be had for these settings.
     #[error("no exporter to {endpoint}")]
     Exporter {
-        /// Where to.
+        /// Where to: without user, password and query.
         endpoint: String,
         /// What is wrong.
         source: ExporterCause,
@@ -75,9 +78,11 @@ pub enum OtlpError {
 #[error("{0}")]
 pub struct ExporterCause(String);
 
-impl From<ExporterBuildError> for ExporterCause {
-    fn from(error: ExporterBuildError) -> Self {
-        Self(error.to_string())
+impl ExporterCause {
+    /// The texts of some of them quote the address.
+    fn new(error: &ExporterBuildError, endpoint: &str) -> Self {
+        let text = error.to_string();
+        Self(if endpoint.is_empty() { text } else { text.replace(endpoint, &address::shown(endpoint)) })
     }
 }
 
@@ -185,7 +190,26 @@ impl Otlp {
                 .with_headers(self.headers.iter().map(|(k, v)| (k.clone(), v.replace('%', "%25"))).collect())
                 .build(),
         };
-        built.map_err(|error| OtlpError::Exporter { endpoint: self.endpoint.clone(), source: error.into() })
+        built.map_err(|error| OtlpError::Exporter {
+            endpoint: address::shown(&self.endpoint),
+            source: ExporterCause::new(&error, &self.endpoint),
+        })
+    }
+}
+
+/// Names headers, whose values may be keys, and shows the address without what is secret in it.
+impl fmt::Debug for Otlp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&String> = self.headers.keys().collect();
+        f.debug_struct("Otlp")
+            .field("transport", &self.transport)
+            .field("endpoint", &address::shown(&self.endpoint))
+            .field("service", &self.service)
+            .field("share", &self.share)
+            .field("timeout", &self.timeout)
+            .field("every", &self.every)
+            .field("headers", &headers)
+            .finish()
     }
 }
 

@@ -156,6 +156,21 @@ fn what_cannot_be_exported_to_is_said() {
 }
 
 #[test]
+fn who_prints_an_exporter_or_its_error_sees_no_credentials() {
+    let of = |endpoint: &str| Otlp::grpc(endpoint).header("authorization", "s3cr3t");
+    let shown = format!("{:?}", of("http://ann:s3cr3t@agent:4317/x?key=s3cr3t"));
+    assert!(shown.contains("agent:4317") && shown.contains("authorization"), "{shown}");
+    assert!(!shown.contains("s3cr3t") && !shown.contains("ann"), "{shown}");
+    for otlp in [of("http://ann:s3cr3t@no host"), Otlp::http("http://ann:s3cr3t@no host")] {
+        let error = otlp.start().unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!format!("{error} {error:?} {cause}").contains("s3cr3t"), "{error:?}");
+    }
+    let exporting = of("http://ann:s3cr3t@127.0.0.1:4317").start().unwrap();
+    assert!(!format!("{exporting:?}").contains("s3cr3t"), "{exporting:?}");
+}
+
+#[test]
 fn nobody_waits_for_a_collector_that_is_not_there() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let otlp =
