@@ -199,6 +199,11 @@ pub(super) fn judge(
         }
         verdict => (verdict, false),
     };
+    let is_over =
+        matches!(verdict, Verdict::Settled | Verdict::Stored | Verdict::Discarded | Verdict::Dead { .. });
+    if started.replay && is_over {
+        core.forget_redrive(started.place);
+    }
     let counter = match (&verdict, outcome) {
         // One that is not given up after all, for there is no room for its letter, is one more attempt that failed.
         (Verdict::Park { .. } | Verdict::NoRoom { .. }, _) => &core.counts.failed,

@@ -80,7 +80,7 @@ pub struct Difference {
 
 impl Shadow {
     /// As people may see it: until then two are compared by what they are.
-    fn as_shown(mut self, bus: &BusCore) -> Self {
+    fn into_shown(mut self, bus: &BusCore) -> Self {
         self.error = self.error.map(|error| bus.services.shown.text(&error).into_owned());
         self
     }
@@ -109,7 +109,7 @@ impl History {
         while let Some(page) = self.page().await? {
             for past in page {
                 let shadow = caster.cast(&past).await;
-                seen(&past, shadow.as_shown(&caster.bus));
+                seen(&past, shadow.into_shown(&caster.bus));
                 events += 1;
             }
         }
@@ -140,7 +140,7 @@ impl History {
                 if one == other {
                     comparison.alike += 1;
                 } else if comparison.differences.len() < DIFFERENCES_KEPT {
-                    let (one, other) = (one.as_shown(&self.bus), other.as_shown(&self.bus));
+                    let (one, other) = (one.into_shown(&self.bus), other.into_shown(&self.bus));
                     comparison.differences.push(Difference { event, one, other });
                 }
             }

@@ -87,6 +87,10 @@ impl Tracer for OpenTelemetry {
         causes.iter().for_each(|cause| span.add_link(written(&cause.trace)));
     }
 
+    fn link(&self, span: &Span, to: &TraceContext) {
+        span.add_link(written(to));
+    }
+
     fn carry(&self, carried: &Carried) -> Option<Box<dyn Carrier>> {
         let mut context = Context::new().with_remote_span_context(written(&carried.trace));
         if let Some(baggage) = &carried.baggage {

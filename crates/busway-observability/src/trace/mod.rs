@@ -8,7 +8,7 @@
 //! | `publish` | producer | an event is published by itself; it lasts until the publish is over, the wait for the disk included |
 //! | `create` | producer | an event is one of several: of a batch, of a transaction, or returned by a handler |
 //! | `process <filter>` | consumer | each attempt of a handler, with what it emits and commits; [linked](Relation) to the publish |
-//! | `redrive` | client | dead letters are given again, linked to the publish of each |
+//! | `redrive` | client | dead letters are given again, linked to the publish of each; attempts that come of it are linked to it |
 //!
 //! Inside of a `process` span are the moments `busway.retry` and `busway.dead_letter`. Names are those of OpenTelemetry's conventions for messaging
 //! (status: development, schema 1.42), all in one file of this room. Topics, ids and keys are attributes, never a part of a span's name.
@@ -90,6 +90,10 @@ pub enum Publish {
     OneOfMany,
 }
 
+/// The span in which a dead letter was given again. Its attempts, which bear it as a value of their delivery, are linked to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redriven(Arc<TraceContext>);
+
 impl Tracing {
     /// Traces with this system: consumers [link](Relation::Link) to the publish, and each publish outside of a span begins a trace.
     #[must_use]
@@ -167,6 +171,7 @@ impl Tracing {
             return self.carry(&carried);
         }
         _ = contained(|| self.tracer.join(&span, self.relation, &[carried]));
+        self.link(&span, delivery.get());
         Some(Place::of(span))
     }
 
@@ -182,18 +187,25 @@ impl Tracing {
         }
         let span = spans::process_all(first, deliveries.len());
         _ = contained(|| self.tracer.join(&span, Relation::Link, &carried));
+        let mut redrives: Vec<&Redriven> = deliveries.iter().filter_map(Delivery::get).collect();
+        redrives.dedup();
+        redrives.into_iter().for_each(|redrive| self.link(&span, Some(redrive)));
         Some(Place::of(span))
     }
 
-    /// Tells that dead letters are given again, of which some bear these traces.
-    pub fn redriven(&self, request: &str, letters: usize, of: &[TraceContext]) {
+    /// Tells that dead letters are given again, of which some bear these traces. What is returned is left in the deliveries that come of it; `None` when this is not
+    /// recorded.
+    pub fn redriven(&self, request: &str, letters: usize, of: &[TraceContext]) -> Option<Redriven> {
         let sampled = of.iter().filter(|trace| trace.is_sampled()).take(LINKS_MAX);
         let carried: Vec<Carried> =
             sampled.map(|trace| Carried { trace: trace.clone(), baggage: None }).collect();
-        if !carried.is_empty() {
-            let span = spans::redrive(request, letters);
-            _ = contained(|| self.tracer.join(&span, Relation::Link, &carried));
+        if carried.is_empty() {
+            return None;
         }
+        let span = spans::redrive(request, letters);
+        _ = contained(|| self.tracer.join(&span, Relation::Link, &carried));
+        let context = contained(|| self.tracer.context_of(&span)).flatten();
+        context.filter(TraceContext::is_sampled).map(|trace| Redriven(trace.into()))
     }
 
     /// Where the caller is, to be gone on with on another thread; `None` when it is in no trace.
@@ -201,6 +213,12 @@ impl Tracing {
     pub fn here(&self) -> Option<Place> {
         let carrier = contained(|| self.tracer.capture()).flatten()?;
         Some(Place::carrying(Span::current(), carrier))
+    }
+
+    fn link(&self, span: &Span, redrive: Option<&Redriven>) {
+        if let Some(Redriven(trace)) = redrive {
+            _ = contained(|| self.tracer.link(span, trace));
+        }
     }
 
     fn carry(&self, carried: &Carried) -> Option<Place> {
