@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use busway_middleware::chain::attempt::TARGET;
+use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::{
@@ -24,6 +25,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::address;
 use super::exporter::Within;
 use super::sampler::HeadSampler;
+use crate::trace::SCHEMA_URL;
 
 /// An export of traces over OTLP that is to begin: to a collector or to whatever else takes it, in the clear (an agent beside the program, usually, which has the
 /// encryption and the credentials).
@@ -221,14 +223,18 @@ pub struct Exporting {
 }
 
 impl Exporting {
-    /// The layer that makes OpenTelemetry spans of `tracing` spans, for the program's subscriber. Those of the exporter's own connections are left out: they would be
+    /// The layer that makes OpenTelemetry spans of `tracing` spans, for the program's subscriber. Their instrumentation scope is `busway`, with its version and [`SCHEMA_URL`]. Those of the exporter's own connections are left out: they would be
     /// exported, and make more. So are those of the target `busway`, which say in logs which event an attempt is of.
     #[must_use]
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let layer = tracing_opentelemetry::layer().with_tracer(self.provider.tracer("busway"));
+        let scope = InstrumentationScope::builder("busway")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(SCHEMA_URL)
+            .build();
+        let layer = tracing_opentelemetry::layer().with_tracer(self.provider.tracer_with_scope(scope));
         layer.with_filter(filter_fn(is_of_others))
     }
 

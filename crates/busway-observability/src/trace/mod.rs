@@ -38,6 +38,7 @@ use tracing::Span;
 
 pub use self::baggage::{Baggage, BaggageMember};
 pub use self::place::{Entered, Place, Sending, within};
+pub use self::spans::SCHEMA_URL;
 pub use self::tracer::{Carried, Carrier, Relation, Tracer};
 
 use self::tracer::contained;

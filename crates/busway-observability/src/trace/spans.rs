@@ -138,5 +138,7 @@ fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// The conventions by which attributes are named, for the instrumentation scope of a tracer: who reads spans later can tell what the names meant.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 /// No system of the conventions' list: they allow one's own.
 const SYSTEM: &str = "busway";

@@ -43,7 +43,12 @@ impl Received {
         let spans = resources.flat_map(|of| {
             let resource = format!("{:?}", of.resource);
             assert!(resource.contains("service.name") && resource.contains("orders"), "{resource}");
-            of.scope_spans.iter().flat_map(|scope| scope.spans.clone())
+            of.scope_spans.iter().flat_map(|of| {
+                let scope = of.scope.as_ref().unwrap();
+                assert_eq!((&*scope.name, &*scope.version), ("busway", env!("CARGO_PKG_VERSION")));
+                assert_eq!(of.schema_url, "https://opentelemetry.io/schemas/1.42.0");
+                of.spans.clone()
+            })
         });
         spans.collect()
     }
