@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `publish` | producer | an event is published by itself; it lasts until the publish is over, the wait for the disk included |
 //! | `create` | producer | an event is one of several: of a batch, of a transaction, or returned by a handler |
+//! | `send` | client | a batch is published, linked to the `create` of each event; it lasts until the publish is over |
 //! | `process <filter>` | consumer | each attempt of a handler, with what it emits and commits; [linked](Relation) to the publish |
 //! | `redrive` | client | dead letters are given again, linked to the publish of each; attempts that come of it are linked to it |
 //!
@@ -32,7 +33,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use busway_event::{DraftHead, EventId, Metadata, TraceContext};
+use busway_event::{DraftHead, EventId, Metadata, Topic, TraceContext};
 use busway_middleware::Delivery;
 use tracing::Span;
 
@@ -156,6 +157,30 @@ impl Tracing {
         let (current, baggage) = current.map_or((None, None), |one| (Some(one.trace), one.baggage));
         if let Some(trace) = context.or(current) {
             Carried { trace, baggage }.put_into(head);
+        }
+        Sending::of(span)
+    }
+
+    /// Begins the span of a publish of several events at once, which [have their contexts](Self::publish): linked to the creation of each that is recorded, up to 128 of them. Without
+    /// a span when none is.
+    pub fn publish_all<'a>(
+        &self,
+        events: impl ExactSizeIterator<Item = (&'a Topic, &'a Metadata)> + Clone,
+    ) -> Sending {
+        let traces = events.clone().filter_map(|(_, metadata)| metadata.trace());
+        let traces = traces.filter(|trace| trace.is_sampled()).take(LINKS_MAX);
+        // What travels beside them is no part of this.
+        let causes: Vec<Carried> =
+            traces.map(|trace| Carried { trace: trace.clone(), baggage: None }).collect();
+        if causes.is_empty() {
+            return Sending::none();
+        }
+        let count = events.len();
+        let mut topics = events.map(|(topic, _)| topic);
+        let first = topics.next();
+        let span = spans::send(first.filter(|first| topics.all(|topic| topic == *first)), count);
+        if !span.is_disabled() {
+            _ = contained(|| self.tracer.join(&span, Relation::Link, &causes));
         }
         Sending::of(span)
     }

@@ -39,6 +39,26 @@ pub(super) fn publish(topic: &Topic, id: EventId, publish: Publish) -> Span {
     }
 }
 
+/// A publish of several events, each of which has its `create`: of this topic, where they have one.
+pub(super) fn send(topic: Option<&Topic>, events: usize) -> Span {
+    let span = tracing::info_span!(
+        target: TRACED,
+        "send",
+        "otel.kind" = "client",
+        "otel.status_code" = Empty,
+        "messaging.system" = SYSTEM,
+        "messaging.operation.name" = "send",
+        "messaging.operation.type" = "send",
+        "messaging.destination.name" = Empty,
+        "messaging.batch.message_count" = number(events),
+        "error.type" = Empty,
+    );
+    if let Some(topic) = topic {
+        span.record("messaging.destination.name", topic.as_str());
+    }
+    span
+}
+
 /// An attempt at one event.
 pub(super) fn process(delivery: &Delivery) -> Span {
     let (event, scope) = (delivery.event(), delivery.scope());
