@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use busway_engine::dead_letters::{Redrive, Selection};
 use busway_engine::{Bus, BusBuilder, Publisher};
-use busway_event::Event;
-use busway_middleware::{Delivery, Outcome, Payload, State};
+use busway_event::{Event, Raw};
+use busway_middleware::{Batch, Delivery, Outcome, Payload, State, batch};
 use busway_observability::Relation;
 use busway_persistence::Stream;
 use busway_reliability::Retry;
@@ -15,7 +15,7 @@ use busway_testkit::{ManualClock, TestBus};
 use opentelemetry::trace::{SpanKind, Status};
 use tracing::Instrument as _;
 
-use crate::world::{Numbered, Span, memory, named, raw, spans, tracing};
+use crate::world::{Numbered, Span, line, memory, named, raw, spans, tracing};
 
 #[tokio::test]
 async fn an_attempt_is_linked_to_its_publish_and_names_hold_no_topic() {
@@ -151,6 +151,35 @@ async fn each_attempt_reaches_back_through_retry_dead_letter_restart_and_redrive
         "and each attempt that comes of it to the redrive"
     );
     assert_eq!(process.iter().filter(|span| is_of_it(&span)).count(), many, "and no other");
+}
+
+#[tokio::test]
+async fn lines_within_a_handler_say_the_span_of_its_attempt() {
+    let bus = memory().await;
+    let one = |_: Payload<Raw>| async { tracing::info!("a line of one") };
+    bus.subscribe("lined.one").name("lined").to(one).await.unwrap();
+    let many = |_: Batch<Raw>| async { tracing::info!("a line of many") };
+    bus.subscribe("lined.many").name("lined-many").to(batch(many)).await.unwrap();
+    bus.publish(raw("lined.one")).await.unwrap();
+    bus.publish_batch(vec![raw("lined.many"), raw("lined.many")]).await.unwrap();
+    bus.idle().await;
+    for (message, name) in [("a line of one", "process lined.one"), ("a line of many", "process lined.many")]
+    {
+        let process = &named(name)[0];
+        let (trace, span) = (process.trace().to_string(), process.id().to_string());
+        let [logs, plain] = line(message);
+        assert_eq!(
+            (logs["trace_id"].as_str(), logs["span_id"].as_str()),
+            (Some(&*trace), Some(&*span)),
+            "{logs}"
+        );
+        let around = &plain["span"];
+        assert_eq!(
+            (around["trace_id"].as_str(), around["span_id"].as_str()),
+            (Some(&*trace), Some(&*span)),
+            "{plain}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@
 //! | `process <filter>` | consumer | each attempt of a handler, with what it emits and commits; [linked](Relation) to the publish |
 //! | `redrive` | client | dead letters are given again, linked to the publish of each; attempts that come of it are linked to it |
 //!
-//! Inside of a `process` span are the moments `busway.retry` and `busway.dead_letter`. Names are those of OpenTelemetry's conventions for messaging
+//! A `process` span bears its own `trace_id` and `span_id`, for lines that are written within it. Inside of it are the moments `busway.retry` and `busway.dead_letter`. Names are those of OpenTelemetry's conventions for messaging
 //! (status: development, schema 1.42), all in one file of this room. Topics, ids and keys are attributes, never a part of a span's name.
 //!
 //! **Who decides.** Where a trace begins it is decided whether it is recorded: an event that is published inside of a span follows that one, one that is not
@@ -198,7 +198,7 @@ impl Tracing {
         }
         _ = contained(|| self.tracer.join(&span, self.relation, &[carried]));
         self.link(&span, delivery.get());
-        Some(Place::of(span))
+        Some(self.place_of(span))
     }
 
     /// Where an attempt at several events at once runs, linked to each; `None` when none of them is recorded.
@@ -216,7 +216,7 @@ impl Tracing {
         let mut redrives: Vec<&Redriven> = deliveries.iter().filter_map(Delivery::get).collect();
         redrives.dedup();
         redrives.into_iter().for_each(|redrive| self.link(&span, Some(redrive)));
-        Some(Place::of(span))
+        Some(self.place_of(span))
     }
 
     /// Tells that dead letters are given again, of which some bear these traces. What is returned is left in the deliveries that come of it; `None` when this is not
@@ -239,6 +239,14 @@ impl Tracing {
     pub fn here(&self) -> Option<Place> {
         let carrier = contained(|| self.tracer.capture()).flatten()?;
         Some(Place::carrying(Span::current(), carrier))
+    }
+
+    /// The place of an attempt. Its span, which begins with that, says where it is: a line that is written within has it from there.
+    fn place_of(&self, span: Span) -> Place {
+        if let Some(context) = contained(|| self.tracer.context_of(&span)).flatten() {
+            spans::placed(&span, &context);
+        }
+        Place::of(span)
     }
 
     fn link(&self, span: &Span, redrive: Option<&Redriven>) {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use busway_event::{EventId, Topic};
+use busway_event::{EventId, Topic, TraceContext};
 use busway_middleware::chain::attempt::TRACED;
 use busway_middleware::{Delivery, Outcome};
 use tracing::Span;
@@ -82,6 +82,8 @@ pub(super) fn process(delivery: &Delivery) -> Span {
         "busway.replay" = delivery.is_replay(),
         "busway.outcome" = Empty,
         "error.type" = Empty,
+        trace_id = Empty,
+        span_id = Empty,
     );
     if let Some(position) = delivery.position() {
         span.record("messaging.destination.partition.id", tracing::field::display(position.partition));
@@ -109,6 +111,8 @@ pub(super) fn process_all(delivery: &Delivery, events: usize) -> Span {
         "messaging.batch.message_count" = events,
         "busway.outcome" = Empty,
         "error.type" = Empty,
+        trace_id = Empty,
+        span_id = Empty,
     )
 }
 
@@ -123,6 +127,12 @@ pub(super) fn redrive(request: &str, letters: usize) -> Span {
         "messaging.batch.message_count" = number(letters),
         "busway.request" = request,
     )
+}
+
+/// The place of an attempt, by the names that log stores know: formatters of lines show fields of spans, and know nothing of contexts.
+pub(super) fn placed(span: &Span, context: &TraceContext) {
+    span.record("trace_id", context.trace_id_hex());
+    span.record("span_id", format!("{:016x}", u64::from_be_bytes(context.parent_id())));
 }
 
 /// Texts of errors are the program's own and may be secrets: the kind alone is told.
