@@ -1,10 +1,12 @@
 //! What is shown of failures, and who is said to have done something: texts of errors are the program's own, and may quote what nobody should read.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use busway_middleware::Outcome;
+use busway_event::Filter;
 use busway_middleware::builtin::log_text;
+use busway_middleware::{ModeKind, Outcome, Scope, States};
 use busway_observability::Redactor;
 use busway_observability::audit::{self, Action, Ending};
 
@@ -31,6 +33,21 @@ impl Shown {
     pub(crate) fn error_text(&self, outcome: &Outcome) -> String {
         let text = self.said(|| outcome.error_text().unwrap_or_else(|| outcome.to_string()));
         text.unwrap_or_else(|| PANICKED.to_owned())
+    }
+
+    /// The scope of a subscription, in which middleware shows texts as the bus does.
+    pub(crate) fn scope(&self, name: &Arc<str>, filter: Filter, mode: ModeKind, states: States) -> Scope {
+        let scope = Scope::new(Arc::clone(name), filter, mode, states);
+        if self.redactor.is_empty() {
+            return scope;
+        }
+        let redactor = self.redactor.clone();
+        scope.with_redaction(move |text| redactor.text(text).into_owned())
+    }
+
+    /// A text as it may be shown.
+    pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.redactor.text(text)
     }
 
     /// A text for a log line.

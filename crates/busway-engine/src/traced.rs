@@ -1,6 +1,6 @@
 //! Traces of a bus: where in the engine the places are that `busway_observability::trace` has for them. What is not traced pays a look.
 
-use busway_event::{AnyDraft, AnyEvent, DraftHead, EventId};
+use busway_event::{AnyDraft, AnyEvent, DraftHead, EventId, Metadata, Topic};
 use busway_middleware::{Delivery, Outcome};
 use busway_observability::Tracing;
 use busway_observability::trace::{Place, Publish, Sending};
@@ -51,6 +51,18 @@ impl Services {
     pub(crate) fn sending(&self, head: &mut DraftHead, id: EventId, publish: Publish) -> Sending {
         match &self.tracing {
             Some(tracing) => tracing.publish(head, id, publish),
+            None => Sending::none(),
+        }
+    }
+
+    /// The publish of several events at once, whose contexts they bear.
+    #[inline]
+    pub(crate) fn sending_all<'a>(
+        &self,
+        events: impl ExactSizeIterator<Item = (&'a Topic, &'a Metadata)> + Clone,
+    ) -> Sending {
+        match &self.tracing {
+            Some(tracing) => tracing.publish_all(events),
             None => Sending::none(),
         }
     }

@@ -1,6 +1,7 @@
 //! What a subscription gives to each of its deliveries: its name, its mode and the values that handlers ask for by type.
 
 use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -47,19 +48,28 @@ impl fmt::Debug for States {
 }
 
 /// What all deliveries of one subscription share.
-#[derive(Debug)]
 pub struct Scope {
     subscription: Arc<str>,
     filter: Filter,
     mode: ModeKind,
     states: States,
+    redaction: Option<Box<Redaction>>,
 }
+
+/// Makes a text showable: a bus's redaction, as a function of texts.
+type Redaction = dyn Fn(&str) -> String + Send + Sync;
 
 impl Scope {
     /// The scope of a subscription.
     #[must_use]
     pub fn new(subscription: impl Into<Arc<str>>, filter: Filter, mode: ModeKind, states: States) -> Self {
-        Self { subscription: subscription.into(), filter, mode, states }
+        Self { subscription: subscription.into(), filter, mode, states, redaction: None }
+    }
+
+    /// Sets what makes texts of failures showable. Default: they are shown as they are.
+    pub fn with_redaction(mut self, redaction: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        self.redaction = Some(Box::new(redaction));
+        self
     }
 
     /// The subscription's name.
@@ -84,5 +94,26 @@ impl Scope {
     #[must_use]
     pub const fn states(&self) -> &States {
         &self.states
+    }
+
+    /// A text of somebody else's as people may see it: with the redaction of the bus, as in its dead letters. For middleware that logs or stores errors; given the
+    /// whole text, since of half a secret nobody knows that it is one.
+    #[must_use]
+    pub fn shown<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match &self.redaction {
+            Some(redaction) => Cow::Owned(redaction(text)),
+            None => Cow::Borrowed(text),
+        }
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("subscription", &self.subscription)
+            .field("filter", &self.filter)
+            .field("mode", &self.mode)
+            .field("states", &self.states)
+            .finish_non_exhaustive()
     }
 }

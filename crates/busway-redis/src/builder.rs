@@ -1,5 +1,6 @@
 //! Connecting to a server.
 
+use std::fmt;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -7,8 +8,8 @@ use redis::{Client, InfoDict};
 
 use crate::keys::RedisKeys;
 
-/// How keys are kept in Redis.
-#[derive(Debug, Clone)]
+/// How keys are kept in Redis. Its `Debug` says the server alone of the address, which may hold a user and a password.
+#[derive(Clone)]
 #[must_use = "nothing is connected before .connect()"]
 pub struct RedisKeysBuilder {
     url: String,
@@ -80,6 +81,19 @@ impl RedisKeysBuilder {
     }
 }
 
+/// Of an address that cannot be read nothing is said.
+impl fmt::Debug for RedisKeysBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server =
+            Client::open(self.url.as_str()).map(|client| client.get_connection_info().addr().to_string());
+        f.debug_struct("RedisKeysBuilder")
+            .field("server", &server.as_deref().unwrap_or("***"))
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
+
 /// Why there is no store of keys in Redis.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -141,6 +155,25 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_prints_a_builder_or_its_error_sees_no_credentials() {
+        let shown = |url: &str| format!("{:?}", RedisKeysBuilder::new(url));
+        let said = shown("redis://ann:s3cr3t@127.0.0.1:6379/2");
+        assert!(said.contains("127.0.0.1:6379") && said.contains("busway"), "{said}");
+        assert!(!said.contains("s3cr3t") && !said.contains("ann"), "{said}");
+        for url in [
+            "ann:s3cr3t@127.0.0.1",
+            "redis://ann:s3cr3t@127.0.0.1:port",
+            "redis://:s3cr3t@h/s3cr3t",
+            "redis+unix:///x?pass=s3cr3t&db=s3cr3t",
+        ] {
+            let error = RedisKeysBuilder::new(url).connect().await.unwrap_err();
+            let said = format!("{} {error} {error:?}", shown(url));
+            assert!(!said.contains("s3cr3t"), "{said}");
+        }
+        assert!(!shown("redis+unix:///tmp/redis?pass=s3cr3t").contains("s3cr3t"));
+    }
 
     #[tokio::test]
     async fn what_cannot_be_is_a_typed_error_before_anything_is_connected() {

@@ -11,6 +11,7 @@ use busway_observability::trace::Publish;
 use super::dispatch::Source;
 use super::offering::{Offering, Passage, receipt};
 use super::publish::{Accepted, Patience, restored};
+use super::stored::kind;
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::mailbox::Arrival;
 
@@ -19,11 +20,18 @@ impl BusCore {
         self: &Arc<Self>,
         drafts: Vec<Draft<T>>,
     ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
-        if let Some(log) = &self.log {
-            return self.publish_batch_with_log(log, drafts).await;
-        }
         let accepted = self.accept_batch(drafts)?;
-        Ok(self.offer_accepted(accepted.into_iter().map(|one| one.event).collect()).await)
+        let sending =
+            self.services.sending_all(accepted.iter().map(|one| (one.event.topic(), one.event.metadata())));
+        let published = match &self.log {
+            Some(log) => self.store_accepted(log, accepted).await,
+            None => Ok(self.offer_accepted(accepted.into_iter().map(|one| one.event).collect()).await),
+        };
+        if let Err(error) = &published {
+            sending.failed(kind(error));
+        }
+        drop(sending);
+        published
     }
 
     pub(super) async fn offer_accepted<T: EventType>(

@@ -57,7 +57,7 @@ impl Reloading<'_> {
             reloads.refused += 1;
         }
         // It may quote a value of the file.
-        let first = &*self.bus.services.shown.redactor.text(first);
+        let first = &*self.bus.services.shown.text(first);
         self.bus.services.signals.tell(&Signal::ReloadRefused { problems, first });
         let reason = match problems {
             0 | 1 => first.to_owned(),

@@ -349,7 +349,7 @@ impl Wishes {
 }
 
 /// What is said of the failure where it is traced.
-const fn kind(error: &PublishError<AnyEvent>) -> &'static str {
+pub(super) const fn kind<E>(error: &PublishError<E>) -> &'static str {
     match error {
         PublishError::Refused { .. } => REFUSED,
         PublishError::Unknown { .. } => "unknown",

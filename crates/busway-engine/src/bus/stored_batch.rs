@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use busway_event::{AnyEvent, Draft, Durability, Event, EventId, EventType};
 use busway_persistence::Entry;
 
-use super::publish::{Original, restored, taken_back};
+use super::publish::{Accepted, Original, restored, taken_back};
 use super::stored::Wishes;
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::log::{Log, NotAppended, Placed};
@@ -19,13 +19,13 @@ struct ToStore {
 
 impl BusCore {
     /// Stores a batch, or offers it when no stream captures it.
-    pub(super) async fn publish_batch_with_log<T: EventType>(
+    pub(super) async fn store_accepted<T: EventType>(
         self: &Arc<Self>,
         log: &Log,
-        drafts: Vec<Draft<T>>,
+        batch: Vec<Accepted<T>>,
     ) -> Result<Vec<Receipt>, PublishError<Vec<Draft<T>>>> {
         let (mut events, mut originals, mut wishes) = (Vec::new(), Vec::new(), Vec::new());
-        for accepted in self.accept_batch(drafts)? {
+        for accepted in batch {
             events.push(accepted.event);
             originals.push(accepted.original);
             wishes.push(accepted.wishes);

@@ -271,12 +271,11 @@ impl Job {
             Ok(())
         })?;
         let operated = answered.recv().map_err(|_| DeadLetterError::Closed)??;
-        if let Some(tracing) = &self.bus.services.tracing {
-            tracing.redriven(&self.request, operated.letters.len(), &part.traces);
-        }
+        let tracing = self.bus.services.tracing.as_ref();
+        let span = tracing.and_then(|of| of.redriven(&self.request, operated.letters.len(), &part.traces));
         for core in cores {
             let its_own = operated.letters.iter().filter(|(key, _)| key.subscription == core.number);
-            core.redriven(&its_own.copied().collect::<Vec<_>>());
+            core.redriven(&its_own.copied().collect::<Vec<_>>(), span.as_ref());
         }
         Ok(operated)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
-use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Scope, Stage};
+use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Stage};
 use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX, Store};
 use busway_reliability::{Caution, Idempotency, Order};
 use busway_router::GroupRule;
@@ -351,7 +351,7 @@ impl DurableBuilder {
         let mut states = bus.states.clone();
         states.insert(PublisherSource { core: Arc::downgrade(bus), subscription: id });
         states.insert(Stopping::of(stopping.clone()));
-        let scope = Scope::new(Arc::clone(&name), filter.clone(), ModeKind::Durable, states);
+        let scope = bus.services.shown.scope(&name, filter.clone(), ModeKind::Durable, states);
         let mut window = window(&settings);
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);

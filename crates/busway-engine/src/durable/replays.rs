@@ -1,21 +1,29 @@
 //! Dead letters that are given again: who gave them is told how that goes.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
+use busway_event::AnyEvent;
 use busway_middleware::Outcome;
+use busway_observability::trace::Redriven;
 use busway_persistence::{LetterKey, Place, Position, Store};
 use busway_reliability::{Order, SameErrors};
 use parking_lot::Mutex;
 
 use super::DurableCore;
 use super::lane::{Lanes, NO_LANE};
+use super::window::Started;
 use crate::bus::Services;
 use crate::log::Log;
 
-/// Who watches the attempts of a subscription's dead letters.
+/// Who watches the attempts of a subscription's dead letters, and which spans they go back to.
 #[derive(Debug, Default)]
-pub(crate) struct Replays(Mutex<Vec<Weak<ReplayWatch>>>);
+pub(crate) struct Replays {
+    watches: Mutex<Vec<Weak<ReplayWatch>>>,
+    /// Of those that are on their way, where that is traced. Not stored: a letter whose attempt another process makes has no such link.
+    spans: Mutex<HashMap<Position, Redriven>>,
+}
 
 /// Watches for the same error coming back.
 #[derive(Debug)]
@@ -46,7 +54,7 @@ impl ReplayWatch {
 impl DurableCore {
     /// Tells a watch of each attempt of a dead letter from now on.
     pub(crate) fn watch_replays(&self, watch: &Arc<ReplayWatch>) {
-        let mut watches = self.replays.0.lock();
+        let mut watches = self.replays.watches.lock();
         watches.retain(|watch| watch.strong_count() > 0);
         if !watches.iter().any(|known| known.upgrade().is_some_and(|known| Arc::ptr_eq(&known, watch))) {
             watches.push(Arc::downgrade(watch));
@@ -55,7 +63,7 @@ impl DurableCore {
 
     /// An attempt of a dead letter that was given again has ended.
     pub(super) fn replay_ended(&self, outcome: &Outcome) {
-        let watches: Vec<_> = self.replays.0.lock().iter().filter_map(Weak::upgrade).collect();
+        let watches: Vec<_> = self.replays.watches.lock().iter().filter_map(Weak::upgrade).collect();
         let is_good = matches!(outcome, Outcome::Done | Outcome::Skip);
         if is_good {
             self.counts.replayed.fetch_add(1, Ordering::Relaxed);
@@ -66,9 +74,28 @@ impl DurableCore {
         }
     }
 
-    /// Dead letters were given again: they are parked in the store, and due.
-    pub(crate) fn redriven(&self, letters: &[(LetterKey, u64)]) {
+    /// The span in which a dead letter was given again.
+    pub(super) fn redrive_of(&self, started: &Started<AnyEvent>) -> Option<Redriven> {
+        self.replays.spans.lock().get(&started.place).cloned()
+    }
+
+    /// A dead letter that was given again has come to its end.
+    pub(super) fn forget_redrive(&self, place: Position) {
+        self.replays.spans.lock().remove(&place);
+    }
+
+    /// Dead letters were given again, in this span if that is traced: they are parked in the store, and due.
+    pub(crate) fn redriven(&self, letters: &[(LetterKey, u64)], span: Option<&Redriven>) {
         let at = self.moment();
+        if let Some(span) = span {
+            let mut spans = self.replays.spans.lock();
+            for &(LetterKey { partition, offset, .. }, _) in letters {
+                let place = Position { partition, offset };
+                if spans.len() < SPANS_MAX || spans.contains_key(&place) {
+                    spans.insert(place, span.clone());
+                }
+            }
+        }
         {
             let mut hand = self.hand.lock();
             for &(LetterKey { partition, offset, .. }, lane) in letters {
@@ -117,5 +144,7 @@ pub(super) async fn with_lanes(
     places
 }
 
+/// Letters on their way that are linked to where they were given again: those of a few pages of a redrive, and never all that may be parked.
+const SPANS_MAX: usize = 65_536;
 /// Letters that are read while the store is lent once.
 const LENT_FOR: usize = 256;

@@ -12,7 +12,7 @@ impl DurableCore {
     #[inline]
     pub(super) fn place_of(&self, started: &Started<AnyEvent>) -> Option<Place> {
         match self.services.is_traced(&started.event) {
-            true => self.services.traced(&self.delivery(started, 0, None)),
+            true => self.services.traced(&self.traced_delivery(started)),
             false => None,
         }
     }
@@ -22,8 +22,19 @@ impl DurableCore {
         if !batch.iter().any(|started| self.services.is_traced(&started.event)) {
             return None;
         }
-        let deliveries: Vec<Delivery> = batch.iter().map(|started| self.delivery(started, 0, None)).collect();
+        let deliveries: Vec<Delivery> = batch.iter().map(|started| self.traced_delivery(started)).collect();
         self.services.all_traced(&deliveries)
+    }
+
+    /// What a tracing system is told of an attempt.
+    fn traced_delivery(&self, started: &Started<AnyEvent>) -> Delivery {
+        let mut delivery = self.delivery(started, 0, None);
+        if started.replay
+            && let Some(redrive) = self.redrive_of(started)
+        {
+            delivery.insert(redrive);
+        }
+        delivery
     }
 }
 

@@ -199,6 +199,14 @@ pub(super) fn judge(
         }
         verdict => (verdict, false),
     };
+    if started.replay {
+        match verdict {
+            Verdict::Settled | Verdict::Stored | Verdict::Discarded | Verdict::Dead { .. } => {
+                core.forget_redrive(started.place);
+            }
+            Verdict::Park { .. } | Verdict::Wait(_) | Verdict::Later { .. } | Verdict::NoRoom { .. } => {}
+        }
+    }
     let counter = match (&verdict, outcome) {
         // One that is not given up after all, for there is no room for its letter, is one more attempt that failed.
         (Verdict::Park { .. } | Verdict::NoRoom { .. }, _) => &core.counts.failed,

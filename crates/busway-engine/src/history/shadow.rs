@@ -22,7 +22,7 @@ use crate::transact::TxDesk;
 pub struct Shadow {
     /// The word for its outcome: `done`, `failed`, `retry`, `dead` or `skipped`.
     pub outcome: &'static str,
-    /// Its error with the causes, or when it wants the event again.
+    /// Its error with the causes, as the bus's redaction shows it, or when it wants the event again.
     pub error: Option<String>,
     /// The events that it would have emitted, in order.
     pub emits: Vec<ShadowEmit>,
@@ -78,6 +78,14 @@ pub struct Difference {
     pub other: Shadow,
 }
 
+impl Shadow {
+    /// As people may see it: until then two are compared by what they are.
+    fn into_shown(mut self, bus: &BusCore) -> Self {
+        self.error = self.error.map(|error| bus.services.shown.text(&error).into_owned());
+        self
+    }
+}
+
 impl History {
     /// Gives the events one by one to a handler that casts a shadow: `seen` is told what it would have done. What it writes through its
     /// transaction and the events that it emits are not stored, published or offered; no cursor moves. Its reads see the tables as they
@@ -101,7 +109,7 @@ impl History {
         while let Some(page) = self.page().await? {
             for past in page {
                 let shadow = caster.cast(&past).await;
-                seen(&past, shadow);
+                seen(&past, shadow.into_shown(&caster.bus));
                 events += 1;
             }
         }
@@ -109,7 +117,7 @@ impl History {
     }
 
     /// Gives the events one by one to two handlers that cast [shadows](Self::shadow), and says where they differ: a new version of a
-    /// handler beside the one that it is to replace.
+    /// handler beside the one that it is to replace. Errors that differ in what is redacted alone differ.
     ///
     /// # Errors
     /// [`HistoryError`].
@@ -132,6 +140,7 @@ impl History {
                 if one == other {
                     comparison.alike += 1;
                 } else if comparison.differences.len() < DIFFERENCES_KEPT {
+                    let (one, other) = (one.into_shown(&self.bus), other.into_shown(&self.bus));
                     comparison.differences.push(Difference { event, one, other });
                 }
             }
@@ -163,7 +172,7 @@ impl Caster {
         }
         let mut states = bus.states.clone();
         states.insert(Stopping::of(CancellationToken::new()));
-        let scope = Arc::new(Scope::new("shadow", filter, ModeKind::Durable, states));
+        let scope = Arc::new(bus.services.shown.scope(&"shadow".into(), filter, ModeKind::Durable, states));
         let (invocation, chain, progress) = (handler.invocation(), Chain::merge([]), Progress::new());
         Ok(Self { bus: Arc::clone(bus), handler, invocation, scope, chain, progress })
     }

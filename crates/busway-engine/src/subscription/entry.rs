@@ -12,7 +12,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, OnceLock, Weak};
 
 use busway_event::Filter;
-use busway_middleware::{ModeKind, Run, Scope};
+use busway_middleware::{ModeKind, Run};
 use busway_observability::audit::Action;
 use busway_reliability::Tally;
 use busway_router::RouteId;
@@ -242,7 +242,7 @@ impl Entry {
         let mut states = bus.states.clone();
         states.insert(PublisherSource { core: Weak::clone(&self.bus), subscription: self.id });
         states.insert(Stopping::of(stopping.clone()));
-        let scope = Scope::new(Arc::clone(&name), self.filter.clone(), ModeKind::Ephemeral, states);
+        let scope = bus.services.shown.scope(&name, self.filter.clone(), ModeKind::Ephemeral, states);
         let clock = Arc::clone(&bus.services.clock);
         let core = SubscriptionCore::new(SubscriptionParts {
             entry: Arc::downgrade(self),

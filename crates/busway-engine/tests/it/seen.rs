@@ -140,17 +140,27 @@ async fn each_bus_has_metrics_of_its_own_and_one_takes_the_place_of_one_that_is_
     drop(second.shutdown(Duration::ZERO).await);
 }
 
+/// Keys, and values of a tenant, that no series is made of; and topics, of which fewer are enough.
+const KEYS: u32 = 1_000_000;
+const TOPICS: u32 = 20_000;
+/// Events that are published and settled together.
+const AT_ONCE: u32 = 10_000;
+
 #[tokio::test]
-async fn keys_and_topics_make_no_series() {
-    let (metrics, recorder) = (Metrics::new(), Recorder::<Number>::new());
+async fn a_million_keys_and_thousands_of_topics_make_no_series() {
+    let metrics = Metrics::with_tenants("tenant", ["acme"]).unwrap();
     let bus = TestBus::build(|builder| builder.metrics(&metrics)).await;
-    bus.subscribe("orders.#").name("all").capacity(4_096).to(recorder.handler()).await.unwrap();
-    let connection = || bus.subscribe("orders.0").to(async |_: Payload<Number>| {});
+    let capacity = usize::try_from(AT_ONCE).unwrap();
+    let ignores = async |_: Payload<Number>| {};
+    let all = bus.subscribe("orders.#").name("all").capacity(capacity).to(ignores).await.unwrap();
+    let connection = || bus.subscribe("orders.0").to(ignores);
     drop(connection().await.unwrap().scoped());
     let kept = connection().await.unwrap();
-    bus.publish(number("orders.0", 0).key("0")).await.unwrap();
+    let first = number("orders.0", 0).key("0");
+    bus.publish(first.meta("tenant", "-1")).await.unwrap();
     bus.settle().await;
-    let before = metrics.render().lines().count();
+    let series = || metrics.render().lines().count();
+    let before = series();
     // A subscription without a name for each connection: they are counted together.
     for _ in 0..50 {
         let connection = connection().await.unwrap();
@@ -158,15 +168,17 @@ async fn keys_and_topics_make_no_series() {
         connection.stop().await;
     }
     drop(kept);
-    for n in 0..20_000 {
-        let draft = number(&format!("orders.{}", n % 1_000), n).key(format!("key-{n}"));
-        bus.publish(draft.meta("tenant", n.to_string())).await.unwrap();
-        if n % 1_000 == 0 {
-            bus.settle().await;
-        }
+    for begin in (0..KEYS).step_by(capacity) {
+        let drafts = (begin..begin + AT_ONCE).map(|n| {
+            let draft = number(&format!("orders.{}", n / (KEYS / TOPICS)), n).key(format!("key-{n}"));
+            draft.meta("tenant", n.to_string())
+        });
+        bus.publish_batch(drafts.collect()).await.unwrap();
+        bus.settle().await;
     }
-    bus.settle().await;
-    assert_eq!(metrics.render().lines().count(), before);
+    let stats = all.stats();
+    assert_eq!((stats.done, stats.tally.dropped), (u64::from(KEYS) + 1, 0), "each of them was handled");
+    assert_eq!(series(), before);
     bus.finish().await;
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use busway_engine::dead_letters::{Redrive, Selection};
 use busway_engine::{Bus, BusBuilder, Publisher};
-use busway_event::Event;
-use busway_middleware::{Delivery, Outcome, Payload, State};
+use busway_event::{Event, Raw};
+use busway_middleware::{Batch, Delivery, Outcome, Payload, State, batch};
 use busway_observability::Relation;
 use busway_persistence::Stream;
 use busway_reliability::Retry;
@@ -15,7 +15,7 @@ use busway_testkit::{ManualClock, TestBus};
 use opentelemetry::trace::{SpanKind, Status};
 use tracing::Instrument as _;
 
-use crate::world::{Numbered, Span, memory, named, raw, spans, tracing};
+use crate::world::{Numbered, Span, line, memory, named, raw, spans, tracing};
 
 #[tokio::test]
 async fn an_attempt_is_linked_to_its_publish_and_names_hold_no_topic() {
@@ -144,6 +144,73 @@ async fn each_attempt_reaches_back_through_retry_dead_letter_restart_and_redrive
     let of_ticket = redrives.iter().filter(|span| span.text("busway.request").as_deref() == Some("ticket-7"));
     let links: usize = of_ticket.map(|span| span.0.links.links.len()).sum();
     assert_eq!(links, many, "the redrive is linked to the publish of each");
+    let is_of_it = |span: &&&&Span| redrives.iter().any(|redrive| span.is_linked_to(redrive));
+    assert_eq!(
+        replays.iter().filter(is_of_it).count(),
+        many,
+        "and each attempt that comes of it to the redrive"
+    );
+    assert_eq!(process.iter().filter(|span| is_of_it(&span)).count(), many, "and no other");
+}
+
+#[tokio::test]
+async fn lines_within_a_handler_say_the_span_of_its_attempt() {
+    let bus = memory().await;
+    let one = |_: Payload<Raw>| async { tracing::info!("a line of one") };
+    bus.subscribe("lined.one").name("lined").to(one).await.unwrap();
+    let many = |_: Batch<Raw>| async { tracing::info!("a line of many") };
+    bus.subscribe("lined.many").name("lined-many").to(batch(many)).await.unwrap();
+    bus.publish(raw("lined.one")).await.unwrap();
+    bus.publish_batch(vec![raw("lined.many"), raw("lined.many")]).await.unwrap();
+    bus.idle().await;
+    for (message, name) in [("a line of one", "process lined.one"), ("a line of many", "process lined.many")]
+    {
+        let process = &named(name)[0];
+        let (trace, span) = (process.trace().to_string(), process.id().to_string());
+        let [logs, plain] = line(message);
+        assert_eq!(
+            (logs["trace_id"].as_str(), logs["span_id"].as_str()),
+            (Some(&*trace), Some(&*span)),
+            "{logs}"
+        );
+        let around = &plain["span"];
+        assert_eq!(
+            (around["trace_id"].as_str(), around["span_id"].as_str()),
+            (Some(&*trace), Some(&*span)),
+            "{plain}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_attempt_is_linked_to_the_redrive_that_it_comes_of() {
+    let (dir, service) = (tempfile::tempdir().unwrap(), Service::default());
+    let stream = Stream::new("given").capture("given.#");
+    let configure = |bus: BusBuilder| bus.stream(stream).state(service.clone()).tracing(&tracing());
+    let bus = TestBus::open(dir.path(), configure).await;
+    let retry = Retry::listed(&[Duration::from_millis(40)]);
+    bus.subscribe("given.#").durable("given").retry(retry).to(needs_service).await.unwrap();
+    bus.publish(Event::new("given.a", Numbered(1))).await.unwrap();
+    for request in ["given-1", "given-2"] {
+        for _ in 0..2 {
+            bus.settle().await;
+            bus.clock().advance(Duration::from_secs(1));
+        }
+        bus.settle().await;
+        service.0.store(request == "given-2", Ordering::Relaxed);
+        let letters = bus.dead_letters().by("ann").request(request);
+        letters.redrive(Selection::all(), Redrive::default().unlimited()).await.unwrap();
+        bus.settle().await;
+    }
+    bus.finish().await;
+    let attempts: Vec<Span> = spans("given.").into_iter().filter(Span::is_process).collect();
+    let redrives = named("redrive");
+    let of = |request: &str| {
+        let redrive = redrives.iter().find(|span| span.text("busway.request").as_deref() == Some(request));
+        attempts.iter().map(|span| span.is_linked_to(redrive.unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(of("given-1"), [false, false, true, true, false], "its retry, too");
+    assert_eq!(of("given-2"), [false, false, false, false, true]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -135,9 +135,50 @@ async fn a_durable_batch_and_what_fails_of_it_are_linked_too() {
     let alone = process.iter().filter(|span| span.text("messaging.destination.name").is_some());
     assert_eq!(alone.count(), 2, "each was attempted alone in the end");
     assert!(process.iter().any(|span| span.has_moment("busway.retry")));
+    let sends = crate::world::named("send");
+    assert!(sends.iter().any(|send| creates.iter().all(|create| send.is_linked_to(create))));
     for create in creates {
         assert!(process.iter().filter(|span| span.is_linked_to(create)).count() >= 2);
     }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_published_is_one_send_linked_to_what_it_created() {
+    use tracing::Instrument as _;
+    let bus = memory().await;
+    let one_topic = bus.publish_batch(vec![raw("sent.a"), raw("sent.a")]);
+    one_topic.instrument(tracing::info_span!("sends")).await.unwrap();
+    let (all, around) = (spans("sent."), &crate::world::named("sends")[0]);
+    let [first, second, send] = &all[..] else { panic!("{all:?}") };
+    assert_eq!([&*first.0.name, &*second.0.name, &*send.0.name], ["create", "create", "send"]);
+    assert!(send.is_linked_to(first) && send.is_linked_to(second) && send.0.links.links.len() == 2);
+    assert!(all.iter().all(|span| span.is_child_of(around)), "{all:?}");
+    assert_eq!(send.0.span_kind, opentelemetry::trace::SpanKind::Client);
+    assert_eq!(send.number("messaging.batch.message_count"), Some(2));
+    assert_eq!(send.0.status, opentelemetry::trace::Status::Unset);
+    // What is not recorded sends nothing that is.
+    let unsampled = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    bus.publish_batch(vec![raw("sent.c").meta("traceparent", unsampled)]).await.unwrap();
+    bus.publish_batch(Vec::<Draft<Raw>>::new()).await.unwrap();
+    assert_eq!(spans("sent.c").len(), 0);
+    let is_empty = |send: &Span| send.number("messaging.batch.message_count") == Some(0);
+    assert!(!crate::world::named("send").iter().any(is_empty));
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_published_says_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let stream = Stream::new("unsent").capture("unsent.#");
+    let bus = TestBus::open(dir.path(), |bus| bus.stream(stream).tracing(&tracing())).await;
+    let mixed = vec![raw("unsent.a"), raw("unsent-too.a")];
+    bus.publish_batch(mixed).await.unwrap_err();
+    bus.finish().await;
+    let create = &spans("unsent.")[0];
+    let sends = crate::world::named("send");
+    let send = sends.iter().find(|send| send.is_linked_to(create)).unwrap();
+    assert_eq!(send.text("messaging.destination.name"), None, "it has none in common");
+    assert_eq!(send.text("error.type").as_deref(), Some("refused"));
+    assert!(matches!(send.0.status, opentelemetry::trace::Status::Error { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,17 @@
 //! A process with OpenTelemetry: one subscriber and one exporter for all tests, each of which has topics of its own.
 
+use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use busway_engine::Bus;
 use busway_event::{Event, EventType, Raw};
-use busway_observability::{HeadSampler, Tracing};
+use busway_observability::{HeadSampler, LogFormat, Logs, Tracing};
 use opentelemetry::trace::{Link, SpanId, SpanKind, TraceContextExt as _, TraceId, TracerProvider as _};
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{
     InMemorySpanExporter, SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample, SpanData,
 };
+use parking_lot::Mutex;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -42,6 +44,33 @@ impl ShouldSample for ByName {
     }
 }
 
+/// Lines of `Logs`, and of the formatter for JSON that `tracing-subscriber` has.
+static LOGS: Mutex<String> = Mutex::new(String::new());
+static PLAIN: Mutex<String> = Mutex::new(String::new());
+
+/// Where they go.
+struct Lines(&'static Mutex<String>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The line of `Logs` with this message, and the one of the formatter.
+pub(crate) fn line(message: &str) -> [serde_json::Value; 2] {
+    [&LOGS, &PLAIN].map(|lines| {
+        let lines = lines.lock();
+        let found = lines.lines().find(|line| line.contains(&format!("\"message\":\"{message}\"")));
+        serde_json::from_str(found.unwrap_or_else(|| panic!("no {message} in {lines}"))).unwrap()
+    })
+}
+
 /// How a bus is traced here.
 pub(crate) fn tracing() -> Tracing {
     EXPORTED.get_or_init(|| {
@@ -53,7 +82,10 @@ pub(crate) fn tracing() -> Tracing {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         // As `Exporting::layer` does.
         let layer = layer.with_filter(filter_fn(|metadata| metadata.target() != "busway"));
-        tracing_subscriber::registry().with(layer).init();
+        // Beside it, as in most programs, lines: with filters of their own, of which none may cost another a span.
+        let logs = Logs::new(LogFormat::Json).filter("tracing=info").writer(Lines(&LOGS)).layer().unwrap();
+        let plain = tracing_subscriber::fmt::layer().json().with_writer(|| Lines(&PLAIN));
+        tracing_subscriber::registry().with(layer).with(logs.0).with(plain).init();
         (exporter, provider)
     });
     Tracing::otel()

@@ -5,7 +5,7 @@ use crate::middleware::SyncMiddleware;
 use crate::outcome::Outcome;
 
 /// Emits a `tracing` event for each outcome: `debug` for done and skipped ones, `warn` for the others. Never the payload;
-/// error texts (with their causes) are cut at 256 characters and escaped, so that they cannot forge log lines.
+/// error texts (with their causes) are [redacted](crate::Scope::shown) as the bus says, then cut at 256 characters and escaped, so that they cannot forge log lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogOutcome;
 
@@ -19,7 +19,8 @@ impl SyncMiddleware for LogOutcome {
                 tracing::debug!(subscription, topic, event_id = %id, attempt, outcome = label, "event handled");
             }
             Outcome::Failed(_) | Outcome::Dead(_) => {
-                let error = log_text(&outcome.error_text().unwrap_or_default());
+                let error = outcome.error_text().unwrap_or_default();
+                let error = log_text(&delivery.scope().shown(&error));
                 tracing::warn!(subscription, topic, event_id = %id, attempt, outcome = label, error, "event not handled");
             }
             Outcome::RetryAt(time) => {

@@ -3,7 +3,10 @@
 //! It is there when somebody listens, and not within a span of an attempt that a tracing system has asked for: that one says the same.
 
 use busway_event::TraceContext;
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::{Level, Metadata, Span};
+use tracing_core::callsite::DefaultCallsite;
+use tracing_core::metadata::Kind;
 
 use crate::delivery::Delivery;
 
@@ -25,10 +28,12 @@ pub(super) fn span_of_call(deliveries: &[Delivery]) -> Span {
     }
 }
 
-/// Whether somebody listens.
+/// Whether somebody may listen. No subscriber is asked: one whose layers have filters of their own notes for each of them what it said, and counts on the span to follow; where
+/// there is one around already none follows, and the next span or event would be missing in a layer that wants no spans of this target.
 #[inline]
 pub(super) fn is_wanted() -> bool {
-    tracing::span_enabled!(target: TARGET, Level::INFO)
+    let level = Level::INFO;
+    level <= STATIC_MAX_LEVEL && level <= LevelFilter::current() && !CALLSITE.interest().is_never()
 }
 
 #[cold]
@@ -66,3 +71,14 @@ pub const TRACED: &str = "busway::trace";
 /// The field with which they say their event, by OpenTelemetry's conventions for messaging; those of a batch have none.
 const MESSAGE: &str = "messaging.message.id";
 const NAME: &str = "process";
+
+/// Stands for the span where it is asked who listens: of the same name and fields, which filters may be about.
+static CALLSITE: DefaultCallsite = DefaultCallsite::new(&META);
+static META: Metadata<'static> = tracing_core::metadata! {
+    name: NAME,
+    target: TARGET,
+    level: Level::INFO,
+    fields: &["event_id", "subscription", "topic", "attempt", "trace_id"],
+    callsite: &CALLSITE,
+    kind: Kind::SPAN,
+};

@@ -22,6 +22,7 @@
 //! **What the layer has to be.** Contexts are read where `tracing-opentelemetry` activates them, which is its default (`with_context_activation(true)`), and it must not
 //! lie within a `reload` layer: there nobody finds it.
 
+mod address;
 mod exporter;
 mod otlp;
 mod sampler;
@@ -84,6 +85,10 @@ impl Tracer for OpenTelemetry {
             }
         }
         causes.iter().for_each(|cause| span.add_link(written(&cause.trace)));
+    }
+
+    fn link(&self, span: &Span, to: &TraceContext) {
+        span.add_link(written(to));
     }
 
     fn carry(&self, carried: &Carried) -> Option<Box<dyn Carrier>> {

@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use busway_middleware::chain::attempt::TARGET;
+use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::tonic_types::metadata::MetadataMap;
 use opentelemetry_otlp::{
@@ -21,15 +22,19 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::address;
 use super::exporter::Within;
 use super::sampler::HeadSampler;
+use crate::trace::SCHEMA_URL;
 
 /// An export of traces over OTLP that is to begin: to a collector or to whatever else takes it, in the clear (an agent beside the program, usually, which has the
 /// encryption and the credentials).
 ///
 /// Spans that end are queued, at most 2,048, and exported up to 512 at a time, every second or when so many wait, by a thread of its own; what finds the queue full is
 /// dropped and counted by the SDK's log. A handler or a publisher never waits for it.
-#[derive(Debug, Clone)]
+///
+/// Its `Debug` says no value of a header, and of the address neither user nor password nor query.
+#[derive(Clone)]
 #[must_use = "it exports nothing before .start()"]
 pub struct Otlp {
     transport: Transport,
@@ -54,7 +59,7 @@ pub enum OtlpError {
     /// There is no exporter to be had for these settings.
     #[error("no exporter to {endpoint}")]
     Exporter {
-        /// Where to.
+        /// Where to: without user, password and query.
         endpoint: String,
         /// What is wrong.
         source: ExporterCause,
@@ -75,9 +80,11 @@ pub enum OtlpError {
 #[error("{0}")]
 pub struct ExporterCause(String);
 
-impl From<ExporterBuildError> for ExporterCause {
-    fn from(error: ExporterBuildError) -> Self {
-        Self(error.to_string())
+impl ExporterCause {
+    /// The texts of some of them quote the address.
+    fn new(error: &ExporterBuildError, endpoint: &str) -> Self {
+        let text = error.to_string();
+        Self(if endpoint.is_empty() { text } else { text.replace(endpoint, &address::shown(endpoint)) })
     }
 }
 
@@ -185,7 +192,26 @@ impl Otlp {
                 .with_headers(self.headers.iter().map(|(k, v)| (k.clone(), v.replace('%', "%25"))).collect())
                 .build(),
         };
-        built.map_err(|error| OtlpError::Exporter { endpoint: self.endpoint.clone(), source: error.into() })
+        built.map_err(|error| OtlpError::Exporter {
+            endpoint: address::shown(&self.endpoint),
+            source: ExporterCause::new(&error, &self.endpoint),
+        })
+    }
+}
+
+/// Names headers, whose values may be keys, and shows the address without what is secret in it.
+impl fmt::Debug for Otlp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&String> = self.headers.keys().collect();
+        f.debug_struct("Otlp")
+            .field("transport", &self.transport)
+            .field("endpoint", &address::shown(&self.endpoint))
+            .field("service", &self.service)
+            .field("share", &self.share)
+            .field("timeout", &self.timeout)
+            .field("every", &self.every)
+            .field("headers", &headers)
+            .finish()
     }
 }
 
@@ -197,14 +223,18 @@ pub struct Exporting {
 }
 
 impl Exporting {
-    /// The layer that makes OpenTelemetry spans of `tracing` spans, for the program's subscriber. Those of the exporter's own connections are left out: they would be
+    /// The layer that makes OpenTelemetry spans of `tracing` spans, for the program's subscriber. Their instrumentation scope is `busway`, with its version and [`SCHEMA_URL`]. Those of the exporter's own connections are left out: they would be
     /// exported, and make more. So are those of the target `busway`, which say in logs which event an attempt is of.
     #[must_use]
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
-        let layer = tracing_opentelemetry::layer().with_tracer(self.provider.tracer("busway"));
+        let scope = InstrumentationScope::builder("busway")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(SCHEMA_URL)
+            .build();
+        let layer = tracing_opentelemetry::layer().with_tracer(self.provider.tracer_with_scope(scope));
         layer.with_filter(filter_fn(is_of_others))
     }
 

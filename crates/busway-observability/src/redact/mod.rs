@@ -12,10 +12,11 @@
 //!
 //! # What it cannot do
 //! It reads texts; it does not know what they mean. A secret in prose that has none of these forms (`the code of ann was 4711`) is shown, as is one that is split, encoded (base64, a hash) or
-//! translated, or behind a field whose name it was not told. `name=value` without quotes ends at a space. What a panic prints on the standard error stream
+//! translated, or behind a field whose name it was not told. `name=value` without quotes ends at a space. Card numbers have a space or a dash between their groups, or nothing; one in ten of the other numbers of such a form is hidden, too. What a panic prints on the standard error stream
 //! is not the bus's, nor are lines that other subscribers than [`Logs`](crate::log) write of the program's own events, nor outcomes that a
 //! [`Collector`](crate::Collector) prints. A type that must not be shown is a [`Redact`], which needs no rules.
 
+mod cards;
 mod path;
 mod patterns;
 mod quoted;

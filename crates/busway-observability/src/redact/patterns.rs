@@ -1,12 +1,13 @@
 //! Secrets that are known by their looks, whatever they are called.
 
-use super::HIDDEN;
+use super::{HIDDEN, cards};
 
 /// A secret that is known by its looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Secret {
-    /// The number of a payment card: 13 to 19 digits that begin with 2 to 6, spaced or not, whose last one checks the others (Luhn).
+    /// The number of a payment card: 13 to 19 digits that begin with 2 to 6, in one or as cards are printed with a space or a dash between groups, whose last one checks the others (Luhn); also with other
+    /// numbers beside it. One in ten of the numbers of such a form that are no cards is hidden with them; one with other separators, beside a letter or within a longer number is not found.
     CardNumber,
     /// What follows the word `Bearer`.
     BearerToken,
@@ -23,76 +24,30 @@ impl Secret {
     pub const ALL: [Self; 5] =
         [Self::PrivateKey, Self::Jwt, Self::BearerToken, Self::UrlPassword, Self::CardNumber];
 
-    /// Where the first one lies, from there on where `text` begins.
-    fn first(self, text: &str) -> Option<(usize, usize)> {
-        match self {
-            Self::CardNumber => card_number(text),
-            Self::BearerToken => bearer_token(text),
-            Self::Jwt => jwt(text),
-            Self::UrlPassword => url_password(text),
-            Self::PrivateKey => private_key(text),
-        }
+    /// Where the next one lies, from this place on.
+    fn next(self, text: &str, at: usize) -> Option<(usize, usize)> {
+        let rest = text.get(at..)?;
+        let (from, to) = match self {
+            // What stands before belongs to the looks of it.
+            Self::CardNumber => return cards::next(text, at),
+            Self::BearerToken => bearer_token(rest)?,
+            Self::Jwt => jwt(rest)?,
+            Self::UrlPassword => url_password(rest)?,
+            Self::PrivateKey => private_key(rest)?,
+        };
+        (from < to).then_some((at + from, at + to))
     }
 
     /// Hides all of them; `None`: there is none.
     pub(super) fn hide(self, text: &str) -> Option<String> {
-        let (mut shown, mut rest) = (String::new(), text);
-        while let Some((from, to)) = self.first(rest).filter(|(from, to)| from < to) {
-            shown.push_str(rest.get(..from)?);
+        let (mut shown, mut at) = (String::new(), 0);
+        while let Some((from, to)) = self.next(text, at) {
+            shown.push_str(text.get(at..from)?);
             shown.push_str(HIDDEN);
-            rest = rest.get(to..)?;
+            at = to;
         }
-        (rest.len() < text.len()).then(|| shown + rest)
+        (at > 0).then(|| shown + text.get(at..).unwrap_or_default())
     }
-}
-
-fn card_number(text: &str) -> Option<(usize, usize)> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        if !bytes.get(at)?.is_ascii_digit() {
-            at += 1;
-            continue;
-        }
-        let from = at;
-        let mut to = from;
-        // Digits, with single spaces or dashes in between.
-        while let Some(byte) = bytes.get(at) {
-            match byte {
-                b'0'..=b'9' => {
-                    at += 1;
-                    to = at;
-                }
-                b' ' | b'-' if bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => at += 1,
-                _ => break,
-            }
-        }
-        let is_letter =
-            |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-        let is_alone = !is_letter(from.checked_sub(1).and_then(|before| bytes.get(before)));
-        let digits: Vec<u8> = bytes
-            .get(from..to)?
-            .iter()
-            .filter(|byte| byte.is_ascii_digit())
-            .map(|byte| byte - b'0')
-            .collect();
-        let is_card =
-            (13..=19).contains(&digits.len()) && digits.first().is_some_and(|first| (2..=6).contains(first));
-        if is_alone && !is_letter(bytes.get(to)) && is_card && is_checked(&digits) {
-            return Some((from, to));
-        }
-    }
-    None
-}
-
-/// The check of ISO/IEC 7812-1, annex B.
-fn is_checked(digits: &[u8]) -> bool {
-    let digit = |(place, &digit): (usize, &u8)| match place % 2 {
-        0 => u32::from(digit),
-        _ if digit > 4 => u32::from(digit) * 2 - 9,
-        _ => u32::from(digit) * 2,
-    };
-    digits.iter().rev().enumerate().map(digit).sum::<u32>().is_multiple_of(10)
 }
 
 fn bearer_token(text: &str) -> Option<(usize, usize)> {

@@ -7,10 +7,11 @@
 //! |---|---|---|
 //! | `publish` | producer | an event is published by itself; it lasts until the publish is over, the wait for the disk included |
 //! | `create` | producer | an event is one of several: of a batch, of a transaction, or returned by a handler |
+//! | `send` | client | a batch is published, linked to the `create` of each event; it lasts until the publish is over |
 //! | `process <filter>` | consumer | each attempt of a handler, with what it emits and commits; [linked](Relation) to the publish |
-//! | `redrive` | client | dead letters are given again, linked to the publish of each |
+//! | `redrive` | client | dead letters are given again, linked to the publish of each; attempts that come of it are linked to it |
 //!
-//! Inside of a `process` span are the moments `busway.retry` and `busway.dead_letter`. Names are those of OpenTelemetry's conventions for messaging
+//! A `process` span bears its own `trace_id` and `span_id`, for lines that are written within it. Inside of it are the moments `busway.retry` and `busway.dead_letter`. Names are those of OpenTelemetry's conventions for messaging
 //! (status: development, schema 1.42), all in one file of this room. Topics, ids and keys are attributes, never a part of a span's name.
 //!
 //! **Who decides.** Where a trace begins it is decided whether it is recorded: an event that is published inside of a span follows that one, one that is not
@@ -32,12 +33,13 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use busway_event::{DraftHead, EventId, Metadata, TraceContext};
+use busway_event::{DraftHead, EventId, Metadata, Topic, TraceContext};
 use busway_middleware::Delivery;
 use tracing::Span;
 
 pub use self::baggage::{Baggage, BaggageMember};
 pub use self::place::{Entered, Place, Sending, within};
+pub use self::spans::SCHEMA_URL;
 pub use self::tracer::{Carried, Carrier, Relation, Tracer};
 
 use self::tracer::contained;
@@ -89,6 +91,10 @@ pub enum Publish {
     /// Several at once.
     OneOfMany,
 }
+
+/// The span in which a dead letter was given again. Its attempts, which bear it as a value of their delivery, are linked to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redriven(Arc<TraceContext>);
 
 impl Tracing {
     /// Traces with this system: consumers [link](Relation::Link) to the publish, and each publish outside of a span begins a trace.
@@ -155,6 +161,30 @@ impl Tracing {
         Sending::of(span)
     }
 
+    /// Begins the span of a publish of several events at once, which [have their contexts](Self::publish): linked to the creation of each that is recorded, up to 128 of them. Without
+    /// a span when none is.
+    pub fn publish_all<'a>(
+        &self,
+        events: impl ExactSizeIterator<Item = (&'a Topic, &'a Metadata)> + Clone,
+    ) -> Sending {
+        let traces = events.clone().filter_map(|(_, metadata)| metadata.trace());
+        let traces = traces.filter(|trace| trace.is_sampled()).take(LINKS_MAX);
+        // What travels beside them is no part of this.
+        let causes: Vec<Carried> =
+            traces.map(|trace| Carried { trace: trace.clone(), baggage: None }).collect();
+        if causes.is_empty() {
+            return Sending::none();
+        }
+        let count = events.len();
+        let mut topics = events.map(|(topic, _)| topic);
+        let first = topics.next();
+        let span = spans::send(first.filter(|first| topics.all(|topic| topic == *first)), count);
+        if !span.is_disabled() {
+            _ = contained(|| self.tracer.join(&span, Relation::Link, &causes));
+        }
+        Sending::of(span)
+    }
+
     /// Where an attempt at an event runs; `None` when the event bears no trace.
     #[must_use]
     pub fn process(&self, delivery: &Delivery) -> Option<Place> {
@@ -167,7 +197,8 @@ impl Tracing {
             return self.carry(&carried);
         }
         _ = contained(|| self.tracer.join(&span, self.relation, &[carried]));
-        Some(Place::of(span))
+        self.link(&span, delivery.get());
+        Some(self.place_of(span))
     }
 
     /// Where an attempt at several events at once runs, linked to each; `None` when none of them is recorded.
@@ -182,18 +213,25 @@ impl Tracing {
         }
         let span = spans::process_all(first, deliveries.len());
         _ = contained(|| self.tracer.join(&span, Relation::Link, &carried));
-        Some(Place::of(span))
+        let mut redrives: Vec<&Redriven> = deliveries.iter().filter_map(Delivery::get).collect();
+        redrives.dedup();
+        redrives.into_iter().for_each(|redrive| self.link(&span, Some(redrive)));
+        Some(self.place_of(span))
     }
 
-    /// Tells that dead letters are given again, of which some bear these traces.
-    pub fn redriven(&self, request: &str, letters: usize, of: &[TraceContext]) {
+    /// Tells that dead letters are given again, of which some bear these traces. What is returned is left in the deliveries that come of it; `None` when this is not
+    /// recorded.
+    pub fn redriven(&self, request: &str, letters: usize, of: &[TraceContext]) -> Option<Redriven> {
         let sampled = of.iter().filter(|trace| trace.is_sampled()).take(LINKS_MAX);
         let carried: Vec<Carried> =
             sampled.map(|trace| Carried { trace: trace.clone(), baggage: None }).collect();
-        if !carried.is_empty() {
-            let span = spans::redrive(request, letters);
-            _ = contained(|| self.tracer.join(&span, Relation::Link, &carried));
+        if carried.is_empty() {
+            return None;
         }
+        let span = spans::redrive(request, letters);
+        _ = contained(|| self.tracer.join(&span, Relation::Link, &carried));
+        let context = contained(|| self.tracer.context_of(&span)).flatten();
+        context.filter(TraceContext::is_sampled).map(|trace| Redriven(trace.into()))
     }
 
     /// Where the caller is, to be gone on with on another thread; `None` when it is in no trace.
@@ -201,6 +239,20 @@ impl Tracing {
     pub fn here(&self) -> Option<Place> {
         let carrier = contained(|| self.tracer.capture()).flatten()?;
         Some(Place::carrying(Span::current(), carrier))
+    }
+
+    /// The place of an attempt. Its span, which begins with that, says where it is: a line that is written within has it from there.
+    fn place_of(&self, span: Span) -> Place {
+        if let Some(context) = contained(|| self.tracer.context_of(&span)).flatten() {
+            spans::placed(&span, &context);
+        }
+        Place::of(span)
+    }
+
+    fn link(&self, span: &Span, redrive: Option<&Redriven>) {
+        if let Some(Redriven(trace)) = redrive {
+            _ = contained(|| self.tracer.link(span, trace));
+        }
     }
 
     fn carry(&self, carried: &Carried) -> Option<Place> {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use busway_event::{EventId, Topic};
+use busway_event::{EventId, Topic, TraceContext};
 use busway_middleware::chain::attempt::TRACED;
 use busway_middleware::{Delivery, Outcome};
 use tracing::Span;
@@ -39,6 +39,26 @@ pub(super) fn publish(topic: &Topic, id: EventId, publish: Publish) -> Span {
     }
 }
 
+/// A publish of several events, each of which has its `create`: of this topic, where they have one.
+pub(super) fn send(topic: Option<&Topic>, events: usize) -> Span {
+    let span = tracing::info_span!(
+        target: TRACED,
+        "send",
+        "otel.kind" = "client",
+        "otel.status_code" = Empty,
+        "messaging.system" = SYSTEM,
+        "messaging.operation.name" = "send",
+        "messaging.operation.type" = "send",
+        "messaging.destination.name" = Empty,
+        "messaging.batch.message_count" = number(events),
+        "error.type" = Empty,
+    );
+    if let Some(topic) = topic {
+        span.record("messaging.destination.name", topic.as_str());
+    }
+    span
+}
+
 /// An attempt at one event.
 pub(super) fn process(delivery: &Delivery) -> Span {
     let (event, scope) = (delivery.event(), delivery.scope());
@@ -62,6 +82,8 @@ pub(super) fn process(delivery: &Delivery) -> Span {
         "busway.replay" = delivery.is_replay(),
         "busway.outcome" = Empty,
         "error.type" = Empty,
+        trace_id = Empty,
+        span_id = Empty,
     );
     if let Some(position) = delivery.position() {
         span.record("messaging.destination.partition.id", tracing::field::display(position.partition));
@@ -89,6 +111,8 @@ pub(super) fn process_all(delivery: &Delivery, events: usize) -> Span {
         "messaging.batch.message_count" = events,
         "busway.outcome" = Empty,
         "error.type" = Empty,
+        trace_id = Empty,
+        span_id = Empty,
     )
 }
 
@@ -103,6 +127,12 @@ pub(super) fn redrive(request: &str, letters: usize) -> Span {
         "messaging.batch.message_count" = number(letters),
         "busway.request" = request,
     )
+}
+
+/// The place of an attempt, by the names that log stores know: formatters of lines show fields of spans, and know nothing of contexts.
+pub(super) fn placed(span: &Span, context: &TraceContext) {
+    span.record("trace_id", context.trace_id_hex());
+    span.record("span_id", format!("{:016x}", u64::from_be_bytes(context.parent_id())));
 }
 
 /// Texts of errors are the program's own and may be secrets: the kind alone is told.
@@ -138,5 +168,7 @@ fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// The conventions by which attributes are named, for the instrumentation scope of a tracer: who reads spans later can tell what the names meant.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 /// No system of the conventions' list: they allow one's own.
 const SYSTEM: &str = "busway";

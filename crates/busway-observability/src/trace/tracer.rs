@@ -22,6 +22,11 @@ pub trait Tracer: Send + Sync + 'static {
     /// Says what a span that has not begun goes back to: one context, or those of a batch, which are always links.
     fn join(&self, span: &Span, relation: Relation, causes: &[Carried]);
 
+    /// Says that a span that has not begun has to do with one that is not its cause: of a dead letter that is given again, with who gave it. Without it there is no such link.
+    fn link(&self, span: &Span, to: &TraceContext) {
+        _ = (span, to);
+    }
+
     /// A place that carries a context on without a span: of an event that is not recorded.
     fn carry(&self, carried: &Carried) -> Option<Box<dyn Carrier>>;
 

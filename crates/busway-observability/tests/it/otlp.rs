@@ -43,7 +43,12 @@ impl Received {
         let spans = resources.flat_map(|of| {
             let resource = format!("{:?}", of.resource);
             assert!(resource.contains("service.name") && resource.contains("orders"), "{resource}");
-            of.scope_spans.iter().flat_map(|scope| scope.spans.clone())
+            of.scope_spans.iter().flat_map(|of| {
+                let scope = of.scope.as_ref().unwrap();
+                assert_eq!((&*scope.name, &*scope.version), ("busway", env!("CARGO_PKG_VERSION")));
+                assert_eq!(of.schema_url, "https://opentelemetry.io/schemas/1.42.0");
+                of.spans.clone()
+            })
         });
         spans.collect()
     }
@@ -153,6 +158,21 @@ fn what_cannot_be_exported_to_is_said() {
     assert!(matches!(error, OtlpError::Header { .. }), "{error:?}");
     let error = Otlp::http("http://127.0.0.1:4318/v1/traces").header("x", "a\nb").start().unwrap_err();
     assert!(matches!(error, OtlpError::Header { .. }), "{error:?}");
+}
+
+#[test]
+fn who_prints_an_exporter_or_its_error_sees_no_credentials() {
+    let of = |endpoint: &str| Otlp::grpc(endpoint).header("authorization", "s3cr3t");
+    let shown = format!("{:?}", of("http://ann:s3cr3t@agent:4317/x?key=s3cr3t"));
+    assert!(shown.contains("agent:4317") && shown.contains("authorization"), "{shown}");
+    assert!(!shown.contains("s3cr3t") && !shown.contains("ann"), "{shown}");
+    for otlp in [of("http://ann:s3cr3t@no host"), Otlp::http("http://ann:s3cr3t@no host")] {
+        let error = otlp.start().unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(!format!("{error} {error:?} {cause}").contains("s3cr3t"), "{error:?}");
+    }
+    let exporting = of("http://ann:s3cr3t@127.0.0.1:4317").start().unwrap();
+    assert!(!format!("{exporting:?}").contains("s3cr3t"), "{exporting:?}");
 }
 
 #[test]

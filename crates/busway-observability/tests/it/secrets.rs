@@ -132,6 +132,9 @@ fn hostile_texts_of_any_length_come_to_an_end() {
         "://a:b@",
         "-----BEGIN ",
         "4 ",
+        "4",
+        "4111-",
+        "4111 1111 1111 1111 ",
         "bearer x",
         "invalid type: ",
     ] {
