@@ -7,7 +7,7 @@ use busway_engine::{LookupError, StartAt, Stream};
 use busway_event::{Draft, Event, EventId, EventType};
 use busway_middleware::{Delivery, Payload, inline};
 use busway_reliability::Retry;
-use busway_testkit::{Recorder, TestBus};
+use busway_testkit::{Gate, Recorder, TestBus};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{dir, numbers, open, order, publish, stock};
@@ -80,10 +80,12 @@ async fn a_partition_with_a_backlog_takes_nothing_from_the_others() {
     bus.publish_batch(drafts("A").chain(drafts(other.unwrap())).collect()).await.unwrap();
     let (handled, early) =
         (Arc::new(AtomicUsize::new(0)), Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]));
-    let counted = Arc::clone(&early);
+    let (counted, gate) = (Arc::clone(&early), Gate::closed());
+    let passed = gate.clone();
     let count = move |delivery: Delivery| {
-        let (handled, counted) = (Arc::clone(&handled), Arc::clone(&counted));
+        let (handled, counted, gate) = (Arc::clone(&handled), Arc::clone(&counted), passed.clone());
         async move {
+            gate.pass().await;
             tokio::task::yield_now().await;
             if handled.fetch_add(1, Ordering::Relaxed) < 400 {
                 let partition = usize::from(delivery.position().unwrap().partition);
@@ -91,7 +93,11 @@ async fn a_partition_with_a_backlog_takes_nothing_from_the_others() {
             }
         }
     };
-    bus.subscribe("orders.#").durable("stock").start_at(StartAt::Earliest).to(count).await.unwrap();
+    let stock = bus.subscribe("orders.#").durable("stock").start_at(StartAt::Earliest);
+    stock.concurrency(2).to(count).await.unwrap();
+    // One of each key: both partitions are read by now, however long either took.
+    gate.reached(2).await;
+    gate.open();
     bus.settle().await;
     let early: Vec<_> = early.iter().map(|count| count.load(Ordering::Relaxed)).collect();
     assert!(early.iter().all(|&count| count >= 150), "{early:?}");
