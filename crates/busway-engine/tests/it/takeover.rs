@@ -234,3 +234,58 @@ async fn a_handler_whose_successor_waits_for_it_does_not_wait_for_room_there() {
     assert_eq!((two.stats().done, two.stats().tally.dropped), (1, 1));
     bus.assert_balanced();
 }
+
+#[tokio::test]
+async fn of_two_that_take_one_place_the_second_begins_beside_the_first() {
+    for had_events in [false, true] {
+        let bus = TestBus::start().await;
+        let gate = Gate::closed();
+        let script = Script::new([Step::Wait(gate.clone())]);
+        let (first, second, third) =
+            (Recorder::<Number>::new(), Recorder::<Number>::new(), Recorder::<Number>::new());
+        let one = bus.subscribe("a").to(first.scripted(&script)).await.unwrap();
+        if had_events {
+            bus.publish(number("a", 1)).await.unwrap();
+            gate.reached(1).await;
+        }
+        let two = bus.subscribe("a").taking_over(&one).to(second.handler()).await.unwrap();
+        let three = bus.subscribe("a").taking_over(&one).to(third.handler()).await.unwrap();
+        // Each of them has it, and has it once.
+        assert_eq!(bus.publish(number("a", 2)).await.unwrap().offered, 2);
+        gate.open();
+        bus.settle().await;
+        assert_eq!((first.count(), second.count(), third.count()), (usize::from(had_events), 1, 1));
+        two.stop().await;
+        assert_eq!(bus.publish(number("a", 3)).await.unwrap().offered, 1);
+        bus.settle().await;
+        assert_eq!((second.count(), third.count()), (1, 2));
+        three.stop().await;
+        assert_eq!(bus.publish(number("a", 4)).await.unwrap().offered, 0);
+        bus.assert_balanced();
+    }
+}
+
+#[tokio::test]
+async fn what_comes_meanwhile_and_finds_no_room_is_dropped_by_the_policy_of_the_new_one() {
+    for (overflow, kept) in [(Overflow::DropNewest, [2, 3]), (Overflow::DropOldest, [4, 5])] {
+        let bus = TestBus::start().await;
+        let gate = Gate::closed();
+        let script = Script::new([Step::Wait(gate.clone())]);
+        let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+        let old = bus.subscribe("a").to(first.scripted(&script)).await.unwrap();
+        bus.publish(number("a", 1)).await.unwrap();
+        gate.reached(1).await;
+        let new = bus.subscribe("a").capacity(2).overflow(overflow).taking_over(&old);
+        let new = new.to(second.handler()).await.unwrap();
+        for n in 2..=5 {
+            bus.publish(number("a", n)).await.unwrap();
+        }
+        gate.open();
+        bus.settle().await;
+        assert_eq!(first.count(), 1);
+        second.assert_payloads(&kept.map(|n| Number { n }));
+        let tally = new.stats().tally;
+        assert_eq!((tally.delivered, tally.dropped), (2, 2), "{overflow:?}: {tally:?}");
+        bus.assert_balanced();
+    }
+}
