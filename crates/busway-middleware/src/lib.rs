@@ -38,6 +38,7 @@ pub mod handler;
 pub mod middleware;
 mod mode;
 pub mod outcome;
+mod passing;
 pub mod publish;
 mod scope;
 #[cfg(feature = "tower")]
@@ -57,6 +58,7 @@ pub use crate::handler::{
 pub use crate::middleware::{Flow, IntoStep, Middleware, Step, SyncMiddleware};
 pub use crate::mode::{Durable, Ephemeral, Mode, ModeKind};
 pub use crate::outcome::{BoxError, Emit, IntoReply, Outcome, Permanent, Reply};
+pub use crate::passing::{Pass, PassMiddleware};
 pub use crate::publish::{PublishMiddleware, PublishRefused, PublishRegistry, PublishStage};
 pub use crate::scope::{Scope, States};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::chain::{Next, drop_contained};
 use crate::delivery::Delivery;
 use crate::outcome::Outcome;
+use crate::passing::ErasedPass;
 
 /// A step around handling that may wait.
 ///
@@ -119,11 +120,11 @@ pub trait IntoStep<Form> {
 pub struct Step(pub(crate) StepForm);
 
 impl Step {
-    /// Whether it is of the async form: then it needs an async context, which an inline handler under `try_publish`
+    /// Whether it is of the async form, or may take that: then it needs an async context, which an inline handler under `try_publish`
     /// has not.
     #[must_use]
     pub const fn is_async(&self) -> bool {
-        matches!(self.0, StepForm::Async(_))
+        matches!(self.0, StepForm::Async(_) | StepForm::Pass(_))
     }
 }
 
@@ -170,6 +171,8 @@ impl IntoStep<Self> for Step {
 pub(crate) enum StepForm {
     Async(Arc<dyn ErasedMiddleware>),
     Sync(Arc<dyn SyncMiddleware>),
+    /// Mostly sync.
+    Pass(Arc<dyn ErasedPass>),
     /// Only while it is dropped.
     Gone,
 }

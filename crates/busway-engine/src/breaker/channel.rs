@@ -58,11 +58,17 @@ impl Channel {
     /// Asks for a call.
     #[inline]
     pub(super) fn permit(&self, clock: &dyn Clock) -> (Permission, Option<Moved>) {
-        let word = self.word.load(Ordering::Acquire);
-        match word & PASSES {
-            0 => self.change(|circuit| circuit.permit(clock.now())),
-            _ => (Permission::Granted(Generation(word >> BITS)), None),
+        match self.permit_closed() {
+            Some(generation) => (Permission::Granted(generation), None),
+            None => self.change(|circuit| circuit.permit(clock.now())),
         }
+    }
+
+    /// Asks for a call that is granted because the channel is closed; `None` says nothing, and changes nothing.
+    #[inline]
+    pub(super) fn permit_closed(&self) -> Option<Generation> {
+        let word = self.word.load(Ordering::Acquire);
+        (word & PASSES != 0).then_some(Generation(word >> BITS))
     }
 
     /// A call has ended.

@@ -51,6 +51,12 @@ pub(crate) struct Call {
     generation: Generation,
 }
 
+impl Call {
+    pub(super) const fn new(channel: Arc<Channel>, generation: Generation) -> Self {
+        Self { channel, generation }
+    }
+}
+
 /// A call that was not let pass.
 pub(crate) struct NoCall {
     pub(crate) channel: Arc<Channel>,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use busway_middleware::{Delivery, Middleware, Next, Outcome};
-use busway_reliability::CallEnd;
+use busway_event::AnyDraft;
+use busway_middleware::{Delivery, Middleware, Next, Outcome, Pass, PassMiddleware};
+use busway_reliability::{CallEnd, Generation};
 
 use super::channel::Channel;
 use super::guard::{Call, Guard, NoCall};
@@ -32,12 +33,16 @@ impl BreakerStage {
         let mut made = Made { guard: &self.guard, call: Some(call) };
         let outcome = next.run(delivery).await;
         if let Some(call) = made.call.take() {
-            self.guard.ended(&call, Some(&outcome));
-        }
-        if let Some(copier) = self.guard.copier() {
-            self.guard.remember(delivery.event(), copier.copy(&outcome, next.emits()));
+            self.ended(&call, delivery, &outcome, next.emits());
         }
         outcome
+    }
+
+    fn ended(&self, call: &Call, delivery: &Delivery, outcome: &Outcome, emits: &[AnyDraft]) {
+        self.guard.ended(call, Some(outcome));
+        if let Some(copier) = self.guard.copier() {
+            self.guard.remember(delivery.event(), copier.copy(outcome, emits));
+        }
     }
 
     /// What is done in the place of the call; `None`: the event waits.
@@ -91,6 +96,34 @@ impl Middleware for BreakerStage {
             }
         }
     }
+}
+
+/// While a channel is closed its events pass; what is asked of one that is not is asked in the async form.
+impl PassMiddleware for BreakerStage {
+    fn try_pass(&self, delivery: &Delivery) -> Option<Pass> {
+        self.guard.named_as(delivery.scope());
+        let channel = self.met.channel(&self.guard, delivery.event().topic());
+        let generation = channel.permit_closed()?;
+        Some(Pass::new(channel, generation.0))
+    }
+
+    fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome {
+        if let Some(call) = made_of(pass) {
+            self.ended(&call, delivery, &outcome, emits);
+        }
+        outcome
+    }
+
+    fn dropped(&self, pass: Pass) {
+        if let Some(call) = made_of(pass) {
+            self.guard.record(&call, CallEnd::Failure);
+        }
+    }
+}
+
+fn made_of(pass: Pass) -> Option<Call> {
+    let (channel, generation) = pass.take()?;
+    Some(Call::new(channel, Generation(generation)))
 }
 
 impl Drop for Made<'_> {

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use busway_event::Filter;
-use busway_middleware::middleware::IntoStep;
-use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry, RegistryError, Run, Stage};
+use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry, RegistryError, Run, Stage, Step};
 use busway_reliability::{Idempotency, Retry};
 
 use super::builder::SubscribeBuilder;
@@ -47,7 +46,7 @@ impl SubscribeBuilder {
             inherited.unwrap_or_else(|| Arc::new(Guard::new(Arc::clone(&bus.services), breaker)))
         });
         if let Some(guard) = &guard {
-            let step = BreakerStage::new(Arc::clone(guard)).into_step();
+            let step = Step::passing(BreakerStage::new(Arc::clone(guard)));
             let added = self.middleware.add(Stage::Breaker, "breaker", step);
             problems.extend(added.err().map(SubscribeProblem::Middleware));
         }

@@ -15,6 +15,7 @@
 
 pub mod attempt;
 mod batch;
+mod entered;
 mod failure;
 mod panicked;
 mod plain;

@@ -1,6 +1,6 @@
 //! Running a delivery through a chain.
 //!
-//! Sync nodes are a loop: `before` inwards, the handler, `after` outwards in reverse. At the first async node the rest of
+//! Sync nodes are a loop: `before` inwards, the handler, `after` outwards in reverse; so is one that lets pass. At the first node that needs a future the rest of
 //! the chain becomes its [`Next`]. Whatever panics is caught at its own node, so `after` of the nodes outside of it still
 //! runs and sees the outcome.
 
@@ -13,6 +13,7 @@ use busway_event::AnyDraft;
 use futures_util::future::poll_fn;
 use tracing::Instrument as _;
 
+use super::entered::{Entered, enter, leave};
 use super::panicked::{Panicked, contain};
 use super::progress::Progress;
 use super::{Chain, Node, attempt};
@@ -167,8 +168,8 @@ fn turn_back(
             None => (inside - 1, outcome),
         },
     };
-    let entered = Entered { nodes: nodes.get(..left).unwrap_or_default(), first: None };
-    Some(leave(&entered, delivery, outcome, progress))
+    let entered = Entered::untimed(nodes.get(..left).unwrap_or_default());
+    Some(leave(entered, delivery, outcome, progress))
 }
 
 /// As [`go_through`], with the times of each node.
@@ -192,7 +193,7 @@ fn go_through_timed<M: Mode>(
             outcome
         }
     };
-    Some(leave(&entered, delivery, outcome, progress))
+    Some(leave(entered, delivery, outcome, progress))
 }
 
 /// What is inside of an async middleware.
@@ -225,7 +226,7 @@ impl Next<'_> {
                 None => self.handle(delivery).await,
             },
         };
-        leave(&entered, delivery, outcome, self.progress)
+        leave(entered, delivery, outcome, self.progress)
     }
 
     /// What the handler wants published, of the last time inwards: read behind [`run`](Self::run). It is published if the outcome stays `Done`.
@@ -242,7 +243,11 @@ impl Next<'_> {
 
     /// Runs an async node with the rest of the chain as its next.
     async fn step(&mut self, node: &Node, at: usize, delivery: &mut Delivery) -> Outcome {
-        let StepForm::Async(middleware) = &node.step.0 else { return Outcome::Skip };
+        let middleware = match &node.step.0 {
+            StepForm::Async(middleware) => &**middleware,
+            StepForm::Pass(middleware) => middleware.erased(),
+            _ => return Outcome::Skip,
+        };
         let timed = self.progress.enter(&node.name);
         let before = self.progress.steps_inwards();
         let nodes = self.nodes.get(at + 1..).unwrap_or_default();
@@ -306,86 +311,6 @@ impl Drop for Slot<'_> {
         // A panic in dropping the handler's future comes after its outcome and changes nothing.
         _ = contain(|| self.0.stop());
     }
-}
-
-/// The leading sync nodes that were entered.
-struct Entered<'a> {
-    nodes: &'a [Node],
-    /// What [`Progress::enter`] said for the first of them; the others follow it one by one.
-    first: Option<usize>,
-}
-
-/// Runs `before` of the leading sync nodes, until one stops or an async one comes.
-fn enter<'a>(
-    nodes: &'a [Node],
-    delivery: &mut Delivery,
-    progress: &mut Progress,
-) -> (Entered<'a>, Option<Outcome>) {
-    let (mut first, mut timed, mut count) = (None, None, 0);
-    // One guard around all of them: `count` says which one panicked.
-    let stopped = contain(|| {
-        for node in nodes {
-            let StepForm::Sync(middleware) = &node.step.0 else { break };
-            timed = progress.enter(&node.name);
-            first = first.or(timed);
-            match middleware.before(delivery) {
-                Flow::Continue => count += 1,
-                Flow::Stop(outcome) => return Some(outcome),
-            }
-        }
-        None
-    });
-    let entered = Entered { nodes: nodes.get(..count).unwrap_or_default(), first };
-    let outcome = match (stopped, nodes.get(count)) {
-        (Ok(None), _) | (_, None) => return (entered, None),
-        (Ok(Some(outcome)), Some(node)) => progress.cut(node, outcome),
-        (Err(panic), Some(node)) => progress.cut(node, Panicked::in_node(&node.name, &*panic)),
-    };
-    progress.leave(timed);
-    (entered, Some(outcome))
-}
-
-/// Runs `after` of the entered nodes, innermost first.
-///
-/// Most outcomes are `Done` all the way: that is handed in and looked at anew for each node, where an outcome that travelled
-/// through all of them would be copied twice a node.
-fn leave(entered: &Entered<'_>, delivery: &Delivery, outcome: Outcome, progress: &mut Progress) -> Outcome {
-    let mut nodes = entered.nodes;
-    let mut not_done = match outcome {
-        Outcome::Done => None,
-        outcome => Some(outcome),
-    };
-    // One guard around all of them, and another after each panic: `nodes` says which one panicked.
-    while let Some((node, _)) = nodes.split_last() {
-        let left = contain(|| {
-            while let Some((node, outer)) = nodes.split_last() {
-                if let StepForm::Sync(middleware) = &node.step.0 {
-                    let given = match &not_done {
-                        None => Outcome::Done,
-                        Some(_) => taken(&mut not_done),
-                    };
-                    match middleware.after(delivery, given) {
-                        Outcome::Done => {}
-                        outcome => not_done = Some(progress.name(node, outcome)),
-                    }
-                }
-                nodes = outer;
-                progress.leave(entered.first.map(|first| first + outer.len()));
-            }
-        });
-        let Err(panic) = left else { break };
-        not_done = Some(Panicked::in_node(nodes.last().map_or(&*node.name, Node::name), &*panic));
-        if let Some((_, outer)) = nodes.split_last() {
-            nodes = outer;
-            progress.leave(entered.first.map(|first| first + outer.len()));
-        }
-    }
-    not_done.unwrap_or(Outcome::Done)
-}
-
-#[cold]
-fn taken(outcome: &mut Option<Outcome>) -> Outcome {
-    outcome.take().unwrap_or(Outcome::Done)
 }
 
 /// The handler's name in traces and panics.

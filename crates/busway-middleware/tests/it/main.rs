@@ -10,6 +10,7 @@ mod chain;
 mod extract;
 mod failures;
 mod panics;
+mod passing;
 mod publish;
 mod registry;
 mod reply;

@@ -1,0 +1,91 @@
+//! Middleware that most deliveries pass at once, and that wants to know how each of them ended.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use busway_event::AnyDraft;
+
+use crate::delivery::Delivery;
+use crate::middleware::{ErasedMiddleware, Middleware, Step, StepForm};
+use crate::outcome::Outcome;
+
+/// A middleware that may have to wait, and mostly need not: a delivery that it [lets pass](Self::try_pass) at once costs no future. One that it does not goes the
+/// way of its async form, [`Middleware::handle`], from the beginning.
+///
+/// What let it pass, a [`Pass`], comes back exactly once: with the outcome, or without one when the attempt was dropped in between (by a timeout outside of it, or a
+/// shutdown whose grace is over). So what counts, locks or lends has its place here as in the async form. Of several such steps next to each other the outermost
+/// takes this way, and the others their async form.
+///
+/// A panic is contained and named as that of [`Middleware`]; with a panic in [`passed`](Self::passed) its pass is gone.
+pub trait PassMiddleware: Middleware {
+    /// Lets a delivery pass, without waiting; `None`: it takes the async form.
+    fn try_pass(&self, delivery: &Delivery) -> Option<Pass>;
+
+    /// It has come back with this outcome, which may be changed. `emits` is what its handler wants published; it is, if the outcome stays `Done`.
+    fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome;
+
+    /// Its attempt was dropped.
+    fn dropped(&self, pass: Pass);
+}
+
+/// What a delivery passed with: something that is shared, and a number.
+#[derive(Clone)]
+#[must_use = "whoever gave it wants to know how the delivery ended"]
+pub struct Pass {
+    of: Arc<dyn Any + Send + Sync>,
+    number: u64,
+}
+
+impl Pass {
+    /// A pass that says so.
+    pub fn new<T: Send + Sync + 'static>(of: Arc<T>, number: u64) -> Self {
+        Self { of, number }
+    }
+
+    /// What it was made of; `None`: of another type.
+    #[must_use]
+    pub fn take<T: Send + Sync + 'static>(self) -> Option<(Arc<T>, u64)> {
+        Some((self.of.downcast().ok()?, self.number))
+    }
+}
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Step {
+    /// A middleware of this form.
+    #[must_use]
+    pub fn passing(middleware: impl PassMiddleware) -> Self {
+        Self(StepForm::Pass(Arc::new(middleware)))
+    }
+}
+
+/// [`PassMiddleware`], erased.
+pub(crate) trait ErasedPass: ErasedMiddleware {
+    fn try_pass(&self, delivery: &Delivery) -> Option<Pass>;
+    fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome;
+    fn dropped(&self, pass: Pass);
+    fn erased(&self) -> &dyn ErasedMiddleware;
+}
+
+impl<W: PassMiddleware> ErasedPass for W {
+    fn try_pass(&self, delivery: &Delivery) -> Option<Pass> {
+        PassMiddleware::try_pass(self, delivery)
+    }
+
+    fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome {
+        PassMiddleware::passed(self, pass, delivery, outcome, emits)
+    }
+
+    fn dropped(&self, pass: Pass) {
+        PassMiddleware::dropped(self, pass);
+    }
+
+    fn erased(&self) -> &dyn ErasedMiddleware {
+        self
+    }
+}

@@ -1,0 +1,205 @@
+//! Steps that deliveries pass at once: whatever stands beside them, they do what their async form does.
+
+use std::sync::Arc;
+
+use busway_event::AnyDraft;
+use busway_middleware::chain::run;
+use busway_middleware::{
+    AnyHandler, Delivery, Emit, Ephemeral, Middleware, Next, Outcome, Pass, PassMiddleware, Progress, Step,
+};
+
+use crate::world::{Journal, Order, chain_of, delivery, draft, ephemeral, pause, poll_once, run_once};
+
+/// Notes who passes and how it ended. In which form it was passed is not told apart, but for `form`.
+struct Turnstile {
+    name: &'static str,
+    journal: Journal,
+    lets_pass: bool,
+    form: bool,
+}
+
+impl Turnstile {
+    fn step(name: &'static str, journal: &Journal, lets_pass: bool) -> Step {
+        Step::passing(Self { name, journal: journal.clone(), lets_pass, form: false })
+    }
+
+    fn ended(&self, how: &str) {
+        self.journal.note(format!("< {} {how}", self.name));
+    }
+}
+
+/// Notes that the future was dropped before there was an outcome.
+struct Unless<'a>(Option<&'a Turnstile>);
+
+impl Drop for Unless<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|turnstile| turnstile.ended("dropped"));
+    }
+}
+
+impl Middleware for Turnstile {
+    async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
+        self.journal.note(format!("> {}{}", self.name, if self.form { " waits" } else { "" }));
+        let mut unless = Unless(Some(self));
+        let outcome = next.run(delivery).await;
+        unless.0 = None;
+        self.ended(&format!("{outcome} and {}", next.emits().len()));
+        outcome
+    }
+}
+
+impl PassMiddleware for Turnstile {
+    fn try_pass(&self, delivery: &Delivery) -> Option<Pass> {
+        self.lets_pass.then(|| {
+            self.journal.note(format!("> {}", self.name));
+            Pass::new(Arc::new(self.name), u64::from(delivery.attempt()))
+        })
+    }
+
+    fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome {
+        let (name, number) = pass.take::<&str>().unwrap();
+        assert_eq!((*name, number), (self.name, u64::from(delivery.attempt())));
+        self.ended(&format!("{outcome} and {}", emits.len()));
+        outcome
+    }
+
+    fn dropped(&self, pass: Pass) {
+        assert!(pass.clone().take::<u8>().is_none());
+        assert_eq!(*pass.take::<&str>().unwrap().0, self.name);
+        self.ended("dropped");
+    }
+}
+
+fn form(form: usize, name: &'static str, journal: &Journal) -> Step {
+    match form {
+        0 => journal.sync(name),
+        1 => journal.waiting(name),
+        2 => Turnstile::step(name, journal, true),
+        _ => Turnstile::step(name, journal, false),
+    }
+}
+
+fn handlers(journal: &Journal) -> [AnyHandler<Ephemeral>; 4] {
+    let of = |ends: fn() -> Outcome| {
+        let journal = journal.clone();
+        ephemeral(move || {
+            journal.note("handler");
+            async move {
+                pause().await;
+                ends()
+            }
+        })
+    };
+    let emitting = {
+        let journal = journal.clone();
+        ephemeral(move || {
+            journal.note("handler");
+            async { Emit::new().event(draft(2)) }
+        })
+    };
+    [of(|| Outcome::Done), of(|| Outcome::failed("no")), of(|| panic!("ow")), emitting]
+}
+
+#[tokio::test]
+async fn they_do_what_their_async_form_does_whatever_stands_beside_them() {
+    let journal = Journal::default();
+    for handler in handlers(&journal) {
+        for forms in (0..64).map(|number| [number % 4, number / 4 % 4, number / 16]) {
+            let chain = |forms: [usize; 3]| {
+                let [a, b, c] = forms;
+                chain_of([
+                    ("a", form(a, "a", &journal)),
+                    ("b", form(b, "b", &journal)),
+                    ("c", form(c, "c", &journal)),
+                ])
+            };
+            // The third form as the fourth: the same steps, and none is passed at once.
+            let model = forms.map(|form| form.min(2) + usize::from(form == 2));
+            for polls in 1..=8 {
+                let mut journals = Vec::new();
+                for forms in [forms, model] {
+                    let (chain, mut delivery) = (chain(forms), delivery(1));
+                    let (mut invocation, mut progress) = (handler.invocation(), Progress::new());
+                    let mut future = Box::pin(run(&chain, &mut delivery, &mut *invocation, &mut progress));
+                    let mut outcome = None;
+                    for _ in 0..polls {
+                        outcome = outcome.or(poll_once(&mut future).await);
+                        if outcome.is_some() {
+                            break;
+                        }
+                    }
+                    drop(future);
+                    let outcome = outcome.map(|outcome| outcome.to_string());
+                    journals.push((journal.take(), outcome, progress.take_emits().len()));
+                }
+                assert_eq!(journals[0], journals[1], "{forms:?}, dropped after {polls} polls");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_beside_each_other_the_outer_one_is_passed_at_once() {
+    let journal = Journal::default();
+    let step = |name, lets_pass| {
+        let turnstile = Turnstile { name, journal: journal.clone(), lets_pass, form: true };
+        Step::passing(turnstile)
+    };
+    let chain = chain_of([("a", step("a", true)), ("b", step("b", true)), ("c", step("c", true))]);
+    run_once(&chain, &journal.handler(), &mut delivery(1)).await;
+    let expected =
+        ["> a", "> b waits", "> c", "handler", "< c done and 0", "< b done and 0", "< a done and 0"];
+    assert_eq!(journal.take(), expected);
+    assert!(chain.has_async(), "an inline handler must not stand behind one");
+}
+
+/// Panics, or fails, where it is told to.
+struct Clumsy(&'static str);
+
+impl Middleware for Clumsy {
+    async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
+        next.run(delivery).await
+    }
+}
+
+impl PassMiddleware for Clumsy {
+    fn try_pass(&self, _delivery: &Delivery) -> Option<Pass> {
+        assert_ne!(self.0, "try_pass");
+        Some(Pass::new(Arc::new(()), 0))
+    }
+
+    fn passed(&self, _pass: Pass, _delivery: &Delivery, outcome: Outcome, _emits: &[AnyDraft]) -> Outcome {
+        assert_ne!(self.0, "passed");
+        if self.0 == "fails" { Outcome::failed("no") } else { outcome }
+    }
+
+    fn dropped(&self, _pass: Pass) {
+        assert_ne!(self.0, "dropped");
+    }
+}
+
+#[tokio::test]
+async fn their_panics_and_failures_bear_their_names_and_those_outside_are_left() {
+    for (clumsy, called) in [("try_pass", false), ("passed", true), ("fails", true)] {
+        let journal = Journal::default();
+        let chain = chain_of([("a", journal.sync("a")), ("clumsy", Step::passing(Clumsy(clumsy)))]);
+        let (outcome, _) = run_once(&chain, &journal.handler(), &mut delivery(1)).await;
+        let text = outcome.error_text().unwrap();
+        assert!(text.contains("clumsy"), "{clumsy}: {text}");
+        let handled = journal.take();
+        assert_eq!(handled.iter().any(|line| line == "handler"), called, "{handled:?}");
+        assert_eq!(handled.last().unwrap(), "< a failed");
+    }
+    // One that panics when its attempt is dropped harms nobody.
+    let chain = chain_of([("clumsy", Step::passing(Clumsy("dropped")))]);
+    let handler = ephemeral(|| async { pause().await });
+    assert!(poll_once(run_once(&chain, &handler, &mut delivery(1))).await.is_none());
+    let (outcome, _) = run_once(&chain, &handler, &mut delivery(1)).await;
+    assert!(outcome.is_done());
+}
+
+#[test]
+fn a_pass_shows_its_number() {
+    let pass = Pass::new(Arc::new(Order { id: 1 }), 7);
+    assert_eq!(format!("{pass:?}"), "Pass { number: 7, .. }");
+}
