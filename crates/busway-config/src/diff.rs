@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::{AccessRule, Config, Route};
 use crate::problem::escaped;
-use crate::show::{Leaves, Show, differences};
+use crate::show::{Leaves, Show, differences, join};
 
 /// What becomes of a bus when one configuration takes the place of another. `Display` is for people, a line a change:
 ///
@@ -121,10 +121,11 @@ fn said(route: &Route) -> String {
 }
 
 fn route_changes(name: &str, before: &Route, after: &Route) -> Vec<FieldChange> {
-    let path = format!("routes.{}", escaped(name));
+    let mut path = "routes".to_owned();
+    join(&mut path, name);
     let leaves = |route: &Route| Leaves::of(&path, |leaves| route.show(leaves));
     let (old, new) = (leaves(before), leaves(after));
-    let filter = format!("{path}.filter");
+    let filter = escaped(&format!("{path}.filter"));
     let keeps_cursor = before.durable.is_some() && before.durable == after.durable;
     let change = |(field, before, after): (String, Option<String>, Option<String>)| {
         let is_refused = keeps_cursor && field == filter;

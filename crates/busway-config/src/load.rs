@@ -10,6 +10,7 @@ use crate::overlay;
 use crate::parse::{Format, parse};
 use crate::problem::{ConfigError, Problem};
 use crate::read::{Read, Reader};
+use crate::secret;
 use crate::source::{self, Source};
 
 impl Config {
@@ -92,6 +93,7 @@ impl Config {
         }
         let mut problems = Vec::new();
         overlay::lay(&mut root, environment, &mut problems);
+        secret::mark(&mut root, false);
         Self::checked(&root, problems)
     }
 

@@ -14,8 +14,8 @@ use crate::source::Place;
 ///   = help: did you mean "concurrency"?
 /// ```
 ///
-/// Texts of the file are escaped in it, so that they cannot write into a log or a terminal what they are not. What stands in a line behind a name as `password`
-/// or `api_key` is hidden.
+/// Texts of the file are escaped in it, so that they cannot write into a log or a terminal what they are not. What stands behind a name as `password`
+/// or `api_key` is hidden, but for its length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
@@ -33,7 +33,7 @@ impl ConfigError {
     }
 
     pub(crate) fn without_place(message: String) -> Self {
-        Self::of(vec![Problem { message, place: None, hint: None }])
+        Self::of(vec![Problem::without_place(message)])
     }
 
     /// `Ok` when nothing is wrong.
@@ -85,6 +85,10 @@ pub struct Problem {
 impl Problem {
     pub(crate) fn at(place: &Place, message: impl Into<String>) -> Self {
         Self { message: message.into(), place: Some(place.clone()), hint: None }
+    }
+
+    pub(crate) fn without_place(message: String) -> Self {
+        Self { message, place: None, hint: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -177,18 +181,11 @@ fn cropped(line: &str, column: u32, width: u32) -> (String, usize, usize) {
 
 /// A text of the user's, so that it cannot be taken for something else: control characters and directions are escaped. At most 256 characters.
 pub(crate) fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len().min(SHOWN_MAX));
-    escape_into(&mut shown, text);
-    shown
-}
-
-/// The same behind what is there already.
-pub(crate) fn escape_into(shown: &mut String, text: &str) {
     // Most are short and plain.
     if text.len() <= SHOWN_MAX && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
-        shown.push_str(text);
-        return;
+        return text.to_owned();
     }
+    let mut shown = String::with_capacity(text.len().min(SHOWN_MAX));
     for character in text.chars().take(SHOWN_MAX) {
         match character.is_control() || is_misleading(character) {
             true => shown.extend(character.escape_default()),
@@ -198,6 +195,7 @@ pub(crate) fn escape_into(shown: &mut String, text: &str) {
     if text.chars().nth(SHOWN_MAX).is_some() {
         shown.push('…');
     }
+    shown
 }
 
 /// Characters that turn the direction of a text, or are not seen at all.

@@ -68,7 +68,7 @@ pub struct Named<T> {
 }
 
 impl<T> Named<T> {
-    fn of(entries: Vec<(Given<String>, T)>) -> Self {
+    pub(crate) fn of(entries: Vec<(Given<String>, T)>) -> Self {
         let by_name = entries.iter().zip(0..).map(|((name, _), at)| (name.value().clone(), at)).collect();
         Self { entries, by_name }
     }

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use crate::node::{Kind, Node};
+
 /// Whether what is called so does not belong into a log.
 pub(crate) fn is_secret(name: &str) -> bool {
     let letters = name.chars().filter(|letter| letter.is_alphanumeric());
@@ -11,7 +13,26 @@ pub(crate) fn is_secret(name: &str) -> bool {
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
-/// A line, from the first name that is secret each letter and digit behind that name hidden: so that a place in it stays where it is.
+/// Marks the places of all values whose names, or the names of what they are in, are secret: lines there are shown to nobody.
+pub(crate) fn mark(node: &mut Node, is_within: bool) {
+    if is_within {
+        node.place.hide();
+    }
+    match &mut node.kind {
+        Kind::List(items) => items.iter_mut().for_each(|item| mark(item, is_within)),
+        Kind::Table(entries) => {
+            for entry in entries {
+                if is_within {
+                    entry.at.hide();
+                }
+                mark(&mut entry.node, is_within || is_secret(&entry.name));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A line, what stands behind the first name that is secret hidden: so that a place in it stays where it is.
 pub(crate) fn hidden(line: &str) -> Cow<'_, str> {
     match end_of_first_secret(line) {
         Some(from) => hidden_from(line, from),
@@ -19,23 +40,24 @@ pub(crate) fn hidden(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// A line that is a secret from there on.
+/// A line that is a secret from there on. How long it is can still be seen.
 pub(crate) fn hidden_from(line: &str, from: usize) -> Cow<'_, str> {
-    let hide = |letter: char| if letter.is_alphanumeric() { '*' } else { letter };
+    let is_shown = |letter: char| letter.is_whitespace() || "\"'{}[],:=#".contains(letter);
     let (before, behind) = line.split_at(from);
-    Cow::Owned(before.chars().chain(behind.chars().map(hide)).collect())
+    let behind = behind.chars().map(|letter| if is_shown(letter) { letter } else { '*' });
+    Cow::Owned(before.chars().chain(behind).collect())
 }
 
 /// Where the first name that is secret ends.
 fn end_of_first_secret(line: &str) -> Option<usize> {
-    let ends = |letter: char| !letter.is_alphanumeric() && !matches!(letter, '_' | '-');
+    let ends = [':', '=', ',', '{', '}', '[', ']'];
     let mut from = 0;
-    for word in line.split_inclusive(ends) {
-        let name = word.trim_end_matches(ends);
+    for part in line.split_inclusive(ends) {
+        let name = part.trim_end_matches(ends);
         if is_secret(name) {
             return Some(from + name.len());
         }
-        from += word.len();
+        from += part.len();
     }
     None
 }
@@ -75,8 +97,9 @@ mod tests {
     fn a_line_is_hidden_from_its_first_secret_on_and_places_stay() {
         let cases = [
             ("  with: { depth: 1 }", "  with: { depth: 1 }"),
-            ("  api_key: s3cret-1 # of ann", "  api_key: ******-* # ** ***"),
-            (r#"{"a": 1, "password":"hünter", "b": 2}"#, r#"{"a": 1, "password":"******", "*": *}"#),
+            ("  api_key: s3c$t-1 # of ann", "  api_key: ******* # ** ***"),
+            (r#"{"a": 1, "pass word":"hünter", "b": 2}"#, r#"{"a": 1, "pass word":"******", "*": *}"#),
+            ("api key = 'p@$!'", "api key = '****'"),
         ];
         for (line, expected) in cases {
             assert_eq!(hidden(line), expected);

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
 
 use crate::node::{Kind, Node};
-use crate::problem::{escape_into, escaped};
+use crate::problem::escaped;
 use crate::read::{Given, Named};
 use crate::secret::{HIDDEN, is_secret};
 use crate::value::Parameters;
 
-/// Single values with their paths, escaped.
+/// Single values with their paths.
 #[derive(Default)]
 pub(crate) struct Leaves {
     found: Vec<(String, Leaf)>,
@@ -28,10 +28,7 @@ impl Leaves {
     /// What `show` shows is a field of this name.
     pub(crate) fn within(&mut self, name: &str, show: impl FnOnce(&mut Self)) {
         let before = self.path.len();
-        if before > 0 {
-            self.path.push('.');
-        }
-        escape_into(&mut self.path, name);
+        join(&mut self.path, name);
         show(self);
         self.path.truncate(before);
     }
@@ -45,8 +42,8 @@ impl Leaves {
     }
 
     /// This is the value here.
-    fn push(&mut self, text: impl Into<String>) {
-        self.found.push((self.path.clone(), Leaf { text: text.into(), is_secret: false }));
+    fn push(&mut self, is: Is, text: impl Into<String>) {
+        self.found.push((self.path.clone(), Leaf { is, text: text.into(), is_secret: false }));
     }
 
     /// What `show` shows, and if that is nothing, that there is something.
@@ -54,7 +51,7 @@ impl Leaves {
         let before = self.found.len();
         show(self);
         if self.found.len() == before && !self.path.is_empty() {
-            self.push("{}");
+            self.push(Is::Empty, "{}");
         }
     }
 
@@ -66,12 +63,37 @@ impl Leaves {
     }
 }
 
-/// A single value. Two are equal when what is given is, shown or not.
+/// Adds a name to a path. One that looks like a path itself is quoted: two values never have the same path.
+pub(crate) fn join(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    match name.contains(['.', '[', '"']) {
+        true => _ = write!(path, "{name:?}"),
+        false => path.push_str(name),
+    }
+}
+
+/// A single value, as it was given. Two are equal when they are, shown or not.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Leaf {
-    /// Escaped.
+    is: Is,
     text: String,
     is_secret: bool,
+}
+
+/// What a value is: `8` is not `"8"`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Is {
+    Null,
+    Bool,
+    Number,
+    Text,
+    /// A text of an environment variable.
+    Loose,
+    Empty,
+    /// What the field is is known.
+    Field,
 }
 
 impl Leaf {
@@ -79,7 +101,7 @@ impl Leaf {
     fn shown(&self) -> String {
         match self.is_secret {
             true => HIDDEN.to_owned(),
-            false => self.text.clone(),
+            false => escaped(&self.text),
         }
     }
 }
@@ -90,7 +112,7 @@ pub(crate) trait Show {
 
 impl<T: Display> Show for Given<T> {
     fn show(&self, leaves: &mut Leaves) {
-        leaves.push(escaped(&self.to_string()));
+        leaves.push(Is::Field, self.to_string());
     }
 }
 
@@ -132,13 +154,14 @@ impl Show for Node {
                 }
             }
             Kind::List(items) if !items.is_empty() => items.show(leaves),
-            Kind::Table(_) => leaves.push("{}"),
-            Kind::List(_) => leaves.push("[]"),
-            Kind::Null => leaves.push("null"),
-            Kind::Bool(value) => leaves.push(value.to_string()),
-            Kind::Integer(number) => leaves.push(number.to_string()),
-            Kind::Float(number) => leaves.push(number.to_string()),
-            Kind::Text(text) | Kind::Loose(text) => leaves.push(escaped(text)),
+            Kind::Table(_) => leaves.push(Is::Empty, "{}"),
+            Kind::List(_) => leaves.push(Is::Empty, "[]"),
+            Kind::Null => leaves.push(Is::Null, "null"),
+            Kind::Bool(value) => leaves.push(Is::Bool, value.to_string()),
+            Kind::Integer(number) => leaves.push(Is::Number, number.to_string()),
+            Kind::Float(number) => leaves.push(Is::Number, number.to_string()),
+            Kind::Text(text) => leaves.push(Is::Text, text.clone()),
+            Kind::Loose(text) => leaves.push(Is::Loose, text.clone()),
         }
     }
 }
@@ -156,5 +179,5 @@ pub(crate) fn differences(
     let paths: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
     let differing = paths.into_iter().filter(|path| old.get(path) != new.get(path));
     let shown = |leaf: Option<&&Leaf>| leaf.map(|leaf| leaf.shown());
-    differing.map(|path| (path.to_owned(), shown(old.get(path)), shown(new.get(path)))).collect()
+    differing.map(|path| (escaped(path), shown(old.get(path)), shown(new.get(path)))).collect()
 }

@@ -66,12 +66,14 @@ impl Source {
             width: count(bytes.clone()).max(1),
             line: u32::try_from(line).unwrap_or(u32::MAX),
             source: Arc::clone(self),
+            is_secret: self.is_secret,
         }
     }
 
     /// A place by its line and column.
     pub(crate) fn place_at(self: &Arc<Self>, line: u32, column: u32, width: u32) -> Place {
-        Place { source: Arc::clone(self), line: line.max(1), column: column.max(1), width: width.max(1) }
+        let (line, column, width) = (line.max(1), column.max(1), width.max(1));
+        Place { source: Arc::clone(self), line, column, width, is_secret: self.is_secret }
     }
 }
 
@@ -88,9 +90,16 @@ pub struct Place {
     line: u32,
     column: u32,
     width: u32,
+    /// Whether its line is.
+    is_secret: bool,
 }
 
 impl Place {
+    /// Its line is shown to nobody from now on.
+    pub(crate) const fn hide(&mut self) {
+        self.is_secret = true;
+    }
+
     /// The file, or `environment variable NAME`.
     #[must_use]
     pub fn file(&self) -> &str {
@@ -117,7 +126,7 @@ impl Place {
     /// Its line, secrets hidden.
     pub(crate) fn source_line(&self) -> Option<Cow<'_, str>> {
         let line = self.source.line(self.line)?;
-        Some(if self.source.is_secret { hidden_from(line, 0) } else { hidden(line) })
+        Some(if self.is_secret { hidden_from(line, 0) } else { hidden(line) })
     }
 }
 

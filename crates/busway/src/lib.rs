@@ -167,10 +167,10 @@ pub use busway_middleware::tower;
 pub use busway_middleware::{
     AnyHandler, Batch, BoxError, Chain, ChainTrace, Delivery, Durable, Emit, Ephemeral, Extension,
     ExtractError, Failure, Flow, FromBatch, FromDelivery, FromScope, Gap, HandlerInfo, IntoBatchReply,
-    IntoHandler, IntoReply, IntoStep, Meta, Middleware, Mode, ModeKind, Next, NodeTime, Outcome, Payload,
-    Permanent, Position, PublishMiddleware, PublishRefused, PublishStage, RegistryError, Replay, Reply,
-    Requirements, Run, Scope, Stage, State, Step, SyncMiddleware, batch, blocking, builtin, chain, extract,
-    handler, inline, middleware, outcome, publish,
+    IntoHandler, IntoReply, IntoStep, Meta, Middleware, Mode, ModeKind, Next, NodeTime, Outcome, Pass,
+    PassMiddleware, Payload, Permanent, Position, PublishMiddleware, PublishRefused, PublishStage,
+    RegistryError, Replay, Reply, Requirements, Run, Scope, Stage, State, Step, SyncMiddleware, batch,
+    blocking, builtin, chain, extract, handler, inline, middleware, outcome, publish,
 };
 
 /// A middleware is tested without a bus: with a delivery, and with the chain around a handler.

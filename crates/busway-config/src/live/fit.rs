@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use busway_engine::{Bus, SubscribeProblem};
 
-use super::State;
 use super::routes::{NEEDS_DURABLE, base, durable_of};
+use super::state::State;
 use super::steps::Stack;
 use crate::access::Rules;
 use crate::model::{Config, Route};
@@ -31,8 +31,10 @@ impl Config {
             if state.routes.get(name.value()).is_some_and(|live| live.is(route)) {
                 continue;
             }
+            let is_ours = |name: &str| own.contains(name) || state.leaving.bear(name);
             let is_ours = state.routes.contains_key(name.value())
-                || route.durable.as_ref().is_some_and(|name| own.contains(name.as_str()));
+                || is_ours(name.value())
+                || route.durable.as_ref().is_some_and(|name| is_ours(name.as_str()));
             problems.extend(misfits_of(bus, name, route, is_ours));
         }
         problems

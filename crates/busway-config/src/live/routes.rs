@@ -6,10 +6,10 @@ use busway_engine::{
     Bus, DurableBuilder, DurableSubscription, Heritage, SubscribeBuilder, SubscribeError, Subscription,
 };
 use busway_middleware::{AnyHandler, Durable};
-use futures_util::StreamExt as _;
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 
+use super::leaving::Leaving;
 use super::steps::{Made, Stack};
 use crate::model::{IdempotencySection, Route};
 use crate::problem::{Problem, escaped};
@@ -60,15 +60,18 @@ pub(super) fn make(
 }
 
 /// Starts, alters and stops routes until what is in force is what is wanted. Gives back what went wrong: a route that could not begin is not in force.
+///
+/// It returns when those have ended that had to end first, and unless told otherwise when those have that others took the place of.
 pub(super) async fn reconcile(
-    live: &mut BTreeMap<String, Live>,
+    (live, leaving): (&mut BTreeMap<String, Live>, &mut Leaving),
     wanted: Vec<Wanted>,
+    may_outlast: bool,
     bus: &Bus,
 ) -> Vec<Problem> {
     let parting = parting(live, &wanted);
     let names: BTreeSet<String> = wanted.iter().map(|wanted| wanted.name.value().clone()).collect();
     let gone: Vec<String> = live.keys().filter(|name| !names.contains(*name)).cloned().collect();
-    let mut ending: Vec<Live> = gone.iter().filter_map(|name| live.remove(name)).collect();
+    gone.iter().filter_map(|name| live.remove(name)).for_each(|gone| gone.leave(leaving));
     let mut restarted: Vec<(Wanted, Live)> = Vec::new();
     let mut begun: Vec<Wanted> = Vec::new();
     let mut failures = Vec::new();
@@ -85,7 +88,12 @@ pub(super) async fn reconcile(
                 failures.extend(problems);
             }
             Succession::Takeover => match take_over(bus, wanted, old).await {
-                Ok(new) => _ = live.insert(new.name.value().clone(), new),
+                Ok((new, old)) => {
+                    if !may_outlast {
+                        old.leave(leaving);
+                    }
+                    live.insert(new.name.value().clone(), new);
+                }
                 Err((old, problem)) => {
                     live.insert(old.name.value().clone(), *old);
                     failures.push(problem);
@@ -98,10 +106,10 @@ pub(super) async fn reconcile(
     let heritages: Vec<_> = restarted.iter().map(|(_, old)| Some(old.heritage())).collect();
     let mut again = Vec::new();
     for (wanted, old) in restarted {
-        ending.push(old);
+        old.leave(leaving);
         again.push(wanted);
     }
-    join_all(ending.into_iter().map(Live::end)).await;
+    leaving.ended().await;
     let fresh = begun.into_iter().map(|wanted| (wanted, None));
     let starts = again.into_iter().zip(heritages).chain(fresh);
     let starts = starts.map(|(wanted, heritage)| begin(bus, wanted, heritage));
@@ -191,15 +199,25 @@ impl Live {
         }
     }
 
-    async fn end(self) {
-        match self.running {
-            Running::Ephemeral(running) => drop(running.stop().await),
-            Running::Durable(running) => drop(running.stop().await),
-        }
+    /// What was said of it.
+    pub(super) fn said(&self) -> (Given<String>, Route) {
+        (self.name.clone(), self.route.clone())
+    }
+
+    /// Handles what it had, and ends.
+    fn leave(self, leaving: &mut Leaving) {
+        let durable = self.durable_name().map(|name| name.as_str().to_owned());
+        let names = durable.into_iter().chain([self.name.value().clone()]).collect();
+        let end = match self.running {
+            Running::Ephemeral(running) => running.stop().map(drop).boxed(),
+            Running::Durable(running) => running.stop().map(drop).boxed(),
+        };
+        leaving.push(names, end);
     }
 }
 
-async fn take_over(bus: &Bus, wanted: Wanted, old: Live) -> Result<Live, (Box<Live>, Problem)> {
+/// Gives back the new one, and the old one, which may not have ended yet.
+async fn take_over(bus: &Bus, wanted: Wanted, old: Live) -> Result<(Live, Live), (Box<Live>, Problem)> {
     let Running::Ephemeral(running) = &old.running else {
         let problem = Problem::at(wanted.name.place(), "a durable subscription is not taken over");
         return Err((Box::new(old), problem));
@@ -210,7 +228,7 @@ async fn take_over(bus: &Bus, wanted: Wanted, old: Live) -> Result<Live, (Box<Li
     };
     let builder = ephemeral(bus, &wanted).taking_over(running);
     match builder.to(handler).await {
-        Ok(running) => Ok(wanted.live(Running::Ephemeral(running))),
+        Ok(running) => Ok((wanted.live(Running::Ephemeral(running)), old)),
         Err(error) => {
             let problem = failed(&wanted, &error);
             Err((Box::new(old), problem))

@@ -12,6 +12,7 @@ use crate::model::{StepSection, Steps};
 use crate::node::{Kind, Node};
 use crate::problem::{Problem, did_you_mean, escaped};
 use crate::read::Reader;
+use crate::secret::is_secret;
 use crate::step::{BUILTIN, Builtin};
 
 /// The middleware of a configuration around one handler, or around all.
@@ -180,7 +181,11 @@ fn registered(section: &StepSection, bus: &Bus) -> Result<Step, Problem> {
         MakeError::Parameters(error) => {
             let at = section.with.as_ref().map(|with| &with.node);
             let place = at.map_or(&section.place.0, |node| &found(node, error.path()).place);
-            Problem::at(place, escaped(error.message()))
+            match error.path().any(is_secret) {
+                // It may quote the value.
+                true => Problem::at(place, "it is not what this parameter takes"),
+                false => Problem::at(place, escaped(error.message())),
+            }
         }
         error => Problem::at(section.kind.place(), escaped(&error.to_string())),
     })

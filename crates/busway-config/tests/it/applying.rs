@@ -1,10 +1,14 @@
 //! A configuration in the place of another one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use busway_engine::{Breakers, Bus};
 use busway_event::Event;
+use busway_middleware::Stage;
+use busway_middleware::builtin::LogOutcome;
 use busway_testkit::{Gate, TestBus};
+use parking_lot::Mutex;
 
 use crate::world::{Number, Seen, config, publish};
 
@@ -121,7 +125,7 @@ routes:
     ] {
         assert!(shown.contains(expected), "{expected} is not in\n{shown}");
     }
-    assert_eq!(wrong.check(&bus).await.unwrap_err().problems().len(), 2, "kinds are made when it is applied");
+    assert_eq!(wrong.check(&bus).await.unwrap_err().to_string(), shown);
     publish(&bus, "a", 1).await;
     publish(&bus, "b", 2).await;
     bus.settle().await;
@@ -323,17 +327,30 @@ async fn a_durable_route_goes_on_at_its_cursor() {
 }
 
 #[tokio::test]
-async fn the_log_filter_is_set_when_it_differs_and_refused_when_it_is_none() {
+async fn the_log_filter_is_set_when_it_differs_and_set_back_when_it_is_taken_out_or_refused() {
     let (bus, _seen) = started("{}").await;
-    let set = Seen::default();
-    let noted = set.clone();
-    busway_config::on_log_filter(&bus, move |filter: &str| {
-        drop(noted.clone());
-        if filter == "nonsense" { Err("it says nothing") } else { Ok(()) }
+    let set = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&set);
+    busway_config::on_log_filter(&bus, "info", move |filter: &str| {
+        if filter == "nonsense" {
+            return Err("it says nothing");
+        }
+        noted.lock().push(filter.to_owned());
+        Ok(())
     });
-    let text = |filter: &str| config(&format!("observability: {{ log: {{ filter: {filter} }} }}"));
-    text("debug").apply(&bus).await.unwrap();
-    let shown = text("nonsense").apply(&bus).await.unwrap_err().to_string();
+    let text = |filter: &str, more: &str| {
+        config(&format!("observability: {{ log: {{ filter: {filter} }} }}\n{more}"))
+    };
+    text("debug", "").apply(&bus).await.unwrap();
+    let shown = text("nonsense", "").apply(&bus).await.unwrap_err().to_string();
     assert!(shown.contains("busway.yaml:1:33: it is no filter of logs: it says nothing"), "{shown}");
-    assert!(text("debug").pending(&bus).await.is_empty(), "what was in force stays so");
+    assert!(text("debug", "").pending(&bus).await.is_empty(), "what was in force stays so");
+    config("{}").apply(&bus).await.unwrap();
+    assert_eq!(std::mem::take(&mut *set.lock()), ["debug", "info"]);
+
+    // What is refused only when it is put in force.
+    bus.middleware(Stage::User).add("mine", LogOutcome).unwrap();
+    let late = "middleware: { user: [{ kind: log_outcome, name: mine }] }";
+    text("debug", late).apply(&bus).await.unwrap_err();
+    assert_eq!(std::mem::take(&mut *set.lock()), ["debug", "info"]);
 }

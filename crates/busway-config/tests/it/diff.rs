@@ -91,3 +91,39 @@ fn secrets_are_neither_debugged_nor_shown_in_errors() {
     let shown = format!("{error} {error:?} {:?}", Watcher::of("busway.yaml").environment(variables));
     assert!(shown.contains("API_TOKEN") && !shown.contains(secret), "{shown}");
 }
+
+#[test]
+fn what_differs_is_told_however_little_of_it_is_shown() {
+    let differs = |one: &str, two: &str| {
+        let with =
+            |with: &str| yaml(&format!("middleware: {{ user: [{{ kind: mine, with: {{ {with} }} }}] }}"));
+        let differs = !with(two).diff(&with(one)).is_empty();
+        assert_eq!(differs, with(one) != with(two), "{one} and {two}");
+        differs
+    };
+    let long = "x".repeat(300);
+    assert!(differs(&format!("a: {long}1"), &format!("a: {long}2")));
+    assert!(differs("a: 8", "a: '8'"));
+    assert!(differs("a: null", "a: 'null'"));
+    assert!(differs("a: []", "a: {}"));
+    assert!(differs("'a.b': 1, a: { b: 1 }", "'a.b': 1, a: { b: 2 }"));
+    assert!(differs("'a.b': 1, a: { b: 2 }", "'a.b': 2, a: { b: 2 }"));
+    assert!(!differs("a: 8", "a:   8"));
+}
+
+#[test]
+fn a_secret_is_hidden_also_where_its_name_is_on_another_line() {
+    let wrong = "\
+middleware:
+  user:
+  - kind: rate_limit
+    with:
+      credentials:
+        key: hunter2
+      events:
+        pass word:
+          - hunter2
+";
+    let error = Config::parse("busway.yaml", wrong, Format::Yaml).unwrap_err().to_string();
+    assert!(error.contains("unknown field \"credentials\"") && !error.contains("hunter2"), "{error}");
+}

@@ -92,3 +92,30 @@ async fn a_name_is_registered_once() {
     let error = builder.start().await.unwrap_err();
     assert!(matches!(error.problems(), [BuildProblem::NamedTwice { .. }, BuildProblem::NamedTwice { .. }]));
 }
+
+#[derive(serde::Deserialize)]
+struct Secretive {
+    credentials: Credentials,
+}
+
+#[derive(serde::Deserialize)]
+struct Credentials {
+    key: String,
+}
+
+#[tokio::test]
+async fn a_secret_of_the_wrong_kind_is_not_quoted() {
+    let bus = TestBus::build(|builder| {
+        builder.middleware_factory("mine", |with: Secretive| match with.credentials.key.is_empty() {
+            true => Err("there is none"),
+            false => Ok(Counter(Arc::default())),
+        })
+    })
+    .await;
+    let text = "middleware:\n  user:\n  - kind: mine\n    with:\n      credentials:\n        key: 4711123\n";
+    let error = config(text).apply(&bus).await.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("busway.yaml:6:14: it is not what this parameter takes"), "{shown}");
+    assert!(!shown.contains("4711123"), "{shown}");
+    config(&text.replace("4711123", "'4711123'")).apply(&bus).await.unwrap();
+}

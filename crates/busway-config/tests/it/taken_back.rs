@@ -1,7 +1,10 @@
 //! What is in the way of a configuration only when it is put in force, and what stands meanwhile.
 
+use std::path::Path;
+use std::time::Duration;
+
 use busway_config::Watcher;
-use busway_engine::Bus;
+use busway_engine::{Bus, State, Stream};
 use busway_event::Event;
 use busway_middleware::builtin::LogOutcome;
 use busway_middleware::{PublishRefused, PublishStage, Stage};
@@ -92,66 +95,91 @@ async fn slow(text: &str) -> (TestBus, Seen, Gate) {
 
 #[tokio::test]
 async fn what_a_route_had_taken_in_is_handled_though_its_rule_goes_with_it() {
-    let rule = |identity: &str| {
-        format!(
-            "{{ effect: allow, identity: {identity}, action: subscribe, filter: '#' }}, {{ effect: allow, identity: test, action: publish, filter: '#' }}"
-        )
-    };
-    let text = format!("access: [{}]\nroutes: {{ old: {{ filter: a, handler: slow }} }}", rule("old"));
-    let (bus, seen, gate) = slow(&text).await;
-    for number in 1..=3 {
-        publish(&bus, "a", number).await;
+    // The route goes; it stays and is to have something else.
+    for (identity, filter) in [("new", "b"), ("old", "b")] {
+        let text = |identity: &str, filter: &str| {
+            let rule = |identity: &str, action: &str, filter: &str| {
+                format!("{{ effect: allow, identity: {identity}, action: {action}, filter: '{filter}' }}")
+            };
+            let rules = [rule(identity, "subscribe", filter), rule("test", "publish", "#")].join(", ");
+            format!("access: [{rules}]\nroutes: {{ {identity}: {{ filter: {filter}, handler: slow }} }}")
+        };
+        let (bus, seen, gate) = slow(&text("old", "a")).await;
+        for number in 1..=3 {
+            publish(&bus, "a", number).await;
+        }
+        gate.reached(1).await;
+        let next = config(&text(identity, filter));
+        let applying = next.apply(&bus);
+        tokio::pin!(applying);
+        // As far as it gets: the old one has begun to end.
+        assert!(futures_util::poll!(&mut applying).is_pending());
+        gate.open();
+        applying.await.unwrap();
+        assert_eq!(seen.take(), [("slow", 1), ("slow", 2), ("slow", 3)], "none of them was refused");
+        bus.assert_balanced();
     }
+}
+
+/// A durable route that is handled by `slow`.
+fn durable(concurrency: u64) -> String {
+    format!(
+        "routes: {{ a: {{ filter: a, handler: slow, durable: a, limits: {{ concurrency: {concurrency} }} }} }}"
+    )
+}
+
+/// A bus with a handler that waits at the gate.
+async fn with_store(directory: &Path, gate: &Gate) -> Bus {
+    let passing = gate.clone();
+    let builder = Bus::open(directory.join("store")).stream(Stream::new("s").capture("a"));
+    let builder = builder.handler("slow", move || {
+        let gate = passing.clone();
+        async move { gate.pass().await }
+    });
+    builder.start().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_cut_short_is_known_and_made_whole_by_the_next_one() {
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
+    let bus = with_store(directory.path(), &gate).await;
+    let (first, second) = (config(&durable(1)), config(&durable(2)));
+    first.apply(&bus).await.unwrap();
+    publish(&bus, "a", 1).await;
     gate.reached(1).await;
-    let text = format!("access: [{}]\nroutes: {{ new: {{ filter: b, handler: slow }} }}", rule("new"));
-    let next = config(&text);
-    let applying = next.apply(&bus);
-    tokio::pin!(applying);
-    // As far as it gets: the old route has begun to end.
-    assert!(futures_util::poll!(&mut applying).is_pending());
+    assert!(futures_util::poll!(Box::pin(second.apply(&bus))).is_pending());
+    // It is gone, and has not come back.
+    assert_eq!(first.pending(&bus).await.to_string(), "+ routes.a: a to slow, durable as a\n");
+    first.check(&bus).await.unwrap();
+    let mut again = Box::pin(first.apply(&bus));
+    assert!(futures_util::poll!(&mut again).is_pending(), "it waits for the handler");
     gate.open();
-    applying.await.unwrap();
-    assert_eq!(seen.take(), [("slow", 1), ("slow", 2), ("slow", 3)], "none of them was refused");
-    bus.assert_balanced();
+    assert_eq!(again.await.unwrap().added_routes().count(), 1);
+    assert!(first.pending(&bus).await.is_empty());
+    bus.shutdown(Duration::from_secs(30)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watcher_that_goes_does_not_wait_for_a_handler_that_never_ends() {
-    let directory = tempfile::tempdir().unwrap();
+    let (directory, gate) = (tempfile::tempdir().unwrap(), Gate::closed());
     let path = directory.path().join("busway.yaml");
-    let text = |concurrency: u64| {
-        format!(
-            "routes: {{ a: {{ filter: a, handler: slow, durable: a, limits: {{ concurrency: {concurrency} }} }} }}"
-        )
-    };
-    std::fs::write(&path, text(1)).unwrap();
-    let gate = Gate::closed();
-    let passing = gate.clone();
-    let bus = Bus::open(directory.path().join("store"))
-        .stream(busway_engine::Stream::new("s").capture("a"))
-        .handler("slow", move || {
-            let gate = passing.clone();
-            async move { gate.pass().await }
-        })
-        .start()
-        .await
-        .unwrap();
+    std::fs::write(&path, durable(1)).unwrap();
+    let bus = with_store(directory.path(), &gate).await;
     let watcher = Watcher::of(&path).environment([]).start(&bus).await.unwrap();
     publish(&bus, "a", 1).await;
     gate.reached(1).await;
-    std::fs::write(&path, text(2)).unwrap();
+    std::fs::write(&path, durable(2)).unwrap();
     let mut looking = Box::pin(watcher.look());
     assert!(futures_util::poll!(&mut looking).is_pending());
     // It is being applied: the subscription has begun to end.
-    let is_running =
-        |bus: &Bus| bus.describe().subscriptions.iter().any(|one| one.state == busway_engine::State::Running);
+    let is_running = |bus: &Bus| bus.describe().subscriptions.iter().any(|one| one.state == State::Running);
     while is_running(&bus) {
         tokio::task::yield_now().await;
     }
     drop(looking);
     drop(watcher);
     // What is in force is free again.
-    config(&text(1)).pending(&bus).await;
+    config(&durable(1)).pending(&bus).await;
     gate.open();
-    bus.shutdown(std::time::Duration::from_secs(30)).await;
+    bus.shutdown(Duration::from_secs(30)).await;
 }

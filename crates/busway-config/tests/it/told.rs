@@ -7,7 +7,7 @@ use busway_config::Watcher;
 use busway_engine::{Bus, BusBuilder};
 use busway_event::Event;
 use busway_observability::audit::TARGET as AUDIT;
-use busway_observability::{Collector, Concern, Condition, Metrics, Signal, Wants};
+use busway_observability::{Collector, Concern, Condition, Metrics, Redactor, Signal, Wants};
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -181,4 +181,21 @@ async fn an_auditor_reads_of_configurations_and_of_access_that_was_refused() {
     let reloading = bus.reloading();
     drop(reloading);
     log.has_one(&["WARN", "action=\"reload\"", "outcome=\"cut_short\""]);
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_configuration_passes_the_redaction_of_the_bus() {
+    let log = Log::default();
+    let lines = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).without_time().finish();
+    let _guard = tracing::subscriber::set_default(lines);
+    let build = || with_handlers(Bus::memory()).redact(Redactor::new().value("hunter2"));
+    let text = |handler: &str| config(&format!("routes: {{ hunter2: {{ filter: a, handler: {handler} }} }}"));
+    text("hunter2").configure(build()).start().await.unwrap_err();
+    let bus = text("one").configure(build()).start().await.unwrap();
+    text("hunter2").apply(&bus).await.unwrap_err();
+    text("two").apply(&bus).await.unwrap();
+    let written = String::from_utf8(std::mem::take(&mut *log.0.lock())).unwrap();
+    assert_eq!(written.matches("configuration refused").count(), 2, "{written}");
+    assert_eq!(written.matches("configuration applied").count(), 2, "{written}");
+    assert!(written.contains("routes.") && !written.contains("hunter2"), "{written}");
 }

@@ -21,7 +21,7 @@ use crate::log::Log;
 #[derive(Debug, Default)]
 pub(crate) struct Replays {
     watches: Mutex<Vec<Weak<ReplayWatch>>>,
-    /// Of those that are on their way, where that is traced. Not stored: a letter whose attempt another process makes has no such link.
+    /// Of those that are on their way, where that is traced. Not stored, and gone with the subscription: when it begins anew, attempts have no such link.
     spans: Mutex<HashMap<Position, Redriven>>,
 }
 
@@ -87,11 +87,15 @@ impl DurableCore {
     /// Dead letters were given again, in this span if that is traced: they are parked in the store, and due.
     pub(crate) fn redriven(&self, letters: &[(LetterKey, u64)], span: Option<&Redriven>) {
         let at = self.moment();
-        if let Some(span) = span {
+        {
             let mut spans = self.replays.spans.lock();
             for &(LetterKey { partition, offset, .. }, _) in letters {
                 let place = Position { partition, offset };
-                if spans.len() < SPANS_MAX || spans.contains_key(&place) {
+                // Of an earlier redrive of the letter, whatever became of that.
+                spans.remove(&place);
+                if let Some(span) = span
+                    && spans.len() < SPANS_MAX
+                {
                     spans.insert(place, span.clone());
                 }
             }

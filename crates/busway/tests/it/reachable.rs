@@ -40,6 +40,25 @@ const _: &[fn() -> usize] = &[
     size_of::<busway::Refusal>,
     size_of::<busway::Redact<u8>>,
     size_of::<busway::Redactor>,
+    size_of::<busway::Pass>,
+    size_of::<busway::observability::Metrics>,
+    size_of::<busway::observability::Health>,
+    size_of::<busway::observability::Signal<'static>>,
+    size_of::<&dyn busway::observability::Collector>,
+    size_of::<busway::observability::Tracing>,
+    size_of::<busway::observability::audit::Audit>,
+    #[cfg(feature = "config")]
+    size_of::<busway::config::Config>,
+    #[cfg(feature = "config")]
+    size_of::<busway::config::Watcher>,
+    #[cfg(feature = "config")]
+    size_of::<busway::config::Diff>,
+    #[cfg(feature = "http")]
+    size_of::<busway::observability::Endpoint>,
+    #[cfg(feature = "otel")]
+    size_of::<busway::observability::Otlp>,
+    #[cfg(feature = "redis")]
+    size_of::<busway::RedisKeys>,
     #[cfg(feature = "logs")]
     size_of::<busway::observability::Logs>,
     #[cfg(feature = "prost")]

@@ -1,0 +1,116 @@
+//! What of configurations is in force on a bus, and how it becomes another.
+
+use std::collections::BTreeMap;
+
+use busway_engine::Bus;
+use busway_middleware::{PublishStage, Stage};
+use tokio::sync::Mutex;
+
+use super::leaving::Leaving;
+use super::log_filter::LogFilter;
+use super::nothing;
+use super::routes::{self, Live, Wanted};
+use super::steps::{Made, Stack};
+use crate::access::{Access, Rules};
+use crate::model::{AccessRule, Config};
+use crate::problem::Problem;
+use crate::read::Named;
+
+/// Kept with the bus.
+#[derive(Debug, Default)]
+pub(super) struct InForce {
+    /// One apply after the other: held while handlers are waited for.
+    pub(super) state: Mutex<State>,
+    pub(super) log_filter: LogFilter,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// `None`: nothing was ever applied. What it says of routes is so when `is_whole`.
+    pub(super) config: Option<Config>,
+    /// Not so from when a configuration begins to be exchanged until it is: who asked for it may go away in between.
+    is_whole: bool,
+    pub(super) routes: BTreeMap<String, Live>,
+    pub(super) leaving: Leaving,
+    pub(super) stack: Stack,
+    access: Access,
+    is_access_judged: bool,
+}
+
+impl State {
+    /// The configuration in force; of one that was begun and cut short, what is of it.
+    pub(super) fn in_force(&self) -> Config {
+        let config = self.config.clone().unwrap_or_else(nothing);
+        match self.is_whole {
+            true => config,
+            false => Config { routes: Named::of(self.routes.values().map(Live::said).collect()), ..config },
+        }
+    }
+
+    /// Puts a configuration in the place of the one in force. What of it did not become so is given back.
+    ///
+    /// What a route has taken in is judged by the rules that it came with: rules are widened first, and narrowed when everything that came before has been
+    /// handled or has been given on.
+    pub(super) async fn exchange(
+        &mut self,
+        config: Config,
+        (stack, routes): (Made, Vec<Wanted>),
+        bus: &Bus,
+    ) -> Vec<Problem> {
+        if let Err(problem) = self.have_judged(&config.access, bus) {
+            return vec![problem];
+        }
+        let failures = self.stack.exchange(&stack, |stage| bus.middleware(stage));
+        if !failures.is_empty() {
+            return failures;
+        }
+        let before = self.config.replace(config.clone());
+        let are_rules_same = before.is_some_and(|before| before.access == config.access);
+        self.is_whole = false;
+        self.access.widen(Rules::of(&config.access));
+        let (routes_now, leaving) = (&mut self.routes, &mut self.leaving);
+        let failures = Box::pin(routes::reconcile((routes_now, leaving), routes, are_rules_same, bus)).await;
+        if failures.is_empty() {
+            self.access.set(Rules::of(&config.access));
+            self.is_whole = true;
+        }
+        failures
+    }
+
+    /// Back to a configuration that was in force.
+    pub(super) async fn take_back(&mut self, before: Config, bus: &Bus) {
+        let mut problems = Vec::new();
+        let stack = self.stack.make(before.middleware.as_ref(), bus, &mut problems);
+        let routes = routes::make(&before.routes, &self.routes, bus, &mut problems);
+        problems.extend(self.stack.exchange(&stack, |stage| bus.middleware(stage)));
+        let (routes_now, leaving) = (&mut self.routes, &mut self.leaving);
+        problems.extend(Box::pin(routes::reconcile((routes_now, leaving), routes, true, bus)).await);
+        self.access.set(Rules::of(&before.access));
+        for problem in &problems {
+            tracing::error!(%problem, "what was in force could not be restored as a whole");
+        }
+        self.config = Some(before);
+        self.is_whole = problems.is_empty();
+    }
+
+    /// Has access judged once there are rules: whom nobody asked to judge costs nothing. Without rules in force yet, everything may be.
+    fn have_judged(&mut self, rules: &[AccessRule], bus: &Bus) -> Result<(), Problem> {
+        let Some(first) = rules.first().filter(|_| !self.is_access_judged) else { return Ok(()) };
+        let publish = bus.publish_middleware(PublishStage::Validate);
+        let publishing = self.access.publishing(bus.describe().producer);
+        let added = publish.add(ACCESS, publishing).and_then(|()| {
+            let handling = bus.middleware(Stage::Decode).add(ACCESS, self.access.handling());
+            // Half of it would judge half of what is done.
+            handling.inspect_err(|_| _ = publish.remove(ACCESS))
+        });
+        added.map_err(|error| {
+            let message = format!("access rules cannot be judged: {error}");
+            Problem::at(&first.place.0, message).hint("give the program's middleware another name")
+        })?;
+        self.is_access_judged = true;
+        Ok(())
+    }
+}
+
+/// The name of the steps that judge access.
+const ACCESS: &str = "busway-access";
