@@ -96,7 +96,7 @@ const HANDLED: (&str, &str) =
     ("event", "the terms of reliability/idempotency-local-hit: events of one id, without .idempotent");
 const DUPLICATES: (&str, &str) = ("event", "the same with .idempotent: the local cache knows them as done");
 const PASSING: (&str, &str) =
-    ("event", "the terms of reliability/breaker-closed: behind an async middleware that does nothing");
+    ("event", "the terms of reliability/breaker-closed: behind a sync middleware that does nothing");
 const GUARDED: (&str, &str) = ("event", "the same behind a breaker, closed");
 const WARM: (&str, &str) =
     ("op", "one of 37,449 subscriptions, a literal of four tokens, from the thread's memory");

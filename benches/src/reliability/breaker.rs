@@ -31,8 +31,8 @@ pub fn measure_closed(terms: &Terms) -> Result<Vec<Suite>> {
         name: "reliability/breaker-closed",
         unit: Unit::Nanoseconds("ns/event"),
         note: "events to a subscription in memory with an async handler that does nothing, 512 published and then handled, on one thread; guarded: with \
-               a breaker, closed; passing: with an async middleware in its place that does nothing; bare: with neither; busway: guarded above \
-               passing, the asking and the recording; stage: guarded above bare, so what an async middleware costs is in it",
+               a breaker, closed; passing: with a sync middleware in its place that does nothing; bare: with neither; busway: guarded above \
+               passing, the asking and the recording; stage: guarded above bare, so what any sync middleware costs is in it",
     };
     let contests = vec![
         Contest::new("guarded", version(), |messages| events(messages, Around::Breaker)),
@@ -49,7 +49,7 @@ pub fn measure_closed(terms: &Terms) -> Result<Vec<Suite>> {
 pub enum Around {
     /// A closed breaker.
     Breaker,
-    /// An async middleware that does nothing.
+    /// A sync middleware that does nothing.
     Passing,
     /// Nothing.
     Nothing,
@@ -57,11 +57,7 @@ pub enum Around {
 
 struct Pass;
 
-impl Middleware for Pass {
-    async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
-        next.run(delivery).await
-    }
-}
+impl SyncMiddleware for Pass {}
 
 /// So many events through a handler with this around it.
 ///
