@@ -10,6 +10,7 @@ use busway::prelude::*;
 use super::watch::{Traced, UNSAMPLED, within_unsampled};
 use crate::contest::{Contest, Lap, Question, Unit, above, interleave_alone};
 use crate::inproc::on_bus::{TOPIC, version};
+use crate::instructions::workload::counted_region;
 use crate::report::Suite;
 use crate::sample::Sample;
 use crate::terms::{CAPACITY, Terms, one_thread};
@@ -44,7 +45,8 @@ pub fn measure(terms: &Terms) -> Result<Vec<Suite>> {
 
 /// The trace that an event is published in, which is not recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trace {
+pub enum Trace {
+    /// None.
     None,
     /// The publisher has put it into the event's metadata.
     Borne,
@@ -52,8 +54,11 @@ enum Trace {
     Around,
 }
 
-/// The lap is as long as the calls of publish take.
-fn publishes(messages: u64, traced: Traced, trace: Trace) -> Result<Lap> {
+/// So many events, published and then handled. The lap is as long as the calls of publish take, and those are what is counted.
+///
+/// # Errors
+/// One is not handled once.
+pub fn publishes(messages: u64, traced: Traced, trace: Trace) -> Result<Lap> {
     let (runtime, _program) = (one_thread()?, traced.program()?);
     let bus = runtime.block_on(traced.bus(Bus::memory()).start())?;
     let handled = Arc::new(AtomicU64::new(0));
@@ -82,10 +87,15 @@ fn publishes(messages: u64, traced: Traced, trace: Trace) -> Result<Lap> {
     let chunks = messages.div_ceil(CHUNK);
     for chunk in 0..=chunks {
         let around = (trace == Trace::Around).then(within_unsampled);
-        let started = Instant::now();
-        (0..CHUNK).try_for_each(publish)?;
-        // The first chunk warms up.
-        elapsed += if chunk == 0 { Duration::ZERO } else { started.elapsed() };
+        match chunk {
+            // It warms up.
+            0 => (0..CHUNK).try_for_each(publish)?,
+            _ => {
+                let started = Instant::now();
+                counted_region(|| (0..CHUNK).try_for_each(publish))?;
+                elapsed += started.elapsed();
+            }
+        }
         drop(around);
         runtime.block_on(bus.idle());
     }
