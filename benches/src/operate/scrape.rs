@@ -52,7 +52,7 @@ pub fn measure_deliveries(terms: &Terms) -> Result<Vec<Suite>> {
         Question { name: "operate/scrape-delivery", unit: Unit::Milliseconds("ms, p99"), note: DELIVERY };
     let runtime = two_workers()?;
     let watched = Watched::start(&runtime, Bus::memory(), Kept::InMemory)?;
-    let length = if terms.is_quick() { Duration::from_secs(1) } else { Duration::from_secs(3) };
+    let length = Duration::from_millis(if terms.is_quick() { 800 } else { 3_000 });
     let contests = vec![
         Contest::new("busway", version(), |_| watched.p99(length, Scraped::Every(Duration::from_secs(1)))),
         Contest::new("ten-a-second", version(), |_| {
