@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::lockfile::version_of;
 use crate::progress::Progress;
 use crate::report::{Contender, Suite};
 use crate::terms::Terms;
@@ -135,6 +136,19 @@ pub fn interleave_alone(terms: &Terms, question: Question, contests: Vec<Contest
     interleave(terms, question, contests)?.into_iter().next().context("a contest has an answer")
 }
 
+/// What each contender costs above another one, round by round, under a name of its own; the other one stays beside it.
+#[must_use]
+pub fn above(mut suite: Suite, base: &str, costs: &[(&'static str, &str)]) -> Suite {
+    let samples = |name: &str| suite.contender(name).map_or(&[][..], Contender::samples);
+    let cost = |(name, of): &(&'static str, &str)| {
+        let costs = samples(of).iter().zip(samples(base)).map(|(with, without)| with - without);
+        Contender::new(*name, version_of("busway"), costs.collect())
+    };
+    let costs: Vec<_> = costs.iter().map(cost).collect();
+    suite.contenders.splice(0..0, costs);
+    suite
+}
+
 impl Unit {
     fn of(self, lap: &Lap) -> f64 {
         match self {
@@ -240,5 +254,22 @@ mod tests {
             100_000,
             "1 µs a message, whatever its fan-out"
         );
+    }
+
+    #[test]
+    fn a_cost_is_the_difference_of_each_round() {
+        let contenders = [("with", vec![9.0, 90.0, 7.0]), ("without", vec![5.0, 80.0, 4.0])];
+        let suite = Suite {
+            name: "test/costs".to_owned(),
+            unit: "ns/event".to_owned(),
+            higher_is_better: false,
+            note: String::new(),
+            contenders: contenders.map(|(name, samples)| Contender::new(name, "1", samples)).into(),
+            curves: Vec::new(),
+        };
+        let suite = above(suite, "without", &[("busway", "with")]);
+        let names: Vec<_> = suite.contenders.iter().map(Contender::name).collect();
+        assert_eq!(names, ["busway", "with", "without"]);
+        assert_eq!(suite.contenders[0].samples(), [4.0, 10.0, 3.0]);
     }
 }

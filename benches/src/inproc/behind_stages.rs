@@ -1,17 +1,14 @@
 //! 1p1c behind sync middlewares that look at the event and at the outcome.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use busway::prelude::*;
+use tokio::runtime::Runtime;
 
-use super::on_bus::{self, Handling, TOPIC};
+use super::on_bus;
 use super::stage::Look;
 use crate::contest::{Contest, Lap, Question, Unit, interleave};
-use crate::course::{Course, from_this_thread};
 use crate::report::Suite;
-use crate::sample::Sample;
-use crate::terms::{Terms, two_workers};
+use crate::terms::Terms;
 
 /// Runs the suite with one stage.
 ///
@@ -44,15 +41,12 @@ fn measure(terms: &Terms, name: &'static str, stages: usize) -> Result<Vec<Suite
 }
 
 fn run(messages: u64, stages: usize) -> Result<Lap> {
-    let runtime = two_workers()?;
-    let course = Course::new(1);
-    let bus = on_bus::with_receivers(&runtime, &course, 1, Handling::Blocking)?;
-    for stage in 0..stages {
-        bus.middleware(Stage::User).add(&format!("look-{stage}"), Look)?;
-    }
-    let publisher = Arc::new(bus.publisher::<Sample>(TOPIC)?);
-    let lap = from_this_thread(&course, messages, |numbers| {
-        pollster::block_on(on_bus::publish(Arc::clone(&publisher), numbers))
-    })?;
-    on_bus::finish(&runtime, &bus, &course, messages, lap)
+    let start = |runtime: &Runtime| {
+        let bus = on_bus::start(runtime)?;
+        for stage in 0..stages {
+            bus.middleware(Stage::User).add(&format!("look-{stage}"), Look)?;
+        }
+        Ok(bus)
+    };
+    on_bus::one_to_one(messages, start, on_bus::singly)
 }

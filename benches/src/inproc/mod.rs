@@ -13,3 +13,4 @@ pub mod inline;
 pub mod one_to_one;
 pub mod one_to_one_async;
 pub mod two_to_one;
+pub mod watched;

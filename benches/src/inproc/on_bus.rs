@@ -10,9 +10,9 @@ use busway::prelude::*;
 use tokio::runtime::Runtime;
 
 use crate::contest::Lap;
-use crate::course::Course;
+use crate::course::{Course, from_this_thread};
 use crate::sample::Sample;
-use crate::terms::CAPACITY;
+use crate::terms::{CAPACITY, two_workers};
 
 /// What is measured: the tree that the harness was built from.
 #[must_use]
@@ -55,6 +55,32 @@ pub fn with_receivers(
         runtime.block_on(count(subscription, course, receiver, handling))?;
     }
     Ok(bus)
+}
+
+/// One publisher and one sync handler, a thread each, on the bus that `start` gives.
+///
+/// # Errors
+/// The bus does not start, `publish` fails, or a message is not handled exactly once.
+pub fn one_to_one(
+    messages: u64,
+    start: impl FnOnce(&Runtime) -> Result<Bus>,
+    publish: impl Fn(&Bus, &Arc<Publisher<Sample>>, Range<u64>) -> Result<()>,
+) -> Result<Lap> {
+    let runtime = two_workers()?;
+    let course = Course::new(1);
+    let bus = start(&runtime)?;
+    runtime.block_on(count(bus.subscribe(TOPIC), &course, 0, Handling::Blocking))?;
+    let publisher = Arc::new(bus.publisher::<Sample>(TOPIC)?);
+    let lap = from_this_thread(&course, messages, |numbers| publish(&bus, &publisher, numbers))?;
+    finish(&runtime, &bus, &course, messages, lap)
+}
+
+/// Publishes the messages one by one, on this thread: for [`one_to_one`].
+///
+/// # Errors
+/// One is refused.
+pub fn singly(_: &Bus, publisher: &Arc<Publisher<Sample>>, numbers: Range<u64>) -> Result<()> {
+    pollster::block_on(publish(Arc::clone(publisher), numbers))
 }
 
 /// Subscribes a handler that counts for a receiver.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Result, anyhow};
+use busway::prelude::*;
 
-use super::on_bus::{self, Handling, TOPIC};
+use super::on_bus;
 use crate::contest::{Contest, Lap, Question, Unit, interleave};
 use crate::course::{Course, from_this_thread};
 use crate::lockfile::version_of;
 use crate::report::Suite;
 use crate::sample::Sample;
-use crate::terms::{CAPACITY, Terms, two_workers};
+use crate::terms::{CAPACITY, Terms};
 
 /// Runs the suite.
 ///
@@ -26,36 +27,21 @@ pub fn measure(terms: &Terms) -> Result<Vec<Suite>> {
                allocated by the sender; busway-batch publishes 64 at a time",
     };
     let contests = vec![
-        Contest::new("busway", on_bus::version(), |messages| busway(messages, Publishing::Single)),
+        Contest::new("busway", on_bus::version(), |messages| {
+            on_bus::one_to_one(messages, on_bus::start, on_bus::singly)
+        }),
         Contest::new("crossbeam-channel", version_of("crossbeam-channel"), crossbeam),
         Contest::new("tokio-mpsc", version_of("tokio"), tokio_mpsc),
         Contest::new("flume", version_of("flume"), flume),
-        Contest::new("busway-batch", on_bus::version(), |messages| busway(messages, Publishing::Batches)),
+        Contest::new("busway-batch", on_bus::version(), |messages| {
+            on_bus::one_to_one(messages, on_bus::start, in_batches)
+        }),
     ];
     interleave(terms, question, contests)
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Publishing {
-    Single,
-    Batches,
-}
-
-fn busway(messages: u64, publishing: Publishing) -> Result<Lap> {
-    let runtime = two_workers()?;
-    let course = Course::new(1);
-    let bus = on_bus::with_receivers(&runtime, &course, 1, Handling::Blocking)?;
-    let publisher = Arc::new(bus.publisher::<Sample>(TOPIC)?);
-    let lap = from_this_thread(&course, messages, |numbers| {
-        let publisher = Arc::clone(&publisher);
-        match publishing {
-            Publishing::Single => pollster::block_on(on_bus::publish(publisher, numbers)),
-            Publishing::Batches => {
-                pollster::block_on(on_bus::publish_batches(bus.clone(), publisher, numbers))
-            }
-        }
-    })?;
-    on_bus::finish(&runtime, &bus, &course, messages, lap)
+fn in_batches(bus: &Bus, publisher: &Arc<Publisher<Sample>>, numbers: Range<u64>) -> Result<()> {
+    pollster::block_on(on_bus::publish_batches(bus.clone(), Arc::clone(publisher), numbers))
 }
 
 fn crossbeam(messages: u64) -> Result<Lap> {

@@ -11,6 +11,8 @@ use crate::contest::Lap;
 use crate::course::Course;
 use crate::inproc::on_bus::{self, Handling, TOPIC};
 use crate::inproc::stage::Look;
+use crate::operate::traced_publish::{Trace, publishes};
+use crate::operate::watch::Traced;
 use crate::reliability::breaker::{Around, events};
 use crate::reliability::idempotency::same_id;
 use crate::route::four_tokens;
@@ -78,6 +80,18 @@ pub const WORKLOADS: &[Workload] = &[
     Workload::new("duplicates", "busway", MANY, DUPLICATES, |messages| same_id(messages, true).map(drop)),
     Workload::new("passing", "busway", MANY, PASSING, |messages| events(messages, Around::Passing).map(drop)),
     Workload::new("guarded", "busway", MANY, GUARDED, |messages| events(messages, Around::Breaker).map(drop)),
+    Workload::new("publish", "busway", MANY, PUBLISH, |messages| {
+        publishes(messages, Traced::No, Trace::None).map(drop)
+    }),
+    Workload::new("publish-untraced", "busway", MANY, UNTRACED, |messages| {
+        publishes(messages, Traced::Share0, Trace::None).map(drop)
+    }),
+    Workload::new("publish-bears", "busway", MANY, BEARS, |messages| {
+        publishes(messages, Traced::No, Trace::Borne).map(drop)
+    }),
+    Workload::new("publish-unsampled", "busway", MANY, UNSAMPLED, |messages| {
+        publishes(messages, Traced::Share0, Trace::Borne).map(drop)
+    }),
     Workload::new("route-warm", "busway", MANY, WARM, route_warm),
     Workload::new("route-warm", "hashmap", MANY, WARM, hashmap),
     Workload::new("route-cold", "busway", MANY, COLD, route_cold),
@@ -98,6 +112,12 @@ const DUPLICATES: (&str, &str) = ("event", "the same with .idempotent: the local
 const PASSING: (&str, &str) =
     ("event", "the terms of reliability/breaker-closed: behind a sync middleware that does nothing");
 const GUARDED: (&str, &str) = ("event", "the same behind a breaker, closed");
+const PUBLISH: (&str, &str) =
+    ("event", "the terms of operate/traced-publish: the publishes alone, without tracing");
+const UNTRACED: (&str, &str) = ("event", "the same with tracing that nothing begins a trace with");
+const BEARS: (&str, &str) =
+    ("event", "publishes of drafts that bear a traceparent with the flag 0, without tracing");
+const UNSAMPLED: (&str, &str) = ("event", "the same with tracing");
 const WARM: (&str, &str) =
     ("op", "one of 37,449 subscriptions, a literal of four tokens, from the thread's memory");
 const COLD: (&str, &str) = ("op", "the same without the thread's memory");

@@ -1,21 +1,20 @@
 //! Reloads: how long it takes to put a file with a thousand routes in force, and what publishers notice of it.
 //!
-//! A thread publishes an event when it is due, whatever became of those before it, and notes when it was accepted. What is due while a file is put in force is
-//! told apart from what is due before the first reload. Each event is of the topic of one route; one that is not handled once fails the suite.
+//! The load is an [open loop](super::open_loop). What is due while a file is put in force is told apart from what is due before the first reload. Each event is of the topic of one route; one that is not handled once fails the suite.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use busway::config::Config;
 use busway::prelude::*;
-use hdrhistogram::Histogram;
 use tokio::runtime::Runtime;
 
+use super::open_loop::{EVENTS_MAX, OpenLoop, Published, nanoseconds, p99};
 use crate::durable::folder::Folder;
 use crate::inproc::on_bus::version;
 use crate::progress::Progress;
@@ -115,7 +114,7 @@ impl Shape {
         });
         let bus = runtime.block_on(first.configure(builder).start())?;
         let epoch = Instant::now();
-        let (load, stop) = publishes(&bus, self.durable, epoch);
+        let load = OpenLoop::start(&bus, self.topics()?, epoch);
         thread::sleep(CALM);
         let calm_ns = nanoseconds(epoch);
         let mut reloading = Vec::new();
@@ -133,8 +132,7 @@ impl Shape {
             reloading.push((from_ns, nanoseconds(epoch)));
             thread::sleep(BETWEEN);
         }
-        stop.store(true, Ordering::Relaxed);
-        let published = load.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
+        let published = load.end()?;
         finish(&runtime, &bus)?;
         handled.once_each(published.len())?;
         let took_ns: u64 = reloading.iter().map(|(from, to)| to - from).sum();
@@ -145,6 +143,13 @@ impl Shape {
             due: percentiles(&published, calm_ns, &reloading, due)?,
             call: percentiles(&published, calm_ns, &reloading, call)?,
         })
+    }
+
+    /// One a route.
+    fn topics(&self) -> Result<Vec<Topic>> {
+        let first = |route| if route < self.durable { "kept" } else { "load" };
+        let topics = (0..ROUTES).map(|route| Topic::new(format!("{}.t{route}.x", first(route))));
+        Ok(topics.collect::<std::result::Result<_, _>>()?)
     }
 
     /// Version 0 is what the bus begins with.
@@ -193,60 +198,18 @@ impl Handled {
     }
 }
 
-/// An event that was accepted; all in nanoseconds from the epoch.
-struct Published {
-    due: u64,
-    called: u64,
-    accepted: u64,
-}
-
-/// Publishes until it is told to stop, an event a period.
-fn publishes(
-    bus: &Bus,
-    durable: u64,
-    epoch: Instant,
-) -> (JoinHandle<Result<Vec<Published>>>, Arc<AtomicBool>) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (bus, stopped) = (bus.clone(), Arc::clone(&stop));
-    let publisher = thread::spawn(move || {
-        let topics: Vec<Topic> = (0..ROUTES)
-            .map(|route| Topic::new(format!("{}.t{route}.x", if route < durable { "kept" } else { "load" })))
-            .collect::<std::result::Result<_, _>>()?;
-        let mut published = Vec::with_capacity(EVENTS_MAX);
-        let start = nanoseconds(epoch);
-        for (number, topic) in (0..).zip(topics.iter().cycle()).take(EVENTS_MAX) {
-            if stopped.load(Ordering::Relaxed) {
-                break;
-            }
-            let due = start + number * PERIOD_NS;
-            if let Some(early) = due.checked_sub(nanoseconds(epoch)) {
-                thread::sleep(Duration::from_nanos(early));
-            }
-            let called = nanoseconds(epoch);
-            pollster::block_on(bus.publish(Event::new(topic, Sample::new(number))))?;
-            published.push(Published { due, called, accepted: nanoseconds(epoch) });
-        }
-        Ok(published)
-    });
-    (publisher, stop)
-}
-
 fn percentiles(
     published: &[Published],
     calm_ns: u64,
     reloading: &[(u64, u64)],
     value: impl Fn(&Published) -> u64,
 ) -> Result<Percentiles> {
-    let p99 = |is_meant: &dyn Fn(&Published) -> bool| -> Result<f64> {
-        let mut values = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3)?;
-        for one in published.iter().filter(|one| is_meant(one)) {
-            values.saturating_record(value(one));
-        }
-        Ok(as_f64(values.value_at_quantile(0.99)))
+    let of = |is_meant: &dyn Fn(&Published) -> bool| -> Result<f64> {
+        Ok(as_f64(p99(published.iter().filter(|one| is_meant(one)).map(&value))?))
     };
     // The first tenth warms caches and queues up.
-    let before = p99(&|one| (calm_ns / 10..calm_ns).contains(&one.due))?;
-    let during = p99(&|one| reloading.iter().any(|(from, to)| (*from..*to).contains(&one.due)))?;
+    let before = of(&|one| (calm_ns / 10..calm_ns).contains(&one.due))?;
+    let during = of(&|one| reloading.iter().any(|(from, to)| (*from..*to).contains(&one.due)))?;
     Ok(Percentiles { before, during })
 }
 
@@ -257,10 +220,6 @@ fn finish(runtime: &Runtime, bus: &Bus) -> Result<()> {
         ensure!(report.is_drained(), "{report}");
         Ok(())
     })
-}
-
-fn nanoseconds(epoch: Instant) -> u64 {
-    u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "three digits are kept anyway")]
@@ -278,9 +237,5 @@ const PUBLISH: &str = "of the contender busway of operate/reload: from when an e
 const CALL: &str = "the same, of the call of publish alone";
 const ROUTES: u64 = 1_000;
 const ROUNDS_MAX: usize = 5;
-const PERIOD_NS: u64 = 200_000;
 const CALM: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_millis(20);
-/// A minute's.
-const EVENTS_MAX: usize = 300_000;
-const LONGEST_NS: u64 = 60_000_000_000;

@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::few_rounds;
 use super::in_memory::{counting, in_chunks};
-use super::{above, few_rounds};
 use crate::consume::backlog;
-use crate::contest::{Contest, Lap, Question, Unit, interleave_alone};
+use crate::contest::{Contest, Lap, Question, Unit, above, interleave_alone};
 use crate::durable::folder::Folder;
 use crate::inproc::on_bus::{TOPIC, start, version};
 use crate::report::Suite;

@@ -9,10 +9,9 @@ use busway::EventId;
 use busway::prelude::*;
 use tokio::runtime::Runtime;
 
-use super::above;
 use super::in_memory::{counting, in_chunks};
 use crate::consume::backlog;
-use crate::contest::{Contest, Lap, Question, Unit, interleave, interleave_alone};
+use crate::contest::{Contest, Lap, Question, Unit, above, interleave, interleave_alone};
 use crate::inproc::on_bus::{TOPIC, start, version};
 use crate::report::Suite;
 use crate::sample::Sample;

@@ -1,6 +1,6 @@
 //! Traces of a bus: where in the engine the places are that `busway_observability::trace` has for them. What is not traced pays a look.
 
-use busway_event::{AnyDraft, AnyEvent, DraftHead, EventId, Metadata, Topic};
+use busway_event::{AnyDraft, AnyEvent, DraftHead, EventId, Metadata, MetadataDraft, Topic};
 use busway_middleware::{Delivery, Outcome};
 use busway_observability::Tracing;
 use busway_observability::trace::{Place, Publish, Sending};
@@ -44,6 +44,13 @@ impl Services {
     #[inline]
     pub(crate) fn traces_publish(&self) -> bool {
         self.tracing.as_ref().is_some_and(Tracing::has_part_in)
+    }
+
+    /// Whether leaving out what the bus fills in makes the draft again as it was given: where [`sending`](Self::sending) puts no trace in beside what is there. One that the
+    /// draft names is kept.
+    #[inline]
+    pub(crate) fn is_put_back(&self, metadata: &MetadataDraft) -> bool {
+        metadata.is_default() || metadata.names_trace() || self.tracing.is_none()
     }
 
     /// Puts the context into a draft.

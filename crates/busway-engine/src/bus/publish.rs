@@ -284,8 +284,8 @@ impl BusCore {
         if let Err(reason) = self.admit(from) {
             return Err(refused(draft, reason));
         }
-        let is_as_given = draft.head().metadata().is_default() || self.services.tracing.is_none();
-        let original = match self.publish_steps.is_empty() && is_as_given {
+        let is_put_back = self.services.is_put_back(draft.head().metadata());
+        let original = match self.publish_steps.is_empty() && is_put_back {
             true => Original::LeftOut(draft.head().left_out()),
             false => Original::Head(Box::new(draft.head().clone())),
         };

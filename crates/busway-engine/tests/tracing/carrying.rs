@@ -151,6 +151,16 @@ async fn a_draft_that_is_refused_comes_back_as_it_was_given() {
         format!("{:?}", error.into_event().unwrap()),
         format!("{:?}", raw("back.b").meta("note", "x"))
     );
+    // Refused behind the tracer: of the first it has left the trace alone, into the second it has put one.
+    let drafts: [fn() -> busway_event::Draft<Raw>; 2] = [
+        || raw("back.c").meta("note", "x".repeat(9_000)).meta("traceparent", format!("{FOREIGN}00")),
+        || raw("back.c").meta("note", "x".repeat(9_000)),
+    ];
+    let bus = memory().await;
+    for draft in drafts {
+        let error = bus.publish(draft()).await.unwrap_err();
+        assert_eq!(format!("{:?}", error.into_event().unwrap()), format!("{:?}", draft()));
+    }
 }
 
 #[tokio::test]
