@@ -3,23 +3,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use metrics::{Counter, Gauge, Histogram, Label, Recorder};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 
-use super::names::{self, Family};
-use super::sheet::Sheet;
+use super::names::{self, Family, Is};
 
-/// The metrics of a bus, and a recorder for those of its program.
+/// The recorder, with the metrics of a bus described.
 pub(super) struct Recorded {
     recorder: Arc<dyn Recorder + Send + Sync>,
-    sheet: Sheet,
 }
 
 impl Recorded {
     pub(super) fn new(recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
-        let all = Self { recorder, sheet: Sheet::default() };
+        let all = Self { recorder };
         names::FAMILIES.iter().for_each(|family| all.describe(family));
-        let version = Label::new("version", env!("CARGO_PKG_VERSION"));
-        all.gauge(names::BUILD, &[version]).set(1.0);
+        let version = vec![Label::new("version", env!("CARGO_PKG_VERSION"))];
+        all.gauge(names::BUILD, version).set(1.0);
         all
     }
 
@@ -27,31 +25,33 @@ impl Recorded {
         &*self.recorder
     }
 
-    pub(super) fn describe(&self, family: &Family) {
-        self.sheet.describe(family);
+    pub(super) fn describe(&self, &(name, is, unit, meaning): &Family) {
+        let (name, unit) = (KeyName::from_const_str(name), Some(unit));
+        match is {
+            Is::Counter => self.recorder.describe_counter(name, unit, meaning.into()),
+            Is::Gauge => self.recorder.describe_gauge(name, unit, meaning.into()),
+            Is::Histogram => self.recorder.describe_histogram(name, unit, meaning.into()),
+        }
     }
 
-    pub(super) fn counter(&self, name: &'static str, labels: &[Label]) -> Counter {
-        self.sheet.counter(name, labels)
+    pub(super) fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        self.recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
     }
 
-    pub(super) fn rising(&self, name: &'static str, labels: &[Label]) -> Rising {
+    pub(super) fn rising(&self, name: &'static str, labels: Vec<Label>) -> Rising {
         Rising { counter: self.counter(name, labels), last: 0 }
     }
 
-    pub(super) fn gauge(&self, name: &'static str, labels: &[Label]) -> Gauge {
-        self.sheet.gauge(name, labels)
+    pub(super) fn gauge(&self, name: &'static str, labels: Vec<Label>) -> Gauge {
+        self.recorder.register_gauge(&Key::from_parts(name, labels), &METADATA)
     }
 
-    pub(super) fn histogram(&self, name: &'static str, labels: &[Label]) -> Histogram {
-        self.sheet.histogram(name, labels)
-    }
-
-    /// The metrics of the bus as text.
-    pub(super) fn text(&self) -> String {
-        self.sheet.text()
+    pub(super) fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {
+        self.recorder.register_histogram(&Key::from_parts(name, labels), &METADATA)
     }
 }
+
+const METADATA: Metadata<'static> = Metadata::new("busway", Level::INFO, None);
 
 /// A counter that follows a count of somebody's own. Where that begins anew, with another subscription of the name,
 /// the counter goes on from where it is: it never falls, and nothing is counted twice.
@@ -86,8 +86,8 @@ impl TenantCounters {
     pub(super) fn new(recorded: &Recorded, tenants: Vec<String>) -> Self {
         let of = |tenant: &str| {
             OUTCOMES.map(|outcome| {
-                let labels = [Label::new("tenant", tenant.to_owned()), Label::new("outcome", outcome)];
-                (outcome, recorded.counter(names::TENANT, &labels))
+                let labels = vec![Label::new("tenant", tenant.to_owned()), Label::new("outcome", outcome)];
+                (outcome, recorded.counter(names::TENANT, labels))
             })
         };
         let (other, none) = (of("other"), of("none"));

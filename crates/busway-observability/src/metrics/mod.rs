@@ -1,4 +1,4 @@
-//! Metrics: of one bus, in series of its own, as Prometheus text.
+//! Metrics: of one bus, on a recorder of its own, as Prometheus text.
 //!
 //! Two buses of a process, or two tests, have nothing in common. What a bus keeps account of anyway is read from a [`BusNumbers`] when somebody renders, and costs
 //! nothing before; how long things took comes as [`Signal`]s, of which a few are taken.
@@ -9,7 +9,6 @@
 mod families;
 mod names;
 mod read;
-mod sheet;
 mod timed;
 
 use std::fmt;
@@ -52,7 +51,7 @@ struct Shared {
     handle: PrometheusHandle,
     recorded: Recorded,
     timed: Timed,
-    /// Times that the bus has told of since samples of the program were taken in last: nobody may render for days.
+    /// Samples since they were taken in last: nobody may render for days.
     samples: AtomicU32,
     read: Mutex<Read>,
     source: Mutex<Option<Arc<dyn Source>>>,
@@ -94,7 +93,7 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let recorder = recorder().unwrap_or_else(|error| {
-            tracing::error!(%error, "histograms of the program have no buckets");
+            tracing::error!(%error, "histograms of the metrics have no buckets");
             PrometheusBuilder::new().build_recorder()
         });
         Self::on(recorder, None)
@@ -166,7 +165,8 @@ impl Metrics {
                 read.take(recorded, &numbers);
             }
         }
-        recorded.text() + &handle.render()
+        handle.run_upkeep();
+        handle.render()
     }
 
     /// Its bus as it is now; `None` without one. It reads the store: for a thread that may wait.
@@ -218,11 +218,13 @@ impl Collector for Metrics {
     }
 }
 
-/// Of metrics of the program's own.
 fn recorder() -> Result<PrometheusRecorder, BuildError> {
-    let durations = Matcher::Suffix("_seconds".to_owned());
-    Ok(PrometheusBuilder::new().set_buckets_for_metric(durations, &names::SECONDS)?.build_recorder())
+    let of = |name: &str| Matcher::Full(name.to_owned());
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &names::SECONDS)?
+        .set_buckets_for_metric(of(names::COMMIT_EVENTS), &names::SHARED)?;
+    Ok(builder.build_recorder())
 }
 
-/// Behind so many times that a bus has told of, samples of the program's own are taken in.
+/// So many samples are taken in at once: some 64 KiB of them wait at most, a thread's worth of what it measured meanwhile not counted.
 const SAMPLES_MAX: u32 = 8_192;

@@ -1,4 +1,6 @@
-//! The metrics of a bus: each by name, kind and meaning, in one place. Its unit is in its name.
+//! The metrics of a bus: each by name, unit and meaning, in one place.
+
+use metrics::Unit;
 
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,19 +10,8 @@ pub(super) enum Is {
     Histogram,
 }
 
-impl Is {
-    /// As the text format has it.
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
-
-/// A metric: its name, what it is and its meaning.
-pub(super) type Family = (&'static str, Is, &'static str);
+/// A metric: its name, what it is, its unit and its meaning.
+pub(super) type Family = (&'static str, Is, Unit, &'static str);
 
 pub(super) const PUBLISHED: &str = "busway_events_published_total";
 pub(super) const REFUSED: &str = "busway_publishes_refused_total";
@@ -70,78 +61,119 @@ pub(super) const BUILD: &str = "busway_build_info";
 
 /// All of them.
 pub(super) const FAMILIES: [Family; 44] = [
-    (PUBLISHED, Is::Counter, "Publishes that were accepted."),
-    (REFUSED, Is::Counter, "Publishes that were refused; their events went back to their owners."),
-    (UNROUTED, Is::Counter, "Accepted publishes that no subscription was offered."),
-    (UNSTORED, Is::Counter, "Events that were accepted in memory for a stream, and lost there."),
-    (OFFERED, Is::Counter, "Events that an ephemeral subscription was offered."),
-    (DELIVERED, Is::Counter, "Attempts by their outcome: done, failed, dead or skipped."),
-    (DROPPED, Is::Counter, "Events that the overflow policy of a subscription dropped."),
-    (EXPIRED, Is::Counter, "Events whose time to live was over before they were handled."),
-    (ABANDONED, Is::Counter, "Events that were waiting when their subscription ended."),
-    (LOST, Is::Counter, "Events that a stream at its cap dropped before they were handled."),
-    (RETRIED, Is::Counter, "Attempts that failed and were followed, or are to be, by another one."),
-    (LATE, Is::Counter, "Results of handlers that were hung: ignored, their attempts had failed."),
-    (CONFLICTS, Is::Counter, "Attempts made again because what their transaction read had changed."),
-    (DEAD_LETTERS, Is::Counter, "Events that were given up."),
-    (DEAD_LETTER_DEPTH, Is::Gauge, "Dead letters that are kept now."),
-    (DEDUP, Is::Counter, "Steps of idempotency: who knew a key, and what became of it."),
-    (QUEUE_DEPTH, Is::Gauge, "Events that wait for a handler in memory now."),
-    (QUEUE_CAPACITY, Is::Gauge, "Events that may wait for a handler in memory."),
-    (RUNNING, Is::Gauge, "Handlers at work now."),
+    (PUBLISHED, Is::Counter, Unit::Count, "Publishes that were accepted."),
+    (
+        REFUSED,
+        Is::Counter,
+        Unit::Count,
+        "Publishes that were refused; their events went back to their owners.",
+    ),
+    (UNROUTED, Is::Counter, Unit::Count, "Accepted publishes that no subscription was offered."),
+    (UNSTORED, Is::Counter, Unit::Count, "Events that were accepted in memory for a stream, and lost there."),
+    (OFFERED, Is::Counter, Unit::Count, "Events that an ephemeral subscription was offered."),
+    (DELIVERED, Is::Counter, Unit::Count, "Attempts by their outcome: done, failed, dead or skipped."),
+    (DROPPED, Is::Counter, Unit::Count, "Events that the overflow policy of a subscription dropped."),
+    (EXPIRED, Is::Counter, Unit::Count, "Events whose time to live was over before they were handled."),
+    (ABANDONED, Is::Counter, Unit::Count, "Events that were waiting when their subscription ended."),
+    (LOST, Is::Counter, Unit::Count, "Events that a stream at its cap dropped before they were handled."),
+    (
+        RETRIED,
+        Is::Counter,
+        Unit::Count,
+        "Attempts that failed and were followed, or are to be, by another one.",
+    ),
+    (
+        LATE,
+        Is::Counter,
+        Unit::Count,
+        "Results of handlers that were hung: ignored, their attempts had failed.",
+    ),
+    (
+        CONFLICTS,
+        Is::Counter,
+        Unit::Count,
+        "Attempts made again because what their transaction read had changed.",
+    ),
+    (DEAD_LETTERS, Is::Counter, Unit::Count, "Events that were given up."),
+    (DEAD_LETTER_DEPTH, Is::Gauge, Unit::Count, "Dead letters that are kept now."),
+    (DEDUP, Is::Counter, Unit::Count, "Steps of idempotency: who knew a key, and what became of it."),
+    (QUEUE_DEPTH, Is::Gauge, Unit::Count, "Events that wait for a handler in memory now."),
+    (QUEUE_CAPACITY, Is::Gauge, Unit::Count, "Events that may wait for a handler in memory."),
+    (RUNNING, Is::Gauge, Unit::Count, "Handlers at work now."),
     (
         PARKED,
         Is::Gauge,
+        Unit::Count,
         "Events that failed and wait in the store for another attempt, or behind such an event.",
     ),
-    (HUNG, Is::Gauge, "Handlers that have overrun their deadline and still run."),
-    (PENDING, Is::Gauge, "Unsettled events of a subscription: its lag."),
-    (OLDEST, Is::Gauge, "How long ago the oldest unsettled event was stored; 0 when there is none."),
-    (BREAKER_STATE, Is::Gauge, "Channels of a subscription whose circuit is in this state."),
-    (BREAKER_REFUSED, Is::Counter, "Calls that a breaker refused."),
-    (BREAKER_OPENED, Is::Counter, "Times that a breaker opened."),
-    (BREAKER_WAITING, Is::Gauge, "Events that wait for a breaker now."),
-    (FALLBACKS, Is::Counter, "Events that were dealt with in the place of a refused call."),
-    (ALARMS, Is::Counter, "What somebody should look at: hung handlers, full dead letters, full parking."),
-    (HANDLER, Is::Histogram, "How long handlers of durable subscriptions took, their middleware included."),
+    (HUNG, Is::Gauge, Unit::Count, "Handlers that have overrun their deadline and still run."),
+    (PENDING, Is::Gauge, Unit::Count, "Unsettled events of a subscription: its lag."),
+    (
+        OLDEST,
+        Is::Gauge,
+        Unit::Seconds,
+        "How long ago the oldest unsettled event was stored; 0 when there is none.",
+    ),
+    (BREAKER_STATE, Is::Gauge, Unit::Count, "Channels of a subscription whose circuit is in this state."),
+    (BREAKER_REFUSED, Is::Counter, Unit::Count, "Calls that a breaker refused."),
+    (BREAKER_OPENED, Is::Counter, Unit::Count, "Times that a breaker opened."),
+    (BREAKER_WAITING, Is::Gauge, Unit::Count, "Events that wait for a breaker now."),
+    (FALLBACKS, Is::Counter, Unit::Count, "Events that were dealt with in the place of a refused call."),
+    (
+        ALARMS,
+        Is::Counter,
+        Unit::Count,
+        "What somebody should look at: hung handlers, full dead letters, full parking.",
+    ),
+    (
+        HANDLER,
+        Is::Histogram,
+        Unit::Seconds,
+        "How long handlers of durable subscriptions took, their middleware included.",
+    ),
     (
         END_TO_END,
         Is::Histogram,
+        Unit::Seconds,
         "From an event's time to the end of its handler, by the wall clocks of both.",
     ),
-    (PUBLISH, Is::Histogram, "How long durable publishes waited for their durability."),
-    (COMMIT, Is::Histogram, "How long commits of the store took, the sync included."),
-    (COMMIT_EVENTS, Is::Histogram, "Requests that shared a commit."),
-    (STORE_BYTES, Is::Gauge, "Bytes of the store's file that are in use."),
-    (STORE_MAP, Is::Gauge, "Bytes that the store's file may have before its map grows."),
-    (STORE_COMMITS, Is::Counter, "Commits of the store."),
-    (STORE_READERS, Is::Gauge, "Readers of the store at work now."),
+    (PUBLISH, Is::Histogram, Unit::Seconds, "How long durable publishes waited for their durability."),
+    (COMMIT, Is::Histogram, Unit::Seconds, "How long commits of the store took, the sync included."),
+    (COMMIT_EVENTS, Is::Histogram, Unit::Count, "Requests that shared a commit."),
+    (STORE_BYTES, Is::Gauge, Unit::Bytes, "Bytes of the store's file that are in use."),
+    (STORE_MAP, Is::Gauge, Unit::Bytes, "Bytes that the store's file may have before its map grows."),
+    (STORE_COMMITS, Is::Counter, Unit::Count, "Commits of the store."),
+    (STORE_READERS, Is::Gauge, Unit::Count, "Readers of the store at work now."),
     (
         OLDEST_READER,
         Is::Gauge,
+        Unit::Seconds,
         "For how long the oldest reader has been at work: what was freed since is not used again.",
     ),
-    (STORE_FAULTED, Is::Gauge, "1 when the store has failed and acknowledges nothing more."),
-    (RELOADS, Is::Counter, "Configurations that came while the bus ran, by outcome: applied or refused."),
-    (RELOAD, Is::Histogram, "How long it took to put a configuration in force."),
-    (CONFIG_REFUSED, Is::Gauge, "1 while the last configuration is refused and an older one is in force."),
-    (BUILD, Is::Gauge, "1, with the version of busway."),
+    (STORE_FAULTED, Is::Gauge, Unit::Count, "1 when the store has failed and acknowledges nothing more."),
+    (
+        RELOADS,
+        Is::Counter,
+        Unit::Count,
+        "Configurations that came while the bus ran, by outcome: applied or refused.",
+    ),
+    (RELOAD, Is::Histogram, Unit::Seconds, "How long it took to put a configuration in force."),
+    (
+        CONFIG_REFUSED,
+        Is::Gauge,
+        Unit::Count,
+        "1 while the last configuration is refused and an older one is in force.",
+    ),
+    (BUILD, Is::Gauge, Unit::Count, "1, with the version of busway."),
 ];
 
 /// Of users that name tenants.
 pub(super) const TENANT_FAMILY: Family = (
     TENANT,
     Is::Counter,
+    Unit::Count,
     "Events that were settled, by tenant and outcome; tenants that were not named are \"other\".",
 );
-
-/// The upper bounds of a histogram.
-pub(super) fn bounds(name: &str) -> &'static [f64] {
-    match name {
-        COMMIT_EVENTS => &SHARED,
-        _ => &SECONDS,
-    }
-}
 
 /// Upper bounds of durations, in seconds: handlers in process take microseconds, commits milliseconds, end to end may be minutes. Those from 5 ms to 10 s
 /// are of OpenTelemetry's conventions for messaging.
@@ -171,5 +203,5 @@ pub(super) const SECONDS: [f64; 22] = [
 ];
 
 /// Upper bounds of numbers that share something.
-const SHARED: [f64; 13] =
+pub(super) const SHARED: [f64; 13] =
     [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0, 4_096.0];

@@ -62,15 +62,15 @@ struct OfBreaker {
 impl Read {
     pub(super) fn take(&mut self, recorded: &Recorded, numbers: &BusNumbers) {
         let bus = self.bus.get_or_insert_with(|| {
-            let counter = |name| recorded.rising(name, &[]);
+            let counter = |name| recorded.rising(name, Vec::new());
             OfBus {
                 published: counter(names::PUBLISHED),
                 refused: counter(names::REFUSED),
                 unrouted: counter(names::UNROUTED),
                 unstored: counter(names::UNSTORED),
                 reloads: ["applied", "refused"]
-                    .map(|outcome| recorded.rising(names::RELOADS, &[Label::new("outcome", outcome)])),
-                config_refused: recorded.gauge(names::CONFIG_REFUSED, &[]),
+                    .map(|outcome| recorded.rising(names::RELOADS, vec![Label::new("outcome", outcome)])),
+                config_refused: recorded.gauge(names::CONFIG_REFUSED, Vec::new()),
             }
         });
         bus.published.rise_to(numbers.published);
@@ -128,11 +128,11 @@ impl Read {
 
 impl OfStore {
     fn new(recorded: &Recorded) -> Self {
-        let gauge = |name| recorded.gauge(name, &[]);
+        let gauge = |name| recorded.gauge(name, Vec::new());
         Self {
             used: gauge(names::STORE_BYTES),
             map: gauge(names::STORE_MAP),
-            commits: recorded.rising(names::STORE_COMMITS, &[]),
+            commits: recorded.rising(names::STORE_COMMITS, Vec::new()),
             readers: gauge(names::STORE_READERS),
             oldest_reader: gauge(names::OLDEST_READER),
             is_faulted: gauge(names::STORE_FAULTED),
@@ -157,8 +157,8 @@ impl OfSubscription {
             all
         };
         Self {
-            counters: counted(numbers).map(|(name, more, _)| recorded.rising(name, &labels(more))).collect(),
-            gauges: gauged(numbers).map(|(name, _)| recorded.gauge(name, &labels(None))).collect(),
+            counters: counted(numbers).map(|(name, more, _)| recorded.rising(name, labels(more))).collect(),
+            gauges: gauged(numbers).map(|(name, _)| recorded.gauge(name, labels(None))).collect(),
             dedup: None,
         }
     }
@@ -181,7 +181,7 @@ impl OfSubscription {
         if let Some(dedup) = &numbers.dedup {
             let counters = self.dedup.get_or_insert_with(|| {
                 let of = |step: &str| labels(&numbers.name, [("step", step.to_owned())]);
-                steps(dedup).iter().map(|(step, _)| recorded.rising(names::DEDUP, &of(step))).collect()
+                steps(dedup).iter().map(|(step, _)| recorded.rising(names::DEDUP, of(step))).collect()
             });
             counters.iter_mut().zip(steps(dedup)).for_each(|(counter, (_, count))| counter.rise_to(count));
         }
@@ -251,14 +251,14 @@ fn steps(dedup: &DedupNumbers) -> [(&'static str, u64); 7] {
 impl OfBreaker {
     fn new(recorded: &Recorded, subscription: &str) -> Self {
         let state = |circuit: Circuit| {
-            recorded.gauge(names::BREAKER_STATE, &labels(subscription, [("state", circuit.to_string())]))
+            recorded.gauge(names::BREAKER_STATE, labels(subscription, [("state", circuit.to_string())]))
         };
-        let counter = |name| recorded.rising(name, &labels(subscription, []));
+        let counter = |name| recorded.rising(name, labels(subscription, []));
         Self {
             states: CIRCUITS.map(state),
             refused: counter(names::BREAKER_REFUSED),
             opened: counter(names::BREAKER_OPENED),
-            waiting: recorded.gauge(names::BREAKER_WAITING, &labels(subscription, [])),
+            waiting: recorded.gauge(names::BREAKER_WAITING, labels(subscription, [])),
         }
     }
 }

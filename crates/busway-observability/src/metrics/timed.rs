@@ -31,7 +31,7 @@ struct OfSubscription {
 
 impl Timed {
     pub(super) fn new(recorded: &Recorded) -> Self {
-        let of_bus = |name| recorded.histogram(name, &[]);
+        let of_bus = |name| recorded.histogram(name, Vec::new());
         let (publish, commit) = (of_bus(names::PUBLISH), of_bus(names::COMMIT));
         Self {
             publish,
@@ -66,7 +66,7 @@ impl Timed {
                 let of = self.of(recorded, subscription);
                 let mut fallbacks = of.fallbacks.write();
                 let counter = fallbacks.entry(how.to_string()).or_insert_with(|| {
-                    recorded.counter(names::FALLBACKS, &labels(subscription, [("kind", how.to_string())]))
+                    recorded.counter(names::FALLBACKS, labels(subscription, [("kind", how.to_string())]))
                 });
                 counter.increment(1);
             }
@@ -78,9 +78,9 @@ impl Timed {
         if let Some(of) = self.subscriptions.read().get(subscription) {
             return Arc::clone(of);
         }
-        let histogram = |name| recorded.histogram(name, &labels(subscription, []));
+        let histogram = |name| recorded.histogram(name, labels(subscription, []));
         let alarm =
-            |kind: &str| recorded.counter(names::ALARMS, &labels(subscription, [("kind", kind.to_owned())]));
+            |kind: &str| recorded.counter(names::ALARMS, labels(subscription, [("kind", kind.to_owned())]));
         let of = Arc::new(OfSubscription {
             handler: histogram(names::HANDLER),
             end_to_end: histogram(names::END_TO_END),
