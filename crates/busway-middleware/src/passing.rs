@@ -29,24 +29,38 @@ pub trait PassMiddleware: Middleware {
     fn dropped(&self, pass: Pass);
 }
 
-/// What a delivery passed with: something that is shared, and a number.
+/// What a delivery passed with: a number, and something that is shared where a number is not enough.
 #[derive(Clone)]
 #[must_use = "whoever gave it wants to know how the delivery ended"]
 pub struct Pass {
-    of: Arc<dyn Any + Send + Sync>,
+    of: Option<Arc<dyn Any + Send + Sync>>,
     number: u64,
 }
 
 impl Pass {
-    /// A pass that says so.
-    pub fn new<T: Send + Sync + 'static>(of: Arc<T>, number: u64) -> Self {
-        Self { of, number }
+    /// A pass that bears a number.
+    #[inline]
+    pub const fn of(number: u64) -> Self {
+        Self { of: None, number }
     }
 
-    /// What it was made of; `None`: of another type.
+    /// It bears this too.
+    pub fn with<T: Send + Sync + 'static>(self, of: Arc<T>) -> Self {
+        Self { of: Some(of), ..self }
+    }
+
+    /// Its number.
     #[must_use]
-    pub fn take<T: Send + Sync + 'static>(self) -> Option<(Arc<T>, u64)> {
-        Some((self.of.downcast().ok()?, self.number))
+    #[inline]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What else it bears; `None`: nothing, or something of another type.
+    #[must_use]
+    #[inline]
+    pub fn into_shared<T: Send + Sync + 'static>(self) -> Option<Arc<T>> {
+        self.of?.downcast().ok()
     }
 }
 

@@ -50,11 +50,6 @@ impl Channel {
         self.hash == hash && self.word.load(Ordering::Relaxed) & RETIRED == 0 && self.topic == *topic
     }
 
-    #[inline]
-    pub(super) fn is_retired(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & RETIRED != 0
-    }
-
     /// Asks for a call.
     #[inline]
     pub(super) fn permit(&self, clock: &dyn Clock) -> (Permission, Option<Moved>) {

@@ -52,8 +52,9 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(super) const fn new(channel: Arc<Channel>, generation: Generation) -> Self {
-        Self { channel, generation }
+    /// What it was made of.
+    pub(crate) fn made(&self) -> (&Channel, Generation) {
+        (&self.channel, self.generation)
     }
 }
 
@@ -154,20 +155,22 @@ impl Guard {
     }
 
     /// A call has ended with this outcome; without one, nothing is known of it.
-    pub(crate) fn ended(&self, call: &Call, outcome: Option<&Outcome>) {
+    #[inline]
+    pub(crate) fn ended(&self, made: (&Channel, Generation), outcome: Option<&Outcome>) {
         let end = match outcome {
             Some(Outcome::Done) => CallEnd::Success,
             Some(Outcome::Failed(_)) => CallEnd::Failure,
             _ => CallEnd::Neither,
         };
-        self.record(call, end);
+        self.record(made, end);
     }
 
-    pub(crate) fn record(&self, call: &Call, end: CallEnd) {
-        match call.channel.record(call.generation, end, &*self.services.clock) {
-            Some(moved) => self.told(&call.channel, moved),
+    #[inline]
+    pub(crate) fn record(&self, (channel, generation): (&Channel, Generation), end: CallEnd) {
+        match channel.record(generation, end, &*self.services.clock) {
+            Some(moved) => self.told(channel, moved),
             // A probe has ended: there is room for another one.
-            None if !call.channel.passes() => self.ring(),
+            None if !channel.passes() => self.ring(),
             None => {}
         }
     }

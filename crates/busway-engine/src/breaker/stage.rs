@@ -6,7 +6,7 @@ use busway_event::AnyDraft;
 use busway_middleware::{Delivery, Middleware, Next, Outcome, Pass, PassMiddleware};
 use busway_reliability::{CallEnd, Generation};
 
-use super::channel::Channel;
+use super::channel::{Channel, PLACES};
 use super::guard::{Call, Guard, NoCall};
 use super::met::Met;
 use super::substitute::Substitute;
@@ -33,13 +33,30 @@ impl BreakerStage {
         let mut made = Made { guard: &self.guard, call: Some(call) };
         let outcome = next.run(delivery).await;
         if let Some(call) = made.call.take() {
-            self.ended(&call, delivery, &outcome, next.emits());
+            self.ended(call.made(), delivery, &outcome, next.emits());
         }
         outcome
     }
 
-    fn ended(&self, call: &Call, delivery: &Delivery, outcome: &Outcome, emits: &[AnyDraft]) {
-        self.guard.ended(call, Some(outcome));
+    #[inline]
+    fn came_back(&self, pass: Pass, end: impl FnOnce((&Channel, Generation))) {
+        let (generation, place) = (pass.number() / PLACES as u64, pass.number() % PLACES as u64);
+        let own = pass.into_shared::<Channel>();
+        let there = || self.met.at(usize::try_from(place).ok()?);
+        if let Some(channel) = own.as_ref().or_else(there) {
+            end((channel, Generation(generation)));
+        }
+    }
+
+    #[inline]
+    fn ended(
+        &self,
+        made: (&Channel, Generation),
+        delivery: &Delivery,
+        outcome: &Outcome,
+        emits: &[AnyDraft],
+    ) {
+        self.guard.ended(made, Some(outcome));
         if let Some(copier) = self.guard.copier() {
             self.guard.remember(delivery.event(), copier.copy(outcome, emits));
         }
@@ -102,34 +119,40 @@ impl Middleware for BreakerStage {
 impl PassMiddleware for BreakerStage {
     fn try_pass(&self, delivery: &Delivery) -> Option<Pass> {
         self.guard.named_as(delivery.scope());
-        let channel = self.met.channel(&self.guard, delivery.event().topic());
-        let generation = channel.permit_closed()?;
-        Some(Pass::new(channel, generation.0))
+        let topic = delivery.event().topic();
+        match self.met.place(&self.guard, topic) {
+            Some(place) => {
+                let generation = self.met.at(place)?.permit_closed()?;
+                Some(Pass::of(numbered(place, generation)))
+            }
+            None => {
+                let channel = self.guard.channel(topic);
+                let generation = channel.permit_closed()?;
+                Some(Pass::of(numbered(0, generation)).with(channel))
+            }
+        }
     }
 
     fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome {
-        if let Some(call) = made_of(pass) {
-            self.ended(&call, delivery, &outcome, emits);
-        }
+        self.came_back(pass, |made| self.ended(made, delivery, &outcome, emits));
         outcome
     }
 
     fn dropped(&self, pass: Pass) {
-        if let Some(call) = made_of(pass) {
-            self.guard.record(&call, CallEnd::Failure);
-        }
+        self.came_back(pass, |made| self.guard.record(made, CallEnd::Failure));
     }
 }
 
-fn made_of(pass: Pass) -> Option<Call> {
-    let (channel, generation) = pass.take()?;
-    Some(Call::new(channel, Generation(generation)))
+/// A generation, and a place where its channel is unless the pass bears that.
+#[inline]
+fn numbered(place: usize, generation: Generation) -> u64 {
+    generation.0 * PLACES as u64 + place as u64
 }
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
         if let Some(call) = self.call.take() {
-            self.guard.record(&call, CallEnd::Failure);
+            self.guard.record(call.made(), CallEnd::Failure);
         }
     }
 }

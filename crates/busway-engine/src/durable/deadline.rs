@@ -161,7 +161,7 @@ impl DurableCore {
     #[cold]
     fn is_hung(&self, Overrun { place, event, call, .. }: Overrun) {
         if let (Some(guard), Some(call)) = (&self.guard, call) {
-            guard.record(&call, busway_reliability::CallEnd::Failure);
+            guard.record(call.made(), busway_reliability::CallEnd::Failure);
         }
         tracing::error!(
             subscription = &*self.name,

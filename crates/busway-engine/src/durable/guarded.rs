@@ -145,7 +145,7 @@ impl DurableCore {
     /// A call has ended, or nothing is known of it.
     pub(super) fn call_ended(&self, call: Option<&Call>, outcome: Option<&Outcome>) {
         if let (Some(guard), Some(call)) = (&self.guard, call) {
-            guard.ended(call, outcome);
+            guard.ended(call.made(), outcome);
         }
     }
 

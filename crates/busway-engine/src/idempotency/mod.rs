@@ -10,6 +10,7 @@
 //!
 //! Nothing here waits but calls of a shared store. A lock is held for moments.
 
+mod lately;
 mod local;
 mod shared;
 mod stage;

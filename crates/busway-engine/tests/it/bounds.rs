@@ -184,7 +184,10 @@ async fn overload(shape: Shape, policy: Overflow) {
     assert_settled(&stats);
     assert_eq!(stats.tally.offered, offered, "{context}: {stats}");
     assert_eq!(stats.done, seen.events.load(Ordering::SeqCst), "{context}: {stats}");
-    assert_eq!(stats.tally.expired + stats.tally.abandoned, 0, "{context}: {stats}");
+    // Where one publisher's event ends it, those of the three others may be in the middle of an offer: they come too late.
+    let late_max = if policy == Overflow::Disconnect { 3 } else { 0 };
+    assert_eq!(stats.tally.expired, 0, "{context}: {stats}");
+    assert!(stats.tally.abandoned <= late_max, "{context}: {stats}");
     let lag = seen.lag.load(Ordering::SeqCst);
     match policy {
         // Nobody is told what was lost to the very end of a subscription.
@@ -192,7 +195,8 @@ async fn overload(shape: Shape, policy: Overflow) {
         _ => assert_eq!(lag, stats.tally.dropped, "{context}"),
     }
     let report = bus.shutdown(Duration::from_secs(60)).await;
-    assert_eq!((report.is_drained(), report.tally), (true, stats.tally), "{context}");
+    let is_all_handled = stats.tally.abandoned == 0;
+    assert_eq!((report.is_drained(), report.tally), (is_all_handled, stats.tally), "{context}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -52,20 +52,20 @@ impl PassMiddleware for Turnstile {
     fn try_pass(&self, delivery: &Delivery) -> Option<Pass> {
         self.lets_pass.then(|| {
             self.journal.note(format!("> {}", self.name));
-            Pass::new(Arc::new(self.name), u64::from(delivery.attempt()))
+            Pass::of(u64::from(delivery.attempt())).with(Arc::new(self.name))
         })
     }
 
     fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome {
-        let (name, number) = pass.take::<&str>().unwrap();
-        assert_eq!((*name, number), (self.name, u64::from(delivery.attempt())));
+        assert_eq!(pass.number(), u64::from(delivery.attempt()));
+        assert_eq!(*pass.into_shared::<&str>().unwrap(), self.name);
         self.ended(&format!("{outcome} and {}", emits.len()));
         outcome
     }
 
     fn dropped(&self, pass: Pass) {
-        assert!(pass.clone().take::<u8>().is_none());
-        assert_eq!(*pass.take::<&str>().unwrap().0, self.name);
+        assert!(pass.clone().into_shared::<u8>().is_none());
+        assert_eq!(*pass.into_shared::<&str>().unwrap(), self.name);
         self.ended("dropped");
     }
 }
@@ -165,7 +165,7 @@ impl Middleware for Clumsy {
 impl PassMiddleware for Clumsy {
     fn try_pass(&self, _delivery: &Delivery) -> Option<Pass> {
         assert_ne!(self.0, "try_pass");
-        Some(Pass::new(Arc::new(()), 0))
+        Some(Pass::of(0))
     }
 
     fn passed(&self, _pass: Pass, _delivery: &Delivery, outcome: Outcome, _emits: &[AnyDraft]) -> Outcome {
@@ -200,6 +200,8 @@ async fn their_panics_and_failures_bear_their_names_and_those_outside_are_left()
 
 #[test]
 fn a_pass_shows_its_number() {
-    let pass = Pass::new(Arc::new(Order { id: 1 }), 7);
+    let pass = Pass::of(7);
     assert_eq!(format!("{pass:?}"), "Pass { number: 7, .. }");
+    assert!(pass.clone().into_shared::<Order>().is_none());
+    assert_eq!(pass.with(Arc::new(Order { id: 1 })).into_shared::<Order>().unwrap().id, 1);
 }
