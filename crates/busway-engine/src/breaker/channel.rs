@@ -50,6 +50,12 @@ impl Channel {
         self.hash == hash && self.word.load(Ordering::Relaxed) & RETIRED == 0 && self.topic == *topic
     }
 
+    /// The same for a topic with the very text that its own has: what a publisher that keeps its topic comes with.
+    #[inline]
+    pub(super) fn is_of_very(&self, topic: &Topic) -> bool {
+        std::ptr::eq(self.topic.as_str(), topic.as_str()) && self.word.load(Ordering::Relaxed) & RETIRED == 0
+    }
+
     /// Asks for a call.
     #[inline]
     pub(super) fn permit(&self, clock: &dyn Clock) -> (Permission, Option<Moved>) {

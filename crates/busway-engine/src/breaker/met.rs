@@ -1,5 +1,6 @@
 //! The channels that events of an ephemeral subscription have met: found without the table, by all of its workers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use busway_event::Topic;
@@ -11,29 +12,50 @@ use super::guard::Guard;
 /// place is another's are looked up in the table; so are those whose channels were forgotten, of which there are some only beyond
 /// [`CHANNELS_MAX`](super::CHANNELS_MAX) topics.
 #[derive(Debug)]
-pub(super) struct Met(Box<[OnceLock<Arc<Channel>>]>);
+pub(super) struct Met {
+    places: Box<[OnceLock<Arc<Channel>>]>,
+    /// The place that was found last.
+    last: AtomicUsize,
+}
 
 impl Met {
     pub(super) fn new() -> Self {
-        Self(std::iter::repeat_with(OnceLock::new).take(PLACES).collect())
+        let places = std::iter::repeat_with(OnceLock::new).take(PLACES).collect();
+        Self { places, last: AtomicUsize::new(0) }
     }
 
     /// The place of a topic, if its channel is there.
     #[inline]
     pub(super) fn place(&self, guard: &Guard, topic: &Topic) -> Option<usize> {
+        let last = self.last.load(Ordering::Relaxed);
+        if let Some(channel) = self.at(last)
+            && channel.is_of_very(topic)
+        {
+            guard.touch(channel);
+            return Some(last);
+        }
+        self.search(guard, topic)
+    }
+
+    fn search(&self, guard: &Guard, topic: &Topic) -> Option<usize> {
         let hash = hash_of(topic);
         let place = place_of(hash);
-        let channel = self.0.get(place)?.get_or_init(|| guard.channel(topic));
-        channel.is_of(topic, hash).then(|| {
-            guard.touch(channel);
-            place
-        })
+        let channel = self.places.get(place)?.get_or_init(|| guard.channel(topic));
+        if !channel.is_of(topic, hash) {
+            return None;
+        }
+        guard.touch(channel);
+        // Only if the next one can be known by its text's address.
+        if channel.is_of_very(topic) {
+            self.last.store(place, Ordering::Relaxed);
+        }
+        Some(place)
     }
 
     /// The channel at a place.
     #[inline]
     pub(super) fn at(&self, place: usize) -> Option<&Arc<Channel>> {
-        self.0.get(place)?.get()
+        self.places.get(place)?.get()
     }
 
     /// The channel of a topic, wherever it is.

@@ -116,7 +116,8 @@ pub(crate) async fn handle(
                 core.keep_trace(trace);
             }
             match progress.has_emits() {
-                true => emit(core, outcome, progress.take_emits()).await,
+                // Boxed: most attempts emit nothing, and the future of each is moved.
+                true => Box::pin(emit(core, outcome, progress.take_emits())).await,
                 false => outcome,
             }
         });

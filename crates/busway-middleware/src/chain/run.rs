@@ -38,9 +38,15 @@ pub async fn run(
     progress: &mut Progress,
 ) -> Outcome {
     progress.begin(delivery);
-    let span = attempt::span(delivery);
-    let outcome = async { Next { nodes: chain.nodes(), invocation, progress }.run(delivery).await };
-    let outcome = outcome.instrument(span).await;
+    let outcome = match attempt::is_wanted() {
+        false => Next { nodes: chain.nodes(), invocation, progress }.run(delivery).await,
+        true => {
+            let span = attempt::span(delivery);
+            // Boxed: without listeners nobody carries its state about.
+            let mut next = Next { nodes: chain.nodes(), invocation, progress };
+            Box::pin(next.run(delivery)).instrument(span).await
+        }
+    };
     progress.end(&outcome);
     outcome
 }
