@@ -29,14 +29,14 @@ pub(crate) struct Access {
 #[derive(Debug, Default)]
 struct Standing {
     rules: Arc<Rules>,
-    /// Of a configuration that is being put in force: routes of both are there meanwhile, so what either allows may be.
-    coming: Option<Arc<Rules>>,
+    /// Of configurations that are being put in force, also those that were cut short: routes of all are there meanwhile, so what either allows may be.
+    coming: Vec<Arc<Rules>>,
 }
 
 impl Standing {
     fn may(&self, identity: &str, action: Action, topic: &Topic) -> bool {
-        let mut both = std::iter::once(&self.rules).chain(&self.coming);
-        both.any(|rules| rules.may(identity, action, topic))
+        let mut all = std::iter::once(&self.rules).chain(&self.coming);
+        all.any(|rules| rules.may(identity, action, topic))
     }
 }
 
@@ -103,13 +103,14 @@ impl Rules {
 impl Access {
     /// From now on what these rules allow may be too.
     pub(crate) fn widen(&self, rules: Rules) {
-        let rules_now = Arc::clone(&self.rules.load().rules);
-        self.rules.store(Arc::new(Standing { rules: rules_now, coming: Some(Arc::new(rules)) }));
+        let standing = self.rules.load();
+        let coming = standing.coming.iter().cloned().chain([Arc::new(rules)]).collect();
+        self.rules.store(Arc::new(Standing { rules: Arc::clone(&standing.rules), coming }));
     }
 
     /// From now on only what these rules allow may be.
     pub(crate) fn set(&self, rules: Rules) {
-        self.rules.store(Arc::new(Standing { rules: Arc::new(rules), coming: None }));
+        self.rules.store(Arc::new(Standing { rules: Arc::new(rules), coming: Vec::new() }));
     }
 
     /// The step around publishing. `own` is the producer of events that name none.

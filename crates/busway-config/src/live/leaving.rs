@@ -12,7 +12,10 @@ pub(super) struct Leaving(Vec<(BTreeSet<String>, Shared<BoxFuture<'static, ()>>)
 impl Leaving {
     /// One of these names that ends with this.
     pub(super) fn push(&mut self, names: BTreeSet<String>, end: BoxFuture<'static, ()>) {
-        self.0.push((names, end.shared()));
+        let end = end.shared();
+        // It begins with this, whatever becomes of who waits for it.
+        _ = end.clone().now_or_never();
+        self.0.push((names, end));
     }
 
     /// Waits for all of them.

@@ -83,8 +83,14 @@ impl State {
         let stack = self.stack.make(before.middleware.as_ref(), bus, &mut problems);
         let routes = routes::make(&before.routes, &self.routes, bus, &mut problems);
         problems.extend(self.stack.exchange(&stack, |stage| bus.middleware(stage)));
+        let mut are_rules_same = true;
+        if let Some(tried) = &mut self.config {
+            are_rules_same = tried.access == before.access;
+            tried.middleware.clone_from(&before.middleware);
+        }
         let (routes_now, leaving) = (&mut self.routes, &mut self.leaving);
-        problems.extend(Box::pin(routes::reconcile((routes_now, leaving), routes, true, bus)).await);
+        problems
+            .extend(Box::pin(routes::reconcile((routes_now, leaving), routes, are_rules_same, bus)).await);
         self.access.set(Rules::of(&before.access));
         for problem in &problems {
             tracing::error!(%problem, "what was in force could not be restored as a whole");

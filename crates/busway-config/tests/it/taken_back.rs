@@ -109,6 +109,9 @@ async fn what_a_route_had_taken_in_is_handled_though_its_rule_goes_with_it() {
             publish(&bus, "a", number).await;
         }
         gate.reached(1).await;
+        // Another one is in its place already, and waits for it.
+        let same = text("old", "a").replace("handler: slow", "handler: slow, limits: { concurrency: 2 }");
+        config(&same).apply(&bus).await.unwrap();
         let next = config(&text(identity, filter));
         let applying = next.apply(&bus);
         tokio::pin!(applying);
@@ -119,6 +122,37 @@ async fn what_a_route_had_taken_in_is_handled_though_its_rule_goes_with_it() {
         assert_eq!(seen.take(), [("slow", 1), ("slow", 2), ("slow", 3)], "none of them was refused");
         bus.assert_balanced();
     }
+}
+
+#[tokio::test]
+async fn what_was_taken_in_under_rules_that_were_cut_short_is_handled_when_others_come() {
+    let text = |filter: &str, more: &str| {
+        let rules = format!(
+            "{{ effect: allow, identity: '*', action: subscribe, filter: '{filter}' }}, {{ effect: allow, identity: test, action: publish, filter: '#' }}"
+        );
+        format!("access: [{rules}]\nroutes: {{ a: {{ filter: {filter}, handler: slow }}{more} }}")
+    };
+    let (bus, seen, gate) = slow(&text("x.#", ", stuck: { filter: x.stuck, handler: slow }")).await;
+    publish(&bus, "x.stuck", 1).await;
+    gate.reached(1).await;
+    // It waits for the route that goes; by then the other one is in its place.
+    let cut = config(&text("y", ""));
+    assert!(futures_util::poll!(Box::pin(cut.apply(&bus))).is_pending());
+    publish(&bus, "y", 2).await;
+    let next = config(&text("z", ""));
+    let applying = next.apply(&bus);
+    tokio::pin!(applying);
+    assert!(futures_util::poll!(&mut applying).is_pending());
+    gate.open();
+    applying.await.unwrap();
+    let mut handled = seen.take();
+    handled.sort_unstable();
+    // The first reaches both routes.
+    assert_eq!(handled, [("slow", 1), ("slow", 1), ("slow", 2)], "none of them was refused");
+    publish(&bus, "z", 3).await;
+    bus.settle().await;
+    assert_eq!(seen.take(), [("slow", 3)]);
+    bus.assert_balanced();
 }
 
 /// A durable route that is handled by `slow`.

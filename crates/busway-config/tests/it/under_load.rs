@@ -74,25 +74,40 @@ fn each_was_handled_once_and_in_order(seen: &ByKey, published: &[u64]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn reloads_of_an_ephemeral_route_lose_and_double_nothing() {
-    // A different handler, concurrency, capacity and filter each time.
-    let text = |round: u64| {
-        let (handler, filter) =
-            [("one", "load.+"), ("two", "load.#"), ("one", "load.x")][usize::try_from(round % 3).unwrap()];
-        config(&format!(
-            "routes: {{ a: {{ filter: {filter}, handler: {handler}, limits: {{ concurrency: {}, capacity: {}, overflow: block }} }} }}",
-            1 + round % 4,
-            1 + round % 7,
-        ))
+/// An ephemeral route with a different handler, concurrency, capacity and filter each time, and perhaps with a rule for that filter alone.
+fn ephemeral(round: u64, has_rules: bool) -> Config {
+    let (handler, filter) =
+        [("one", "load.+"), ("two", "load.#"), ("one", "load.x")][usize::try_from(round % 3).unwrap()];
+    let rule = |action: &str, filter: &str| {
+        format!("{{ effect: allow, identity: '*', action: {action}, filter: '{filter}' }}")
     };
+    let rules =
+        if has_rules { [rule("subscribe", filter), rule("publish", "#")].join(", ") } else { String::new() };
+    config(&format!(
+        "access: [{rules}]\nroutes: {{ a: {{ filter: {filter}, handler: {handler}, limits: {{ concurrency: {}, capacity: {}, overflow: block }} }} }}",
+        1 + round % 4,
+        1 + round % 7,
+    ))
+}
+
+async fn loses_and_doubles_nothing(text: impl Fn(u64) -> Config) {
     let seen = ByKey::default();
     let bus = text(0).configure(noting(Bus::memory(), &seen)).start().await.unwrap();
     let published = reloads(&bus, text, "load.x", 200).await;
-    each_was_handled_once_and_in_order(&seen, &published);
-    assert!(published.iter().sum::<u64>() > 200);
     let tally = bus.stats().tally;
     assert_eq!((tally.dropped, tally.abandoned, tally.waiting()), (0, 0, 0));
+    each_was_handled_once_and_in_order(&seen, &published);
+    assert!(published.iter().sum::<u64>() > 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reloads_of_an_ephemeral_route_lose_and_double_nothing() {
+    loses_and_doubles_nothing(|round| ephemeral(round, false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reloads_of_an_ephemeral_route_and_its_rules_lose_and_double_nothing() {
+    loses_and_doubles_nothing(|round| ephemeral(round, true)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

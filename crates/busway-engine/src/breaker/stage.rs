@@ -82,15 +82,15 @@ impl BreakerStage {
 impl Middleware for BreakerStage {
     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
         self.guard.named_as(delivery.scope());
-        let mut channel = self.met.channel(&self.guard, delivery.event().topic());
         let mut has_fallen_back = false;
         loop {
+            // Anew each time: it may have been forgotten while this waited, and another one is asked and forced in its place.
+            let channel = self.met.channel(&self.guard, delivery.event().topic());
             let refused = match self.guard.permit(channel) {
                 Ok(call) => return self.call(call, delivery, &mut next).await,
                 Err(refused) => refused,
             };
-            let NoCall { until, .. } = refused;
-            channel = refused.channel;
+            let NoCall { until, channel } = refused;
             // Asked once: a degrade function has said what it has to say.
             if !std::mem::replace(&mut has_fallen_back, true)
                 && let Some(outcome) = self.fall_back(&channel, delivery, &mut next)

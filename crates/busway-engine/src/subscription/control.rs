@@ -19,9 +19,13 @@ impl SubscriptionCore {
 
     /// Ends the subscription, or the member's part in it when there are others.
     pub(crate) async fn stop(self: &Arc<Self>, member: &Member) -> SubscriptionStats {
+        if self.has_heir() {
+            self.given_on().await;
+        }
         if !self.begin_end(member) {
             return self.stats();
         }
+        self.released().await;
         self.tracker.close();
         self.ended().await;
         // A publish that found the subscription before it was taken off the table may come now.
@@ -97,10 +101,10 @@ impl SubscriptionCore {
         self.retire();
     }
 
-    /// Takes a member out of its group; `false` when it is the last one.
+    /// Takes a member out of its group, unless it has left already; `false` when it is the last one.
     fn leave(&self, member: &Member) -> bool {
         let mut members = self.members.write();
-        if members.len() < 2 {
+        if members.iter().all(|other| other.id == member.id) {
             return false;
         }
         members.retain(|other| other.id != member.id);

@@ -55,7 +55,8 @@ impl Subscription {
     }
 
     /// Ends the subscription: nothing new is routed to it, what waits is handled, and it returns when all of it is done. A
-    /// paused one abandons what waits. Of a group, only this member leaves: what waits goes to the others.
+    /// paused one abandons what waits. Of a group, only this member leaves: what waits goes to the others. One that took the place of another waits for the end of that, so
+    /// a handler of the other must not wait for this.
     ///
     /// # Cancel safety
     /// Dropping the future does not undo the stop: the subscription ends all the same.

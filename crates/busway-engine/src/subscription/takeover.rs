@@ -146,15 +146,6 @@ fn end(
     new: Option<Arc<SubscriptionCore>>,
 ) {
     let ending = async move {
-        // It may be held itself: its own predecessor comes first.
-        if let Some(hold) = old.succession.hold.get() {
-            hold.released.cancelled().await;
-        }
-        if old.has_heir() {
-            // All that was offered, by whoever was in the middle of it too: nothing comes behind that. Who paused or stopped it meanwhile has said more.
-            let is_over = || old.mailbox.account.tally().waiting() == 0 || old.state() != State::Running;
-            old.services.idle.until(|| is_over().then_some(())).await;
-        }
         // All but the last leave at once.
         for member in &members {
             _ = old.stop(member).await;
@@ -174,6 +165,21 @@ impl SubscriptionCore {
         let ahead = further.chain([old.id]).collect();
         _ = self.succession.hold.set(Hold { ahead, released: CancellationToken::new() });
         self.succession.is_held.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until it is let go, if it is held: whose place it took comes to its end first.
+    pub(super) async fn released(&self) {
+        if let Some(hold) = self.succession.hold.get() {
+            hold.released.cancelled().await;
+        }
+    }
+
+    /// Waits, when another one has its place, until it has handled all that it was offered, by whoever was in the middle of that too: nothing comes behind it.
+    /// Who paused or stopped it meanwhile has said more.
+    pub(super) async fn given_on(&self) {
+        self.released().await;
+        let is_over = || self.mailbox.account.tally().waiting() == 0 || self.state() != State::Running;
+        self.services.idle.until(|| is_over().then_some(())).await;
     }
 
     /// Whether it starts nothing, whatever its state is.

@@ -289,3 +289,41 @@ async fn what_comes_meanwhile_and_finds_no_room_is_dropped_by_the_policy_of_the_
         bus.assert_balanced();
     }
 }
+
+#[tokio::test]
+async fn a_member_whose_place_was_taken_may_be_stopped_again_and_its_group_goes_on() {
+    let bus = TestBus::start().await;
+    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+    let one = bus.subscribe("a").group("g").to(first.handler()).await.unwrap();
+    let two = bus.subscribe("a").group("g").taking_over(&one).to(second.handler()).await.unwrap();
+    bus.idle().await;
+    one.stop().await;
+    bus.publish(number("a", 1)).await.unwrap();
+    bus.settle().await;
+    assert_eq!((first.count(), second.count()), (0, 1));
+    two.stop().await;
+    assert_eq!(bus.publish(number("a", 2)).await.unwrap().offered, 0);
+}
+
+#[tokio::test]
+async fn a_stop_of_one_that_waits_for_its_place_waits_for_the_one_before() {
+    let bus = TestBus::start().await;
+    let gate = Gate::closed();
+    let script = Script::new([Step::Wait(gate.clone())]);
+    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+    let one = bus.subscribe("a").name("a").to(first.scripted(&script)).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    gate.reached(1).await;
+    bus.publish(number("a", 2)).await.unwrap();
+    let two = bus.subscribe("a").name("a").taking_over(&one).to(second.handler()).await.unwrap();
+    let stopping = two.stop();
+    tokio::pin!(stopping);
+    assert!(futures_util::poll!(&mut stopping).is_pending());
+    // Nothing new reaches it all the same.
+    assert_eq!(bus.publish(number("a", 3)).await.unwrap().offered, 0);
+    gate.open();
+    stopping.await;
+    assert_eq!((first.count(), second.count()), (2, 0));
+    bus.subscribe("a").name("a").to(second.handler()).await.unwrap();
+    bus.assert_balanced();
+}
