@@ -15,49 +15,57 @@ pub(super) struct Flow {
     services: Arc<Services>,
     /// Rings for the pump.
     pub(super) bell: Notify,
-    /// What is on its way, by partition: one settlement each, so that others gather meanwhile.
-    in_flight: Mutex<BTreeMap<u32, Settlement>>,
-    /// What the store had no room for.
-    no_room: Mutex<Vec<(u32, Settlement)>>,
+    /// Held for moments, by who holds the hand or nothing.
+    sent: Mutex<Sent>,
     failed: OnceLock<String>,
+}
+
+#[derive(Default)]
+struct Sent {
+    /// What is on its way, by partition: one settlement each, so that others gather meanwhile.
+    in_flight: BTreeMap<u32, Settlement>,
+    /// What the store had no room for.
+    no_room: Vec<(u32, Settlement)>,
 }
 
 impl Flow {
     pub(super) fn new(services: Arc<Services>) -> Self {
-        let (in_flight, no_room) = (Mutex::new(BTreeMap::new()), Mutex::new(Vec::new()));
-        Self { services, bell: Notify::const_new(), in_flight, no_room, failed: OnceLock::new() }
+        Self { services, bell: Notify::const_new(), sent: Mutex::default(), failed: OnceLock::new() }
     }
 
     /// Whether nothing of the partition is on its way.
     pub(super) fn is_free(&self, partition: u32) -> bool {
-        !self.in_flight.lock().contains_key(&partition)
+        !self.sent.lock().in_flight.contains_key(&partition)
     }
 
     /// It is on its way. Kept until it is stored: a store without room is asked again.
     pub(super) fn begin(&self, partition: u32, settlement: Settlement) {
-        self.in_flight.lock().insert(partition, settlement);
+        self.sent.lock().in_flight.insert(partition, settlement);
     }
 
     /// It is not on its way any more.
     pub(super) fn end(&self, partition: u32) {
-        self.in_flight.lock().remove(&partition);
+        self.sent.lock().in_flight.remove(&partition);
     }
 
     /// The store has answered.
     pub(super) fn answered(&self, partition: u32, answer: Result<(), RequestError>) {
-        let settlement = self.in_flight.lock().remove(&partition);
+        use Refusal::{StorageFull, StoreFull};
+        let mut sent = self.sent.lock();
+        let settlement = sent.in_flight.remove(&partition);
         match (answer, settlement) {
-            (Ok(()), _) => {}
-            (
-                Err(RequestError::Refused(Refusal::StorageFull { .. } | Refusal::StoreFull { .. })),
-                Some(settlement),
-            ) => {
+            (Ok(()), _) => drop(sent),
+            (Err(RequestError::Refused(StorageFull { .. } | StoreFull { .. })), Some(settlement)) => {
+                sent.no_room.push((partition, settlement));
+                drop(sent);
                 tracing::warn!(
                     "the store has no room for what a durable subscription has settled; it is asked again"
                 );
-                self.no_room.lock().push((partition, settlement));
             }
-            (Err(error), _) => return self.fail(&error.to_string()),
+            (Err(error), _) => {
+                drop(sent);
+                return self.fail(&error.to_string());
+            }
         }
         self.bell.notify_one();
         self.services.idle.touch();
@@ -73,15 +81,19 @@ impl Flow {
 
     /// What the store had no room for, to be given to it again.
     pub(super) fn take_refused(&self) -> Vec<(u32, Settlement)> {
-        std::mem::take(&mut *self.no_room.lock())
+        std::mem::take(&mut self.sent.lock().no_room)
     }
 
     pub(super) fn has_failed(&self) -> bool {
         self.failed.get().is_some()
     }
 
+    /// Whether nothing is on its way, or waits for room. Whoever wants to know whether all is stored asks the window and this under the hand's lock, under which the pump moves
+    /// settlements from one to the other: else one that has left the window, and is not here yet, would be in neither, and a subscription that ends would
+    /// begin anew before what it has settled is stored.
     pub(super) fn is_clear(&self) -> bool {
-        self.in_flight.lock().is_empty() && self.no_room.lock().is_empty()
+        let sent = self.sent.lock();
+        sent.in_flight.is_empty() && sent.no_room.is_empty()
     }
 }
 

@@ -97,10 +97,12 @@ impl DurableCore {
 
     /// Takes back what the store had no room for; `false` when there was nothing.
     fn take_back_refused(&self) -> bool {
+        // Under the lock, as all that goes from one to the other: see `Flow::is_clear`.
+        let mut hand = self.hand.lock();
         let refused = self.flow.take_refused();
         let has_refused = !refused.is_empty();
         for (partition, settlement) in refused {
-            self.hand.lock().window.put_back(partition, settlement);
+            hand.window.put_back(partition, settlement);
         }
         has_refused
     }
@@ -112,8 +114,12 @@ impl DurableCore {
             if self.flow.has_failed() || !self.flow.is_free(partition) {
                 continue;
             }
-            let Some(settlement) = self.hand.lock().window.take_settlement(partition) else { continue };
-            self.flow.begin(partition, settlement.clone());
+            let settlement = {
+                let mut hand = self.hand.lock();
+                let Some(settlement) = hand.window.take_settlement(partition) else { continue };
+                self.flow.begin(partition, settlement.clone());
+                settlement
+            };
             let flow = Arc::clone(&self.flow);
             let done = Box::new(move |answer| flow.answered(partition, answer));
             match self.log.with(|store| store.settle(self.number, partition, settlement, Some(done))) {
