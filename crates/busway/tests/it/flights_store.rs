@@ -38,22 +38,26 @@ fn figures(arguments: &[&str]) -> Value {
 fn killed_at_any_instant_it_goes_on_and_ends_with_the_same_figures() {
     let folder = tempfile::tempdir().unwrap();
     let file = days(&folder, 1_200, 100);
-    let (file, store) = (file.to_str().unwrap(), folder.path().join("store"));
-    let on_store = ["--data", file, "--store", store.to_str().unwrap()];
-    let mut said = 0;
-    for kill_after in [1, 2, 1, 3, 4, 1] {
-        let mut child =
-            command("flights", &on_store).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        said += lines.take(kill_after).count();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    assert!(said >= 12, "every row that cannot be read is seen: {said}");
+    let file = file.to_str().unwrap();
     let uninterrupted = figures(&["--data", file]);
     assert_eq!(uninterrupted["bad_rows"], 12);
-    assert_eq!(figures(&on_store), uninterrupted);
-    assert_eq!(figures(&on_store), uninterrupted, "a finished store publishes nothing more");
+    // Two deaths each: behind a third without getting on, a subscription takes the event that was under way for what its processes die of, and sets it aside.
+    for kills in [[1, 2], [3, 1], [4, 6], [9, 1]] {
+        let store = folder.path().join(format!("store-{}-{}", kills[0], kills[1]));
+        let on_store = ["--data", file, "--store", store.to_str().unwrap()];
+        for (kill_after, is_first) in kills.into_iter().zip([true, false]) {
+            let mut child =
+                command("flights", &on_store).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+            let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+            let said = lines.take(kill_after).count();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            // The second may find that the first was quick, and has published all.
+            assert!(said == kill_after || !is_first, "every row that cannot be read is said: {said}");
+        }
+        assert_eq!(figures(&on_store), uninterrupted, "{kills:?}");
+        assert_eq!(figures(&on_store), uninterrupted, "a finished store publishes nothing more");
+    }
 }
 
 #[test]
