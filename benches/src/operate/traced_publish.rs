@@ -1,7 +1,6 @@
 //! What a publish pays for tracing that records nothing: nanoseconds above a bus that is not traced.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -11,6 +10,7 @@ use super::watch::{Traced, UNSAMPLED, within_unsampled};
 use crate::contest::{Contest, Lap, Question, Unit, above, interleave_alone};
 use crate::inproc::on_bus::{TOPIC, version};
 use crate::instructions::workload::counted_region;
+use crate::reliability::in_memory::counting;
 use crate::report::Suite;
 use crate::sample::Sample;
 use crate::terms::{CAPACITY, Terms, one_thread};
@@ -61,16 +61,9 @@ pub enum Trace {
 pub fn publishes(messages: u64, traced: Traced, trace: Trace) -> Result<Lap> {
     let (runtime, _program) = (one_thread()?, traced.program()?);
     let bus = runtime.block_on(traced.bus(Bus::memory()).start())?;
-    let handled = Arc::new(AtomicU64::new(0));
-    let count = {
-        let handled = Arc::clone(&handled);
-        move |_: Payload<Sample>| {
-            handled.fetch_add(1, Ordering::Relaxed);
-            std::future::ready(())
-        }
-    };
+    let (handled, counting) = counting();
     let subscription = bus.subscribe(TOPIC).capacity(CAPACITY).overflow(Overflow::Block(None));
-    runtime.block_on(subscription.to(count))?;
+    runtime.block_on(subscription.to(counting))?;
     let publisher = bus.publisher::<Sample>(TOPIC)?;
     let publish = |number| -> Result<()> {
         let sample = Sample::new(number);

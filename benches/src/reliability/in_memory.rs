@@ -13,7 +13,7 @@ use crate::instructions::workload::counted_region;
 use crate::sample::Sample;
 
 /// A handler that does nothing but count, and its count.
-pub(super) fn counting()
+pub(crate) fn counting()
 -> (Arc<AtomicU64>, impl Fn(Payload<Sample>) -> Ready<()> + Clone + Send + Sync + 'static) {
     let handled = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&handled);

@@ -7,7 +7,7 @@
 pub mod breaker;
 pub mod failing;
 pub mod idempotency;
-mod in_memory;
+pub(crate) mod in_memory;
 pub mod letters;
 pub mod redis;
 

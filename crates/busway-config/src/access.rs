@@ -102,15 +102,15 @@ impl Rules {
 
 impl Access {
     /// From now on what these rules allow may be too.
-    pub(crate) fn widen(&self, rules: Rules) {
+    pub(crate) fn widen(&self, rules: Arc<Rules>) {
         let standing = self.rules.load();
-        let coming = standing.coming.iter().cloned().chain([Arc::new(rules)]).collect();
+        let coming = standing.coming.iter().cloned().chain([rules]).collect();
         self.rules.store(Arc::new(Standing { rules: Arc::clone(&standing.rules), coming }));
     }
 
     /// From now on only what these rules allow may be.
-    pub(crate) fn set(&self, rules: Rules) {
-        self.rules.store(Arc::new(Standing { rules: Arc::new(rules), coming: Vec::new() }));
+    pub(crate) fn set(&self, rules: Arc<Rules>) {
+        self.rules.store(Arc::new(Standing { rules, coming: Vec::new() }));
     }
 
     /// The step around publishing. `own` is the producer of events that name none.

@@ -126,8 +126,8 @@ impl Config {
         let failures = Box::pin(state.exchange(after, made, bus)).await;
         if !failures.is_empty() {
             Box::pin(state.take_back(before, bus)).await;
-            let before = state.in_force();
-            if let Err(problem) = in_force.log_filter.set(before.log_filter()) {
+            let filter = state.config.as_ref().and_then(Self::log_filter);
+            if let Err(problem) = in_force.log_filter.set(filter) {
                 tracing::error!(%problem, "the filter of the log could not be set back");
             }
             return Err(ConfigError::of(failures));

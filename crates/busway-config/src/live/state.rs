@@ -1,6 +1,7 @@
 //! What of configurations is in force on a bus, and how it becomes another.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use busway_engine::Bus;
 use busway_middleware::{PublishStage, Stage};
@@ -64,17 +65,23 @@ impl State {
         if !failures.is_empty() {
             return failures;
         }
-        let before = self.config.replace(config.clone());
-        let are_rules_same = before.is_some_and(|before| before.access == config.access);
+        let are_rules_same = self.config.as_ref().is_some_and(|before| before.access == config.access);
+        let rules = Arc::new(Rules::of(&config.access));
+        self.config = Some(config);
         self.is_whole = false;
-        self.access.widen(Rules::of(&config.access));
-        let (routes_now, leaving) = (&mut self.routes, &mut self.leaving);
-        let failures = Box::pin(routes::reconcile((routes_now, leaving), routes, are_rules_same, bus)).await;
+        self.access.widen(Arc::clone(&rules));
+        let failures = self.reconcile(routes, are_rules_same, bus).await;
         if failures.is_empty() {
-            self.access.set(Rules::of(&config.access));
+            self.access.set(rules);
             self.is_whole = true;
         }
         failures
+    }
+
+    /// See [`routes::reconcile`]. Where the rules are the same, nobody waits for what others took the place of.
+    async fn reconcile(&mut self, routes: Vec<Wanted>, are_rules_same: bool, bus: &Bus) -> Vec<Problem> {
+        let live = (&mut self.routes, &mut self.leaving);
+        Box::pin(routes::reconcile(live, routes, are_rules_same, bus)).await
     }
 
     /// Back to a configuration that was in force.
@@ -88,10 +95,8 @@ impl State {
             are_rules_same = tried.access == before.access;
             tried.middleware.clone_from(&before.middleware);
         }
-        let (routes_now, leaving) = (&mut self.routes, &mut self.leaving);
-        problems
-            .extend(Box::pin(routes::reconcile((routes_now, leaving), routes, are_rules_same, bus)).await);
-        self.access.set(Rules::of(&before.access));
+        problems.extend(self.reconcile(routes, are_rules_same, bus).await);
+        self.access.set(Arc::new(Rules::of(&before.access)));
         for problem in &problems {
             tracing::error!(%problem, "what was in force could not be restored as a whole");
         }

@@ -3,12 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{Publisher, SubscribeProblem};
+use busway_engine::{Publisher, SubscribeBuilder, SubscribeProblem, Subscription};
 use busway_middleware::{AnyHandler, Ephemeral, Payload, inline};
 use busway_reliability::Overflow;
 use busway_testkit::{Gate, Recorder, Script, Step, TestBus};
 
 use crate::world::{Number, number};
+
+/// A subscription that is at work with event 1 and goes on when the gate is opened, and what it has handled.
+async fn busy(bus: &TestBus, subscribe: SubscribeBuilder) -> (Subscription, Recorder<Number>, Gate) {
+    let (recorder, gate) = (Recorder::new(), Gate::closed());
+    let script = Script::new([Step::Wait(gate.clone())]);
+    let subscription = subscribe.to(recorder.scripted(&script)).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    gate.reached(1).await;
+    (subscription, recorder, gate)
+}
 
 async fn until_alone(bus: &TestBus) {
     while bus.stats().subscriptions.len() > 1 {
@@ -52,13 +62,8 @@ async fn one_that_never_had_an_event_gives_way_without_being_made() {
 #[tokio::test]
 async fn the_third_waits_for_the_first_by_way_of_the_second() {
     let bus = TestBus::start().await;
-    let gate = Gate::closed();
-    let script = Script::new([Step::Wait(gate.clone())]);
-    let (first, second, third) =
-        (Recorder::<Number>::new(), Recorder::<Number>::new(), Recorder::<Number>::new());
-    let one = bus.subscribe("a").name("a").to(first.scripted(&script)).await.unwrap();
-    bus.publish(number("a", 1)).await.unwrap();
-    gate.reached(1).await;
+    let (one, _, gate) = busy(&bus, bus.subscribe("a").name("a")).await;
+    let (second, third) = (Recorder::<Number>::new(), Recorder::<Number>::new());
     let two = bus.subscribe("a").name("a").taking_over(&one).to(second.handler()).await.unwrap();
     bus.publish(number("a", 2)).await.unwrap();
     let three = bus.subscribe("a").name("a").taking_over(&two).to(third.handler()).await.unwrap();
@@ -75,12 +80,8 @@ async fn the_third_waits_for_the_first_by_way_of_the_second() {
 #[tokio::test]
 async fn a_shutdown_meanwhile_handles_what_both_have() {
     let bus = TestBus::start().await;
-    let gate = Gate::closed();
-    let script = Script::new([Step::Wait(gate.clone())]);
-    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
-    let old = bus.subscribe("a").to(first.scripted(&script)).await.unwrap();
-    bus.publish(number("a", 1)).await.unwrap();
-    gate.reached(1).await;
+    let (old, first, gate) = busy(&bus, bus.subscribe("a")).await;
+    let second = Recorder::<Number>::new();
     _ = bus.subscribe("a").taking_over(&old).to(second.handler()).await.unwrap();
     bus.publish(number("a", 2)).await.unwrap();
     let shutdown = bus.shutdown(Duration::from_secs(60));
@@ -189,12 +190,8 @@ async fn the_first_of_many_keeps_none_of_those_behind_it_alive() {
 #[tokio::test]
 async fn one_that_is_stopped_while_it_waits_for_the_one_before_handles_what_it_has_behind_that() {
     let bus = TestBus::start().await;
-    let gate = Gate::closed();
-    let script = Script::new([Step::Wait(gate.clone())]);
-    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
-    let one = bus.subscribe("a").name("a").to(first.scripted(&script)).await.unwrap();
-    bus.publish(number("a", 1)).await.unwrap();
-    gate.reached(1).await;
+    let (one, _, gate) = busy(&bus, bus.subscribe("a").name("a")).await;
+    let second = Recorder::<Number>::new();
     let two = bus.subscribe("a").name("a").taking_over(&one).to(second.handler()).await.unwrap();
     bus.publish(number("a", 2)).await.unwrap();
     two.pause();
@@ -269,12 +266,8 @@ async fn of_two_that_take_one_place_the_second_begins_beside_the_first() {
 async fn what_comes_meanwhile_and_finds_no_room_is_dropped_by_the_policy_of_the_new_one() {
     for (overflow, kept) in [(Overflow::DropNewest, [2, 3]), (Overflow::DropOldest, [4, 5])] {
         let bus = TestBus::start().await;
-        let gate = Gate::closed();
-        let script = Script::new([Step::Wait(gate.clone())]);
-        let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
-        let old = bus.subscribe("a").to(first.scripted(&script)).await.unwrap();
-        bus.publish(number("a", 1)).await.unwrap();
-        gate.reached(1).await;
+        let (old, first, gate) = busy(&bus, bus.subscribe("a")).await;
+        let second = Recorder::<Number>::new();
         let new = bus.subscribe("a").capacity(2).overflow(overflow).taking_over(&old);
         let new = new.to(second.handler()).await.unwrap();
         for n in 2..=5 {
@@ -308,12 +301,8 @@ async fn a_member_whose_place_was_taken_may_be_stopped_again_and_its_group_goes_
 #[tokio::test]
 async fn a_stop_of_one_that_waits_for_its_place_waits_for_the_one_before() {
     let bus = TestBus::start().await;
-    let gate = Gate::closed();
-    let script = Script::new([Step::Wait(gate.clone())]);
-    let (first, second) = (Recorder::<Number>::new(), Recorder::<Number>::new());
-    let one = bus.subscribe("a").name("a").to(first.scripted(&script)).await.unwrap();
-    bus.publish(number("a", 1)).await.unwrap();
-    gate.reached(1).await;
+    let (one, first, gate) = busy(&bus, bus.subscribe("a").name("a")).await;
+    let second = Recorder::<Number>::new();
     bus.publish(number("a", 2)).await.unwrap();
     let two = bus.subscribe("a").name("a").taking_over(&one).to(second.handler()).await.unwrap();
     let stopping = two.stop();
