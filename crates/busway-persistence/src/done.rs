@@ -7,7 +7,8 @@
 //! # What is kept
 //! Rows of a subscription are numbered. Behind each one that is written, rows at the front go: those of which every key has run out, and as many
 //! as it takes to have no more keys than the subscription wants. A row goes as a whole, so that there may be fewer keys than that by a
-//! row, or more by those of the last one.
+//! row, or more by those of the last one. With one settlement go a few rows more than came: many that run out at the same time go with
+//! as many settlements as it takes, so that none of them waits for all.
 //!
 //! # A crash
 //! As with the settlement: the row and what goes for it are there, or neither is.

@@ -98,6 +98,24 @@ fn what_has_run_out_and_what_is_too_many_goes() {
     assert_eq!(kept, [115, 116, 117, 118, 119], "the newest five");
 }
 
+/// Ten rows that ran out lie behind one that had not: they go with two settlements.
+#[test]
+fn a_settlement_lets_go_of_no_more_than_a_few_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let reader = register(&store);
+    settle(&store, reader, DoneKeys::one(key(0, 18), 11), 0);
+    for number in 1..=10 {
+        settle(&store, reader, DoneKeys::one(key(number, 1), 11), 0);
+    }
+    let kept_at = |number, at| {
+        settle(&store, reader, DoneKeys::one(key(number, 100), 11), at);
+        store.done_keys(reader).unwrap().iter().map(|done| done.key[0]).collect::<Vec<u8>>()
+    };
+    assert_eq!(kept_at(11, 18), [9, 10, 11]);
+    assert_eq!(kept_at(12, 18), [11, 12]);
+}
+
 #[test]
 fn a_damaged_row_is_told_of_and_none_is_taken_for_another() {
     let dir = tempfile::tempdir().unwrap();
@@ -122,7 +140,8 @@ fn a_damaged_row_is_told_of_and_none_is_taken_for_another() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// With one key a row: what is kept is the newest `keys_max` of those that no row before them holds up.
+    /// With one key a row: what is kept is the newest `keys_max` of those that no row before them holds up, and what more than
+    /// [`ROWS_AT_ONCE`] of them have yet to go.
     #[test]
     fn the_store_and_its_model_agree(
         steps in prop::collection::vec((0_u8..6, 1_i64..20, 0_i64..6, any::<bool>()), 1..40),
@@ -137,10 +156,12 @@ proptest! {
             settle(&store, reader, DoneKeys::one(done, keys_max), now);
             model.push(done);
             let mut goes = 0;
-            while goes + 1 < model.len() && (model.len() - goes > keys_max || model[goes].until <= time(now)) {
+            while goes < 1 + ROWS_AT_ONCE
+                && goes + 1 < model.len()
+                && (model.len() - goes > keys_max || model[goes].until <= time(now))
+            {
                 goes += 1;
             }
-            // A few rows more than came: with so few there are no more.
             model.drain(..goes);
             if reopens {
                 store.close();
