@@ -36,6 +36,7 @@ struct Shared {
     /// Of the first rate that is asked for.
     buckets: Mutex<Option<KeyedBuckets<IdempotencyKey>>>,
     is_reachable: AtomicBool,
+    is_silent: AtomicBool,
     calls: AtomicUsize,
 }
 
@@ -45,7 +46,8 @@ impl SharedKeys {
     pub fn new(clock: &ManualClock) -> Self {
         let (ledger, is_reachable) = (Mutex::new(Ledger::new(KEYS_MAX)), AtomicBool::new(true));
         let (clock, buckets, calls) = (clock.clone(), Mutex::default(), AtomicUsize::new(0));
-        Self(Arc::new(Shared { clock, ledger, buckets, is_reachable, calls }))
+        let is_silent = AtomicBool::new(false);
+        Self(Arc::new(Shared { clock, ledger, buckets, is_reachable, is_silent, calls }))
     }
 
     /// As a subscription takes it.
@@ -59,6 +61,11 @@ impl SharedKeys {
         self.0.is_reachable.store(is_reachable, Ordering::SeqCst);
     }
 
+    /// Whether it says nothing at all: while it does not, a call never ends, and does nothing.
+    pub fn set_silent(&self, is_silent: bool) {
+        self.0.is_silent.store(is_silent, Ordering::SeqCst);
+    }
+
     /// Calls that were made, answered or not.
     #[must_use]
     pub fn calls(&self) -> usize {
@@ -67,8 +74,15 @@ impl SharedKeys {
 }
 
 impl Shared {
-    fn answer<T>(&self, step: impl FnOnce(&mut Ledger) -> T) -> Result<T, Unreachable> {
+    fn answer<T: Send + 'static>(&self, step: impl FnOnce(&mut Ledger) -> T) -> StoreFuture<'static, T> {
         self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.is_silent.load(Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(std::future::ready(self.say(step)))
+    }
+
+    fn say<T>(&self, step: impl FnOnce(&mut Ledger) -> T) -> Result<T, Unreachable> {
         if !self.is_reachable.load(Ordering::SeqCst) {
             return Err(Unreachable { store: self.name(), reason: "the test says so".to_owned() });
         }
@@ -85,38 +99,34 @@ fn own(claim: &Claim) -> (IdempotencyKey, Lease) {
 impl IdempotencyStore for Shared {
     fn lease<'a>(&'a self, claim: &'a Claim, lease: Duration) -> StoreFuture<'a, Answer> {
         let ((key, asker), now) = (own(claim), self.clock.now());
-        let answer = self.answer(|ledger| match ledger.lease(key, asker, now, lease) {
+        self.answer(|ledger| match ledger.lease(key, asker, now, lease) {
             Asked::Leased => Answer::Leased,
             Asked::Done => Answer::Done,
             Asked::Busy { until } => Answer::Busy { rest: until.saturating_duration_since(now) },
-        });
-        Box::pin(std::future::ready(answer))
+        })
     }
 
     fn done<'a>(&'a self, claim: &'a Claim, ttl: Duration) -> StoreFuture<'a, ()> {
         let ((key, asker), now) = (own(claim), self.clock.now());
-        let answer = self.answer(|ledger| _ = ledger.done(key, asker, now, ttl));
-        Box::pin(std::future::ready(answer))
+        self.answer(|ledger| _ = ledger.done(key, asker, now, ttl))
     }
 
     fn release<'a>(&'a self, claim: &'a Claim) -> StoreFuture<'a, ()> {
         let (key, asker) = own(claim);
-        let answer = self.answer(|ledger| _ = ledger.release(key, asker));
-        Box::pin(std::future::ready(answer))
+        self.answer(|ledger| _ = ledger.release(key, asker))
     }
 
     fn take<'a>(&'a self, claim: &'a Claim, rate: Rate, burst: u32) -> StoreFuture<'a, Option<Duration>> {
         let ((key, _), now) = (own(claim), self.clock.now());
         let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
-        let answer = self.answer(|_| {
+        self.answer(|_| {
             let mut buckets = self.buckets.lock();
             let buckets = buckets.get_or_insert_with(|| KeyedBuckets::new(rate, burst, KEYS_MAX));
             match buckets.try_take(key, now) {
                 Err(TakeError::Wait { wait, .. }) => Some(wait),
                 _ => None,
             }
-        });
-        Box::pin(std::future::ready(answer))
+        })
     }
 
     fn name(&self) -> String {

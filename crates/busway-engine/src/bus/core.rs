@@ -219,9 +219,13 @@ impl BusCore {
     /// Forgets an ended subscription, but for its account.
     pub(crate) fn forget(&self, core: &SubscriptionCore) {
         let mut ended = self.ended.lock();
-        if self.forget_entry(core.id) {
+        let entry = self.entries.remove(core.id);
+        if entry.is_some() {
             ended.push(Arc::clone(&core.mailbox.account));
         }
+        // Behind the lock goes what may be the last of a handler, and run code of its own.
+        drop(ended);
+        drop(entry);
     }
 
     /// Forgets an entry that never had an event; `false` when it is forgotten already.

@@ -64,31 +64,26 @@ impl DurableCore {
 
     /// Takes its key in this process. `Err`: what it has come to without an attempt.
     #[inline]
-    fn take_key<'a>(
-        &'a self,
-        keeper: &'a Keeper,
-        started: &Started<AnyEvent>,
-    ) -> (Result<Claimed<'a>, Ended>, Instant) {
-        let now = self.services.clock.now();
-        let ended = match keeper.enter(&started.event, now) {
+    fn take_key<'a>(&'a self, keeper: &'a Keeper, started: &Started<AnyEvent>) -> Result<Claimed<'a>, Ended> {
+        let ended = match keeper.enter(&started.event, self.services.clock.now()) {
             Entered::Held(held) => {
                 let done = keeper.key_done(&held, self.services.clock.utc());
-                return (Ok(Claimed { core: self, keeper, held, end: End::Undone, done }), now);
+                return Ok(Claimed { core: self, keeper, held, end: End::Undone, done });
             }
             Entered::Duplicate => Ended::Decided(Outcome::Skip),
             Entered::NoKey(error) => Ended::Decided(keeper.without_key(error)),
             Entered::Busy(key) => Ended::Waits(Wait { key: Some(key), delay: keeper.patience() }),
         };
-        (Err(ended), now)
+        Err(ended)
     }
 
     async fn admitted<'a>(&'a self, keeper: &'a Keeper, started: &Started<AnyEvent>) -> Admitted<'a> {
-        let (taken, now) = self.take_key(keeper, started);
-        let mut claimed = match taken {
+        let clock = &*self.services.clock;
+        let mut claimed = match self.take_key(keeper, started) {
             Ok(claimed) => claimed,
             Err(ended) => return Admitted::No(ended),
         };
-        match keeper.lease(&mut claimed.held, now).await {
+        match keeper.lease(&mut claimed.held, clock).await {
             Leased::Yes => {}
             Leased::Duplicate => {
                 claimed.end = End::HandedBack(Waiters::All);
@@ -106,13 +101,13 @@ impl DurableCore {
         }
         // Not the first attempt of the event: its key may be attempted again so often. Asked behind the lease: it costs a token.
         let throttled = match started.attempt > NonZeroU32::MIN {
-            true => keeper.throttles(&claimed.held, now).await,
+            true => keeper.throttles(&claimed.held, clock).await,
             false => Throttled::No,
         };
         if matches!(throttled, Throttled::No) {
             return Admitted::Yes(Some(claimed));
         }
-        keeper.give_back(&claimed.held).await;
+        keeper.give_back(&claimed.held, clock).await;
         claimed.end = End::HandedBack(Waiters::Next);
         match throttled {
             Throttled::Yes(delay) => Admitted::No(Ended::Waits(Wait::behind(delay))),
@@ -194,20 +189,21 @@ impl Claimed<'_> {
     /// handled again for certain, and so only a duplicate of it may be.
     pub(super) async fn tell(&mut self, member: &Member, is_done: bool, deadline: &mut Option<Instant>) {
         self.end = if is_done { End::Done } else { End::Undone };
+        let clock = &*self.core.services.clock;
         if !is_done {
-            self.keeper.give_back(&self.held).await;
+            self.keeper.give_back(&self.held, clock).await;
             return;
         }
         let is_over = |deadline: &Option<Instant>, now| deadline.is_some_and(|deadline| now >= deadline);
         // Of many that are told one after the other, in vain: those that are left have no time either.
-        if is_over(deadline, self.core.services.clock.now()) && self.held.is_shared {
+        if is_over(deadline, clock.now()) && self.held.is_shared {
             return self.keeper.untold();
         }
-        while !self.keeper.tell_done(&self.held).await {
+        while !self.keeper.tell_done(&self.held, clock).await {
             if self.core.moment_later(member).await == Patience::Again {
                 continue;
             }
-            let now = self.core.services.clock.now();
+            let now = clock.now();
             if now >= *deadline.get_or_insert(now + TELL_MAX) {
                 self.keeper.untold();
                 return;
@@ -240,7 +236,7 @@ pub(super) async fn claim<'a>(
     let Some(keeper) = &core.keeper else { return Ok(None) };
     // Its first attempt, and nobody else to be asked: nothing of that waits, and most events are of this kind.
     if started.attempt == NonZeroU32::MIN && keeper.is_in_own_store() {
-        return core.take_key(keeper, started).0.map(|claimed| {
+        return core.take_key(keeper, started).map(|claimed| {
             keeper.leased();
             Some(claimed)
         });

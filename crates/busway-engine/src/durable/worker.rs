@@ -189,16 +189,20 @@ pub(super) fn judge(
             verdict((outcome, class, error), attempt, retry, random, at.utc, member.handler.info().name)
         }
     };
-    core.tell_of_failure(started, &verdict);
     if started.replay {
         core.replay_ended(outcome);
     }
-    let (verdict, is_given_up) = match verdict {
+    let is_told = core.services.signals.want(Wants::ALARMS);
+    let (verdict, is_given_up, reason) = match verdict {
         Verdict::Dead { error, reason, handler } => {
-            (core.given_up(error, (reason, handler), started.replay), true)
+            let told = is_told.then(|| reason.clone());
+            (core.given_up(error, (reason, handler), started.replay), true, told)
         }
-        verdict => (verdict, false),
+        verdict => (verdict, false, None),
     };
+    if is_told {
+        core.tell_of_failure(started, &verdict, reason.as_deref());
+    }
     if started.replay {
         match verdict {
             Verdict::Settled | Verdict::Stored | Verdict::Discarded | Verdict::Dead { .. } => {
@@ -236,19 +240,19 @@ pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cu
 }
 
 impl DurableCore {
-    /// An attempt that failed is told of, if somebody wants to know.
-    fn tell_of_failure(&self, started: &Started<AnyEvent>, verdict: &Verdict) {
-        if !self.services.signals.want(Wants::ALARMS)
-            || !matches!(verdict, Verdict::Park { .. } | Verdict::Dead { .. })
-        {
-            return;
-        }
+    /// An attempt that failed is told of. One that waits for room for its letter is none yet: that there is no room was told.
+    fn tell_of_failure(&self, started: &Started<AnyEvent>, verdict: &Verdict, reason: Option<&str>) {
         let (subscription, event) = (&*self.name, &started.event);
-        if let Verdict::Dead { reason, .. } = verdict {
-            return self.services.signals.tell(&Signal::DeadLetter { subscription, event, reason });
+        match (verdict, reason) {
+            (Verdict::Dead { .. } | Verdict::Discarded, Some(reason)) => {
+                self.services.signals.tell(&Signal::DeadLetter { subscription, event, reason });
+            }
+            (Verdict::Park { .. }, _) => {
+                let attempt = started.attempt.get();
+                self.services.signals.tell(&Signal::Retried { subscription, event, attempt });
+            }
+            _ => {}
         }
-        let attempt = started.attempt.get();
-        self.services.signals.tell(&Signal::Retried { subscription, event, attempt });
     }
 
     /// A handler has come to its end, if that is timed.

@@ -3,12 +3,13 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use busway_reliability::TakeError;
 use futures_util::FutureExt as _;
 
 use super::{Answer, Claim, Held, IdempotencyStore, Keeper, OnUnreachable, Place, Unreachable};
+use crate::clock::Clock;
 
 /// What a shared store has said.
 pub(crate) enum Leased {
@@ -31,16 +32,16 @@ pub(crate) enum Throttled {
 
 impl Keeper {
     /// Asks whether a key may be attempted again now.
-    pub(crate) async fn throttles(&self, held: &Held, now: Instant) -> Throttled {
+    pub(crate) async fn throttles(&self, held: &Held, clock: &dyn Clock) -> Throttled {
         let Some((rate, burst)) = self.settings.rate_of_retries() else { return Throttled::No };
         let wait = match (&self.buckets, &self.place) {
-            (Some(buckets), _) => match buckets.lock().try_take(held.key, now) {
+            (Some(buckets), _) => match buckets.lock().try_take(held.key, clock.now()) {
                 Err(TakeError::Wait { wait, .. }) => Some(wait),
                 _ => None,
             },
             (None, Place::Shared(store, _)) => {
                 let claim = self.claim(held);
-                match reached(&**store, || store.take(&claim, rate, burst.get())).await {
+                match reached(&**store, clock, || store.take(&claim, rate, burst.get())).await {
                     Ok(wait) => wait,
                     Err(unreachable) => {
                         self.unreachable(&unreachable);
@@ -65,13 +66,13 @@ impl Keeper {
     }
 
     /// Asks the shared store for the key too, if there is one.
-    pub(crate) async fn lease(&self, held: &mut Held, now: Instant) -> Leased {
+    pub(crate) async fn lease(&self, held: &mut Held, clock: &dyn Clock) -> Leased {
         let Place::Shared(store, local) = &self.place else {
             self.leased();
             return Leased::Yes;
         };
         let claim = self.claim(held);
-        match reached(&**store, || store.lease(&claim, self.settings.lease_time())).await {
+        match reached(&**store, clock, || store.lease(&claim, self.settings.lease_time())).await {
             Ok(Answer::Leased) => {
                 self.counts.leased.fetch_add(1, Ordering::Relaxed);
                 held.is_shared = true;
@@ -79,7 +80,7 @@ impl Keeper {
             }
             Ok(Answer::Done) => {
                 self.counts.store_hits.fetch_add(1, Ordering::Relaxed);
-                local.done(held.key, now);
+                local.done(held.key, clock.now());
                 Leased::Duplicate
             }
             Ok(Answer::Busy { rest }) => {
@@ -100,13 +101,13 @@ impl Keeper {
     }
 
     /// The handler was done: tells the shared store, if it knows of the key. `false`: it could not be told, and is to be told again.
-    pub(crate) async fn tell_done(&self, held: &Held) -> bool {
+    pub(crate) async fn tell_done(&self, held: &Held, clock: &dyn Clock) -> bool {
         let Place::Shared(store, _) = &self.place else { return true };
         if !held.is_shared {
             return true;
         }
         let claim = self.claim(held);
-        match reached(&**store, || store.done(&claim, self.settings.ttl_of_keys())).await {
+        match reached(&**store, clock, || store.done(&claim, self.settings.ttl_of_keys())).await {
             Ok(()) => true,
             Err(unreachable) => {
                 self.unreachable(&unreachable);
@@ -130,13 +131,13 @@ impl Keeper {
     }
 
     /// The handler was not done: gives the key back to the shared store. One that cannot be reached lets it run out.
-    pub(crate) async fn give_back(&self, held: &Held) {
+    pub(crate) async fn give_back(&self, held: &Held, clock: &dyn Clock) {
         let Place::Shared(store, _) = &self.place else { return };
         if !held.is_shared {
             return;
         }
         let claim = self.claim(held);
-        if let Err(unreachable) = reached(&**store, || store.release(&claim)).await {
+        if let Err(unreachable) = reached(&**store, clock, || store.release(&claim)).await {
             self.unreachable(&unreachable);
         }
     }
@@ -155,16 +156,26 @@ impl Keeper {
     }
 }
 
-/// A store's answer; a panic in it, also when it is only asked, is none.
+/// A store's answer; a panic in it, also when it is only asked, is none, and neither is what takes longer than [`ANSWER_WITHIN`].
 async fn reached<T, F: Future<Output = Result<T, Unreachable>>>(
     store: &dyn IdempotencyStore,
+    clock: &dyn Clock,
     ask: impl FnOnce() -> F,
 ) -> Result<T, Unreachable> {
-    match AssertUnwindSafe(async { ask().await }).catch_unwind().await {
-        Ok(answer) => answer,
-        Err(_) => Err(Unreachable { store: store.name(), reason: "it panicked".to_owned() }),
-    }
+    let answer = AssertUnwindSafe(async { ask().await }).catch_unwind();
+    let reason = tokio::select! {
+        biased;
+        answer = answer => match answer {
+            Ok(answer) => return answer,
+            Err(_) => "it panicked".to_owned(),
+        },
+        () = clock.guard_until(clock.now() + ANSWER_WITHIN) => format!("no answer within {ANSWER_WITHIN:?}"),
+    };
+    Err(Unreachable { store: store.name(), reason })
 }
+
+/// How long a store that has no bound of its own may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How soon a shared store is asked again: for a lease that may be given back before it runs out, or when it could not be reached.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);

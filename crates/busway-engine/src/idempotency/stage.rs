@@ -45,7 +45,7 @@ impl Middleware for Once {
                 Entered::Held(held) => held,
             };
             let mut held = LetGo { keeper, clock, held, is_done: None };
-            match keeper.lease(&mut held.held, clock.now()).await {
+            match keeper.lease(&mut held.held, clock).await {
                 Leased::Yes => {
                     held.is_done = Some(false);
                     let outcome = next.run(delivery).await;
@@ -79,10 +79,10 @@ impl LetGo<'_> {
     async fn conclude(mut self, outcome: Outcome) -> Outcome {
         self.is_done = Some(outcome.is_done());
         if !outcome.is_done() {
-            self.keeper.give_back(&self.held).await;
+            self.keeper.give_back(&self.held, self.clock).await;
             return outcome;
         }
-        while !self.keeper.tell_done(&self.held).await {
+        while !self.keeper.tell_done(&self.held, self.clock).await {
             self.clock.sleep_until(self.clock.now() + LOOK_AGAIN).await;
         }
         outcome

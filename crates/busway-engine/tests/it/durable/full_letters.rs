@@ -15,6 +15,7 @@ use crate::world::Number;
 struct Alarms {
     letters: Mutex<Vec<(String, u64)>>,
     parked: Mutex<Vec<(String, u64)>>,
+    dead: Mutex<Vec<String>>,
 }
 
 impl Collector for Alarms {
@@ -30,6 +31,7 @@ impl Collector for Alarms {
             Signal::ParkedFull { subscription, max } => {
                 self.parked.lock().push((subscription.to_owned(), max));
             }
+            Signal::DeadLetter { event, .. } => self.dead.lock().push(event.key().unwrap().to_string()),
             _ => {}
         }
     }
@@ -60,6 +62,7 @@ async fn a_full_dead_letter_store_stops_the_lane_and_loses_nothing() {
     assert_eq!((stats.dead, stats.no_room, stats.parked, stats.done), (2, 2, 3, 1), "{stats}");
     recorder.assert_payloads(&numbers([0, 1, 2, 3, 5]));
     assert_eq!(*alarms.letters.lock(), [("stock".to_owned(), 2)], "once");
+    assert_eq!(*alarms.dead.lock(), ["A", "B"], "those without room are none yet");
     assert_eq!(subscription.lag().events, 3, "what is not given up is kept");
     // Nothing happens by itself, however long it takes.
     for _ in 0..5 {
@@ -73,6 +76,7 @@ async fn a_full_dead_letter_store_stops_the_lane_and_loses_nothing() {
     bus.idle().await;
     let stats = subscription.stats();
     assert_eq!((stats.dead, stats.no_room, stats.parked, stats.done), (4, 0, 0, 2), "{stats}");
+    assert_eq!(*alarms.dead.lock(), ["A", "B", "C", "D"], "now they are");
     recorder.assert_payloads(&numbers([0, 1, 2, 3, 5, 4]));
     let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
     let offsets: Vec<_> = page.letters.iter().map(|letter| letter.id.position.offset).collect();
