@@ -6,7 +6,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// ids are chosen by publishers, and must not be chosen so that they all meet. Nothing that it makes is stored.
 ///
 /// Eight bytes a step are multiplied to 128 bits whose halves are joined, as wyhash does (Wang Yi, 2019); a third of what the standard library's
-/// takes, which is for texts of any length.
+/// takes, which is for texts of any length. A factor that nobody knows may be a weak one, of which few bits reach the others: 4 in 100 let numbers that
+/// count up meet in a part of a table. So the last step has one that is known to be good.
 #[derive(Debug, Clone)]
 pub struct KeyHashing {
     seed: u64,
@@ -40,11 +41,8 @@ pub struct KeyHasher {
 impl KeyHasher {
     #[inline]
     fn mix(&mut self, word: u64) {
-        let product = u128::from(self.hash ^ word) * u128::from(self.factor);
-        #[expect(clippy::cast_possible_truncation, reason = "the halves of a product")]
-        let (high, low) = ((product >> 64) as u64, product as u64);
         // Zero would make the rest of a key count for nothing.
-        self.hash = (high ^ low).wrapping_add(self.factor);
+        self.hash = joined(self.hash ^ word, self.factor).wrapping_add(self.factor);
     }
 }
 
@@ -72,9 +70,21 @@ impl Hasher for KeyHasher {
 
     #[inline]
     fn finish(&self) -> u64 {
-        self.hash
+        joined(self.hash, LAST_FACTOR)
     }
 }
+
+/// The halves of a product.
+#[inline]
+fn joined(one: u64, other: u64) -> u64 {
+    let product = u128::from(one) * u128::from(other);
+    #[expect(clippy::cast_possible_truncation, reason = "the halves of a product")]
+    let (high, low) = ((product >> 64) as u64, product as u64);
+    high ^ low
+}
+
+/// The first of wyhash's.
+const LAST_FACTOR: u64 = 0xa076_1d64_78bd_642f;
 
 #[cfg(test)]
 mod tests {
@@ -107,8 +117,19 @@ mod tests {
         let hashes: HashSet<u64> =
             (0..16).flat_map(|partition| (0..1_000).map(move |offset| of(partition, offset))).collect();
         assert_eq!(hashes.len(), 16_000);
-        let low: HashSet<u64> = (0..1_000).map(|offset| of(0, offset) & 0xff).collect();
-        assert!(low.len() > 200, "{}", low.len());
+    }
+
+    /// Of 256 values a thousand numbers have 251 in common, give or take; of 128, all.
+    #[test]
+    fn whatever_the_factor_is_numbers_that_count_up_spread_over_groups_and_tags() {
+        for _ in 0..2_000 {
+            let hashing = KeyHashing::default();
+            let hashes: Vec<u64> = (0..1_000_u64).map(|offset| hashing.hash_one((0_u32, offset))).collect();
+            let distinct =
+                |part: fn(u64) -> u64| hashes.iter().map(|hash| part(*hash)).collect::<HashSet<_>>().len();
+            let (groups, tags) = (distinct(|hash| hash & 0xff), distinct(|hash| hash >> 57));
+            assert!(groups > 220 && tags > 115, "{groups} and {tags} with {hashing:?}");
+        }
     }
 
     #[test]

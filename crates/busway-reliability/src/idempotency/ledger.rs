@@ -1,9 +1,10 @@
 //! The states of keys in one process: who handles what, and what is done.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use self::done::DoneKeys;
 use super::hashing::KeyHashing;
 use super::key::IdempotencyKey;
 use crate::deadline::after;
@@ -34,23 +35,14 @@ pub struct Ledger {
     leases: HashMap<IdempotencyKey, Held, KeyHashing>,
     /// So many leases are there before those that have run out are looked for.
     sweep_at: usize,
-    done: HashMap<IdempotencyKey, Done, KeyHashing>,
-    /// The done ones, in the order in which they were. One whose turn is another by now was done again, and lies further behind.
-    order: VecDeque<(IdempotencyKey, u64)>,
+    done: DoneKeys,
     done_max: usize,
-    turn: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Held {
     lease: Lease,
     until: Instant,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Done {
-    until: Instant,
-    turn: u64,
 }
 
 /// Who has, or asks for, a lease. An owner has one attempt at a key at a time: a later epoch of the same owner takes over from an earlier
@@ -87,16 +79,14 @@ pub enum Marked {
 }
 
 impl Ledger {
-    /// Remembers so many keys as done; 0 counts as 1.
+    /// Remembers so many keys as done; 0 counts as 1, and more than a thousand million as that.
     #[must_use]
     pub fn new(done_max: usize) -> Self {
         Self {
             leases: HashMap::default(),
             sweep_at: SWEEP_MIN,
-            done: HashMap::default(),
-            order: VecDeque::new(),
-            done_max: done_max.max(1),
-            turn: 0,
+            done: DoneKeys::new(),
+            done_max: done_max.clamp(1, DONE_MAX),
         }
     }
 
@@ -148,19 +138,16 @@ impl Ledger {
         if until <= now {
             return;
         }
-        self.turn += 1;
-        let turn = self.turn;
-        let known = self.done.entry(key).or_insert(Done { until, turn });
-        *known = Done { until: known.until.max(until), turn };
-        self.order.push_back((key, turn));
-        self.forget(now);
+        self.done.put(key, until);
+        // What has run out at the front, and what is too many: as many steps as were taken before, over all calls.
+        self.done.forget_while(|until, keys| until <= now || keys > self.done_max);
     }
 
     /// Whether the key is done now.
     #[must_use]
     #[inline]
     pub fn is_done(&self, key: IdempotencyKey, now: Instant) -> bool {
-        self.done.get(&key).is_some_and(|done| done.until > now)
+        self.done.until(key).is_some_and(|until| until > now)
     }
 
     /// Whether somebody has the key now.
@@ -175,21 +162,6 @@ impl Ledger {
         self.done.len()
     }
 
-    /// Forgets what has run out at the front, and what is too many. As many steps as were taken before, over all calls.
-    fn forget(&mut self, now: Instant) {
-        while let Some(&(key, turn)) = self.order.front() {
-            let is_current = self.done.get(&key).filter(|done| done.turn == turn);
-            let goes = is_current.is_none_or(|done| done.until <= now || self.done.len() > self.done_max);
-            if !goes {
-                return;
-            }
-            if is_current.is_some() {
-                self.done.remove(&key);
-            }
-            self.order.pop_front();
-        }
-    }
-
     fn sweep(&mut self, now: Instant) {
         if self.leases.len() >= self.sweep_at {
             self.leases.retain(|_, held| held.until > now);
@@ -200,6 +172,11 @@ impl Ledger {
 
 /// Below that there is nothing to be gained by looking.
 const SWEEP_MIN: usize = 64;
+/// Their numbers are of four bytes.
+const DONE_MAX: usize = 1_000_000_000;
+
+mod done;
+mod places;
 
 #[cfg(test)]
 mod tests;
