@@ -264,8 +264,8 @@ impl<'a> Worker<'a> {
         let mut let_go = Vec::new();
         {
             let mut hand = core.hand.lock();
-            for (place, verdict, claimed) in ended {
-                note_key(&mut hand, place, &verdict, claimed.as_ref());
+            for (place, verdict, mut claimed) in ended {
+                note_key(&mut hand, place, &verdict, claimed.as_mut(), at);
                 hand.ended(core, place, verdict, at);
                 // Not under the lock: who waits for a key is woken under it.
                 let_go.extend(claimed);

@@ -30,6 +30,8 @@ pub(super) struct Claimed<'a> {
     end: End,
     /// With the bus's own store: what is stored with the settlement, should the handler be done.
     done: Option<KeyDone>,
+    /// When its event was decided, which saves another look at the clock.
+    decided: Option<Instant>,
 }
 
 /// What becomes of a key when it is let go.
@@ -68,7 +70,7 @@ impl DurableCore {
         let ended = match keeper.enter(&started.event, self.services.clock.now()) {
             Entered::Held(held) => {
                 let done = keeper.key_done(&held, self.services.clock.utc());
-                return Ok(Claimed { core: self, keeper, held, end: End::Undone, done });
+                return Ok(Claimed { core: self, keeper, held, end: End::Undone, done, decided: None });
             }
             Entered::Duplicate => Ended::Decided(Outcome::Skip),
             Entered::NoKey(error) => Ended::Decided(keeper.without_key(error)),
@@ -135,8 +137,9 @@ impl DurableCore {
         claimed: Option<Claimed<'_>>,
         at: Moment,
     ) {
+        let mut claimed = claimed;
         let mut hand = self.hand.lock();
-        note_key(&mut hand, place, &verdict, claimed.as_ref());
+        note_key(&mut hand, place, &verdict, claimed.as_mut(), at);
         hand.ended(self, place, verdict, at);
         drop(hand);
         // Not under the lock: who waits for the key is woken under it.
@@ -155,8 +158,16 @@ impl DurableCore {
 }
 
 /// The key that is done with an event goes into its settlement; one that a transaction has settled has it there already.
-pub(super) fn note_key(hand: &mut Hand, place: Position, verdict: &Verdict, claimed: Option<&Claimed<'_>>) {
-    let done = claimed.filter(|claimed| claimed.end == End::Done).and_then(Claimed::done);
+pub(super) fn note_key(
+    hand: &mut Hand,
+    place: Position,
+    verdict: &Verdict,
+    claimed: Option<&mut Claimed<'_>>,
+    at: Moment,
+) {
+    let Some(claimed) = claimed else { return };
+    claimed.decided = Some(at.now);
+    let done = claimed.done.filter(|_| claimed.end == End::Done);
     if let (Verdict::Settled, Some(done)) = (verdict, done) {
         hand.window.key_done(place.partition, done);
     }
@@ -189,6 +200,9 @@ impl Claimed<'_> {
     /// handled again for certain, and so only a duplicate of it may be.
     pub(super) async fn tell(&mut self, member: &Member, is_done: bool, deadline: &mut Option<Instant>) {
         self.end = if is_done { End::Done } else { End::Undone };
+        if !self.held.is_shared {
+            return;
+        }
         let clock = &*self.core.services.clock;
         if !is_done {
             self.keeper.give_back(&self.held, clock).await;
@@ -196,7 +210,7 @@ impl Claimed<'_> {
         }
         let is_over = |deadline: &Option<Instant>, now| deadline.is_some_and(|deadline| now >= deadline);
         // Of many that are told one after the other, in vain: those that are left have no time either.
-        if is_over(deadline, clock.now()) && self.held.is_shared {
+        if is_over(deadline, clock.now()) {
             return self.keeper.untold();
         }
         while !self.keeper.tell_done(&self.held, clock).await {
@@ -215,7 +229,7 @@ impl Claimed<'_> {
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        let now = self.core.services.clock.now();
+        let now = self.decided.unwrap_or_else(|| self.core.services.clock.now());
         let mut waiting = match self.end {
             End::HandedBack(waiters) => self.keeper.hand_back(&self.held, waiters),
             end => self.keeper.let_go(&self.held, end == End::Done, now),

@@ -1,7 +1,10 @@
 //! The workers of a durable subscription: each runs one handler after the other. Those of batches are in `batch`.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Instant;
 
 use busway_event::AnyEvent;
@@ -9,6 +12,7 @@ use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
 use busway_observability::trace::within;
 use busway_observability::{Signal, Wants};
+use tokio_util::sync::WaitForCancellationFuture;
 
 use super::attempt::{Ended, Slot};
 use super::guarded::{Asked, ask};
@@ -67,6 +71,7 @@ async fn work(core: &Arc<DurableCore>, member: &Arc<Member>) {
 async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
     let mut slot = Slot::new(core, member);
     let mut reach = core.guard.clone().map(Reach::new);
+    let mut aborted = pin!(core.abort.cancelled());
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
         // Its key first: what is done already is nobody's call, and is not answered in its place either.
         let mut place = None;
@@ -76,8 +81,10 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
                     // From here on it may hang.
                     let call = core.watch(member, &started, call);
                     place = core.place_of(&started);
-                    let attempt = attempt_once(core, member, &mut slot, &started, claimed);
-                    let ended = core.abort.run_until_cancelled(within(place.as_ref(), attempt)).await;
+                    // Where it is made: a move would copy it.
+                    let attempt = pin!(attempt_once(core, member, &mut slot, &started, claimed));
+                    let attempt = pin!(within(place.as_ref(), attempt));
+                    let ended = unless_cut_short(aborted.as_mut(), attempt).await;
                     let (ended, claimed) = ended.unwrap_or((Ended::CutShort, None));
                     (ended, claimed, core.unwatch(member, started.place, call))
                 }
@@ -115,6 +122,18 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
         drop(place);
         core.decided(started.place, verdict, claimed, at);
     }
+}
+
+/// Drives an attempt until it ends; `None` when it is cut short before. One that ends without waiting does not look whether it is.
+async fn unless_cut_short<F: Future>(
+    mut aborted: Pin<&mut WaitForCancellationFuture<'_>>,
+    mut attempt: Pin<&mut F>,
+) -> Option<F::Output> {
+    poll_fn(|context| match attempt.as_mut().poll(context) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending => aborted.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 /// A worker ends.
@@ -179,9 +198,11 @@ pub(super) fn judge(
     (started, outcome, storing): (&Started<AnyEvent>, &Outcome, Storing),
     at: Moment,
 ) -> Verdict {
-    let verdict = match storing {
-        Storing::Is => Verdict::Stored,
-        Storing::ToBe => {
+    let verdict = match (storing, outcome) {
+        (Storing::Is, _) => Verdict::Stored,
+        // As a rule: nothing is to be said of it.
+        (Storing::ToBe, Outcome::Done | Outcome::Skip) => Verdict::Settled,
+        (Storing::ToBe, _) => {
             let (attempt, random) = (started.attempt.get(), fastrand::u64(..));
             let Recovery { retry, classify, .. } = &core.recovery;
             let class = classify.class_of(outcome);
