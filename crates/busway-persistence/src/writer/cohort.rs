@@ -3,8 +3,9 @@
 //! When N publishers wait for their receipts and are all answered at once, they come back within a fraction of the time that a
 //! commit takes. A writer that begins its next commit with the first of them leaves the others to the one after: two
 //! cohorts take turns, and each commit carries half of what it could. So it waits, for as long as more of the last cohort keep
-//! coming and a millisecond at most. Of a large cohort half is enough: the sync is a small part of such a commit, and while one half is written the
-//! other comes back, so that publishers and writer work at the same time instead of in turn. One publisher alone is never waited for; neither is a cohort that did not come back last
+//! coming and a millisecond at most. Of thousands half is enough: the sync is a small part of such a commit, and while one half is written the
+//! other comes back, so that publishers and writer work at the same time instead of in turn. What is counted is all who are under way, those who are answered and those
+//! who have come meanwhile: half of the last cohort alone would be less with each commit. One publisher alone is never waited for; neither is a cohort that did not come back last
 //! time, until one does again.
 
 use std::hint::spin_loop;
@@ -18,19 +19,21 @@ use super::Request;
 #[derive(Debug, Default)]
 pub(crate) struct Cohort {
     size: usize,
+    /// With those who have come while it was stored.
+    under_way: usize,
     since: Option<Instant>,
 }
 
 impl Cohort {
-    /// So many requests were answered.
-    pub(super) fn answered(&mut self, size: usize) {
-        self.size = size;
+    /// So many requests are answered, and so many have come meanwhile.
+    pub(super) fn answered(&mut self, size: usize, waiting: usize) {
+        (self.size, self.under_way) = (size, size + waiting);
         self.since = None;
     }
 
     /// With so many requests at hand and no other there: waits for more of the cohort. `false` when none is to be expected.
     pub(super) fn comes(&mut self, at_hand: usize, requests: &Receiver<Request>) -> bool {
-        let enough = if self.size < LARGE { self.size } else { self.size / 2 };
+        let enough = if self.under_way < LARGE { self.size } else { self.under_way / 2 };
         if self.size < 2 || at_hand >= enough {
             return false;
         }

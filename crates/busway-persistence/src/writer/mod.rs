@@ -234,7 +234,7 @@ impl Writer {
 
     /// Tells readers of what is new, and everybody what became of their request.
     fn answer(&mut self, batch: &mut Vec<Request>, outcomes: Vec<Outcome>) {
-        self.cohort.answered(batch.len());
+        self.cohort.answered(batch.len(), self.requests.len());
         let heads = self.state.keep(&self.shared);
         let mut has_events = false;
         for (request, outcome) in batch.iter_mut().zip(&outcomes) {
