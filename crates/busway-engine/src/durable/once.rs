@@ -213,7 +213,7 @@ impl Claimed<'_> {
         if is_over(deadline, clock.now()) {
             return self.keeper.untold();
         }
-        while !self.keeper.tell_done(&self.held, clock).await {
+        while !self.keeper.tell_done(&self.held, clock, *deadline).await {
             if self.core.moment_later(member).await == Patience::Again {
                 continue;
             }

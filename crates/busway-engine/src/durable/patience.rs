@@ -72,5 +72,5 @@ impl DurableCore {
     }
 }
 
-/// An effect that a shared store cannot be told of is told of for so long after the subscription was asked to end.
+/// An effect that a shared store cannot be told of is told of for so long after the subscription was asked to end, behind the question that is under way then.
 pub(super) const TELL_MAX: Duration = Duration::from_secs(5);

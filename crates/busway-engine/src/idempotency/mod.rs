@@ -19,7 +19,7 @@ mod stats;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use busway_event::{AnyEvent, Timestamp};
@@ -57,6 +57,8 @@ pub(crate) struct Keeper {
     /// Numbers the attempts.
     epochs: AtomicU64,
     counts: Counts,
+    /// Whether a shared store could not be reached when it was asked last.
+    is_away: AtomicBool,
 }
 
 /// Where keys that are done are kept.
@@ -172,6 +174,7 @@ impl Keeper {
             owner: fastrand::u64(..),
             epochs: AtomicU64::new(0),
             counts: Counts::default(),
+            is_away: AtomicBool::new(false),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busway_reliability::TakeError;
 use futures_util::FutureExt as _;
@@ -41,7 +41,10 @@ impl Keeper {
             },
             (None, Place::Shared(store, _)) => {
                 let claim = self.claim(held);
-                match reached(&**store, clock, || store.take(&claim, rate, burst.get())).await {
+                match self
+                    .reached(&**store, (clock, ANSWER_WITHIN), || store.take(&claim, rate, burst.get()))
+                    .await
+                {
                     Ok(wait) => wait,
                     Err(unreachable) => {
                         self.unreachable(&unreachable);
@@ -72,7 +75,10 @@ impl Keeper {
             return Leased::Yes;
         };
         let claim = self.claim(held);
-        match reached(&**store, clock, || store.lease(&claim, self.settings.lease_time())).await {
+        // An answer behind the end of the lease would be none.
+        let lease = self.settings.lease_time();
+        let within = lease.min(ANSWER_WITHIN);
+        match self.reached(&**store, (clock, within), || store.lease(&claim, lease)).await {
             Ok(Answer::Leased) => {
                 self.counts.leased.fetch_add(1, Ordering::Relaxed);
                 held.is_shared = true;
@@ -100,14 +106,19 @@ impl Keeper {
         }
     }
 
-    /// The handler was done: tells the shared store, if it knows of the key. `false`: it could not be told, and is to be told again.
-    pub(crate) async fn tell_done(&self, held: &Held, clock: &dyn Clock) -> bool {
+    /// The handler was done: tells the shared store, if it knows of the key; until `deadline`, if there is one. `false`: it could not be told, and is to be told again.
+    pub(crate) async fn tell_done(&self, held: &Held, clock: &dyn Clock, deadline: Option<Instant>) -> bool {
         let Place::Shared(store, _) = &self.place else { return true };
         if !held.is_shared {
             return true;
         }
         let claim = self.claim(held);
-        match reached(&**store, clock, || store.done(&claim, self.settings.ttl_of_keys())).await {
+        let rest = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
+        let within = rest.unwrap_or(ANSWER_WITHIN).min(ANSWER_WITHIN);
+        match self
+            .reached(&**store, (clock, within), || store.done(&claim, self.settings.ttl_of_keys()))
+            .await
+        {
             Ok(()) => true,
             Err(unreachable) => {
                 self.unreachable(&unreachable);
@@ -130,16 +141,37 @@ impl Keeper {
         );
     }
 
-    /// The handler was not done: gives the key back to the shared store. One that cannot be reached lets it run out.
+    /// The handler was not done: gives the key back to the shared store. One that cannot be reached, or could not be when it was asked last, lets it run out: of
+    /// many keys only the first is given back in vain.
     pub(crate) async fn give_back(&self, held: &Held, clock: &dyn Clock) {
         let Place::Shared(store, _) = &self.place else { return };
-        if !held.is_shared {
+        if !held.is_shared || self.is_away.load(Ordering::Relaxed) {
             return;
         }
         let claim = self.claim(held);
-        if let Err(unreachable) = reached(&**store, clock, || store.release(&claim)).await {
+        if let Err(unreachable) =
+            self.reached(&**store, (clock, ANSWER_WITHIN), || store.release(&claim)).await
+        {
             self.unreachable(&unreachable);
         }
+    }
+
+    /// A store's answer; a panic in it, also when it is only asked, is none, and neither is what takes longer.
+    async fn reached<T, F: Future<Output = Result<T, Unreachable>>>(
+        &self,
+        store: &dyn IdempotencyStore,
+        (clock, within): (&dyn Clock, Duration),
+        ask: impl FnOnce() -> F,
+    ) -> Result<T, Unreachable> {
+        let answer = AssertUnwindSafe(async { ask().await }).catch_unwind();
+        let unreachable = |reason| Unreachable { store: store.name(), reason };
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or_else(|_| Err(unreachable("it panicked".to_owned()))),
+            () = clock.guard_until(clock.now() + within) => Err(unreachable(format!("no answer within {within:?}"))),
+        };
+        self.is_away.store(answer.is_err(), Ordering::Relaxed);
+        answer
     }
 
     fn claim(&self, held: &Held) -> Claim {
@@ -154,24 +186,6 @@ impl Keeper {
             tracing::warn!(subscription = &*self.subscription, %unreachable, "idempotency is asked again later");
         }
     }
-}
-
-/// A store's answer; a panic in it, also when it is only asked, is none, and neither is what takes longer than [`ANSWER_WITHIN`].
-async fn reached<T, F: Future<Output = Result<T, Unreachable>>>(
-    store: &dyn IdempotencyStore,
-    clock: &dyn Clock,
-    ask: impl FnOnce() -> F,
-) -> Result<T, Unreachable> {
-    let answer = AssertUnwindSafe(async { ask().await }).catch_unwind();
-    let reason = tokio::select! {
-        biased;
-        answer = answer => match answer {
-            Ok(answer) => return answer,
-            Err(_) => "it panicked".to_owned(),
-        },
-        () = clock.guard_until(clock.now() + ANSWER_WITHIN) => format!("no answer within {ANSWER_WITHIN:?}"),
-    };
-    Err(Unreachable { store: store.name(), reason })
 }
 
 /// How long a store that has no bound of its own may take to answer.

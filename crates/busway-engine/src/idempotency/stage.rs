@@ -82,7 +82,7 @@ impl LetGo<'_> {
             self.keeper.give_back(&self.held, self.clock).await;
             return outcome;
         }
-        while !self.keeper.tell_done(&self.held, self.clock).await {
+        while !self.keeper.tell_done(&self.held, self.clock, None).await {
             self.clock.sleep_until(self.clock.now() + LOOK_AGAIN).await;
         }
         outcome

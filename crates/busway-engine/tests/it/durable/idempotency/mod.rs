@@ -6,6 +6,7 @@ mod endings;
 mod ephemeral;
 mod guarded;
 mod shared;
+mod silent;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -94,38 +94,6 @@ async fn while_the_store_cannot_be_reached_events_wait_uncharged() {
     bus.finish().await;
 }
 
-/// Whatever is asked of it, and also at the end: each question has an end of its own.
-#[tokio::test]
-async fn a_store_that_never_answers_is_one_that_cannot_be_reached() {
-    let (dir, clock, recorder) = (dir(), ManualClock::new(), Recorder::<Number>::new());
-    let keys = SharedKeys::new(&clock);
-    let bus = open_on(&clock, &dir).await;
-    let subscription = stock(&bus).idempotent(shared(&keys)).to(recorder.handler()).await.unwrap();
-    let memory = bus.subscribe("orders.#").name("mail").idempotent(shared(&keys));
-    let memory = memory.to(Recorder::<Number>::new().handler()).await.unwrap();
-    keys.set_silent(true);
-    publish(&bus, [("A", 1)]).await;
-    let unreachable = || [steps(&subscription).unreachable, memory.stats().idempotency.unwrap().unreachable];
-    let mut seconds = 0;
-    while unreachable().into_iter().any(|times| times < 2) {
-        turns().await;
-        clock.advance(Duration::from_secs(1));
-        seconds += 1;
-        assert!(seconds < 20, "asked {} times, told {:?}", keys.calls(), unreachable());
-    }
-    assert!(seconds >= 10, "five seconds are waited for each answer, not {seconds} for two");
-    assert_eq!((recorder.count(), subscription.stats().parked), (0, 0), "they wait in the log");
-    keys.set_silent(false);
-    for _ in 0..7 {
-        turns().await;
-        clock.advance(Duration::from_secs(1));
-    }
-    bus.settle().await;
-    recorder.assert_payloads(&numbers([1]));
-    assert_eq!(memory.stats().done, 1);
-    bus.finish().await;
-}
-
 #[tokio::test]
 async fn events_pass_an_unreachable_store_only_when_that_is_asked_for_and_are_counted() {
     let (dir, clock, recorder) = (dir(), ManualClock::new(), Recorder::<Number>::new());
