@@ -31,10 +31,14 @@ impl Cohort {
         self.since = None;
     }
 
+    /// So many are worth a commit.
+    const fn enough(&self) -> usize {
+        if self.under_way < LARGE { self.size } else { self.under_way / 2 }
+    }
+
     /// With so many requests at hand and no other there: waits for more of the cohort. `false` when none is to be expected.
     pub(super) fn comes(&mut self, at_hand: usize, requests: &Receiver<Request>) -> bool {
-        let enough = if self.under_way < LARGE { self.size } else { self.under_way / 2 };
-        if self.size < 2 || at_hand >= enough {
+        if self.size < 2 || at_hand >= self.enough() {
             return false;
         }
         let now = now();
@@ -75,3 +79,40 @@ const LINGER_MAX: Duration = Duration::from_millis(1);
 /// Less than the wake of a sleeper takes.
 const LOOK_MAX: Duration = Duration::from_micros(50);
 const SPINS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enough(size: usize, waiting: usize) -> usize {
+        let mut cohort = Cohort::default();
+        cohort.answered(size, waiting);
+        cohort.enough()
+    }
+
+    #[test]
+    fn a_few_are_waited_for_all_and_of_many_half_of_those_who_are_under_way() {
+        assert_eq!([enough(64, 0), enough(600, 0), enough(600, 100)], [64, 600, 600]);
+        assert_eq!([enough(1_500, 0), enough(4_096, 0), enough(100, 1_000)], [750, 2_048, 550]);
+    }
+
+    /// Whatever it begins with: those who are answered come back while the others are stored.
+    #[test]
+    fn commits_of_many_do_not_become_smaller_and_smaller() {
+        let (all, mut size) = (4_096, 900);
+        for _ in 0..20 {
+            size = enough(size, all - size);
+        }
+        assert_eq!(size, all / 2);
+    }
+
+    #[test]
+    fn one_alone_is_never_waited_for() {
+        let (_sender, requests) = crossbeam_channel::bounded(4);
+        let mut cohort = Cohort::default();
+        cohort.answered(1, 0);
+        assert!(!cohort.comes(1, &requests));
+        cohort.answered(3, 0);
+        assert!(!cohort.comes(3, &requests), "all are here");
+    }
+}

@@ -128,7 +128,11 @@ mod tests {
             let distinct =
                 |part: fn(u64) -> u64| hashes.iter().map(|hash| part(*hash)).collect::<HashSet<_>>().len();
             let (groups, tags) = (distinct(|hash| hash & 0xff), distinct(|hash| hash >> 57));
-            assert!(groups > 220 && tags > 115, "{groups} and {tags} with {hashing:?}");
+            let places = distinct(|hash| hash >> 33 & 0xff);
+            assert!(
+                groups > 220 && places > 220 && tags > 115,
+                "{groups}, {places} and {tags} with {hashing:?}"
+            );
         }
     }
 
