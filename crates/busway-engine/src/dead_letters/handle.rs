@@ -159,7 +159,7 @@ impl DeadLetters {
     }
 
     /// The trail: up to `limit` operations, 256 at most, the newest first; those before a number, when one is given. The last 10,000 are
-    /// kept.
+    /// kept, and those that have not ended for twice as long.
     ///
     /// # Errors
     /// [`DeadLetterError`].

@@ -120,7 +120,7 @@ pub(super) fn next_number(shared: &Shared, txn: &RoTxn<'_>) -> heed::Result<u64>
     Ok(number.unwrap_or(0).saturating_add(1))
 }
 
-/// Writes an operation. Of the oldest only so many are kept.
+/// Writes an operation. Of the oldest only so many are kept, and those that have not ended for twice as long: they may be under way.
 pub(super) fn put(shared: &Shared, txn: &mut RwTxn<'_>, operation: &Operation) -> heed::Result<()> {
     let (dead, number) = (shared.databases.dead, operation.number);
     let key = own_key(OPERATION, &number.to_be_bytes());
@@ -131,10 +131,17 @@ pub(super) fn put(shared: &Shared, txn: &mut RwTxn<'_>, operation: &Operation) -
     let (begin, end) = (own_key(OPERATION, &[]), own_key(OPERATION, &first.to_be_bytes()));
     let old = (std::ops::Bound::Included(&begin[..]), std::ops::Bound::Included(&end[..]));
     let mut removed = Vec::new();
-    for entry in dead.range(txn, &old)?.take(REMOVED_MAX) {
+    for entry in dead.range(txn, &old)?.take(LOOKED_AT_MAX) {
         let (key, value) = entry?;
-        let request = row::decode::<Operation>("operation", key, value).map(|operation| operation.request);
-        removed.push((key.to_vec(), request.ok()));
+        let old = row::decode::<Operation>("operation", key, value).ok();
+        let is_kept =
+            |old: &Operation| old.ended.is_none() && first.saturating_sub(old.number) < OPERATIONS_KEPT;
+        if !old.as_ref().is_some_and(is_kept) {
+            removed.push((key.to_vec(), old.map(|operation| operation.request)));
+        }
+        if removed.len() == REMOVED_MAX {
+            break;
+        }
     }
     for (key, request) in removed {
         dead.delete(txn, &key)?;
@@ -153,7 +160,9 @@ pub const BY_BYTES_MAX: usize = 128;
 pub const SELECTION_BYTES_MAX: usize = 1_024;
 /// Bytes of why it was stopped; what is longer is cut.
 pub(super) const STOPPED_BYTES_MAX: usize = 1_024;
-/// Operations that are remembered: 24 MiB of them at most, by the bounds above.
+/// Operations that are remembered, and as many of those that have not ended beside them: 48 MiB of them at most, by the bounds above.
 const OPERATIONS_KEPT: u64 = 10_000;
 /// Of a trail that is longer, because it was made when more were kept, so many rows are removed with each operation.
 const REMOVED_MAX: usize = 64;
+/// Rows that are looked at for that: those of operations that have not ended lie among them.
+const LOOKED_AT_MAX: usize = 256;

@@ -374,7 +374,11 @@ fn the_trail_keeps_so_many_operations_and_no_more() {
     let (answer, answered) = mpsc::channel();
     for n in 0..10_100_u64 {
         let answer = answer.clone();
-        let request = request(OperationKind::Discard, &n.to_string(), &[]);
+        let mut request = request(OperationKind::Discard, &n.to_string(), &[]);
+        if n == 7 {
+            // Not at its end, however many come behind it.
+            request.end = Progressed::To(ALL);
+        }
         store.operate(request, Box::new(move |result| answer.send(result.is_ok()).unwrap()));
     }
     drop(answer);
@@ -385,6 +389,12 @@ fn the_trail_keeps_so_many_operations_and_no_more() {
         let Some(last) = page.last() else { break };
         (before, count) = (last.number, count + page.len());
     }
-    assert_eq!((before, count), (101, 10_000));
+    assert_eq!((before, count), (8, 10_001));
+    let under_way = store.operation("7").unwrap();
+    assert!(under_way.as_ref().is_some_and(|operation| operation.ended.is_none()), "{under_way:?}");
     assert!(store.operation("99").unwrap().is_none() && store.operation("100").unwrap().is_some());
+    let last = LetterRequest { expected: under_way, ..request(OperationKind::Discard, "7", &[]) };
+    assert!(operate(&store, last).unwrap().operation.ended.is_some());
+    operate(&store, request(OperationKind::Discard, "next", &[])).unwrap();
+    assert!(store.operation("7").unwrap().is_none(), "it has come to its end, and is as old as those");
 }
