@@ -11,7 +11,7 @@ use busway_observability::{Collector, Concern, Condition, Metrics, Redactor, Sig
 use parking_lot::Mutex;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::world::{Number, Seen, config};
+use crate::world::{Number, Seen, config, listening};
 
 /// What was told of configurations.
 #[derive(Debug, Clone, Default)]
@@ -153,7 +153,7 @@ impl<'a> MakeWriter<'a> for Log {
 async fn an_auditor_reads_of_configurations_and_of_access_that_was_refused() {
     let log = Log::default();
     let lines = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).without_time().finish();
-    let _guard = tracing::subscriber::set_default(lines);
+    let _guard = listening(lines);
     let text = |rules: &str| format!("access: [{rules}]\nroutes: {{ a: {{ filter: a, handler: one }} }}");
     let everything = "{ effect: allow, identity: \"*\", action: subscribe, filter: \"#\" }";
     let builder = with_handlers(Bus::memory()).producer("shop");
@@ -187,7 +187,7 @@ async fn an_auditor_reads_of_configurations_and_of_access_that_was_refused() {
 async fn what_is_told_of_a_configuration_passes_the_redaction_of_the_bus() {
     let log = Log::default();
     let lines = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).without_time().finish();
-    let _guard = tracing::subscriber::set_default(lines);
+    let _guard = listening(lines);
     let build = || with_handlers(Bus::memory()).redact(Redactor::new().value("hunter2"));
     let text = |handler: &str| config(&format!("routes: {{ hunter2: {{ filter: a, handler: {handler} }} }}"));
     text("hunter2").configure(build()).start().await.unwrap_err();

@@ -1,12 +1,15 @@
 //! Events and buses of these tests.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use busway_config::{Config, Format};
 use busway_engine::{Bus, BusBuilder};
 use busway_event::{Event, EventType};
 use busway_middleware::Payload;
 use parking_lot::Mutex;
+use tracing::Dispatch;
+use tracing::dispatcher::DefaultGuard;
+use tracing::subscriber::NoSubscriber;
 
 /// A number, published to whatever topic.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,4 +57,12 @@ pub(crate) fn config(text: &str) -> Config {
 
 pub(crate) async fn publish(bus: &Bus, topic: &str, number: u64) {
     bus.publish(Event::new(topic, Number(number))).await.unwrap();
+}
+
+/// Has a subscriber listen on this thread, beside another one, which listens to nothing. While there is one alone, tracing asks that of the thread that
+/// comes by a line first whether anybody listens, and remembers its "nobody" for all threads: tests of a process lose lines of each other's then.
+pub(crate) fn listening(subscriber: impl Into<Dispatch>) -> DefaultGuard {
+    static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+    LazyLock::force(&OTHER);
+    tracing::dispatcher::set_default(&subscriber.into())
 }

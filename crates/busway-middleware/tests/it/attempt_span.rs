@@ -9,7 +9,7 @@ use busway_middleware::{Chain, Progress, inline};
 use tracing::Span;
 use tracing_subscriber::Registry;
 
-use crate::world::{delivery, ephemeral};
+use crate::world::{delivery, ephemeral, listening};
 
 /// The span in which each way of running a handler runs it, by name and target.
 async fn spans() -> Vec<Option<(&'static str, &'static str)>> {
@@ -41,13 +41,13 @@ async fn spans() -> Vec<Option<(&'static str, &'static str)>> {
 #[tokio::test]
 async fn handlers_run_in_a_span_when_somebody_listens_only() {
     assert_eq!(spans().await, [None; 4]);
-    let _listening = tracing::subscriber::set_default(Registry::default());
+    let _listening = listening(Registry::default());
     assert_eq!(spans().await, [Some(("process", "busway")); 4]);
 }
 
 #[tokio::test]
 async fn within_a_span_that_a_tracing_system_has_asked_for_there_is_no_second_one() {
-    let _listening = tracing::subscriber::set_default(Registry::default());
+    let _listening = listening(Registry::default());
     let span = tracing::info_span!(target: "busway::trace", "process", "messaging.message.id" = "e-1");
     let spans = tracing::Instrument::instrument(spans(), span).await;
     assert_eq!(spans, [Some(("process", "busway::trace")); 4]);

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::world::{
-    Order, chain_of, delivery, delivery_of, draft, ephemeral, event_of, pause, poll_once, run_once,
+    Order, chain_of, delivery, delivery_of, draft, ephemeral, event_of, listening, pause, poll_once, run_once,
 };
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn each_outcome_is_logged_once_without_the_payload_and_on_one_line() {
         .with_ansi(false)
         .without_time()
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = listening(subscriber);
     let chain = chain_of([("log", LogOutcome.into_step())]);
     let forged = "down\n WARN forged: level=\u{1b}[31m";
     let at = busway_event::Timestamp::from_nanos(0);

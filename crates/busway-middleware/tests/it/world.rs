@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::task::Poll;
 
 use busway_event::codec::CodecId;
@@ -15,6 +15,9 @@ use busway_middleware::{
     AnyHandler, Chain, Delivery, Ephemeral, Flow, IntoHandler, Middleware, Mode, ModeKind, Next, Outcome,
     Progress, Registry, Scope, Stage, States, Step, SyncMiddleware,
 };
+use tracing::Dispatch;
+use tracing::dispatcher::DefaultGuard;
+use tracing::subscriber::NoSubscriber;
 
 /// The payload of all tests.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -213,4 +216,12 @@ pub(crate) async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
         Poll::Pending => Poll::Ready(None),
     })
     .await
+}
+
+/// Has a subscriber listen on this thread, beside another one, which listens to nothing. While there is one alone, tracing asks that of the thread that
+/// comes by a line first whether anybody listens, and remembers its "nobody" for all threads: tests of a process lose lines of each other's then.
+pub(crate) fn listening(subscriber: impl Into<Dispatch>) -> DefaultGuard {
+    static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+    LazyLock::force(&OTHER);
+    tracing::dispatcher::set_default(&subscriber.into())
 }

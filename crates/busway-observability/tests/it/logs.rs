@@ -41,6 +41,7 @@ pub(crate) fn logged(logs: Logs, work: impl FnOnce(&LogControl)) -> Written {
     let written = Written::default();
     let (layer, control) = logs.writer(written.clone()).layer::<Registry>().unwrap();
     let dispatch = Dispatch::new(Registry::default().with(layer));
+    crate::another_listens();
     tracing::dispatcher::with_default(&dispatch, || work(&control));
     written
 }
@@ -220,6 +221,7 @@ fn a_writer_that_fails_panics_or_logs_costs_its_line_only() {
         }
     }
     let (layer, control) = Logs::new(LogFormat::Json).writer(Bad(0)).layer::<Registry>().unwrap();
+    crate::another_listens();
     tracing::subscriber::with_default(Registry::default().with(layer), || {
         (0..3).for_each(|at| tracing::info!(at));
     });

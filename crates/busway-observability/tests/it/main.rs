@@ -8,13 +8,15 @@ mod metrics;
 mod otlp;
 mod secrets;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use busway_observability::{
     BusNumbers, ChannelNumbers, Circuit, DedupNumbers, Kind, Source, StoreNumbers, SubscriptionNumbers,
 };
 use parking_lot::Mutex;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 
 /// A bus that looks as it is told.
 #[derive(Default)]
@@ -56,4 +58,11 @@ pub(crate) fn busy() -> BusNumbers {
     (store.used_bytes, store.map_bytes, store.commits) = (4_096, 1 << 30, 11);
     numbers.store = Some(store);
     numbers
+}
+
+/// Another subscriber, which listens to nothing. While there is one alone, tracing asks that of the thread that comes by a line first whether anybody
+/// listens, and remembers its "nobody" for all threads: tests of a process lose lines of each other's then.
+pub(crate) fn another_listens() {
+    static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+    LazyLock::force(&OTHER);
 }

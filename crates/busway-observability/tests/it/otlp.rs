@@ -83,6 +83,7 @@ impl Received {
 fn trace_one(otlp: Otlp) {
     let exporting = otlp.service("orders").header("x-tenant", "acme").start().unwrap();
     let subscriber = tracing_subscriber::registry().with(exporting.layer());
+    crate::another_listens();
     tracing::subscriber::with_default(subscriber, || {
         let tracing = Tracing::otel();
         let metadata = Metadata::draft("test", 1).build().unwrap();
