@@ -134,10 +134,9 @@ impl DurableCore {
         self: &Arc<Self>,
         place: Position,
         verdict: Verdict,
-        claimed: Option<Claimed<'_>>,
+        mut claimed: Option<Claimed<'_>>,
         at: Moment,
     ) {
-        let mut claimed = claimed;
         let mut hand = self.hand.lock();
         note_key(&mut hand, place, &verdict, claimed.as_mut(), at);
         hand.ended(self, place, verdict, at);

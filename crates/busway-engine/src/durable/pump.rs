@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use busway_event::AnyEvent;
-use busway_observability::{Signal, Wants};
+use busway_observability::Wants;
 use busway_persistence::{Busy, LetterKey, Page, Position, ReadError, ReadLimits, Store, StoredEvent};
 use busway_router::KeyHash;
 
@@ -186,8 +186,12 @@ impl DurableCore {
     fn still_has_no_room(&self, place: Position) -> bool {
         let Some((reason, handler)) = self.hand.lock().window.waits_for_room(place) else { return false };
         let (at, has_room) = (self.moment(), self.has_room_for_letter());
-        if has_room && self.services.signals.want(Wants::ALARMS) {
-            self.tell_of_letter(place, &reason);
+        // Its event is not in memory; of one that cannot be read nothing is told.
+        if has_room
+            && self.services.signals.want(Wants::ALARMS)
+            && let Some(Ok(Some(stored))) = self.log.with(|store| self.read_parked(store, place))
+        {
+            self.tell_of_letter(&stored.event, &reason);
         }
         let mut hand = self.hand.lock();
         if has_room {
@@ -197,14 +201,6 @@ impl DurableCore {
             hand.window.not_loaded(place, at.now + AGAIN_AFTER);
         }
         true
-    }
-
-    /// Tells of a dead letter whose event is not in memory; of one that cannot be read nothing is told.
-    fn tell_of_letter(&self, place: Position, reason: &str) {
-        if let Some(Ok(Some(stored))) = self.log.with(|store| self.read_parked(store, place)) {
-            let (subscription, event) = (&*self.name, &stored.event);
-            self.services.signals.tell(&Signal::DeadLetter { subscription, event, reason });
-        }
     }
 
     fn cannot_bring_back(&self, place: Position, error: &ReadError) {

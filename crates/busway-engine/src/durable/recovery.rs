@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::sync::atomic::Ordering;
 
+use busway_event::AnyEvent;
 use busway_observability::Signal;
 use busway_reliability::{BoundAlarm, FailureClass, Retry, RetryBudget};
 
@@ -98,9 +99,10 @@ impl DurableBuilder {
 }
 
 impl DurableCore {
-    /// What becomes of an event that is to be given up: a dead letter when there is room for it. A replay is one already, and has its place.
+    /// What becomes of an event that is to be given up: a dead letter when there is room for it, of which somebody is told. A replay is one already, and has its place.
     pub(super) fn given_up(
         &self,
+        event: &AnyEvent,
         error: Option<String>,
         (reason, handler): (String, String),
         is_replay: bool,
@@ -112,16 +114,22 @@ impl DurableCore {
                 subscription = &*self.name,
                 "an event is given up, and discarded as its subscription says"
             );
+            self.tell_of_letter(event, &reason);
             return Verdict::Discarded;
         }
         if is_replay {
             self.reserve_letter();
-            return Verdict::Dead { error, reason, handler };
+        } else if !self.has_room_for_letter() {
+            // No letter yet: that there is no room was told.
+            return Verdict::NoRoom { error, reason, handler };
         }
-        match self.has_room_for_letter() {
-            true => Verdict::Dead { error, reason, handler },
-            false => Verdict::NoRoom { error, reason, handler },
-        }
+        self.tell_of_letter(event, &reason);
+        Verdict::Dead { error, reason, handler }
+    }
+
+    /// An event is given up.
+    pub(super) fn tell_of_letter(&self, event: &AnyEvent, reason: &str) {
+        self.services.signals.tell(&Signal::DeadLetter { subscription: &self.name, event, reason });
     }
 
     /// Reserves a place for a dead letter. When there is none somebody is told, once until there was room.

@@ -10,8 +10,8 @@ use std::time::Instant;
 use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
 use busway_middleware::{Outcome, Run};
+use busway_observability::Signal;
 use busway_observability::trace::within;
-use busway_observability::{Signal, Wants};
 use tokio_util::sync::WaitForCancellationFuture;
 
 use super::attempt::{Ended, Slot};
@@ -198,31 +198,28 @@ pub(super) fn judge(
     (started, outcome, storing): (&Started<AnyEvent>, &Outcome, Storing),
     at: Moment,
 ) -> Verdict {
-    let verdict = match (storing, outcome) {
-        (Storing::Is, _) => Verdict::Stored,
-        // As a rule: nothing is to be said of it.
-        (Storing::ToBe, Outcome::Done | Outcome::Skip) => Verdict::Settled,
-        (Storing::ToBe, _) => {
+    let verdict = match storing {
+        Storing::Is => Verdict::Stored,
+        Storing::ToBe => {
             let (attempt, random) = (started.attempt.get(), fastrand::u64(..));
             let Recovery { retry, classify, .. } = &core.recovery;
             let class = classify.class_of(outcome);
-            let error = core.services.shown.error_text(outcome);
+            let error = || core.services.shown.error_text(outcome);
             verdict((outcome, class, error), attempt, retry, random, at.utc, member.handler.info().name)
         }
     };
     if started.replay {
         core.replay_ended(outcome);
     }
-    let is_told = core.services.signals.want(Wants::ALARMS);
-    let (verdict, is_given_up, reason) = match verdict {
+    let (verdict, is_given_up) = match verdict {
         Verdict::Dead { error, reason, handler } => {
-            let told = is_told.then(|| reason.clone());
-            (core.given_up(error, (reason, handler), started.replay), true, told)
+            (core.given_up(&started.event, error, (reason, handler), started.replay), true)
         }
-        verdict => (verdict, false, None),
+        verdict => (verdict, false),
     };
-    if is_told {
-        core.tell_of_failure(started, &verdict, reason.as_deref());
+    if matches!(verdict, Verdict::Park { .. }) {
+        let (subscription, event, attempt) = (&*core.name, &started.event, started.attempt.get());
+        core.services.signals.tell(&Signal::Retried { subscription, event, attempt });
     }
     if started.replay {
         match verdict {
@@ -261,21 +258,6 @@ pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cu
 }
 
 impl DurableCore {
-    /// An attempt that failed is told of. One that waits for room for its letter is none yet: that there is no room was told.
-    fn tell_of_failure(&self, started: &Started<AnyEvent>, verdict: &Verdict, reason: Option<&str>) {
-        let (subscription, event) = (&*self.name, &started.event);
-        match (verdict, reason) {
-            (Verdict::Dead { .. } | Verdict::Discarded, Some(reason)) => {
-                self.services.signals.tell(&Signal::DeadLetter { subscription, event, reason });
-            }
-            (Verdict::Park { .. }, _) => {
-                let attempt = started.attempt.get();
-                self.services.signals.tell(&Signal::Retried { subscription, event, attempt });
-            }
-            _ => {}
-        }
-    }
-
     /// A handler has come to its end, if that is timed.
     pub(super) fn handled(&self, event: &AnyEvent, outcome: &Outcome, begun: Option<Instant>) {
         let Some(begun) = begun else { return };

@@ -41,13 +41,10 @@ impl Keeper {
             },
             (None, Place::Shared(store, _)) => {
                 let claim = self.claim(held);
-                match self
-                    .reached(&**store, (clock, ANSWER_WITHIN), || store.take(&claim, rate, burst.get()))
-                    .await
-                {
-                    Ok(wait) => wait,
-                    Err(unreachable) => {
-                        self.unreachable(&unreachable);
+                let take = || store.take(&claim, rate, burst.get());
+                match self.reached(&**store, (clock, ANSWER_WITHIN), take).await {
+                    Some(wait) => wait,
+                    None => {
                         return match self.settings.while_unreachable() {
                             OnUnreachable::Pass => Throttled::No,
                             _ => Throttled::Away,
@@ -79,30 +76,27 @@ impl Keeper {
         let lease = self.settings.lease_time();
         let within = lease.min(ANSWER_WITHIN);
         match self.reached(&**store, (clock, within), || store.lease(&claim, lease)).await {
-            Ok(Answer::Leased) => {
+            Some(Answer::Leased) => {
                 self.counts.leased.fetch_add(1, Ordering::Relaxed);
                 held.is_shared = true;
                 Leased::Yes
             }
-            Ok(Answer::Done) => {
+            Some(Answer::Done) => {
                 self.counts.store_hits.fetch_add(1, Ordering::Relaxed);
                 local.done(held.key, clock.now());
                 Leased::Duplicate
             }
-            Ok(Answer::Busy { rest }) => {
+            Some(Answer::Busy { rest }) => {
                 self.counts.busy.fetch_add(1, Ordering::Relaxed);
                 Leased::Later(rest.clamp(LOOK_AGAIN_MIN, LOOK_AGAIN))
             }
-            Err(unreachable) => {
-                self.unreachable(&unreachable);
-                match self.settings.while_unreachable() {
-                    OnUnreachable::Pass => {
-                        self.counts.passed.fetch_add(1, Ordering::Relaxed);
-                        Leased::Yes
-                    }
-                    _ => Leased::Away,
+            None => match self.settings.while_unreachable() {
+                OnUnreachable::Pass => {
+                    self.counts.passed.fetch_add(1, Ordering::Relaxed);
+                    Leased::Yes
                 }
-            }
+                _ => Leased::Away,
+            },
         }
     }
 
@@ -115,20 +109,15 @@ impl Keeper {
         let claim = self.claim(held);
         let rest = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
         let within = rest.unwrap_or(ANSWER_WITHIN).min(ANSWER_WITHIN);
-        match self
-            .reached(&**store, (clock, within), || store.done(&claim, self.settings.ttl_of_keys()))
-            .await
-        {
-            Ok(()) => true,
-            Err(unreachable) => {
-                self.unreachable(&unreachable);
-                let passes = self.settings.while_unreachable() == OnUnreachable::Pass;
-                if passes {
-                    self.untold();
-                }
-                passes
-            }
+        let done = || store.done(&claim, self.settings.ttl_of_keys());
+        if self.reached(&**store, (clock, within), done).await.is_some() {
+            return true;
         }
+        let passes = self.settings.while_unreachable() == OnUnreachable::Pass;
+        if passes {
+            self.untold();
+        }
+        passes
     }
 
     /// It was told in vain until there was no more time.
@@ -149,20 +138,16 @@ impl Keeper {
             return;
         }
         let claim = self.claim(held);
-        if let Err(unreachable) =
-            self.reached(&**store, (clock, ANSWER_WITHIN), || store.release(&claim)).await
-        {
-            self.unreachable(&unreachable);
-        }
+        _ = self.reached(&**store, (clock, ANSWER_WITHIN), || store.release(&claim)).await;
     }
 
-    /// A store's answer; a panic in it, also when it is only asked, is none, and neither is what takes longer.
+    /// A store's answer; a panic in it, also when it is only asked, is none, and neither is what takes longer. That there is none is counted and logged.
     async fn reached<T, F: Future<Output = Result<T, Unreachable>>>(
         &self,
         store: &dyn IdempotencyStore,
         (clock, within): (&dyn Clock, Duration),
         ask: impl FnOnce() -> F,
-    ) -> Result<T, Unreachable> {
+    ) -> Option<T> {
         let answer = AssertUnwindSafe(async { ask().await }).catch_unwind();
         let unreachable = |reason| Unreachable { store: store.name(), reason };
         let answer = tokio::select! {
@@ -171,7 +156,7 @@ impl Keeper {
             () = clock.guard_until(clock.now() + within) => Err(unreachable(format!("no answer within {within:?}"))),
         };
         self.is_away.store(answer.is_err(), Ordering::Relaxed);
-        answer
+        answer.inspect_err(|unreachable| self.unreachable(unreachable)).ok()
     }
 
     fn claim(&self, held: &Held) -> Claim {

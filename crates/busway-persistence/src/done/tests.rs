@@ -36,6 +36,11 @@ fn settle(store: &Store, reader: u32, done: DoneKeys, at: i64) {
     answered.recv().unwrap().unwrap();
 }
 
+/// What is remembered, by the numbers of the keys.
+fn kept(store: &Store, reader: u32) -> Vec<u8> {
+    store.done_keys(reader).unwrap().iter().map(|done| done.key[0]).collect()
+}
+
 fn rows(store: &Store) -> usize {
     let txn = store.shared().gate.read().unwrap();
     usize::try_from(store.shared().databases.done.len(&txn).unwrap()).unwrap()
@@ -89,13 +94,11 @@ fn what_has_run_out_and_what_is_too_many_goes() {
     for number in 0..100 {
         settle(&store, reader, DoneKeys::one(key(number, i64::from(number) + 10), 1_000), i64::from(number));
     }
-    let kept: Vec<u8> = store.done_keys(reader).unwrap().iter().map(|done| done.key[0]).collect();
-    assert_eq!(kept, (90..100).collect::<Vec<u8>>(), "ten seconds of them");
+    assert_eq!(kept(&store, reader), (90..100).collect::<Vec<u8>>(), "ten seconds of them");
     for number in 100..120 {
         settle(&store, reader, DoneKeys::one(key(number, 1_000), 5), 99);
     }
-    let kept: Vec<u8> = store.done_keys(reader).unwrap().iter().map(|done| done.key[0]).collect();
-    assert_eq!(kept, [115, 116, 117, 118, 119], "the newest five");
+    assert_eq!(kept(&store, reader), [115, 116, 117, 118, 119], "the newest five");
 }
 
 /// Ten rows that ran out lie behind one that had not: they go with two settlements.
@@ -110,7 +113,7 @@ fn a_settlement_lets_go_of_no_more_than_a_few_rows() {
     }
     let kept_at = |number, at| {
         settle(&store, reader, DoneKeys::one(key(number, 100), 11), at);
-        store.done_keys(reader).unwrap().iter().map(|done| done.key[0]).collect::<Vec<u8>>()
+        kept(&store, reader)
     };
     assert_eq!(kept_at(11, 18), [9, 10, 11]);
     assert_eq!(kept_at(12, 18), [11, 12]);

@@ -18,27 +18,26 @@ use super::Request;
 /// Those who were answered by the last commit.
 #[derive(Debug, Default)]
 pub(crate) struct Cohort {
-    size: usize,
-    /// With those who have come while it was stored.
-    under_way: usize,
+    /// So many are worth a commit.
+    enough: usize,
     since: Option<Instant>,
 }
 
 impl Cohort {
     /// So many requests are answered, and so many have come meanwhile.
     pub(super) fn answered(&mut self, size: usize, waiting: usize) {
-        (self.size, self.under_way) = (size, size + waiting);
+        let under_way = size + waiting;
+        self.enough = match under_way {
+            _ if size < 2 => 0,
+            LARGE.. => under_way / 2,
+            _ => size,
+        };
         self.since = None;
-    }
-
-    /// So many are worth a commit.
-    const fn enough(&self) -> usize {
-        if self.under_way < LARGE { self.size } else { self.under_way / 2 }
     }
 
     /// With so many requests at hand and no other there: waits for more of the cohort. `false` when none is to be expected.
     pub(super) fn comes(&mut self, at_hand: usize, requests: &Receiver<Request>) -> bool {
-        if self.size < 2 || at_hand >= self.enough() {
+        if at_hand >= self.enough {
             return false;
         }
         let now = now();
@@ -87,7 +86,7 @@ mod tests {
     fn enough(size: usize, waiting: usize) -> usize {
         let mut cohort = Cohort::default();
         cohort.answered(size, waiting);
-        cohort.enough()
+        cohort.enough
     }
 
     #[test]

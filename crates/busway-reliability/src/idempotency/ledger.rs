@@ -1,5 +1,8 @@
 //! The states of keys in one process: who handles what, and what is done.
 
+mod done;
+mod places;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
@@ -174,9 +177,6 @@ impl Ledger {
 const SWEEP_MIN: usize = 64;
 /// Their numbers are of four bytes.
 const DONE_MAX: usize = 1_000_000_000;
-
-mod done;
-mod places;
 
 #[cfg(test)]
 mod tests;

@@ -52,10 +52,9 @@ impl DoneKeys {
     }
 
     /// Done until then, or longer if it was so before; the last in the order now.
-    pub(super) fn put(&mut self, key: IdempotencyKey, until: Instant) {
+    pub(super) fn put(&mut self, key: IdempotencyKey, mut until: Instant) {
         let half = self.half(key);
         let number = self.first.wrapping_add(u32::try_from(self.ring.len()).unwrap_or(u32::MAX));
-        let mut until = until;
         match self.find(half, key) {
             Some((at, before)) => {
                 let before = self.index(before);
@@ -94,8 +93,7 @@ impl DoneKeys {
         self.ring.retain(|record| record.until.is_some());
         self.places.clear();
         for (number, record) in (0_u32..).zip(&self.ring) {
-            let half = Half::of(self.hashing.hash_one(record.key));
-            self.places.insert(half, self.first.wrapping_add(number));
+            self.places.insert(self.half(record.key), self.first.wrapping_add(number));
         }
     }
 

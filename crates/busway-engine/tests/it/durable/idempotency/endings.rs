@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::super::breakers::soon;
 use super::super::{dir, numbers, open, open_on, stock};
-use super::shared::{handled_behind_the_stores_back, shared, ticks};
+use super::shared::{handled_behind_the_stores_back, is_settled_in_the_next_life, shared, ticks};
 use super::{once, publish, steps};
 use crate::world::{Number, ends, turns};
 
@@ -85,11 +85,7 @@ async fn an_effect_that_the_store_cannot_be_told_of_is_settled_when_the_bus_ends
     let (bus, _) = handled_behind_the_stores_back(&dir, &clock, &keys, &recorder).await;
     with_time(&clock, bus.finish()).await;
     keys.set_reachable(true);
-    let bus = open_on(&clock, &dir).await;
-    let subscription = stock(&bus).idempotent(shared(&keys)).to(recorder.handler()).await.unwrap();
-    bus.settle().await;
-    assert_eq!((recorder.count(), subscription.stats().done), (1, 0), "it is settled");
-    bus.finish().await;
+    is_settled_in_the_next_life(&dir, &clock, &keys, &recorder).await;
 }
 
 #[tokio::test]

@@ -153,6 +153,20 @@ pub(super) async fn handled_behind_the_stores_back(
     (bus, subscription)
 }
 
+/// An effect of one life of the bus is not repeated in the next.
+pub(super) async fn is_settled_in_the_next_life(
+    dir: &tempfile::TempDir,
+    clock: &ManualClock,
+    keys: &SharedKeys,
+    recorder: &Recorder<Number>,
+) {
+    let bus = open_on(clock, dir).await;
+    let subscription = stock(&bus).idempotent(shared(keys)).to(recorder.handler()).await.unwrap();
+    bus.settle().await;
+    assert_eq!((recorder.count(), subscription.stats().done), (1, 0), "it is settled");
+    bus.finish().await;
+}
+
 /// Whoever waits for the clock asks again.
 pub(super) async fn ticks(clock: &ManualClock) -> bool {
     for _ in 0..1_000 {

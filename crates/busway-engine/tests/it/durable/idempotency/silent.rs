@@ -7,7 +7,7 @@ use busway_reliability::Retry;
 use busway_testkit::{Gate, ManualClock, Recorder, Script, SharedKeys, Step};
 
 use super::super::{dir, numbers, open_on, stock};
-use super::shared::shared;
+use super::shared::{is_settled_in_the_next_life, shared};
 use super::{publish, steps};
 use crate::world::{Number, turns};
 
@@ -41,13 +41,13 @@ async fn a_store_that_never_answers_is_one_that_cannot_be_reached() {
     keys.set_silent(true);
     publish(&bus, [("A", 1)]).await;
     let unreachable = || [steps(&subscription).unreachable, memory.stats().idempotency.unwrap().unreachable];
-    let mut seconds = 0;
-    while unreachable().into_iter().any(|times| times < 2) {
-        turns().await;
-        clock.advance(Duration::from_secs(1));
-        seconds += 1;
-        assert!(seconds < 20, "asked {} times, told {:?}", keys.calls(), unreachable());
-    }
+    let ((), seconds) = seconds_until(&clock, async {
+        while unreachable().into_iter().any(|times| times < 2) {
+            turns().await;
+        }
+    })
+    .await;
+    assert!(seconds < 20, "asked {} times, told {:?}", keys.calls(), unreachable());
     assert!(seconds >= 10, "five seconds are waited for each answer, not {seconds} for two");
     assert_eq!((recorder.count(), subscription.stats().parked), (0, 0), "they wait in the log");
     keys.set_silent(false);
@@ -81,11 +81,7 @@ async fn an_effect_that_a_silent_store_cannot_be_told_of_is_settled_within_secon
     let (_, seconds) = seconds_until(&clock, bus.finish()).await;
     assert!((5..=11).contains(&seconds), "a question that is under way, and five seconds: {seconds}");
     keys.set_silent(false);
-    let bus = open_on(&clock, &dir).await;
-    let subscription = stock(&bus).idempotent(shared(&keys)).to(recorder.handler()).await.unwrap();
-    bus.settle().await;
-    assert_eq!((recorder.count(), subscription.stats().done), (1, 0), "it is settled");
-    bus.finish().await;
+    is_settled_in_the_next_life(&dir, &clock, &keys, &recorder).await;
 }
 
 /// Of the keys of a batch only the first is given back in vain: the others run out, or are taken again by whoever had them.
