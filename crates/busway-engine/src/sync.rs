@@ -1,10 +1,10 @@
 //! The concurrency primitives that loom can see: `std` and `parking_lot`, or loom's own under `--cfg busway_loom`.
 
 #[cfg(not(busway_loom))]
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 #[cfg(busway_loom)]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 
 /// A lock that is held for moments only, never across an await.
 #[derive(Debug, Default)]

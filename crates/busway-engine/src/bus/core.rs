@@ -13,13 +13,13 @@ use thread_local::ThreadLocal;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, DeskTally};
+use super::ended::Ended;
 use super::entries::Entries;
 use super::services::Services;
 use super::shutdown::Closing;
 use crate::breaker::Guard;
 use crate::durable::Durables;
 use crate::log::Log;
-use crate::mailbox::Account;
 use crate::named::Named;
 use crate::settings::Levels;
 use crate::stats::{BusStats, State, SubscriptionStats};
@@ -44,6 +44,8 @@ pub(crate) struct BusCore {
     /// Whether an entry may have to be forgotten: so that subscribing need not look through all of them.
     unswept: AtomicBool,
     next_subscription: AtomicU64,
+    /// Whether there ever was an inline subscription.
+    inline: AtomicBool,
     /// Also held while subscriptions are forgotten or summed, so that each is in one of the two.
     ended: Mutex<Ended>,
     /// Held while a subscription is checked and entered, and while it is decided that one ends: names and groups are found
@@ -62,50 +64,6 @@ pub(crate) struct BusCore {
     /// What was published at each of them.
     pub(super) desk_tallies: Mutex<Vec<Arc<DeskTally>>>,
 }
-
-/// The accounts of subscriptions that are gone. A publisher may still be in the middle of an offer to one, so an account
-/// is only folded into the sum when nobody else holds it.
-#[derive(Debug, Default)]
-struct Ended {
-    folded: Tally,
-    accounts: Vec<Arc<Account>>,
-    /// So many are there before those that nobody holds are looked for.
-    fold_at: usize,
-}
-
-impl Ended {
-    fn is_at_rest(&self) -> bool {
-        self.accounts.iter().all(|account| account.is_at_rest())
-    }
-
-    /// As many steps as were taken before, over all calls: subscriptions may come and go for ever, and nobody ask for their sum.
-    fn push(&mut self, account: Arc<Account>) {
-        self.accounts.push(account);
-        if self.accounts.len() >= self.fold_at.max(FOLD_MIN) {
-            self.fold();
-            self.fold_at = self.accounts.len() * 2;
-        }
-    }
-
-    fn fold(&mut self) {
-        let folded = &mut self.folded;
-        self.accounts.retain(|account| {
-            let held = Arc::strong_count(account) > 1;
-            if !held {
-                *folded += account.tally();
-            }
-            held
-        });
-    }
-
-    fn tally(&mut self) -> Tally {
-        self.fold();
-        self.accounts.iter().map(|account| account.tally()).sum::<Tally>() + self.folded
-    }
-}
-
-/// Below that there is nothing to be gained by looking.
-const FOLD_MIN: usize = 64;
 
 /// What a bus is made of.
 pub(crate) struct BusParts {
@@ -135,6 +93,7 @@ impl BusCore {
             entries: Entries::default(),
             unswept: AtomicBool::new(false),
             next_subscription: AtomicU64::new(0),
+            inline: AtomicBool::new(false),
             ended: Mutex::default(),
             registering: Mutex::default(),
             refused: AtomicU64::new(0),
@@ -159,6 +118,17 @@ impl BusCore {
 
     pub(crate) fn next_subscription(&self) -> u64 {
         self.next_subscription.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// To be called before an inline subscription can be found at work.
+    pub(crate) fn has_inline_from_now_on(&self) {
+        self.inline.store(true, Ordering::Release);
+    }
+
+    /// Whether there ever was an inline subscription.
+    #[inline]
+    pub(crate) fn has_had_inline(&self) -> bool {
+        self.inline.load(Ordering::Acquire)
     }
 
     pub(crate) fn registering(&self) -> MutexGuard<'_, ()> {

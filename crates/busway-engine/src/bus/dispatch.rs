@@ -132,21 +132,10 @@ impl BusCore {
         patience: Patience,
         dispatched: &mut Dispatched,
     ) {
-        if let Some(member) = core.inline.get() {
-            let back = match self.runs_plain(core, member, &event) {
-                true => match Self::run_plain_inline(desk, core, member, event) {
-                    Ok(offered) => {
-                        dispatched.offered += offered;
-                        None
-                    }
-                    Err(unsettled) => dispatched.leave_over(*unsettled),
-                },
-                false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
-            };
-            if let Some(event) = back {
-                self.offer_successor(desk, entry, event, passage, patience, dispatched);
-            }
-            return;
+        // Out of line, so that the event of the others stays in registers: read back in one piece after it was written in two, it
+        // would have to wait for both.
+        if core.inline.get().is_some() {
+            return self.offer_inline(desk, (entry, core), event, passage, patience, dispatched);
         }
         // A handler that publishes to its own full subscription would wait for itself.
         let may_wait = match passage.from {
@@ -154,7 +143,12 @@ impl BusCore {
             _ => MayWait::Yes,
         };
         match core.mailbox.offer(event, &passage.arrival, may_wait) {
-            Offer::Queued if core.is_staffed() => dispatched.offered += 1,
+            Offer::Queued => {
+                dispatched.offered += 1;
+                if !core.is_staffed() {
+                    core.ensure_worker();
+                }
+            }
             Offer::Closed(event) => {
                 // Somebody may wait for this very offer's end.
                 core.touch();
@@ -164,6 +158,33 @@ impl BusCore {
                 dispatched.offered += 1;
                 dispatched.done(core, offer);
             }
+        }
+    }
+
+    /// Runs an inline handler, or leaves it over.
+    #[inline(never)]
+    fn offer_inline(
+        &self,
+        desk: &Desk,
+        (entry, core): (&Arc<Entry>, &Arc<SubscriptionCore>),
+        event: AnyEvent,
+        passage: &Passage,
+        patience: Patience,
+        dispatched: &mut Dispatched,
+    ) {
+        let Some(member) = core.inline.get() else { return };
+        let back = match self.runs_plain(core, member, &event) {
+            true => match Self::run_plain_inline(desk, core, member, event) {
+                Ok(offered) => {
+                    dispatched.offered += offered;
+                    None
+                }
+                Err(unsettled) => dispatched.leave_over(*unsettled),
+            },
+            false => self.run_chained_inline(desk, core, member, event, patience, dispatched),
+        };
+        if let Some(event) = back {
+            self.offer_successor(desk, entry, event, passage, patience, dispatched);
         }
     }
 

@@ -6,6 +6,7 @@ mod core;
 mod describe;
 mod desk;
 mod dispatch;
+mod ended;
 mod entries;
 mod error;
 mod inline_run;

@@ -126,6 +126,10 @@ impl BusCore {
 
     /// The first inline subscription that could not run without an await.
     pub(crate) fn needs_await(&self, targets: Reached<'_, Entry>) -> Option<Refused> {
+        // Nobody has to be asked where there was never an inline one.
+        if !self.has_had_inline() {
+            return None;
+        }
         targets.iter().filter_map(|entry| entry.awake()).find_map(|core| {
             let middleware = &self.services.middleware;
             let member = core.inline.get().filter(|member| !member.is_plain(middleware))?;

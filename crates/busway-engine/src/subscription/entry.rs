@@ -258,6 +258,7 @@ impl Entry {
             stopping,
         });
         if handling == Handling::Inline {
+            bus.has_inline_from_now_on();
             _ = core.inline.set(Arc::clone(&self.member));
         }
         core.add(Arc::clone(&self.member));

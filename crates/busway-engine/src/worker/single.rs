@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use busway_event::AnyEvent;
 use tokio::sync::Notify;
 
 use super::attempt::{Begun, Ended, Slot, Under, begin, go_on, handle};
@@ -82,32 +83,51 @@ fn drain(
     let straight = !core.mailbox.is_scheduled();
     while *left > 0 {
         *left -= 1;
-        // Taken first: an event that is published after a middleware was added passes it.
-        let (event, ticket) = match straight {
+        // Each of both by itself, and the event never beside anything else: it stays in registers then, and is not read back in
+        // another size than it was written a moment ago.
+        let ended = match straight {
             true => match intake.take_straight() {
-                Some(event) => (event, None),
+                Some(event) => handle_now(core, member, intake, slot, event, None, context),
                 None => return Drained::Empty,
             },
             false => match intake.take() {
-                Some(Job { event, ticket }) => (event, Some(ticket)),
+                Some(Job { event, ticket }) => {
+                    handle_now(core, member, intake, slot, event, Some(ticket), context)
+                }
                 None => return Drained::Empty,
             },
         };
-        let ticket_of = |ticket: Option<Ticket>| ticket.unwrap_or_else(|| Ticket::straight(member.id));
-        if !slot.is_plain(core, member, &event) {
-            return Drained::Behind(Job { event, ticket: ticket_of(ticket) });
-        }
-        match begin(core, slot, event, context) {
-            Begun::Handled(event) => {
-                if let Some(ticket) = ticket {
-                    core.mailbox.finish(&ticket);
-                }
-                intake.let_go(event);
-            }
-            Begun::Under(delivery, reply) => {
-                return Drained::Under(Under::new(delivery, reply, ticket_of(ticket)));
-            }
+        if let Some(drained) = ended {
+            return drained;
         }
     }
     Drained::Many
+}
+
+/// Handles an event, or says why it takes more than a moment. It was taken first: one that is published after a middleware was
+/// added passes it.
+#[inline]
+fn handle_now(
+    core: &SubscriptionCore,
+    member: &Member,
+    intake: &mut Intake<'_>,
+    slot: &mut Slot,
+    event: AnyEvent,
+    ticket: Option<Ticket>,
+    context: &mut Context<'_>,
+) -> Option<Drained> {
+    let ticket_of = |ticket: Option<Ticket>| ticket.unwrap_or_else(|| Ticket::straight(member.id));
+    if !slot.is_plain(core, member, &event) {
+        return Some(Drained::Behind(Job { event, ticket: ticket_of(ticket) }));
+    }
+    match begin(core, slot, event, context) {
+        Begun::Handled(event) => {
+            if let Some(ticket) = ticket {
+                core.mailbox.finish(&ticket);
+            }
+            intake.let_go(event);
+            None
+        }
+        Begun::Under(delivery, reply) => Some(Drained::Under(Under::new(delivery, reply, ticket_of(ticket)))),
+    }
 }
