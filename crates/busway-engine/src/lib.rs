@@ -56,6 +56,7 @@ pub mod subscription;
 mod sync;
 mod traced;
 pub mod transact;
+pub mod transport;
 mod worker;
 
 pub use crate::breaker::{Breaker, BreakerStatus, Breakers, ChannelUnknown, Fallback, FallbackKind};

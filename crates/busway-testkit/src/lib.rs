@@ -39,10 +39,11 @@
 //! [`settle`](TestBus::settle).
 //!
 //! # Modules
-//! [`TestBus`] first, then [`Recorder`], [`Script`] with its [`Step`]s and [`Gate`]s, [`ManualClock`], [`SharedKeys`].
+//! [`conformance`] is for transports. [`TestBus`] first, then [`Recorder`], [`Script`] with its [`Step`]s and [`Gate`]s, [`ManualClock`], [`SharedKeys`].
 
 mod bus;
 mod clock;
+pub mod conformance;
 mod keys;
 mod recorder;
 mod script;

@@ -1,6 +1,7 @@
 //! The test kit keeps its own promises: it records, holds, moves time, and its assertions fail when they should.
 #![expect(clippy::disallowed_methods, reason = "a test may have tasks of its own")]
 
+mod conformance;
 mod stages;
 
 use std::sync::Arc;

@@ -1,0 +1,86 @@
+//! Several who share, and several who do not.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_engine::transport::{Receiver, Verdict};
+use busway_event::EventId;
+use tokio::time::timeout;
+
+use crate::conformance::world::{
+    SOON, World, assert_same_events, ids, ids_of, receiver_on, send, settle_all, take_and_settle,
+};
+
+/// Each event comes to one of them.
+pub(super) async fn groups_share(world: &World) {
+    let another = world.another().await;
+    let reception = world.reception("all").in_flight_max(8);
+    let one = world.receiver(&reception.clone().member("one")).await;
+    let two = receiver_on(&*another, &reception.member("two")).await;
+    let events = world.events(200);
+    send(&*world.sender().await, &events).await;
+    let came = shared(&[one, two], events.len()).await;
+    let all: BTreeSet<_> = came.iter().flatten().copied().collect();
+    assert_eq!(all, ids(&events).into_iter().collect());
+    let total: usize = came.iter().map(Vec::len).sum();
+    assert_eq!(total, events.len(), "nobody failed, and no event came twice");
+    assert!(came.iter().all(|came| !came.is_empty()), "one of two had nothing to do");
+}
+
+/// Whoever is there has all of it: before the other came, with it, and when it has left.
+pub(super) async fn members_join_and_leave(world: &World) {
+    let reception = world.reception("all").in_flight_max(8);
+    let one = world.receiver(&reception.clone().member("one")).await;
+    let sender = world.sender().await;
+    let events = world.events(150);
+    let (alone, rest) = events.split_at(50);
+    let (together, left) = rest.split_at(50);
+    send(&*sender, alone).await;
+    assert_eq!(take_and_settle(&*one, 50).await.len(), 50);
+    let another = world.another().await;
+    let two = receiver_on(&*another, &reception.member("two")).await;
+    send(&*sender, together).await;
+    let came = shared(&[Arc::clone(&one), Arc::clone(&two)], 50).await;
+    let both: BTreeSet<_> = came.into_iter().flatten().collect();
+    assert_eq!(both, ids(together).into_iter().collect());
+    if let Err(error) = one.close().await {
+        panic!("not closed: {error}");
+    }
+    send(&*sender, left).await;
+    let came: BTreeSet<_> = ids(&take_and_settle(&*two, 50).await).into_iter().collect();
+    assert_eq!(came, ids(left).into_iter().collect());
+}
+
+/// Two subscriptions have all events each, and what one settles is the other's all the same.
+pub(super) async fn subscriptions_are_apart(world: &World) {
+    let one = world.receiver(&world.reception("one")).await;
+    let two = world.receiver(&world.reception("two")).await;
+    let events = world.events(20);
+    send(&*world.sender().await, &events).await;
+    assert_same_events(&take_and_settle(&*one, 20).await, &events, "the first");
+    assert_same_events(&take_and_settle(&*two, 20).await, &events, "the second");
+}
+
+/// What came to each of them, until so many came in all.
+async fn shared(receivers: &[Arc<dyn Receiver>], count: usize) -> Vec<Vec<EventId>> {
+    let mut came = vec![Vec::new(); receivers.len()];
+    let all = timeout(SOON, async {
+        while came.iter().map(Vec::len).sum::<usize>() < count {
+            for (receiver, came) in receivers.iter().zip(&mut came) {
+                let next = timeout(TURN, receiver.receive(4)).await;
+                if let Ok(Ok(received)) = next {
+                    settle_all(&**receiver, &received, || Verdict::Done).await;
+                    came.extend(ids_of(&received));
+                }
+            }
+        }
+    });
+    if all.await.is_err() {
+        panic!("{:?} of {count} events came", came.iter().map(Vec::len).collect::<Vec<_>>());
+    }
+    came
+}
+
+/// Time to receive in, before it is the other's turn.
+const TURN: Duration = Duration::from_millis(50);
