@@ -87,11 +87,35 @@ impl Stream {
         self.retention.age
     }
 
+    /// What it captures: each filter, or why it is none.
+    pub fn captured(&self) -> impl Iterator<Item = Result<&Filter, &FilterError>> {
+        self.captures.iter().map(Result::as_ref)
+    }
+
+    /// How many partitions it has.
+    #[must_use]
+    pub const fn partition_count(&self) -> u16 {
+        self.partitions
+    }
+
+    /// Limits that its retention sets besides age: bytes and events of a partition, and its hard cap.
+    #[must_use]
+    pub fn size_limits(&self) -> (Option<u64>, Option<u64>, Option<(u64, AtCap)>) {
+        let Retention { bytes, count, cap, .. } = self.retention;
+        (bytes, count, cap.map(|cap| (cap.bytes, cap.then)))
+    }
+
     /// Whether something becomes of it as time passes, also when nobody publishes: retention by age, heads of an audit. Then the store has to
     /// be [told the time](crate::Store::retain).
     #[must_use]
     pub const fn goes_by_time(&self) -> bool {
         self.retention.age.is_some() || self.audit.is_some()
+    }
+
+    /// Whether it captures all topics that a filter means, by one filter of its own.
+    #[must_use]
+    pub fn covers(&self, filter: &Filter) -> bool {
+        self.captures.iter().flatten().any(|its_own| its_own.covers(filter))
     }
 
     /// Whether it captures topics that a filter means.

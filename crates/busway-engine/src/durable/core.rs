@@ -62,7 +62,7 @@ pub(crate) struct DurableCore {
     /// Handlers are cut short.
     pub(super) abort: CancellationToken,
     /// The pump stores what is decided, and ends.
-    pub(super) ending: CancellationToken,
+    pub(crate) ending: CancellationToken,
     /// Counts workers that have not ended.
     pub(super) workers: TaskTracker,
     pub(super) counts: Counts,

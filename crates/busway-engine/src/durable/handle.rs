@@ -22,7 +22,7 @@ impl DurableSubscription {
         Self { core, member }
     }
 
-    pub(super) const fn core(&self) -> &Arc<DurableCore> {
+    pub(crate) const fn core(&self) -> &Arc<DurableCore> {
         &self.core
     }
 

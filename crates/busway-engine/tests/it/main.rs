@@ -6,6 +6,7 @@ mod accounting;
 mod again;
 mod asleep;
 mod bounds;
+mod bridge;
 mod churn;
 mod dependency;
 mod dropping;

@@ -1,10 +1,4 @@
-//! A bus as a transport: its store, or its memory, behind the traits that brokers stand behind.
-//!
-//! A member of a subscription is a member of a durable subscription's group (of an ephemeral one, without a store) whose handler hands the event over and waits for
-//! the verdict. So cursor, lanes, parking and dead letters are those of the bus.
-//!
-//! # Crash points
-//! Between a verdict and the commit that stores it: the event is delivered again. Between the delivery and the verdict: likewise.
+//! A member of a subscription of a bus: handlers that wait for the verdict of each event.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -12,151 +6,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use busway_event::{AnyEvent, Durability, Priority, Timestamp};
+use busway_event::{Priority, Timestamp};
 use busway_middleware::{Delivery, Outcome};
-use busway_persistence::Stream;
 use busway_reliability::{Overflow, Retry};
-use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Ability, Capabilities, Capability, DeliveryId, Received, Receiver, Reception, SendError, Sender, Sent,
-    Transport, TransportError, TransportFuture, Verdict,
-};
-use crate::bus::{Bus, PublishError, Refused};
+use crate::bus::{Bus, Services};
 use crate::durable::{DurableSubscription, StartAt};
 use crate::subscription::{SubscribeError, Subscription};
-
-/// A bus of this process as a transport. It sees what is published on the bus, and what it sends is published there.
-///
-/// With a store: all that durable subscriptions promise. Without one, events are in memory, and received are those that are sent while somebody is a member.
-#[derive(Debug, Clone)]
-pub struct LocalTransport {
-    bus: Bus,
-    is_durable: bool,
-}
-
-impl LocalTransport {
-    /// A bus as a transport.
-    #[must_use]
-    pub fn new(bus: &Bus) -> Self {
-        let is_durable = bus.core().log.is_some();
-        Self { bus: bus.clone(), is_durable }
-    }
-}
-
-impl Transport for LocalTransport {
-    fn kind(&self) -> &'static str {
-        "local"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        const IN_MEMORY: Ability = Ability::Missing("the bus lives in memory");
-        let always = [
-            Capability::OrderPerKey,
-            Capability::OrderPerKeyInGroup,
-            Capability::RedeliveryAfterTimeout,
-            Capability::Renewal,
-            Capability::DelayedRetry,
-            Capability::Groups,
-            Capability::Wildcards,
-        ];
-        let stored = [
-            Capability::SurvivesRestart,
-            Capability::RedeliveryAfterCrash,
-            Capability::DeadLetters,
-            Capability::Resume,
-            Capability::ReplayFromOffset,
-            Capability::ReplayFromTime,
-            Capability::IdempotentSend,
-        ];
-        match self.is_durable {
-            true => Capabilities::new(Durability::Synced).native(always).native(stored),
-            false => stored
-                .into_iter()
-                .fold(Capabilities::new(Durability::Memory).native(always), |all, capability| {
-                    all.with(capability, IN_MEMORY)
-                }),
-        }
-    }
-
-    fn prepare<'a>(&'a self, streams: &'a [Stream]) -> TransportFuture<'a, Result<(), TransportError>> {
-        let Some(log) = &self.bus.core().log else { return Box::pin(async { Ok(()) }) };
-        let missing =
-            streams.iter().find(|wanted| log.streams().all(|(stream, ..)| stream.name() != wanted.name()));
-        let checked = missing.map_or(Ok(()), |stream| {
-            Err(TransportError::Incompatible {
-                what: format!("stream {}", stream.name()),
-                setting: "declaration",
-                found: "none: a bus has the streams that it was built with".to_owned(),
-                wanted: "one of the bus".to_owned(),
-            })
-        });
-        Box::pin(async { checked })
-    }
-
-    fn sender(&self) -> TransportFuture<'_, Result<Arc<dyn Sender>, TransportError>> {
-        Box::pin(async { Ok(Arc::new(LocalSender { bus: self.bus.clone() }) as Arc<dyn Sender>) })
-    }
-
-    fn receiver<'a>(
-        &'a self,
-        reception: &'a Reception,
-    ) -> TransportFuture<'a, Result<Arc<dyn Receiver>, TransportError>> {
-        Box::pin(async {
-            Ok(Arc::new(LocalReceiver::begin(&self.bus, self.is_durable, reception).await?)
-                as Arc<dyn Receiver>)
-        })
-    }
-
-    /// The bus stays as it is: it is its owner's.
-    fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
-        Box::pin(async { Ok(()) })
-    }
-}
-
-#[derive(Debug)]
-struct LocalSender {
-    bus: Bus,
-}
-
-impl Sender for LocalSender {
-    fn send(&self, events: Vec<AnyEvent>) -> TransportFuture<'_, Vec<Result<Sent, SendError>>> {
-        // Polled in this order, and each goes to the store's writer, or into queues, when it is first polled.
-        Box::pin(join_all(events.into_iter().map(|event| async {
-            let again = event.clone();
-            match self.bus.forward(event).await {
-                Ok(receipt) => {
-                    let sent = Sent::new(receipt.durability);
-                    Ok(receipt.position.map_or(sent, |position| sent.at(position.offset)))
-                }
-                Err(error) => Err(not_sent(again, &error)),
-            }
-        })))
-    }
-}
-
-fn not_sent(event: AnyEvent, error: &PublishError<AnyEvent>) -> SendError {
-    match error.reason() {
-        Some(Refused::Closed) => SendError::refused(event, TransportError::Closed),
-        Some(reason) if reason.is_transient() => SendError::refused(event, busy(reason.to_string())),
-        Some(reason) => SendError::refused(event, TransportError::Refused(reason.to_string())),
-        None => SendError::unknown(event, busy(error.to_string())),
-    }
-}
-
-fn busy(reason: String) -> TransportError {
-    TransportError::Unreachable { address: "the store".to_owned(), reason }
-}
+use crate::transport::{
+    Capability, DeliveryId, Received, Receiver, Reception, TransportError, TransportFuture, Verdict,
+};
 
 /// A handler that waits for the verdict of each event.
 #[derive(Debug)]
-struct LocalReceiver {
+pub(super) struct LocalReceiver {
     incoming: tokio::sync::Mutex<mpsc::Receiver<Received>>,
     desk: Arc<Desk>,
     subscription: Mutex<Option<Member>>,
+    /// Of the subscription: nothing more comes.
+    ending: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -168,7 +39,7 @@ enum Member {
 /// Where handlers wait.
 #[derive(Debug)]
 struct Desk {
-    bus: Bus,
+    services: Arc<Services>,
     waiting: Mutex<HashMap<u64, Waiting>>,
     next: AtomicU64,
     out: mpsc::Sender<Received>,
@@ -184,11 +55,15 @@ struct Waiting {
 }
 
 impl LocalReceiver {
-    async fn begin(bus: &Bus, is_durable: bool, reception: &Reception) -> Result<Self, TransportError> {
+    pub(super) async fn begin(
+        bus: &Bus,
+        is_durable: bool,
+        reception: &Reception,
+    ) -> Result<Self, TransportError> {
         let in_flight = reception.in_flight_max;
         let (out, incoming) = mpsc::channel(in_flight.get());
         let desk = Arc::new(Desk {
-            bus: bus.clone(),
+            services: Arc::clone(&bus.core().services),
             waiting: Mutex::default(),
             next: AtomicU64::new(0),
             out,
@@ -199,8 +74,13 @@ impl LocalReceiver {
             true => durable(bus, &desk, reception, in_flight).await,
             false => ephemeral(bus, &desk, reception, in_flight).await,
         };
-        let subscription = Mutex::new(Some(begun?));
-        Ok(Self { incoming: tokio::sync::Mutex::new(incoming), desk, subscription })
+        let member = begun?;
+        let ending = match &member {
+            Member::Durable(subscription) => subscription.core().ending.clone(),
+            Member::Ephemeral(_) => bus.core().stopping.clone(),
+        };
+        let subscription = Mutex::new(Some(member));
+        Ok(Self { incoming: tokio::sync::Mutex::new(incoming), desk, subscription, ending })
     }
 }
 
@@ -289,7 +169,7 @@ impl Desk {
             sent = self.out.send(received) => if sent.is_err() { return back() },
         }
         loop {
-            let clock = &self.bus.core().services.clock;
+            let clock = &self.services.clock;
             tokio::select! {
                 biased;
                 decided = &mut decided => return self.outcome(decided.unwrap_or(Verdict::Back)),
@@ -310,7 +190,7 @@ impl Desk {
     }
 
     fn utc(&self) -> Timestamp {
-        self.bus.core().services.clock.utc()
+        self.services.clock.utc()
     }
 }
 
@@ -334,6 +214,7 @@ impl Receiver for LocalReceiver {
                 biased;
                 () = self.desk.closing.cancelled() => None,
                 first = incoming.recv() => first,
+                () = self.ending.cancelled() => None,
             };
             let mut all = vec![first.ok_or(TransportError::Closed)?];
             while all.len() < max
@@ -386,7 +267,7 @@ impl Drop for LocalReceiver {
     fn drop(&mut self) {
         self.desk.closing.cancel();
         let Some(member) = self.subscription.lock().take() else { return };
-        drop(self.desk.bus.core().services.runtime.spawn(async move {
+        drop(self.desk.services.runtime.spawn(async move {
             match member {
                 Member::Durable(subscription) => drop(subscription.stop().await),
                 Member::Ephemeral(subscription) => drop(subscription.stop().await),

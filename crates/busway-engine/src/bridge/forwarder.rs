@@ -1,0 +1,97 @@
+//! Store and forward: from the log to a transport.
+
+use std::time::Duration;
+
+use busway_event::{Filter, FilterError};
+use busway_reliability::Rate;
+
+use super::pump::{FIRST_WAIT, LONGEST_WAIT, Work};
+use super::{Bridge, BridgeError};
+use crate::bus::Bus;
+use crate::durable::StartAt;
+use crate::subscription::IntoFilter;
+use crate::transport::{LocalTransport, Reception, Transport};
+
+/// A forwarder that has not begun: it will send what streams of a bus capture to a transport.
+///
+/// Where it stands is the cursor of a durable subscription of its name. What it sends has its own id: a broker that remembers ids takes it once.
+#[derive(Debug)]
+#[must_use = "a forwarder begins with .to(transport)"]
+pub struct Forwarder {
+    bus: Bus,
+    name: String,
+    filter: Result<Filter, FilterError>,
+    start_at: StartAt,
+    in_flight: usize,
+    rate: Option<Rate>,
+    longest_wait: Duration,
+}
+
+impl Bus {
+    /// Builds a forwarder of this name: it sends what the filter matches, of what streams capture, to a transport. See [`bridge`](crate::bridge).
+    pub fn forwarder(&self, name: impl Into<String>, filter: impl IntoFilter) -> Forwarder {
+        Forwarder {
+            bus: self.clone(),
+            name: name.into(),
+            filter: filter.into_filter(),
+            start_at: StartAt::Earliest,
+            in_flight: IN_FLIGHT,
+            rate: None,
+            longest_wait: LONGEST_WAIT,
+        }
+    }
+}
+
+impl Forwarder {
+    /// Where a new one begins. Default [`StartAt::Earliest`]: all that is kept.
+    pub const fn start_at(mut self, start_at: StartAt) -> Self {
+        self.start_at = start_at;
+        self
+    }
+
+    /// Events that are on their way at once. Default 1,024, 1 to 65,536.
+    pub fn in_flight(mut self, events: usize) -> Self {
+        self.in_flight = events.clamp(1, IN_FLIGHT_MAX);
+        self
+    }
+
+    /// No more than so many events in a time: so that a backlog does not flood the broker. Default: as fast as it takes them.
+    pub const fn rate(mut self, rate: Rate) -> Self {
+        self.rate = Some(rate);
+        self
+    }
+
+    /// The longest time between two attempts while the broker cannot be reached. The first is 100 ms, and each may be twice the one before, with jitter. Default 30 s, 100 ms at least.
+    pub fn longest_wait(mut self, wait: Duration) -> Self {
+        self.longest_wait = wait.max(FIRST_WAIT);
+        self
+    }
+
+    /// Begins.
+    ///
+    /// # Errors
+    /// [`BridgeError`]. A broker that cannot be reached now is an error of [`Transport::sender`] for some transports; when it is lost later the forwarder waits for it.
+    pub async fn to(self, transport: &dyn Transport) -> Result<Bridge, BridgeError> {
+        let Self { bus, name, filter, start_at, in_flight, rate, longest_wait } = self;
+        let filter = filter.map_err(|reason| BridgeError::Filter { name: name.clone(), reason })?;
+        let core = bus.core();
+        let Some(log) = &core.log else { return Err(BridgeError::NoStore { name }) };
+        if log.partitions_of(&filter).is_empty() {
+            return Err(BridgeError::NothingCaptured { name, filter: filter.to_string() });
+        }
+        let refused = |reason| BridgeError::Transport { name: name.clone(), reason };
+        let to = transport.sender().await.map_err(refused)?;
+        // Nobody else takes over what this one has in hand, so it may take its time.
+        let reception =
+            Reception::new("", &*name, filter).start_at(start_at).in_flight_max(in_flight).ack_wait(FOREVER);
+        let from = LocalTransport::new(&bus).receiver(&reception).await.map_err(refused)?;
+        let stop = log.ending.child_token();
+        Ok(Work { name, from, to, batch: in_flight, rate, longest_wait, renewed_every: FOREVER / 3, stop }
+            .begin(core, log))
+    }
+}
+
+const IN_FLIGHT: usize = 1024;
+const IN_FLIGHT_MAX: usize = 65_536;
+/// Longer than any outage; a time that clocks can still add.
+const FOREVER: Duration = Duration::from_secs(3_600 * 24 * 365);

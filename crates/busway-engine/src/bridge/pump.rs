@@ -1,0 +1,325 @@
+//! The pump of a bridge: from a receiver to a sender, a batch at a time.
+//!
+//! A batch is sent in *waves*: of each key one event a wave, of those without a key all in the first. A wave is over when each of its events was taken or given up, so
+//! nothing overtakes an event of its key; a source that gives out one event of a key at a time, as a log does, has one wave a batch.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use busway_event::{AnyEvent, Key};
+use busway_reliability::{Rate, Retry, TakeError, TokenBucket};
+use tokio_util::sync::CancellationToken;
+
+use super::Bridge;
+use super::figures::{BridgeState, Figures};
+use crate::bus::{BusCore, Services};
+use crate::log::Log;
+use crate::transport::{
+    DeliveryId, Letter, Received, Receiver, SendError, Sender, Sent, TransportError, Verdict,
+};
+
+/// What a bridge is made of.
+pub(super) struct Work {
+    pub(super) name: String,
+    pub(super) from: Arc<dyn Receiver>,
+    pub(super) to: Arc<dyn Sender>,
+    /// Events a batch.
+    pub(super) batch: usize,
+    pub(super) rate: Option<Rate>,
+    pub(super) longest_wait: Duration,
+    /// How often deliveries are renewed while they wait.
+    pub(super) renewed_every: Duration,
+    pub(super) stop: CancellationToken,
+}
+
+impl Work {
+    /// Begins, as one of those who read the log: the bus waits for its end.
+    pub(super) fn begin(self, core: &BusCore, log: &Log) -> Bridge {
+        let Self { name, from, to, batch, rate, longest_wait, renewed_every, stop } = self;
+        let (name, figures): (Arc<str>, _) = (name.into(), Arc::new(Figures::new()));
+        let now = core.services.clock.now();
+        let pump = Pump {
+            name: Arc::clone(&name),
+            services: Arc::clone(&core.services),
+            from,
+            to,
+            figures: Arc::clone(&figures),
+            stop: stop.clone(),
+            batch,
+            rate: rate.map(|rate| TokenBucket::new(rate, NonZeroU32::MIN, now)),
+            retry: Retry::default().attempts(u32::MAX).first_delay(FIRST_WAIT).longest_delay(longest_wait),
+            renewed_every,
+            failed: 0,
+        };
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        let work = async move {
+            pump.run().await;
+            drop(guard);
+        };
+        drop(core.services.runtime.spawn(log.readers.track_future(work)));
+        Bridge { name, figures, stop, ended }
+    }
+}
+
+/// A bridge at work.
+struct Pump {
+    name: Arc<str>,
+    services: Arc<Services>,
+    from: Arc<dyn Receiver>,
+    to: Arc<dyn Sender>,
+    figures: Arc<Figures>,
+    stop: CancellationToken,
+    batch: usize,
+    rate: Option<TokenBucket>,
+    retry: Retry,
+    renewed_every: Duration,
+    /// Attempts that failed one after the other.
+    failed: u32,
+}
+
+/// An event on its way.
+struct Carried {
+    id: DeliveryId,
+    event: AnyEvent,
+}
+
+/// Whether the pump goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+impl Pump {
+    /// Carries events until it is stopped or its source is closed; then leaves the source.
+    async fn run(mut self) {
+        while self.turn().await == Next::GoOn {}
+        if let Err(error) = self.from.close().await {
+            tracing::warn!(bridge = %self.name, %error, "the source of a bridge did not hear that it ends");
+        }
+        self.figures.set(BridgeState::Stopped);
+    }
+
+    /// One batch.
+    async fn turn(&mut self) -> Next {
+        let received = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Next::Stop,
+            received = self.from.receive(self.batch) => received,
+        };
+        match received {
+            Ok(received) => self.carry(received).await,
+            Err(TransportError::Closed) => Next::Stop,
+            Err(error) if error.is_transient() => self.wait(&error, &[]).await,
+            Err(error) => {
+                // What is gone may be put back by hand; a bridge that gives up is found by nobody at night.
+                tracing::error!(bridge = %self.name, %error, "a bridge cannot read its source");
+                self.wait(&error, &[]).await
+            }
+        }
+    }
+
+    async fn carry(&mut self, received: Vec<Received>) -> Next {
+        let mut unreadable = Vec::new();
+        let mut events = Vec::new();
+        for Received { id, event, .. } in received {
+            match event {
+                Ok(event) => events.push(Carried { id, event }),
+                Err(reason) => unreadable.push((id, self.given_up(reason.reason))),
+            }
+        }
+        self.settle(unreadable).await;
+        let mut waves = waves(events).into_iter();
+        while let Some(wave) = waves.next() {
+            let rest: Vec<_> = waves.as_slice().iter().flatten().map(|carried| carried.id).collect();
+            if self.send(wave, &rest).await == Next::Stop {
+                self.give_back(rest).await;
+                return Next::Stop;
+            }
+        }
+        Next::GoOn
+    }
+
+    /// Sends a wave until each of its events was taken or given up. `rest` are those that wait behind it.
+    async fn send(&mut self, mut wave: Vec<Carried>, rest: &[DeliveryId]) -> Next {
+        while !wave.is_empty() {
+            // After a failure one event finds out for the others.
+            let tried = if self.failed > 0 { 1 } else { wave.len() };
+            let later = wave.split_off(tried);
+            let waiting: Vec<_> =
+                wave.iter().chain(&later).map(|carried| carried.id).chain(rest.iter().copied()).collect();
+            if self.earn(u32::try_from(tried).unwrap_or(u32::MAX), &waiting).await == Next::Stop {
+                self.give_back(wave.iter().chain(&later).map(|carried| carried.id).collect()).await;
+                return Next::Stop;
+            }
+            let sending = self.to.send(wave.iter().map(|carried| carried.event.clone()).collect());
+            let results = self.renewing(&waiting, sending).await;
+            let (mut left, reason) = self.judge(wave, results).await;
+            left.extend(later);
+            wave = left;
+            let Some(reason) = reason else { continue };
+            let waiting: Vec<_> = wave.iter().map(|carried| carried.id).chain(rest.iter().copied()).collect();
+            if reason == TransportError::Closed || self.wait(&reason, &waiting).await == Next::Stop {
+                self.give_back(wave.iter().map(|carried| carried.id).collect()).await;
+                return Next::Stop;
+            }
+        }
+        Next::GoOn
+    }
+
+    /// Settles what was decided; gives back what has to be sent again, and why.
+    async fn judge(
+        &mut self,
+        wave: Vec<Carried>,
+        results: Vec<Result<Sent, SendError>>,
+    ) -> (Vec<Carried>, Option<TransportError>) {
+        let (mut verdicts, mut left, mut why) = (Vec::new(), Vec::new(), None);
+        let mut results = results.into_iter();
+        for carried in wave {
+            match results.next() {
+                Some(Ok(sent)) => {
+                    self.figures.carried(sent.duplicate);
+                    verdicts.push((carried.id, Verdict::Done));
+                }
+                Some(Err(error)) if is_final(&error) => {
+                    verdicts.push((carried.id, self.given_up(error.reason().to_string())));
+                }
+                Some(Err(error)) => {
+                    self.figures.retried();
+                    why = Some(error.reason().clone());
+                    left.push(carried);
+                }
+                // A sender that says nothing of an event has not sent it, as far as anybody knows.
+                None => left.push(carried),
+            }
+        }
+        if why.is_none() && self.failed > 0 {
+            self.failed = 0;
+            self.figures.set(BridgeState::Flowing);
+        }
+        self.settle(verdicts).await;
+        (left, why)
+    }
+
+    fn given_up(&self, reason: String) -> Verdict {
+        self.figures.dead();
+        tracing::warn!(bridge = %self.name, %reason, "a bridge gives an event up");
+        Verdict::Dead(Letter::new(reason).handler(&*self.name))
+    }
+
+    async fn settle(&self, verdicts: Vec<(DeliveryId, Verdict)>) {
+        if verdicts.is_empty() {
+            return;
+        }
+        for heard in self.from.settle(verdicts).await {
+            if let Err(error) = heard {
+                self.figures.unheard();
+                tracing::debug!(bridge = %self.name, %error, "an event will be given out again");
+            }
+        }
+    }
+
+    async fn give_back(&self, deliveries: Vec<DeliveryId>) {
+        self.settle(deliveries.into_iter().map(|id| (id, Verdict::Back)).collect()).await;
+    }
+
+    /// Waits for room under the rate.
+    async fn earn(&mut self, events: u32, waiting: &[DeliveryId]) -> Next {
+        let clock = Arc::clone(&self.services.clock);
+        let mut left = events;
+        while left > 0 {
+            let Some(bucket) = &mut self.rate else { return Next::GoOn };
+            let now = clock.now();
+            let some = bucket.available(now).clamp(1, left);
+            match bucket.try_take(some, now) {
+                Ok(()) => left -= some,
+                Err(TakeError::Wait { until, .. }) => {
+                    let stop = self.stop.clone();
+                    let slept = async {
+                        tokio::select! {
+                            biased;
+                            () = stop.cancelled() => Next::Stop,
+                            () = clock.sleep_until(until) => Next::GoOn,
+                        }
+                    };
+                    if self.renewing(waiting, slept).await == Next::Stop {
+                        return Next::Stop;
+                    }
+                }
+                // A burst is one at least.
+                Err(_) => return Next::GoOn,
+            }
+        }
+        Next::GoOn
+    }
+
+    /// Waits before the next attempt, longer after each that failed.
+    async fn wait(&mut self, reason: &TransportError, waiting: &[DeliveryId]) -> Next {
+        self.failed = self.failed.saturating_add(1);
+        let state = BridgeState::Waiting { reason: reason.to_string(), failed: self.failed };
+        self.figures.set(state);
+        if self.failed == 1 {
+            tracing::warn!(bridge = %self.name, %reason, "a bridge waits");
+        }
+        let delay = self.retry.after(self.failed, fastrand::u64(..)).unwrap_or(LONGEST_WAIT);
+        let (clock, stop) = (Arc::clone(&self.services.clock), self.stop.clone());
+        let slept = async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Next::Stop,
+                () = clock.sleep_until(clock.now() + delay) => Next::GoOn,
+            }
+        };
+        self.renewing(waiting, slept).await
+    }
+
+    /// Waits for something, and says meanwhile that these are still worked on.
+    async fn renewing<T>(&self, waiting: &[DeliveryId], until: impl Future<Output = T>) -> T {
+        let clock = &self.services.clock;
+        let mut until = std::pin::pin!(until);
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut until => return ended,
+                () = clock.sleep_until(clock.now() + self.renewed_every) => {
+                    if let Err(error) = self.from.renew(waiting).await {
+                        tracing::debug!(bridge = %self.name, %error, "events were not renewed");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether it is of no use to send the event again.
+fn is_final(error: &SendError) -> bool {
+    error.is_refused() && !error.is_transient() && *error.reason() != TransportError::Closed
+}
+
+/// The events of a batch in waves.
+fn waves(events: Vec<Carried>) -> Vec<Vec<Carried>> {
+    let mut waves: Vec<Vec<Carried>> = Vec::new();
+    let mut of_key: HashMap<Key, usize> = HashMap::new();
+    for carried in events {
+        let wave = match carried.event.key() {
+            None => 0,
+            Some(key) => {
+                let next = of_key.entry(key.clone()).or_default();
+                let wave = *next;
+                *next += 1;
+                wave
+            }
+        };
+        match waves.get_mut(wave) {
+            Some(wave) => wave.push(carried),
+            None => waves.push(vec![carried]),
+        }
+    }
+    waves
+}
+
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);
