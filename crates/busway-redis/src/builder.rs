@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, InfoDict};
+use redis::Client;
 
 use crate::keys::RedisKeys;
+use crate::link::{self, LinkError, PREFIX, PREFIX_CHARS_MAX, TIMEOUT_MAX};
 
 /// How keys are kept in Redis. Its `Debug` says the server alone of the address, which may hold a user and a password.
 #[derive(Clone)]
@@ -44,40 +44,8 @@ impl RedisKeysBuilder {
     /// Safe: nothing is left of it.
     pub async fn connect(self) -> Result<RedisKeys, RedisError> {
         let Self { url, prefix, timeout } = self;
-        let allowed =
-            |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-');
-        if !(1..=PREFIX_CHARS_MAX).contains(&prefix.len()) || !prefix.chars().all(allowed) {
-            return Err(RedisError::Prefix { prefix });
-        }
-        if !(Duration::from_millis(1)..=TIMEOUT_MAX).contains(&timeout) {
-            return Err(RedisError::Timeout { timeout });
-        }
-        // The text may hold a password: it is not repeated.
-        let client =
-            Client::open(url.as_str()).map_err(|error| RedisError::Url { reason: error.to_string() })?;
-        let server = client.get_connection_info().addr().to_string();
-        let unreachable = |reason: String| RedisError::Unreachable { server: server.clone(), reason };
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(timeout))
-            .set_response_timeout(Some(timeout))
-            .set_number_of_retries(RECONNECTS)
-            .set_max_delay(RECONNECT_DELAY_MAX);
-        let connection =
-            tokio::time::timeout(timeout, ConnectionManager::new_with_config(client, config)).await;
-        let mut connection = connection
-            .map_err(|_| unreachable(format!("no connection within {timeout:?}")))?
-            .map_err(|error| unreachable(error.to_string()))?;
-        let mut question = redis::cmd("INFO");
-        question.arg("memory");
-        let info: InfoDict = tokio::time::timeout(timeout, question.query_async(&mut connection))
-            .await
-            .map_err(|_| unreachable(format!("no answer within {timeout:?}")))?
-            .map_err(|error| unreachable(error.to_string()))?;
-        let policy: Option<String> = info.get("maxmemory_policy");
-        match policy.as_deref() {
-            Some("noeviction") => Ok(RedisKeys::new(connection, server, prefix, timeout)),
-            policy => Err(RedisError::Evicts { server, policy: policy.unwrap_or("unknown").to_owned() }),
-        }
+        let link = link::connect(&url, &prefix, timeout).await?;
+        Ok(RedisKeys::new(link.connection, link.server, prefix, timeout))
     }
 }
 
@@ -144,13 +112,21 @@ impl RedisError {
     }
 }
 
-const PREFIX: &str = "busway";
-const PREFIX_CHARS_MAX: usize = 64;
+impl From<LinkError> for RedisError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Url { reason } => Self::Url { reason },
+            LinkError::Prefix { prefix } => Self::Prefix { prefix },
+            LinkError::Timeout { timeout } => Self::Timeout { timeout },
+            LinkError::Unreachable { server, reason } | LinkError::Denied { server, reason } => {
+                Self::Unreachable { server, reason }
+            }
+            LinkError::Evicts { server, policy } => Self::Evicts { server, policy },
+        }
+    }
+}
+
 const TIMEOUT: Duration = Duration::from_secs(1);
-const TIMEOUT_MAX: Duration = Duration::from_secs(60);
-/// Of a call that finds the connection gone: whoever called is told soon, and asks again later.
-const RECONNECTS: usize = 2;
-const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

@@ -154,9 +154,15 @@ struct WithPrograms {
     programs: &'static [Program],
 }
 
-const WITH_PROGRAMS: [WithPrograms; 2] = [
+const WITH_PROGRAMS: [WithPrograms; 3] = [
     WithPrograms {
-        step: "keys in Redis",
+        step: "streams in NATS",
+        package: "busway-nats",
+        prefix: "on_nats",
+        programs: &[binary::NATS],
+    },
+    WithPrograms {
+        step: "keys and streams in Redis",
         package: "busway-redis",
         prefix: "on_redis",
         programs: &[binary::REDIS],

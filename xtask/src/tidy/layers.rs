@@ -114,6 +114,17 @@ struct Layer {
 }
 
 /// The layers, bottom up.
+/// Transports and shared stores: what the engine may use, and the engine. Not each other, and not what is set by files.
+const BELOW_TRANSPORTS: &[&str] = &[
+    "busway-event",
+    "busway-router",
+    "busway-persistence",
+    "busway-middleware",
+    "busway-reliability",
+    "busway-observability",
+    "busway-engine",
+];
+
 const LAYERS: &[Layer] = &[
     Layer { name: "busway-macros", may_use: &[], must_not_use: &[] },
     Layer {
@@ -178,7 +189,8 @@ const LAYERS: &[Layer] = &[
         ],
         must_not_use: &[],
     },
-    Layer { name: "busway-redis", may_use: &["busway-event", "busway-reliability"], must_not_use: &[] },
+    Layer { name: "busway-redis", may_use: BELOW_TRANSPORTS, must_not_use: &[] },
+    Layer { name: "busway-nats", may_use: BELOW_TRANSPORTS, must_not_use: &[] },
     Layer {
         name: "busway-config",
         may_use: &[

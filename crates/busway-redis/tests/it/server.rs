@@ -70,11 +70,16 @@ impl Server {
 
     /// A command of the test's own.
     pub(crate) async fn command(&self, words: &[&str]) {
+        let (): () = self.ask(words).await;
+    }
+
+    /// The same with its answer.
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        let (): () = command.query_async(&mut connection).await.unwrap();
+        command.query_async(&mut connection).await.unwrap()
     }
 }
 

@@ -73,7 +73,7 @@ impl fmt::Display for Report {
         for (capability, ability) in self.matrix() {
             writeln!(f, "  {:<34}{ability}", capability.name())?;
         }
-        let notes = self.capabilities.iter().flat_map(|capabilities| capabilities.notes());
+        let notes = self.capabilities.iter().flat_map(Capabilities::notes);
         notes.into_iter().try_for_each(|note| writeln!(f, "  note: {note}"))
     }
 }

@@ -192,9 +192,8 @@ pub(super) async fn take(receiver: &dyn Receiver, count: usize) -> Vec<Received>
             }
         }
     });
-    if came.await.is_err() {
-        panic!("{} of {count} events came within {SOON:?}", all.len());
-    }
+    let in_time = came.await.is_ok();
+    assert!(in_time, "{} of {count} events came within {SOON:?}", all.len());
     all
 }
 
@@ -220,18 +219,17 @@ pub(super) async fn take_and_settle(receiver: &dyn Receiver, count: usize) -> Ve
             }
         }
     });
-    if came.await.is_err() {
-        panic!("{} of {count} events came within {SOON:?}", done.len());
-    }
+    let in_time = came.await.is_ok();
+    assert!(in_time, "{} of {count} events came within {SOON:?}", done.len());
     done
 }
 
 pub(super) async fn settle_all(
     receiver: &dyn Receiver,
-    received: &[Received],
+    deliveries: &[Received],
     verdict: impl Fn() -> Verdict,
 ) -> Vec<Result<(), TransportError>> {
-    receiver.settle(received.iter().map(|received| (received.id, verdict())).collect()).await
+    receiver.settle(deliveries.iter().map(|received| (received.id, verdict())).collect()).await
 }
 
 pub(super) async fn settle(receiver: &dyn Receiver, id: DeliveryId, verdict: Verdict) {

@@ -67,8 +67,7 @@ async fn publishes_succeed_while_the_broker_is_down_and_all_arrive_when_it_is_ba
     let seen = there.seen().await;
     let way = Way::to(&there.bus);
     way.faults.is_down.store(true, Ordering::SeqCst);
-    let forwarder =
-        here.bus.forwarder("to-there", "orders.#").longest_wait(SOON).to(&way).await.unwrap();
+    let forwarder = here.bus.forwarder("to-there", "orders.#").longest_wait(SOON).to(&way).await.unwrap();
     for number in 0..50 {
         let receipt = here.bus.publish(order(number, Some("k"))).await.unwrap();
         assert_eq!(receipt.durability, busway_event::Durability::Synced);
@@ -95,8 +94,7 @@ async fn failures_on_the_way_neither_lose_nor_double_nor_reorder() {
         let key = format!("k{}", number % 3);
         sent.push((key.clone(), here.bus.publish(order(number, Some(&key))).await.unwrap().id));
     }
-    let forwarder =
-        here.bus.forwarder("to-there", "orders.#").longest_wait(SOON).to(&way).await.unwrap();
+    let forwarder = here.bus.forwarder("to-there", "orders.#").longest_wait(SOON).to(&way).await.unwrap();
     until(|| forwarder.stats().carried == 60).await;
     let came = seen.reaches(60).await;
     assert_eq!(came.len(), 60, "what was taken and not heard is absorbed by its id");
@@ -134,7 +132,8 @@ async fn a_backlog_is_sent_no_faster_than_it_may_be() {
     }
     let begun = Instant::now();
     let rate = Rate::per_second(NonZeroU32::new(40).unwrap());
-    let forwarder = here.bus.forwarder("to-there", "orders.#").rate(rate).to(&Way::to(&there.bus)).await.unwrap();
+    let forwarder =
+        here.bus.forwarder("to-there", "orders.#").rate(rate).to(&Way::to(&there.bus)).await.unwrap();
     seen.reaches(20).await;
     // The first is free, each of the others costs a fortieth of a second: a lower bound, whatever else the machine does.
     assert!(begun.elapsed() >= Duration::from_millis(19 * 25), "{:?}", begun.elapsed());
@@ -152,7 +151,11 @@ async fn what_is_ingested_is_synced_here_before_it_is_settled_there() {
         sent.push(there.bus.publish(order(number, Some("k"))).await.unwrap().id);
     }
     let came = seen.reaches(50).await;
-    assert_eq!(came.iter().map(|event| event.id()).collect::<Vec<_>>(), sent, "under their own ids, in order");
+    assert_eq!(
+        came.iter().map(|event| event.id()).collect::<Vec<_>>(),
+        sent,
+        "under their own ids, in order"
+    );
     until(|| ingest.stats().carried == 50).await;
     // Gone before it settles: what is delivered again is absorbed by its id.
     drop(ingest.stop().await);

@@ -153,14 +153,15 @@ struct FaultySender {
 
 impl FaultySender {
     async fn send_one(&self, event: AnyEvent) -> Result<Sent, SendError> {
-        let down = || TransportError::Unreachable { address: "way".to_owned(), reason: "it is down".to_owned() };
+        let down =
+            || TransportError::Unreachable { address: "way".to_owned(), reason: "it is down".to_owned() };
         let payload = event.encoded(usize::MAX).unwrap().bytes;
         if self.faults.refused.lock().iter().any(|refused| refused.as_bytes() == &payload[..]) {
             return Err(SendError::refused(event, TransportError::Refused("never".to_owned())));
         }
         let one_of = self.faults.one_of.load(Ordering::SeqCst);
         let turn = self.faults.sends.fetch_add(1, Ordering::SeqCst);
-        if self.faults.is_down.load(Ordering::SeqCst) || (one_of > 0 && turn % one_of == 0) {
+        if self.faults.is_down.load(Ordering::SeqCst) || (one_of > 0 && turn.is_multiple_of(one_of)) {
             return Err(SendError::refused(event, down()));
         }
         let sent = self.to.send(vec![event.clone()]).await.remove(0);

@@ -76,9 +76,8 @@ async fn shared(receivers: &[Arc<dyn Receiver>], count: usize) -> Vec<Vec<EventI
             }
         }
     });
-    if all.await.is_err() {
-        panic!("{:?} of {count} events came", came.iter().map(Vec::len).collect::<Vec<_>>());
-    }
+    let in_time = all.await.is_ok();
+    assert!(in_time, "{:?} of {count} events came", came.iter().map(Vec::len).collect::<Vec<_>>());
     came
 }
 

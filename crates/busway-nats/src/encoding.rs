@@ -1,0 +1,77 @@
+//! Texts as values of headers, which are printable ASCII: percent-encoding as the bindings of `CloudEvents` for HTTP and NATS have it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Encodes space, `"`, `%`, and all that is not printable ASCII.
+pub(crate) fn encoded(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for byte in text.bytes() {
+        match is_plain(byte) {
+            true => out.push(char::from(byte)),
+            false => _ = write!(out, "%{byte:02X}"),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The text again. A `%` that begins no code stands for itself; `None` when what comes out is no Unicode.
+pub(crate) fn decoded(value: &str) -> Option<Cow<'_, str>> {
+    if !value.contains('%') {
+        return Some(Cow::Borrowed(value));
+    }
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        let code = match (byte, behind) {
+            (b'%', [high, low, behind @ ..]) => digit(*high).zip(digit(*low)).map(|code| (code, behind)),
+            _ => None,
+        };
+        match code {
+            Some(((high, low), behind)) => {
+                out.push(high << 4 | low);
+                rest = behind;
+            }
+            None => {
+                out.push(byte);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8(out).ok().map(Cow::Owned)
+}
+
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e) && byte != b'"' && byte != b'%'
+}
+
+fn digit(character: u8) -> Option<u8> {
+    char::from(character).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_out_as_they_went_in() {
+        for text in ["", "plain", "Euro € 100% \"so\"", "a\r\nb", "%41", "\u{1F600}", "tab\there"] {
+            let value = encoded(text);
+            assert!(value.bytes().all(|byte| matches!(byte, 0x21..=0x7e)), "{value}");
+            assert_eq!(decoded(&value).as_deref(), Some(text));
+        }
+        // The example of the binding.
+        assert_eq!(encoded("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");
+    }
+
+    #[test]
+    fn what_is_no_code_stands_for_itself_and_what_is_no_unicode_is_none() {
+        assert_eq!(decoded("100%").as_deref(), Some("100%"));
+        assert_eq!(decoded("%zz%4").as_deref(), Some("%zz%4"));
+        assert_eq!(decoded("%c3%a4").as_deref(), Some("ä"));
+        assert_eq!(decoded("%ff"), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! Connecting to a server: what the store of keys and the transport have in common.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, ErrorKind, InfoDict, ServerErrorKind};
+
+/// A connection to a server that was looked at: it evicts nothing.
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    pub(crate) connection: ConnectionManager,
+    /// Its address, without credentials.
+    pub(crate) server: String,
+}
+
+/// Why there is none.
+pub(crate) enum LinkError {
+    Url { reason: String },
+    Prefix { prefix: String },
+    Timeout { timeout: Duration },
+    Unreachable { server: String, reason: String },
+    Denied { server: String, reason: String },
+    Evicts { server: String, policy: String },
+}
+
+/// Connects and asks what the server does when its memory is full.
+///
+/// # Cancel safety
+/// Safe: nothing is left of it.
+pub(crate) async fn connect(url: &str, prefix: &str, timeout: Duration) -> Result<Link, LinkError> {
+    if !is_word(prefix) {
+        return Err(LinkError::Prefix { prefix: prefix.to_owned() });
+    }
+    if !(Duration::from_millis(1)..=TIMEOUT_MAX).contains(&timeout) {
+        return Err(LinkError::Timeout { timeout });
+    }
+    // The text may hold a password: it is not repeated.
+    let client = Client::open(url).map_err(|error| LinkError::Url { reason: error.to_string() })?;
+    let server = client.get_connection_info().addr().to_string();
+    let late = |what: &str| LinkError::Unreachable {
+        server: server.clone(),
+        reason: format!("no {what} within {timeout:?}"),
+    };
+    let failed = |error: redis::RedisError| {
+        let (server, reason) = (server.clone(), error.to_string());
+        match is_denied(&error) {
+            true => LinkError::Denied { server, reason },
+            false => LinkError::Unreachable { server, reason },
+        }
+    };
+    let connecting = ConnectionManager::new_with_config(client.clone(), config(timeout, Some(timeout)));
+    let connected = tokio::time::timeout(timeout, connecting).await;
+    let mut connection = connected.map_err(|_| late("connection"))?.map_err(failed)?;
+    let mut question = redis::cmd("INFO");
+    question.arg("memory");
+    let info: InfoDict = tokio::time::timeout(timeout, question.query_async(&mut connection))
+        .await
+        .map_err(|_| late("answer"))?
+        .map_err(failed)?;
+    let policy: Option<String> = info.get("maxmemory_policy");
+    match policy.as_deref() {
+        Some("noeviction") => Ok(Link { client, connection, server }),
+        policy => Err(LinkError::Evicts { server, policy: policy.unwrap_or("unknown").to_owned() }),
+    }
+}
+
+/// How a connection comes back by itself. `response`: how long an answer may take; `None` for one that waits.
+pub(crate) fn config(timeout: Duration, response: Option<Duration>) -> ConnectionManagerConfig {
+    ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(timeout))
+        .set_response_timeout(response)
+        .set_number_of_retries(RECONNECTS)
+        .set_max_delay(RECONNECT_DELAY_MAX)
+}
+
+/// Whether the server says that it will not, and not that it cannot.
+pub(crate) fn is_denied(error: &redis::RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm))
+        || matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))
+}
+
+/// Whether it may be a part of a key's name.
+pub(crate) fn is_word(word: &str) -> bool {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-');
+    (1..=PREFIX_CHARS_MAX).contains(&word.len()) && word.chars().all(allowed)
+}
+
+pub(crate) const PREFIX: &str = "busway";
+pub(crate) const PREFIX_CHARS_MAX: usize = 64;
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Of a call that finds the connection gone: whoever called is told soon, and asks again later.
+const RECONNECTS: usize = 2;
+const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);

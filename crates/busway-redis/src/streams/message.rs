@@ -1,0 +1,152 @@
+//! An event as the fields of an entry, and back: `CloudEvents` in binary mode.
+//!
+//! | field | what |
+//! |---|---|
+//! | `ce_<attribute>` | an attribute, as text; the topic is `ce_subject` |
+//! | `content-type` | the media type of the payload |
+//! | `data` | the payload as it is |
+
+use busway_engine::transport::{TransportError, Unreadable};
+use busway_event::AnyEvent;
+use busway_event::cloudevents::{self, CloudEventError, Import};
+use bytes::Bytes;
+
+/// Names and values in turn.
+pub(super) type Fields = Vec<Bytes>;
+
+/// The fields of an event, and how many bytes its payload has.
+pub(super) fn to_fields(event: &AnyEvent) -> Result<(Fields, usize), TransportError> {
+    let binary = cloudevents::to_binary(event).map_err(|error| TransportError::Refused(error.to_string()))?;
+    let len = binary.body.len();
+    if len > PAYLOAD_BYTES_MAX {
+        return Err(TransportError::TooLarge { len, limit: PAYLOAD_BYTES_MAX });
+    }
+    let mut fields = Vec::with_capacity(2 * binary.attributes.len() + 4);
+    for (name, value) in binary.attributes {
+        fields.push(Bytes::from(format!("{PREFIX}{name}")));
+        fields.push(Bytes::from(value));
+    }
+    fields.push(Bytes::from_static(CONTENT_TYPE.as_bytes()));
+    fields.push(Bytes::from(binary.content_type));
+    fields.push(Bytes::from_static(DATA.as_bytes()));
+    fields.push(binary.body);
+    Ok((fields, len))
+}
+
+/// The event of an entry, or the entry as it is. Fields of other names are no part of an event.
+pub(super) fn from_fields(place: String, fields: Vec<Bytes>) -> Result<AnyEvent, Box<Unreadable>> {
+    if fields.is_empty() {
+        return Err(Box::new(Unreadable::new(place, Bytes::new(), REMOVED)));
+    }
+    match read(&fields) {
+        Ok(event) => Ok(event),
+        Err(reason) => {
+            let (mut body, mut headers) = (Bytes::new(), Vec::new());
+            let mut values = fields.into_iter();
+            while let (Some(name), Some(value)) = (values.next(), values.next()) {
+                match name.as_ref() == DATA.as_bytes() && body.is_empty() {
+                    true => body = value,
+                    false => headers.push((text_of(&name), text_of(&value))),
+                }
+            }
+            Err(Box::new(Unreadable::new(place, body, reason).headers(headers)))
+        }
+    }
+}
+
+fn read(fields: &[Bytes]) -> Result<AnyEvent, String> {
+    let (mut attributes, mut body) = (Vec::new(), None);
+    for pair in fields.chunks_exact(2) {
+        let [name, value] = pair else { continue };
+        let Ok(name) = std::str::from_utf8(name) else { continue };
+        let attribute = match name {
+            DATA if body.is_some() => return Err("it has two fields \"data\"".to_owned()),
+            DATA => {
+                body = Some(value.clone());
+                continue;
+            }
+            CONTENT_TYPE => "datacontenttype",
+            name => match name.strip_prefix(PREFIX) {
+                Some(attribute) => attribute,
+                None => continue,
+            },
+        };
+        let value = std::str::from_utf8(value)
+            .map_err(|error| format!("the field \"{}\" is no text: {error}", name.escape_debug()))?;
+        attributes.push((attribute, value));
+    }
+    if attributes.iter().all(|(name, _)| *name == "datacontenttype") {
+        return Err("it has no fields that begin with \"ce_\": it is no CloudEvent".to_owned());
+    }
+    let import = Import::new().payload_bytes_max(PAYLOAD_BYTES_MAX);
+    let event = cloudevents::from_binary(attributes, body.unwrap_or_default(), &import);
+    event.map_err(|error: CloudEventError| error.to_string())
+}
+
+/// What is no text is shown as well as it can be.
+fn text_of(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const PREFIX: &str = "ce_";
+const CONTENT_TYPE: &str = "content-type";
+const DATA: &str = "data";
+const REMOVED: &str =
+    "somebody has removed the entry from the stream before it was settled; nothing of it is left";
+/// Of a payload. Redis takes 512 MiB, and scripts hold what they pass on in memory.
+pub(super) const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use busway_event::EventId;
+
+    use super::*;
+
+    fn fields(pairs: &[(&'static str, &'static str)]) -> Vec<Bytes> {
+        pairs.iter().flat_map(|(name, value)| [Bytes::from(*name), Bytes::from(*value)]).collect()
+    }
+
+    const EVENT: [(&str, &str); 7] = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", "A-1"),
+        ("ce_source", "/shop"),
+        ("ce_type", "order-created"),
+        ("ce_subject", "orders.created"),
+        ("ce_time", "2026-01-31T10:00:00Z"),
+        ("content-type", "application/json"),
+    ];
+
+    #[test]
+    fn an_event_of_somebody_else_is_read_and_written_as_it_was() {
+        let mut all = EVENT.to_vec();
+        all.push(("data", "{\"n\":1}"));
+        let event = from_fields("here".to_owned(), fields(&all)).unwrap();
+        assert_eq!(event.id(), EventId::foreign("/shop", "A-1"));
+        assert_eq!(event.topic().as_str(), "orders.created");
+        let (written, len) = to_fields(&event).unwrap();
+        assert_eq!(len, 7);
+        let again = from_fields("here".to_owned(), written).unwrap();
+        assert_eq!(again.header().id(), event.header().id());
+        assert_eq!(again.origin_id(), Some("A-1"));
+    }
+
+    #[test]
+    fn what_is_no_event_keeps_its_bytes_and_its_fields_and_says_why() {
+        let unreadable = |pairs: &[(&'static str, &'static str)]| {
+            *from_fields("busway:stream:orders:0 5-0".to_owned(), fields(pairs)).unwrap_err()
+        };
+        let foreign = unreadable(&[("data", "hello"), ("colour", "red")]);
+        assert!(foreign.reason.contains("ce_"), "{}", foreign.reason);
+        assert_eq!(
+            (foreign.bytes.as_ref(), foreign.place.as_str()),
+            (&b"hello"[..], "busway:stream:orders:0 5-0")
+        );
+        assert_eq!(foreign.headers, [("colour".to_owned(), "red".to_owned())]);
+        let broken = unreadable(&EVENT[1..]);
+        assert!(broken.reason.contains("specversion"), "{}", broken.reason);
+        let mut twice = EVENT.to_vec();
+        twice.extend([("data", "1"), ("data", "2")]);
+        assert!(unreadable(&twice).reason.contains("two"));
+        assert!(unreadable(&[]).reason.contains("removed"));
+    }
+}

@@ -1,0 +1,53 @@
+//! The suite that every transport passes.
+
+use std::sync::Arc;
+
+use busway_engine::Stream;
+use busway_engine::transport::{Transport, TransportFuture};
+use busway_redis::RedisTransport;
+use busway_testkit::conformance::{self, Broker, CASES, Harness, Restarted};
+use tokio::sync::Mutex;
+
+use crate::server::Server;
+
+/// A server for each case.
+struct Servers;
+
+struct OneServer {
+    url: String,
+    server: Mutex<Server>,
+}
+
+impl Harness for Servers {
+    fn broker(&self, _streams: Vec<Stream>) -> TransportFuture<'_, Box<dyn Broker>> {
+        Box::pin(async {
+            let server = Server::start().await;
+            Box::new(OneServer { url: server.url(), server: Mutex::new(server) }) as Box<dyn Broker>
+        })
+    }
+}
+
+impl Broker for OneServer {
+    fn connect(&self) -> TransportFuture<'_, Arc<dyn Transport>> {
+        Box::pin(async {
+            Arc::new(RedisTransport::builder(&self.url).connect().await.unwrap()) as Arc<dyn Transport>
+        })
+    }
+
+    fn restart(&self) -> TransportFuture<'_, Restarted> {
+        Box::pin(async {
+            let mut server = self.server.lock().await;
+            server.kill();
+            server.start_again().await;
+            Restarted::ConnectionsStay
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a redis-server; `cargo xtask test` starts one"]
+async fn on_redis_streams_keep_what_a_transport_promises() {
+    let report = conformance::run(&Servers, CASES).await;
+    println!("{report}");
+    assert!(report.is_passed(), "{report}");
+}
