@@ -11,8 +11,8 @@
 //! | the same: it said closed: empty the queue oneself | close: set the mark in `word`; empty the queue |
 //!
 //! Changes of one word have one order, and whoever changes it sees all that was written before the changes that it follows. So of an offer and
-//! a sleeper (or an end) the later one sees the other. Writing nothing in the place of nothing costs one locked instruction, which
-//! is half of what a fence takes that does the same. Checked with loom in this file; crossbeam's queue is stood in for by a model there.
+//! a sleeper (or an end) the later one sees the other. Writing nothing in the place of nothing costs one locked instruction, as
+//! a fence does, and no reads behind it. Checked with loom in this file; crossbeam's queue is stood in for by a model there.
 
 use crate::sync::{AtomicUsize, Mutex, Ordering, fence};
 

@@ -14,20 +14,8 @@ use crate::address::{address, decoded, servers};
 use crate::fault;
 use crate::link::Link;
 use crate::subject::{self, Subjects};
+use crate::syncing::Syncing;
 use crate::transport::NatsTransport;
-
-/// When the server's streams sync to the disk, as its operator knows: a client cannot ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Syncing {
-    /// Nobody has said. Taken for [`Now and then`](Self::Interval).
-    #[default]
-    Unknown,
-    /// Now and then: the server's default is every two minutes. What was sent since is lost by a power cut.
-    Interval,
-    /// Before each answer: `sync_interval: always` of the server. What is sent is [synced](busway_event::Durability::Synced) then.
-    Always,
-}
 
 /// How a server is connected to. Its `Debug` shows no credentials.
 #[derive(Clone)]

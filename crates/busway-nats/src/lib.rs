@@ -39,7 +39,7 @@
 //! [`reconnect`](NatsTransport::reconnect) takes them, or the next break of the connection does.
 //!
 //! # Modules
-//! `builder` is how it is connected (`address`: to whom), `link` the connection that all share, `transport` the door. `subject`, `encoding` and `message` are pure: names, texts of headers, and
+//! `builder` is how it is connected (`address`: to whom, `syncing`: what its word is worth), `link` the connection that all share, `transport` the door. `subject`, `encoding` and `message` are pure: names, texts of headers, and
 //! events as messages. `stream` and `consumer` make and check what is at the server. `sender`, `receiver`, `pull` (what is fetched), `desk` (what is under way) and `dead`
 //! (what is given up) do the work; `fault` says what went wrong.
 
@@ -57,9 +57,11 @@ mod receiver;
 mod sender;
 mod stream;
 mod subject;
+mod syncing;
 mod transport;
 
-pub use crate::builder::{NatsBuilder, Syncing};
+pub use crate::builder::NatsBuilder;
+pub use crate::syncing::Syncing;
 pub use crate::transport::NatsTransport;
 
 /// The README's code compiles.

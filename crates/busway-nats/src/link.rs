@@ -9,8 +9,8 @@ use busway_engine::transport::TransportError;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::builder::Syncing;
 use crate::subject::Subjects;
+use crate::syncing::Syncing;
 
 /// A connection and what was found out when it was made.
 #[derive(Debug)]

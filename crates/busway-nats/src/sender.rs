@@ -9,10 +9,9 @@ use async_nats::jetstream::context::{
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
 use busway_engine::transport::{SendError, Sender, Sent, TransportError, TransportFuture};
-use busway_event::{AnyEvent, Durability};
+use busway_event::AnyEvent;
 use futures_util::future::join_all;
 
-use crate::builder::Syncing;
 use crate::fault;
 use crate::link::Link;
 use crate::message::Outgoing;
@@ -65,11 +64,7 @@ impl NatsSender {
         let UnderWay { subject, ack } = under_way;
         match ack.await {
             Ok(PublishAck { sequence, duplicate, .. }) => {
-                let durability = match self.link.syncing {
-                    Syncing::Always => Durability::Synced,
-                    Syncing::Unknown | Syncing::Interval => Durability::Written,
-                };
-                Ok(Sent::new(durability).at(sequence).duplicate(duplicate))
+                Ok(Sent::new(self.link.syncing.durability()).at(sequence).duplicate(duplicate))
             }
             Err(error) => Err(self.not_sent(event, subject, &error).await),
         }

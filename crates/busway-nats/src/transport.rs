@@ -7,14 +7,14 @@ use busway_engine::transport::{
     Ability, Capabilities, Capability, Receiver, Reception, Sender, Transport, TransportError,
     TransportFuture,
 };
-use busway_event::Durability;
 use busway_persistence::Stream;
 
-use crate::builder::{NatsBuilder, Syncing};
+use crate::builder::NatsBuilder;
 use crate::link::Link;
 use crate::receiver::NatsReceiver;
 use crate::sender::NatsSender;
 use crate::stream;
+use crate::syncing::Syncing;
 
 /// NATS `JetStream` as a transport. Clones share one connection. See the [crate](crate) for what it promises.
 #[derive(Clone)]
@@ -62,11 +62,7 @@ impl Transport for NatsTransport {
                 "a server before 2.10 takes one filter, within one subject of its stream: others come too where that is too wide, and the receiver acknowledges them unseen",
             ),
         };
-        let durability = match self.link.syncing {
-            Syncing::Always => Durability::Synced,
-            Syncing::Unknown | Syncing::Interval => Durability::Written,
-        };
-        let capabilities = Capabilities::new(durability)
+        let capabilities = Capabilities::new(self.link.syncing.durability())
             .native([
                 Capability::SurvivesRestart,
                 Capability::OrderPerKey,

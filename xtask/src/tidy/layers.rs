@@ -114,8 +114,8 @@ struct Layer {
 }
 
 /// The layers, bottom up.
-/// Transports and shared stores: what the engine may use, and the engine. Not each other, and not what is set by files.
-const BELOW_TRANSPORTS: &[&str] = &[
+/// What the engine may use, and the engine: for configuration, transports and shared stores, which do not know each other.
+const UP_TO_ENGINE: &[&str] = &[
     "busway-event",
     "busway-router",
     "busway-persistence",
@@ -189,21 +189,9 @@ const LAYERS: &[Layer] = &[
         ],
         must_not_use: &[],
     },
-    Layer { name: "busway-redis", may_use: BELOW_TRANSPORTS, must_not_use: &[] },
-    Layer { name: "busway-nats", may_use: BELOW_TRANSPORTS, must_not_use: &[] },
-    Layer {
-        name: "busway-config",
-        may_use: &[
-            "busway-event",
-            "busway-router",
-            "busway-persistence",
-            "busway-middleware",
-            "busway-reliability",
-            "busway-observability",
-            "busway-engine",
-        ],
-        must_not_use: &[],
-    },
+    Layer { name: "busway-redis", may_use: UP_TO_ENGINE, must_not_use: &[] },
+    Layer { name: "busway-nats", may_use: UP_TO_ENGINE, must_not_use: &[] },
+    Layer { name: "busway-config", may_use: UP_TO_ENGINE, must_not_use: &[] },
     Layer {
         name: "busway",
         may_use: &[

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busway_event::{AnyEvent, Key};
 use busway_reliability::{Rate, Retry, TakeError, TokenBucket};
@@ -228,24 +228,15 @@ impl Pump {
 
     /// Waits for room under the rate.
     async fn earn(&mut self, events: u32, waiting: &[DeliveryId]) -> Next {
-        let clock = Arc::clone(&self.services.clock);
         let mut left = events;
         while left > 0 {
             let Some(bucket) = &mut self.rate else { return Next::GoOn };
-            let now = clock.now();
+            let now = self.services.clock.now();
             let some = bucket.available(now).clamp(1, left);
             match bucket.try_take(some, now) {
                 Ok(()) => left -= some,
                 Err(TakeError::Wait { until, .. }) => {
-                    let stop = self.stop.clone();
-                    let slept = async {
-                        tokio::select! {
-                            biased;
-                            () = stop.cancelled() => Next::Stop,
-                            () = clock.sleep_until(until) => Next::GoOn,
-                        }
-                    };
-                    if self.renewing(waiting, slept).await == Next::Stop {
+                    if self.sleep_until(until, waiting).await == Next::Stop {
                         return Next::Stop;
                     }
                 }
@@ -265,12 +256,15 @@ impl Pump {
             tracing::warn!(bridge = %self.name, %reason, "a bridge waits");
         }
         let delay = self.retry.after(self.failed, fastrand::u64(..)).unwrap_or(LONGEST_WAIT);
-        let (clock, stop) = (Arc::clone(&self.services.clock), self.stop.clone());
+        self.sleep_until(self.services.clock.now() + delay, waiting).await
+    }
+
+    async fn sleep_until(&self, until: Instant, waiting: &[DeliveryId]) -> Next {
         let slept = async {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => Next::Stop,
-                () = clock.sleep_until(clock.now() + delay) => Next::GoOn,
+                () = self.stop.cancelled() => Next::Stop,
+                () = self.services.clock.sleep_until(until) => Next::GoOn,
             }
         };
         self.renewing(waiting, slept).await

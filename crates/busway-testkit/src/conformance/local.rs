@@ -67,14 +67,13 @@ impl Broker for LocalBroker {
         })
     }
 
-    /// Without a word: what waits is dropped with the last handle, as in a process that dies.
+    /// With no grace, and not as hard as a kill: its handlers are cut short, and what they had not settled stays as it is.
     fn restart(&self) -> TransportFuture<'_, Restarted> {
         Box::pin(async {
             if self.folder.is_none() {
                 return Restarted::Never("a bus in memory has nothing to come back with");
             }
             let old = self.bus.lock().take();
-            // No grace: handlers are cut short and what they have not settled stays as it is.
             if let Some(bus) = old {
                 drop(bus.shutdown(std::time::Duration::ZERO).await);
             }

@@ -156,15 +156,9 @@ pub(super) async fn send(sender: &dyn Sender, events: &[AnyEvent]) -> Vec<Sent> 
     let mut taken: HashMap<EventId, Sent> = HashMap::new();
     let mut left = events.to_vec();
     while !left.is_empty() {
-        let results = sender.send(std::mem::take(&mut left)).await;
-        for (event, result) in events
-            .iter()
-            .filter(|event| !taken.contains_key(&event.id()))
-            .cloned()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .zip(results)
-        {
+        let round = std::mem::take(&mut left);
+        let results = sender.send(round.clone()).await;
+        for (event, result) in round.into_iter().zip(results) {
             match result {
                 Ok(sent) => _ = taken.insert(event.id(), sent),
                 Err(error) if may_pass(&error) => left.push(error.into_event()),

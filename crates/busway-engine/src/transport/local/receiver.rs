@@ -1,7 +1,6 @@
 //! A member of a subscription of a bus: handlers that wait for the verdict of each event.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Services};
 use crate::durable::{DurableSubscription, StartAt};
-use crate::subscription::{SubscribeError, Subscription};
+use crate::subscription::{SubscribeBuilder, SubscribeError, Subscription};
 use crate::transport::{
     Capability, DeliveryId, Received, Receiver, Reception, TransportError, TransportFuture, Verdict,
 };
@@ -60,8 +59,7 @@ impl LocalReceiver {
         is_durable: bool,
         reception: &Reception,
     ) -> Result<Self, TransportError> {
-        let in_flight = reception.in_flight_max;
-        let (out, incoming) = mpsc::channel(in_flight.get());
+        let (out, incoming) = mpsc::channel(reception.in_flight_max.get());
         let desk = Arc::new(Desk {
             services: Arc::clone(&bus.core().services),
             waiting: Mutex::default(),
@@ -71,8 +69,8 @@ impl LocalReceiver {
             closing: CancellationToken::new(),
         });
         let begun = match is_durable {
-            true => durable(bus, &desk, reception, in_flight).await,
-            false => ephemeral(bus, &desk, reception, in_flight).await,
+            true => durable(bus, &desk, reception).await,
+            false => ephemeral(bus, &desk, reception).await,
         };
         let member = begun?;
         let ending = match &member {
@@ -84,34 +82,27 @@ impl LocalReceiver {
     }
 }
 
-async fn durable(
-    bus: &Bus,
-    desk: &Arc<Desk>,
-    reception: &Reception,
-    in_flight: NonZeroUsize,
-) -> Result<Member, TransportError> {
-    let desk = Arc::clone(desk);
+/// What both kinds of subscription have in common.
+fn subscribing(bus: &Bus, reception: &Reception) -> SubscribeBuilder {
+    let in_flight = reception.in_flight_max.get();
+    let limit = u32::try_from(in_flight).unwrap_or(u32::MAX);
     let builder = bus
         .subscribe(reception.filter.clone())
-        .durable(reception.name.clone())
-        .start_at(reception.start_at)
-        .group(GROUP)
-        .concurrency(in_flight.get())
+        .concurrency(in_flight)
         // The caller of the transport counts attempts, and says when there are enough of them.
         .retry(Retry::default().attempts(u32::MAX));
-    let limit = u32::try_from(in_flight.get()).unwrap_or(u32::MAX);
-    let builder =
-        Priority::ALL.into_iter().fold(builder, |builder, priority| builder.priority_limit(priority, limit));
+    Priority::ALL.into_iter().fold(builder, |builder, priority| builder.priority_limit(priority, limit))
+}
+
+async fn durable(bus: &Bus, desk: &Arc<Desk>, reception: &Reception) -> Result<Member, TransportError> {
+    let desk = Arc::clone(desk);
+    let builder = subscribing(bus, reception).durable(reception.name.clone());
+    let builder = builder.start_at(reception.start_at).group(GROUP);
     let begun = builder.to(move |delivery: Delivery| Arc::clone(&desk).hand_over(delivery)).await;
     begun.map(Member::Durable).map_err(|error| not_subscribed(&reception.name, &error))
 }
 
-async fn ephemeral(
-    bus: &Bus,
-    desk: &Arc<Desk>,
-    reception: &Reception,
-    in_flight: NonZeroUsize,
-) -> Result<Member, TransportError> {
+async fn ephemeral(bus: &Bus, desk: &Arc<Desk>, reception: &Reception) -> Result<Member, TransportError> {
     let beginning = match reception.start_at {
         StartAt::Stored | StartAt::Latest => None,
         StartAt::Time(_) => Some(Capability::ReplayFromTime),
@@ -122,18 +113,12 @@ async fn ephemeral(
         return Err(TransportError::Missing { transport: "local", capability, reason: reason.to_owned() });
     }
     let desk = Arc::clone(desk);
-    let builder = bus
-        .subscribe(reception.filter.clone())
+    let builder = subscribing(bus, reception)
         .name(reception.name.clone())
         // Groups in memory go by filter and name of the group.
         .group(&reception.name)
         .capacity(WAITING_MAX)
-        .overflow(Overflow::Block(None))
-        .concurrency(in_flight.get())
-        .retry(Retry::default().attempts(u32::MAX));
-    let limit = u32::try_from(in_flight.get()).unwrap_or(u32::MAX);
-    let builder =
-        Priority::ALL.into_iter().fold(builder, |builder, priority| builder.priority_limit(priority, limit));
+        .overflow(Overflow::Block(None));
     let begun = builder.to(move |delivery: Delivery| Arc::clone(&desk).hand_over(delivery)).await;
     begun.map(Member::Ephemeral).map_err(|error| not_subscribed(&reception.name, &error))
 }
