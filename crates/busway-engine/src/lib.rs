@@ -27,7 +27,7 @@
 //! Events of a lane never overlap. Nothing in the background outlives the last handle of its bus.
 //!
 //! # Modules
-//! [`breaker`] stops calling what is down, [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`transport`] is what carries events between processes, [`bridge`] what carries them there and back, [`named`] are handlers by name, [`settings`] and [`stats`] say how and how much, [`stages`] are
+//! [`breaker`] stops calling what is down, [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`transport`] is what carries events between processes, [`remote`] are subscriptions there, [`bridge`] what carries them there and back, [`named`] are handlers by name, [`settings`] and [`stats`] say how and how much, [`stages`] are
 //! middleware that needs a clock, [`clock`] is for test kits. What is seen of it are signals, metrics and health: `busway-observability`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -47,6 +47,7 @@ mod ids;
 mod log;
 mod mailbox;
 pub mod named;
+pub mod remote;
 pub mod schedule;
 mod seen;
 pub mod settings;

@@ -21,6 +21,7 @@ use crate::breaker::Guard;
 use crate::durable::Durables;
 use crate::log::Log;
 use crate::named::Named;
+use crate::remote::Remotes;
 use crate::settings::Levels;
 use crate::stats::{BusStats, State, SubscriptionStats};
 use crate::subscription::{Entry, SubscriptionCore};
@@ -57,6 +58,8 @@ pub(crate) struct BusCore {
     /// What streams capture is stored in; `None` on a bus that lives in memory.
     pub(crate) log: Option<Arc<Log>>,
     pub(crate) durable: Durables,
+    /// Of subscriptions at transports.
+    pub(crate) remotes: Remotes,
     /// Of the breakers of ephemeral subscriptions.
     pub(crate) guards: RwLock<Vec<Weak<Guard>>>,
     /// One a thread that publishes.
@@ -100,6 +103,7 @@ impl BusCore {
             reloads: Mutex::default(),
             log: parts.log,
             durable: Durables::default(),
+            remotes: Remotes::default(),
             guards: RwLock::default(),
             desk_tallies: Mutex::default(),
             desks: ThreadLocal::new(),
@@ -184,6 +188,12 @@ impl BusCore {
         if !matches!(entry.state(), State::Running | State::Paused) {
             entry.unroute();
         }
+    }
+
+    /// Enters one whose events do not come from here.
+    pub(crate) fn enter_unrouted(&self, entry: &Arc<Entry>) {
+        self.sweep();
+        self.entries.insert(entry);
     }
 
     /// Forgets an ended subscription, but for its account.
@@ -332,6 +342,7 @@ impl BusCore {
         }
         let durable = self.durable.list();
         durable.iter().for_each(|core| core.cut());
+        self.remotes.end();
         if let Some(log) = &self.log {
             log.schedule.stop();
             log.ending.cancel();

@@ -84,6 +84,8 @@ impl BusCore {
         let registering = self.registering();
         self.durable.list().iter().for_each(|core| core.advance(State::Draining));
         drop(registering);
+        // What brokers still have is for others, or for the next start.
+        self.remotes.stop();
         // What is due from now on is published after the next start.
         if let Some(log) = &self.log {
             log.schedule.stop();
@@ -113,6 +115,8 @@ impl BusCore {
             }
         };
         let stuck = self.end_all().await;
+        self.remotes.end();
+        self.remotes.ended().await;
         self.close_log().await;
         let report = self.report(end, stuck, clock.now().saturating_duration_since(started));
         tracing::info!(%report, "bus stopped");

@@ -283,6 +283,7 @@ impl DurableCore {
         self.log.lend(&self.services, move |store| store.detach(number, now)).await;
         if let Some(bus) = self.bus.upgrade() {
             bus.durable.leave(self);
+            self.services.idle.touch();
         }
     }
 

@@ -8,6 +8,7 @@ use busway_persistence::Stream;
 use parking_lot::{Mutex, RwLock};
 
 use super::DurableCore;
+use crate::idle::IdleWatch;
 
 /// How much of a stream durable subscriptions mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,11 @@ impl Durables {
     /// The one that bears the name, while it has not ended.
     pub(super) fn named(&self, name: &str) -> Option<Arc<DurableCore>> {
         self.subscriptions.read().iter().find(|core| &*core.name == name).cloned()
+    }
+
+    /// Waits until nobody bears the name.
+    pub(crate) async fn until_free(&self, name: &str, idle: &IdleWatch) {
+        idle.until(|| (!self.has_name(name)).then_some(())).await;
     }
 
     /// The turn of a name. Who begins under it holds it from before the store is asked where it stands until it is in the list; who sends it

@@ -57,6 +57,11 @@ impl Arrival {
         Self::new(header.id(), header.priority(), header.ttl(), weight)
     }
 
+    /// The same of one that may wait for as long as it takes.
+    pub(crate) fn for_ever(header: &Header, weight: usize) -> Self {
+        Self::new(header.id(), header.priority(), None, weight)
+    }
+
     #[inline]
     fn new(id: EventId, priority: Priority, ttl: Option<Duration>, weight: usize) -> Self {
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);

@@ -8,7 +8,7 @@ use busway_reliability::{Idempotency, Retry};
 
 use super::builder::SubscribeBuilder;
 use super::core::SubscriptionCore;
-use super::entry::Entry;
+use super::entry::{Entry, Making};
 use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::heritage::Heritage;
@@ -22,7 +22,7 @@ use crate::settings::Effective;
 use crate::worker::Again;
 
 impl SubscribeBuilder {
-    pub(super) fn begin(mut self, handler: AnyHandler<Ephemeral>) -> Result<Subscription, SubscribeError> {
+    pub(crate) fn begin(mut self, handler: AnyHandler<Ephemeral>) -> Result<Subscription, SubscribeError> {
         let shown = self.name.clone().unwrap_or_else(|| match &self.filter {
             Ok(filter) => filter.to_string(),
             Err(error) => error.input().to_owned(),
@@ -151,14 +151,20 @@ impl SubscribeBuilder {
         let name = self.name.map(Into::into);
         let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
         // What has lanes, members or keys to keep, or no queue to fill, is made at once.
-        if self.group.is_some() || self.coalesce.is_function() || entry.handling() != Handling::OneWorker {
-            let core = entry.wake(self.group, self.coalesce);
+        let is_fed = self.feed.is_some();
+        if self.group.is_some()
+            || self.coalesce.is_function()
+            || is_fed
+            || entry.handling() != Handling::OneWorker
+        {
+            let core = entry.wake(Making { group: self.group, coalesce: self.coalesce, feed: self.feed });
             if let (Some(core), Some(rule)) = (core, self.rule) {
                 core.mailbox.set_rule(rule);
             }
         }
         match self.predecessor {
             Some(predecessor) => predecessor.give_way(&self.bus, &entry),
+            None if is_fed => self.bus.enter_unrouted(&entry),
             None => self.bus.enter(&entry, None),
         }
         Subscription::new(entry, member)

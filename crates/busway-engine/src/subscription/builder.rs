@@ -20,6 +20,7 @@ use crate::bus::BusCore;
 use crate::classify::Classifier;
 use crate::durable::DurableBuilder;
 use crate::mailbox::CoalesceKey;
+use crate::remote::Feed;
 use crate::settings::Settings;
 
 /// An ephemeral subscription that has not begun: in memory, from now on, at most once across a crash.
@@ -27,21 +28,23 @@ use crate::settings::Settings;
 /// Setters never fail; [`to`](SubscribeBuilder::to) reports all that is wrong at once.
 #[must_use = "a subscription begins with .to(handler)"]
 pub struct SubscribeBuilder {
-    pub(super) bus: Arc<BusCore>,
-    pub(super) filter: Result<Filter, FilterError>,
+    pub(crate) bus: Arc<BusCore>,
+    pub(crate) filter: Result<Filter, FilterError>,
     pub(super) name: Option<String>,
-    pub(super) settings: Settings,
-    pub(super) group: Option<Arc<str>>,
+    pub(crate) settings: Settings,
+    pub(crate) group: Option<Arc<str>>,
     pub(super) rule: Option<GroupRule>,
-    pub(super) coalesce: CoalesceKey,
+    pub(crate) coalesce: CoalesceKey,
     pub(super) middleware: Registry,
-    pub(super) retry: Option<Retry>,
+    pub(crate) retry: Option<Retry>,
     pub(super) classify: Option<Classifier>,
     pub(super) breaker: Option<Breaker>,
     pub(super) idempotent: Option<Idempotency>,
     pub(super) problems: Vec<SubscribeProblem>,
     pub(super) predecessor: Option<Predecessor>,
     pub(super) heritage: Option<Heritage>,
+    /// Where its events come from, when that is not the routing table.
+    pub(super) feed: Option<Arc<Feed>>,
 }
 
 impl SubscribeBuilder {
@@ -62,6 +65,7 @@ impl SubscribeBuilder {
             problems: Vec::new(),
             predecessor: None,
             heritage: None,
+            feed: None,
         }
     }
 
@@ -98,6 +102,12 @@ impl SubscribeBuilder {
             Some(idempotency) => durable.idempotent(idempotency),
             None => durable,
         }
+    }
+
+    /// Takes its events from there, and from nowhere else.
+    pub(crate) fn fed_by(mut self, feed: Arc<Feed>) -> Self {
+        self.feed = Some(feed);
+        self
     }
 
     /// The name in statistics, logs and reports; unique in the bus. Default: the filter with a number.

@@ -17,6 +17,7 @@ use super::member::Member;
 use super::takeover::Succession;
 use crate::bus::{BusCore, Services};
 use crate::mailbox::{Mailbox, Supervise};
+use crate::remote::Feed;
 use crate::settings::Effective;
 use crate::stats::{LastFailure, State};
 use crate::worker;
@@ -46,6 +47,8 @@ pub(crate) struct SubscriptionCore {
     /// The member whose handler runs inside of `publish`, when this is such a subscription.
     pub(crate) inline: OnceLock<Arc<Member>>,
     pub(super) state: AtomicU8,
+    /// Who is told how its events end, when they come from a transport.
+    pub(crate) feed: Option<Arc<Feed>>,
     /// Of one that takes another's place: when that has ended, and who takes its own.
     pub(super) succession: Succession,
     /// Readable without the token's lock, and set before it is cancelled.
@@ -74,6 +77,7 @@ pub(crate) struct SubscriptionParts {
     pub(crate) scope: Arc<Scope>,
     pub(crate) bus: Weak<BusCore>,
     pub(crate) stopping: CancellationToken,
+    pub(crate) feed: Option<Arc<Feed>>,
 }
 
 impl SubscriptionCore {
@@ -91,6 +95,7 @@ impl SubscriptionCore {
             members: RwLock::default(),
             bus: parts.bus,
             stopping: parts.stopping,
+            feed: parts.feed,
             abort: CancellationToken::new(),
             tracker: TaskTracker::new(),
             entry: parts.entry,
@@ -189,7 +194,10 @@ impl SubscriptionCore {
     /// Reports an outcome, then counts it: who waits for the count finds the report.
     #[inline]
     pub(crate) fn settle(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        if matches!(outcome, Outcome::Done) && !self.services.signals.want(Wants::EVENTS) {
+        if matches!(outcome, Outcome::Done)
+            && self.feed.is_none()
+            && !self.services.signals.want(Wants::EVENTS)
+        {
             return self.mailbox.account.handled(&Outcome::Done);
         }
         self.settle_seen(event, outcome, cut_by);
@@ -200,6 +208,13 @@ impl SubscriptionCore {
         self.services.signals.tell(&Signal::Settled { subscription: &self.name, event, outcome });
         if !matches!(outcome, Outcome::Done | Outcome::Skip) {
             self.report_failure(event, outcome, cut_by);
+        }
+        if let Some(feed) = &self.feed {
+            let services = &self.services;
+            let is_stopping = self.stopping.is_cancelled();
+            feed.ended(event, outcome, is_stopping, services.clock.utc(), || {
+                services.shown.error_text(outcome)
+            });
         }
         self.mailbox.account.handled(outcome);
     }

@@ -23,6 +23,7 @@ use super::place::Place;
 use crate::bus::{BusCore, PublisherSource};
 use crate::extract::Stopping;
 use crate::mailbox::{CoalesceKey, Handling, Mailbox};
+use crate::remote::Feed;
 use crate::settings::Effective;
 use crate::stats::{State, SubscriptionStats};
 
@@ -43,6 +44,14 @@ pub(crate) struct Entry {
     place: OnceLock<Arc<Place>>,
     /// `None` inside: it has ended without having been made.
     core: OnceLock<Option<Arc<SubscriptionCore>>>,
+}
+
+/// What a subscription is made of that its entry does not keep.
+#[derive(Default)]
+pub(crate) struct Making {
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) coalesce: CoalesceKey,
+    pub(crate) feed: Option<Arc<Feed>>,
 }
 
 impl Entry {
@@ -97,7 +106,7 @@ impl Entry {
     pub(crate) fn core(self: &Arc<Self>) -> Option<&Arc<SubscriptionCore>> {
         match self.core.get() {
             Some(core) => core.as_ref(),
-            None => self.wake(None, CoalesceKey::default()),
+            None => self.wake(Making::default()),
         }
     }
 
@@ -216,19 +225,14 @@ impl Entry {
 
     /// Makes the subscription.
     #[cold]
-    pub(crate) fn wake(
-        self: &Arc<Self>,
-        group: Option<Arc<str>>,
-        coalesce: CoalesceKey,
-    ) -> Option<&Arc<SubscriptionCore>> {
-        self.core.get_or_init(|| Some(self.made(&*self.bus.upgrade()?, group, coalesce))).as_ref()
+    pub(crate) fn wake(self: &Arc<Self>, making: Making) -> Option<&Arc<SubscriptionCore>> {
+        self.core.get_or_init(|| Some(self.made(&*self.bus.upgrade()?, making))).as_ref()
     }
 
     fn made(
         self: &Arc<Self>,
         bus: &BusCore,
-        group: Option<Arc<str>>,
-        coalesce: CoalesceKey,
+        Making { group, coalesce, feed }: Making,
     ) -> Arc<SubscriptionCore> {
         let handling = match group {
             Some(_) => Handling::Scheduled,
@@ -256,6 +260,7 @@ impl Entry {
             scope: Arc::new(scope),
             bus: Weak::clone(&self.bus),
             stopping,
+            feed,
         });
         if handling == Handling::Inline {
             bus.has_inline_from_now_on();

@@ -140,6 +140,14 @@ pub enum SubscribeProblem {
         /// What was set.
         setting: &'static str,
     },
+    /// It was set on a subscription before it was put at a transport, where it means nothing.
+    #[error(
+        "{setting} is for subscriptions of this bus: at a transport, members of one name share its events, and they wait at the broker"
+    )]
+    NotRemote {
+        /// What was set.
+        setting: &'static str,
+    },
     /// Its way of retrying cannot be meant.
     #[error("{0}")]
     Retry(RetryProblem),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use busway_middleware::{ChainTrace, Stage};
 use busway_observability::audit::Action;
 
+use super::core::SubscriptionCore;
 use super::entry::Entry;
 use super::member::Member;
 use crate::bus::MiddlewareHandle;
@@ -27,6 +28,11 @@ impl Subscription {
             None => entry.name(),
         };
         Self { entry, name, member }
+    }
+
+    /// What is at work, if it was made and has not ended before.
+    pub(crate) fn core(&self) -> Option<Arc<SubscriptionCore>> {
+        self.entry.awake().cloned()
     }
 
     /// The subscription's name.

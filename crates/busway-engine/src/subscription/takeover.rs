@@ -17,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::builder::SubscribeBuilder;
 use super::core::SubscriptionCore;
-use super::entry::Entry;
+use super::entry::{Entry, Making};
 use super::error::SubscribeProblem;
 use super::handle::Subscription;
 use super::member::Member;
 use super::place::Place;
 use crate::breaker::Breaker;
 use crate::bus::BusCore;
-use crate::mailbox::{CoalesceKey, Handling};
+use crate::mailbox::Handling;
 use crate::settings::Settings;
 use crate::stats::State;
 
@@ -111,7 +111,7 @@ impl Predecessor {
         };
         let new = match heir.handling() {
             Handling::Inline => None,
-            _ => heir.wake(None, CoalesceKey::default()).cloned(),
+            _ => heir.wake(Making::default()).cloned(),
         };
         if let Some(new) = &new {
             new.hold(&old);

@@ -96,7 +96,8 @@ pub(super) async fn attempts_again(
         }
         attempt = attempt.saturating_add(1);
         let scope = Arc::clone(&core.scope);
-        let mut delivery = Delivery::live(event.clone(), scope, 0).with_attempt(attempt);
+        let shown = core.feed.as_ref().map_or(attempt, |feed| feed.attempted_again(event.id(), attempt));
+        let mut delivery = Delivery::live(event.clone(), scope, 0).with_attempt(shown);
         place = core.services.traced(&delivery);
         let Slot { invocation, progress, chain, .. } = &mut *slot;
         let chain = chain.get(member, &core.services.middleware);

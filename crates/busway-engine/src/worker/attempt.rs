@@ -43,7 +43,7 @@ impl Slot {
     #[inline]
     pub(crate) fn delivery(&mut self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
         let scope = self.scope.take().unwrap_or_else(|| Arc::clone(&core.scope));
-        Delivery::live(event, scope, core.mailbox.take_lagged())
+        said_by_the_broker(core, Delivery::live(event, scope, core.mailbox.take_lagged()))
     }
 
     /// Whether nothing but the handler is to be run, in no trace, and no times are to be taken.
@@ -231,7 +231,16 @@ pub(crate) async fn go_on(
 
 /// A delivery that tells what was lost since the one before.
 pub(crate) fn delivery_of(core: &SubscriptionCore, event: AnyEvent) -> Delivery {
-    Delivery::live(event, Arc::clone(&core.scope), core.mailbox.take_lagged())
+    said_by_the_broker(core, Delivery::live(event, Arc::clone(&core.scope), core.mailbox.take_lagged()))
+}
+
+/// With what its broker says of it, when it has come from one.
+#[inline]
+fn said_by_the_broker(core: &SubscriptionCore, delivery: Delivery) -> Delivery {
+    match &core.feed {
+        None => delivery,
+        Some(feed) => feed.delivery(delivery),
+    }
 }
 
 /// Publishes what a handler wants published, all of it or, when one of them is refused, nothing: that makes a failure of

@@ -95,11 +95,20 @@ fn subscribing(bus: &Bus, reception: &Reception) -> SubscribeBuilder {
 }
 
 async fn durable(bus: &Bus, desk: &Arc<Desk>, reception: &Reception) -> Result<Member, TransportError> {
-    let desk = Arc::clone(desk);
-    let builder = subscribing(bus, reception).durable(reception.name.clone());
-    let builder = builder.start_at(reception.start_at).group(GROUP);
-    let begun = builder.to(move |delivery: Delivery| Arc::clone(&desk).hand_over(delivery)).await;
-    begun.map(Member::Durable).map_err(|error| not_subscribed(&reception.name, &error))
+    let core = bus.core();
+    loop {
+        let desk = Arc::clone(desk);
+        let builder = subscribing(bus, reception).durable(reception.name.clone());
+        let builder = builder.start_at(reception.start_at).group(GROUP);
+        match builder.to(move |delivery: Delivery| Arc::clone(&desk).hand_over(delivery)).await {
+            Ok(subscription) => return Ok(Member::Durable(subscription)),
+            // The member before was dropped, and is on its way out.
+            Err(error) if error.is_transient() => {
+                core.durable.until_free(&reception.name, &core.services.idle).await;
+            }
+            Err(error) => return Err(not_subscribed(&reception.name, &error)),
+        }
+    }
 }
 
 async fn ephemeral(bus: &Bus, desk: &Arc<Desk>, reception: &Reception) -> Result<Member, TransportError> {
