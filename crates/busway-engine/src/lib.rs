@@ -27,7 +27,7 @@
 //! Events of a lane never overlap. Nothing in the background outlives the last handle of its bus.
 //!
 //! # Modules
-//! [`breaker`] stops calling what is down, [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`transport`] is what carries events between processes, [`remote`] are subscriptions there, [`bridge`] what carries them there and back, [`named`] are handlers by name, [`settings`] and [`stats`] say how and how much, [`stages`] are
+//! [`breaker`] stops calling what is down, [`bus`] publishes and stops, [`subscription`] receives, [`durable`] receives what streams store, [`transact`] stores effects with it, [`history`] reads streams back, [`schedule`] publishes later and again and again, [`transport`] is what carries events between processes, [`remote`] are subscriptions there, [`bridge`] what carries them there and back, [`cutover`] who handles them, [`named`] are handlers by name, [`settings`] and [`stats`] say how and how much, [`stages`] are
 //! middleware that needs a clock, [`clock`] is for test kits. What is seen of it are signals, metrics and health: `busway-observability`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -36,6 +36,7 @@ pub mod bridge;
 pub mod bus;
 mod classify;
 pub mod clock;
+pub mod cutover;
 pub mod dead_letters;
 pub mod durable;
 mod extract;

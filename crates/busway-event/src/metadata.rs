@@ -70,6 +70,16 @@ impl Metadata {
         Self { shared: Arc::clone(&self.shared), version: version.max(1) }
     }
 
+    /// The same with one pair more, or another value of one that is there.
+    ///
+    /// # Errors
+    /// [`MetadataError`] names the rule that this breaks; a fixed field is set by its name, see [`MetadataDraft::set`].
+    pub fn with(&self, name: &str, value: &str) -> Result<Self, MetadataError> {
+        let mut draft = MetadataDraft::from(self);
+        draft.set(name, value);
+        draft.build()
+    }
+
     /// Whether this is `other` under `version`, without looking at the pairs.
     #[inline]
     pub(crate) fn is(&self, other: &Self, version: u16) -> bool {

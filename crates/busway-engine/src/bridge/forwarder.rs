@@ -1,5 +1,7 @@
 //! Store and forward: from the log to a transport.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use busway_event::{Filter, FilterError};
@@ -10,7 +12,7 @@ use super::{Bridge, BridgeError};
 use crate::bus::Bus;
 use crate::durable::StartAt;
 use crate::subscription::IntoFilter;
-use crate::transport::{LocalTransport, Reception, Transport};
+use crate::transport::{LocalTransport, Receiver, Reception, Transport};
 
 /// A forwarder that has not begun: it will send what streams of a bus capture to a transport.
 ///
@@ -25,6 +27,19 @@ pub struct Forwarder {
     in_flight: usize,
     rate: Option<Rate>,
     longest_wait: Duration,
+    through: Option<Through>,
+}
+
+/// What stands between the log and the bridge.
+struct Through(Wrap);
+
+/// Puts something around a receiver.
+pub(crate) type Wrap = Box<dyn FnOnce(Arc<dyn Receiver>) -> Arc<dyn Receiver> + Send>;
+
+impl fmt::Debug for Through {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Through")
+    }
 }
 
 impl Bus {
@@ -38,6 +53,7 @@ impl Bus {
             in_flight: IN_FLIGHT,
             rate: None,
             longest_wait: LONGEST_WAIT,
+            through: None,
         }
     }
 }
@@ -67,12 +83,18 @@ impl Forwarder {
         self
     }
 
+    /// What comes from the log passes this.
+    pub(crate) fn through(mut self, wrap: Wrap) -> Self {
+        self.through = Some(Through(wrap));
+        self
+    }
+
     /// Begins.
     ///
     /// # Errors
     /// [`BridgeError`]. A broker that cannot be reached now is an error of [`Transport::sender`] for some transports; when it is lost later the forwarder waits for it.
     pub async fn to(self, transport: &dyn Transport) -> Result<Bridge, BridgeError> {
-        let Self { bus, name, filter, start_at, in_flight, rate, longest_wait } = self;
+        let Self { bus, name, filter, start_at, in_flight, rate, longest_wait, through } = self;
         let filter = filter.map_err(|reason| BridgeError::Filter { name: name.clone(), reason })?;
         let core = bus.core();
         let Some(log) = &core.log else { return Err(BridgeError::NoStore { name }) };
@@ -85,6 +107,10 @@ impl Forwarder {
         let reception =
             Reception::new("", &*name, filter).start_at(start_at).in_flight_max(in_flight).ack_wait(FOREVER);
         let from = LocalTransport::new(&bus).receiver(&reception).await.map_err(refused)?;
+        let from = match through {
+            Some(Through(wrap)) => wrap(from),
+            None => from,
+        };
         let stop = log.ending.child_token();
         Ok(Work { name, from, to, batch: in_flight, rate, longest_wait, renewed_every: FOREVER / 3, stop }
             .begin(core, log))

@@ -17,6 +17,12 @@ impl DurableSubscription {
 }
 
 impl DurableBuilder {
+    /// Its name in the store, as it was given.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Takes over what another subscription has learnt.
     pub fn inherit(mut self, heritage: &Heritage) -> Self {
         self.heritage = Some(heritage.clone());

@@ -69,7 +69,7 @@ impl Durables {
     }
 
     /// The one that bears the name, while it has not ended.
-    pub(super) fn named(&self, name: &str) -> Option<Arc<DurableCore>> {
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<DurableCore>> {
         self.subscriptions.read().iter().find(|core| &*core.name == name).cloned()
     }
 

@@ -26,6 +26,12 @@ pub(super) struct Seek {
 }
 
 impl DurableCore {
+    /// Whether everything of a partition before `end` is settled. One whose partitions it is not among is nothing of it.
+    pub(crate) fn is_through(&self, partition: u32, end: u64) -> bool {
+        let lowest = self.hand.lock().window.lowest_unsettled();
+        lowest.iter().filter(|at| at.partition == partition).all(|at| at.offset >= end)
+    }
+
     /// Sends it elsewhere, once its handlers have come to their end.
     ///
     /// # Cancel safety

@@ -131,6 +131,14 @@ impl Log {
         })
     }
 
+    /// The partitions of a stream.
+    pub(crate) fn partitions_named(&self, stream: &str) -> Option<std::ops::Range<u32>> {
+        self.streams
+            .iter()
+            .find(|captured| *captured.name == *stream)
+            .map(|captured| captured.partitions.clone())
+    }
+
     /// The partitions of all streams that have topics in common with the filter.
     pub(crate) fn partitions_of(&self, filter: &Filter) -> Vec<u32> {
         self.ranges_of(filter).flatten().collect()

@@ -38,6 +38,7 @@ pub struct RemoteBuilder<'a> {
     members: Members,
     deliveries_max: NonZeroU32,
     keeps_letters: bool,
+    is_carried: bool,
 }
 
 impl SubscribeBuilder {
@@ -45,7 +46,7 @@ impl SubscribeBuilder {
     /// are. See [`remote`](crate::remote).
     ///
     /// Events wait at the broker, so capacity, overflow and time to live of the subscription do not concern it; an event's own time to live does. Groups are the
-    /// broker's: [`group`](Self::group) is refused. Default for [`retry`](Self::retry): that of durable subscriptions.
+    /// broker's: [`group`](Self::group) is refused. In this bus it bears its own [`name`](Self::name), and without one that of the broker. Default for [`retry`](Self::retry): that of durable subscriptions.
     pub fn on(
         self,
         transport: &dyn Transport,
@@ -61,6 +62,7 @@ impl SubscribeBuilder {
             members: Members::default(),
             deliveries_max: DELIVERIES,
             keeps_letters: true,
+            is_carried: false,
         }
     }
 }
@@ -107,6 +109,12 @@ impl RemoteBuilder<'_> {
     /// Settles what is given up without keeping it: lost on purpose, and counted. Default: it goes to the broker's dead letters.
     pub const fn discard(mut self) -> Self {
         self.keeps_letters = false;
+        self
+    }
+
+    /// Settles unattempted what is handled where it was published: copies that a [carrier](crate::cutover) has marked so. Default: those are handled too, as copies.
+    pub const fn carried(mut self) -> Self {
+        self.is_carried = true;
         self
     }
 
@@ -204,7 +212,7 @@ impl RemoteBuilder<'_> {
         handler: AnyHandler<Ephemeral>,
         receiver: Arc<dyn Receiver>,
     ) -> Result<RemoteSubscription, SubscribeError> {
-        let Self { mut builder, reception, deliveries_max, keeps_letters, .. } = self;
+        let Self { mut builder, reception, deliveries_max, keeps_letters, is_carried, .. } = self;
         let bus = Arc::clone(&builder.bus);
         let in_flight_max = reception.in_flight_max.get();
         let retry = builder.retry.unwrap_or_default();
@@ -212,8 +220,8 @@ impl RemoteBuilder<'_> {
         builder.retry = (!is_batch).then_some(retry);
         let policy = Policy { again: is_batch.then_some(retry), keeps_letters };
         let feed = Arc::new(Feed::new(&reception.name, &reception.stream, policy));
+        builder.name.get_or_insert(reception.name);
         let builder = builder
-            .name(reception.name)
             .capacity(in_flight_max)
             .capacity_bytes(usize::MAX)
             // There is always room: no more is received.
@@ -235,6 +243,7 @@ impl RemoteBuilder<'_> {
             ending: bus.remotes.ending.clone(),
             in_flight_max,
             deliveries_max,
+            is_carried,
             renewed_every: reception.ack_wait / 3,
         };
         let guard = ended.clone().drop_guard();

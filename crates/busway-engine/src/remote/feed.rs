@@ -48,6 +48,7 @@ struct InHand {
     delivery: u32,
     attempts: u32,
     offset: Option<u64>,
+    partition: u16,
     bytes: usize,
 }
 
@@ -57,6 +58,7 @@ pub(super) struct Arrived {
     pub(super) id: DeliveryId,
     pub(super) delivery: NonZeroU32,
     pub(super) offset: Option<u64>,
+    pub(super) partition: Option<u16>,
 }
 
 impl Feed {
@@ -110,9 +112,13 @@ impl Feed {
             return false;
         }
         hand.bytes += bytes;
-        let Arrived { id, delivery, offset } = arrived;
+        let Arrived { id, delivery, offset, partition } = arrived;
+        let partition = partition.unwrap_or(0);
         let delivery = delivery.get();
-        hand.events.insert(event.id(), InHand { deliveries: vec![id], delivery, attempts: 1, offset, bytes });
+        hand.events.insert(
+            event.id(),
+            InHand { deliveries: vec![id], delivery, attempts: 1, offset, partition, bytes },
+        );
         true
     }
 
@@ -125,17 +131,21 @@ impl Feed {
     /// The delivery of an event that is in hand, with what the broker says of it.
     #[cold]
     pub(crate) fn delivery(&self, delivery: Delivery) -> Delivery {
-        let said =
-            self.hand.lock().events.get(&delivery.event().id()).map(|there| (there.delivery, there.offset));
-        let Some((attempt, offset)) = said else { return delivery };
+        let said = self
+            .hand
+            .lock()
+            .events
+            .get(&delivery.event().id())
+            .map(|there| (there.delivery, there.offset.map(|offset| (there.partition, offset))));
+        let Some((attempt, place)) = said else { return delivery };
         let delivery = match NonZeroU32::new(attempt) {
             Some(attempt) => delivery.with_attempt(attempt),
             None => delivery,
         };
-        match offset {
-            Some(offset) => {
+        match place {
+            Some((partition, offset)) => {
                 let stream = Arc::clone(&self.stream);
-                delivery.with_position(Position { stream, partition: 0, offset })
+                delivery.with_position(Position { stream, partition, offset })
             }
             None => delivery,
         }

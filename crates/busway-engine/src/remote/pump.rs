@@ -14,6 +14,7 @@ use super::feed::{Arrived, Feed};
 use super::stats::{Figure, RemoteState};
 use super::verdict::delivered_too_often;
 use crate::bus::Services;
+use crate::cutover::{LED_BY, LED_HERE};
 use crate::mailbox::{Arrival, Offer};
 use crate::subscription::SubscriptionCore;
 use crate::transport::{Letter, Received, Receiver, TransportError, Verdict};
@@ -30,6 +31,8 @@ pub(super) struct Pump {
     pub(super) ending: CancellationToken,
     pub(super) in_flight_max: usize,
     pub(super) deliveries_max: NonZeroU32,
+    /// Copies of what is handled elsewhere are not for this one.
+    pub(super) is_carried: bool,
     pub(super) renewed_every: Duration,
 }
 
@@ -133,7 +136,7 @@ impl Pump {
 
     /// Puts what was received into the queue, or says at once what becomes of it.
     fn take(&self, received: Received) {
-        let Received { id, event, attempt, offset } = received;
+        let Received { id, event, attempt, offset, partition } = received;
         let feed = &*self.feed;
         let event = match event {
             Ok(event) => event,
@@ -143,6 +146,10 @@ impl Pump {
                 return feed.tell(id, Verdict::Dead(letter));
             }
         };
+        if self.is_carried && event.metadata().get(LED_BY) == Some(LED_HERE) {
+            feed.figures.count(Figure::LedElsewhere);
+            return feed.tell(id, Verdict::Done);
+        }
         if attempt > self.deliveries_max {
             feed.figures.count(Figure::WornOut);
             let verdict = delivered_too_often(attempt.get(), self.deliveries_max.get(), feed.name());
@@ -152,7 +159,7 @@ impl Pump {
             feed.figures.count(Figure::Expired);
             return feed.tell(id, Verdict::Done);
         }
-        if feed.take(&event, Arrived { id, delivery: attempt, offset }) {
+        if feed.take(&event, Arrived { id, delivery: attempt, offset, partition }) {
             self.offer(event);
         }
     }

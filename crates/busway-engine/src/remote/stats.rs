@@ -10,7 +10,7 @@ use crate::stats::SubscriptionStats;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RemoteStats {
-    /// What its handler did. Offered is what was received, joined deliveries and those of the next four not counted.
+    /// What its handler did. Offered is what was received, joined deliveries and those of the next five not counted.
     pub subscription: SubscriptionStats,
     /// Deliveries of an event that was in hand already: they are settled with it.
     pub joined: u64,
@@ -20,6 +20,8 @@ pub struct RemoteStats {
     pub expired: u64,
     /// Events that were delivered too often: given up unattempted.
     pub worn_out: u64,
+    /// Copies of what is handled where it was published: see [`RemoteBuilder::carried`](super::RemoteBuilder::carried).
+    pub led_elsewhere: u64,
     /// Verdicts that the broker did not hear: it delivers the event again.
     pub unheard: u64,
     /// Deliveries of which the broker does not know yet what became of them.
@@ -52,6 +54,7 @@ pub(super) struct Figures {
     unreadable: AtomicU64,
     expired: AtomicU64,
     worn_out: AtomicU64,
+    led_elsewhere: AtomicU64,
     unheard: AtomicU64,
     state: Mutex<RemoteState>,
 }
@@ -63,13 +66,23 @@ pub(super) enum Figure {
     Unreadable,
     Expired,
     WornOut,
+    LedElsewhere,
     Unheard,
 }
 
 impl Figures {
     pub(super) fn new() -> Self {
-        let [joined, unreadable, expired, worn_out, unheard] = [const { AtomicU64::new(0) }; 5];
-        Self { joined, unreadable, expired, worn_out, unheard, state: Mutex::new(RemoteState::Flowing) }
+        let [joined, unreadable, expired, worn_out, led_elsewhere, unheard] =
+            [const { AtomicU64::new(0) }; 6];
+        Self {
+            joined,
+            unreadable,
+            expired,
+            worn_out,
+            led_elsewhere,
+            unheard,
+            state: Mutex::new(RemoteState::Flowing),
+        }
     }
 
     pub(super) fn count(&self, figure: Figure) {
@@ -78,6 +91,7 @@ impl Figures {
             Figure::Unreadable => &self.unreadable,
             Figure::Expired => &self.expired,
             Figure::WornOut => &self.worn_out,
+            Figure::LedElsewhere => &self.led_elsewhere,
             Figure::Unheard => &self.unheard,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -95,6 +109,7 @@ impl Figures {
             unreadable: of(&self.unreadable),
             expired: of(&self.expired),
             worn_out: of(&self.worn_out),
+            led_elsewhere: of(&self.led_elsewhere),
             unheard: of(&self.unheard),
             in_hand,
             state: self.state.lock().clone(),

@@ -30,7 +30,7 @@ use crate::settings::Settings;
 pub struct SubscribeBuilder {
     pub(crate) bus: Arc<BusCore>,
     pub(crate) filter: Result<Filter, FilterError>,
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
     pub(crate) settings: Settings,
     pub(crate) group: Option<Arc<str>>,
     pub(super) rule: Option<GroupRule>,

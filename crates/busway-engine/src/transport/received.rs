@@ -22,18 +22,26 @@ pub struct Received {
     pub attempt: NonZeroU32,
     /// Its place in the broker's stream.
     pub offset: Option<u64>,
+    /// The partition that the offset counts in, where the broker's stream has several.
+    pub partition: Option<u16>,
 }
 
 impl Received {
     /// Delivered for the first time, as far as is known.
     #[must_use]
     pub const fn new(id: DeliveryId, event: Result<AnyEvent, Box<Unreadable>>) -> Self {
-        Self { id, event, attempt: NonZeroU32::MIN, offset: None }
+        Self { id, event, attempt: NonZeroU32::MIN, offset: None, partition: None }
     }
 
     /// The same at its place.
     pub const fn at(mut self, offset: u64) -> Self {
         self.offset = Some(offset);
+        self
+    }
+
+    /// The same in its partition.
+    pub const fn in_partition(mut self, partition: u16) -> Self {
+        self.partition = Some(partition);
         self
     }
 

@@ -8,6 +8,7 @@ mod asleep;
 mod bounds;
 mod bridge;
 mod churn;
+mod cutover;
 mod dependency;
 mod dropping;
 mod durable;

@@ -115,6 +115,20 @@ impl AnyEvent {
     }
 }
 
+impl AnyEvent {
+    /// The same event, id and time included, with other metadata: for who passes it on and has something to say of it. The payload's version stays, and nothing of this
+    /// event is changed.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when its payload was not encoded before and cannot be.
+    pub fn with_metadata(&self, metadata: &Metadata) -> Result<Self, EncodeError> {
+        let encoded = self.encoded_once()?;
+        let mut header = self.header().clone();
+        header.metadata = metadata.with_version(header.metadata.version());
+        Ok(Self::from_encoded(header, encoded))
+    }
+}
+
 /// The rule that `#[derive(EventType)]` holds names to at compile time (`busway-macros/src/name.rs`, whose tests hold the
 /// two against each other).
 fn check_type_name(name: &str) -> Result<(), Invalid> {

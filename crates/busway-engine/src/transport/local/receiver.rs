@@ -152,8 +152,8 @@ impl Desk {
         let _left = Left { desk: &self, id };
         let received =
             Received::new(DeliveryId(id), Ok(delivery.event().clone())).attempt(delivery.attempt());
-        let received = match delivery.offset() {
-            Some(offset) => received.at(offset),
+        let received = match delivery.position() {
+            Some(position) => received.at(position.offset).in_partition(position.partition),
             None => received,
         };
         let back = || Outcome::RetryAt(self.utc());

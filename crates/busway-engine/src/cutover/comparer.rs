@@ -1,0 +1,301 @@
+//! Comparing what a broker delivers with the log: pure.
+//!
+//! Each side says what it has, in its order. An event is *matched* when both have said it and it is the same in both; what one side has and the other has not said within a while
+//! is a difference. A ring of what was said last bounds the memory: the side that is ahead is held back while it is full.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use busway_event::{AnyEvent, EventId, Key};
+
+/// What differed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CarriedDifference {
+    /// The log has it, and the broker did not deliver it in time.
+    Missing,
+    /// The broker delivered it, and the log has it not: another process published it, if it has another producer.
+    Foreign,
+    /// Both have it, and this is not the same.
+    Changed(&'static str),
+    /// Both have it, and an event of its key that came before it in the log came behind it.
+    Overtaken,
+}
+
+/// What was compared so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Compared {
+    /// Events that both sides have alike.
+    pub matched: u64,
+    /// See [`CarriedDifference::Missing`].
+    pub missing: u64,
+    /// See [`CarriedDifference::Foreign`].
+    pub foreign: u64,
+    /// See [`CarriedDifference::Changed`].
+    pub changed: u64,
+    /// See [`CarriedDifference::Overtaken`].
+    pub overtaken: u64,
+    /// Events that one side has said and the other has not yet.
+    pub open: u64,
+}
+
+/// A side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Log,
+    Broker,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Comparer {
+    patience: Duration,
+    open: HashMap<EventId, Open>,
+    /// In the order in which they were said, for their time to run out.
+    ages: VecDeque<(Instant, EventId)>,
+    /// Of each key: the numbers of its events in the log that the broker has not delivered yet.
+    expected: HashMap<Key, VecDeque<EventId>>,
+    compared: Compared,
+}
+
+/// What one side has said and the other has not.
+#[derive(Debug)]
+struct Open {
+    side: Side,
+    event: AnyEvent,
+    until: Instant,
+}
+
+impl Comparer {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            open: HashMap::new(),
+            ages: VecDeque::new(),
+            expected: HashMap::new(),
+            compared: Compared::default(),
+        }
+    }
+
+    /// Whether a side has to wait for the other.
+    pub(super) fn is_ahead(&self, side: Side) -> bool {
+        self.open.len() >= OPEN_MAX
+            && self
+                .ages
+                .front()
+                .is_some_and(|(_, id)| self.open.get(id).is_some_and(|open| open.side == side))
+    }
+
+    pub(super) fn compared(&self) -> Compared {
+        let open = u64::try_from(self.open.len()).unwrap_or(u64::MAX);
+        Compared { open, ..self.compared }
+    }
+
+    /// A side has this. Says what differs, if both have it now and it does.
+    pub(super) fn said(
+        &mut self,
+        side: Side,
+        event: AnyEvent,
+        now: Instant,
+    ) -> Vec<(AnyEvent, CarriedDifference)> {
+        match self.open.get(&event.id()).map(|open| open.side) {
+            // Delivered again.
+            Some(before) if before == side => Vec::new(),
+            Some(_) => self.matched(&event, side),
+            None => {
+                if side == Side::Log
+                    && let Some(key) = event.key()
+                {
+                    self.expected.entry(key.clone()).or_default().push_back(event.id());
+                }
+                let until = now + self.patience;
+                self.ages.push_back((until, event.id()));
+                self.open.insert(event.id(), Open { side, event, until });
+                Vec::new()
+            }
+        }
+    }
+
+    fn matched(&mut self, event: &AnyEvent, side: Side) -> Vec<(AnyEvent, CarriedDifference)> {
+        let Some(open) = self.open.remove(&event.id()) else { return Vec::new() };
+        let (logged, delivered) = match side {
+            Side::Broker => (&open.event, event),
+            Side::Log => (event, &open.event),
+        };
+        let mut differences = Vec::new();
+        if let Some(what) = changed(logged, delivered) {
+            self.compared.changed += 1;
+            differences.push((event.clone(), CarriedDifference::Changed(what)));
+        }
+        // What the broker said first has no place among those that the log expects.
+        if side == Side::Broker && !self.is_next_of_its_key(event) {
+            self.compared.overtaken += 1;
+            differences.push((event.clone(), CarriedDifference::Overtaken));
+        }
+        if differences.is_empty() {
+            self.compared.matched += 1;
+        }
+        differences
+    }
+
+    /// Takes it out of what is expected of its key; whether it was the first of it.
+    fn is_next_of_its_key(&mut self, event: &AnyEvent) -> bool {
+        let Some(key) = event.key() else { return true };
+        let Some(expected) = self.expected.get_mut(key) else { return true };
+        let place = expected.iter().position(|id| *id == event.id());
+        if let Some(place) = place {
+            expected.remove(place);
+        }
+        if expected.is_empty() {
+            self.expected.remove(key);
+        }
+        place.is_none_or(|place| place == 0)
+    }
+
+    /// Until when nothing runs out.
+    pub(super) fn next_due(&mut self) -> Option<Instant> {
+        while let Some((until, id)) = self.ages.front() {
+            if self.open.get(id).is_some_and(|open| open.until == *until) {
+                return Some(*until);
+            }
+            self.ages.pop_front();
+        }
+        None
+    }
+
+    /// What one side has and the other has not said in time.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<(AnyEvent, CarriedDifference)> {
+        let mut differences = Vec::new();
+        while self.next_due().is_some_and(|due| due <= now) {
+            let Some(open) = self.ages.pop_front().and_then(|(_, id)| self.open.remove(&id)) else {
+                continue;
+            };
+            let difference = match open.side {
+                Side::Log => {
+                    self.is_next_of_its_key(&open.event);
+                    self.compared.missing += 1;
+                    CarriedDifference::Missing
+                }
+                Side::Broker => {
+                    self.compared.foreign += 1;
+                    CarriedDifference::Foreign
+                }
+            };
+            differences.push((open.event, difference));
+        }
+        differences
+    }
+}
+
+/// What of an event is not as it was; who leads it is said of copies only.
+fn changed(logged: &AnyEvent, delivered: &AnyEvent) -> Option<&'static str> {
+    let pairs = |event: &AnyEvent| {
+        let pairs = event.metadata().iter().filter(|(name, _)| *name != super::LED_BY);
+        let mut pairs: Vec<_> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        pairs.sort_unstable();
+        pairs
+    };
+    let differs = [
+        ("topic", logged.topic() != delivered.topic()),
+        ("key", logged.key() != delivered.key()),
+        ("time", logged.time() != delivered.time()),
+        ("priority", logged.priority() != delivered.priority()),
+        ("time to live", logged.ttl() != delivered.ttl()),
+        ("type", logged.type_name() != delivered.type_name()),
+        ("producer", logged.metadata().producer() != delivered.metadata().producer()),
+        ("version", logged.metadata().version() != delivered.metadata().version()),
+        ("metadata", pairs(logged) != pairs(delivered)),
+        ("payload", !is_same_payload(logged, delivered)),
+    ];
+    differs.into_iter().find_map(|(what, differs)| differs.then_some(what))
+}
+
+fn is_same_payload(logged: &AnyEvent, delivered: &AnyEvent) -> bool {
+    let bytes = |event: &AnyEvent| event.encoded(usize::MAX).map(|encoded| (encoded.codec, encoded.bytes));
+    bytes(logged).ok() == bytes(delivered).ok()
+}
+
+/// Events that one side may have said before the other.
+const OPEN_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use busway_event::{CodecId, Encoded, Metadata, Parts, Timestamp, Topic};
+
+    use super::*;
+    use crate::{Clock as _, SystemClock};
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn event(id: &str, key: Option<&str>, payload: &str) -> AnyEvent {
+        let (topic, metadata) = (Topic::new("orders.made").unwrap(), Metadata::draft("shop", 1));
+        let mut parts = Parts::new(EventId::foreign("shop", id), Timestamp::from_nanos(7), topic, metadata);
+        parts.key = key.map(Into::into);
+        let bytes = payload.to_owned().into();
+        let encoded = Encoded { type_name: "raw".into(), version: 1, codec: CodecId::Raw, bytes };
+        AnyEvent::receive(parts, encoded).unwrap()
+    }
+
+    fn what(differences: Vec<(AnyEvent, CarriedDifference)>) -> Vec<CarriedDifference> {
+        differences.into_iter().map(|(_, difference)| difference).collect()
+    }
+
+    #[test]
+    fn what_both_say_alike_is_matched_whoever_says_it_first_and_a_mark_is_no_difference() {
+        let (mut comparer, now) = (Comparer::new(PATIENCE), SystemClock.now());
+        let marked = |event: AnyEvent| {
+            event.with_metadata(&event.metadata().with(super::super::LED_BY, "origin").unwrap()).unwrap()
+        };
+        for (first, second) in [(Side::Log, Side::Broker), (Side::Broker, Side::Log)] {
+            let id = format!("{first:?}");
+            assert_eq!(what(comparer.said(first, event(&id, Some("k"), "x"), now)), []);
+            assert_eq!(what(comparer.said(first, event(&id, Some("k"), "x"), now)), [], "delivered again");
+            assert_eq!(comparer.compared().open, 1);
+            assert_eq!(what(comparer.said(second, marked(event(&id, Some("k"), "x")), now)), []);
+        }
+        assert_eq!(comparer.compared(), Compared { matched: 2, ..Compared::default() });
+        assert!(what(comparer.overdue(now + 2 * PATIENCE)).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_as_it_was_is_named() {
+        let (mut comparer, now) = (Comparer::new(PATIENCE), SystemClock.now());
+        comparer.said(Side::Log, event("1", None, "x"), now);
+        let other = comparer.said(Side::Broker, event("1", None, "y"), now);
+        assert_eq!(what(other), [CarriedDifference::Changed("payload")]);
+        comparer.said(Side::Log, event("2", Some("k"), "x"), now);
+        let other = comparer.said(Side::Broker, event("2", None, "x"), now);
+        assert_eq!(what(other), [CarriedDifference::Changed("key")]);
+        assert_eq!(comparer.compared().changed, 2);
+    }
+
+    #[test]
+    fn an_event_that_overtakes_one_of_its_key_is_a_difference_and_one_of_another_key_is_none() {
+        let (mut comparer, now) = (Comparer::new(PATIENCE), SystemClock.now());
+        for (id, key) in [("1", "k"), ("2", "k"), ("3", "other")] {
+            comparer.said(Side::Log, event(id, Some(key), "x"), now);
+        }
+        assert_eq!(what(comparer.said(Side::Broker, event("3", Some("other"), "x"), now)), []);
+        let second = comparer.said(Side::Broker, event("2", Some("k"), "x"), now);
+        assert_eq!(what(second), [CarriedDifference::Overtaken]);
+        assert_eq!(what(comparer.said(Side::Broker, event("1", Some("k"), "x"), now)), []);
+        assert_eq!(comparer.compared(), Compared { matched: 2, overtaken: 1, ..Compared::default() });
+    }
+
+    #[test]
+    fn what_one_side_never_says_is_found_when_its_time_is_over_and_not_before() {
+        let (mut comparer, now) = (Comparer::new(PATIENCE), SystemClock.now());
+        comparer.said(Side::Log, event("1", Some("k"), "x"), now);
+        comparer.said(Side::Broker, event("2", None, "x"), now + PATIENCE / 2);
+        assert_eq!(comparer.next_due(), Some(now + PATIENCE));
+        assert_eq!(what(comparer.overdue(now + PATIENCE.saturating_sub(Duration::from_nanos(1)))), []);
+        assert_eq!(what(comparer.overdue(now + PATIENCE)), [CarriedDifference::Missing]);
+        assert_eq!(what(comparer.overdue(now + 2 * PATIENCE)), [CarriedDifference::Foreign]);
+        assert_eq!(comparer.compared(), Compared { missing: 1, foreign: 1, ..Compared::default() });
+        // The missing one holds nobody back.
+        comparer.said(Side::Log, event("3", Some("k"), "x"), now);
+        assert_eq!(what(comparer.said(Side::Broker, event("3", Some("k"), "x"), now)), []);
+        assert_eq!(comparer.next_due(), None);
+    }
+}
