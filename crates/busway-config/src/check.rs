@@ -107,8 +107,9 @@ fn route(route: &Given<String>, section: &Route, problems: &mut Vec<Problem>) {
     section.limits.iter().for_each(|own| limits(own, Some(is_durable), problems));
     section.middleware.iter().for_each(|steps| step::check(steps, problems));
     if !is_durable {
+        let start_at = section.start_at.as_ref().filter(|_| section.at.is_none());
         let of_durable = [
-            section.start_at.as_ref().map(|given| ("start_at", given.place())),
+            start_at.map(|given| ("start_at", given.place())),
             section.dead_letters.as_ref().map(|given| ("dead_letters", &given.place.0)),
             section.deadline.as_ref().map(|given| ("deadline", given.place())),
             section.retry.as_ref().and_then(|retry| Some(("budget", &retry.budget.as_ref()?.place.0))),
@@ -118,10 +119,27 @@ fn route(route: &Given<String>, section: &Route, problems: &mut Vec<Problem>) {
             problems.push(Problem::at(place, message).hint("give the route a name in the store: durable"));
         }
     }
+    at_a_broker(section, problems);
     recovery(section, is_durable, problems);
     if let Some(rule) = section.group_rule.as_ref().filter(|_| section.group.is_none()) {
         let problem = Problem::at(rule.place(), "\"group_rule\" is of no effect without a group");
         problems.push(problem.hint("give the route a group, or leave this out"));
+    }
+}
+
+/// What a route at a broker cannot be as well.
+fn at_a_broker(section: &Route, problems: &mut Vec<Problem>) {
+    let Some(at) = &section.at else { return };
+    let of_this_bus = [
+        section.durable.as_ref().map(|given| ("durable", given.place())),
+        section.group.as_ref().map(|given| ("group", given.place())),
+    ];
+    for (field, place) in of_this_bus.into_iter().flatten() {
+        let message = format!("\"{field}\" is of this bus, and this route is at a broker");
+        problems.push(Problem::at(place, message).hint("leave it out, or leave out \"at\""));
+    }
+    if at.stream.is_empty() {
+        problems.push(Problem::at(at.stream.place(), "a stream has a name"));
     }
 }
 

@@ -79,11 +79,14 @@ impl Config {
                 leaves.within("limits", |leaves| config.limits.show(leaves));
                 leaves.within("filters", |leaves| config.filters.show(leaves));
                 leaves.within("middleware", |leaves| config.middleware.show(leaves));
+                leaves.within("carriers", |leaves| config.carriers.show(leaves));
                 leaves.within("observability", |leaves| config.observability.show(leaves));
             })
         };
         let change = |(path, before, after): (String, Option<String>, Option<String>)| {
-            let is_live = path.starts_with("middleware") || path == "observability.log.filter";
+            let is_live = path.starts_with("middleware")
+                || path.starts_with("carriers")
+                || path == "observability.log.filter";
             let applies = if is_live { Applies::AtOnce } else { Applies::AtRestart };
             FieldChange { path, before, after, applies }
         };

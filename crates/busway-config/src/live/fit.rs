@@ -7,6 +7,7 @@ use busway_engine::{Bus, SubscribeProblem};
 use super::routes::{NEEDS_DURABLE, base, durable_of};
 use super::state::State;
 use super::steps::Stack;
+use super::transports;
 use crate::access::Rules;
 use crate::model::{Config, Route};
 use crate::problem::{Problem, did_you_mean, escaped};
@@ -37,6 +38,7 @@ impl Config {
                 || route.durable.as_ref().is_some_and(|name| is_ours(name.as_str()));
             problems.extend(misfits_of(bus, name, route, is_ours));
         }
+        problems.extend(transports::misfits(bus, &self.carriers, &self.routes));
         problems
     }
 }
@@ -48,6 +50,8 @@ fn misfits_of(bus: &Bus, name: &Given<String>, route: &Route, is_ours: bool) -> 
     // Middleware is made elsewhere, which says what is wrong with it.
     let builder = base(bus, name, route, &Stack::default().make(None, bus, &mut Vec::new()));
     let problems = match &route.durable {
+        // What the transport says is known when it is asked.
+        None if route.at.is_some() && handler.for_ephemeral().is_some() => Vec::new(),
         Some(_) => durable_of(builder, route).problems_with(&handler),
         None => match handler.for_ephemeral() {
             Some(handler) => builder.problems_with(&handler),

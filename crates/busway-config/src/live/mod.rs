@@ -7,9 +7,11 @@ mod fit;
 mod leaving;
 mod log_filter;
 mod routes;
+mod starting;
 mod state;
 mod steps;
 mod told;
+mod transports;
 
 use busway_engine::{Bus, BusBuilder};
 
@@ -46,6 +48,7 @@ impl Config {
             // What was given to the builder is in force; the rest is not yet.
             state.config = Some(Self {
                 routes: Named::default(),
+                carriers: Named::default(),
                 middleware: None,
                 access: Vec::new(),
                 observability: None,
@@ -94,6 +97,7 @@ impl Config {
     /// | its middleware | swapped where it stands; deliveries that have begun end with what they began with |
     /// | anything else, of an ephemeral one | a new subscription takes the place of the old one in the routing table, at one moment: each event reaches one of them. The new one begins when the old one has handled what it had; meanwhile its queue fills, and its overflow policy decides. An inline handler has no queue and does not wait |
     /// | anything else, of a durable one | running handlers end, then it goes on at its cursor; what is published meanwhile waits in the log |
+    /// | anything of one at a broker, or of what carries the stream of a durable one | running handlers end, then it goes on where broker or cursor stand |
     /// | of a member of a group in memory | the new member joins, then the old one leaves; members whose filter or limits differ alike take the place of their group together, one that goes its own way leaves the others and begins anew |
     ///
     /// Circuits of a breaker, keys that are done in memory, and rates that were earned survive where they are set as before. It returns when durable

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use busway_engine::remote::RemoteSubscription;
 use busway_engine::{
     Bus, DurableBuilder, DurableSubscription, Heritage, SubscribeBuilder, SubscribeError, Subscription,
 };
@@ -10,8 +11,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::leaving::Leaving;
+use super::starting::begin;
 use super::steps::{Made, Stack};
-use crate::model::{IdempotencySection, Route};
+use super::transports::Carriers;
+use crate::model::{CarrierSection, IdempotencySection, Route};
 use crate::problem::{Problem, escaped};
 use crate::read::{Given, Named};
 use crate::value::Name;
@@ -26,16 +29,19 @@ pub(super) struct Live {
 }
 
 #[derive(Debug)]
-enum Running {
+pub(super) enum Running {
     Ephemeral(Subscription),
     Durable(DurableSubscription),
+    Remote(RemoteSubscription),
+    /// Of a stream that is carried: what is led here, and what is led there.
+    Carried(DurableSubscription, Option<RemoteSubscription>),
 }
 
 /// A route that is to be in force, with what it needs.
 pub(super) struct Wanted {
-    name: Given<String>,
-    route: Route,
-    handler: AnyHandler<Durable>,
+    pub(super) name: Given<String>,
+    pub(super) route: Route,
+    pub(super) handler: AnyHandler<Durable>,
     made: Made,
 }
 
@@ -63,12 +69,13 @@ pub(super) fn make(
 ///
 /// It returns when those have ended that had to end first, and unless told otherwise when those have that others took the place of.
 pub(super) async fn reconcile(
-    (live, leaving): (&mut BTreeMap<String, Live>, &mut Leaving),
-    wanted: Vec<Wanted>,
+    (live, carriers, leaving): (&mut BTreeMap<String, Live>, &mut Carriers, &mut Leaving),
+    (wanted, carried): (Vec<Wanted>, Named<CarrierSection>),
     may_outlast: bool,
     bus: &Bus,
 ) -> Vec<Problem> {
     let parting = parting(live, &wanted);
+    let differing = carriers.differing(&carried);
     let names: BTreeSet<String> = wanted.iter().map(|wanted| wanted.name.value().clone()).collect();
     let gone: Vec<String> = live.keys().filter(|name| !names.contains(*name)).cloned().collect();
     gone.iter().filter_map(|name| live.remove(name)).for_each(|gone| gone.leave(leaving));
@@ -80,7 +87,8 @@ pub(super) async fn reconcile(
             begun.push(wanted);
             continue;
         };
-        match old.succession(&wanted.route, parting.contains(wanted.name.value())) {
+        let is_recarried = old.is_in(&differing, bus);
+        match old.succession(&wanted.route, parting.contains(wanted.name.value()), is_recarried) {
             Succession::Same => {
                 let name = wanted.name.value().clone();
                 let (altered, problems) = old.altered(wanted);
@@ -110,9 +118,10 @@ pub(super) async fn reconcile(
         again.push(wanted);
     }
     leaving.ended().await;
+    failures.extend(carriers.exchange(&differing, &carried, bus).await);
     let fresh = begun.into_iter().map(|wanted| (wanted, None));
     let starts = again.into_iter().zip(heritages).chain(fresh);
-    let starts = starts.map(|(wanted, heritage)| begin(bus, wanted, heritage));
+    let starts = starts.map(|(wanted, heritage)| begin(bus, carriers, wanted, heritage));
     // Each is taken up when it has begun: dropped before the last has, this loses hold of none that runs.
     let mut starting: FuturesUnordered<_> = starts.collect();
     while let Some(result) = starting.next().await {
@@ -121,6 +130,8 @@ pub(super) async fn reconcile(
             Err(problem) => failures.push(problem),
         }
     }
+    drop(starting);
+    failures.extend(carriers.begin().await);
     failures
 }
 
@@ -172,10 +183,22 @@ impl Live {
         self.route == *route
     }
 
-    fn succession(&self, wanted: &Route, is_parting: bool) -> Succession {
+    /// Whether its stream is one of these.
+    fn is_in(&self, streams: &BTreeSet<String>, bus: &Bus) -> bool {
+        let stream = || bus.stream_within(self.route.filter.value());
+        !streams.is_empty()
+            && self.route.durable.is_some()
+            && stream().is_some_and(|stream| streams.contains(&stream))
+    }
+
+    fn succession(&self, wanted: &Route, is_parting: bool, is_recarried: bool) -> Succession {
         let is_same = self.route == Route { middleware: self.route.middleware.clone(), ..wanted.clone() };
-        let is_ephemeral = self.route.durable.is_none() && wanted.durable.is_none();
-        match (is_same, is_ephemeral) {
+        let is_ephemeral =
+            [&self.route, wanted].iter().all(|route| route.durable.is_none() && route.at.is_none());
+        // Two subscriptions have its middleware: it is not swapped in one of them.
+        let is_whole =
+            !matches!(self.running, Running::Carried(..)) || self.route.middleware == wanted.middleware;
+        match (is_same && is_whole && !is_recarried, is_ephemeral) {
             (true, _) => Succession::Same,
             (false, true) if !is_parting => Succession::Takeover,
             (false, _) => Succession::Restart,
@@ -187,15 +210,21 @@ impl Live {
         let Self { stack, running, .. } = &mut self;
         let problems = match running {
             Running::Ephemeral(running) => stack.exchange(&wanted.made, |stage| running.middleware(stage)),
-            Running::Durable(running) => stack.exchange(&wanted.made, |stage| running.middleware(stage)),
+            Running::Durable(running) | Running::Carried(running, _) => {
+                stack.exchange(&wanted.made, |stage| running.middleware(stage))
+            }
+            Running::Remote(running) => {
+                stack.exchange(&wanted.made, |stage| running.subscription().middleware(stage))
+            }
         };
         (Self { name: wanted.name, route: wanted.route, ..self }, problems)
     }
 
     fn heritage(&self) -> Heritage {
         match &self.running {
-            Running::Durable(running) => running.heritage(),
+            Running::Durable(running) | Running::Carried(running, _) => running.heritage(),
             Running::Ephemeral(running) => running.heritage(),
+            Running::Remote(running) => running.subscription().heritage(),
         }
     }
 
@@ -210,7 +239,11 @@ impl Live {
         let names = durable.into_iter().chain([self.name.value().clone()]).collect();
         let end = match self.running {
             Running::Ephemeral(running) => running.stop().map(drop).boxed(),
-            Running::Durable(running) => running.stop().map(drop).boxed(),
+            Running::Durable(running) | Running::Carried(running, None) => running.stop().map(drop).boxed(),
+            Running::Remote(running) => running.stop().map(drop).boxed(),
+            Running::Carried(here, Some(there)) => {
+                async move { _ = futures_util::join!(here.stop(), there.stop()) }.boxed()
+            }
         };
         leaving.push(names, end);
     }
@@ -236,39 +269,13 @@ async fn take_over(bus: &Bus, wanted: Wanted, old: Live) -> Result<(Live, Live),
     }
 }
 
-async fn begin(bus: &Bus, wanted: Wanted, heritage: Option<Heritage>) -> Result<Live, Problem> {
-    let begun = match &wanted.route.durable {
-        Some(_) => {
-            let mut builder = durable(bus, &wanted);
-            if let Some(heritage) = &heritage {
-                builder = builder.inherit(heritage);
-            }
-            builder.to(wanted.handler.clone()).await.map(Running::Durable)
-        }
-        None => {
-            let mut builder = ephemeral(bus, &wanted);
-            if let Some(heritage) = &heritage {
-                builder = builder.inherit(heritage);
-            }
-            match wanted.handler.for_ephemeral() {
-                Some(handler) => builder.to(handler).await.map(Running::Ephemeral),
-                None => return Err(Problem::at(wanted.route.handler.place(), NEEDS_DURABLE)),
-            }
-        }
-    };
-    match begun {
-        Ok(running) => Ok(wanted.live(running)),
-        Err(error) => Err(failed(&wanted, &error)),
-    }
-}
-
 impl Wanted {
-    fn live(self, running: Running) -> Live {
+    pub(super) fn live(self, running: Running) -> Live {
         Live { name: self.name, route: self.route, running, stack: self.made.begun() }
     }
 }
 
-fn failed(wanted: &Wanted, error: &SubscribeError) -> Problem {
+pub(super) fn failed(wanted: &Wanted, error: &SubscribeError) -> Problem {
     Problem::at(wanted.name.place(), escaped(&error.to_string()))
 }
 
@@ -301,11 +308,11 @@ pub(super) fn base(bus: &Bus, name: &Given<String>, route: &Route, made: &Made) 
     made.steps().fold(builder, |builder, (stage, name, step)| builder.middleware(stage, name, step))
 }
 
-fn ephemeral(bus: &Bus, wanted: &Wanted) -> SubscribeBuilder {
+pub(super) fn ephemeral(bus: &Bus, wanted: &Wanted) -> SubscribeBuilder {
     subscribe(bus, wanted)
 }
 
-fn durable(bus: &Bus, wanted: &Wanted) -> DurableBuilder {
+pub(super) fn durable(bus: &Bus, wanted: &Wanted) -> DurableBuilder {
     durable_of(subscribe(bus, wanted), &wanted.route)
 }
 

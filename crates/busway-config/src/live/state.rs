@@ -12,8 +12,9 @@ use super::log_filter::LogFilter;
 use super::nothing;
 use super::routes::{self, Live, Wanted};
 use super::steps::{Made, Stack};
+use super::transports::Carriers;
 use crate::access::{Access, Rules};
-use crate::model::{AccessRule, Config};
+use crate::model::{AccessRule, CarrierSection, Config};
 use crate::problem::Problem;
 use crate::read::Named;
 
@@ -32,6 +33,7 @@ pub(super) struct State {
     /// Not so from when a configuration begins to be exchanged until it is: who asked for it may go away in between.
     is_whole: bool,
     pub(super) routes: BTreeMap<String, Live>,
+    pub(super) carriers: Carriers,
     pub(super) leaving: Leaving,
     pub(super) stack: Stack,
     access: Access,
@@ -44,7 +46,11 @@ impl State {
         let config = self.config.clone().unwrap_or_else(nothing);
         match self.is_whole {
             true => config,
-            false => Config { routes: Named::of(self.routes.values().map(Live::said).collect()), ..config },
+            false => Config {
+                routes: Named::of(self.routes.values().map(Live::said).collect()),
+                carriers: Named::of(self.carriers.said()),
+                ..config
+            },
         }
     }
 
@@ -67,10 +73,11 @@ impl State {
         }
         let are_rules_same = self.config.as_ref().is_some_and(|before| before.access == config.access);
         let rules = Arc::new(Rules::of(&config.access));
+        let carriers = config.carriers.clone();
         self.config = Some(config);
         self.is_whole = false;
         self.access.widen(Arc::clone(&rules));
-        let failures = self.reconcile(routes, are_rules_same, bus).await;
+        let failures = self.reconcile((routes, carriers), are_rules_same, bus).await;
         if failures.is_empty() {
             self.access.set(rules);
             self.is_whole = true;
@@ -79,9 +86,14 @@ impl State {
     }
 
     /// See [`routes::reconcile`]. Where the rules are the same, nobody waits for what others took the place of.
-    async fn reconcile(&mut self, routes: Vec<Wanted>, are_rules_same: bool, bus: &Bus) -> Vec<Problem> {
-        let live = (&mut self.routes, &mut self.leaving);
-        Box::pin(routes::reconcile(live, routes, are_rules_same, bus)).await
+    async fn reconcile(
+        &mut self,
+        wanted: (Vec<Wanted>, Named<CarrierSection>),
+        are_rules_same: bool,
+        bus: &Bus,
+    ) -> Vec<Problem> {
+        let live = (&mut self.routes, &mut self.carriers, &mut self.leaving);
+        Box::pin(routes::reconcile(live, wanted, are_rules_same, bus)).await
     }
 
     /// Back to a configuration that was in force.
@@ -95,7 +107,7 @@ impl State {
             are_rules_same = tried.access == before.access;
             tried.middleware.clone_from(&before.middleware);
         }
-        problems.extend(self.reconcile(routes, are_rules_same, bus).await);
+        problems.extend(self.reconcile((routes, before.carriers.clone()), are_rules_same, bus).await);
         self.access.set(Arc::new(Rules::of(&before.access)));
         for problem in &problems {
             tracing::error!(%problem, "what was in force could not be restored as a whole");

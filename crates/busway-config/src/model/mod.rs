@@ -3,6 +3,7 @@
 //! Each section is declared once; what is read, the schema and the reference come from that declaration.
 
 mod access;
+mod carrier;
 mod limits;
 mod observability;
 mod route;
@@ -10,6 +11,7 @@ mod step;
 mod stream;
 
 pub use self::access::{AccessRule, Action, Effect};
+pub use self::carrier::{AtSection, CarrierMode, CarrierSection, OtherMembers};
 pub use self::limits::{Limits, OrderBy, Overflowing, PriorityLevels, PriorityTimes};
 pub use self::observability::{Log, LogShape, Metrics, Observability};
 pub use self::route::{
@@ -35,6 +37,8 @@ section! {
         filters: Named<Limits>,
         /// Middleware around all handlers, by stage.
         middleware: Option<Steps>,
+        /// Streams that are cut over to a broker, or back, by their names. Durable routes within them follow, at once.
+        carriers: Named<CarrierSection>,
         /// Routes by name: a filter and the handler of what it matches. The name is that of the subscription, but for durable ones.
         routes: Named<Route>,
         /// Logs and metrics.

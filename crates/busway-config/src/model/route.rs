@@ -2,7 +2,7 @@
 
 use busway_event::Filter;
 
-use super::{Limits, Steps};
+use super::{AtSection, Limits, Steps};
 use crate::read::{Given, choice, section};
 use crate::value::{Count, Level, Name, Time};
 
@@ -15,12 +15,14 @@ section! {
         handler: Given<String>,
         /// Its name in the store: makes it durable, so that every event of streams is attempted until it is settled. Default: it is ephemeral, in memory.
         durable: Option<Given<Name>>,
+        /// Puts it at a broker: its events come from there. Not with `durable` or `group`, which are of this bus. Default: it is of this bus.
+        at: Option<AtSection>,
         /// Makes it a member of this group: members share the events, each goes to one of them. Ephemeral members have the same filter, durable ones the
         /// same `durable` name. Default: none.
         group: Option<Given<Name>>,
         /// Who of several free members is given an event that sticks to none. Default `round_robin`.
         group_rule: Option<Given<GroupSharing>>,
-        /// Where a durable one begins that the store does not know yet. Default `latest`.
+        /// Where a durable one, or one at a broker, begins that is not known there yet. Default `latest`.
         start_at: Option<Given<StartingAt>>,
         /// Its own limits.
         limits: Option<Limits>,
@@ -154,7 +156,7 @@ choice! {
 }
 
 choice! {
-    /// Where a durable subscription begins that the store does not know yet.
+    /// Where a subscription begins that the store, or the broker, does not know yet.
     StartingAt {
         /// With what is published from now on.
         Latest = "latest",

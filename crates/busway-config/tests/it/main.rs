@@ -3,6 +3,7 @@
 
 mod access;
 mod applying;
+mod carriers;
 mod diff;
 mod documents;
 mod environment;

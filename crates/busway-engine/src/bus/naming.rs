@@ -3,12 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use busway_event::Filter;
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, BoxError, Durable, IntoHandler, Step};
 use serde::de::DeserializeOwned;
 
 use super::{BuildProblem, Bus, BusBuilder};
 use crate::named::{MakeError, Parameter};
+use crate::transport::Transport;
 
 impl BusBuilder {
     /// Registers a handler by a name, for routes of a configuration; it handles nothing by itself. Each route that names it calls the same
@@ -27,6 +29,18 @@ impl BusBuilder {
             return self;
         }
         self.named.handlers.insert(name, handler.into_handler());
+        self
+    }
+
+    /// Registers a transport by a name, for a configuration: streams that are carried, and routes at a broker. It does nothing by itself. A name is
+    /// registered once: twice is an error of [`start`](BusBuilder::start).
+    pub fn transport(mut self, name: impl Into<String>, transport: impl Transport) -> Self {
+        let name = name.into();
+        if self.named.transports.contains_key(&name) {
+            self.problems.push(BuildProblem::NamedTwice { what: "transport", name });
+            return self;
+        }
+        self.named.transports.insert(name, Arc::new(transport));
         self
     }
 
@@ -77,6 +91,38 @@ impl Bus {
     #[must_use]
     pub fn named_handler(&self, name: &str) -> Option<AnyHandler<Durable>> {
         self.core().named.handlers.get(name).cloned()
+    }
+
+    /// The transport that was registered by this name, see [`BusBuilder::transport`].
+    #[must_use]
+    pub fn named_transport(&self, name: &str) -> Option<Arc<dyn Transport>> {
+        self.core().named.transports.get(name).cloned()
+    }
+
+    /// Names of transports that were registered.
+    pub fn transport_names(&self) -> impl Iterator<Item = &str> {
+        self.core().named.transports.keys().map(String::as_str)
+    }
+
+    /// Whether it has a stream of this name.
+    #[must_use]
+    pub fn has_stream(&self, name: &str) -> bool {
+        self.core().log.as_ref().is_some_and(|log| log.partitions_named(name).is_some())
+    }
+
+    /// The stream that captures every topic that the filter means, if one does.
+    #[must_use]
+    pub fn stream_within(&self, filter: &Filter) -> Option<String> {
+        let log = self.core().log.as_ref()?;
+        let found = log.streams().find(|(stream, ..)| stream.covers(filter));
+        found.map(|(stream, ..)| stream.name().to_owned())
+    }
+
+    /// Whether a stream captures topics that the filter means.
+    #[must_use]
+    pub fn stream_overlaps(&self, stream: &str, filter: &Filter) -> bool {
+        let log = self.core().log.as_ref();
+        log.is_some_and(|log| log.streams().any(|(own, ..)| own.name() == stream && own.overlaps(filter)))
     }
 
     /// Names of handlers that were registered.

@@ -11,12 +11,15 @@ use std::sync::Arc;
 use busway_middleware::{AnyHandler, BoxError, Durable, States, Step};
 use parking_lot::Mutex;
 
+use crate::transport::Transport;
+
 pub use self::parameters::{Parameter, ParameterError};
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Named {
     pub(crate) handlers: BTreeMap<String, AnyHandler<Durable>>,
+    pub(crate) transports: BTreeMap<String, Arc<dyn Transport>>,
     pub(crate) factories: BTreeMap<String, Factory>,
     /// What crates that build on the bus keep with it.
     pub(crate) attached: Mutex<States>,
@@ -28,6 +31,7 @@ impl fmt::Debug for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Named")
             .field("handlers", &self.handlers.keys())
+            .field("transports", &self.transports.keys())
             .field("factories", &self.factories.keys())
             .finish_non_exhaustive()
     }

@@ -1,0 +1,100 @@
+//! How a route begins: in memory, in the store, at a broker, or at both ends of a stream that is carried.
+
+use busway_engine::remote::{RemoteBuilder, RemoteError, RemoteSubscription};
+use busway_engine::{Bus, DurableBuilder, Heritage};
+use busway_middleware::{AnyHandler, Ephemeral};
+
+use super::routes::{Live, NEEDS_DURABLE, Running, Wanted, durable, ephemeral, failed};
+use super::transports::{Carried, Carriers, chain};
+use crate::problem::{Problem, escaped};
+
+/// Begins a route. What the one before leaves behind of circuits and keys goes on.
+pub(super) async fn begin(
+    bus: &Bus,
+    carriers: &Carriers,
+    wanted: Wanted,
+    heritage: Option<Heritage>,
+) -> Result<Live, Problem> {
+    let running = match &wanted.route.durable {
+        Some(_) => {
+            let mut builder = durable(bus, &wanted);
+            if let Some(heritage) = &heritage {
+                builder = builder.inherit(heritage);
+            }
+            match carriers.of(bus, &wanted.route)? {
+                Some(carried) => at_both(bus, carried, builder, &wanted).await?,
+                None => {
+                    let begun = builder.to(wanted.handler.clone()).await;
+                    Running::Durable(begun.map_err(|error| failed(&wanted, &error))?)
+                }
+            }
+        }
+        None => {
+            let handler = for_memory(&wanted)?;
+            let mut builder = ephemeral(bus, &wanted);
+            if let Some(heritage) = &heritage {
+                builder = builder.inherit(heritage);
+            }
+            match &wanted.route.at {
+                Some(at) => {
+                    let transport = at.registered(bus)?;
+                    let builder = at.builder((bus, &wanted.name, &wanted.route), builder, &*transport);
+                    Running::Remote(begun(builder, handler, &wanted).await?)
+                }
+                None => {
+                    let begun = builder.to(handler).await;
+                    Running::Ephemeral(begun.map_err(|error| failed(&wanted, &error))?)
+                }
+            }
+        }
+    };
+    Ok(wanted.live(running))
+}
+
+/// The two subscriptions of which one handles each event of a stream that is carried.
+async fn at_both(
+    bus: &Bus,
+    carried: &Carried,
+    builder: DurableBuilder,
+    wanted: &Wanted,
+) -> Result<Running, Problem> {
+    let name = wanted.route.durable.as_ref().map_or("", |name| name.as_str());
+    // Its name and that of the durable one may be the same.
+    let named = ephemeral(bus, wanted).name(format!("{name}@{}", carried.transport.kind()));
+    let there = match carried.cut.remote(named, &*carried.transport, name) {
+        Some(there) => Some((there, for_memory(wanted)?)),
+        None => None,
+    };
+    let here = carried.cut.local(builder).to(wanted.handler.clone()).await;
+    let here = here.map_err(|error| failed(wanted, &error))?;
+    let there = match there {
+        None => None,
+        Some((builder, handler)) => {
+            // Where the route begins in the log says nothing of the broker: there it begins with all that is led there.
+            match begun(builder.member(bus.describe().producer), handler, wanted).await {
+                Ok(there) => Some(there),
+                Err(problem) => {
+                    here.stop().await;
+                    return Err(problem);
+                }
+            }
+        }
+    };
+    Ok(Running::Carried(here, there))
+}
+
+async fn begun(
+    builder: RemoteBuilder<'_>,
+    handler: AnyHandler<Ephemeral>,
+    wanted: &Wanted,
+) -> Result<RemoteSubscription, Problem> {
+    builder.to(handler).await.map_err(|error| match error {
+        RemoteError::Subscription(error) => failed(wanted, &error),
+        error => Problem::at(wanted.name.place(), escaped(&chain(&error))),
+    })
+}
+
+fn for_memory(wanted: &Wanted) -> Result<AnyHandler<Ephemeral>, Problem> {
+    let handler = wanted.handler.for_ephemeral();
+    handler.ok_or_else(|| Problem::at(wanted.route.handler.place(), NEEDS_DURABLE))
+}

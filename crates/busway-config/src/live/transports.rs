@@ -1,0 +1,213 @@
+//! Streams that are carried, and routes at brokers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use busway_engine::cutover::{Carrier, CutOver, CutOverMode};
+use busway_engine::remote::{Members, RemoteBuilder};
+use busway_engine::transport::Transport;
+use busway_engine::{Bus, SubscribeBuilder};
+
+use crate::model::{AtSection, CarrierMode, CarrierSection, DeadLetterKeeping, OtherMembers, Route};
+use crate::problem::{Problem, did_you_mean, escaped};
+use crate::read::{Given, Named};
+
+/// Streams that are carried, by name.
+#[derive(Debug, Default)]
+pub(super) struct Carriers {
+    carried: BTreeMap<String, Carried>,
+    /// Of these it is not known who leads: nobody may handle their events.
+    unknown: BTreeSet<String>,
+}
+
+/// A stream of which it is known who handles its events.
+#[derive(Debug)]
+pub(super) struct Carried {
+    name: Given<String>,
+    section: CarrierSection,
+    pub(super) cut: CutOver,
+    pub(super) transport: Arc<dyn Transport>,
+    /// `None` until it is begun, behind its subscriptions.
+    carrier: Option<Carrier>,
+}
+
+impl Carriers {
+    /// What was said of them.
+    pub(super) fn said(&self) -> Vec<(Given<String>, CarrierSection)> {
+        self.carried.values().map(|carried| (carried.name.clone(), carried.section.clone())).collect()
+    }
+
+    /// Streams of which something else is wanted than what is in force.
+    pub(super) fn differing(&self, wanted: &Named<CarrierSection>) -> BTreeSet<String> {
+        let changed = wanted.iter().filter(|(name, section)| {
+            self.carried
+                .get(name.value())
+                .is_none_or(|live| live.section != **section || live.carrier.is_none())
+        });
+        let gone = self.carried.keys().filter(|name| wanted.get(name).is_none());
+        changed.map(|(name, _)| name.value().clone()).chain(gone.cloned()).collect()
+    }
+
+    /// The one that carries what a durable route wants.
+    pub(super) fn of(&self, bus: &Bus, route: &Route) -> Result<Option<&Carried>, Problem> {
+        let Some(stream) = bus.stream_within(route.filter.value()) else { return Ok(None) };
+        match self.unknown.contains(&stream) {
+            true => {
+                let message = format!("stream \"{}\" is not cut over as it is wanted", escaped(&stream));
+                Err(Problem::at(route.filter.place(), message))
+            }
+            false => Ok(self.carried.get(&stream)),
+        }
+    }
+
+    /// Ends those that differ, and says who leads from now on. Their subscriptions have ended before.
+    pub(super) async fn exchange(
+        &mut self,
+        differing: &BTreeSet<String>,
+        wanted: &Named<CarrierSection>,
+        bus: &Bus,
+    ) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for stream in differing {
+            self.unknown.remove(stream);
+            if let Some(carrier) = self.carried.remove(stream).and_then(|old| old.carrier) {
+                carrier.stop().await;
+            }
+        }
+        for (name, section) in wanted.iter().filter(|(name, _)| differing.contains(name.value())) {
+            let Some(transport) = bus.named_transport(section.transport.value()) else {
+                self.unknown.insert(name.value().clone());
+                problems.push(no_transport(bus, &section.transport));
+                continue;
+            };
+            match bus.cut_over(name.value(), section.mode()).await {
+                Ok(cut) => {
+                    let cut = match &section.patience {
+                        Some(patience) => cut.patience(patience.duration()),
+                        None => cut,
+                    };
+                    let (name, section) = (name.clone(), section.clone());
+                    let carried = Carried { name, section, cut, transport, carrier: None };
+                    self.carried.insert(carried.name.value().clone(), carried);
+                }
+                Err(error) => {
+                    self.unknown.insert(name.value().clone());
+                    problems.push(Problem::at(name.place(), escaped(&chain(&error))));
+                }
+            }
+        }
+        problems
+    }
+
+    /// Begins to carry those that do not yet: behind their subscriptions, which others wait for.
+    pub(super) async fn begin(&mut self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for carried in self.carried.values_mut().filter(|carried| carried.carrier.is_none()) {
+            match carried.cut.begin(&*carried.transport).await {
+                Ok(carrier) => carried.carrier = Some(carrier),
+                Err(error) => problems.push(Problem::at(carried.name.place(), escaped(&chain(&error)))),
+            }
+        }
+        problems
+    }
+}
+
+impl CarrierSection {
+    fn mode(&self) -> CutOverMode {
+        match self.mode.as_ref().map(Given::value) {
+            None | Some(CarrierMode::Local) => CutOverMode::Local,
+            Some(CarrierMode::Mirror) => CutOverMode::Mirror,
+            Some(CarrierMode::Compare) => CutOverMode::Compare,
+            Some(CarrierMode::Remote) => CutOverMode::Remote,
+        }
+    }
+}
+
+impl AtSection {
+    /// Its transport.
+    pub(super) fn registered(&self, bus: &Bus) -> Result<Arc<dyn Transport>, Problem> {
+        bus.named_transport(self.transport.value()).ok_or_else(|| no_transport(bus, &self.transport))
+    }
+
+    /// The subscription of a route at its transport.
+    pub(super) fn builder<'a>(
+        &self,
+        (bus, name, route): (&Bus, &Given<String>, &Route),
+        builder: SubscribeBuilder,
+        transport: &'a dyn Transport,
+    ) -> RemoteBuilder<'a> {
+        let subscription =
+            self.subscription.as_ref().map_or_else(|| name.value().as_str(), |name| name.as_str());
+        let mut builder = builder.on(transport, self.stream.value(), subscription);
+        builder = match &self.member {
+            Some(member) => builder.member(member.value()),
+            None => builder.member(bus.describe().producer),
+        };
+        if let Some(start) = &route.start_at {
+            builder = builder.start_at((*start.value()).into());
+        }
+        if let Some(wait) = &self.ack_wait {
+            builder = builder.ack_wait(wait.duration());
+        }
+        if let Some(events) = &self.in_flight_max {
+            builder = builder.in_flight_max(events.size());
+        }
+        if let Some(deliveries) = &self.deliveries_max {
+            builder = builder.deliveries_max(deliveries.small());
+        }
+        if self.members.as_ref().map(Given::value) == Some(&OtherMembers::One) {
+            builder = builder.members(Members::One);
+        }
+        match self.dead_letters.as_ref().map(Given::value) {
+            Some(DeadLetterKeeping::Discard) => builder.discard(),
+            _ => builder,
+        }
+    }
+}
+
+/// What keeps carriers and routes at brokers from being put in force.
+pub(super) fn misfits(bus: &Bus, carriers: &Named<CarrierSection>, routes: &Named<Route>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, section) in carriers.iter() {
+        if bus.named_transport(section.transport.value()).is_none() {
+            problems.push(no_transport(bus, &section.transport));
+        }
+        if !bus.has_stream(name.value()) {
+            let message = format!("the bus has no stream \"{}\"", escaped(name.value()));
+            problems.push(Problem::at(name.place(), message).hint("declare it below streams"));
+        }
+    }
+    for (_, route) in routes.iter() {
+        if let Some(at) = &route.at {
+            problems.extend(at.registered(bus).err());
+        }
+        let is_split = route.durable.is_some() && bus.stream_within(route.filter.value()).is_none();
+        let touched =
+            carriers.iter().find(|(name, _)| bus.stream_overlaps(name.value(), route.filter.value()));
+        if let (true, Some((stream, _))) = (is_split, touched) {
+            let message = format!(
+                "stream \"{}\" is carried, and this filter wants more than what that stream captures",
+                escaped(stream.value())
+            );
+            let hint = "make two routes of it: one within the stream, one for the rest";
+            problems.push(Problem::at(route.filter.place(), message).hint(hint));
+        }
+    }
+    problems
+}
+
+fn no_transport(bus: &Bus, name: &Given<String>) -> Problem {
+    let message = format!("no transport \"{}\" is registered", escaped(name.value()));
+    let known: Vec<&str> = bus.transport_names().collect();
+    let hint = did_you_mean(name.value(), known.iter().copied()).unwrap_or_else(|| match known.as_slice() {
+        [] => "register it when the bus is built: .transport(name, transport)".to_owned(),
+        known => format!("registered are {}", known.join(", ")),
+    });
+    Problem::at(name.place(), message).hint(hint)
+}
+
+/// An error with all its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
