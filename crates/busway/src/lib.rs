@@ -236,9 +236,9 @@ pub use busway_engine::{
     Standing, StartAt, State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem,
     SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table,
     TableKey, Target, Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified,
-    VerifiedArchive, VerifiedAudit, WeakBus, WriteTables, breaker, bridge, bus, clock, dead_letters, durable,
-    history, idempotency, in_store, named, schedule, settings, stages, stats, subscription, transact,
-    transport, verify_archive,
+    VerifiedArchive, VerifiedAudit, WeakBus, WriteTables, breaker, bridge, bus, clock, cutover, dead_letters,
+    durable, history, idempotency, in_store, named, remote, schedule, settings, stages, stats, subscription,
+    transact, transport, verify_archive,
 };
 
 pub mod prelude;

@@ -50,4 +50,6 @@ async fn on_redis_streams_keep_what_a_transport_promises() {
     let report = conformance::run(&Servers, CASES).await;
     println!("{report}");
     assert!(report.is_passed(), "{report}");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/capability-matrix.md");
+    report.assert_documented(page, "Redis Streams");
 }

@@ -25,6 +25,7 @@
 mod cases;
 mod harness;
 mod local;
+mod matrix;
 mod report;
 mod world;
 

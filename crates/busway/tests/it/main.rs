@@ -1,6 +1,7 @@
 //! The facade's promises: its examples do what they say, its parts are reachable, its errors lead to the fix.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod example_cut_over;
 mod example_forwarder;
 mod example_process;
 mod examples;
