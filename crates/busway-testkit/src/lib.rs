@@ -39,7 +39,7 @@
 //! [`settle`](TestBus::settle).
 //!
 //! # Modules
-//! [`conformance`] is for transports. [`TestBus`] first, then [`Recorder`], [`Script`] with its [`Step`]s and [`Gate`]s, [`ManualClock`], [`SharedKeys`].
+//! [`conformance`] is for transports, and [`ServerProcess`] runs their servers. [`TestBus`] first, then [`Recorder`], [`Script`] with its [`Step`]s and [`Gate`]s, [`ManualClock`], [`SharedKeys`].
 
 mod bus;
 mod clock;
@@ -47,6 +47,7 @@ pub mod conformance;
 mod keys;
 mod recorder;
 mod script;
+mod server;
 mod spy;
 
 pub use crate::bus::TestBus;
@@ -54,6 +55,7 @@ pub use crate::clock::ManualClock;
 pub use crate::keys::SharedKeys;
 pub use crate::recorder::Recorder;
 pub use crate::script::{Emission, Gate, Script, Step};
+pub use crate::server::{ServerProcess, ServerProgram};
 pub use crate::spy::{BreakerMove, FellBack, Handled};
 
 /// The README's code compiles and runs.

@@ -18,6 +18,9 @@ pub(crate) struct Program {
 
 /// `nats-server` with `JetStream`.
 pub(crate) const NATS: Program = Program { file: "nats-server", variable: "BUSWAY_NATS_SERVER" };
+/// The `nats-server` of Debian 12, 2.9: the oldest that has to do.
+pub(crate) const OLD_NATS: Program =
+    Program { file: "nats-server-debian", variable: "BUSWAY_NATS_SERVER_DEBIAN" };
 /// `redis-server` with an append-only file.
 pub(crate) const REDIS: Program = Program { file: "redis-server", variable: "BUSWAY_REDIS_SERVER" };
 /// The server that scrapes metrics.

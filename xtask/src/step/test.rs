@@ -122,19 +122,24 @@ fn run_disk(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
 
 /// Tests with programs of other projects: they start servers of their own, and are told where the programs are.
 fn run_with(workspace: &Workspace, report: &mut Report, has_nextest: bool, tests: &WithPrograms) {
-    let WithPrograms { step, package, prefix, programs } = *tests;
+    let WithPrograms { step, package, prefix, programs, needed, place } = *tests;
     let mut cargo = Call::cargo(workspace);
-    for program in programs {
+    for (program, variable) in programs {
         let file = match binary::find(*program) {
             Ok(Some(file)) => file,
-            Ok(None) => return report.measure(step, || Ok(Verdict::LeftOut(binary::missing(*program)))),
+            Ok(None) => return report.measure(step, || without(*program, needed)),
             Err(error) => return report.measure(step, || Err(error)),
         };
-        cargo = cargo.env(program.variable, file);
+        cargo = cargo.env(variable, file);
     }
     if has_nextest {
         let filter = format!("test({prefix})");
-        let tests = cargo.args(["nextest", "run", "--all-features", "--run-ignored", "only", "-E", &filter]);
+        let cargo = cargo.args(["nextest", "run", "--all-features", "--run-ignored", "only", "-E", &filter]);
+        let tests = match place {
+            // With the features of the whole: nothing is built twice.
+            Place::Default => cargo,
+            Place::Beside => cargo.args(["-p", package]),
+        };
         run_one(report, step, Runner::Nextest, tests);
     } else {
         // With the features of the whole: nothing is built twice.
@@ -144,34 +149,87 @@ fn run_with(workspace: &Workspace, report: &mut Report, has_nextest: bool, tests
     }
 }
 
+/// A program is not here.
+fn without(program: Program, needed: Needed) -> Result<Verdict> {
+    let missing = binary::missing(program);
+    match needed {
+        Needed::InCi if env::var_os("CI").is_some() => bail!("{missing}"),
+        Needed::InCi | Needed::Nowhere => Ok(Verdict::LeftOut(missing)),
+    }
+}
+
+/// Whether tests are left out where a program is missing.
+#[derive(Debug, Clone, Copy)]
+enum Needed {
+    /// Not where the project is judged: there it is a failure.
+    InCi,
+    /// Everywhere.
+    Nowhere,
+}
+
+/// Whether a package is built without being asked for.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Default,
+    Beside,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct WithPrograms {
     step: &'static str,
     package: &'static str,
     /// How their names begin; each is ignored unless asked for.
     prefix: &'static str,
-    /// All of these have to be there.
-    programs: &'static [Program],
+    /// All of these have to be there; each with the variable by which the tests are told of it.
+    programs: &'static [(Program, &'static str)],
+    needed: Needed,
+    place: Place,
 }
 
-const WITH_PROGRAMS: [WithPrograms; 3] = [
+const WITH_PROGRAMS: [WithPrograms; 5] = [
     WithPrograms {
         step: "streams in NATS",
         package: "busway-nats",
         prefix: "on_nats",
-        programs: &[binary::NATS],
+        programs: &[(binary::NATS, binary::NATS.variable)],
+        needed: Needed::InCi,
+        place: Place::Default,
+    },
+    WithPrograms {
+        step: "streams in Debian's NATS",
+        package: "busway-nats",
+        prefix: "on_nats",
+        // The same tests, and an older server.
+        programs: &[(binary::OLD_NATS, binary::NATS.variable)],
+        needed: Needed::Nowhere,
+        place: Place::Default,
+    },
+    WithPrograms {
+        step: "processes at NATS",
+        package: "busway-examples",
+        prefix: "on_nats",
+        programs: &[(binary::NATS, binary::NATS.variable)],
+        needed: Needed::InCi,
+        place: Place::Beside,
     },
     WithPrograms {
         step: "keys and streams in Redis",
         package: "busway-redis",
         prefix: "on_redis",
-        programs: &[binary::REDIS],
+        programs: &[(binary::REDIS, binary::REDIS.variable)],
+        needed: Needed::InCi,
+        place: Place::Default,
     },
     WithPrograms {
         step: "metrics in Prometheus",
         package: "busway",
         prefix: "on_prometheus",
-        programs: &[binary::PROMETHEUS, binary::PROMTOOL],
+        programs: &[
+            (binary::PROMETHEUS, binary::PROMETHEUS.variable),
+            (binary::PROMTOOL, binary::PROMTOOL.variable),
+        ],
+        needed: Needed::Nowhere,
+        place: Place::Default,
     },
 ];
 

@@ -59,7 +59,7 @@ pub(crate) fn check(edges: &[Edge], tree: &Tree) -> Vec<Problem> {
         .filter_map(|edge| Some(Problem::at(&edge.manifest, line_of(tree, edge), complaint(edge)?)))
         .collect();
     for name in tree.folders("crates/") {
-        if layer(name).is_none() {
+        if layer(name).is_none() && !NEVER_USED.contains(&name) {
             let manifest = format!("crates/{name}/Cargo.toml");
             problems.push(Problem::of(
                 &manifest,
@@ -113,7 +113,6 @@ struct Layer {
     must_not_use: &'static [(&'static str, &'static str)],
 }
 
-/// The layers, bottom up.
 /// What the engine may use, and the engine: for configuration, transports and shared stores, which do not know each other.
 const UP_TO_ENGINE: &[&str] = &[
     "busway-event",
@@ -125,6 +124,7 @@ const UP_TO_ENGINE: &[&str] = &[
     "busway-engine",
 ];
 
+/// The layers, bottom up.
 const LAYERS: &[Layer] = &[
     Layer { name: "busway-macros", may_use: &[], must_not_use: &[] },
     Layer {
@@ -225,8 +225,8 @@ const LAYERS: &[Layer] = &[
 /// A product for tests, our users' too: it must never reach a program that runs.
 const TEST_KIT: &str = "busway-testkit";
 
-/// Tools of the developers. They may use everything, and nothing may use them.
-const NEVER_USED: &[&str] = &["busway-benches", "xtask"];
+/// Tools of the developers, and what only shows. They may use everything, and nothing may use them.
+const NEVER_USED: &[&str] = &["busway-benches", "busway-examples", "xtask"];
 
 #[cfg(test)]
 mod tests {
