@@ -34,17 +34,18 @@
 //! ```
 //!
 //! # Guarantee
-//! Nothing here waits for real time: handlers that ask the bus for its clock and the timeouts and rate limits that a service
+//! Nothing here waits for real time, but for servers and networks of other programs: handlers that ask the bus for its clock and the timeouts and rate limits that a service
 //! adds to it go by the manual one. No assertion passes because it looked too early: call it after
 //! [`settle`](TestBus::settle).
 //!
 //! # Modules
-//! [`conformance`] is for transports, and [`ServerProcess`] runs their servers. [`TestBus`] first, then [`Recorder`], [`Script`] with its [`Step`]s and [`Gate`]s, [`ManualClock`], [`SharedKeys`].
+//! [`conformance`] is for transports, [`ServerProcess`] runs their servers, and [`Proxy`] is the network between. [`TestBus`] first, then [`Recorder`], [`Script`] with its [`Step`]s and [`Gate`]s, [`ManualClock`], [`SharedKeys`].
 
 mod bus;
 mod clock;
 pub mod conformance;
 mod keys;
+mod proxy;
 mod recorder;
 mod script;
 mod server;
@@ -53,6 +54,7 @@ mod spy;
 pub use crate::bus::TestBus;
 pub use crate::clock::ManualClock;
 pub use crate::keys::SharedKeys;
+pub use crate::proxy::Proxy;
 pub use crate::recorder::Recorder;
 pub use crate::script::{Emission, Gate, Script, Step};
 pub use crate::server::{ServerProcess, ServerProgram};

@@ -79,7 +79,10 @@ impl ServerProcess {
     /// Starts it; returns whether it is the one that answers.
     fn begin(&mut self) -> bool {
         let (folder, log) = (self.folder.path(), self.folder.path().join("server.log"));
-        #[expect(clippy::disallowed_methods, reason = "the server's own log, which this module reads when it ends badly")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the server's own log, which this module reads when it ends badly"
+        )]
         let output = || File::create(&log).map_or_else(|_| Stdio::null(), Stdio::from);
         let spawned = Command::new(&self.file)
             .args((self.program.arguments)(folder, self.address))

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test may have tasks of its own")]
 
 mod conformance;
+mod proxy;
 mod stages;
 
 use std::sync::Arc;
