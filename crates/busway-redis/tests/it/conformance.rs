@@ -5,6 +5,7 @@ use std::sync::Arc;
 use busway_engine::Stream;
 use busway_engine::transport::{Transport, TransportFuture};
 use busway_redis::RedisTransport;
+use busway_testkit::Proxy;
 use busway_testkit::conformance::{self, Broker, CASES, Harness, Restarted};
 use tokio::sync::Mutex;
 
@@ -14,7 +15,7 @@ use crate::server::Server;
 struct Servers;
 
 struct OneServer {
-    url: String,
+    network: Proxy,
     server: Mutex<Server>,
 }
 
@@ -22,16 +23,22 @@ impl Harness for Servers {
     fn broker(&self, _streams: Vec<Stream>) -> TransportFuture<'_, Box<dyn Broker>> {
         Box::pin(async {
             let server = Server::start().await;
-            Box::new(OneServer { url: server.url(), server: Mutex::new(server) }) as Box<dyn Broker>
+            let network = Proxy::to(server.address).await;
+            Box::new(OneServer { network, server: Mutex::new(server) }) as Box<dyn Broker>
         })
     }
 }
 
 impl Broker for OneServer {
     fn connect(&self) -> TransportFuture<'_, Arc<dyn Transport>> {
-        Box::pin(async {
-            Arc::new(RedisTransport::builder(&self.url).connect().await.unwrap()) as Arc<dyn Transport>
+        let url = format!("redis://{}", self.network.address());
+        Box::pin(async move {
+            Arc::new(RedisTransport::builder(&url).connect().await.unwrap()) as Arc<dyn Transport>
         })
+    }
+
+    fn network(&self) -> Option<&Proxy> {
+        Some(&self.network)
     }
 
     fn restart(&self) -> TransportFuture<'_, Restarted> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use busway_engine::Stream;
 use busway_engine::transport::{Transport, TransportFuture};
 
+use crate::Proxy;
+
 /// Makes brokers for cases, or lends one that is there.
 pub trait Harness: Send + Sync {
     /// A broker for a case that uses these streams. The suite has each connection [prepare](Transport::prepare) them.
@@ -15,6 +17,12 @@ pub trait Harness: Send + Sync {
 pub trait Broker: Send + Sync {
     /// A connection of its own, as from another process. Panics when there is none to be had.
     fn connect(&self) -> TransportFuture<'_, Arc<dyn Transport>>;
+
+    /// The network between this broker and its connections, if cases may make it fail: then [`connect`](Self::connect) goes through it. Default: it cannot be made to
+    /// fail, and cases about that are left out.
+    fn network(&self) -> Option<&Proxy> {
+        None
+    }
 
     /// Kills the broker outright and starts it again with what it has on its disk. Default: that cannot be done.
     fn restart(&self) -> TransportFuture<'_, Restarted> {

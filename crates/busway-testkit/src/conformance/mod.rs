@@ -51,6 +51,8 @@ pub struct Case {
     pub name: &'static str,
     /// What a transport must be able to do; one that is not able leaves the case out.
     pub needs: &'static [Capability],
+    /// Whether the harness must have a [network](Broker::network) that fails; without one the case is left out.
+    pub needs_network: bool,
     run: for<'a> fn(&'a World) -> world::CaseFuture<'a>,
 }
 
@@ -67,7 +69,11 @@ pub async fn run(harness: &dyn Harness, cases: impl IntoIterator<Item = &'static
         let world = World::begin(harness, case).await;
         report.capabilities(world.kind(), world.capabilities());
         let lacks = case.needs.iter().find(|need| !world.capabilities().has(**need));
+        let has_network = world.broker().network().is_some();
         let result = match lacks {
+            None if case.needs_network && !has_network => {
+                Result::LeftOut("there is no network that could fail".to_owned())
+            }
             Some(lacks) => Result::LeftOut(format!("{lacks}: {}", world.capabilities().of(*lacks))),
             None => {
                 let ran = AssertUnwindSafe((case.run)(&world)).catch_unwind();

@@ -11,7 +11,7 @@ async fn a_bus_in_memory_keeps_what_it_promises_as_a_transport() {
     assert!(report.is_passed(), "{report}");
     report.assert_documented(PAGE, "a bus in memory");
     let left_out = report.results().filter(|(_, result)| matches!(result, Result::LeftOut(_))).count();
-    assert_eq!(left_out, 11, "what needs a store: {report}");
+    assert_eq!(left_out, 15, "what needs a store, or a network: {report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,7 +21,8 @@ async fn a_bus_with_a_store_keeps_all_promises_of_a_transport() {
     println!("{report}");
     assert!(report.is_passed(), "{report}");
     report.assert_documented(PAGE, "a bus with a store");
-    assert!(report.results().all(|(_, result)| *result == Result::Passed), "{report}");
+    let is_kept = |case: &str, result: &Result| case.ends_with("network") || *result == Result::Passed;
+    assert!(report.results().all(|(case, result)| is_kept(case, result)), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 mod beginning;
 mod members;
 mod messages;
+mod network;
 mod order;
 mod redelivery;
 mod trouble;
@@ -14,7 +15,14 @@ use super::Case;
 /// A case of a function.
 macro_rules! case {
     ($name:literal, [$($need:expr),*], $($path:ident)::+) => {
-        Case { name: $name, needs: &[$($need),*], run: |world| Box::pin($($path)::+(world)) }
+        Case { name: $name, needs: &[$($need),*], needs_network: false, run: |world| Box::pin($($path)::+(world)) }
+    };
+}
+
+/// The same, while the network fails.
+macro_rules! over_a_network {
+    ($name:literal, [$($need:expr),*], $($path:ident)::+) => {
+        Case { needs_network: true, ..case!($name, [$($need),*], $($path)::+) }
     };
 }
 
@@ -46,6 +54,10 @@ pub const CASES: &[Case] = &[
     case!("closing with events in flight", [Can::Resume], trouble::closing_with_events_in_flight),
     case!("dropped receives lose nothing", [], trouble::dropped_receives_lose_nothing),
     case!("broker restarts", [Can::SurvivesRestart], trouble::broker_restarts),
+    over_a_network!("cut network", [Can::OrderPerKey], network::cut),
+    over_a_network!("silent network", [Can::OrderPerKey], network::silent),
+    over_a_network!("half-closed network", [Can::OrderPerKey], network::half_closed),
+    over_a_network!("late network", [Can::OrderPerKey], network::late),
 ];
 
 #[cfg(test)]
