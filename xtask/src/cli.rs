@@ -73,7 +73,8 @@ pub(crate) enum Command {
     },
     /// Store and bus under kills, failing calls, damage and power cuts, for hours.
     Chaos {
-        /// Only this: `resilience` runs the same faults with and without protection, and writes `docs/resilience.md`.
+        /// Only this: `resilience` runs the same faults with and without protection, and writes `docs/resilience.md`; `brokers` runs the suite of transports twenty
+        /// times at once on each, and kills brokers fifty times.
         #[arg(value_enum)]
         only: Option<chaos::Part>,
         /// `kill -9` cycles on one store, and as many on one bus.
@@ -184,6 +185,7 @@ impl Command {
             Self::Package { allow_dirty: false } => package::run(workspace, package::Files::Committed),
             Self::Package { allow_dirty: true } => package::run(workspace, package::Files::AsTheyAre),
             Self::Chaos { only: Some(chaos::Part::Resilience), .. } => chaos::resilience(workspace),
+            Self::Chaos { only: Some(chaos::Part::Brokers), .. } => chaos::brokers(workspace),
             Self::Chaos { only: None, kills, images, cuts, stores, publishes } => {
                 let (kills, images, cuts) = (*kills, *images, *cuts);
                 let length = chaos::Length { kills, images, cuts, stores: *stores, publishes: *publishes };

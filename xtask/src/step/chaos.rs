@@ -5,6 +5,7 @@ use clap::ValueEnum;
 
 use crate::process::Call;
 use crate::report::Verdict;
+use crate::server::binary::{self, Program};
 use crate::step::disk;
 use crate::workspace::Workspace;
 
@@ -13,6 +14,8 @@ use crate::workspace::Workspace;
 pub(crate) enum Part {
     /// What breakers, retries and bulkheads are worth.
     Resilience,
+    /// The suite of transports, twenty times at once on each, and brokers that are killed fifty times.
+    Brokers,
 }
 
 /// Runs the same faults with and without protection, and writes what came of it into the documentation.
@@ -23,6 +26,44 @@ pub(crate) fn resilience(workspace: &Workspace) -> Result<Verdict> {
         .run()?;
     Ok(Verdict::Passed)
 }
+
+/// Runs the suite of transports twenty times at once on each, and kills brokers fifty times; those whose server is not here are left out.
+pub(crate) fn brokers(workspace: &Workspace) -> Result<Verdict> {
+    let cargo = || {
+        let cargo = Call::cargo(workspace)
+            .env("BUSWAY_SUITE_RUNS", SUITE_RUNS)
+            .env("BUSWAY_BROKER_KILLS", BROKER_KILLS);
+        cargo.args(["test", "--release", "--all-features"])
+    };
+    cargo()
+        .args([
+            "-p",
+            "busway-testkit",
+            "--test",
+            "it",
+            "--",
+            "--nocapture",
+            "as_a_transport",
+            "of_a_transport",
+        ])
+        .run()?;
+    let mut missing = Vec::new();
+    for (program, package, prefix) in BROKERS {
+        match binary::find(program)? {
+            Some(file) => {
+                let tests = cargo().env(program.variable, file).args(["-p", package, "--test", "it"]);
+                tests.args(["--", "--ignored", "--nocapture", prefix]).run()?;
+            }
+            None => missing.push(binary::missing(program)),
+        }
+    }
+    Ok(if missing.is_empty() { Verdict::Passed } else { Verdict::LeftOut(missing.join("; ")) })
+}
+
+const BROKERS: [(Program, &str, &str); 2] =
+    [(binary::NATS, "busway-nats", "on_nats"), (binary::REDIS, "busway-redis", "on_redis")];
+const SUITE_RUNS: &str = "20";
+const BROKER_KILLS: &str = "50";
 
 /// How long the long form is.
 #[derive(Debug, Clone, Copy)]

@@ -54,7 +54,7 @@ impl Broker for OneServer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a redis-server; `cargo xtask test` starts one"]
 async fn on_redis_streams_keep_what_a_transport_promises() {
-    let report = conformance::run(&Servers, CASES).await;
+    let report = conformance::run_at_once(&Servers, CASES, conformance::runs_wanted()).await;
     println!("{report}");
     assert!(report.is_passed(), "{report}");
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/capability-matrix.md");

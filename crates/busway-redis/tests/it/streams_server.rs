@@ -7,6 +7,7 @@ use busway_engine::Retention;
 use busway_engine::transport::{Capability, Transport, TransportError, Verdict};
 use busway_event::Durability;
 use busway_redis::RedisTransport;
+use busway_testkit::conformance::kills_wanted;
 
 use crate::server::Server;
 use crate::world::{PATIENCE, connected, event, numbers, orders, reception, send, settle, take};
@@ -104,7 +105,7 @@ async fn on_redis_a_server_that_is_killed_and_started_again_loses_nothing_that_i
             }
         })
     };
-    for round in 1..=3 {
+    for round in 1..=u32::try_from(kills_wanted()).unwrap() {
         while *acknowledged.lock() < round * 50 {
             tokio::task::yield_now().await;
         }

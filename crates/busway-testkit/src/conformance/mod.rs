@@ -90,6 +90,33 @@ pub async fn run(harness: &dyn Harness, cases: impl IntoIterator<Item = &'static
     report
 }
 
+/// Runs the same cases so many times at once, each on brokers of its own: a case has passed when it has in every run.
+pub async fn run_at_once(
+    harness: &dyn Harness,
+    cases: impl IntoIterator<Item = &'static Case> + Clone,
+    runs: usize,
+) -> Report {
+    let all = futures_util::future::join_all((0..runs).map(|_| run(harness, cases.clone()))).await;
+    all.into_iter().reduce(Report::with).unwrap_or_default()
+}
+
+/// How often the environment variable `BUSWAY_SUITE_RUNS` wants the suite to be run at once. Default 1.
+#[must_use]
+pub fn runs_wanted() -> usize {
+    wanted("BUSWAY_SUITE_RUNS", 1)
+}
+
+/// How often the environment variable `BUSWAY_BROKER_KILLS` wants a broker to be killed under traffic. Default 5.
+#[must_use]
+pub fn kills_wanted() -> usize {
+    wanted("BUSWAY_BROKER_KILLS", 5)
+}
+
+fn wanted(variable: &str, default: usize) -> usize {
+    let wanted = std::env::var(variable).ok().and_then(|wanted| wanted.parse().ok());
+    wanted.filter(|wanted| *wanted > 0).unwrap_or(default)
+}
+
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".to_owned())

@@ -37,6 +37,16 @@ impl Report {
         self.results.push((case, result));
     }
 
+    /// Both of them: of a case that failed in one, that it failed.
+    pub(super) fn with(mut self, other: Self) -> Self {
+        for ((_, result), (_, others)) in self.results.iter_mut().zip(other.results) {
+            if !matches!(result, Result::Failed(_)) && others != Result::Passed {
+                *result = others;
+            }
+        }
+        self
+    }
+
     /// Whether no case failed, and one passed.
     #[must_use]
     pub fn is_passed(&self) -> bool {

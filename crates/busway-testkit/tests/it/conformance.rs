@@ -6,7 +6,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/capabi
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bus_in_memory_keeps_what_it_promises_as_a_transport() {
-    let report = conformance::run(&LocalHarness::memory(), CASES).await;
+    let report = conformance::run_at_once(&LocalHarness::memory(), CASES, conformance::runs_wanted()).await;
     println!("{report}");
     assert!(report.is_passed(), "{report}");
     report.assert_documented(PAGE, "a bus in memory");
@@ -17,7 +17,8 @@ async fn a_bus_in_memory_keeps_what_it_promises_as_a_transport() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bus_with_a_store_keeps_all_promises_of_a_transport() {
     let folder = tempfile::tempdir().unwrap();
-    let report = conformance::run(&LocalHarness::stores(folder.path()), CASES).await;
+    let stores = LocalHarness::stores(folder.path());
+    let report = conformance::run_at_once(&stores, CASES, conformance::runs_wanted()).await;
     println!("{report}");
     assert!(report.is_passed(), "{report}");
     report.assert_documented(PAGE, "a bus with a store");
