@@ -19,7 +19,7 @@ use super::led::{Guarding, Led};
 use super::stamping::Stamping;
 use crate::bridge::BridgeError;
 use crate::bus::Bus;
-use crate::durable::{DurableBuilder, StartAt};
+use crate::durable::{CursorError, DurableBuilder, StartAt};
 use crate::remote::RemoteBuilder;
 use crate::subscription::SubscribeBuilder;
 use crate::transact::TransactionError;
@@ -191,7 +191,8 @@ impl CutOver {
 
     /// Begins to carry: the broker's stream is made or checked, and forwarders run, one for each filter that the stream captures.
     ///
-    /// In the mode [`Local`](CutOverMode::Local) nothing is copied; what was led there before still is forwarded.
+    /// In the mode [`Local`](CutOverMode::Local) nothing is copied; what was led there before still is forwarded. In the others all that the log keeps is copied when it is carried for
+    /// the first time, or again after the mode `Local`: the broker knows ids only for a while. A carrier that is at rest keeps no cursor.
     ///
     /// # Errors
     /// [`CutOverError`].
@@ -200,14 +201,21 @@ impl CutOver {
         let mut forwarders = Vec::new();
         let is_carried = self.mode != CutOverMode::Local || self.led.lead.was_ever_turned();
         for (place, filter) in self.filters.iter().enumerate().filter(|_| is_carried) {
-            let name = format!("{}-carrier-{place}", self.led.stream);
-            let forwarder = self.bus.forwarder(name, filter.clone()).through(Box::new(self.stamp()));
+            let forwarder =
+                self.bus.forwarder(self.carrier_name(place), filter.clone()).through(Box::new(self.stamp()));
             let begun = forwarder.to(transport).await;
             let stream = || self.led.stream.to_string();
             forwarders.push(
                 begun
                     .map_err(|reason| CutOverError::Bridge { stream: stream(), reason: Box::new(reason) })?,
             );
+        }
+        // A cursor that nobody moves any more would keep the log from being let go.
+        if !is_carried {
+            self.forget(Self::carrier_name).await;
+        }
+        if self.mode != CutOverMode::Compare {
+            self.forget(Self::compare_name).await;
         }
         let comparing = TaskTracker::new();
         let comparison = match self.mode {
@@ -216,6 +224,26 @@ impl CutOver {
         };
         let stream = Arc::clone(&self.led.stream);
         Ok(Carrier { stream, mode: self.mode, forwarders, comparison, stop, comparing })
+    }
+
+    fn carrier_name(&self, place: usize) -> String {
+        format!("{}-carrier-{place}", self.led.stream)
+    }
+
+    fn compare_name(&self, place: usize) -> String {
+        format!("{}-compare-{place}", self.led.stream)
+    }
+
+    /// Removes the cursors of a mode before.
+    async fn forget(&self, name: impl Fn(&Self, usize) -> String) {
+        for place in 0..self.filters.len() {
+            match self.bus.cursor(name(self, place)).remove().await {
+                Ok(()) | Err(CursorError::Unknown { .. }) => {}
+                Err(error) => {
+                    tracing::warn!(stream = &*self.led.stream, %error, "a cursor of the mode before still keeps the log");
+                }
+            }
+        }
     }
 
     fn stopping(&self) -> CancellationToken {
@@ -243,7 +271,7 @@ impl CutOver {
         let failed = |reason| CutOverError::Transport { stream: stream(), reason: Box::new(reason) };
         let (mut log, mut broker) = (Vec::new(), Vec::new());
         for (place, filter) in self.filters.iter().enumerate() {
-            let name = format!("{}-compare-{place}", self.led.stream);
+            let name = self.compare_name(place);
             // Of this process alone: each has its own log to compare with.
             let there = format!("{name}-{}", core.metadata.producer());
             let reception = |name: &str| {

@@ -70,6 +70,13 @@ impl Stamping {
             let bus = self.bus.upgrade()?;
             self.led.is_settled_before(&bus, partition, end).then_some(())
         };
+        if is_done().is_none() {
+            let stream = &*self.led.stream;
+            tracing::info!(
+                stream,
+                "a carrier waits until the subscriptions here have settled what is led here"
+            );
+        }
         tokio::select! {
             biased;
             () = self.ending.cancelled() => {}

@@ -14,6 +14,7 @@ use super::feed::Feed;
 use super::handle::RemoteSubscription;
 use super::pump::Pump;
 use super::verdict::Policy;
+use crate::breaker::FallbackKind;
 use crate::durable::StartAt;
 use crate::subscription::{SubscribeBuilder, SubscribeError, SubscribeProblem};
 use crate::transport::{Ability, Capability, Receiver, Reception, Transport, TransportError};
@@ -46,7 +47,8 @@ impl SubscribeBuilder {
     /// are. See [`remote`](crate::remote).
     ///
     /// Events wait at the broker, so capacity, overflow and time to live of the subscription do not concern it; an event's own time to live does. Groups are the
-    /// broker's: [`group`](Self::group) is refused. In this bus it bears its own [`name`](Self::name), and without one that of the broker. Default for [`retry`](Self::retry): that of durable subscriptions.
+    /// broker's: [`group`](Self::group) is refused. In this bus it bears its own [`name`](Self::name), and without one that of the broker. Default for [`retry`](Self::retry): that of durable subscriptions. What is [idempotent](Self::idempotent) without a
+    /// shared store is so for this member alone.
     pub fn on(
         self,
         transport: &dyn Transport,
@@ -168,6 +170,11 @@ impl RemoteBuilder<'_> {
         }
         if self.builder.coalesce.is_function() {
             problems.push(SubscribeProblem::NotRemote { setting: "coalesce_by" });
+        }
+        let fallback = self.builder.breaker.as_ref().map(|breaker| breaker.fallback.kind());
+        if fallback == Some(FallbackKind::AckAndRetryLater) {
+            // What is acknowledged is gone from the broker: it would be in memory alone.
+            problems.push(SubscribeProblem::NotRemote { setting: "the fallback AckAndRetryLater" });
         }
         if handler.run() == Run::Inline {
             problems.push(SubscribeProblem::NotRemote { setting: "an inline handler" });

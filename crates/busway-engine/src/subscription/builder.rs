@@ -38,7 +38,7 @@ pub struct SubscribeBuilder {
     pub(super) middleware: Registry,
     pub(crate) retry: Option<Retry>,
     pub(super) classify: Option<Classifier>,
-    pub(super) breaker: Option<Breaker>,
+    pub(crate) breaker: Option<Breaker>,
     pub(super) idempotent: Option<Idempotency>,
     pub(super) problems: Vec<SubscribeProblem>,
     pub(super) predecessor: Option<Predecessor>,

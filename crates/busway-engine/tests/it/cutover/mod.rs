@@ -261,6 +261,23 @@ async fn a_copy_says_who_leads_and_who_subscribes_by_itself_has_it() {
     assert_eq!((handled.of("one itself"), reports.stats().led_elsewhere), (5, 0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_carrier_at_rest_keeps_no_cursor_that_would_hold_the_log() {
+    let folders: [TempDir; 2] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let (broker, bus) = (open(&folders[0], "broker").await, open(&folders[1], "one").await);
+    let transport = LocalTransport::new(&broker);
+    let mut cursors = Vec::new();
+    for mode in [Compare, Mirror, Local] {
+        let cut = bus.cut_over("orders", mode).await.unwrap();
+        let carrier = cut.begin(&transport).await.unwrap();
+        let names = bus.cursors().await.unwrap().into_iter().map(|standing| standing.name);
+        cursors.push(names.collect::<Vec<_>>());
+        ends(carrier.stop()).await;
+    }
+    assert_eq!(cursors[1..], [vec!["orders-carrier-0".to_owned()], Vec::new()]);
+    assert_eq!(cursors[0].len(), 2, "{cursors:?}");
+}
+
 #[tokio::test]
 async fn a_switch_that_would_double_events_is_refused() {
     let folder = tempfile::tempdir().unwrap();

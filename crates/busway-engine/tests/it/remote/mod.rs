@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use busway_engine::remote::{Members, RemoteError, RemoteState};
 use busway_engine::transport::{Ability, Capability, Letter, TransportError, Verdict};
-use busway_engine::{Bus, SubscribeProblem};
+use busway_engine::{Breaker, Bus, Fallback, SubscribeProblem};
 use busway_event::{AnyEvent, Event, Raw};
 use busway_middleware::{Batch, Delivery, Outcome, Payload, batch, inline};
 use busway_reliability::{Order, Retry};
@@ -112,13 +112,17 @@ async fn order_that_the_transport_cannot_keep_is_an_error_unless_it_is_not_wante
 #[tokio::test]
 async fn what_means_nothing_at_a_transport_is_refused_all_of_it_at_once() {
     let (bus, broker) = (memory().await, Scripted::able());
-    let builder = bus.subscribe("a..b").group("workers").coalesce_by(|_| None);
+    let later = Breaker::default().fallback(Fallback::ack_and_retry_later());
+    let builder = bus.subscribe("a..b").group("workers").coalesce_by(|_| None).breaker(later);
     let refused = builder.on(&broker, "orders", "stock").to(inline(|_: Payload<Raw>| {})).await.unwrap_err();
     let RemoteError::Subscription(refused) = refused else { panic!("{refused}") };
     let [filter, rest @ ..] = refused.problems() else { panic!("{refused}") };
     assert!(matches!(filter, SubscribeProblem::Filter(_)), "{filter}");
     let not_remote = |setting| SubscribeProblem::NotRemote { setting };
-    assert_eq!(rest, ["group", "coalesce_by", "an inline handler"].map(not_remote));
+    assert_eq!(
+        rest,
+        ["group", "coalesce_by", "the fallback AckAndRetryLater", "an inline handler"].map(not_remote)
+    );
 }
 
 #[tokio::test]
