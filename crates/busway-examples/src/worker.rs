@@ -8,8 +8,8 @@ use busway::prelude::*;
 use busway::{BoxError, Clock as _, EventId, StoreTx, SystemClock, Table, WeakBus};
 use serde::{Deserialize, Serialize};
 
-use crate::Place;
 use crate::flight::Flight;
+use crate::{Place, flights};
 
 /// What a worker found out about a departure.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +50,7 @@ pub async fn work(
     let bus = open(store, &bank).await?;
     _ = bank.set(bus.downgrade());
     let transport = place.connect(member).await?;
+    transport.prepare(&[flights()]).await?;
     let told = Arc::new(told);
     let handle = move |flight: Event<Flight>, delivery: Delivery, State(bank): State<Bank>| {
         let told = Arc::clone(&told);

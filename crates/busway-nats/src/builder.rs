@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::address::{address, decoded, servers};
 use crate::fault;
+use crate::layout::Layouts;
 use crate::link::Link;
 use crate::subject::{self, Subjects};
 use crate::syncing::Syncing;
@@ -178,6 +179,7 @@ impl NatsBuilder {
             timeout: self.timeout,
             heartbeat: self.heartbeat,
             subjects,
+            layouts: Layouts::default(),
             replicas: self.replicas,
             syncing: self.syncing,
             dead_stream: self.dead_stream,

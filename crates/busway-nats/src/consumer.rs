@@ -1,4 +1,8 @@
 //! Consumers at the server: the subscription as its members share it.
+//!
+//! In a stream without partitions it is one consumer. In one with partitions there is a consumer for each of them besides, which delivers one message at a time: the next one
+//! only when that is settled, whoever asks, and again before the next one when it is not. So of a key no two are under way, and its order stays as it is, without any word between
+//! members.
 
 use std::time::Duration;
 
@@ -11,18 +15,24 @@ use busway_engine::transport::{Reception, TransportError};
 
 use crate::fault;
 use crate::link::Link;
-use crate::{stream, subject};
+use crate::{layout, partition, stream, subject};
 
 /// A subscription at the server, as this member wants it.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) stream: String,
-    /// The durable name.
+    /// The durable name of the whole.
+    pub(crate) subscription: String,
+    /// The durable name of this part of it: the same, or one for each partition.
     pub(crate) name: String,
+    /// Whether it is one of a partition: one delivery at a time.
+    pub(crate) keeps_order: bool,
     /// What the filter means. The receiver looks again where [`is_wider`](Self::is_wider).
     pub(crate) patterns: Vec<String>,
     /// What the server filters by; none: everything.
     filters: Vec<String>,
+    /// Whether what lies in partitions comes too, where it is not meant.
+    is_leaky: bool,
     ack_wait: Duration,
     ack_pending_max: i64,
     start: DeliverPolicy,
@@ -36,38 +46,65 @@ pub(crate) struct Found {
 }
 
 impl Plan {
-    /// What a reception asks for, given what its stream captures.
-    pub(crate) async fn new(link: &Link, reception: &Reception) -> Result<Self, TransportError> {
+    /// What a reception asks for, given what its stream captures: what has no key first, and then each partition.
+    pub(crate) async fn all(link: &Link, reception: &Reception) -> Result<Vec<Self>, TransportError> {
         subject::check_name("stream", &reception.stream)?;
         let name = subject::consumer(&reception.name)?;
         let start = start(reception.start_at)?;
         let Some(stream) = stream::find(link, &reception.stream).await? else {
             return Err(no_stream(&reception.stream));
         };
-        let patterns = link.subjects.patterns(&reception.filter);
-        let filters = match (link.has_many_filters, patterns.as_slice()) {
-            (_, [one]) if one == ">" => Vec::new(),
-            (true, _) => patterns.clone(),
-            (false, _) => subject::single(&patterns, &stream.subjects).into_iter().collect(),
-        };
+        link.layouts.learn(&stream);
+        let partitions = partition::count(&stream.name, &stream.subjects);
+        let within = partition::captured(&stream.name, partitions);
+        let (plain, mut patterns) = (layout::plain(&stream), link.subjects.patterns(&reception.filter));
+        if partitions > 1 && patterns == [">"] {
+            patterns.clone_from(&plain);
+        }
         let in_flight = i64::try_from(reception.in_flight_max.get()).unwrap_or(i64::MAX);
         let ack_pending_max = in_flight.max(ACK_PENDING_MAX);
-        Ok(Self {
+        let whole = Self {
             stream: reception.stream.clone(),
+            subscription: name.clone(),
             name,
+            keeps_order: false,
+            filters: filters(link, &patterns, &plain),
+            is_leaky: partitions > 1 && patterns.iter().any(|pattern| subject::overlaps(pattern, &within)),
             patterns,
-            filters,
             ack_wait: reception.ack_wait,
             ack_pending_max: link
                 .ack_pending_limit
                 .map_or(ack_pending_max, |limit| limit.min(ack_pending_max)),
             start,
-        })
+        };
+        let parts = (0..partitions).filter(|_| partitions > 1).map(|number| {
+            let lies = |pattern: &String| partition::subject(&whole.stream, partitions, number, pattern);
+            // Of everything there is a pattern that says so.
+            let patterns: Vec<_> = match reception.filter.as_str() {
+                "#" => vec![lies(&link.subjects.everything())],
+                _ => whole.patterns.iter().map(lies).collect(),
+            };
+            Self {
+                name: partition::consumer(&whole.name, number),
+                keeps_order: true,
+                filters: filters(link, &patterns, std::slice::from_ref(&within)),
+                is_leaky: false,
+                patterns,
+                ack_pending_max: 1,
+                ..whole.clone()
+            }
+        });
+        let parts: Vec<_> = parts.collect();
+        Ok([whole].into_iter().chain(parts).collect())
     }
 
-    /// Whether the server delivers more than is asked for.
-    pub(crate) fn is_wider(&self) -> bool {
-        self.filters != self.patterns && self.patterns != [">"]
+    /// Whether a message is one that was asked for: a server may deliver more than that.
+    pub(crate) fn means(&self, subject: &str) -> bool {
+        if self.is_leaky && partition::is_in_one(subject) {
+            return false;
+        }
+        let is_wider = self.filters != self.patterns && self.patterns != [">"];
+        !is_wider || self.patterns.iter().any(|pattern| subject::matches(pattern, subject))
     }
 
     /// Makes the consumer if it is not there, and checks it if it is.
@@ -160,6 +197,13 @@ impl Plan {
         let mut filters = config.filter_subjects.clone();
         filters.extend(Some(config.filter_subject.clone()).filter(|filter| !filter.is_empty()));
         let (is, should) = (joined(&filters), joined(&self.filters));
+        if is != should && self.keeps_order {
+            let should = format!(
+                "{should} (if its stream was made with another number of partitions, remove the consumers of subscription {} by hand)",
+                self.subscription
+            );
+            return differs("filters", is, should);
+        }
         if is != should {
             return differs("filters", is, should);
         }
@@ -182,6 +226,9 @@ impl Plan {
         if config.headers_only {
             return differs("headers_only", "true".to_owned(), "false".to_owned());
         }
+        if self.keeps_order && config.max_ack_pending != 1 {
+            return differs("max_ack_pending", config.max_ack_pending.to_string(), "1".to_owned());
+        }
         // A longer one is only slower after a crash; a shorter one delivers what is worked on to another member.
         if config.ack_wait < self.ack_wait {
             return differs("ack_wait", format!("{:?}", config.ack_wait), format!("{:?}", self.ack_wait));
@@ -191,6 +238,15 @@ impl Plan {
 
     pub(crate) fn what(&self) -> String {
         format!("consumer {}", self.name)
+    }
+}
+
+/// What the server is to filter by, of a stream that captures this.
+fn filters(link: &Link, patterns: &[String], captured: &[String]) -> Vec<String> {
+    match (link.has_many_filters, patterns) {
+        (_, [one]) if one == ">" => Vec::new(),
+        (true, _) => patterns.to_vec(),
+        (false, _) => subject::single(patterns, captured).into_iter().collect(),
     }
 }
 

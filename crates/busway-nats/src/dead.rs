@@ -2,7 +2,7 @@
 //!
 //! # Crash points
 //! Between the letter and the word to the server that its event is done with: the event is delivered again. Given up again within two minutes it is the same
-//! letter, for its message id names consumer, stream and sequence.
+//! letter, for its message id names subscription, stream and sequence.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
@@ -14,7 +14,7 @@ use crate::desk::Delivery;
 use crate::encoding::encoded;
 use crate::link::{DEAD_ROOM, Link};
 use crate::message::{MESSAGE_ID, headers_len, put};
-use crate::{fault, stream};
+use crate::{fault, partition, stream};
 
 /// Keeps a delivery as a dead letter: returns when the server has it.
 pub(crate) async fn keep(
@@ -23,7 +23,8 @@ pub(crate) async fn keep(
     delivery: &Delivery,
     letter: &Letter,
 ) -> Result<(), TransportError> {
-    let subject = format!("{}.{}.{}", link.dead_stream, plan.name, delivery.message.subject);
+    let of = partition::plain(&delivery.message.subject);
+    let subject = format!("{}.{}.{of}", link.dead_stream, plan.subscription);
     let limit = link.client.max_payload();
     let headers = headers(plan, delivery, letter, limit)?;
     let len = headers_len(&headers) + delivery.message.payload.len();
@@ -34,7 +35,7 @@ pub(crate) async fn keep(
         Ok(()) => Ok(()),
         // Somebody has removed the stream.
         Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
-            stream::prepare(link, stream::dead(link)).await?;
+            stream::prepare(link, &stream::dead(link)).await?;
             let again = publish(link, &subject, headers, delivery).await;
             again.map_err(|error| fault::request(&link.address, "keeping a dead letter", &error))
         }
@@ -67,7 +68,11 @@ fn headers(
         }
     }
     let handler = cut(&letter.handler, HANDLER_BYTES_MAX);
-    put(&mut headers, MESSAGE_ID, &format!("dead.{}.{}.{}", plan.name, plan.stream, delivery.sequence))?;
+    put(
+        &mut headers,
+        MESSAGE_ID,
+        &format!("dead.{}.{}.{}", plan.subscription, plan.stream, delivery.sequence),
+    )?;
     put(&mut headers, "Busway-Dead-Attempts", &letter.attempts.to_string())?;
     put(&mut headers, "Busway-Dead-Handler", &encoded(handler))?;
     put(&mut headers, "Busway-Dead-Subject", &delivery.message.subject)?;

@@ -32,6 +32,8 @@ pub(crate) struct Delivery {
     pub(crate) message: Arc<Message>,
     /// Where its verdict goes.
     pub(crate) reply: Subject,
+    /// Whose it is.
+    pub(crate) lane: usize,
     /// Its place in the stream.
     pub(crate) sequence: u64,
     /// When the server gives it to somebody else.
@@ -43,9 +45,15 @@ impl Desk {
         Self { open: Mutex::default(), freed: Notify::new(), in_flight_max, ack_wait }
     }
 
-    /// Hands a delivery over.
-    pub(crate) fn open(&self, message: Arc<Message>, reply: Subject, sequence: u64) -> DeliveryId {
-        let delivery = Delivery { message, reply, sequence, until: Instant::now() + self.ack_wait };
+    /// Hands a delivery over that has come since then.
+    pub(crate) fn open(
+        &self,
+        (message, reply): (Message, Subject),
+        (lane, sequence): (usize, u64),
+        since: Instant,
+    ) -> DeliveryId {
+        let message = Arc::new(message);
+        let delivery = Delivery { message, reply, lane, sequence, until: since + self.ack_wait };
         let mut open = self.open.lock();
         let id = open.next;
         open.next += 1;
@@ -59,6 +67,11 @@ impl Desk {
         let mut open = self.open.lock();
         open.deliveries.retain(|_, delivery| delivery.until > now);
         self.in_flight_max.saturating_sub(open.deliveries.len())
+    }
+
+    /// Whether something is under way, that [may be over](Self::freed).
+    pub(crate) fn has_some(&self) -> bool {
+        !self.open.lock().deliveries.is_empty()
     }
 
     /// Returns when there may be room: something was settled, or its time is over.
@@ -92,11 +105,17 @@ impl Desk {
         self.freed.notify_one();
     }
 
-    /// None is under way any longer: all of them, the oldest first.
-    pub(crate) fn clear(&self) -> Vec<Delivery> {
-        let all = std::mem::take(&mut self.open.lock().deliveries);
+    /// None of a lane is under way any longer.
+    pub(crate) fn void(&self, lane: usize) {
+        self.open.lock().deliveries.retain(|_, delivery| delivery.lane != lane);
         self.freed.notify_one();
-        all.into_values().collect()
+    }
+
+    /// None is under way any longer: all of them whose time is not over, the oldest first.
+    pub(crate) fn clear(&self) -> Vec<Delivery> {
+        let (all, now) = (std::mem::take(&mut self.open.lock().deliveries), Instant::now());
+        self.freed.notify_one();
+        all.into_values().filter(|delivery| delivery.until > now).collect()
     }
 }
 
@@ -123,7 +142,7 @@ mod tests {
             description: None,
             length: 0,
         };
-        desk.open(Arc::new(message), "reply".into(), sequence)
+        desk.open((message, "reply".into()), (usize::from(sequence == 5), sequence), Instant::now())
     }
 
     #[tokio::test(start_paused = true)]
@@ -145,12 +164,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_given_back_in_order() {
+    fn what_is_left_is_given_back_in_order_and_what_is_void_is_not() {
         let desk = Desk::new(9, WAIT);
         for sequence in [4, 5, 6] {
             open(&desk, sequence);
         }
-        assert_eq!(desk.clear().iter().map(|delivery| delivery.sequence).collect::<Vec<_>>(), [4, 5, 6]);
+        desk.void(1);
+        assert_eq!(desk.clear().iter().map(|delivery| delivery.sequence).collect::<Vec<_>>(), [4, 6]);
         assert_eq!(desk.room(), 9);
     }
 }

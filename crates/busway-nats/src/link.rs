@@ -9,6 +9,7 @@ use busway_engine::transport::TransportError;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::layout::Layouts;
 use crate::subject::Subjects;
 use crate::syncing::Syncing;
 
@@ -22,6 +23,8 @@ pub(crate) struct Link {
     pub(crate) timeout: Duration,
     pub(crate) heartbeat: Duration,
     pub(crate) subjects: Subjects,
+    /// How streams are divided, as far as it is known.
+    pub(crate) layouts: Layouts,
     pub(crate) replicas: usize,
     pub(crate) syncing: Syncing,
     pub(crate) dead_stream: String,

@@ -1,13 +1,13 @@
-//! Fetching: one request at a time, for as many messages as there is room for.
+//! Fetching from one consumer: one request at a time.
 //!
 //! # States
-//! *Idle*: no request is at the server. *Waiting*: one is, for so many messages; it ends when those have come, when its time is over, or with a word of the server. While it
-//! waits, the server sends heartbeats.
+//! *Idle*: no request is at the server. *Waiting*: one is, for so many messages; it ends when those have come, when its time is over, or with a word of the server. While a long
+//! one waits, the server sends heartbeats.
 //!
 //! # Transitions
-//! - Idle → waiting: somebody receives and there is room.
+//! - Idle → waiting: somebody receives, there is room, and it is this one's turn.
 //! - Waiting → idle: the server ends it (404, 408, 409), or all that it asked for has come.
-//! - Waiting → idle, with a look at the consumer: two heartbeats stayed away, nobody answered (503), or the consumer was deleted.
+//! - Waiting → idle, with a look at the consumer: nothing is heard for two heartbeats, nobody answered (503), or the consumer was deleted.
 //! - Waiting → idle: the connection is another one. The request may have got through all the same: then more comes than was asked for, and waits in the
 //!   subscription until there is room.
 //!
@@ -15,168 +15,171 @@
 
 use std::time::Duration;
 
-use async_nats::connection::State;
 use async_nats::jetstream::consumer::pull::BatchConfig;
-use async_nats::{Message, StatusCode, Subject, Subscriber};
+use async_nats::{StatusCode, Subject};
 use busway_engine::transport::TransportError;
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::consumer::{Found, Plan};
 use crate::link::Link;
+use crate::rota::{Ask, Standing};
 
-/// What is fetched.
+/// What is fetched from a consumer.
 #[derive(Debug)]
 pub(crate) struct Pull {
-    /// To all that follows `inbox`.
-    pub(crate) subscriber: Subscriber,
-    inbox: String,
     /// Of the last request: the server's words about earlier ones are of no interest.
     number: u64,
     /// Messages that the last request still waits for; 0: it has ended.
     waiting: usize,
+    brought: Brought,
+    /// In which turn it was made.
+    turn: u64,
     /// The last sign of life.
     heard: Instant,
     /// Nothing is asked for before this.
     pause: Option<Instant>,
     /// The server does not understand what it is asked for.
-    refused: Option<String>,
-    /// The connection that the last request was made on.
-    pub(crate) connect: u64,
+    pub(crate) refused: Option<String>,
     /// Whether the consumer has to be looked at.
     is_doubtful: bool,
+    /// The consumer was lost and made again: what it had delivered is void.
+    pub(crate) is_void: bool,
     /// All up to this place are settled, as far as is known, and since when that is known.
     floor: (u64, Instant),
-    /// Replies of messages that nobody has asked for.
-    pub(crate) unwanted: Vec<Subject>,
+}
+
+/// Whether requests have brought something.
+#[derive(Debug, Clone, Copy, Default)]
+struct Brought {
+    /// The last one; while it waits, the one before is as good.
+    lately: bool,
+    /// This one.
+    now: bool,
 }
 
 impl Pull {
-    /// Listens, and asks for nothing yet.
-    pub(crate) async fn begin(link: &Link, found: Found) -> Result<Self, TransportError> {
-        let inbox = link.client.new_inbox();
-        let subscriber = link.client.subscribe(format!("{inbox}.*")).await;
-        let subscriber = subscriber.map_err(|_| TransportError::Closed)?;
+    /// Asks for nothing yet.
+    pub(crate) fn new(found: Found) -> Self {
         let now = Instant::now();
-        Ok(Self {
-            subscriber,
-            inbox,
+        Self {
             number: 0,
             waiting: 0,
+            brought: Brought::default(),
+            turn: 0,
             heard: now,
             pause: None,
             refused: None,
-            connect: *link.connects.borrow(),
             is_doubtful: false,
+            is_void: false,
             floor: (found.floor, now),
-            unwanted: Vec::new(),
-        })
+        }
     }
 
-    /// Sorts what came: a message of the stream, or a word of the server, which is noted.
-    pub(crate) fn sort(&mut self, message: Message) -> Option<Message> {
+    /// A message has come.
+    pub(crate) fn took(&mut self) {
         self.heard = Instant::now();
-        let Some(status) = message.status.filter(|status| *status != StatusCode::OK) else {
-            self.waiting = self.waiting.saturating_sub(1);
-            return Some(message);
-        };
-        let is_current =
-            message.subject.rsplit_once('.').is_some_and(|(_, number)| number.parse() == Ok(self.number));
-        if status == StatusCode::IDLE_HEARTBEAT || !is_current {
-            return None;
+        self.waiting = self.waiting.saturating_sub(1);
+        self.brought = Brought { lately: true, now: true };
+    }
+
+    /// A word of the server about a request.
+    pub(crate) fn told(&mut self, number: u64, status: StatusCode, said: &str) {
+        self.heard = Instant::now();
+        if status == StatusCode::IDLE_HEARTBEAT || number != self.number {
+            return;
         }
-        self.waiting = 0;
-        let said = message.description.unwrap_or_default();
+        (self.waiting, self.brought.lately) = (0, self.brought.now);
         match status {
             StatusCode::NOT_FOUND | StatusCode::TIMEOUT => {}
             StatusCode::NO_RESPONDERS => self.is_doubtful = true,
             StatusCode::REQUEST_TERMINATED if said.eq_ignore_ascii_case("consumer deleted") => {
                 self.is_doubtful = true;
             }
-            status if status.as_u16() == 400 => self.refused = Some(said),
+            status if status.as_u16() == 400 => self.refused = Some(said.to_owned()),
             _ => {
                 tracing::debug!(%status, said, "the server has ended a request for messages");
                 self.pause = Some(self.heard + PAUSE);
             }
         }
-        None
     }
 
-    /// Sees to it that a request is at the server, for so many messages if there was none. Returns whether all that was handed over is void: the consumer was
-    /// lost and made again.
-    pub(crate) async fn request(
+    /// The connection of its request is no more.
+    pub(crate) const fn cut(&mut self) {
+        self.waiting = 0;
+    }
+
+    pub(crate) fn standing(&mut self) -> Standing {
+        self.pause = self.pause.filter(|pause| *pause > Instant::now());
+        let Self { waiting, turn, .. } = *self;
+        Standing { waiting, is_paused: self.pause.is_some(), is_warm: self.brought.lately, turn }
+    }
+
+    pub(crate) async fn ask(
         &mut self,
         link: &Link,
         plan: &Plan,
-        room: usize,
-    ) -> Result<bool, TransportError> {
-        if let Some(said) = self.refused.take() {
-            return Err(TransportError::Refused(format!("asking for messages of {}: {said}", plan.what())));
-        }
-        let connect = *link.connects.borrow();
-        if connect != self.connect || link.client.connection_state() != State::Connected {
-            self.waiting = 0;
-            link.connected().await?;
-        }
-        let mut is_void = false;
-        if self.waiting == 0 && (self.is_doubtful || self.floor.1.elapsed() > FLOOR_AGE_MAX) {
-            is_void = self.look(link, plan).await?;
-        }
-        while let Some(reply) = self.unwanted.last().cloned() {
-            link.publish_to(reply, None, Bytes::from_static(b"+ACK")).await?;
-            self.unwanted.pop();
-        }
-        if let Some(pause) = self.pause {
-            tokio::time::sleep_until(pause).await;
-            self.pause = None;
-        }
-        if self.waiting == 0 {
-            self.ask(link, plan, room).await?;
-        }
-        Ok(is_void)
-    }
-
-    async fn ask(&mut self, link: &Link, plan: &Plan, room: usize) -> Result<(), TransportError> {
-        let (number, connect) = (self.number + 1, *link.connects.borrow());
-        let batch = room.min(BATCH_MAX);
-        let reply = Subject::from(format!("{}.{number}", self.inbox));
-        let config = BatchConfig {
+        inbox: &str,
+        ask: Ask,
+        turn: u64,
+    ) -> Result<(), TransportError> {
+        let number = self.number + 1;
+        let batch = ask.batch.min(BATCH_MAX);
+        let reply = Subject::from(format!("{inbox}.{}-{number}", ask.lane));
+        let mut config = BatchConfig {
             batch,
             expires: Some(expires(link.heartbeat)),
             idle_heartbeat: link.heartbeat,
             ..BatchConfig::default()
         };
+        if let Some(time) = ask.time {
+            // Its end is heard within two heartbeats: that it is there need not be said before.
+            (config.expires, config.idle_heartbeat) = (Some(time), Duration::ZERO);
+        }
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", plan.stream, plan.name);
         link.publish_to(subject.into(), Some(reply), body(&config)).await?;
-        (self.number, self.waiting, self.connect, self.heard) = (number, batch, connect, Instant::now());
+        (self.number, self.waiting, self.heard) = (number, batch, Instant::now());
+        (self.turn, self.brought.now) = (turn, false);
         Ok(())
     }
 
+    /// Whether the consumer has to be looked at before it is asked again.
+    pub(crate) fn wants_a_look(&self) -> bool {
+        self.waiting == 0 && (self.is_doubtful || self.floor.1.elapsed() > FLOOR_AGE_MAX)
+    }
+
     /// Whether the consumer is still there; one that was lost is made again.
-    async fn look(&mut self, link: &Link, plan: &Plan) -> Result<bool, TransportError> {
-        let (found, is_void) = match plan.find(link).await? {
-            Some(found) => (found, false),
+    pub(crate) async fn look(&mut self, link: &Link, plan: &Plan) -> Result<(), TransportError> {
+        let found = match plan.find(link).await? {
+            Some(found) => found,
             None => {
                 tracing::warn!(
                     consumer = plan.name,
                     stream = plan.stream,
                     "a consumer was lost and is made again"
                 );
-                (plan.make_again(link, self.floor.0).await?, true)
+                let made = plan.make_again(link, self.floor.0).await?;
+                self.is_void = true;
+                made
             }
         };
         (self.floor, self.is_doubtful) = ((found.floor, Instant::now()), false);
-        Ok(is_void)
+        Ok(())
     }
 
-    /// When it has to be looked after a request of which nothing is heard.
-    pub(crate) fn stalled_at(&self, heartbeat: Duration) -> Instant {
-        self.heard + heartbeat * 2 + heartbeat / 2
+    /// When it has to be looked after: nothing has been heard of a request by then, or its pause is over.
+    pub(crate) fn due(&self, heartbeat: Duration) -> Option<Instant> {
+        match self.waiting {
+            0 => self.pause,
+            _ => Some(self.heard + heartbeat * 2 + heartbeat / 2),
+        }
     }
 
-    /// Nothing was heard.
-    pub(crate) const fn stall(&mut self) {
-        (self.waiting, self.is_doubtful) = (0, true);
+    /// Whether nothing was heard of a request for too long; that is noted.
+    pub(crate) fn stall(&mut self, heartbeat: Duration) {
+        if self.waiting > 0 && self.due(heartbeat).is_some_and(|due| due <= Instant::now()) {
+            (self.waiting, self.brought.lately, self.is_doubtful) = (0, false, true);
+        }
     }
 }
 
@@ -189,8 +192,12 @@ fn expires(heartbeat: Duration) -> Duration {
 fn body(config: &BatchConfig) -> Bytes {
     let nanos = |time: Duration| time.as_nanos();
     let (batch, expires) = (config.batch, config.expires.map_or(0, nanos));
-    let heartbeat = nanos(config.idle_heartbeat);
-    format!(r#"{{"batch":{batch},"expires":{expires},"idle_heartbeat":{heartbeat}}}"#).into()
+    match nanos(config.idle_heartbeat) {
+        0 => format!(r#"{{"batch":{batch},"expires":{expires}}}"#).into(),
+        heartbeat => {
+            format!(r#"{{"batch":{batch},"expires":{expires},"idle_heartbeat":{heartbeat}}}"#).into()
+        }
+    }
 }
 
 /// How long a request waits at the server.
@@ -217,5 +224,22 @@ mod tests {
         };
         assert_eq!(&*body(&config), br#"{"batch":7,"expires":30000000000,"idle_heartbeat":5000000000}"#);
         assert!(expires(Duration::from_secs(60)) >= Duration::from_secs(120));
+        let brief = BatchConfig { batch: 1, expires: Some(heartbeat), ..BatchConfig::default() };
+        assert_eq!(&*body(&brief), br#"{"batch":1,"expires":5000000000}"#);
+    }
+
+    #[test]
+    fn words_about_requests_of_before_end_nothing() {
+        let mut pull = Pull::new(Found { floor: 0 });
+        (pull.number, pull.waiting) = (3, 2);
+        pull.told(2, StatusCode::TIMEOUT, "");
+        pull.told(3, StatusCode::IDLE_HEARTBEAT, "");
+        assert_eq!(pull.standing().waiting, 2);
+        pull.took();
+        assert_eq!((pull.standing().waiting, pull.standing().is_warm), (1, true));
+        pull.told(3, StatusCode::REQUEST_TERMINATED, "Consumer Deleted");
+        assert!(pull.wants_a_look() && pull.standing().waiting == 0);
+        pull.told(3, StatusCode::REQUEST_TERMINATED, "Leadership Change");
+        assert!(pull.standing().is_paused && pull.due(EXPIRES).is_some());
     }
 }

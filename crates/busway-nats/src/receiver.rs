@@ -6,41 +6,45 @@ use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::AckKind;
-use async_nats::{Message, Request, Subject};
+use async_nats::{Message, Request};
 use busway_engine::transport::{
     DeliveryId, Received, Receiver, Reception, TransportError, TransportFuture, Unreadable, Verdict,
 };
-use busway_event::Timestamp;
 use futures_util::future::join_all;
-use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use crate::consumer::Plan;
 use crate::desk::{Delivery, Desk};
+use crate::inbox::Inbox;
 use crate::link::Link;
-use crate::pull::Pull;
-use crate::{dead, fault, message, stream, subject};
+use crate::place::Place;
+use crate::{dead, desk, fault, message, stream};
 
-/// A member of a subscription: a durable pull consumer that it shares with others. Dropped without being closed it is as a process that dies: what it had is delivered again when
+/// A member of a subscription: durable pull consumers that it shares with others. Dropped without being closed it is as a process that dies: what it had is delivered again when
 /// its time is over.
 pub(crate) struct NatsReceiver {
     link: Arc<Link>,
-    plan: Plan,
+    /// Of its consumers: one, or one more than there are partitions.
+    plans: Vec<Plan>,
     desk: Desk,
+    ack_wait: Duration,
     /// Held by whoever receives, across awaits: one caller at a time. `None` once closed.
-    pull: Mutex<Option<Pull>>,
+    inbox: Mutex<Option<Inbox>>,
     closing: watch::Sender<bool>,
 }
 
 impl NatsReceiver {
     pub(crate) async fn begin(link: Arc<Link>, reception: &Reception) -> Result<Self, TransportError> {
-        let plan = Plan::new(&link, reception).await?;
+        let plans = Plan::all(&link, reception).await?;
         // So that nothing is in its way when the first event is given up.
-        stream::prepare(&link, stream::dead(&link)).await?;
-        let found = plan.prepare(&link).await?;
-        let pull = Pull::begin(&link, found).await?;
-        let desk = Desk::new(reception.in_flight_max.get(), reception.ack_wait);
-        Ok(Self { link, plan, desk, pull: Mutex::new(Some(pull)), closing: watch::Sender::new(false) })
+        stream::prepare(&link, &stream::dead(&link)).await?;
+        let found = join_all(plans.iter().map(|plan| plan.prepare(&link))).await;
+        let inbox = Inbox::begin(&link, &plans, found.into_iter().collect::<Result<_, _>>()?).await?;
+        let ack_wait = reception.ack_wait;
+        let desk = Desk::new(reception.in_flight_max.get(), ack_wait);
+        let (inbox, closing) = (Mutex::new(Some(inbox)), watch::Sender::new(false));
+        Ok(Self { link, plans, desk, ack_wait, inbox, closing })
     }
 
     fn is_closed(&self) -> bool {
@@ -56,57 +60,77 @@ impl NatsReceiver {
         }
     }
 
-    async fn fetch(&self, pull: &mut Pull, max: usize) -> Result<Vec<Received>, TransportError> {
-        let mut connects = self.link.connects.clone();
+    async fn fetch(&self, inbox: &mut Inbox, max: usize) -> Result<Vec<Received>, TransportError> {
+        let (mut connects, heartbeat) = (self.link.connects.clone(), self.link.heartbeat);
         let mut all = Vec::new();
         loop {
-            let room = self.desk.room().min(max.max(1));
+            let free = self.desk.room();
+            let room = free.min(max.max(1) - all.len());
+            let mut left = room;
+            while left > 0
+                && let Some(next) = inbox.come()
+            {
+                if let Some(received) = self.take(inbox, next?) {
+                    all.push(received);
+                    left -= 1;
+                }
+            }
+            // The last of them may have taken the last place.
+            if !all.is_empty() {
+                return Ok(all);
+            }
             if room == 0 {
                 self.desk.freed().await;
                 continue;
             }
-            while all.len() < room
-                && let Some(next) = pull.subscriber.next().now_or_never()
-            {
-                all.extend(self.take(pull, next.ok_or(TransportError::Closed)?));
-            }
-            if !all.is_empty() {
-                return Ok(all);
-            }
-            if pull.request(&self.link, &self.plan, room).await? {
-                self.desk.clear();
-            }
-            let (connect, stalled_at) = (pull.connect, pull.stalled_at(self.link.heartbeat));
+            let requested = inbox.request(&self.link, &self.plans, free, room).await;
+            inbox.void().for_each(|lane| self.desk.void(lane));
+            requested?;
+            let (connect, waits_for_room) = (inbox.connect, inbox.is_short && self.desk.has_some());
+            let due = self.due(inbox);
             tokio::select! {
-                next = pull.subscriber.next() => {
-                    all.extend(self.take(pull, next.ok_or(TransportError::Closed)?));
-                }
-                // Another connection knows nothing of the request.
+                next = inbox.next() => all.extend(self.take(inbox, next?)),
+                // Another connection knows nothing of the requests.
                 _ = connects.wait_for(|current| *current != connect) => {}
-                () = tokio::time::sleep_until(stalled_at) => pull.stall(),
+                () = tokio::time::sleep_until(due) => inbox.stall(heartbeat),
+                () = self.desk.freed(), if waits_for_room => {}
             }
         }
     }
 
+    /// When to look again, though nothing comes.
+    fn due(&self, inbox: &Inbox) -> Instant {
+        let heartbeat = self.link.heartbeat;
+        let due = inbox.due(heartbeat).unwrap_or_else(|| Instant::now() + heartbeat);
+        match self.plans.len() {
+            1 => due,
+            // So that it is known how long what comes has been there.
+            _ => due.min(inbox.empty + (self.ack_wait / 8).max(LOOK_AGAIN)),
+        }
+    }
+
     /// A message of the subscription as a delivery, if it is one.
-    fn take(&self, pull: &mut Pull, message: Message) -> Option<Received> {
-        let message = pull.sort(message)?;
-        let Some((reply, place)) = message.reply.clone().zip(message.reply.as_deref().and_then(Place::read))
-        else {
-            tracing::warn!(subject = %message.subject, "a message that is none of a stream is left out");
+    fn take(&self, inbox: &mut Inbox, message: Message) -> Option<Received> {
+        let (lane, message) = inbox.sort(message)?;
+        let (plan, reply) = self.plans.get(lane).zip(message.reply.clone())?;
+        let place = Place::read(&reply)?;
+        let now = Instant::now();
+        // It lay here while nobody received, and may be somebody else's by now: it is not worked on for a while that may be too short.
+        if plan.keeps_order && now.duration_since(inbox.empty) > self.ack_wait / 2 {
             return None;
-        };
-        let is_meant = |pattern: &String| subject::matches(pattern, &message.subject);
-        if self.plan.is_wider() && !self.plan.patterns.iter().any(is_meant) {
-            pull.unwanted.push(reply);
+        }
+        if !plan.means(&message.subject) {
+            inbox.unwanted.push(reply);
             return None;
         }
         let event = message::event(&message, &self.link.subjects, place.taken).map_err(|reason| {
             let unreadable = Unreadable::new(message.subject.to_string(), message.payload.clone(), reason);
             Box::new(unreadable.headers(message::headers(&message)))
         });
-        let id = self.desk.open(Arc::new(message), reply, place.sequence);
-        Some(Received::new(id, event).at(place.sequence).attempt(place.delivered))
+        let (sequence, attempt) = (place.sequence, place.delivered);
+        let since = if plan.keeps_order { inbox.empty } else { now };
+        let id = self.desk.open((message, reply), (lane, sequence), since);
+        Some(Received::new(id, event).at(sequence).attempt(attempt))
     }
 
     async fn settle_one(&self, id: DeliveryId, verdict: Verdict) -> Result<(), TransportError> {
@@ -120,7 +144,8 @@ impl NatsReceiver {
             Verdict::Again(after) => AckKind::Nak(Some(after.max(AGAIN_MIN))),
             Verdict::Back => AckKind::Nak(None),
             Verdict::Dead(letter) => {
-                dead::keep(&self.link, &self.plan, &delivery, &letter).await?;
+                let plan = self.plans.get(delivery.lane).ok_or_else(|| desk::gone(id.0))?;
+                dead::keep(&self.link, plan, &delivery, &letter).await?;
                 AckKind::Term
             }
             _ => {
@@ -129,7 +154,7 @@ impl NatsReceiver {
                 ));
             }
         };
-        let told = self.tell(delivery.reply, kind).await;
+        let told = self.tell(delivery, kind).await;
         if told.is_ok() || matches!(told, Err(TransportError::Gone { .. })) {
             self.desk.close(id);
         }
@@ -137,15 +162,15 @@ impl NatsReceiver {
     }
 
     /// Tells the server what became of a delivery, and waits until it has heard.
-    async fn tell(&self, reply: Subject, kind: AckKind) -> Result<(), TransportError> {
-        let asked = self.link.client.send_request(reply, Request::new().payload(kind.into()));
+    async fn tell(&self, delivery: Delivery, kind: AckKind) -> Result<(), TransportError> {
+        let asked = self.link.client.send_request(delivery.reply, Request::new().payload(kind.into()));
         // Without a connection there may be no room for the question either.
         let told = tokio::time::timeout(self.link.timeout, asked).await;
         let told =
             told.map_err(|_| self.link.unreachable(format!("no answer within {:?}", self.link.timeout)))?;
         told.map(drop).map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => TransportError::Gone {
-                what: self.plan.what(),
+                what: self.plans.get(delivery.lane).map_or_else(String::new, Plan::what),
                 reason: "the server does not have it any more; what it had not settled is delivered again"
                     .to_owned(),
             },
@@ -154,22 +179,22 @@ impl NatsReceiver {
     }
 
     /// Gives back what was fetched, handed over or not.
-    async fn give_back(&self, mut pull: Pull) -> Result<(), TransportError> {
-        let mut replies: Vec<_> = self.desk.clear().into_iter().map(|Delivery { reply, .. }| reply).collect();
-        // The server ends the request with its subscription; what it has sent before comes still.
-        let rest = async {
-            pull.subscriber.drain().await.ok()?;
-            while let Some(message) = pull.subscriber.next().await {
-                if message.status.is_none() {
-                    replies.extend(message.reply);
-                }
+    async fn give_back(&self, mut inbox: Inbox) -> Result<(), TransportError> {
+        let (since, mut rest) = (inbox.empty, Vec::new());
+        // The server ends requests with their subscription; what it has sent before comes still.
+        let drained = tokio::time::timeout(self.link.timeout, inbox.drain(&mut rest)).await;
+        let may_be_late = since.elapsed() > self.ack_wait / 2;
+        for (lane, message) in rest {
+            // What may be somebody else's by now is left to its time.
+            let keeps_order = self.plans.get(lane).is_some_and(|plan| plan.keeps_order);
+            if let Some(reply) = message.reply.clone().filter(|_| !(keeps_order && may_be_late)) {
+                self.desk.open((message, reply), (lane, 0), Instant::now());
             }
-            Some(())
-        };
-        let rest = tokio::time::timeout(self.link.timeout, rest).await;
-        let told = join_all(replies.into_iter().map(|reply| self.tell(reply, AckKind::Nak(None)))).await;
+        }
+        let all = self.desk.clear().into_iter();
+        let told = join_all(all.map(|delivery| self.tell(delivery, AckKind::Nak(None)))).await;
         let unreachable = told.into_iter().find(|told| matches!(told, Err(error) if error.is_transient()));
-        match (rest, unreachable) {
+        match (drained, unreachable) {
             (_, Some(unreachable)) => unreachable,
             (Err(_), None) => {
                 Err(self.link.unreachable("what was fetched is delivered again when its time is over"))
@@ -182,14 +207,14 @@ impl NatsReceiver {
 impl Receiver for NatsReceiver {
     fn receive(&self, max: usize) -> TransportFuture<'_, Result<Vec<Received>, TransportError>> {
         Box::pin(async move {
-            let mut held = self.pull.lock().await;
-            let Some(pull) = held.as_mut().filter(|_| !self.is_closed()) else {
+            let mut held = self.inbox.lock().await;
+            let Some(inbox) = held.as_mut().filter(|_| !self.is_closed()) else {
                 return Err(TransportError::Closed);
             };
             tokio::select! {
                 biased;
                 () = self.closed() => Err(TransportError::Closed),
-                fetched = self.fetch(pull, max) => fetched,
+                fetched = self.fetch(inbox, max) => fetched,
             }
         })
     }
@@ -209,7 +234,7 @@ impl Receiver for NatsReceiver {
             }
             let renewed = join_all(deliveries.iter().map(|id| async {
                 let delivery = self.desk.find(*id)?;
-                self.tell(delivery.reply, AckKind::Progress).await?;
+                self.tell(delivery, AckKind::Progress).await?;
                 self.desk.renew(*id);
                 Ok(())
             }));
@@ -220,9 +245,9 @@ impl Receiver for NatsReceiver {
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
         Box::pin(async {
             self.closing.send_replace(true);
-            let pull = self.pull.lock().await.take();
-            match pull {
-                Some(pull) if !self.link.is_closed() => self.give_back(pull).await,
+            let inbox = self.inbox.lock().await.take();
+            match inbox {
+                Some(inbox) if !self.link.is_closed() => self.give_back(inbox).await,
                 _ => Ok(()),
             }
         })
@@ -231,47 +256,12 @@ impl Receiver for NatsReceiver {
 
 impl fmt::Debug for NatsReceiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { stream, name, .. } = &self.plan;
-        f.debug_struct("NatsReceiver").field("stream", stream).field("consumer", name).finish_non_exhaustive()
-    }
-}
-
-/// What the reply subject of a delivery says: `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<…>.<taken>.<pending>`, since server 2.9 with a domain and an
-/// account before the stream where there are any.
-#[derive(Debug, PartialEq, Eq)]
-struct Place {
-    sequence: u64,
-    delivered: u32,
-    taken: Option<Timestamp>,
-}
-
-impl Place {
-    fn read(reply: &str) -> Option<Self> {
-        let tokens: Vec<_> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let from = if tokens.len() >= 9 { 4 } else { 2 };
-        let number = |index: usize| tokens.get(from + index)?.parse::<u64>().ok();
-        let taken = number(3).and_then(|nanos| i64::try_from(nanos).ok()).map(Timestamp::from_nanos);
-        Some(Self { delivered: u32::try_from(number(0)?).unwrap_or(u32::MAX), sequence: number(1)?, taken })
+        let names: Vec<_> = self.plans.iter().map(|plan| plan.name.as_str()).collect();
+        f.debug_struct("NatsReceiver").field("consumers", &names).finish_non_exhaustive()
     }
 }
 
 /// The least time after which something is delivered again.
 const AGAIN_MIN: Duration = Duration::from_millis(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replies_of_old_and_new_servers_say_where_a_message_lies() {
-        let place = Place { sequence: 42, delivered: 3, taken: Some(Timestamp::from_nanos(1_700_000_000)) };
-        assert_eq!(Place::read("$JS.ACK.orders.stock.3.42.7.1700000000.0").as_ref(), Some(&place));
-        assert_eq!(Place::read("$JS.ACK._.hash.orders.stock.3.42.7.1700000000.0").as_ref(), Some(&place));
-        assert_eq!(
-            Place::read("$JS.ACK.hub.hash.orders.stock.3.42.7.1700000000.0.token").as_ref(),
-            Some(&place)
-        );
-        assert_eq!(Place::read("_INBOX.x"), None);
-        assert_eq!(Place::read("$JS.ACK.orders.stock"), None);
-    }
-}
+/// How often it is looked at least whether the inbox is empty.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);

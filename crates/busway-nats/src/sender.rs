@@ -12,9 +12,9 @@ use busway_engine::transport::{SendError, Sender, Sent, TransportError, Transpor
 use busway_event::AnyEvent;
 use futures_util::future::join_all;
 
-use crate::fault;
 use crate::link::Link;
 use crate::message::Outgoing;
+use crate::{fault, layout, partition};
 
 /// A way to send.
 pub(crate) struct NatsSender {
@@ -43,6 +43,10 @@ impl NatsSender {
             return Err(TransportError::TooLarge { len, limit });
         }
         let Outgoing { subject, headers, body } = outgoing;
+        let subject = match event.key() {
+            Some(key) => layout::subject(&self.link, subject, key).await?,
+            None => subject,
+        };
         let message = PublishMessage::build().payload(body).headers(headers);
         let publishing = self.link.context.send_publish(subject.clone(), message);
         match tokio::time::timeout(self.link.timeout, publishing).await {
@@ -72,6 +76,12 @@ impl NatsSender {
 
     async fn not_sent(&self, event: AnyEvent, subject: String, error: &PublishError) -> SendError {
         match error.kind() {
+            PublishErrorKind::StreamNotFound if partition::is_in_one(&subject) => {
+                self.link.layouts.forget();
+                let reason =
+                    "the stream is not divided as it was; sent again, the event goes where it belongs";
+                SendError::refused(event, self.link.unreachable(reason))
+            }
             PublishErrorKind::StreamNotFound => SendError::refused(event, self.no_stream(subject).await),
             PublishErrorKind::BrokenPipe if self.link.is_closed() => {
                 SendError::unknown(event, TransportError::Closed)

@@ -3,6 +3,7 @@
 //! | declared | `JetStream` |
 //! |---|---|
 //! | captured filters | subjects |
+//! | several partitions | one more subject, of [what has a key](crate::partition) |
 //! | retention by age, bytes or count | `max_age`, `max_bytes`, `max_msgs`: one of them, for the server drops at the first limit and busway at the last |
 //! | bytes and events of a partition | times the partitions, for the server's stream has one |
 //! | a cap | `max_bytes`, with `discard` `new` or `old` |
@@ -15,10 +16,11 @@ use std::time::Duration;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use busway_engine::transport::TransportError;
-use busway_persistence::{AtCap, Stream};
+use busway_persistence::{AtCap, PARTITIONS_MAX, Stream};
 
 use crate::fault;
 use crate::link::Link;
+use crate::partition;
 use crate::subject::{check_name, unmappable};
 
 /// What a declared stream is at the server.
@@ -32,7 +34,17 @@ pub(crate) fn wanted(link: &Link, stream: &Stream) -> Result<Config, TransportEr
     if filters.is_empty() {
         return Err(unmappable(name, "it captures nothing; add .capture(filter)".to_owned()));
     }
-    let subjects = link.subjects.captured(filters.into_iter())?;
+    let mut subjects = link.subjects.captured(filters.into_iter())?;
+    match stream.partition_count() {
+        1 => {}
+        partitions @ 2..=PARTITIONS_MAX => subjects.push(partition::captured(name, partitions)),
+        partitions => {
+            return Err(unmappable(
+                name,
+                format!("it has {partitions} partitions, of 1 to {PARTITIONS_MAX}"),
+            ));
+        }
+    }
     let mut config = Config {
         name: name.to_owned(),
         subjects,
@@ -108,15 +120,15 @@ pub(crate) async fn find(link: &Link, name: &str) -> Result<Option<Config>, Tran
 }
 
 /// Makes a stream that is not there, and checks one that is.
-pub(crate) async fn prepare(link: &Link, wanted: Config) -> Result<(), TransportError> {
-    if let Some(found) = find(link, &wanted.name).await? {
-        return check(&found, &wanted);
+pub(crate) async fn prepare(link: &Link, wanted: &Config) -> Result<(), TransportError> {
+    let name = &wanted.name;
+    if let Some(found) = find(link, name).await? {
+        return check(&found, wanted);
     }
-    let name = wanted.name.clone();
     let Err(error) = link.context.create_stream(wanted.clone()).await else { return Ok(()) };
     // Another process may have made it meanwhile, somewhat differently.
-    match find(link, &name).await? {
-        Some(found) => check(&found, &wanted),
+    match find(link, name).await? {
+        Some(found) => check(&found, wanted),
         None => {
             let what = format!("making stream {name}, which captures {}", wanted.subjects.join(" "));
             Err(kind(link, &what, &error))
@@ -159,6 +171,14 @@ fn first_difference(found: &Config, wanted: &Config) -> Option<(&'static str, St
     let limit = |limit: i64| if limit <= 0 { "none".to_owned() } else { limit.to_string() };
     let age = |age: Duration| if age.is_zero() { "none".to_owned() } else { format!("{age:?}") };
     let has_limits = wanted.max_bytes > 0 || wanted.max_messages > 0;
+    let partitions = |config: &Config| partition::count(&config.name, &config.subjects);
+    if partitions(found) != partitions(wanted) {
+        let [is, should] = [found, wanted].map(|config| partitions(config).to_string());
+        let advice = format!(
+            "{should} (what is in it stays where it is, so declare {is}; or take a stream of another name, or remove this one with its consumers when it is empty)"
+        );
+        return Some(("partitions", is, advice));
+    }
     let same = [
         ("subjects", subjects(found), subjects(wanted)),
         ("retention", text(&found.retention), text(&RetentionPolicy::Limits)),
@@ -216,6 +236,10 @@ mod tests {
         let second = Duration::from_secs(1);
         for (setting, found) in [
             ("subjects", Config { subjects: vec!["a".to_owned()], ..config() }),
+            (
+                "partitions",
+                Config { subjects: vec!["a".to_owned(), "~busway.orders.4.*.>".to_owned()], ..config() },
+            ),
             ("retention", Config { retention: RetentionPolicy::WorkQueue, ..config() }),
             ("storage", Config { storage: StorageType::Memory, ..config() }),
             ("max_age", Config { max_age: second, ..config() }),

@@ -15,6 +15,8 @@ use busway_engine::transport::TransportError;
 use busway_event::filter::FilterSegment;
 use busway_event::{Filter, Topic};
 
+use crate::partition;
+
 /// How topics are mapped to subjects and back.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Subjects {
@@ -44,13 +46,22 @@ impl Subjects {
         }
     }
 
-    /// The topic of a subject, if it is one.
+    /// The topic of a subject, in a partition or not, if it is one.
     pub(crate) fn topic(&self, subject: &str) -> Option<Topic> {
+        let subject = partition::plain(subject);
         let name = match self.prefix.as_str() {
             "" => subject,
             prefix => subject.strip_prefix(prefix)?.strip_prefix('.')?,
         };
         Topic::new(name).ok()
+    }
+
+    /// The pattern of all subjects of topics.
+    pub(crate) fn everything(&self) -> String {
+        match self.prefix.as_str() {
+            "" => ">".to_owned(),
+            prefix => format!("{prefix}.>"),
+        }
     }
 
     /// What a filter means: one pattern, or two for one that ends in `#`.
@@ -134,7 +145,7 @@ fn covers(outer: &str, inner: &str) -> bool {
 }
 
 /// Whether some subject is meant by both.
-fn overlaps(left: &str, right: &str) -> bool {
+pub(crate) fn overlaps(left: &str, right: &str) -> bool {
     let (mut left, mut right) = (left.split('.'), right.split('.'));
     loop {
         match (left.next(), right.next()) {

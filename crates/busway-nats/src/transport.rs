@@ -62,6 +62,14 @@ impl Transport for NatsTransport {
                 "a server before 2.10 takes one filter, within one subject of its stream: others come too where that is too wide, and the receiver acknowledges them unseen",
             ),
         };
+        let in_group = match self.link.layouts.has_partitions() {
+            true => Ability::Emulated(
+                "in streams declared with several partitions, for events that busway sends with a key: of each partition one event is under way at a time",
+            ),
+            false => Ability::Missing(
+                "members of a consumer are given events of one key at the same time; declare the stream with .partitions(16), and prepare it",
+            ),
+        };
         let capabilities = Capabilities::new(self.link.syncing.durability())
             .native([
                 Capability::SurvivesRestart,
@@ -76,10 +84,7 @@ impl Transport for NatsTransport {
                 Capability::ReplayFromTime,
                 Capability::IdempotentSend,
             ])
-            .with(
-                Capability::OrderPerKeyInGroup,
-                Ability::Missing("members of a consumer are given events of one key at the same time"),
-            )
+            .with(Capability::OrderPerKeyInGroup, in_group)
             .with(
                 Capability::DeadLetters,
                 Ability::Emulated("published to a stream of dead letters, and then taken off its own"),
@@ -89,6 +94,10 @@ impl Transport for NatsTransport {
             .window(stream::WINDOW)
             .note("the limit of a payload is that of the message: its headers count too")
             .note("a stream with limits drops its oldest events, whether subscriptions have settled them or not");
+        let capabilities = match self.link.has_many_filters {
+            true => capabilities,
+            false => capabilities.note(ON_OLD_RETRIES),
+        };
         match self.link.syncing {
             Syncing::Always => capabilities,
             Syncing::Interval => capabilities.note(ON_NO_DISK),
@@ -104,7 +113,8 @@ impl Transport for NatsTransport {
             let wanted: Vec<_> =
                 streams.iter().map(|one| stream::wanted(&self.link, one)).collect::<Result<_, _>>()?;
             for config in wanted {
-                stream::prepare(&self.link, config).await?;
+                stream::prepare(&self.link, &config).await?;
+                self.link.layouts.learn(&config);
             }
             Ok(())
         })
@@ -149,4 +159,5 @@ impl Transport for NatsTransport {
     }
 }
 
+const ON_OLD_RETRIES: &str = "a server before 2.10 (seen with 2.9.10): a retry that falls due while no member asks for events may come as late as ack_wait, and its event once more after it was settled";
 const ON_NO_DISK: &str = "acknowledged is written, and not yet on the disk: a power cut may lose what was sent since the server's last sync";

@@ -61,6 +61,9 @@ async fn on_nats_what_it_can_do_and_what_acknowledged_means_is_said() {
     // Native or emulated, by the server's version.
     assert!(capabilities.has(Capability::Wildcards));
     assert!(matches!(capabilities.of(Capability::OrderPerKeyInGroup), Ability::Missing(_)));
+    // Which depends on the streams.
+    transport.prepare(&[busway_persistence::Stream::new("a").capture("a.#").partitions(4)]).await.unwrap();
+    assert!(matches!(transport.capabilities().of(Capability::OrderPerKeyInGroup), Ability::Emulated(_)));
     assert!(capabilities.has(Capability::DeadLetters) && capabilities.has(Capability::Renewal));
     assert_eq!(capabilities.durability(), Durability::Written);
     assert_eq!(capabilities.payload_limit(), Some((1 << 20) - (2 << 10)));

@@ -7,7 +7,9 @@
 
 mod conformance;
 mod connecting;
+mod groups;
 mod outage;
+mod partitions;
 mod receiving;
 mod sending;
 mod server;

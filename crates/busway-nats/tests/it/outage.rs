@@ -10,7 +10,10 @@ use crate::server::{Server, event, join, number, orders, receive, reception, tak
 
 /// Sends until it is taken, as a forwarder does; returns how often that was in vain.
 async fn insist(sender: &dyn Sender, numbers: std::ops::RangeInclusive<u32>) -> usize {
-    let mut left: Vec<_> = numbers.map(|number| event("orders.created", number)).collect();
+    insist_on(sender, numbers.map(|number| event("orders.created", number)).collect()).await
+}
+
+async fn insist_on(sender: &dyn Sender, mut left: Vec<busway_event::AnyEvent>) -> usize {
     let mut in_vain = 0;
     while !left.is_empty() {
         let sent = sender.send(left).await;
@@ -118,4 +121,57 @@ async fn on_nats_a_connection_that_is_made_anew_loses_nothing() {
     }
     insist(&*sender, 9..=9).await;
     while number(&receive(&*receiver, 1).await[0]) != 9 {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs nats-server"]
+async fn on_nats_members_of_partitions_lose_nothing_and_keep_the_order_when_the_server_is_killed() {
+    let (mut server, _first) = crate::server::orders_in(4).await;
+    // Each key's events, as they came.
+    let came = Arc::new(parking_lot::Mutex::new(vec![Vec::new(); 6]));
+    let mut members = Vec::new();
+    let reception = reception("stock", "#").ack_wait(Duration::from_secs(2));
+    for _ in 0..2 {
+        let transport = server.builder().timeout(Duration::from_millis(500)).connect().await.unwrap();
+        let (receiver, came) = (join(&transport, &reception).await, Arc::clone(&came));
+        members.push(tokio::spawn(async move {
+            loop {
+                let some = receiver.receive(16).await.unwrap_or_default();
+                // Once the server has heard of it, the next may be at the other member.
+                some.iter().map(number).for_each(|number| came.lock()[number as usize % 6].push(number));
+                drop(receiver.settle(some.iter().map(|one| (one.id, Verdict::Done)).collect()).await);
+            }
+        }));
+    }
+    let transport = server.builder().timeout(Duration::from_millis(500)).connect().await.unwrap();
+    let sender = transport.sender().await.unwrap();
+    for round in 0..4_u32 {
+        let events = (round * 60..round * 60 + 60)
+            .map(|number| crate::server::keyed("orders.created", &format!("key-{}", number % 6), number));
+        // By and by: a lost answer to one may let a later one come first.
+        for event in events {
+            insist_on(&*sender, vec![event]).await;
+        }
+        server.kill();
+        tokio::time::timeout(Duration::from_millis(300), std::future::pending::<()>()).await.unwrap_err();
+        server.start_again();
+    }
+    let all = async {
+        while came.lock().iter().flatten().collect::<BTreeSet<_>>().len() < 240 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), all).await;
+    assert!(in_time.is_ok(), "{:?}", came.lock());
+    members.iter().for_each(tokio::task::JoinHandle::abort);
+    for (key, numbers) in came.lock().iter().enumerate() {
+        // A server that is killed may forget its last answers: what it asks for again is of the past.
+        let mut first = Vec::new();
+        for number in numbers {
+            if first.last().is_none_or(|last| *last < number) {
+                first.push(number);
+            }
+        }
+        assert_eq!(first.len(), 40, "key {key}: {numbers:?}");
+    }
 }

@@ -9,7 +9,8 @@ use busway_event::Timestamp;
 use busway_persistence::Stream;
 
 use crate::server::{
-    Server, event, join, nothing_comes, number, orders, receive, reception, send, send_numbers, settle, take,
+    Server, event, join, nothing_comes, number, orders, orders_in, receive, reception, send, send_numbers,
+    settle, take,
 };
 
 #[tokio::test]
@@ -150,4 +151,26 @@ async fn on_nats_events_come_to_one_who_waits_while_several_are_sent() {
         send_numbers(&transport, start..start + 50).await;
     }
     assert_eq!(waiting.await.unwrap(), (1..=500).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn on_nats_one_who_has_room_for_one_and_waits_for_it_is_given_it() {
+    for partitions in [1, 3] {
+        let (_server, transport) = orders_in(partitions).await;
+        let receiver = join(&transport, &reception("stock", "#").in_flight_max(1)).await;
+        for number in 1..=3 {
+            let (came, ()) = tokio::join!(receive(&*receiver, 1), async {
+                nothing_comes_meanwhile().await;
+                send_numbers(&transport, [number]).await;
+            });
+            assert_eq!(came.iter().map(crate::server::number).collect::<Vec<_>>(), [number]);
+            settle(&*receiver, &came, &Verdict::Done).await;
+        }
+    }
+}
+
+/// So that the other waits already.
+async fn nothing_comes_meanwhile() {
+    _ = tokio::time::timeout(Duration::from_millis(100), std::future::pending::<()>()).await;
 }

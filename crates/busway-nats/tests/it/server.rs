@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -35,17 +36,28 @@ impl Server {
 
     /// With these settings; `{folder}` is its own.
     pub(crate) fn with(settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        let mut configuration = format!("listen: \"{address}\"\n");
-        write!(configuration, "{}", settings.replace("{folder}", folder.path().to_str().unwrap())).unwrap();
-        let mut server = Self { child: None, folder, configuration, address };
-        server.start_again();
-        server
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+            // Its folder's name is nobody else's.
+            let path = folder.path().to_str().unwrap();
+            let mut configuration = format!("listen: \"{address}\"\nserver_name: \"{path}\"\n");
+            write!(configuration, "{}", settings.replace("{folder}", path)).unwrap();
+            let mut server = Self { child: None, folder, configuration, address };
+            // The port was free a moment ago. Another test's server may have it by now.
+            if server.begin() {
+                return server;
+            }
+        }
     }
 
     /// With the data of before.
     pub(crate) fn start_again(&mut self) {
+        assert!(self.begin(), "another server has taken the port {}", self.address);
+    }
+
+    /// Starts it; returns whether it is the one that answers.
+    fn begin(&mut self) -> bool {
         assert!(self.child.is_none(), "it runs");
         let program = std::env::var_os(PROGRAM).unwrap_or_else(|| panic!("{PROGRAM} names no nats-server"));
         let file = self.folder.path().join("server.conf");
@@ -60,10 +72,16 @@ impl Server {
             .spawn()
             .unwrap();
         self.child = Some(child);
-        while TcpStream::connect(self.address).is_err() {
+        loop {
+            if let Some(info) = said_by(self.address) {
+                return info.contains(self.folder.path().to_str().unwrap());
+            }
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            let said = || std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
-            assert!(ended.is_none(), "the server has ended: {ended:?} {}", said());
+            let log = || std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
+            if ended.is_some() && log().contains("address already in use") {
+                return false;
+            }
+            assert!(ended.is_none(), "the server has ended: {ended:?} {}", log());
             std::thread::yield_now();
         }
     }
@@ -81,9 +99,7 @@ impl Server {
     }
 
     pub(crate) fn builder(&self) -> NatsBuilder {
-        NatsTransport::builder(&self.url())
-            .timeout(Duration::from_secs(3))
-            .heartbeat(Duration::from_millis(200))
+        builder_to(self.address)
     }
 
     pub(crate) async fn transport(&self) -> NatsTransport {
@@ -96,17 +112,37 @@ impl Server {
     }
 }
 
+/// A connection to a server, or to what stands in front of it, that soon finds out.
+pub(crate) fn builder_to(address: SocketAddr) -> NatsBuilder {
+    NatsTransport::builder(&format!("nats://{address}"))
+        .timeout(Duration::from_secs(3))
+        .heartbeat(Duration::from_millis(200))
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
 }
 
+/// The first line of the server that answers there, in which its name is.
+fn said_by(address: SocketAddr) -> Option<String> {
+    let mut line = String::new();
+    BufReader::new(TcpStream::connect(address).ok()?).read_line(&mut line).ok()?;
+    Some(line).filter(|line| !line.is_empty())
+}
+
 /// A server with a stream of all orders, and a connection to it.
 pub(crate) async fn orders() -> (Server, NatsTransport) {
+    orders_in(1).await
+}
+
+/// The same with partitions.
+pub(crate) async fn orders_in(partitions: u16) -> (Server, NatsTransport) {
     let server = Server::start();
     let transport = server.transport().await;
-    transport.prepare(&[Stream::new("orders").capture("orders.#")]).await.unwrap();
+    let orders = Stream::new("orders").capture("orders.#").partitions(partitions);
+    transport.prepare(&[orders]).await.unwrap();
     (server, transport)
 }
 
@@ -116,10 +152,20 @@ pub(crate) fn event(topic: &str, number: u32) -> AnyEvent {
 }
 
 pub(crate) fn event_of(topic: &str, number: u32, bytes: bytes::Bytes) -> AnyEvent {
+    event_with(topic, None, number, bytes)
+}
+
+/// The same with a key.
+pub(crate) fn keyed(topic: &str, key: &str, number: u32) -> AnyEvent {
+    event_with(topic, Some(key), number, number.to_string().into())
+}
+
+fn event_with(topic: &str, key: Option<&str>, number: u32, bytes: bytes::Bytes) -> AnyEvent {
     let id: EventId = format!("0198c7a0-0000-7000-8000-{number:012x}").parse().unwrap();
     let time = Timestamp::from_nanos(1_700_000_000_000_000_000 + i64::from(number));
     let mut parts = Parts::new(id, time, Topic::new(topic).unwrap(), Metadata::draft("shop", 1));
     parts.payload_bytes_max = 64 << 20;
+    parts.key = key.map(Into::into);
     let encoded = Encoded { type_name: "order".into(), version: 1, codec: CodecId::Json, bytes };
     AnyEvent::receive(parts, encoded).unwrap()
 }

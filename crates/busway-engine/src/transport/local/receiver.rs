@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use busway_event::{Priority, Timestamp};
 use busway_middleware::{Delivery, Outcome};
-use busway_reliability::{Overflow, Retry};
+use busway_reliability::{Order, Overflow, Retry};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -89,6 +89,8 @@ fn subscribing(bus: &Bus, reception: &Reception) -> SubscribeBuilder {
     let builder = bus
         .subscribe(reception.filter.clone())
         .concurrency(in_flight)
+        // What a transport promises is the order of keys, whatever the priorities.
+        .order(Order::Key)
         // The caller of the transport counts attempts, and says when there are enough of them.
         .retry(Retry::default().attempts(u32::MAX));
     Priority::ALL.into_iter().fold(builder, |builder, priority| builder.priority_limit(priority, limit))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use busway_engine::bridge::{BridgeError, BridgeState};
 use busway_engine::transport::{LocalTransport, Reception};
 use busway_engine::{Bus, Selection, Stream};
-use busway_event::{Event, Filter, Raw};
+use busway_event::{Event, Filter, Priority, Raw};
 use busway_reliability::Rate;
 
 use self::world::{Place, Way, by_key, open, order, until};
@@ -35,6 +35,24 @@ async fn what_streams_capture_reaches_the_broker_once_and_in_order_of_each_key()
     let stats = forwarder.stop().await;
     assert_eq!((stats.carried, stats.dead, stats.retried, stats.state), (200, 0, 0, BridgeState::Stopped));
     assert_eq!(seen.now().len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_a_key_keep_their_order_whatever_their_priorities() {
+    let (here, there) = (Place::open().await, Place::open().await);
+    let seen = there.seen_by_key().await;
+    let mut sent = Vec::new();
+    for number in 0..300 {
+        let draft = order(number, Some(&format!("k{}", number % 3)));
+        let priority = Priority::ALL[(number as usize * 7 / 3) % 4];
+        sent.push((number % 3, here.bus.publish(draft.priority(priority)).await.unwrap().id));
+    }
+    let _forwarder = here.bus.forwarder("to-there", "orders.#").to(&Way::to(&there.bus)).await.unwrap();
+    for (key, ids) in by_key(&seen.reaches(300).await) {
+        let of_key = |(of, _): &&(u32, _)| format!("k{of}") == key;
+        let expected: Vec<_> = sent.iter().filter(of_key).map(|(_, id)| *id).collect();
+        assert_eq!(ids, expected, "{key}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ use busway_engine::transport::{
 use busway_engine::{Bus, StartAt, Stream};
 use busway_event::{AnyEvent, Draft, Event, EventId, Raw};
 use busway_middleware::Delivery;
+use busway_reliability::Order;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -31,13 +32,22 @@ impl Place {
 
     /// Handles all that the stream has from its beginning, and keeps it in the order in which it came.
     pub(super) async fn seen(&self) -> Seen {
+        self.seen_in(Order::default()).await
+    }
+
+    /// The same in the order of keys, whatever the priorities.
+    pub(super) async fn seen_by_key(&self) -> Seen {
+        self.seen_in(Order::Key).await
+    }
+
+    async fn seen_in(&self, order: Order) -> Seen {
         let seen = Seen::default();
         let into = seen.clone();
         let keep = move |delivery: Delivery| {
             into.0.lock().push(delivery.event().clone());
             async {}
         };
-        let seeing = self.bus.subscribe("orders.#").durable("seen").start_at(StartAt::Earliest);
+        let seeing = self.bus.subscribe("orders.#").durable("seen").order(order).start_at(StartAt::Earliest);
         seeing.to(keep).await.unwrap();
         seen
     }
