@@ -40,6 +40,8 @@ pub const SUITES: &[(&str, Measure)] = &[
     ("brokers/publish-1", brokers::measure_1),
     ("brokers/publish-4096", brokers::measure_4096),
     ("brokers/consume", brokers::measure_consume),
+    ("brokers/forward", brokers::carried::forward::measure),
+    ("brokers/instructions", brokers::carried::instructions::measure),
     ("reliability/idempotency-local-hit", reliability::idempotency::measure_local_hit),
     ("reliability/idempotency-miss", reliability::idempotency::measure_miss),
     ("reliability/breaker-closed", reliability::breaker::measure_closed),

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 
-use super::{NATS_ALWAYS, NATS_DEFAULT, REDIS_ALWAYS, REDIS_EVERYSEC, connect, left_out};
+use super::carried::ratios;
+use super::{CARRIED, CARRIERS, NATS_ALWAYS, NATS_DEFAULT, REDIS_ALWAYS, REDIS_EVERYSEC, connect, left_out};
 use crate::consume::{backlog, settle};
 use crate::contest::{Contest, Question, Unit, interleave};
 use crate::durable::folder::Folder;
@@ -29,7 +30,7 @@ pub fn measure(terms: &Terms) -> Result<Vec<Suite>> {
     let events = if terms.is_quick() { 30_000 } else { 100_000 };
     let runtime = two_workers()?;
     let brokers =
-        connect(&runtime, question.name, &[NATS_DEFAULT, NATS_ALWAYS, REDIS_ALWAYS, REDIS_EVERYSEC])?;
+        connect(&runtime, question.name, [NATS_DEFAULT, NATS_ALWAYS, REDIS_ALWAYS, REDIS_EVERYSEC].into_iter().chain(CARRIERS))?;
     let folder = backlog::make(&runtime, events)?;
     let names = AtomicU64::new(0);
     let name = || format!("lap-{}", names.fetch_add(1, Ordering::Relaxed));
@@ -49,7 +50,14 @@ pub fn measure(terms: &Terms) -> Result<Vec<Suite>> {
     let mut suites = interleave(terms, question, contests)?;
     suites.truncate(1);
     if let Some(answer) = suites.first_mut() {
-        answer.note = format!("{}; {events} events{}", answer.note, left_out(&brokers));
+        answer.note = format!("{}; {CARRIAGE}; {events} events{}", answer.note, left_out(&brokers));
+        let ratio = ratios(answer, &CARRIED);
+        suites.extend(ratio);
     }
     Ok(suites)
 }
+
+/// What the rows of carriers and of their clients do.
+const CARRIAGE: &str = "busway-nats and busway-redis: a receiver of the transport, 4,096 in flight, events read whole, settled by the page; async-nats and redis: the client alone, \
+                        of the same server, stream and headers, with a look at the bytes: a pull consumer in batches of 1,024 whose acknowledgements are each confirmed, \
+                        up to 4,096 of them on their way over the client's one inbox, as busway does it; pages of 256, XACK with the next XREADGROUP";

@@ -4,6 +4,7 @@
 //! files on the same disk as everybody else's, and hands their addresses on ([`server`]); one that is not there is left out, and
 //! a line and the note say so. A broker is a [`Broker`]; what its server writes, and how often it syncs, is counted in the server's process.
 
+pub mod carried;
 pub mod nats;
 pub mod redis;
 pub mod server;
@@ -16,6 +17,7 @@ use anyhow::Result;
 use tokio::runtime::Runtime;
 
 pub use self::consume::measure as measure_consume;
+use self::carried::By;
 use self::nats::Nats;
 pub use self::publish::{measure_1, measure_4096};
 use self::redis::Redis;
@@ -55,8 +57,8 @@ pub trait Broker {
 type Contender<'a> = (&'static str, Option<Box<dyn Broker + 'a>>);
 
 /// The brokers of one question, by the names of their servers, and after it what else their rows are called.
-fn connect<'a>(runtime: &'a Runtime, question: &str, rows: &[Row]) -> Result<Vec<Contender<'a>>> {
-    let connect = |row: &Row| -> Result<Contender<'a>> {
+fn connect<'a>(runtime: &'a Runtime, question: &str, rows: impl IntoIterator<Item = Row>) -> Result<Vec<Contender<'a>>> {
+    let connect = |row: Row| -> Result<Contender<'a>> {
         let Some(server) = Server::named(row.server)? else {
             eprintln!("{question}: {} is left out: its server was not started", row.name);
             return Ok((row.name, None));
@@ -64,10 +66,12 @@ fn connect<'a>(runtime: &'a Runtime, question: &str, rows: &[Row]) -> Result<Vec
         let broker: Box<dyn Broker> = match row.client {
             Client::Nats => Box::new(Nats::connect(server, runtime)?),
             Client::Redis { connections } => Box::new(Redis::connect(server, runtime, connections)?),
+            Client::CarriedNats(by) => Box::new(carried::nats::Nats::connect(server, runtime, by)?),
+            Client::CarriedRedis(by) => Box::new(carried::redis::Redis::connect(server, runtime, by)?),
         };
         Ok((row.name, Some(broker)))
     };
-    rows.iter().map(connect).collect()
+    rows.into_iter().map(connect).collect()
 }
 
 /// What is told about those that are not there: nothing, or a sentence for the note.
@@ -87,6 +91,8 @@ struct Row {
 enum Client {
     Nats,
     Redis { connections: usize },
+    CarriedNats(By),
+    CarriedRedis(By),
 }
 
 const NATS_DEFAULT: Row = Row { name: "nats-default", server: "nats-default", client: Client::Nats };
@@ -95,6 +101,16 @@ const REDIS_ALWAYS: Row = redis("redis-always", "redis-always", 1);
 const REDIS_EVERYSEC: Row = redis("redis-everysec", "redis-everysec", 1);
 /// Redis takes 16 KiB from each connection in turn, and syncs once a turn: the more connections, the more events a sync.
 const REDIS_ALWAYS_16: Row = redis("redis-always-16", "redis-always", 16);
+
+/// Carriers, each beside its client: the same server, stream and headers.
+const CARRIERS: [Row; 4] = [
+    Row { name: "busway-nats", server: "nats-default", client: Client::CarriedNats(By::Busway) },
+    Row { name: "async-nats", server: "nats-default", client: Client::CarriedNats(By::Client) },
+    Row { name: "busway-redis", server: "redis-everysec", client: Client::CarriedRedis(By::Busway) },
+    Row { name: "redis", server: "redis-everysec", client: Client::CarriedRedis(By::Client) },
+];
+/// Which of them are compared.
+const CARRIED: [(&str, &str); 2] = [("busway-nats", "async-nats"), ("busway-redis", "redis")];
 
 const fn redis(name: &'static str, server: &'static str, connections: usize) -> Row {
     Row { name, server, client: Client::Redis { connections } }

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 
 use anyhow::Result;
 
+use super::carried::ratios;
 use super::syncs::Counter;
 use super::{
-    Broker, Contender, IN_FLIGHT, NATS_ALWAYS, NATS_DEFAULT, REDIS_ALWAYS, REDIS_ALWAYS_16, REDIS_EVERYSEC,
+    Broker, CARRIED, CARRIERS, Contender, IN_FLIGHT, NATS_ALWAYS, NATS_DEFAULT, REDIS_ALWAYS, REDIS_ALWAYS_16, REDIS_EVERYSEC,
     Row, connect, left_out,
 };
 use crate::contest::{Contest, Lap, Question, Unit, interleave};
@@ -29,7 +30,7 @@ pub fn measure_1(terms: &Terms) -> Result<Vec<Suite>> {
         note: "256 bytes an event, one at a time, each answered before the next is begun",
     };
     let own: [Own; 1] = [("busway", durable::busway::lap)];
-    measure(terms, question, 1, &own, &[NATS_DEFAULT, NATS_ALWAYS, REDIS_ALWAYS, REDIS_EVERYSEC])
+    measure(terms, question, 1, &own, vec![NATS_DEFAULT, NATS_ALWAYS, REDIS_ALWAYS, REDIS_EVERYSEC])
 }
 
 /// Runs the suite with 4,096 events in flight.
@@ -41,11 +42,14 @@ pub fn measure_4096(terms: &Terms) -> Result<Vec<Suite>> {
         name: "brokers/publish-4096",
         unit: EVENTS,
         note: "256 bytes an event, 4,096 in flight: busway as awaited futures, busway-batch through publish_batch, nats as awaited \
-               acknowledgements, redis as 16 pipelines of 256 on one connection, redis-always-16 on sixteen",
+               acknowledgements, redis-* as 16 pipelines of 256 on one connection, redis-always-16 on sixteen; busway-nats and busway-redis: a transport's sender, \
+               16 calls with 256 events on their way, each event made of a draft; async-nats and redis: the client alone, of the same server and stream (nats-default, \
+               redis-everysec) with the same headers and a fresh id each, 4,096 awaited acknowledgements, and 16 pipelines of 256 XADD that remember no ids",
     };
     let own: [Own; 2] = [("busway", durable::busway::lap), ("busway-batch", durable::busway::batches)];
-    let rows = [NATS_DEFAULT, NATS_ALWAYS, REDIS_ALWAYS, REDIS_ALWAYS_16, REDIS_EVERYSEC];
-    measure(terms, question, IN_FLIGHT, &own, &rows)
+    let mut rows = vec![NATS_DEFAULT, NATS_ALWAYS, REDIS_ALWAYS, REDIS_ALWAYS_16, REDIS_EVERYSEC];
+    rows.extend(CARRIERS);
+    measure(terms, question, IN_FLIGHT, &own, rows)
 }
 
 /// A contender without a server.
@@ -57,7 +61,7 @@ fn measure(
     question: Question,
     in_flight: usize,
     own: &[Own],
-    rows: &[Row],
+    rows: Vec<Row>,
 ) -> Result<Vec<Suite>> {
     let file_system = Folder::file_system()?;
     let runtime = two_workers()?;
@@ -85,6 +89,8 @@ fn measure(
     suites.truncate(1);
     if let Some(answer) = suites.first_mut() {
         answer.note = format!("{}; {CONTRACTS}; on {file_system}{}", answer.note, left_out(&brokers));
+        let ratio = ratios(answer, &CARRIED);
+        suites.extend(ratio);
     }
     // The first round is discarded here too.
     let counted: Vec<Counted> = counted
@@ -165,7 +171,7 @@ mod tests {
         let terms = Terms { block: Duration::from_millis(5), rounds: 2 };
         let question = Question { name: "brokers/test", unit: EVENTS, note: "shortly" };
         let absent = Row { name: "of-nobody", server: "of-nobody", client: super::super::Client::Nats };
-        let suites = measure(&terms, question, 8, &[("busway", durable::busway::lap)], &[absent]).unwrap();
+        let suites = measure(&terms, question, 8, &[("busway", durable::busway::lap)], vec![absent]).unwrap();
         let names: Vec<_> = suites.iter().map(|suite| suite.name.as_str()).collect();
         assert_eq!(names, ["brokers/test", "brokers/test-syncs", "brokers/test-bytes"][..names.len()]);
         assert!(suites[0].note.ends_with("; left out, no server: of-nobody"), "{}", suites[0].note);

@@ -7,6 +7,9 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result, ensure};
 use busway::prelude::*;
 
+use crate::brokers::carried::By::{Busway, Client};
+use crate::brokers::carried::instructions as carried;
+use crate::brokers::carried::instructions::Work::{ConsumeNats, ConsumeRedis, PublishNats, PublishRedis};
 use crate::contest::Lap;
 use crate::course::Course;
 use crate::inproc::on_bus::{self, Handling, TOPIC};
@@ -42,7 +45,7 @@ impl Workload {
     /// # Errors
     /// There is none.
     pub fn find(suite: &str, contender: &str) -> Result<&'static Self> {
-        let found = WORKLOADS.iter().find(|one| one.suite == suite && one.contender == contender);
+        let found = WORKLOADS.iter().chain(CARRIED).find(|one| one.suite == suite && one.contender == contender);
         found.with_context(|| format!("there is no workload {suite} of {contender}"))
     }
 
@@ -62,6 +65,10 @@ impl Workload {
         run: fn(u64) -> Result<()>,
     ) -> Self {
         Self { suite, contender, messages, per: terms.0, note: terms.1, run }
+    }
+
+    const fn carried(suite: &'static str, contender: &'static str, run: fn(u64) -> Result<()>) -> Self {
+        Self::new(suite, contender, carried::WORKLOAD_EVENTS, ("event", ""), run)
     }
 }
 
@@ -96,6 +103,18 @@ pub const WORKLOADS: &[Workload] = &[
     Workload::new("route-warm", "hashmap", MANY, WARM, hashmap),
     Workload::new("route-cold", "busway", MANY, COLD, route_cold),
     Workload::new("route-cold", "hashmap", MANY, COLD, hashmap),
+];
+
+/// Those that need a server, by `brokers/instructions`.
+const CARRIED: &[Workload] = &[
+    Workload::carried("publish-nats-instructions", "busway-nats", |n| carried::run(PublishNats, Busway, n)),
+    Workload::carried("publish-nats-instructions", "async-nats", |n| carried::run(PublishNats, Client, n)),
+    Workload::carried("consume-nats-instructions", "busway-nats", |n| carried::run(ConsumeNats, Busway, n)),
+    Workload::carried("consume-nats-instructions", "async-nats", |n| carried::run(ConsumeNats, Client, n)),
+    Workload::carried("publish-redis-instructions", "busway-redis", |n| carried::run(PublishRedis, Busway, n)),
+    Workload::carried("publish-redis-instructions", "redis", |n| carried::run(PublishRedis, Client, n)),
+    Workload::carried("consume-redis-instructions", "busway-redis", |n| carried::run(ConsumeRedis, Busway, n)),
+    Workload::carried("consume-redis-instructions", "redis", |n| carried::run(ConsumeRedis, Client, n)),
 ];
 
 const INLINE: (&str, &str) = ("event", "try_publish to one inline handler, on one thread");
