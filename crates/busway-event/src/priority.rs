@@ -36,6 +36,17 @@ impl Priority {
         self as usize
     }
 
+    /// `p0` to `p3`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::P0 => "p0",
+            Self::P1 => "p1",
+            Self::P2 => "p2",
+            Self::P3 => "p3",
+        }
+    }
+
     /// The level at `index`, `None` above 3. The inverse of [`Priority::index`].
     #[must_use]
     pub fn from_index(index: usize) -> Option<Self> {
@@ -45,7 +56,7 @@ impl Priority {
 
 impl fmt::Display for Priority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "p{}", self.index())
+        f.write_str(self.as_str())
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! A message with no time is of the time at which the stream took it, and one with no subject attribute is about the subject that it came on.
 
+use std::borrow::Cow;
 use std::str::FromStr as _;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
@@ -18,7 +19,7 @@ use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, Timestamp};
 use bytes::Bytes;
 
-use crate::encoding::{decoded, encoded};
+use crate::encoding::{decoded, encoded_whole};
 use crate::fault::chain;
 use crate::subject::Subjects;
 
@@ -35,23 +36,36 @@ impl Outgoing {
     pub(crate) fn new(event: &AnyEvent, subjects: &Subjects) -> Result<Self, TransportError> {
         let refused = |error: &dyn std::fmt::Display| TransportError::Refused(error.to_string());
         let subject = subjects.of(event.topic())?;
-        let binary = cloudevents::to_binary(event).map_err(|error| refused(&error))?;
+        let cloudevents::Headers { attributes, content_type, body, .. } =
+            cloudevents::to_headers(event).map_err(|error| refused(&error))?;
         let mut headers = HeaderMap::new();
-        for (name, value) in &binary.attributes {
-            put(&mut headers, &format!("{PREFIX}{name}"), &encoded(value))?;
-            if matches!(name.as_str(), "traceparent" | "tracestate") {
-                put(&mut headers, name, value)?;
+        let mut id = None;
+        for (name, value) in attributes {
+            match &*name {
+                "traceparent" | "tracestate" => put(&mut headers, &name, &value)?,
+                "id" if event.origin_id().is_none() => id = Some(value.clone()),
+                _ => {}
             }
+            put_attribute(&mut headers, &name, value)?;
         }
-        put(&mut headers, "ce-datacontenttype", &encoded(&binary.content_type))?;
-        put(&mut headers, MESSAGE_ID, &event.id().to_string())?;
-        Ok(Self { subject, headers, body: binary.body })
+        put_attribute(&mut headers, "datacontenttype", content_type.into_owned())?;
+        headers.insert(MESSAGE_ID_NAME, id.unwrap_or_else(|| event.id().to_string()));
+        Ok(Self { subject, headers, body })
     }
 
     /// Bytes as the server counts them.
     pub(crate) fn len(&self) -> usize {
         self.body.len() + headers_len(&self.headers)
     }
+}
+
+/// Sets the header of an attribute. What is encoded is printable ASCII: no value that a header cannot hold.
+fn put_attribute(headers: &mut HeaderMap, name: &str, value: String) -> Result<(), TransportError> {
+    match USUAL.iter().find(|(usual, _)| *usual == name) {
+        Some((_, usual)) => headers.insert(usual.clone(), encoded_whole(value)),
+        None => put(headers, &format!("{PREFIX}{name}"), &encoded_whole(value))?,
+    }
+    Ok(())
 }
 
 /// Sets a header; what no header can hold is an error, which `HeaderMap` alone would make a panic.
@@ -71,14 +85,20 @@ pub(crate) fn headers_len(headers: &HeaderMap) -> usize {
     "NATS/1.0\r\n\r\n".len() + lines.sum::<usize>()
 }
 
-/// Headers as they were, by name: the client keeps them in no order.
-pub(crate) fn headers(message: &Message) -> Vec<(String, String)> {
+/// Headers by name: the client keeps them in no order.
+fn sorted(message: &Message) -> Vec<(&str, &str)> {
     let headers = message.headers.iter().flat_map(HeaderMap::iter);
-    let mut all: Vec<_> = headers
-        .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
-        .collect();
-    all.sort();
+    let mut all = Vec::with_capacity(message.headers.as_ref().map_or(0, HeaderMap::len));
+    all.extend(headers.flat_map(|(name, values)| {
+        values.iter().map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
+    }));
+    all.sort_unstable();
     all
+}
+
+/// The same to keep, as they were.
+pub(crate) fn headers(message: &Message) -> Vec<(String, String)> {
+    sorted(message).into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The event of a message, or why it is none. `taken` is when its stream took it.
@@ -87,7 +107,7 @@ pub(crate) fn event(
     subjects: &Subjects,
     taken: Option<Timestamp>,
 ) -> Result<AnyEvent, String> {
-    let headers = headers(message);
+    let headers = sorted(message);
     let content_type = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let content_type = content_type.map(|(_, value)| value.trim());
     let limit = message.payload.len().max(PAYLOAD_BYTES_MAX);
@@ -121,10 +141,10 @@ pub(crate) fn event(
 
 /// The attributes among the headers, without their prefix.
 fn attributes<'a>(
-    headers: &'a [(String, String)],
+    headers: &[(&'a str, &'a str)],
     content_type: Option<&'a str>,
-) -> Result<Vec<(&'a str, String)>, String> {
-    let mut all = Vec::new();
+) -> Result<Vec<(&'a str, Cow<'a, str>)>, String> {
+    let mut all = Vec::with_capacity(headers.len());
     for (name, value) in headers {
         let Some((PREFIX, attribute)) = name
             .split_at_checked(PREFIX.len())
@@ -135,14 +155,14 @@ fn attributes<'a>(
         let Some(value) = decoded(value) else {
             return Err(format!("the header {} is no text", name.escape_debug()));
         };
-        all.push((attribute, value.into_owned()));
+        all.push((attribute, value));
     }
     if all.is_empty() {
         return Err("it is no CloudEvent: it has no ce- headers, and its Content-Type names none".to_owned());
     }
     let has_type = all.iter().any(|(name, _)| name.eq_ignore_ascii_case("datacontenttype"));
     if let Some(text) = content_type.filter(|_| !has_type) {
-        all.push(("datacontenttype", text.to_owned()));
+        all.push(("datacontenttype", text.into()));
     }
     Ok(all)
 }
@@ -159,6 +179,20 @@ fn media_type(content_type: &str) -> &str {
 const PREFIX: &str = "ce-";
 /// What the server knows messages by.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
+const MESSAGE_ID_NAME: HeaderName = HeaderName::from_static(MESSAGE_ID);
+/// Attributes of nearly all events with their headers, which are not made anew for each.
+static USUAL: [(&str, HeaderName); 10] = [
+    ("specversion", HeaderName::from_static("ce-specversion")),
+    ("id", HeaderName::from_static("ce-id")),
+    ("source", HeaderName::from_static("ce-source")),
+    ("type", HeaderName::from_static("ce-type")),
+    ("subject", HeaderName::from_static("ce-subject")),
+    ("time", HeaderName::from_static("ce-time")),
+    ("schemaversion", HeaderName::from_static("ce-schemaversion")),
+    ("priority", HeaderName::from_static("ce-priority")),
+    ("datacontenttype", HeaderName::from_static("ce-datacontenttype")),
+    ("partitionkey", HeaderName::from_static("ce-partitionkey")),
+];
 
 #[cfg(test)]
 mod tests;

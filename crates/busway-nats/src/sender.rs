@@ -1,6 +1,7 @@
 //! Sending: all events are on their way before the first answer is waited for.
 
 use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use async_nats::jetstream::context::{
@@ -10,7 +11,8 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
 use busway_engine::transport::{SendError, Sender, Sent, TransportError, TransportFuture};
 use busway_event::AnyEvent;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, poll_immediate};
+use tokio::time::Sleep;
 
 use crate::link::Link;
 use crate::message::Outgoing;
@@ -21,10 +23,12 @@ pub(crate) struct NatsSender {
     link: Arc<Link>,
 }
 
-/// A message on its way.
-struct UnderWay {
-    subject: String,
-    ack: PublishAckFuture,
+/// Why an event is not there, as far as that is known.
+enum Unsent {
+    /// It was never on its way.
+    Refused(Box<SendError>),
+    /// What came instead of an acknowledgement.
+    Failed(AnyEvent, PublishError),
 }
 
 impl NatsSender {
@@ -33,7 +37,7 @@ impl NatsSender {
     }
 
     /// Hands a message to the client. An error says that it is not on its way.
-    async fn publish(&self, event: &AnyEvent) -> Result<UnderWay, TransportError> {
+    async fn publish(&self, event: &AnyEvent) -> Result<PublishAckFuture, TransportError> {
         if self.link.is_closed() {
             return Err(TransportError::Closed);
         }
@@ -48,9 +52,14 @@ impl NatsSender {
             None => subject,
         };
         let message = PublishMessage::build().payload(body).headers(headers);
-        let publishing = self.link.context.send_publish(subject.clone(), message);
-        match tokio::time::timeout(self.link.timeout, publishing).await {
-            Ok(Ok(ack)) => Ok(UnderWay { subject, ack }),
+        let mut publishing = pin!(self.link.context.send_publish(subject, message));
+        // Nearly always there is room: then no time is kept.
+        let sent = match poll_immediate(&mut publishing).await {
+            Some(sent) => Ok(sent),
+            None => tokio::time::timeout(self.link.timeout, publishing).await,
+        };
+        match sent {
+            Ok(Ok(ack)) => Ok(ack),
             Ok(Err(error)) if error.kind() == PublishErrorKind::TimedOut => Err(self.no_room()),
             Ok(Err(error)) => match self.link.is_closed() {
                 true => Err(TransportError::Closed),
@@ -64,17 +73,18 @@ impl NatsSender {
         self.link.unreachable("there is no connection, and no room for more that waits for one")
     }
 
-    async fn answer(&self, event: AnyEvent, under_way: UnderWay) -> Result<Sent, SendError> {
-        let UnderWay { subject, ack } = under_way;
-        match ack.await {
-            Ok(PublishAck { sequence, duplicate, .. }) => {
-                Ok(Sent::new(self.link.syncing.durability()).at(sequence).duplicate(duplicate))
-            }
-            Err(error) => Err(self.not_sent(event, subject, &error).await),
+    /// What is said of an event in the end.
+    async fn told(&self, answer: Result<Sent, Unsent>) -> Result<Sent, SendError> {
+        match answer {
+            Ok(sent) => Ok(sent),
+            Err(Unsent::Refused(error)) => Err(*error),
+            Err(Unsent::Failed(event, error)) => Err(self.not_sent(event, &error).await),
         }
     }
 
-    async fn not_sent(&self, event: AnyEvent, subject: String, error: &PublishError) -> SendError {
+    async fn not_sent(&self, event: AnyEvent, error: &PublishError) -> SendError {
+        // It was mapped when it was sent.
+        let subject = self.link.subjects.of(event.topic()).unwrap_or_default();
         match error.kind() {
             PublishErrorKind::StreamNotFound if partition::is_in_one(&subject) => {
                 self.link.layouts.forget();
@@ -120,6 +130,7 @@ impl NatsSender {
 impl Sender for NatsSender {
     fn send(&self, events: Vec<AnyEvent>) -> TransportFuture<'_, Vec<Result<Sent, SendError>>> {
         Box::pin(async move {
+            let durability = self.link.syncing.durability();
             let mut all = Vec::with_capacity(events.len());
             let mut down: Option<TransportError> = None;
             for event in events {
@@ -129,19 +140,42 @@ impl Sender for NatsSender {
                     None => self.publish(&event).await,
                 };
                 match begun {
-                    Ok(under_way) => all.push(Ok((event, under_way))),
+                    Ok(ack) => all.push(Ok((event, ack))),
                     Err(reason) => {
                         down = down.or_else(|| Some(reason.clone()).filter(TransportError::is_transient));
                         all.push(Err(SendError::refused(event, reason)));
                     }
                 }
             }
-            join_all(all.into_iter().map(|begun| async {
-                let (event, under_way) = begun?;
-                self.answer(event, under_way).await
-            }))
-            .await
+            // Answers come in the order of the events, and are kept until they are asked for: to wait for each in turn is to wait for the last.
+            let mut late = pin!(tokio::time::sleep(self.link.timeout));
+            let mut answers = Vec::with_capacity(all.len());
+            for begun in all {
+                answers.push(match begun {
+                    Ok((event, ack)) => match answer(ack, late.as_mut()).await {
+                        Ok(PublishAck { sequence, duplicate, .. }) => {
+                            Ok(Sent::new(durability).at(sequence).duplicate(duplicate))
+                        }
+                        Err(error) => Err(Unsent::Failed(event, error)),
+                    },
+                    Err(refused) => Err(Unsent::Refused(Box::new(refused))),
+                });
+            }
+            match answers.iter().all(Result::is_ok) {
+                true => answers.into_iter().flatten().map(Ok).collect(),
+                // To find out why may take an answer of the server for each.
+                false => join_all(answers.into_iter().map(|answer| self.told(answer))).await,
+            }
         })
+    }
+}
+
+/// What the server says of an event, or that it has said nothing when the time of all was over.
+async fn answer(ack: PublishAckFuture, late: Pin<&mut Sleep>) -> Result<PublishAck, PublishError> {
+    tokio::select! {
+        biased;
+        answer = ack.into_future() => answer,
+        () = late => Err(PublishError::new(PublishErrorKind::TimedOut)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Attributes: their names, which characters they may hold, and the set of them that an import works off.
 
+use std::borrow::Cow;
+
 use super::error::{CloudEventError, cut};
 
 /// Names that the specification gives a meaning (CloudEvents 1.0.2, "Context Attributes"), and `data`.
@@ -51,6 +53,10 @@ pub(super) fn is_free_name(name: &str) -> bool {
 /// The byte at which `text` holds a character that no attribute may hold: a control character or a noncharacter
 /// (CloudEvents 1.0.2, "Type System").
 pub(super) fn forbidden_at(text: &str) -> Option<usize> {
+    // Nearly all are printable ASCII, which is told many bytes at a time.
+    if text.bytes().fold(true, |plain, byte| plain & matches!(byte, 0x20..=0x7e)) {
+        return None;
+    }
     text.char_indices().find_map(|(at, character)| is_forbidden(character).then_some(at))
 }
 
@@ -85,9 +91,17 @@ impl Value {
     }
 }
 
+/// A name in lower case; the usual ones are not made anew for each event.
+pub(super) fn lowercase(name: &str) -> Cow<'static, str> {
+    match CONTEXT.iter().chain(&OURS).find(|known| **known == name) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(name.to_ascii_lowercase()),
+    }
+}
+
 /// The attributes that are not worked off yet, in the order in which they arrived.
 #[derive(Debug, Default)]
-pub(super) struct Attributes(Vec<(String, Value)>);
+pub(super) struct Attributes(Vec<(Cow<'static, str>, Value)>);
 
 impl Attributes {
     /// Adds an attribute.
@@ -95,7 +109,8 @@ impl Attributes {
     /// # Errors
     /// It is there already, one too many, or holds a character that it must not. A trace context may hold any: what is
     /// wrong with it never refuses an event.
-    pub(super) fn add(&mut self, name: String, value: Value) -> Result<(), CloudEventError> {
+    pub(super) fn add(&mut self, name: impl Into<Cow<'static, str>>, value: Value) -> Result<(), CloudEventError> {
+        let name = name.into();
         if self.0.iter().any(|(there, _)| *there == name) {
             return Err(CloudEventError::duplicate(&name));
         }
@@ -106,6 +121,9 @@ impl Attributes {
         match forbidden_at(&value.text).filter(|_| checked) {
             Some(position) => Err(CloudEventError::Character { attribute: cut(&name), position }),
             None => {
+                if self.0.capacity() == 0 {
+                    self.0.reserve(ATTRIBUTES_USUAL);
+                }
                 self.0.push((name, value));
                 Ok(())
             }
@@ -140,7 +158,7 @@ impl Attributes {
     }
 
     /// What is left.
-    pub(super) fn into_rest(self) -> impl Iterator<Item = (String, String)> {
+    pub(super) fn into_rest(self) -> impl Iterator<Item = (Cow<'static, str>, String)> {
         self.0.into_iter().map(|(name, value)| (name, value.text))
     }
 
@@ -154,6 +172,8 @@ impl Attributes {
 const NAME_BYTES_MAX: usize = 20;
 /// More than an event can have: its own and 64 metadata pairs. Bounds what a hostile object costs before it is refused.
 pub(super) const ATTRIBUTES_MAX: usize = 128;
+/// Room for an event with key, trace and a few pairs.
+const ATTRIBUTES_USUAL: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,7 @@ pub(super) enum Form {
 pub(super) struct Exported {
     /// All but the content type.
     pub(super) attributes: Vec<(Cow<'static, str>, String)>,
-    pub(super) content_type: String,
+    pub(super) content_type: Cow<'static, str>,
     pub(super) body: Bytes,
     pub(super) form: Form,
 }
@@ -40,9 +40,13 @@ pub(super) fn exported(event: &AnyEvent, form: Form) -> Result<Exported, EncodeE
     }
     let id = event.origin_id().map_or_else(|| event.id().to_string(), str::to_owned);
     let id = written(("id", id), (ORIGIN_ID_IN_META, form), &mut meta, |_| event.id().to_string())?;
-    let type_name = encoded.type_name.to_string();
+    let type_name = str::to_owned(&encoded.type_name);
     let type_name = written(("type", type_name), (TYPE_IN_META, form), &mut meta, source::encoded)?;
-    let source = source::written(event.metadata().producer());
+    let producer = event.metadata().producer();
+    let source = source::written(producer);
+    if source != producer {
+        meta.push((PRODUCER_IN_META, producer.to_owned()));
+    }
     let mut out = Vec::with_capacity(16);
     let mut put = |name: &'static str, value: String| out.push((Cow::Borrowed(name), value));
     put("specversion", "1.0".to_owned());
@@ -51,8 +55,8 @@ pub(super) fn exported(event: &AnyEvent, form: Form) -> Result<Exported, EncodeE
     put("type", type_name);
     put("subject", event.topic().as_str().to_owned());
     put("time", event.time().to_string());
-    put(attributes::SCHEMA_VERSION, encoded.version.to_string());
-    put(attributes::PRIORITY, event.priority().to_string());
+    put(attributes::SCHEMA_VERSION, schema_version(encoded.version));
+    put(attributes::PRIORITY, event.priority().as_str().to_owned());
     if let Some(ttl) = event.ttl() {
         put(attributes::EXPIRY, event.time().saturating_add(ttl).to_string());
     }
@@ -67,8 +71,19 @@ pub(super) fn exported(event: &AnyEvent, form: Form) -> Result<Exported, EncodeE
     if !meta.is_empty() {
         out.push((META.into(), json::meta_text(&meta)?));
     }
-    let content_type = content_type.unwrap_or(encoded.codec.content_type()).to_owned();
+    let content_type = match content_type {
+        Some(refined) => Cow::Owned(refined.to_owned()),
+        None => Cow::Borrowed(encoded.codec.content_type()),
+    };
     Ok(Exported { attributes: out, content_type, body: encoded.bytes, form })
+}
+
+fn schema_version(version: u16) -> String {
+    match version {
+        // Of most events: formatting a number costs more than all else of it.
+        1 => "1".to_owned(),
+        version => version.to_string(),
+    }
 }
 
 /// The value of an attribute. One that the attribute cannot hold is refused, or goes to `meta` and something else stands for it.
@@ -112,10 +127,6 @@ fn put_pairs<'a>(
     out: &mut Vec<(Cow<'static, str>, String)>,
     meta: &mut Vec<(&'a str, String)>,
 ) {
-    let producer = header.metadata().producer();
-    if source::written(producer) != producer {
-        meta.push((PRODUCER_IN_META, producer.to_owned()));
-    }
     if let Some(key) = header.key() {
         match attributes::forbidden_at(key.as_str()) {
             None => out.push((KEY.into(), key.as_str().to_owned())),

@@ -259,7 +259,7 @@ fn pairs(
     metadata: &mut MetadataDraft,
 ) -> Result<(), CloudEventError> {
     for (name, value) in attributes.into_rest() {
-        if KEPT.contains(&name.as_str()) {
+        if KEPT.contains(&&*name) {
             add(metadata, &format!("{FOREIGN}{name}"), &value)?;
         } else {
             add(metadata, &name, &value)?;

@@ -48,6 +48,8 @@ mod source;
 pub use self::error::CloudEventError;
 pub use self::line::{Origin, from_json_line, to_json_line};
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use self::export::Form;
@@ -131,9 +133,30 @@ pub struct Binary {
 /// # Errors
 /// As [`to_json`].
 pub fn to_binary(event: &AnyEvent) -> Result<Binary, EncodeError> {
-    let export::Exported { attributes, content_type, body, .. } = export::exported(event, Form::Attributes)?;
+    let Headers { attributes, content_type, body } = to_headers(event)?;
     let attributes = attributes.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
-    Ok(Binary { attributes, content_type, body })
+    Ok(Binary { attributes, content_type: content_type.into_owned(), body })
+}
+
+/// [`Binary`] for those who send many events: what is the same in all of them is not owned by any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Headers {
+    /// As [`Binary::attributes`]: names that the specification or busway gives are static, in lower case.
+    pub attributes: Vec<(Cow<'static, str>, String)>,
+    /// The value of the protocol's own content type header.
+    pub content_type: Cow<'static, str>,
+    /// The payload.
+    pub body: Bytes,
+}
+
+/// The event in binary mode, as [`to_binary`].
+///
+/// # Errors
+/// As [`to_json`].
+pub fn to_headers(event: &AnyEvent) -> Result<Headers, EncodeError> {
+    let export::Exported { attributes, content_type, body, .. } = export::exported(event, Form::Attributes)?;
+    Ok(Headers { attributes, content_type, body })
 }
 
 /// The event of a message in binary mode. `attributes` are names without the protocol's prefix, in any case, and
@@ -152,7 +175,7 @@ where
 {
     let mut found = attributes::Attributes::default();
     for (name, value) in attributes {
-        found.add(name.as_ref().to_ascii_lowercase(), attributes::Value::text(value))?;
+        found.add(attributes::lowercase(name.as_ref()), attributes::Value::text(value))?;
     }
     import::event(found, import::Data::Binary(body), import)
 }

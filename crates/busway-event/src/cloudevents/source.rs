@@ -30,6 +30,10 @@ pub(super) fn encoded(text: &str) -> String {
 
 /// RFC 3986 §4.1, but for the inside of an address in brackets.
 fn is_uri_reference(text: &str) -> bool {
+    // Most names are a relative path.
+    if text.bytes().fold(true, |plain, byte| plain & (is_unreserved(byte) | (byte == b'/'))) {
+        return true;
+    }
     let first_end = text.find(['/', '?', '#']).unwrap_or(text.len());
     let (first, rest) = text.split_at(first_end);
     // A colon in the first segment ends a scheme.

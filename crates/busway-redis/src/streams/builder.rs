@@ -58,7 +58,7 @@ impl RedisTransportBuilder {
         self
     }
 
-    /// How long the server remembers the ids of events, each as a key. Default 120 s; 1 ms at least.
+    /// How long the server remembers the ids of events at least; it forgets them before twice that time is over. Default 120 s; 1 ms at least, a century at most.
     pub const fn id_window(mut self, window: Duration) -> Self {
         self.window = window;
         self

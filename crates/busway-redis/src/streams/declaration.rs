@@ -65,14 +65,13 @@ impl Declared {
         self.stream.captures(topic)
     }
 
-    /// The key of the partition that an event belongs to: that of its key, and without one that of its id, as in the embedded store.
-    pub(super) fn partition(&self, event: &AnyEvent) -> Option<&String> {
+    /// The partition that an event belongs to: that of its key, and without one that of its id, as in the embedded store.
+    pub(super) fn partition(&self, event: &AnyEvent) -> usize {
         let count = self.stream.partition_count();
-        let partition = match event.key() {
+        match event.key() {
             Some(key) => usize::from(partition_of(key, count)),
             None => usize::try_from(event.id().as_uuid().as_u128() % u128::from(count)).unwrap_or(0),
-        };
-        self.partitions.get(partition)
+        }
     }
 
     /// What it keeps, when it does not keep everything.

@@ -8,29 +8,48 @@
 
 use busway_engine::transport::{TransportError, Unreadable};
 use busway_event::AnyEvent;
-use busway_event::cloudevents::{self, CloudEventError, Import};
+use busway_event::cloudevents::{self, CloudEventError, Headers, Import};
 use bytes::Bytes;
 
-/// Names and values in turn.
-pub(super) type Fields = Vec<Bytes>;
+/// An event on its way out: the fields of its entry.
+#[derive(Debug)]
+pub(super) struct Fields(Headers);
 
-/// The fields of an event, and how many bytes its payload has.
-pub(super) fn to_fields(event: &AnyEvent) -> Result<(Fields, usize), TransportError> {
-    let binary = cloudevents::to_binary(event).map_err(|error| TransportError::Refused(error.to_string()))?;
-    let len = binary.body.len();
-    if len > PAYLOAD_BYTES_MAX {
-        return Err(TransportError::TooLarge { len, limit: PAYLOAD_BYTES_MAX });
+impl Fields {
+    pub(super) fn of(event: &AnyEvent) -> Result<Self, TransportError> {
+        let headers =
+            cloudevents::to_headers(event).map_err(|error| TransportError::Refused(error.to_string()))?;
+        let len = headers.body.len();
+        if len > PAYLOAD_BYTES_MAX {
+            return Err(TransportError::TooLarge { len, limit: PAYLOAD_BYTES_MAX });
+        }
+        Ok(Self(headers))
     }
-    let mut fields = Vec::with_capacity(2 * binary.attributes.len() + 4);
-    for (name, value) in binary.attributes {
-        fields.push(Bytes::from(format!("{PREFIX}{name}")));
-        fields.push(Bytes::from(value));
+
+    /// Bytes of the payload.
+    pub(super) const fn len(&self) -> usize {
+        self.0.body.len()
     }
-    fields.push(Bytes::from_static(CONTENT_TYPE.as_bytes()));
-    fields.push(Bytes::from(binary.content_type));
-    fields.push(Bytes::from_static(DATA.as_bytes()));
-    fields.push(binary.body);
-    Ok((fields, len))
+
+    /// How many names and values there are.
+    pub(super) const fn count(&self) -> usize {
+        2 * self.0.attributes.len() + 4
+    }
+
+    /// Names and values in turn.
+    pub(super) fn each(&self, mut put: impl FnMut(&[u8])) {
+        for (name, value) in &self.0.attributes {
+            match USUAL.iter().find(|usual| usual.strip_prefix(PREFIX) == Some(name)) {
+                Some(usual) => put(usual.as_bytes()),
+                None => put(format!("{PREFIX}{name}").as_bytes()),
+            }
+            put(value.as_bytes());
+        }
+        put(CONTENT_TYPE.as_bytes());
+        put(self.0.content_type.as_bytes());
+        put(DATA.as_bytes());
+        put(&self.0.body);
+    }
 }
 
 /// The event of an entry, or the entry as it is. Fields of other names are no part of an event.
@@ -55,7 +74,7 @@ pub(super) fn from_fields(place: String, fields: Vec<Bytes>) -> Result<AnyEvent,
 }
 
 fn read(fields: &[Bytes]) -> Result<AnyEvent, String> {
-    let (mut attributes, mut body) = (Vec::new(), None);
+    let (mut attributes, mut body) = (Vec::with_capacity(fields.len() / 2), None);
     for pair in fields.chunks_exact(2) {
         let [name, value] = pair else { continue };
         let Ok(name) = std::str::from_utf8(name) else { continue };
@@ -89,6 +108,18 @@ fn text_of(bytes: &Bytes) -> String {
 }
 
 const PREFIX: &str = "ce_";
+/// Fields of nearly all events.
+const USUAL: [&str; 9] = [
+    "ce_specversion",
+    "ce_id",
+    "ce_source",
+    "ce_type",
+    "ce_subject",
+    "ce_time",
+    "ce_schemaversion",
+    "ce_priority",
+    "ce_partitionkey",
+];
 const CONTENT_TYPE: &str = "content-type";
 const DATA: &str = "data";
 const REMOVED: &str =
@@ -123,8 +154,10 @@ mod tests {
         let event = from_fields("here".to_owned(), fields(&all)).unwrap();
         assert_eq!(event.id(), EventId::foreign("/shop", "A-1"));
         assert_eq!(event.topic().as_str(), "orders.created");
-        let (written, len) = to_fields(&event).unwrap();
-        assert_eq!(len, 7);
+        let fields = Fields::of(&event).unwrap();
+        let mut written = Vec::new();
+        fields.each(|value| written.push(Bytes::copy_from_slice(value)));
+        assert_eq!((fields.len(), fields.count()), (7, written.len()));
         let again = from_fields("here".to_owned(), written).unwrap();
         assert_eq!(again.header().id(), event.header().id());
         assert_eq!(again.origin_id(), Some("A-1"));

@@ -8,7 +8,7 @@
 //! | `<prefix>:meta:<stream>` | a hash: filters and partitions that it was declared with |
 //! | `<prefix>:groups:<stream>` | a hash: its subscriptions (consumer groups of all partitions), each with its filter |
 //! | `<prefix>:again:<stream>:<partition>:<subscription>` | a sorted set: when deliveries are due again, by the server's clock |
-//! | `<prefix>:id:<stream>:<event>` | a string that runs out: the place of an event that was sent |
+//! | `<prefix>:id:<stream>:<span>` | a hash that runs out: the places of the events that were sent in a span of time, by their ids as 16 bytes |
 //! | `<prefix>:dead:<stream>` | a stream: dead letters, the fields of the event and `busway_reason`, `busway_attempts`, `busway_handler`, `busway_subscription`, `busway_partition`, `busway_id` |
 //!
 //! # Offsets

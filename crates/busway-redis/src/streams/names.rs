@@ -28,8 +28,9 @@ impl Names {
         format!("{}:again:{stream}:{partition}:{subscription}", self.prefix)
     }
 
-    pub(super) fn id(&self, stream: &str, event: impl std::fmt::Display) -> String {
-        format!("{}:id:{stream}:{event}", self.prefix)
+    /// What the names of remembered ids begin with: a span of time follows.
+    pub(super) fn ids(&self, stream: &str) -> String {
+        format!("{}:id:{stream}", self.prefix)
     }
 
     pub(super) fn dead(&self, stream: &str) -> String {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use busway_engine::transport::{SendError, Sender, Sent, TransportError, TransportFuture};
 use busway_event::AnyEvent;
-use bytes::Bytes;
-use redis::{Cmd, RedisError, RedisResult, Script};
+use redis::{Pipeline, RedisError, RedisResult, Script};
 use tokio::time::Instant;
 
 use super::declaration::Declared;
 use super::error::{answered, late, unmappable};
-use super::message::{Fields, to_fields};
+use super::message::Fields;
 use super::place::Place;
 use super::shared::Shared;
 
@@ -22,10 +21,10 @@ pub(super) struct RedisSender(pub(super) Arc<Shared>);
 struct Outgoing {
     /// Which of the events that were handed over.
     at: usize,
-    stream: String,
-    id: String,
+    declared: Arc<Declared>,
+    partition: usize,
+    id: [u8; 16],
     fields: Fields,
-    bytes: usize,
 }
 
 type Answer = Result<Sent, (TransportError, bool)>;
@@ -34,20 +33,15 @@ impl Sender for RedisSender {
     fn send(&self, events: Vec<AnyEvent>) -> TransportFuture<'_, Vec<Result<Sent, SendError>>> {
         Box::pin(async move {
             let mut answers: Vec<Option<Answer>> = events.iter().map(|_| None).collect();
-            let (mut outgoing, mut streams) = (Vec::new(), Vec::<Arc<Declared>>::new());
+            let mut outgoing = Vec::with_capacity(events.len());
             for (at, event) in events.iter().enumerate() {
                 match self.outgoing(at, event) {
-                    Ok((message, declared)) => {
-                        outgoing.push(message);
-                        if !streams.iter().any(|known| Arc::ptr_eq(known, &declared)) {
-                            streams.push(declared);
-                        }
-                    }
+                    Ok(message) => outgoing.push(message),
                     Err(error) => set(&mut answers, at, Err((error, true))),
                 }
             }
             let chunks = chunks(outgoing);
-            let results = self.exchange(&chunks, &streams).await;
+            let results = self.exchange(&chunks).await;
             for (chunk, result) in chunks.iter().zip(results) {
                 self.answer(chunk, result, &mut answers);
             }
@@ -76,40 +70,34 @@ fn set(answers: &mut [Option<Answer>], at: usize, answer: Answer) {
 }
 
 impl RedisSender {
-    fn outgoing(&self, at: usize, event: &AnyEvent) -> Result<(Outgoing, Arc<Declared>), TransportError> {
+    fn outgoing(&self, at: usize, event: &AnyEvent) -> Result<Outgoing, TransportError> {
         self.0.is_closed()?;
         let topic = event.topic();
-        let nowhere = || {
+        let declared = self.0.capturing(topic).ok_or_else(|| {
             unmappable(
                 topic.as_str(),
                 "no stream that was prepared captures this topic; declare one that does",
             )
-        };
-        let declared = self.0.capturing(topic).ok_or_else(nowhere)?;
-        let stream = declared.partition(event).cloned().ok_or_else(nowhere)?;
-        let (fields, bytes) = to_fields(event)?;
-        let id = self.0.names.id(declared.name(), event.id());
-        Ok((Outgoing { at, stream, id, fields, bytes }, declared))
+        })?;
+        let partition = declared.partition(event);
+        let id = *event.id().as_uuid().as_bytes();
+        Ok(Outgoing { at, declared, partition, id, fields: Fields::of(event)? })
     }
 
     /// All chunks on their way, and then their answers. Trims the streams behind them when it is time to.
-    async fn exchange(
-        &self,
-        chunks: &[Vec<Outgoing>],
-        streams: &[Arc<Declared>],
-    ) -> Vec<Result<Vec<String>, TransportError>> {
+    async fn exchange(&self, chunks: &[Vec<Outgoing>]) -> Vec<Result<Vec<String>, TransportError>> {
         if chunks.is_empty() {
             return Vec::new();
         }
-        let commands: Vec<Cmd> = chunks.iter().map(|chunk| self.command(chunk)).collect();
-        let mut results = self.pipeline(&commands).await;
+        let all: Vec<_> = chunks.iter().collect();
+        let mut results = self.pipeline(&all).await;
         // The server has lost the script: none of these was done.
         let lost: Vec<usize> =
             results.iter().enumerate().filter(|(_, result)| is_no_script(result)).map(|(at, _)| at).collect();
         if !lost.is_empty() {
             let mut connection = self.0.link.connection.clone();
             if self.0.scripts.send.load_async(&mut connection).await.is_ok() {
-                let again: Vec<Cmd> = lost.iter().filter_map(|at| commands.get(*at).cloned()).collect();
+                let again: Vec<_> = lost.iter().filter_map(|at| chunks.get(*at)).collect();
                 for (at, result) in lost.into_iter().zip(self.pipeline(&again).await) {
                     if let Some(slot) = results.get_mut(at) {
                         *slot = result;
@@ -117,47 +105,48 @@ impl RedisSender {
                 }
             }
         }
+        self.trim(chunks).await;
+        let said =
+            |result: Chunked| result.map_err(|error| error.unwrap_or_else(|error| self.0.said(&error)));
+        results.into_iter().map(said).collect()
+    }
+
+    async fn trim(&self, chunks: &[Vec<Outgoing>]) {
         let now = Instant::now();
-        for declared in streams {
+        for declared in chunks.iter().filter_map(|chunk| Some(&chunk.first()?.declared)) {
+            // Once it was trimmed it is not due for a while.
             if let Some(kept) = declared.retention_due(now)
                 && let Err(error) = self.0.run::<u64>(&self.0.trimming(declared, kept)).await
             {
                 tracing::warn!(stream = declared.name(), %error, "a stream was not trimmed");
             }
         }
-        let said =
-            |result: Chunked| result.map_err(|error| error.unwrap_or_else(|error| self.0.said(&error)));
-        results.into_iter().map(said).collect()
     }
 
-    fn command(&self, chunk: &[Outgoing]) -> Cmd {
+    /// Adds the call of the script for a chunk, whose events are of one stream.
+    fn call(&self, pipe: &mut Pipeline, chunk: &[Outgoing]) {
         let script: &Script = &self.0.scripts.send;
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(script.get_hash()).arg(2 * chunk.len());
+        let Some(Outgoing { declared, .. }) = chunk.first() else { return };
+        pipe.cmd("EVALSHA").arg(script.get_hash()).arg(declared.partitions.len() + 1);
+        declared.partitions.iter().for_each(|key| _ = pipe.arg(key));
+        pipe.arg(self.0.names.ids(declared.name()));
+        pipe.arg(u64::try_from(self.0.window.as_millis()).unwrap_or(u64::MAX).clamp(1, WINDOW_MS_MAX));
         for message in chunk {
-            command.arg(&message.stream).arg(&message.id);
+            // The script counts from 1.
+            pipe.arg(message.partition + 1).arg(&message.id[..]).arg(message.fields.count());
+            message.fields.each(|value| _ = pipe.arg(value));
         }
-        command.arg(u64::try_from(self.0.window.as_millis()).unwrap_or(u64::MAX).max(1));
-        for message in chunk {
-            command.arg(message.fields.len());
-            for value in &message.fields {
-                command.arg(AsRef::<[u8]>::as_ref(value as &Bytes));
-            }
-        }
-        command
     }
 
-    async fn pipeline(&self, commands: &[Cmd]) -> Vec<Chunked> {
+    async fn pipeline(&self, chunks: &[&Vec<Outgoing>]) -> Vec<Chunked> {
         let mut pipe = redis::pipe();
-        for command in commands {
-            pipe.add_command(command.clone());
-        }
+        chunks.iter().for_each(|chunk| self.call(&mut pipe, chunk));
         let mut connection = self.0.link.connection.clone();
         let sending = pipe.ignore_errors().query_async::<Vec<RedisResult<Vec<String>>>>(&mut connection);
         match tokio::time::timeout(self.0.timeout, sending).await {
             Ok(Ok(results)) => results.into_iter().map(|result| result.map_err(Err)).collect(),
-            Ok(Err(error)) => commands.iter().map(|_| Err(Err(error.clone()))).collect(),
-            Err(_) => commands.iter().map(|_| Err(Ok(late(&self.0.link.server, self.0.timeout)))).collect(),
+            Ok(Err(error)) => chunks.iter().map(|_| Err(Err(error.clone()))).collect(),
+            Err(_) => chunks.iter().map(|_| Err(Ok(late(&self.0.link.server, self.0.timeout)))).collect(),
         }
     }
 
@@ -170,7 +159,7 @@ impl RedisSender {
         match result {
             Ok(texts) => {
                 for (message, text) in chunk.iter().zip(texts) {
-                    set(answers, message.at, self.read(&message.stream, &text));
+                    set(answers, message.at, self.read(message, &text));
                 }
             }
             Err(error) => {
@@ -181,8 +170,9 @@ impl RedisSender {
         }
     }
 
-    fn read(&self, stream: &str, text: &str) -> Answer {
+    fn read(&self, message: &Outgoing, text: &str) -> Answer {
         if text == "-GONE" {
+            let stream = message.declared.partitions.get(message.partition).map_or("", String::as_str);
             let reason = "the server has lost it, or somebody has removed it; prepare it again".to_owned();
             return Err((TransportError::Gone { what: format!("stream {stream}"), reason }, true));
         }
@@ -208,20 +198,22 @@ fn is_no_script(result: &Chunked) -> bool {
     matches!(result, Err(Err(error)) if error.code() == Some("NOSCRIPT"))
 }
 
-/// Events of one script each: the server does nothing else meanwhile.
+/// Events of one stream and one script each: the server does nothing else meanwhile.
 fn chunks(outgoing: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
     let (mut chunks, mut bytes) = (Vec::<Vec<Outgoing>>::new(), 0);
     for message in outgoing {
-        let is_full = |chunk: &Vec<Outgoing>| chunk.len() >= EVENTS_MAX || bytes + message.bytes > BYTES_MAX;
-        match chunks.last_mut().filter(|chunk| !is_full(chunk)) {
-            Some(chunk) => {
-                bytes += message.bytes;
-                chunk.push(message);
-            }
-            None => {
-                bytes = message.bytes;
-                chunks.push(vec![message]);
-            }
+        let len = message.fields.len();
+        let has_room = |chunk: &Vec<Outgoing>| {
+            chunk.first().is_some_and(|first| Arc::ptr_eq(&first.declared, &message.declared))
+                && chunk.len() < EVENTS_MAX
+                && bytes + len <= BYTES_MAX
+        };
+        if let Some(chunk) = chunks.last_mut().filter(|chunk| has_room(chunk)) {
+            bytes += len;
+            chunk.push(message);
+        } else {
+            bytes = len;
+            chunks.push(vec![message]);
         }
     }
     chunks
@@ -229,3 +221,5 @@ fn chunks(outgoing: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
 
 const EVENTS_MAX: usize = 64;
 const BYTES_MAX: usize = 1 << 20;
+/// A century: numbers of a script are exact up to there, twice over.
+const WINDOW_MS_MAX: u64 = 100 * 365 * 86_400_000;
