@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::jetstream::context::{
     GetStreamByNameErrorKind, PublishAckFuture, PublishError, PublishErrorKind,
@@ -85,6 +86,10 @@ impl NatsSender {
     async fn not_sent(&self, event: AnyEvent, error: &PublishError) -> SendError {
         // It was mapped when it was sent.
         let subject = self.link.subjects.of(event.topic()).unwrap_or_default();
+        let subject = match event.key() {
+            Some(key) => layout::subject(&self.link, subject.clone(), key).await.unwrap_or(subject),
+            None => subject,
+        };
         match error.kind() {
             PublishErrorKind::StreamNotFound if partition::is_in_one(&subject) => {
                 self.link.layouts.forget();
@@ -148,7 +153,7 @@ impl Sender for NatsSender {
                 }
             }
             // Answers come in the order of the events, and are kept until they are asked for: to wait for each in turn is to wait for the last.
-            let mut late = pin!(tokio::time::sleep(self.link.timeout));
+            let mut late = pin!(over(self.link.timeout));
             let mut answers = Vec::with_capacity(all.len());
             for begun in all {
                 answers.push(match begun {
@@ -168,6 +173,14 @@ impl Sender for NatsSender {
             }
         })
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a server has to answer; one for all events of a send"
+)]
+fn over(timeout: Duration) -> Sleep {
+    tokio::time::sleep(timeout)
 }
 
 /// What the server says of an event, or that it has said nothing when the time of all was over.

@@ -109,7 +109,11 @@ impl Attributes {
     /// # Errors
     /// It is there already, one too many, or holds a character that it must not. A trace context may hold any: what is
     /// wrong with it never refuses an event.
-    pub(super) fn add(&mut self, name: impl Into<Cow<'static, str>>, value: Value) -> Result<(), CloudEventError> {
+    pub(super) fn add(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: Value,
+    ) -> Result<(), CloudEventError> {
         let name = name.into();
         if self.0.iter().any(|(there, _)| *there == name) {
             return Err(CloudEventError::duplicate(&name));
