@@ -12,7 +12,7 @@ use super::{Bridge, BridgeError};
 use crate::bus::Bus;
 use crate::durable::StartAt;
 use crate::subscription::IntoFilter;
-use crate::transport::{LocalTransport, Receiver, Reception, Transport};
+use crate::transport::{AS_LONG_AS_IT_TAKES, LocalTransport, Receiver, Reception, Transport};
 
 /// A forwarder that has not begun: it will send what streams of a bus capture to a transport.
 ///
@@ -120,4 +120,4 @@ impl Forwarder {
 const IN_FLIGHT: usize = 1024;
 const IN_FLIGHT_MAX: usize = 65_536;
 /// Longer than any outage; a time that clocks can still add.
-const FOREVER: Duration = Duration::from_secs(3_600 * 24 * 365);
+const FOREVER: Duration = AS_LONG_AS_IT_TAKES;

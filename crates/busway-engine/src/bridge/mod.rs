@@ -11,7 +11,8 @@
 //! # What is promised
 //! - An event is settled at its source when it has been taken at its goal, never before: at least once, and under its own id, by which goals absorb what
 //!   is sent twice within their window.
-//! - Events of one key are taken in the order in which the source gave them: the next is not sent before the one before was taken, or given up.
+//! - Events of one key are taken in the order in which the source gave them: the next is not sent before the one before was taken, or given up. Events of other keys are
+//!   sent meanwhile, several batches at once.
 //! - What the goal refuses for good, and what is no event, is given up as a dead letter of the source, with the reason. Nothing is skipped.
 //! - While the goal cannot be reached the whole bridge waits, longer and longer, up to [`Forwarder::longest_wait`], and then tries with one event before it sends the others:
 //!   the breaker of a bridge.
@@ -24,6 +25,7 @@
 //! its own topics.
 
 mod figures;
+mod flights;
 mod forwarder;
 mod ingest;
 mod pump;

@@ -1,19 +1,22 @@
-//! The pump of a bridge: from a receiver to a sender, a batch at a time.
+//! The pump of a bridge: from a receiver to a sender, in batches.
+//!
+//! While all goes well several batches are [on their way](super::flights): the next is fetched and sent while earlier ones are not answered yet, unless it has an event of a
+//! key that is under way. With a rate, and from a failure until all that failed was taken, it is one batch at a time.
 //!
 //! A batch is sent in *waves*: of each key one event a wave, of those without a key all in the first. A wave is over when each of its events was taken or given up, so
 //! nothing overtakes an event of its key; a source that gives out one event of a key at a time, as a log does, has one wave a batch.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use busway_event::{AnyEvent, Key};
 use busway_reliability::{Rate, Retry, TakeError, TokenBucket};
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::Bridge;
 use super::figures::{BridgeState, Figures};
+use super::flights::{Carried, Flights, Landed, waves};
 use crate::bus::{BusCore, Services};
 use crate::log::Log;
 use crate::transport::{
@@ -25,7 +28,7 @@ pub(super) struct Work {
     pub(super) name: String,
     pub(super) from: Arc<dyn Receiver>,
     pub(super) to: Arc<dyn Sender>,
-    /// Events a batch.
+    /// Events in flight.
     pub(super) batch: usize,
     pub(super) rate: Option<Rate>,
     pub(super) longest_wait: Duration,
@@ -51,6 +54,7 @@ impl Work {
             rate: rate.map(|rate| TokenBucket::new(rate, NonZeroU32::MIN, now)),
             retry: Retry::default().attempts(u32::MAX).first_delay(FIRST_WAIT).longest_delay(longest_wait),
             renewed_every,
+            renew_at: now,
             failed: 0,
         };
         let ended = CancellationToken::new();
@@ -76,15 +80,13 @@ struct Pump {
     rate: Option<TokenBucket>,
     retry: Retry,
     renewed_every: Duration,
+    /// When what is on its way is renewed next.
+    renew_at: Instant,
     /// Attempts that failed one after the other.
     failed: u32,
 }
 
-/// An event on its way.
-struct Carried {
-    id: DeliveryId,
-    event: AnyEvent,
-}
+type Receiving = BoxFuture<'static, Result<Vec<Received>, TransportError>>;
 
 /// Whether the pump goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,35 +98,59 @@ enum Next {
 impl Pump {
     /// Carries events until it is stopped or its source is closed; then leaves the source.
     async fn run(mut self) {
-        while self.turn().await == Next::GoOn {}
+        let mut flights = Flights::new();
+        let mut receiving = None;
+        while self.turn(&mut flights, &mut receiving).await == Next::GoOn {}
+        drop(receiving);
+        // What is on its way is waited for; what was not taken goes back.
+        let left = self.land_all(&mut flights).await.0;
+        self.give_back(left.into_iter().map(|carried| carried.id).collect()).await;
         if let Err(error) = self.from.close().await {
             tracing::warn!(bridge = %self.name, %error, "the source of a bridge did not hear that it ends");
         }
         self.figures.set(BridgeState::Stopped);
     }
 
-    /// One batch.
-    async fn turn(&mut self) -> Next {
+    /// One step: a batch comes, or one that is on its way is answered.
+    async fn turn(&mut self, flights: &mut Flights, receiving: &mut Option<Receiving>) -> Next {
+        let has_room = flights.len() < if self.rate.is_some() { 1 } else { FLIGHTS_MAX };
+        // Kept from turn to turn: a receiver may have fetched something already, and wait before it hands it over.
+        let coming = receiving.get_or_insert_with(|| {
+            // Of what may be in flight at the source, so that there is something to fetch while a batch is on its way.
+            let (from, batch) = (Arc::clone(&self.from), (self.batch / FLIGHTS_MAX).max(1));
+            Box::pin(async move { from.receive(batch).await })
+        });
         let received = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Next::Stop,
-            received = self.from.receive(self.batch) => received,
+            Some(landed) = flights.landed() => return self.land(landed, flights).await,
+            () = self.services.clock.sleep_until(self.renew_at), if !flights.is_empty() => {
+                self.renew_at = self.services.clock.now() + self.renewed_every;
+                self.renew(&flights.deliveries()).await;
+                return Next::GoOn;
+            }
+            received = coming, if has_room => received,
         };
+        *receiving = None;
         match received {
-            Ok(received) => self.carry(received).await,
+            Ok(received) => self.carry(received, flights).await,
             Err(TransportError::Closed) => Next::Stop,
-            Err(error) if error.is_transient() => self.wait(&error, &[]).await,
             Err(error) => {
-                // What is gone may be put back by hand; a bridge that gives up is found by nobody at night.
-                tracing::error!(bridge = %self.name, %error, "a bridge cannot read its source");
-                self.wait(&error, &[]).await
+                if !error.is_transient() {
+                    // What is gone may be put back by hand; a bridge that gives up is found by nobody at night.
+                    tracing::error!(bridge = %self.name, %error, "a bridge cannot read its source");
+                }
+                match self.alone(flights, Vec::new()).await {
+                    Next::GoOn => self.wait(&error, &[]).await,
+                    Next::Stop => Next::Stop,
+                }
             }
         }
     }
 
-    async fn carry(&mut self, received: Vec<Received>) -> Next {
+    async fn carry(&mut self, received: Vec<Received>, flights: &mut Flights) -> Next {
         let mut unreadable = Vec::new();
-        let mut events = Vec::new();
+        let mut events = Vec::with_capacity(received.len());
         for Received { id, event, .. } in received {
             match event {
                 Ok(event) => events.push(Carried { id, event }),
@@ -132,7 +158,72 @@ impl Pump {
             }
         }
         self.settle(unreadable).await;
-        let mut waves = waves(events).into_iter();
+        let mut waves = waves(events);
+        match waves.pop() {
+            Some(wave)
+                if waves.is_empty() && self.rate.is_none() && self.failed == 0 && flights.may_take(&wave) =>
+            {
+                if flights.is_empty() {
+                    self.renew_at = self.services.clock.now() + self.renewed_every;
+                }
+                flights.take(&self.to, wave);
+                Next::GoOn
+            }
+            last => {
+                waves.extend(last);
+                self.alone(flights, waves).await
+            }
+        }
+    }
+
+    /// A send has ended: what it failed with is sent again, with nothing else on its way.
+    async fn land(&mut self, landed: Landed, flights: &mut Flights) -> Next {
+        match self.judge(landed.wave, landed.results).await {
+            (left, None) if left.is_empty() => Next::GoOn,
+            (mut left, mut why) => {
+                let (more, later) = self.land_all(flights).await;
+                left.extend(more);
+                why = why.or(later);
+                let waiting: Vec<_> = left.iter().map(|carried| carried.id).collect();
+                let next = match &why {
+                    Some(TransportError::Closed) => Next::Stop,
+                    Some(reason) => self.wait(reason, &waiting).await,
+                    None => Next::GoOn,
+                };
+                if next == Next::Stop {
+                    self.give_back(waiting).await;
+                    return Next::Stop;
+                }
+                self.alone(flights, waves(left)).await
+            }
+        }
+    }
+
+    /// Waits for all that is on its way: what is left of it, and why.
+    async fn land_all(&mut self, flights: &mut Flights) -> (Vec<Carried>, Option<TransportError>) {
+        let (mut left, mut why) = (Vec::new(), None);
+        while !flights.is_empty() {
+            let waiting = flights.deliveries();
+            let Some(landed) = self.renewing(&waiting, flights.landed()).await else { break };
+            let (more, reason) = self.judge(landed.wave, landed.results).await;
+            left.extend(more);
+            why = why.or(reason);
+        }
+        (left, why)
+    }
+
+    /// Sends waves one after the other, behind what is on its way.
+    async fn alone(&mut self, flights: &mut Flights, later: Vec<Vec<Carried>>) -> Next {
+        let (left, why) = self.land_all(flights).await;
+        let later = waves(left).into_iter().chain(later).collect::<Vec<_>>();
+        let mut waves = later.into_iter();
+        if let Some(reason) = why {
+            let waiting: Vec<_> = waves.as_slice().iter().flatten().map(|carried| carried.id).collect();
+            if reason == TransportError::Closed || self.wait(&reason, &waiting).await == Next::Stop {
+                self.give_back(waiting).await;
+                return Next::Stop;
+            }
+        }
         while let Some(wave) = waves.next() {
             let rest: Vec<_> = waves.as_slice().iter().flatten().map(|carried| carried.id).collect();
             if self.send(wave, &rest).await == Next::Stop {
@@ -278,12 +369,14 @@ impl Pump {
             tokio::select! {
                 biased;
                 ended = &mut until => return ended,
-                () = clock.sleep_until(clock.now() + self.renewed_every) => {
-                    if let Err(error) = self.from.renew(waiting).await {
-                        tracing::debug!(bridge = %self.name, %error, "events were not renewed");
-                    }
-                }
+                () = clock.sleep_until(clock.now() + self.renewed_every) => self.renew(waiting).await,
             }
+        }
+    }
+
+    async fn renew(&self, waiting: &[DeliveryId]) {
+        if let Err(error) = self.from.renew(waiting).await {
+            tracing::debug!(bridge = %self.name, %error, "events were not renewed");
         }
     }
 }
@@ -293,27 +386,7 @@ fn is_final(error: &SendError) -> bool {
     error.is_refused() && !error.is_transient() && *error.reason() != TransportError::Closed
 }
 
-/// The events of a batch in waves.
-fn waves(events: Vec<Carried>) -> Vec<Vec<Carried>> {
-    let mut waves: Vec<Vec<Carried>> = Vec::new();
-    let mut of_key: HashMap<Key, usize> = HashMap::new();
-    for carried in events {
-        let wave = match carried.event.key() {
-            None => 0,
-            Some(key) => {
-                let next = of_key.entry(key.clone()).or_default();
-                let wave = *next;
-                *next += 1;
-                wave
-            }
-        };
-        match waves.get_mut(wave) {
-            Some(wave) => wave.push(carried),
-            None => waves.push(vec![carried]),
-        }
-    }
-    waves
-}
-
+/// Batches on their way: the source is read, one is encoded, the goal works on another, and one is settled.
+const FLIGHTS_MAX: usize = 4;
 pub(super) const FIRST_WAIT: Duration = Duration::from_millis(100);
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);

@@ -41,6 +41,7 @@ use busway_persistence::Stream;
 
 pub use self::capabilities::{Ability, Capabilities, Capability};
 pub use self::error::{SendError, TransportError};
+pub(crate) use self::local::AS_LONG_AS_IT_TAKES;
 pub use self::local::LocalTransport;
 pub use self::received::{DeliveryId, Letter, Received, Unreadable, Verdict};
 pub use self::reception::Reception;

@@ -14,6 +14,7 @@ use busway_event::{AnyEvent, Durability};
 use busway_persistence::Stream;
 use futures_util::future::join_all;
 
+pub(crate) use self::receiver::AS_LONG_AS_IT_TAKES;
 use self::receiver::LocalReceiver;
 use super::{
     Ability, Capabilities, Capability, Receiver, Reception, SendError, Sender, Sent, Transport,

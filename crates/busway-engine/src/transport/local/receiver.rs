@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use busway_event::{Priority, Timestamp};
 use busway_middleware::{Delivery, Outcome};
 use busway_reliability::{Order, Overflow, Retry};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Services};
@@ -46,11 +47,12 @@ struct Desk {
     closing: CancellationToken,
 }
 
-/// A handler that waits for its verdict.
+/// A handler that waits for its verdict. Dropped without one it gives its event back.
 #[derive(Debug)]
 struct Waiting {
     verdict: oneshot::Sender<Verdict>,
-    renewed: watch::Sender<()>,
+    /// When its time is over; `None`: never.
+    until: Option<Instant>,
 }
 
 impl LocalReceiver {
@@ -147,9 +149,8 @@ impl Desk {
     /// Hands a delivery over and waits for what becomes of it.
     async fn hand_over(self: Arc<Self>, delivery: Delivery) -> Outcome {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (verdict, mut decided) = oneshot::channel();
-        let (renewed, mut renewals) = watch::channel(());
-        self.waiting.lock().insert(id, Waiting { verdict, renewed });
+        let (verdict, decided) = oneshot::channel();
+        self.waiting.lock().insert(id, Waiting { verdict, until: self.end() });
         // Whatever ends this future, also from outside: nobody waits any more.
         let _left = Left { desk: &self, id };
         let received =
@@ -159,21 +160,52 @@ impl Desk {
             None => received,
         };
         let back = || Outcome::RetryAt(self.utc());
-        tokio::select! {
-            biased;
-            () = self.closing.cancelled() => return back(),
-            sent = self.out.send(received) => if sent.is_err() { return back() },
+        // There is room for as many as may be in flight; only those that were given back may still lie there.
+        match self.out.try_send(received) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => return back(),
+            Err(TrySendError::Full(received)) => tokio::select! {
+                biased;
+                () = self.closing.cancelled() => return back(),
+                sent = self.out.send(received) => if sent.is_err() { return back() },
+            },
         }
+        // Who closes drops all that wait, of which this may not have been one yet.
+        if self.closing.is_cancelled() {
+            return back();
+        }
+        self.outcome(self.decided(id, decided).await)
+    }
+
+    /// What becomes of a delivery, or that its time is over.
+    async fn decided(&self, id: u64, mut decided: oneshot::Receiver<Verdict>) -> Verdict {
         loop {
-            let clock = &self.services.clock;
+            let until = self.waiting.lock().get(&id).and_then(|waiting| waiting.until);
+            let Some(until) = until else { return decided.await.unwrap_or(Verdict::Back) };
             tokio::select! {
                 biased;
-                decided = &mut decided => return self.outcome(decided.unwrap_or(Verdict::Back)),
-                () = self.closing.cancelled() => return back(),
-                Ok(()) = renewals.changed() => {}
-                () = clock.sleep_until(clock.now() + self.ack_wait) => return back(),
+                decided = &mut decided => return decided.unwrap_or(Verdict::Back),
+                () = self.services.clock.sleep_until(until) => {}
+            }
+            // Renewed it has more time by now.
+            let mut waiting = self.waiting.lock();
+            if waiting.get(&id).is_some_and(|waiting| waiting.until <= Some(until)) {
+                waiting.remove(&id);
+                return Verdict::Back;
             }
         }
+    }
+
+    /// When the time of what is handed over or renewed now is over.
+    fn end(&self) -> Option<Instant> {
+        // A timer for each event costs as much as all else of it.
+        (self.ack_wait < AS_LONG_AS_IT_TAKES).then(|| self.services.clock.now() + self.ack_wait)
+    }
+
+    /// Gives back what waits, and all that comes.
+    fn close(&self) {
+        self.closing.cancel();
+        self.waiting.lock().clear();
     }
 
     fn outcome(&self, verdict: Verdict) -> Outcome {
@@ -226,8 +258,11 @@ impl Receiver for LocalReceiver {
         &self,
         verdicts: Vec<(DeliveryId, Verdict)>,
     ) -> TransportFuture<'_, Vec<Result<(), TransportError>>> {
-        let told = verdicts.into_iter().map(|(DeliveryId(id), verdict)| {
-            let waiting = self.desk.waiting.lock().remove(&id);
+        let waiting: Vec<_> = {
+            let mut waiting = self.desk.waiting.lock();
+            verdicts.iter().map(|(DeliveryId(id), _)| waiting.remove(id)).collect()
+        };
+        let told = verdicts.into_iter().zip(waiting).map(|((DeliveryId(id), verdict), waiting)| {
             let told = waiting.and_then(|waiting| waiting.verdict.send(verdict).ok());
             told.ok_or_else(|| gone(id))
         });
@@ -236,16 +271,17 @@ impl Receiver for LocalReceiver {
     }
 
     fn renew<'a>(&'a self, deliveries: &'a [DeliveryId]) -> TransportFuture<'a, Result<(), TransportError>> {
-        let waiting = self.desk.waiting.lock();
+        let end = self.desk.end();
+        let mut waiting = self.desk.waiting.lock();
         let renewed = deliveries.iter().try_for_each(|DeliveryId(id)| {
-            waiting.get(id).map(|waiting| _ = waiting.renewed.send(())).ok_or_else(|| gone(*id))
+            waiting.get_mut(id).map(|waiting| waiting.until = end).ok_or_else(|| gone(*id))
         });
         drop(waiting);
         Box::pin(async { renewed })
     }
 
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
-        self.desk.closing.cancel();
+        self.desk.close();
         let member = self.subscription.lock().take();
         Box::pin(async {
             match member {
@@ -261,7 +297,7 @@ impl Receiver for LocalReceiver {
 impl Drop for LocalReceiver {
     /// As a process that dies: nothing more is handed over, and what is under way goes back.
     fn drop(&mut self) {
-        self.desk.closing.cancel();
+        self.desk.close();
         let Some(member) = self.subscription.lock().take() else { return };
         drop(self.desk.services.runtime.spawn(async move {
             match member {
@@ -281,6 +317,9 @@ fn gone(id: u64) -> TransportError {
 
 /// Events in memory that wait for a member, before publishers wait for it.
 const WAITING_MAX: usize = 4096;
+
+/// From here on no time is kept: who asks for a year has nobody else to give an event to.
+pub(crate) const AS_LONG_AS_IT_TAKES: Duration = Duration::from_secs(3_600 * 24 * 365);
 
 /// Members of a subscription in one process share it as a group of this name.
 const GROUP: &str = "transport";
