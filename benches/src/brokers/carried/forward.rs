@@ -104,7 +104,8 @@ fn publish(runtime: &Runtime, side: &Side, events: u64) -> Result<Lap> {
 fn holds(runtime: &Runtime, side: &Side, events: u64) -> Result<()> {
     let holding = runtime.block_on(side.holding())?;
     let (last, _) = holding.last.context("the stream has a last event")?;
-    ensure!(holding.count == events && last == events - 1, "{} events, the last {last}", holding.count);
+    // Batches that are on their way at once come in no order, for these events have no keys.
+    ensure!(holding.count == events && last < events, "{} events, the last {last}", holding.count);
     runtime.block_on(side.begin())
 }
 

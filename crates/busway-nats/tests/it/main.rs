@@ -5,6 +5,7 @@
     reason = "a test may have tasks of its own, and makes files for its server"
 )]
 
+mod bridge;
 mod cluster;
 mod conformance;
 mod connecting;

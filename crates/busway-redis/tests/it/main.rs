@@ -7,6 +7,7 @@
 )]
 #![expect(clippy::similar_names, reason = "a receiver receives what is received")]
 
+mod bridge;
 mod buses;
 mod conformance;
 mod scripts;
