@@ -29,8 +29,11 @@ pub fn measure(terms: &Terms) -> Result<Vec<Suite>> {
     // A server that syncs each event takes its time to be given them.
     let events = if terms.is_quick() { 30_000 } else { 100_000 };
     let runtime = two_workers()?;
-    let brokers =
-        connect(&runtime, question.name, [NATS_DEFAULT, NATS_ALWAYS, REDIS_ALWAYS, REDIS_EVERYSEC].into_iter().chain(CARRIERS))?;
+    let brokers = connect(
+        &runtime,
+        question.name,
+        [NATS_DEFAULT, NATS_ALWAYS, REDIS_ALWAYS, REDIS_EVERYSEC].into_iter().chain(CARRIERS),
+    )?;
     let folder = backlog::make(&runtime, events)?;
     let names = AtomicU64::new(0);
     let name = || format!("lap-{}", names.fetch_add(1, Ordering::Relaxed));

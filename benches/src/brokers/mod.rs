@@ -16,8 +16,8 @@ mod publish;
 use anyhow::Result;
 use tokio::runtime::Runtime;
 
-pub use self::consume::measure as measure_consume;
 use self::carried::By;
+pub use self::consume::measure as measure_consume;
 use self::nats::Nats;
 pub use self::publish::{measure_1, measure_4096};
 use self::redis::Redis;
@@ -57,7 +57,11 @@ pub trait Broker {
 type Contender<'a> = (&'static str, Option<Box<dyn Broker + 'a>>);
 
 /// The brokers of one question, by the names of their servers, and after it what else their rows are called.
-fn connect<'a>(runtime: &'a Runtime, question: &str, rows: impl IntoIterator<Item = Row>) -> Result<Vec<Contender<'a>>> {
+fn connect<'a>(
+    runtime: &'a Runtime,
+    question: &str,
+    rows: impl IntoIterator<Item = Row>,
+) -> Result<Vec<Contender<'a>>> {
     let connect = |row: Row| -> Result<Contender<'a>> {
         let Some(server) = Server::named(row.server)? else {
             eprintln!("{question}: {} is left out: its server was not started", row.name);

@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::carried::ratios;
 use super::syncs::Counter;
 use super::{
-    Broker, CARRIED, CARRIERS, Contender, IN_FLIGHT, NATS_ALWAYS, NATS_DEFAULT, REDIS_ALWAYS, REDIS_ALWAYS_16, REDIS_EVERYSEC,
-    Row, connect, left_out,
+    Broker, CARRIED, CARRIERS, Contender, IN_FLIGHT, NATS_ALWAYS, NATS_DEFAULT, REDIS_ALWAYS,
+    REDIS_ALWAYS_16, REDIS_EVERYSEC, Row, connect, left_out,
 };
 use crate::contest::{Contest, Lap, Question, Unit, interleave};
 use crate::durable::counts::{self, Counted};

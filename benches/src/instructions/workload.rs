@@ -45,7 +45,8 @@ impl Workload {
     /// # Errors
     /// There is none.
     pub fn find(suite: &str, contender: &str) -> Result<&'static Self> {
-        let found = WORKLOADS.iter().chain(CARRIED).find(|one| one.suite == suite && one.contender == contender);
+        let found =
+            WORKLOADS.iter().chain(CARRIED).find(|one| one.suite == suite && one.contender == contender);
         found.with_context(|| format!("there is no workload {suite} of {contender}"))
     }
 
@@ -111,9 +112,13 @@ const CARRIED: &[Workload] = &[
     Workload::carried("publish-nats-instructions", "async-nats", |n| carried::run(PublishNats, Client, n)),
     Workload::carried("consume-nats-instructions", "busway-nats", |n| carried::run(ConsumeNats, Busway, n)),
     Workload::carried("consume-nats-instructions", "async-nats", |n| carried::run(ConsumeNats, Client, n)),
-    Workload::carried("publish-redis-instructions", "busway-redis", |n| carried::run(PublishRedis, Busway, n)),
+    Workload::carried("publish-redis-instructions", "busway-redis", |n| {
+        carried::run(PublishRedis, Busway, n)
+    }),
     Workload::carried("publish-redis-instructions", "redis", |n| carried::run(PublishRedis, Client, n)),
-    Workload::carried("consume-redis-instructions", "busway-redis", |n| carried::run(ConsumeRedis, Busway, n)),
+    Workload::carried("consume-redis-instructions", "busway-redis", |n| {
+        carried::run(ConsumeRedis, Busway, n)
+    }),
     Workload::carried("consume-redis-instructions", "redis", |n| carried::run(ConsumeRedis, Client, n)),
 ];
 

@@ -7,8 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use busway::transport::{
-    Capabilities, Receiver, Reception, SendError, Sender, Sent, Transport, TransportError,
-    TransportFuture,
+    Capabilities, Receiver, Reception, SendError, Sender, Sent, Transport, TransportError, TransportFuture,
 };
 use busway_event::AnyEvent;
 use tokio::runtime::Runtime;

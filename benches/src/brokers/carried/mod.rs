@@ -127,7 +127,8 @@ async fn receive(receiver: &Arc<dyn Receiver>, events: u64) -> Result<()> {
         };
         let mut verdicts = Vec::with_capacity(received.len());
         for Received { id, event, .. } in received {
-            let event = event.map_err(|reason| anyhow!("event {handled} cannot be read: {}", reason.reason))?;
+            let event =
+                event.map_err(|reason| anyhow!("event {handled} cannot be read: {}", reason.reason))?;
             let bytes = &event.encoded(EVENT_BYTES)?.bytes;
             ensure!(is_event(handled, bytes), "event {handled} is another one");
             handled += 1;
@@ -143,7 +144,12 @@ async fn receive(receiver: &Arc<dyn Receiver>, events: u64) -> Result<()> {
 
 /// The lap, if the stream holds what was sent. Calls that are on their way at once come in no order, so any may be the last.
 fn verified(lap: SyncedLap, holding: &Holding) -> Result<SyncedLap> {
-    ensure!(holding.count == lap.stored, "{} events are stored of {} that were sent", holding.count, lap.stored);
+    ensure!(
+        holding.count == lap.stored,
+        "{} events are stored of {} that were sent",
+        holding.count,
+        lap.stored
+    );
     let (number, bytes) = holding.last.as_ref().context("the stream has a last event")?;
     ensure!(*number < lap.stored, "the last event is {number} of {}", lap.stored);
     ensure!(*bytes == event(*number), "the last event, {number}, is stored with other bytes");

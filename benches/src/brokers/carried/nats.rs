@@ -95,10 +95,7 @@ impl Side {
         let last = stream.get_raw_message(state.last_sequence).await?;
         ensure!(last.headers.len() == ATTRIBUTES + 2, "the last event has other headers: {:?}", last.headers);
         let number = last.payload.first_chunk().map(|number| u64::from_be_bytes(*number));
-        Ok(Holding {
-            count: state.messages,
-            last: number.map(|number| (number, last.payload.to_vec())),
-        })
+        Ok(Holding { count: state.messages, last: number.map(|number| (number, last.payload.to_vec())) })
     }
 
     /// Reads all events under a new name and acknowledges each, confirmed by the server.

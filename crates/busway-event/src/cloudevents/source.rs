@@ -31,12 +31,7 @@ pub(super) fn encoded(text: &str) -> String {
 /// RFC 3986 §4.1, but for the inside of an address in brackets.
 fn is_uri_reference(text: &str) -> bool {
     // Most names are a relative path.
-    #[expect(
-        clippy::needless_bitwise_bool,
-        reason = "no branch for a byte: the whole name is looked at all the same"
-    )]
-    let is_path = text.bytes().fold(true, |plain, byte| plain & (is_unreserved(byte) | (byte == b'/')));
-    if is_path {
+    if text.bytes().fold(true, |plain, byte| plain & (is_unreserved(byte) || byte == b'/')) {
         return true;
     }
     let first_end = text.find(['/', '?', '#']).unwrap_or(text.len());

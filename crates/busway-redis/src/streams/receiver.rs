@@ -349,4 +349,4 @@ impl fmt::Debug for RedisReceiver {
 const RESERVED: &str = "busway:";
 const PACE_MAX: Duration = Duration::from_millis(500);
 /// Of one answer, which the server holds in memory as a whole.
-const FETCH_MAX: usize = 64;
+const FETCH_MAX: usize = 256;

@@ -1,6 +1,7 @@
 //! Bridges and remote subscriptions over a server that is killed and started again.
 
 use std::collections::{HashMap, HashSet};
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ async fn on_redis_an_ingest_loses_nothing_and_keeps_order_while_the_server_is_ki
     let seen = Seen::default();
     let into = seen.clone();
     let seeing = bus.subscribe("orders.#").durable("seen").start_at(StartAt::Earliest);
-    let _seeing = seeing.to(move |event: Event<Raw>| into.clone().keep(event)).await.unwrap();
+    let _seeing = seeing.to(move |event: Event<Raw>| into.keep(&event)).await.unwrap();
     for round in 0..KILLS {
         publish(&source, round * EVENTS..(round + 1) * EVENTS).await;
         until(|| ingest.stats().carried > u64::from(round * EVENTS)).await;
@@ -102,12 +103,13 @@ async fn on_redis_a_remote_subscription_handles_all_while_the_server_is_killed_a
     let into = seen.clone();
     let remote = bus.subscribe("orders.#").on(&transport, "orders", "stock").members(Members::One);
     let remote = remote.start_at(StartAt::Earliest).ack_wait(Duration::from_secs(2)).in_flight_max(32);
-    let _remote = remote.to(move |event: Event<Raw>| into.clone().keep(event)).await.unwrap();
+    let _remote = remote.to(move |event: Event<Raw>| into.keep(&event)).await.unwrap();
     for round in 0..KILLS {
         publish(&source, round * EVENTS..(round + 1) * EVENTS).await;
         until(|| seen.0.lock().len() > (round * EVENTS) as usize).await;
         server.kill();
-        until(|| is_waiting(&forwarder) || forwarder.stats().carried == u64::from((round + 1) * EVENTS)).await;
+        until(|| is_waiting(&forwarder) || forwarder.stats().carried == u64::from((round + 1) * EVENTS))
+            .await;
         server.start_again().await;
     }
     let all_numbers = || seen.0.lock().iter().map(|(number, _)| *number).collect::<HashSet<_>>();
@@ -169,10 +171,11 @@ fn in_order(all: &[(u32, String)]) {
 struct Seen(Arc<Mutex<Vec<(u32, String)>>>);
 
 impl Seen {
-    async fn keep(self, event: Event<Raw>) {
+    fn keep(&self, event: &Event<Raw>) -> Ready<()> {
         let number = String::from_utf8(event.payload().0.to_vec()).unwrap().parse().unwrap();
         let key = event.key().map(|key| key.as_str().to_owned()).unwrap_or_default();
         self.0.lock().push((number, key));
+        ready(())
     }
 }
 
