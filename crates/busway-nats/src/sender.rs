@@ -13,7 +13,7 @@ use async_nats::jetstream::publish::PublishAck;
 use busway_engine::transport::{SendError, Sender, Sent, TransportError, TransportFuture};
 use busway_event::AnyEvent;
 use futures_util::future::{join_all, poll_immediate};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::link::Link;
 use crate::message::Outgoing;
