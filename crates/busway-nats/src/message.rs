@@ -49,7 +49,7 @@ impl Outgoing {
             put_attribute(&mut headers, &name, value)?;
         }
         put_attribute(&mut headers, "datacontenttype", content_type.into_owned())?;
-        headers.insert(MESSAGE_ID_NAME, id.unwrap_or_else(|| event.id().to_string()));
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, id.unwrap_or_else(|| event.id().to_string()));
         Ok(Self { subject, headers, body })
     }
 
@@ -61,11 +61,28 @@ impl Outgoing {
 
 /// Sets the header of an attribute. What is encoded is printable ASCII: no value that a header cannot hold.
 fn put_attribute(headers: &mut HeaderMap, name: &str, value: String) -> Result<(), TransportError> {
-    match USUAL.iter().find(|(usual, _)| *usual == name) {
-        Some((_, usual)) => headers.insert(usual.clone(), encoded_whole(value)),
+    match usual(name) {
+        Some(usual) => headers.insert(usual, encoded_whole(value)),
         None => put(headers, &format!("{PREFIX}{name}"), &encoded_whole(value))?,
     }
     Ok(())
+}
+
+/// The headers of attributes that nearly all events have, which are not made anew for each.
+const fn usual(name: &str) -> Option<HeaderName> {
+    Some(match name.as_bytes() {
+        b"specversion" => const { HeaderName::from_static("ce-specversion") },
+        b"id" => const { HeaderName::from_static("ce-id") },
+        b"source" => const { HeaderName::from_static("ce-source") },
+        b"type" => const { HeaderName::from_static("ce-type") },
+        b"subject" => const { HeaderName::from_static("ce-subject") },
+        b"time" => const { HeaderName::from_static("ce-time") },
+        b"schemaversion" => const { HeaderName::from_static("ce-schemaversion") },
+        b"priority" => const { HeaderName::from_static("ce-priority") },
+        b"datacontenttype" => const { HeaderName::from_static("ce-datacontenttype") },
+        b"partitionkey" => const { HeaderName::from_static("ce-partitionkey") },
+        _ => return None,
+    })
 }
 
 /// Sets a header; what no header can hold is an error, which `HeaderMap` alone would make a panic.
@@ -179,20 +196,6 @@ fn media_type(content_type: &str) -> &str {
 const PREFIX: &str = "ce-";
 /// What the server knows messages by.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
-const MESSAGE_ID_NAME: HeaderName = HeaderName::from_static(MESSAGE_ID);
-/// Attributes of nearly all events with their headers, which are not made anew for each.
-static USUAL: [(&str, HeaderName); 10] = [
-    ("specversion", HeaderName::from_static("ce-specversion")),
-    ("id", HeaderName::from_static("ce-id")),
-    ("source", HeaderName::from_static("ce-source")),
-    ("type", HeaderName::from_static("ce-type")),
-    ("subject", HeaderName::from_static("ce-subject")),
-    ("time", HeaderName::from_static("ce-time")),
-    ("schemaversion", HeaderName::from_static("ce-schemaversion")),
-    ("priority", HeaderName::from_static("ce-priority")),
-    ("datacontenttype", HeaderName::from_static("ce-datacontenttype")),
-    ("partitionkey", HeaderName::from_static("ce-partitionkey")),
-];
 
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ impl Subjects {
         match self.prefix.as_str() {
             "" if is_reserved(topic.as_str()) => Err(reserved(topic.as_str())),
             "" => Ok(topic.as_str().to_owned()),
-            prefix => Ok(format!("{prefix}.{topic}")),
+            prefix => Ok([prefix, ".", topic.as_str()].concat()),
         }
     }
 
