@@ -118,7 +118,7 @@
 //! | `logs` | [`observability::Logs`]: logs for people or log stores |
 //! | `otel` | `Tracing::otel()` and `Otlp`: traces with OpenTelemetry |
 //! | `prost` | `Proto<M>`: Protobuf payloads |
-//! | `redis` | `RedisKeys`: idempotency keys that several processes share |
+//! | `redis` | `RedisKeys`: idempotency keys that several processes share; `RedisTransport`: subscriptions and forwarders over Redis Streams |
 //! | `schemars` | `Contract`: the JSON Schema of an event type |
 //! | `tower` | `TowerMiddleware`: a `tower::Layer` as a middleware |
 //!
@@ -157,7 +157,7 @@ pub use busway_observability::{Collector, Health, Metrics, Redact, Redactor, Sig
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 #[doc(inline)]
-pub use busway_redis::{RedisError, RedisKeys, RedisKeysBuilder};
+pub use busway_redis::{RedisError, RedisKeys, RedisKeysBuilder, RedisTransport, RedisTransportBuilder};
 
 #[cfg(feature = "tower")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tower")))]

@@ -66,6 +66,8 @@ const _: &[fn() -> usize] = &[
     size_of::<busway::observability::Otlp>,
     #[cfg(feature = "redis")]
     size_of::<busway::RedisKeys>,
+    #[cfg(feature = "redis")]
+    size_of::<busway::RedisTransport>,
     #[cfg(feature = "logs")]
     size_of::<busway::observability::Logs>,
     #[cfg(feature = "prost")]
