@@ -105,6 +105,24 @@ async fn a_route_at_a_broker_has_its_events_and_gives_them_up_when_it_is_gone() 
     assert!(broker.stats().durable("stock-there").is_none(), "nobody is there any more");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_carried_does_not_keep_its_bus_alive() {
+    let there = tempfile::tempdir().unwrap();
+    let broker = broker(&there).await;
+    for mode in ["compare", "remote"] {
+        let here = tempfile::tempdir().unwrap();
+        let (bus, seen) = service(&here, &broker, &carried(mode)).await;
+        publish(&bus, "orders.made", 1).await;
+        until(|| seen.len() == 1).await;
+        let gone = bus.downgrade();
+        drop(bus);
+        until(|| gone.upgrade().is_none()).await;
+        // The store is free when the last of it has ended.
+        let lock = here.path().join("busway.open");
+        until(|| !lock.exists()).await;
+    }
+}
+
 #[tokio::test]
 async fn what_does_not_fit_a_transport_is_said_where_it_is_and_nothing_changes() {
     let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -18,7 +18,7 @@ use super::lead::{LEADS, Lead, Leader};
 use super::led::{Guarding, Led};
 use super::stamping::Stamping;
 use crate::bridge::BridgeError;
-use crate::bus::Bus;
+use crate::bus::{Bus, WeakBus};
 use crate::durable::{CursorError, DurableBuilder, StartAt};
 use crate::remote::RemoteBuilder;
 use crate::subscription::SubscribeBuilder;
@@ -28,7 +28,8 @@ use crate::transport::{LocalTransport, Receiver, Reception, Transport, Transport
 /// A stream of which it is known who handles its events. See the [module](crate::cutover).
 #[derive(Debug)]
 pub struct CutOver {
-    bus: Bus,
+    /// Weak: what is kept with a bus does not keep it alive.
+    bus: WeakBus,
     mode: CutOverMode,
     led: Arc<Led>,
     filters: Vec<Filter>,
@@ -61,6 +62,12 @@ pub enum CutOverError {
         /// Why.
         #[source]
         reason: Box<TransactionError>,
+    },
+    /// The bus is gone.
+    #[error("the bus of stream {stream} is gone")]
+    Closed {
+        /// The stream.
+        stream: String,
     },
     /// What carries it did not begin.
     #[error("stream {stream} is not carried")]
@@ -105,7 +112,7 @@ impl Bus {
         let lead = self.lead(stream, mode, partitions).await?;
         let stream = Arc::new(Led::new(stream.into(), lead, first));
         opened.0.lock().insert(stream.stream.to_string(), Arc::downgrade(&stream));
-        Ok(CutOver { bus: self.clone(), mode, led: stream, filters, patience: PATIENCE })
+        Ok(CutOver { bus: self.downgrade(), mode, led: stream, filters, patience: PATIENCE })
     }
 
     fn cut_stream(&self, stream: &str) -> Result<(Vec<Filter>, std::ops::Range<u32>), CutOverError> {
@@ -197,12 +204,14 @@ impl CutOver {
     /// # Errors
     /// [`CutOverError`].
     pub async fn begin(&self, transport: &dyn Transport) -> Result<Carrier, CutOverError> {
-        let stop = self.stopping();
+        let closed = || CutOverError::Closed { stream: self.led.stream.to_string() };
+        let bus = self.bus.upgrade().ok_or_else(closed)?;
+        let stop = stopping(&bus);
         let mut forwarders = Vec::new();
         let is_carried = self.mode != CutOverMode::Local || self.led.lead.was_ever_turned();
         for (place, filter) in self.filters.iter().enumerate().filter(|_| is_carried) {
             let forwarder =
-                self.bus.forwarder(self.carrier_name(place), filter.clone()).through(Box::new(self.stamp()));
+                bus.forwarder(self.carrier_name(place), filter.clone()).through(Box::new(self.stamp(&bus)));
             let begun = forwarder.to(transport).await;
             let stream = || self.led.stream.to_string();
             forwarders.push(
@@ -212,14 +221,14 @@ impl CutOver {
         }
         // A cursor that nobody moves any more would keep the log from being let go.
         if !is_carried {
-            self.forget(Self::carrier_name).await;
+            self.forget(&bus, Self::carrier_name).await;
         }
         if self.mode != CutOverMode::Compare {
-            self.forget(Self::compare_name).await;
+            self.forget(&bus, Self::compare_name).await;
         }
         let comparing = TaskTracker::new();
         let comparison = match self.mode {
-            CutOverMode::Compare => Some(self.compare(transport, &stop, &comparing).await?),
+            CutOverMode::Compare => Some(self.compare(&bus, transport, (&stop, &comparing)).await?),
             _ => None,
         };
         let stream = Arc::clone(&self.led.stream);
@@ -235,9 +244,9 @@ impl CutOver {
     }
 
     /// Removes the cursors of a mode before.
-    async fn forget(&self, name: impl Fn(&Self, usize) -> String) {
+    async fn forget(&self, bus: &Bus, name: impl Fn(&Self, usize) -> String) {
         for place in 0..self.filters.len() {
-            match self.bus.cursor(name(self, place)).remove().await {
+            match bus.cursor(name(self, place)).remove().await {
                 Ok(()) | Err(CursorError::Unknown { .. }) => {}
                 Err(error) => {
                     tracing::warn!(stream = &*self.led.stream, %error, "a cursor of the mode before still keeps the log");
@@ -246,27 +255,21 @@ impl CutOver {
         }
     }
 
-    fn stopping(&self) -> CancellationToken {
-        match &self.bus.core().log {
-            Some(log) => log.ending.child_token(),
-            None => CancellationToken::new(),
-        }
-    }
-
-    fn stamp(&self) -> impl FnOnce(Arc<dyn Receiver>) -> Arc<dyn Receiver> + Send + use<> {
-        let core = self.bus.core();
-        let (led, bus, services) = (Arc::clone(&self.led), Arc::downgrade(core), Arc::clone(&core.services));
-        let (ending, copies) = (self.stopping(), self.mode != CutOverMode::Local);
+    fn stamp(&self, bus: &Bus) -> impl FnOnce(Arc<dyn Receiver>) -> Arc<dyn Receiver> + Send + use<> {
+        let core = bus.core();
+        let (led, services) = (Arc::clone(&self.led), Arc::clone(&core.services));
+        let (ending, copies) = (stopping(bus), self.mode != CutOverMode::Local);
+        let bus = Arc::downgrade(core);
         move |from| Arc::new(Stamping { from, led, copies, bus, services, ending })
     }
 
     async fn compare(
         &self,
+        bus: &Bus,
         transport: &dyn Transport,
-        stop: &CancellationToken,
-        comparing: &TaskTracker,
+        (stop, comparing): (&CancellationToken, &TaskTracker),
     ) -> Result<Arc<Comparison>, CutOverError> {
-        let core = self.bus.core();
+        let core = bus.core();
         let stream = || self.led.stream.to_string();
         let failed = |reason| CutOverError::Transport { stream: stream(), reason: Box::new(reason) };
         let (mut log, mut broker) = (Vec::new(), Vec::new());
@@ -278,7 +281,7 @@ impl CutOver {
                 Reception::new(&*self.led.stream, name, filter.clone()).start_at(StartAt::Latest)
             };
             broker.push(transport.receiver(&reception(&there)).await.map_err(failed)?);
-            let local = LocalTransport::new(&self.bus);
+            let local = LocalTransport::new(bus);
             log.push(local.receiver(&reception(&name)).await.map_err(failed)?);
         }
         let services = Arc::clone(&core.services);
@@ -291,6 +294,13 @@ impl CutOver {
             None => core.services.runtime.spawn(work),
         });
         Ok(comparison)
+    }
+}
+
+fn stopping(bus: &Bus) -> CancellationToken {
+    match &bus.core().log {
+        Some(log) => log.ending.child_token(),
+        None => CancellationToken::new(),
     }
 }
 
