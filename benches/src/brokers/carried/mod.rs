@@ -113,7 +113,7 @@ async fn send(sender: &dyn Sender, in_flight: usize, until: Until) -> Result<()>
 }
 
 /// Receives events in their order, and settles each of them; what is received next does not wait for what the server hears.
-async fn receive(receiver: &Arc<dyn Receiver>, events: u64) -> Result<()> {
+async fn receive(member: &Arc<dyn Receiver>, events: u64) -> Result<()> {
     let mut settling = FuturesUnordered::new();
     let mut handled = 0;
     while handled < events {
@@ -123,7 +123,7 @@ async fn receive(receiver: &Arc<dyn Receiver>, events: u64) -> Result<()> {
                 all_heard(heard)?;
                 continue;
             }
-            received = receiver.receive(PAGE) => received?,
+            received = member.receive(PAGE) => received?,
         };
         let mut verdicts = Vec::with_capacity(received.len());
         for Received { id, event, .. } in received {
@@ -134,7 +134,7 @@ async fn receive(receiver: &Arc<dyn Receiver>, events: u64) -> Result<()> {
             handled += 1;
             verdicts.push((id, Verdict::Done));
         }
-        settling.push(receiver.settle(verdicts));
+        settling.push(member.settle(verdicts));
     }
     while let Some(heard) = settling.next().await {
         all_heard(heard)?;
