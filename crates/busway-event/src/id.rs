@@ -41,6 +41,12 @@ impl EventId {
         Self(Uuid::new_v5(&FOREIGN_NAMESPACE, &name))
     }
 
+    /// Whether the text is the one that [`Display`](fmt::Display) writes.
+    pub(crate) fn is_written(&self, text: &str) -> bool {
+        let mut written = [0; UUID_BYTES];
+        *self.0.hyphenated().encode_lower(&mut written) == *text
+    }
+
     /// The id as a UUID.
     #[must_use]
     pub const fn as_uuid(&self) -> &Uuid {

@@ -203,6 +203,19 @@ impl MetadataDraft {
     /// # Errors
     /// [`MetadataError`] names the first rule that is broken; the draft is unchanged.
     pub fn build(&self) -> Result<Metadata, MetadataError> {
+        self.clone().freeze()
+    }
+
+    /// As [`build`](Self::build), of a draft that nobody needs afterwards.
+    pub(crate) fn freeze(self) -> Result<Metadata, MetadataError> {
+        let size = self.checked_size()?;
+        let Self { producer, version, trace, pairs, .. } = self;
+        let producer = producer.ok_or(MetadataError::ProducerMissing)?;
+        Ok(Metadata { shared: Arc::new(Shared { producer, trace, pairs, size }), version })
+    }
+
+    /// Bytes of producer, names and values, when no rule is broken.
+    fn checked_size(&self) -> Result<usize, MetadataError> {
         let producer = match self.producer.as_deref() {
             None | Some("") => return Err(MetadataError::ProducerMissing),
             Some(producer) if producer.len() > PRODUCER_BYTES_MAX => {
@@ -235,9 +248,7 @@ impl MetadataDraft {
         if size > METADATA_BYTES_MAX {
             return Err(MetadataError::TooLarge { len: size, limit: METADATA_BYTES_MAX });
         }
-        let shared =
-            Shared { producer: producer.into(), trace: self.trace.clone(), pairs: self.pairs.clone(), size };
-        Ok(Metadata { shared: Arc::new(shared), version: self.version })
+        Ok(size)
     }
 }
 

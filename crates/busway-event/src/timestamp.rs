@@ -94,7 +94,10 @@ fn is_rfc_3339(text: &str) -> bool {
             })
     };
     let Some((head, tail)) = text.split_at_checked("0000-00-00T00:00:00".len()) else { return false };
-    let fraction = tail.strip_prefix('.').map(|tail| tail.trim_start_matches(|it: char| it.is_ascii_digit()));
+    let fraction = tail.strip_prefix('.').map(|tail| {
+        let digits = tail.bytes().take_while(u8::is_ascii_digit).count();
+        tail.get(digits..).unwrap_or_default()
+    });
     let offset = fraction.unwrap_or(tail);
     let has_digits = fraction.is_none_or(|offset| tail.len() > offset.len() + 1);
     let is_offset = ["z", "+00:00", "-00:00"].into_iter().any(|form| is_like(offset, form));

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::error::{CloudEventError, cut};
+use super::known::{Known, Name};
 
 /// Names that the specification gives a meaning (CloudEvents 1.0.2, "Context Attributes"), and `data`.
 const CONTEXT: [&str; 9] =
@@ -68,8 +69,8 @@ pub(super) fn is_forbidden(character: char) -> bool {
 
 /// A value as it arrived.
 #[derive(Debug)]
-pub(super) struct Value {
-    text: String,
+pub(super) struct Value<'a> {
+    text: Cow<'a, str>,
     form: Form,
 }
 
@@ -81,94 +82,109 @@ enum Form {
     Json,
 }
 
-impl Value {
-    pub(super) fn text(text: impl Into<String>) -> Self {
+impl<'a> Value<'a> {
+    pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self { text: text.into(), form: Form::Text }
     }
 
-    pub(super) fn json(text: impl Into<String>) -> Self {
+    pub(super) fn json(text: &'a str) -> Self {
         Self { text: text.into(), form: Form::Json }
     }
-}
 
-/// A name in lower case; the usual ones are not made anew for each event.
-pub(super) fn lowercase(name: &str) -> Cow<'static, str> {
-    match CONTEXT.iter().chain(&OURS).find(|known| **known == name) {
-        Some(known) => Cow::Borrowed(known),
-        None => Cow::Owned(name.to_ascii_lowercase()),
+    /// # Errors
+    /// The value is no string.
+    fn string(self, name: &str) -> Result<Cow<'a, str>, CloudEventError> {
+        match self.form {
+            Form::Text => Ok(self.text),
+            Form::Json => Err(CloudEventError::NotText { attribute: name.to_owned() }),
+        }
     }
 }
 
-/// The attributes that are not worked off yet, in the order in which they arrived.
+/// The attributes that are not worked off yet.
 #[derive(Debug, Default)]
-pub(super) struct Attributes(Vec<(Cow<'static, str>, Value)>);
+pub(super) struct Attributes<'a> {
+    known: [Option<Value<'a>>; Known::COUNT],
+    /// In the order in which they arrived.
+    others: Vec<(String, Value<'a>)>,
+    /// How many arrived.
+    count: usize,
+}
 
-impl Attributes {
+impl<'a> Attributes<'a> {
     /// Adds an attribute.
     ///
     /// # Errors
     /// It is there already, one too many, or holds a character that it must not. A trace context may hold any: what is
     /// wrong with it never refuses an event.
-    pub(super) fn add(
-        &mut self,
-        name: impl Into<Cow<'static, str>>,
-        value: Value,
-    ) -> Result<(), CloudEventError> {
-        let name = name.into();
-        if self.0.iter().any(|(there, _)| *there == name) {
-            return Err(CloudEventError::duplicate(&name));
+    pub(super) fn add(&mut self, name: Name, value: Value<'a>) -> Result<(), CloudEventError> {
+        let is_there = match &name {
+            Name::Known(known) => self.known.get(*known as usize).is_some_and(Option::is_some),
+            Name::Other(name) => self.others.iter().any(|(there, _)| there == name),
+        };
+        if is_there {
+            return Err(CloudEventError::duplicate(name.as_str()));
         }
-        if self.0.len() == ATTRIBUTES_MAX {
+        if self.count == ATTRIBUTES_MAX {
             return Err(CloudEventError::TooManyAttributes { limit: ATTRIBUTES_MAX });
         }
-        let checked = value.form == Form::Text && name != TRACE_PARENT && name != TRACE_STATE;
-        match forbidden_at(&value.text).filter(|_| checked) {
-            Some(position) => Err(CloudEventError::Character { attribute: cut(&name), position }),
-            None => {
-                if self.0.capacity() == 0 {
-                    self.0.reserve(ATTRIBUTES_USUAL);
-                }
-                self.0.push((name, value));
-                Ok(())
-            }
+        let is_trace = matches!(name, Name::Known(Known::TraceParent | Known::TraceState));
+        if value.form == Form::Text
+            && !is_trace
+            && let Some(position) = forbidden_at(&value.text)
+        {
+            return Err(CloudEventError::Character { attribute: cut(name.as_str()), position });
         }
+        self.count += 1;
+        match name {
+            Name::Known(known) => {
+                if let Some(place) = self.known.get_mut(known as usize) {
+                    *place = Some(value);
+                }
+            }
+            Name::Other(name) => self.others.push((name, value)),
+        }
+        Ok(())
     }
 
     /// Takes a string out.
     ///
     /// # Errors
     /// The value is no string.
-    pub(super) fn take(&mut self, name: &str) -> Result<Option<String>, CloudEventError> {
-        match self.take_value(name) {
-            Some(value) if value.form == Form::Json => {
-                Err(CloudEventError::NotText { attribute: name.to_owned() })
-            }
-            value => Ok(value.map(|value| value.text)),
-        }
+    pub(super) fn take(&mut self, known: Known) -> Result<Option<Cow<'a, str>>, CloudEventError> {
+        self.take_value(known).map(|value| value.string(known.name())).transpose()
     }
 
     /// Takes a string or the JSON text of another value out.
-    pub(super) fn take_any(&mut self, name: &str) -> Option<String> {
-        self.take_value(name).map(|value| value.text)
+    pub(super) fn take_any(&mut self, known: Known) -> Option<Cow<'a, str>> {
+        self.take_value(known).map(|value| value.text)
+    }
+
+    fn take_value(&mut self, known: Known) -> Option<Value<'a>> {
+        self.known.get_mut(known as usize)?.take()
     }
 
     /// Takes a string out that must be there.
     ///
     /// # Errors
     /// The value is missing, empty or no string.
-    pub(super) fn require(&mut self, name: &'static str) -> Result<String, CloudEventError> {
-        let text = self.take(name)?.filter(|text| !text.is_empty());
-        text.ok_or(CloudEventError::Missing { attribute: name })
+    pub(super) fn require(&mut self, known: Known) -> Result<Cow<'a, str>, CloudEventError> {
+        let text = self.take(known)?.filter(|text| !text.is_empty());
+        text.ok_or(CloudEventError::Missing { attribute: known.name() })
     }
 
-    /// What is left.
-    pub(super) fn into_rest(self) -> impl Iterator<Item = (Cow<'static, str>, String)> {
-        self.0.into_iter().map(|(name, value)| (name, value.text))
+    /// Takes a string out whose name is none of those that all imports look for.
+    ///
+    /// # Errors
+    /// The value is no string.
+    pub(super) fn take_other(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, CloudEventError> {
+        let at = self.others.iter().position(|(there, _)| there == name);
+        at.map(|at| self.others.remove(at).1.string(name)).transpose()
     }
 
-    fn take_value(&mut self, name: &str) -> Option<Value> {
-        let at = self.0.iter().position(|(there, _)| there == name)?;
-        Some(self.0.remove(at).1)
+    /// What is left of those that not all imports look for.
+    pub(super) fn into_others(self) -> impl Iterator<Item = (String, Cow<'a, str>)> {
+        self.others.into_iter().map(|(name, value)| (name, value.text))
     }
 }
 
@@ -176,8 +192,6 @@ impl Attributes {
 const NAME_BYTES_MAX: usize = 20;
 /// More than an event can have: its own and 64 metadata pairs. Bounds what a hostile object costs before it is refused.
 pub(super) const ATTRIBUTES_MAX: usize = 128;
-/// Room for an event with key, trace and a few pairs.
-const ATTRIBUTES_USUAL: usize = 16;
 
 #[cfg(test)]
 mod tests {

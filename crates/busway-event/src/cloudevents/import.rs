@@ -1,5 +1,6 @@
 //! Attributes and a payload become an event: what both modes read.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -8,10 +9,11 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::attributes::{
-    self, Attributes, FOREIGN, ID_IN_META, KEPT, KEY_IN_META, ORIGIN_ID_IN_META, PRODUCER_IN_META,
-    TTL_IN_META, TYPE_IN_META,
+    Attributes, FOREIGN, ID_IN_META, KEPT, KEY_IN_META, ORIGIN_ID_IN_META, PRODUCER_IN_META, TTL_IN_META,
+    TYPE_IN_META,
 };
 use super::error::{CloudEventError, cut};
+use super::known::Known;
 use super::{Import, TopicFrom, json};
 use crate::codec::CodecId;
 use crate::draft::Invalid;
@@ -33,54 +35,54 @@ pub(super) enum Data<'a> {
 
 /// Makes the event.
 pub(super) fn event(
-    mut attributes: Attributes,
+    mut attributes: Attributes<'_>,
     data: Data<'_>,
     import: &Import,
 ) -> Result<AnyEvent, CloudEventError> {
-    let spec_version = attributes.require("specversion")?;
+    let spec_version = attributes.require(Known::SpecVersion)?;
     if spec_version != "1.0" {
         return Err(CloudEventError::SpecVersion { found: cut(&spec_version) });
     }
-    let id_text = attributes.require("id")?;
-    let source = attributes.require("source")?;
-    let type_name = attributes.require("type")?;
+    let id_text = attributes.require(Known::Id)?;
+    let source = attributes.require(Known::Source)?;
+    let type_name = attributes.require(Known::Type)?;
     let version = schema_version(&mut attributes)?;
     let meta = meta(&mut attributes, source)?;
     let mut metadata = Metadata::draft(&meta.producer, version);
     let topic = topic(&mut attributes, &mut metadata, import)?;
-    let Some(time) = time(&mut attributes, "time")?.or(import.received_at) else {
+    let Some(time) = time(&mut attributes, Known::Time)?.or(import.received_at) else {
         return Err(CloudEventError::Missing { attribute: "time" });
     };
     let content_type = content_type(&mut attributes, &mut metadata)?;
     let (codec, bytes) = payload(data, content_type.as_deref(), import.payload_bytes_max)?;
 
     let exact_origin = meta.origin_id.is_some();
-    let id_text = meta.origin_id.unwrap_or(id_text);
+    let id_text = meta.origin_id.map_or(id_text, Cow::Owned);
     let id = meta.id.unwrap_or_else(|| EventId::foreign(&meta.producer, &id_text));
     let mut parts = Parts::new(id, time, topic, metadata);
     // A UUID in another spelling is another text to its owner.
-    parts.origin_id = (exact_origin || id_text != id.to_string()).then_some(id_text);
+    parts.origin_id = (exact_origin || !id.is_written(&id_text)).then(|| id_text.into_owned());
     parts.payload_bytes_max = import.payload_bytes_max;
-    parts.key = match (attributes.take(attributes::KEY)?, meta.key) {
-        (Some(_), Some(_)) => return Err(CloudEventError::duplicate(attributes::KEY)),
-        (key, in_meta) => key.or(in_meta).map(Into::into),
+    parts.key = match (attributes.take(Known::Key)?, meta.key) {
+        (Some(_), Some(_)) => return Err(CloudEventError::duplicate(Known::Key.name())),
+        (key, in_meta) => key.or(in_meta.map(Cow::Owned)).map(Into::into),
     };
-    if let Some(priority) = attributes.take(attributes::PRIORITY)? {
+    if let Some(priority) = attributes.take(Known::Priority)? {
         parts.priority = priority.parse().map_err(CloudEventError::Priority)?;
     }
     parts.ttl = match meta.ttl.filter(|_| import.received_at.is_none()) {
-        Some(exact) => attributes.take(attributes::EXPIRY).map(|_| Some(exact))?,
+        Some(exact) => attributes.take(Known::Expiry).map(|_| Some(exact))?,
         None => ttl(&mut attributes, import.received_at.map_or(time, |received_at| received_at.max(time)))?,
     };
     trace(&mut attributes, &mut parts.metadata);
     pairs(attributes, &meta.pairs, &mut parts.metadata)?;
-    let type_name = meta.type_name.unwrap_or(type_name);
-    let encoded = Encoded { type_name: type_name.into(), version, codec, bytes };
+    let type_name = meta.type_name.map_or(type_name, Cow::Owned);
+    let encoded = Encoded { type_name: (*type_name).into(), version, codec, bytes };
     AnyEvent::receive(parts, encoded).map_err(CloudEventError::invalid)
 }
 
-fn schema_version(attributes: &mut Attributes) -> Result<u16, CloudEventError> {
-    let Some(text) = attributes.take_any(attributes::SCHEMA_VERSION) else { return Ok(1) };
+fn schema_version(attributes: &mut Attributes<'_>) -> Result<u16, CloudEventError> {
+    let Some(text) = attributes.take_any(Known::SchemaVersion) else { return Ok(1) };
     match text.parse() {
         // A sign is none of a number's digits.
         Ok(version) if version > 0 && !text.starts_with('+') => Ok(version),
@@ -89,17 +91,19 @@ fn schema_version(attributes: &mut Attributes) -> Result<u16, CloudEventError> {
 }
 
 fn topic(
-    attributes: &mut Attributes,
+    attributes: &mut Attributes<'_>,
     metadata: &mut MetadataDraft,
     import: &Import,
 ) -> Result<Topic, CloudEventError> {
     match &import.topic {
         TopicFrom::Subject => {
-            let subject = attributes.require("subject")?;
+            let subject = attributes.require(Known::Subject)?;
             Topic::new(subject).map_err(|error| CloudEventError::invalid(Invalid::Topic(error)))
         }
         TopicFrom::Fixed(topic) => {
-            if let Some(subject) = attributes.take("subject")?.filter(|subject| subject != topic.as_str()) {
+            if let Some(subject) =
+                attributes.take(Known::Subject)?.filter(|subject| subject != topic.as_str())
+            {
                 add(metadata, &format!("{FOREIGN}subject"), &subject)?;
             }
             Ok(topic.clone())
@@ -107,27 +111,28 @@ fn topic(
     }
 }
 
-fn time(attributes: &mut Attributes, attribute: &'static str) -> Result<Option<Timestamp>, CloudEventError> {
-    let text = attributes.take(attribute)?;
-    text.map(|text| text.parse()).transpose().map_err(|source| CloudEventError::Time { attribute, source })
+fn time(attributes: &mut Attributes<'_>, known: Known) -> Result<Option<Timestamp>, CloudEventError> {
+    let text = attributes.take(known)?;
+    let wrong = |source| CloudEventError::Time { attribute: known.name(), source };
+    text.map(|text| text.parse()).transpose().map_err(wrong)
 }
 
 /// What is left of the time to live at `from`, where a bus starts to count it.
-fn ttl(attributes: &mut Attributes, from: Timestamp) -> Result<Option<Duration>, CloudEventError> {
-    match time(attributes, attributes::EXPIRY)? {
+fn ttl(attributes: &mut Attributes<'_>, from: Timestamp) -> Result<Option<Duration>, CloudEventError> {
+    match time(attributes, Known::Expiry)? {
         Some(expiry) if expiry <= from => Err(CloudEventError::Expired { expiry, at: from }),
         expiry => Ok(expiry.map(|expiry| expiry.saturating_since(from))),
     }
 }
 
 /// The content type, kept among `metadata` when it says more than the codec does. The far end is `export::is_refined`.
-fn content_type(
-    attributes: &mut Attributes,
+fn content_type<'a>(
+    attributes: &mut Attributes<'a>,
     metadata: &mut MetadataDraft,
-) -> Result<Option<String>, CloudEventError> {
-    let text = attributes.take("datacontenttype")?.filter(|text| !text.trim().is_empty());
+) -> Result<Option<Cow<'a, str>>, CloudEventError> {
+    let text = attributes.take(Known::ContentType)?.filter(|text| !text.trim().is_empty());
     if let Some(text) = &text
-        && text != CodecId::from_content_type(text).content_type()
+        && **text != *CodecId::from_content_type(text).content_type()
     {
         add(metadata, &format!("{FOREIGN}datacontenttype"), text)?;
     }
@@ -177,9 +182,9 @@ fn from_base64(text: &str, limit: usize) -> Result<Bytes, CloudEventError> {
 }
 
 /// W3C Trace Context: a bad `traceparent` is ignored with its `tracestate`, a bad `tracestate` alone.
-fn trace(attributes: &mut Attributes, metadata: &mut MetadataDraft) {
-    let parent = attributes.take_any(attributes::TRACE_PARENT);
-    let state = attributes.take_any(attributes::TRACE_STATE);
+fn trace(attributes: &mut Attributes<'_>, metadata: &mut MetadataDraft) {
+    let parent = attributes.take_any(Known::TraceParent);
+    let state = attributes.take_any(Known::TraceState);
     if let Some(trace) = parent.and_then(|parent| parent.parse::<TraceContext>().ok()) {
         metadata.set_trace(match state {
             Some(state) => trace.with_state(&state),
@@ -189,8 +194,9 @@ fn trace(attributes: &mut Attributes, metadata: &mut MetadataDraft) {
 }
 
 /// What stands in `buswaymeta`.
-struct Meta {
-    producer: String,
+#[derive(Default)]
+struct Meta<'a> {
+    producer: Cow<'a, str>,
     key: Option<String>,
     /// What [`line`](super::line) says exactly.
     id: Option<EventId>,
@@ -201,11 +207,13 @@ struct Meta {
 }
 
 /// Takes `buswaymeta` apart. The far end is `export::put_pairs`.
-fn meta(attributes: &mut Attributes, source: String) -> Result<Meta, CloudEventError> {
-    let text = attributes.take(attributes::META)?;
+fn meta<'a>(attributes: &mut Attributes<'_>, source: Cow<'a, str>) -> Result<Meta<'a>, CloudEventError> {
+    let Some(text) = attributes.take(Known::Meta)? else {
+        return Ok(Meta { producer: source, ..Meta::default() });
+    };
     let (mut producer, mut key, mut pairs) = (None, None, Vec::new());
     let (mut id, mut origin_id, mut type_name, mut ttl) = (None, None, None, None);
-    for (name, value) in json::meta_pairs(text.as_deref())? {
+    for (name, value) in json::meta_pairs(&text)? {
         let slot = match name.as_str() {
             PRODUCER_IN_META => &mut producer,
             KEY_IN_META => &mut key,
@@ -227,7 +235,7 @@ fn meta(attributes: &mut Attributes, source: String) -> Result<Meta, CloudEventE
             let reason = format!("\"{PRODUCER_IN_META}\" is not what source was made of");
             return Err(CloudEventError::Meta { reason });
         }
-        producer => producer.unwrap_or(source),
+        producer => producer.map_or(source, Cow::Owned),
     };
     let id = exact(ID_IN_META, id, |text| text.parse().ok())?;
     let ttl = exact(TTL_IN_META, ttl, nanos)?;
@@ -254,12 +262,12 @@ fn nanos(text: &str) -> Option<Duration> {
 
 /// All attributes that are left become metadata pairs, then those of `buswaymeta`.
 fn pairs(
-    attributes: Attributes,
+    attributes: Attributes<'_>,
     in_meta: &[(String, String)],
     metadata: &mut MetadataDraft,
 ) -> Result<(), CloudEventError> {
-    for (name, value) in attributes.into_rest() {
-        if KEPT.contains(&&*name) {
+    for (name, value) in attributes.into_others() {
+        if KEPT.contains(&name.as_str()) {
             add(metadata, &format!("{FOREIGN}{name}"), &value)?;
         } else {
             add(metadata, &name, &value)?;

@@ -14,6 +14,7 @@ use super::attributes::{ATTRIBUTES_MAX, Attributes, Value, is_forbidden};
 use super::error::{CloudEventError, cut};
 use super::export::{Exported, Form};
 use super::import::{self, Data};
+use super::known::Name;
 use crate::codec::{CodecId, EncodeError};
 use crate::event::AnyEvent;
 
@@ -75,8 +76,7 @@ pub(super) fn meta_text(pairs: &[(&str, String)]) -> Result<String, EncodeError>
 }
 
 /// The pairs of `buswaymeta`.
-pub(super) fn meta_pairs(text: Option<&str>) -> Result<Vec<(String, String)>, CloudEventError> {
-    let Some(text) = text else { return Ok(Vec::new()) };
+pub(super) fn meta_pairs(text: &str) -> Result<Vec<(String, String)>, CloudEventError> {
     let members: Members<'_> =
         serde_json::from_str(text).map_err(|cause| CloudEventError::Meta { reason: cause.to_string() })?;
     if members.beyond > 0 {
@@ -113,7 +113,7 @@ pub(super) fn read_one(object: &RawValue, import: &Import) -> Result<AnyEvent, C
 }
 
 /// The members of one object: attributes and payload.
-pub(super) fn members(object: &RawValue) -> Result<(Attributes, Data<'_>), CloudEventError> {
+pub(super) fn members(object: &RawValue) -> Result<(Attributes<'_>, Data<'_>), CloudEventError> {
     let members: Members<'_> = serde_json::from_str(object.get()).map_err(malformed)?;
     if members.beyond > 0 {
         return Err(CloudEventError::TooManyAttributes { limit: ATTRIBUTES_MAX });
@@ -131,7 +131,7 @@ pub(super) fn members(object: &RawValue) -> Result<(Attributes, Data<'_>), Cloud
                     Some(text) => Value::text(text),
                     None => Value::json(value.get()),
                 };
-                attributes.add(name, value)?;
+                attributes.add(Name::of_member(name), value)?;
                 continue;
             }
         };

@@ -11,6 +11,7 @@
 //! Metadata pairs that must travel in `buswaymeta` follow those that are attributes when they come back. Whatever else an
 //! event carries comes back as it was. Any reader of `CloudEvents` reads a line.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use super::attributes::{self, Attributes};
@@ -57,21 +58,32 @@ pub fn from_json_line(line: &[u8], import: &Import) -> Result<(AnyEvent, Option<
     Ok((import::event(attributes, data, import)?, origin))
 }
 
-fn origin(attributes: &mut Attributes) -> Result<Option<Origin>, CloudEventError> {
+fn origin(attributes: &mut Attributes<'_>) -> Result<Option<Origin>, CloudEventError> {
     let [stream, partition, offset, appended] = attributes::ORIGIN;
-    let Some(text) = attributes.take(stream)? else { return Ok(None) };
+    let Some(text) = attributes.take_other(stream)? else { return Ok(None) };
     Ok(Some(Origin {
-        stream: text,
+        stream: text.into_owned(),
         partition: number(attributes, partition)?,
         offset: number(attributes, offset)?,
         appended: {
-            let text = attributes.require(appended)?;
+            let text = required(attributes, appended)?;
             text.parse().map_err(|source| CloudEventError::Time { attribute: appended, source })?
         },
     }))
 }
 
-fn number<T: FromStr>(attributes: &mut Attributes, attribute: &'static str) -> Result<T, CloudEventError> {
-    let text = attributes.require(attribute)?;
+fn number<T: FromStr>(
+    attributes: &mut Attributes<'_>,
+    attribute: &'static str,
+) -> Result<T, CloudEventError> {
+    let text = required(attributes, attribute)?;
     text.parse().map_err(|_| CloudEventError::Number { attribute, found: cut(&text) })
+}
+
+fn required<'a>(
+    attributes: &mut Attributes<'a>,
+    attribute: &'static str,
+) -> Result<Cow<'a, str>, CloudEventError> {
+    let text = attributes.take_other(attribute)?.filter(|text| !text.is_empty());
+    text.ok_or(CloudEventError::Missing { attribute })
 }

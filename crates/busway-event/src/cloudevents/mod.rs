@@ -42,6 +42,7 @@ mod error;
 mod export;
 mod import;
 mod json;
+mod known;
 mod line;
 mod source;
 
@@ -164,18 +165,18 @@ pub fn to_headers(event: &AnyEvent) -> Result<Headers, EncodeError> {
 ///
 /// # Errors
 /// [`CloudEventError`], which names the attribute.
-pub fn from_binary<N, V>(
+pub fn from_binary<'a, N, V>(
     attributes: impl IntoIterator<Item = (N, V)>,
     body: Bytes,
     import: &Import,
 ) -> Result<AnyEvent, CloudEventError>
 where
     N: AsRef<str>,
-    V: Into<String>,
+    V: Into<Cow<'a, str>>,
 {
     let mut found = attributes::Attributes::default();
     for (name, value) in attributes {
-        found.add(attributes::lowercase(name.as_ref()), attributes::Value::text(value))?;
+        found.add(known::Name::of_header(name.as_ref()), attributes::Value::text(value))?;
     }
     import::event(found, import::Data::Binary(body), import)
 }

@@ -90,6 +90,11 @@ impl CodecId {
     /// The codec of a media type; parameters are ignored, anything unknown is [`CodecId::Raw`].
     #[must_use]
     pub fn from_content_type(content_type: &str) -> Self {
+        const ALL: [CodecId; 4] = [CodecId::Raw, CodecId::Json, CodecId::Bincode, CodecId::Protobuf];
+        // What busway itself writes needs no copy.
+        if let Some(own) = ALL.into_iter().find(|codec| codec.content_type() == content_type) {
+            return own;
+        }
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
             "application/x-bincode" => Self::Bincode,

@@ -90,7 +90,7 @@ impl AnyEvent {
             (Some(shared), _) => shared.with_version(encoded.version),
             (None, mut draft) => {
                 draft.set_version(encoded.version);
-                draft.build()?
+                draft.freeze()?
             }
         };
         let origin_id = origin_id.map(String::into_boxed_str);
