@@ -99,10 +99,15 @@ impl Desk {
         }
     }
 
-    /// It is under way no longer.
-    pub(crate) fn close(&self, DeliveryId(id): DeliveryId) {
-        self.open.lock().deliveries.remove(&id);
-        self.freed.notify_one();
+    /// These are under way no longer.
+    pub(crate) fn close(&self, all: impl Iterator<Item = DeliveryId>) {
+        let mut open = self.open.lock();
+        // Messages are let go of when nobody waits for the lock.
+        let gone: Vec<_> = all.filter_map(|DeliveryId(id)| open.deliveries.remove(&id)).collect();
+        drop(open);
+        if !gone.is_empty() {
+            self.freed.notify_one();
+        }
     }
 
     /// None of a lane is under way any longer.
@@ -150,7 +155,7 @@ mod tests {
         let desk = Desk::new(2, WAIT);
         let (first, second) = (open(&desk, 1), open(&desk, 2));
         assert_eq!(desk.room(), 0);
-        desk.close(first);
+        desk.close([first].into_iter());
         desk.freed().await;
         assert_eq!(desk.room(), 1);
         assert!(desk.find(first).is_err() && desk.find(second).is_ok());

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::consumer::{Found, Plan};
 use crate::link::Link;
-use crate::place::Place;
+use crate::place::{Delivered, Place};
 use crate::pull::Pull;
 use crate::rota;
 
@@ -85,7 +85,7 @@ impl Inbox {
     }
 
     /// Sorts what came: a message of a lane, or a word of the server, which is noted.
-    pub(crate) fn sort(&mut self, message: Message) -> Option<(usize, Message)> {
+    pub(crate) fn sort(&mut self, message: Message) -> Option<(usize, Delivered, Message)> {
         if let Some(status) = message.status.filter(|status| *status != StatusCode::OK) {
             let request = message.subject.rsplit_once('.').and_then(|(_, request)| request.split_once('-'));
             if let Some((lane, number)) = request
@@ -97,13 +97,15 @@ impl Inbox {
             return None;
         }
         let place = message.reply.as_deref().and_then(Place::read);
-        let lane = place.and_then(|place| self.lanes.get(place.consumer).copied());
-        let Some((lane, pull)) = lane.and_then(|lane| Some((lane, self.pulls.get_mut(lane)?))) else {
+        let lane = place.and_then(|place| Some((*self.lanes.get(place.consumer)?, place.delivered)));
+        let Some(((lane, delivered), pull)) =
+            lane.and_then(|(lane, delivered)| Some(((lane, delivered), self.pulls.get_mut(lane)?)))
+        else {
             tracing::warn!(subject = %message.subject, "a message that is none of the subscription is left out");
             return None;
         };
         pull.took();
-        Some((lane, message))
+        Some((lane, delivered, message))
     }
 
     /// Sees to it that requests are at the server, as far as there is room: `free` in all, of which `wanted` are asked for. Which lanes were lost and made again is to be
@@ -175,7 +177,7 @@ impl Inbox {
     }
 
     /// Ends all requests; what comes still is added to `rest`.
-    pub(crate) async fn drain(&mut self, rest: &mut Vec<(usize, Message)>) {
+    pub(crate) async fn drain(&mut self, rest: &mut Vec<(usize, Delivered, Message)>) {
         if self.subscriber.drain().await.is_ok() {
             while let Some(message) = self.subscriber.next().await {
                 rest.extend(self.sort(message));

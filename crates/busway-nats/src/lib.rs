@@ -64,6 +64,7 @@
 //! `layout` remembers how streams are divided. `sender`, `receiver`, `inbox` (what comes in), `pull` (what is asked for), `desk` (what is under way) and `dead` (what is given up) do the
 //! work; `fault` says what went wrong.
 
+mod acks;
 mod address;
 mod builder;
 mod consumer;
@@ -81,6 +82,7 @@ mod pull;
 mod receiver;
 mod rota;
 mod sender;
+mod settle;
 mod stream;
 mod subject;
 mod syncing;

@@ -29,6 +29,8 @@ pub(crate) struct Outgoing {
     pub(crate) subject: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Bytes of headers and body as the server counts them.
+    pub(crate) len: usize,
 }
 
 impl Outgoing {
@@ -38,84 +40,116 @@ impl Outgoing {
         let subject = subjects.of(event.topic())?;
         let cloudevents::Headers { attributes, content_type, body, .. } =
             cloudevents::to_headers(event).map_err(|error| refused(&error))?;
-        let mut headers = HeaderMap::new();
-        let mut id = None;
+        let (mut headers, mut id) = (Headers::new(), None);
         for (name, value) in attributes {
             match &*name {
-                "traceparent" | "tracestate" => put(&mut headers, &name, &value)?,
+                "traceparent" | "tracestate" => headers.put(&name, &value)?,
                 "id" if event.origin_id().is_none() => id = Some(value.clone()),
                 _ => {}
             }
-            put_attribute(&mut headers, &name, value)?;
+            headers.put_attribute(&name, value)?;
         }
-        put_attribute(&mut headers, "datacontenttype", content_type.into_owned())?;
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, id.unwrap_or_else(|| event.id().to_string()));
-        Ok(Self { subject, headers, body })
-    }
-
-    /// Bytes as the server counts them.
-    pub(crate) fn len(&self) -> usize {
-        self.body.len() + headers_len(&self.headers)
+        headers.put_attribute("datacontenttype", content_type.into_owned())?;
+        headers.set(async_nats::header::NATS_MESSAGE_ID, id.unwrap_or_else(|| event.id().to_string()).into());
+        let Headers { map: headers, len } = headers;
+        Ok(Self { subject, headers, len: len + body.len(), body })
     }
 }
 
-/// Sets the header of an attribute. What is encoded is printable ASCII: no value that a header cannot hold.
-fn put_attribute(headers: &mut HeaderMap, name: &str, value: String) -> Result<(), TransportError> {
-    match usual(name) {
-        Some(usual) => headers.insert(usual, encoded_whole(value)),
-        None => put(headers, &format!("{PREFIX}{name}"), &encoded_whole(value))?,
+/// Headers, each set once, and their bytes on the wire.
+struct Headers {
+    map: HeaderMap,
+    len: usize,
+}
+
+impl Headers {
+    fn new() -> Self {
+        Self { map: HeaderMap::new(), len: EMPTY.len() }
     }
-    Ok(())
+
+    fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.len += line_len(&name, &value);
+        self.map.insert(name, value);
+    }
+
+    /// What no header can hold is an error.
+    fn put(&mut self, name: &str, value: &str) -> Result<(), TransportError> {
+        let (name, value) = header(name, value)?;
+        self.set(name, value);
+        Ok(())
+    }
+
+    /// Sets the header of an attribute. What is encoded is printable ASCII: no value that a header cannot hold.
+    fn put_attribute(&mut self, name: &str, value: String) -> Result<(), TransportError> {
+        match usual(name) {
+            Some((usual, Form::Plain)) => self.set(usual, value.into()),
+            Some((usual, Form::Any)) => self.set(usual, encoded_whole(value).into()),
+            None => self.put(&format!("{PREFIX}{name}"), &encoded_whole(value))?,
+        }
+        Ok(())
+    }
+}
+
+/// What may stand in an attribute of an event.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// Printable ASCII without space, `"` and `%`, whatever the event is.
+    Plain,
+    /// Any text.
+    Any,
 }
 
 /// The headers of attributes that nearly all events have, which are not made anew for each.
-const fn usual(name: &str) -> Option<HeaderName> {
+const fn usual(name: &str) -> Option<(HeaderName, Form)> {
     Some(match name.as_bytes() {
-        b"specversion" => const { HeaderName::from_static("ce-specversion") },
-        b"id" => const { HeaderName::from_static("ce-id") },
-        b"source" => const { HeaderName::from_static("ce-source") },
-        b"type" => const { HeaderName::from_static("ce-type") },
-        b"subject" => const { HeaderName::from_static("ce-subject") },
-        b"time" => const { HeaderName::from_static("ce-time") },
-        b"schemaversion" => const { HeaderName::from_static("ce-schemaversion") },
-        b"priority" => const { HeaderName::from_static("ce-priority") },
-        b"datacontenttype" => const { HeaderName::from_static("ce-datacontenttype") },
-        b"partitionkey" => const { HeaderName::from_static("ce-partitionkey") },
+        b"specversion" => (const { HeaderName::from_static("ce-specversion") }, Form::Plain),
+        b"id" => (const { HeaderName::from_static("ce-id") }, Form::Any),
+        b"source" => (const { HeaderName::from_static("ce-source") }, Form::Any),
+        b"type" => (const { HeaderName::from_static("ce-type") }, Form::Any),
+        b"subject" => (const { HeaderName::from_static("ce-subject") }, Form::Plain),
+        b"time" => (const { HeaderName::from_static("ce-time") }, Form::Plain),
+        b"schemaversion" => (const { HeaderName::from_static("ce-schemaversion") }, Form::Plain),
+        b"priority" => (const { HeaderName::from_static("ce-priority") }, Form::Plain),
+        b"datacontenttype" => (const { HeaderName::from_static("ce-datacontenttype") }, Form::Any),
+        b"partitionkey" => (const { HeaderName::from_static("ce-partitionkey") }, Form::Any),
         _ => return None,
     })
 }
 
 /// Sets a header; what no header can hold is an error, which `HeaderMap` alone would make a panic.
 pub(crate) fn put(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), TransportError> {
-    let bad = || TransportError::Refused(format!("{} cannot be a header of a message", name.escape_debug()));
-    let name = HeaderName::from_str(name).map_err(|_| bad())?;
-    headers.insert(name, HeaderValue::from_str(value).map_err(|_| bad())?);
+    let (name, value) = header(name, value)?;
+    headers.insert(name, value);
     Ok(())
+}
+
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), TransportError> {
+    let bad = || TransportError::Refused(format!("{} cannot be a header of a message", name.escape_debug()));
+    let parsed = HeaderName::from_str(name).map_err(|_| bad())?;
+    Ok((parsed, HeaderValue::from_str(value).map_err(|_| bad())?))
 }
 
 /// Bytes of headers on the wire: a line of their own, one for each, and an empty one.
 pub(crate) fn headers_len(headers: &HeaderMap) -> usize {
-    let line = |name: &HeaderName, value: &HeaderValue| {
-        AsRef::<str>::as_ref(name).len() + value.as_str().len() + ": \r\n".len()
-    };
-    let lines = headers.iter().flat_map(|(name, values)| values.iter().map(move |value| line(name, value)));
-    "NATS/1.0\r\n\r\n".len() + lines.sum::<usize>()
+    let lines =
+        headers.iter().flat_map(|(name, values)| values.iter().map(move |value| line_len(name, value)));
+    EMPTY.len() + lines.sum::<usize>()
 }
 
-/// Headers by name: the client keeps them in no order.
-fn sorted(message: &Message) -> Vec<(&str, &str)> {
-    let headers = message.headers.iter().flat_map(HeaderMap::iter);
-    let mut all = Vec::with_capacity(message.headers.as_ref().map_or(0, HeaderMap::len));
-    all.extend(headers.flat_map(|(name, values)| {
-        values.iter().map(move |value| (AsRef::<str>::as_ref(name), value.as_str()))
-    }));
+fn line_len(name: &HeaderName, value: &HeaderValue) -> usize {
+    AsRef::<str>::as_ref(name).len() + value.as_str().len() + ": \r\n".len()
+}
+
+const EMPTY: &str = "NATS/1.0\r\n\r\n";
+
+/// Headers to keep, by name: the client has them in no order.
+pub(crate) fn headers(message: &Message) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for (name, values) in message.headers.iter().flat_map(HeaderMap::iter) {
+        all.extend(values.iter().map(|value| (name.to_string(), value.as_str().to_owned())));
+    }
     all.sort_unstable();
     all
-}
-
-/// The same to keep, as they were.
-pub(crate) fn headers(message: &Message) -> Vec<(String, String)> {
-    sorted(message).into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The event of a message, or why it is none. `taken` is when its stream took it.
@@ -124,64 +158,87 @@ pub(crate) fn event(
     subjects: &Subjects,
     taken: Option<Timestamp>,
 ) -> Result<AnyEvent, String> {
-    let headers = sorted(message);
-    let content_type = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    let content_type = content_type.map(|(_, value)| value.trim());
+    let found = Found::new(message);
     let limit = message.payload.len().max(PAYLOAD_BYTES_MAX);
     let mut import = Import::new().payload_bytes_max(limit);
     let mut completed = (false, false);
     loop {
-        let read = match content_type.filter(|text| is_structured(text)) {
+        let read = match found.content_type.filter(|text| is_structured(text)) {
             Some(text) if media_type(text).eq_ignore_ascii_case(cloudevents::CONTENT_TYPE) => {
                 cloudevents::from_json(&message.payload, &import)
             }
             Some(text) => {
                 return Err(format!("events in {} are not read, in JSON they are", text.escape_debug()));
             }
-            None => {
-                let attributes = attributes(&headers, content_type)?;
-                cloudevents::from_binary(attributes, message.payload.clone(), &import)
-            }
+            None => cloudevents::from_binary(found.attributes()?, message.payload.clone(), &import),
+        };
+        let error = match read {
+            Ok(event) => return Ok(event),
+            Err(error) => error,
         };
         // Each at most once: what is missing then is missing.
-        match (&read, taken, subjects.topic(&message.subject)) {
-            (Err(CloudEventError::Missing { attribute: "time" }), Some(taken), _) if !completed.0 => {
+        match (&error, taken, subjects.topic(&message.subject)) {
+            (CloudEventError::Missing { attribute: "time" }, Some(taken), _) if !completed.0 => {
                 (import, completed.0) = (import.received_at(taken), true);
             }
-            (Err(CloudEventError::Missing { attribute: "subject" }), _, Some(topic)) if !completed.1 => {
+            (CloudEventError::Missing { attribute: "subject" }, _, Some(topic)) if !completed.1 => {
                 (import, completed.1) = (import.topic(TopicFrom::Fixed(topic)), true);
             }
-            _ => return read.map_err(|error| chain(&error)),
+            _ => return Err(chain(&error)),
         }
     }
 }
 
-/// The attributes among the headers, without their prefix.
-fn attributes<'a>(
-    headers: &[(&'a str, &'a str)],
+/// What is found among the headers of a message.
+struct Found<'a> {
+    /// Without their prefix, encoded. The client keeps headers in no order: those that may become metadata come last, by name.
+    attributes: Vec<(&'a str, &'a str)>,
     content_type: Option<&'a str>,
-) -> Result<Vec<(&'a str, Cow<'a, str>)>, String> {
-    let mut all = Vec::with_capacity(headers.len());
-    for (name, value) in headers {
-        let Some((PREFIX, attribute)) = name
-            .split_at_checked(PREFIX.len())
-            .map(|(prefix, rest)| (if prefix.eq_ignore_ascii_case(PREFIX) { PREFIX } else { "" }, rest))
-        else {
-            continue;
-        };
-        let Some(value) = decoded(value) else {
-            return Err(format!("the header {} is no text", name.escape_debug()));
-        };
-        all.push((attribute, value));
+}
+
+impl<'a> Found<'a> {
+    fn new(message: &'a Message) -> Self {
+        let mut attributes = Vec::with_capacity(message.headers.as_ref().map_or(0, HeaderMap::len) + 1);
+        let (mut others, mut content_type) = (Vec::new(), None);
+        for (name, values) in message.headers.iter().flat_map(HeaderMap::iter) {
+            let name: &str = name.as_ref();
+            let attribute = name.split_at_checked(PREFIX.len());
+            match attribute.filter(|(prefix, _)| prefix.eq_ignore_ascii_case(PREFIX)) {
+                Some((_, attribute)) => {
+                    let list = if usual(attribute).is_some() { &mut attributes } else { &mut others };
+                    list.extend(values.iter().map(|value| (attribute, value.as_str())));
+                }
+                None if name.eq_ignore_ascii_case("content-type") => {
+                    content_type = values.first().map(|value| value.as_str().trim());
+                }
+                None => {}
+            }
+        }
+        others.sort_unstable();
+        attributes.extend(others);
+        Self { attributes, content_type }
     }
-    if all.is_empty() {
-        return Err("it is no CloudEvent: it has no ce- headers, and its Content-Type names none".to_owned());
+
+    /// Attributes by their names.
+    fn attributes(&self) -> Result<Vec<(&'a str, Cow<'a, str>)>, String> {
+        let mut all = Vec::with_capacity(self.attributes.len() + 1);
+        for (name, value) in &self.attributes {
+            match decoded(value) {
+                Some(value) => all.push((*name, value)),
+                None => return Err(format!("the header {PREFIX}{} is no text", name.escape_debug())),
+            }
+        }
+        if all.is_empty() {
+            return Err(
+                "it is no CloudEvent: it has no ce- headers, and its Content-Type names none".to_owned()
+            );
+        }
+        let has_type = all.iter().any(|(name, _)| name.eq_ignore_ascii_case("datacontenttype"));
+        if let Some(text) = self.content_type.filter(|_| !has_type) {
+            all.push(("datacontenttype", text.into()));
+        }
+        Ok(all)
     }
-    let has_type = all.iter().any(|(name, _)| name.eq_ignore_ascii_case("datacontenttype"));
-    if let Some(text) = content_type.filter(|_| !has_type) {
-        all.push(("datacontenttype", text.into()));
-    }
-    Ok(all)
 }
 
 fn is_structured(content_type: &str) -> bool {

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::client::RequestErrorKind;
+use async_nats::Message;
 use async_nats::jetstream::AckKind;
-use async_nats::{Message, Request};
 use busway_engine::transport::{
     DeliveryId, Received, Receiver, Reception, TransportError, TransportFuture, Unreadable, Verdict,
 };
@@ -14,20 +13,22 @@ use futures_util::future::join_all;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
+use crate::acks::Acks;
 use crate::consumer::Plan;
-use crate::desk::{Delivery, Desk};
+use crate::desk::Desk;
 use crate::inbox::Inbox;
 use crate::link::Link;
-use crate::place::Place;
-use crate::{dead, desk, fault, message, stream};
+use crate::place::Delivered;
+use crate::{message, stream};
 
 /// A member of a subscription: durable pull consumers that it shares with others. Dropped without being closed it is as a process that dies: what it had is delivered again when
 /// its time is over.
 pub(crate) struct NatsReceiver {
-    link: Arc<Link>,
+    pub(crate) link: Arc<Link>,
     /// Of its consumers: one, or one more than there are partitions.
-    plans: Vec<Plan>,
-    desk: Desk,
+    pub(crate) plans: Vec<Plan>,
+    pub(crate) desk: Desk,
+    pub(crate) acks: Acks,
     ack_wait: Duration,
     /// Held by whoever receives, across awaits: one caller at a time. `None` once closed.
     inbox: Mutex<Option<Inbox>>,
@@ -41,13 +42,14 @@ impl NatsReceiver {
         stream::prepare(&link, &stream::dead(&link)).await?;
         let found = join_all(plans.iter().map(|plan| plan.prepare(&link))).await;
         let inbox = Inbox::begin(&link, &plans, found.into_iter().collect::<Result<_, _>>()?).await?;
+        let acks = Acks::begin(&link).await?;
         let ack_wait = reception.ack_wait;
         let desk = Desk::new(reception.in_flight_max.get(), ack_wait);
         let (inbox, closing) = (Mutex::new(Some(inbox)), watch::Sender::new(false));
-        Ok(Self { link, plans, desk, ack_wait, inbox, closing })
+        Ok(Self { link, plans, desk, acks, ack_wait, inbox, closing })
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         *self.closing.borrow() || self.link.is_closed()
     }
 
@@ -111,9 +113,8 @@ impl NatsReceiver {
 
     /// A message of the subscription as a delivery, if it is one.
     fn take(&self, inbox: &mut Inbox, message: Message) -> Option<Received> {
-        let (lane, message) = inbox.sort(message)?;
+        let (lane, place, message) = inbox.sort(message)?;
         let (plan, reply) = self.plans.get(lane).zip(message.reply.clone())?;
-        let place = Place::read(&reply)?;
         let now = Instant::now();
         // It lay here while nobody received, and may be somebody else's by now: it is not worked on for a while that may be too short.
         if plan.keeps_order && now.duration_since(inbox.empty) > self.ack_wait / 2 {
@@ -127,55 +128,10 @@ impl NatsReceiver {
             let unreadable = Unreadable::new(message.subject.to_string(), message.payload.clone(), reason);
             Box::new(unreadable.headers(message::headers(&message)))
         });
-        let (sequence, attempt) = (place.sequence, place.delivered);
+        let Delivered { sequence, times, .. } = place;
         let since = if plan.keeps_order { inbox.empty } else { now };
         let id = self.desk.open((message, reply), (lane, sequence), since);
-        Some(Received::new(id, event).at(sequence).attempt(attempt))
-    }
-
-    async fn settle_one(&self, id: DeliveryId, verdict: Verdict) -> Result<(), TransportError> {
-        if self.is_closed() {
-            return Err(TransportError::Closed);
-        }
-        let delivery = self.desk.find(id)?;
-        let kind = match verdict {
-            Verdict::Done => AckKind::Ack,
-            // Without a time the server delivers it at once, and again, and again.
-            Verdict::Again(after) => AckKind::Nak(Some(after.max(AGAIN_MIN))),
-            Verdict::Back => AckKind::Nak(None),
-            Verdict::Dead(letter) => {
-                let plan = self.plans.get(delivery.lane).ok_or_else(|| desk::gone(id.0))?;
-                dead::keep(&self.link, plan, &delivery, &letter).await?;
-                AckKind::Term
-            }
-            _ => {
-                return Err(TransportError::Refused(
-                    "this verdict is not known to the NATS transport".to_owned(),
-                ));
-            }
-        };
-        let told = self.tell(delivery, kind).await;
-        if told.is_ok() || matches!(told, Err(TransportError::Gone { .. })) {
-            self.desk.close(id);
-        }
-        told
-    }
-
-    /// Tells the server what became of a delivery, and waits until it has heard.
-    async fn tell(&self, delivery: Delivery, kind: AckKind) -> Result<(), TransportError> {
-        let asked = self.link.client.send_request(delivery.reply, Request::new().payload(kind.into()));
-        // Without a connection there may be no room for the question either.
-        let told = tokio::time::timeout(self.link.timeout, asked).await;
-        let told =
-            told.map_err(|_| self.link.unreachable(format!("no answer within {:?}", self.link.timeout)))?;
-        told.map(drop).map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => TransportError::Gone {
-                what: self.plans.get(delivery.lane).map_or_else(String::new, Plan::what),
-                reason: "the server does not have it any more; what it had not settled is delivered again"
-                    .to_owned(),
-            },
-            _ => self.link.unreachable(fault::chain(&error)),
-        })
+        Some(Received::new(id, event).at(sequence).attempt(times))
     }
 
     /// Gives back what was fetched, handed over or not.
@@ -184,7 +140,7 @@ impl NatsReceiver {
         // The server ends requests with their subscription; what it has sent before comes still.
         let drained = tokio::time::timeout(self.link.timeout, inbox.drain(&mut rest)).await;
         let may_be_late = since.elapsed() > self.ack_wait / 2;
-        for (lane, message) in rest {
+        for (lane, _, message) in rest {
             // What may be somebody else's by now is left to its time.
             let keeps_order = self.plans.get(lane).is_some_and(|plan| plan.keeps_order);
             if let Some(reply) = message.reply.clone().filter(|_| !(keeps_order && may_be_late)) {
@@ -192,7 +148,7 @@ impl NatsReceiver {
             }
         }
         let all = self.desk.clear().into_iter();
-        let told = join_all(all.map(|delivery| self.tell(delivery, AckKind::Nak(None)))).await;
+        let told = self.say(all.map(|delivery| (delivery, AckKind::Nak(None))).collect()).await;
         let unreachable = told.into_iter().find(|told| matches!(told, Err(error) if error.is_transient()));
         match (drained, unreachable) {
             (_, Some(unreachable)) => unreachable,
@@ -223,8 +179,7 @@ impl Receiver for NatsReceiver {
         &self,
         verdicts: Vec<(DeliveryId, Verdict)>,
     ) -> TransportFuture<'_, Vec<Result<(), TransportError>>> {
-        // Polled in this order: so the server hears of them.
-        Box::pin(join_all(verdicts.into_iter().map(|(id, verdict)| self.settle_one(id, verdict))))
+        Box::pin(self.settle_all(verdicts))
     }
 
     fn renew<'a>(&'a self, deliveries: &'a [DeliveryId]) -> TransportFuture<'a, Result<(), TransportError>> {
@@ -232,13 +187,12 @@ impl Receiver for NatsReceiver {
             if self.is_closed() {
                 return Err(TransportError::Closed);
             }
-            let renewed = join_all(deliveries.iter().map(|id| async {
-                let delivery = self.desk.find(*id)?;
-                self.tell(delivery, AckKind::Progress).await?;
-                self.desk.renew(*id);
-                Ok(())
-            }));
-            renewed.await.into_iter().collect()
+            let found: Result<Vec<_>, _> = deliveries.iter().map(|id| self.desk.find(*id)).collect();
+            let words = found?.into_iter().map(|delivery| (delivery, AckKind::Progress)).collect();
+            let renewed = self.say(words).await;
+            let heard = deliveries.iter().zip(&renewed).filter(|(_, renewed)| renewed.is_ok());
+            heard.for_each(|(id, _)| self.desk.renew(*id));
+            renewed.into_iter().collect()
         })
     }
 
@@ -262,6 +216,6 @@ impl fmt::Debug for NatsReceiver {
 }
 
 /// The least time after which something is delivered again.
-const AGAIN_MIN: Duration = Duration::from_millis(1);
+pub(crate) const AGAIN_MIN: Duration = Duration::from_millis(1);
 /// How often it is looked at least whether the inbox is empty.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);

@@ -43,11 +43,11 @@ impl NatsSender {
             return Err(TransportError::Closed);
         }
         let outgoing = Outgoing::new(event, &self.link.subjects)?;
-        let (len, limit) = (outgoing.len(), self.link.message_bytes_max());
+        let (len, limit) = (outgoing.len, self.link.message_bytes_max());
         if len > limit {
             return Err(TransportError::TooLarge { len, limit });
         }
-        let Outgoing { subject, headers, body } = outgoing;
+        let Outgoing { subject, headers, body, .. } = outgoing;
         let subject = match event.key() {
             Some(key) => layout::subject(&self.link, subject, key).await?,
             None => subject,
@@ -167,7 +167,11 @@ impl Sender for NatsSender {
                 });
             }
             match answers.iter().all(Result::is_ok) {
-                true => answers.into_iter().flatten().map(Ok).collect(),
+                true => {
+                    let mut sent = Vec::with_capacity(answers.len());
+                    sent.extend(answers.into_iter().flatten().map(Ok));
+                    sent
+                }
                 // To find out why may take an answer of the server for each.
                 false => join_all(answers.into_iter().map(|answer| self.told(answer))).await,
             }

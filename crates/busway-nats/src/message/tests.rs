@@ -41,7 +41,7 @@ fn arrived(outgoing: Outgoing) -> Message {
 fn plain(headers: &[(&str, &str)], body: &'static str) -> Message {
     let mut map = HeaderMap::new();
     headers.iter().for_each(|(name, value)| map.append(*name, *value));
-    arrived(Outgoing { subject: "orders.created".to_owned(), headers: map, body: body.into() })
+    arrived(Outgoing { subject: "orders.created".to_owned(), headers: map, body: body.into(), len: 0 })
 }
 
 fn read(message: &Message) -> Result<AnyEvent, String> {
@@ -54,6 +54,11 @@ fn an_event_comes_out_of_its_message_as_it_went_in() {
     let outgoing = Outgoing::new(&before, &subjects).unwrap();
     assert_eq!(outgoing.subject, "p.orders.created");
     let get = |name: &str| outgoing.headers.get(name).map(|value| value.as_str().to_owned());
+    for name in ["specversion", "subject", "time", "schemaversion", "priority"] {
+        assert!(matches!(usual(name), Some((_, Form::Plain))));
+        let value = get(&format!("ce-{name}")).unwrap();
+        assert_eq!(encoded_whole(value.clone()), value, "{name} is written as it is");
+    }
     assert_eq!(get("Nats-Msg-Id"), Some(before.id().to_string()));
     assert_eq!(get("traceparent"), get("ce-traceparent"));
     assert_eq!(get("ce-datacontenttype").as_deref(), Some("application/json"));
@@ -77,6 +82,7 @@ fn an_event_comes_out_of_its_message_as_it_went_in() {
 fn the_length_is_the_one_that_the_server_counts() {
     let outgoing = Outgoing::new(&sample(), &Subjects::default()).unwrap();
     let lines: usize = headers(&arrived(Outgoing {
+        len: 0,
         body: Bytes::new(),
         subject: "a".into(),
         headers: outgoing.headers.clone(),
@@ -84,7 +90,7 @@ fn the_length_is_the_one_that_the_server_counts() {
     .iter()
     .map(|(name, value)| format!("{name}: {value}\r\n").len())
     .sum();
-    assert_eq!(outgoing.len(), "NATS/1.0\r\n".len() + lines + "\r\n".len() + outgoing.body.len());
+    assert_eq!(outgoing.len, "NATS/1.0\r\n".len() + lines + "\r\n".len() + outgoing.body.len());
 }
 
 #[test]
