@@ -4,11 +4,13 @@
 //! them: at most 64 free pairs, 8 KiB a value, 16 KiB in all.
 
 mod error;
+mod pair;
 
 pub use self::error::MetadataError;
 
 use std::sync::Arc;
 
+use self::pair::check_pair;
 use crate::trace::{TraceContext, TraceContextError};
 
 /// Valid metadata of an event. Cheap to clone; immutable.
@@ -78,6 +80,16 @@ impl Metadata {
         let mut draft = MetadataDraft::from(self);
         draft.set(name, value);
         draft.build()
+    }
+
+    /// The same without a pair, if it is there.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Self {
+        let Shared { producer, trace, pairs, .. } = &*self.shared;
+        let pairs: Vec<_> = pairs.iter().filter(|(there, _)| **there != *name).cloned().collect();
+        let size = size_of(producer, &pairs);
+        let shared = Shared { producer: producer.clone(), trace: trace.clone(), pairs, size };
+        Self { shared: Arc::new(shared), version: self.version }
     }
 
     /// Whether this is `other` under `version`, without looking at the pairs.
@@ -243,8 +255,7 @@ impl MetadataDraft {
             return Err(MetadataError::TooManyPairs { count: self.pairs.len(), limit: PAIRS_MAX });
         }
         self.pairs.iter().try_for_each(|(name, value)| check_pair(name, value))?;
-        let size =
-            producer.len() + self.pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let size = size_of(producer, &self.pairs);
         if size > METADATA_BYTES_MAX {
             return Err(MetadataError::TooLarge { len: size, limit: METADATA_BYTES_MAX });
         }
@@ -284,32 +295,9 @@ struct Shared {
     size: usize,
 }
 
-/// Fixed fields have setters of their own; a pair of the same name would be a second truth.
-const RESERVED: [&str; 5] = ["producer", "version", "trace_id", "traceparent", "tracestate"];
-
-fn check_pair(name: &str, value: &str) -> Result<(), MetadataError> {
-    let wrong = |reason: String| MetadataError::Name { name: name.chars().take(64).collect(), reason };
-    if name.is_empty() {
-        return Err(wrong("is empty".to_owned()));
-    }
-    if name.len() > NAME_BYTES_MAX {
-        return Err(wrong(format!("has {} bytes, more than {NAME_BYTES_MAX}", name.len())));
-    }
-    if RESERVED.contains(&name) {
-        return Err(wrong("is reserved: busway sets it itself".to_owned()));
-    }
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    if let Some(position) = name.bytes().position(|byte| !allowed(byte)) {
-        return Err(wrong(format!("holds a byte outside of [A-Za-z0-9._-] at position {position}")));
-    }
-    if value.len() > VALUE_BYTES_MAX {
-        return Err(MetadataError::ValueTooLarge {
-            name: name.to_owned(),
-            len: value.len(),
-            limit: VALUE_BYTES_MAX,
-        });
-    }
-    Ok(())
+/// Bytes of producer, names and values.
+fn size_of(producer: &str, pairs: &[(Box<str>, Box<str>)]) -> usize {
+    producer.len() + pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
 }
 
 #[cfg(test)]

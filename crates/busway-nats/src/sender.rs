@@ -119,14 +119,15 @@ impl NatsSender {
 
     /// Nobody has answered: no stream captures the subject, or the one that does has no leader for now.
     async fn no_stream(&self, subject: String) -> TransportError {
-        let refused = |subject: &str| {
-            TransportError::Refused(format!("no stream captures {subject}; declare one and prepare it"))
+        let gone = |subject: &str| TransportError::Gone {
+            what: format!("the stream of {subject}"),
+            reason: format!("no stream captures {subject}; declare one and prepare it"),
         };
         match self.link.context.stream_by_subject(subject.clone()).await {
             Ok(name) => self.link.unreachable(format!("stream {name} does not take events for now")),
             Err(error) => match error.kind() {
                 GetStreamByNameErrorKind::Request => self.link.unreachable(fault::chain(&error)),
-                _ => refused(&subject),
+                _ => gone(&subject),
             },
         }
     }

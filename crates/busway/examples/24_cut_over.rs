@@ -76,7 +76,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         if let Some(there) = there {
             by_the_broker = there.stop().await.subscription.done;
         }
-        let copied: u64 = carrier.stop().await.forwarders.iter().map(|forwarder| forwarder.carried).sum();
+        let copied = carrier.stop().await.forwarder.map_or(0, |forwarder| forwarder.carried);
         println!("  {by_the_broker} came from the broker, {copied} went there");
     }
     println!("{} orders, {} packed", orders, handled.orders.load(Ordering::SeqCst));

@@ -77,8 +77,11 @@ pub(super) async fn reconcile(
     let parting = parting(live, &wanted);
     let differing = carriers.differing(&carried);
     let names: BTreeSet<String> = wanted.iter().map(|wanted| wanted.name.value().clone()).collect();
+    let durable = |wanted: &Wanted| wanted.route.durable.as_ref().map(|name| name.as_str().to_owned());
+    let durables: BTreeSet<String> = wanted.iter().filter_map(durable).collect();
     let gone: Vec<String> = live.keys().filter(|name| !names.contains(*name)).cloned().collect();
     gone.iter().filter_map(|name| live.remove(name)).for_each(|gone| gone.leave(leaving));
+    end_halves(carriers, leaving);
     let mut restarted: Vec<(Wanted, Live)> = Vec::new();
     let mut begun: Vec<Wanted> = Vec::new();
     let mut failures = Vec::new();
@@ -118,6 +121,7 @@ pub(super) async fn reconcile(
         again.push(wanted);
     }
     leaving.ended().await;
+    carriers.retain_local(&durables);
     failures.extend(carriers.exchange(&differing, &carried, bus).await);
     let fresh = begun.into_iter().map(|wanted| (wanted, None));
     let starts = again.into_iter().zip(heritages).chain(fresh);
@@ -131,8 +135,17 @@ pub(super) async fn reconcile(
         }
     }
     drop(starting);
+    end_halves(carriers, leaving);
+    leaving.ended().await;
     failures.extend(carriers.begin().await);
     failures
+}
+
+/// Ends halves of routes whose other half did not begin.
+fn end_halves(carriers: &Carriers, leaving: &mut Leaving) {
+    for (name, half) in carriers.take_halves() {
+        leaving.push([name].into(), half.stop().map(drop).boxed());
+    }
 }
 
 /// Members of groups in memory that go another way than those who stay: they leave their group, which is there as before, and begin anew. Members that go the

@@ -22,8 +22,9 @@ pub(super) async fn begin(
                 builder = builder.inherit(heritage);
             }
             match carriers.of(bus, &wanted.route)? {
-                Some(carried) => at_both(bus, carried, builder, &wanted).await?,
+                Some(carried) => at_both(bus, (carriers, carried), builder, &wanted).await?,
                 None => {
+                    let builder = carriers.guarded(bus, &wanted.route, builder);
                     let begun = builder.to(wanted.handler.clone()).await;
                     Running::Durable(begun.map_err(|error| failed(&wanted, &error))?)
                 }
@@ -54,7 +55,7 @@ pub(super) async fn begin(
 /// The two subscriptions of which one handles each event of a stream that is carried.
 async fn at_both(
     bus: &Bus,
-    carried: &Carried,
+    (carriers, carried): (&Carriers, &Carried),
     builder: DurableBuilder,
     wanted: &Wanted,
 ) -> Result<Running, Problem> {
@@ -66,20 +67,16 @@ async fn at_both(
         None => None,
     };
     let here = carried.cut.local(builder).to(wanted.handler.clone()).await;
-    let here = here.map_err(|error| failed(wanted, &error))?;
+    // It ends when the other half does not begin, also because nobody waits for that any more.
+    let here = carriers.half(name, here.map_err(|error| failed(wanted, &error))?);
     let there = match there {
         None => None,
+        // Where the route begins in the log says nothing of the broker: there it begins with all that is led there.
         Some((builder, handler)) => {
-            // Where the route begins in the log says nothing of the broker: there it begins with all that is led there.
-            match begun(builder.member(bus.describe().producer), handler, wanted).await {
-                Ok(there) => Some(there),
-                Err(problem) => {
-                    here.stop().await;
-                    return Err(problem);
-                }
-            }
+            Some(begun(builder.member(bus.describe().producer), handler, wanted).await?)
         }
     };
+    let here = here.keep().ok_or_else(|| Problem::at(wanted.name.place(), "its subscription has ended"))?;
     Ok(Running::Carried(here, there))
 }
 

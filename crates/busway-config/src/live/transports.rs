@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use busway_engine::cutover::{Carrier, CutOver, CutOverMode};
+use busway_engine::cutover::{Carrier, CutOver, CutOverMode, StreamLead};
 use busway_engine::remote::{Members, RemoteBuilder};
 use busway_engine::transport::Transport;
-use busway_engine::{Bus, SubscribeBuilder};
+use busway_engine::{Bus, DurableBuilder, DurableSubscription, SubscribeBuilder};
+use parking_lot::Mutex;
 
 use crate::model::{AtSection, CarrierMode, CarrierSection, DeadLetterKeeping, OtherMembers, Route};
 use crate::problem::{Problem, did_you_mean, escaped};
@@ -18,6 +19,35 @@ pub(super) struct Carriers {
     carried: BTreeMap<String, Carried>,
     /// Of these it is not known who leads: nobody may handle their events.
     unknown: BTreeSet<String>,
+    /// Streams that are carried no more, and of which some events were led at a broker: those are nobody's here.
+    guarded: BTreeMap<String, CutOver>,
+    /// Halves of routes whose other half did not begin.
+    halves: Arc<Halves>,
+}
+
+/// Subscriptions that were begun for nothing, and end.
+#[derive(Debug, Default)]
+pub(super) struct Halves(Mutex<Vec<(String, DurableSubscription)>>);
+
+/// A subscription that ends with this, unless it is [kept](Self::keep).
+pub(super) struct Half {
+    halves: Arc<Halves>,
+    name: String,
+    subscription: Option<DurableSubscription>,
+}
+
+impl Half {
+    pub(super) fn keep(mut self) -> Option<DurableSubscription> {
+        self.subscription.take()
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        if let Some(subscription) = self.subscription.take() {
+            self.halves.0.lock().push((std::mem::take(&mut self.name), subscription));
+        }
+    }
 }
 
 /// A stream of which it is known who handles its events.
@@ -48,6 +78,37 @@ impl Carriers {
         changed.map(|(name, _)| name.value().clone()).chain(gone.cloned()).collect()
     }
 
+    /// A subscription that does not outlive what is done here, unless it is kept.
+    pub(super) fn half(&self, name: &str, subscription: DurableSubscription) -> Half {
+        let halves = Arc::clone(&self.halves);
+        Half { halves, name: name.to_owned(), subscription: Some(subscription) }
+    }
+
+    /// Whether one that was not kept bears the name.
+    pub(super) fn bear_half(&self, name: &str) -> bool {
+        self.halves.0.lock().iter().any(|(half, _)| half == name)
+    }
+
+    /// Those that were not kept.
+    pub(super) fn take_halves(&self) -> Vec<(String, DurableSubscription)> {
+        std::mem::take(&mut *self.halves.0.lock())
+    }
+
+    /// A durable subscription as it has to be in its stream, when that is not carried: what was led at a broker is not handled here.
+    pub(super) fn guarded(&self, bus: &Bus, route: &Route, builder: DurableBuilder) -> DurableBuilder {
+        let stream = bus.stream_within(route.filter.value());
+        match stream.and_then(|stream| self.guarded.get(&stream)) {
+            Some(cut) => cut.local(builder),
+            None => builder,
+        }
+    }
+
+    /// No other durable subscriptions than these handle what is led here, from now on.
+    pub(super) fn retain_local(&self, durables: &BTreeSet<String>) {
+        let carried = self.carried.values().map(|carried| &carried.cut);
+        carried.chain(self.guarded.values()).for_each(|cut| cut.retain_local(|name| durables.contains(name)));
+    }
+
     /// The one that carries what a durable route wants.
     pub(super) fn of(&self, bus: &Bus, route: &Route) -> Result<Option<&Carried>, Problem> {
         let Some(stream) = bus.stream_within(route.filter.value()) else { return Ok(None) };
@@ -70,10 +131,12 @@ impl Carriers {
         let mut problems = Vec::new();
         for stream in differing {
             self.unknown.remove(stream);
+            self.guarded.remove(stream);
             if let Some(carrier) = self.carried.remove(stream).and_then(|old| old.carrier) {
                 carrier.stop().await;
             }
         }
+        problems.extend(self.guard(wanted, bus).await);
         for (name, section) in wanted.iter().filter(|(name, _)| differing.contains(name.value())) {
             let Some(transport) = bus.named_transport(section.transport.value()) else {
                 self.unknown.insert(name.value().clone());
@@ -86,6 +149,10 @@ impl Carriers {
                         Some(patience) => cut.patience(patience.duration()),
                         None => cut,
                     };
+                    // Before routes of it begin there.
+                    if let Err(error) = cut.prepare(&*transport).await {
+                        problems.push(Problem::at(name.place(), escaped(&chain(&error))));
+                    }
                     let (name, section) = (name.clone(), section.clone());
                     let carried = Carried { name, section, cut, transport, carrier: None };
                     self.carried.insert(carried.name.value().clone(), carried);
@@ -94,6 +161,27 @@ impl Carriers {
                     self.unknown.insert(name.value().clone());
                     problems.push(Problem::at(name.place(), escaped(&chain(&error))));
                 }
+            }
+        }
+        problems
+    }
+
+    /// Streams that are not carried any more, or were before a restart: what was led at a broker stays somebody else's.
+    async fn guard(&mut self, wanted: &Named<CarrierSection>, bus: &Bus) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let streams: Vec<_> = bus.stream_names().filter(|stream| wanted.get(stream).is_none()).collect();
+        for stream in streams {
+            if self.guarded.contains_key(&stream) || self.carried.contains_key(&stream) {
+                continue;
+            }
+            let opened = match bus.stream_lead(&stream) {
+                Ok(StreamLead::HereAgain) => bus.cut_over(&stream, CutOverMode::Local).await,
+                Ok(StreamLead::AlwaysHere | StreamLead::There) => continue,
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(cut) => _ = self.guarded.insert(stream, cut),
+                Err(error) => problems.push(Problem::without_place(escaped(&chain(&error)))),
             }
         }
         problems
@@ -178,6 +266,16 @@ pub(super) fn misfits(bus: &Bus, carriers: &Named<CarrierSection>, routes: &Name
         }
     }
     for (_, route) in routes.iter() {
+        let stream = bus.stream_within(route.filter.value()).filter(|_| route.durable.is_some());
+        if let Some(stream) = stream.filter(|stream| carriers.get(stream).is_none())
+            && matches!(bus.stream_lead(&stream), Ok(StreamLead::There))
+        {
+            let message =
+                format!("stream \"{}\" is led at a broker, and nothing carries it", escaped(&stream));
+            let hint =
+                "let its carrier have mode: local until what was led there is forwarded, then take it out";
+            problems.push(Problem::at(route.filter.place(), message).hint(hint));
+        }
         if let Some(at) = &route.at {
             problems.extend(at.registered(bus).err());
         }

@@ -1,9 +1,13 @@
 //! Streams that are cut over to a broker, and routes at one, by configuration.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use busway_engine::transport::LocalTransport;
+use busway_engine::transport::{
+    Capabilities, LocalTransport, Receiver, Reception, Sender, Transport, TransportError, TransportFuture,
+};
 use busway_engine::{Bus, Stream, TransactionError, Tx};
 use busway_event::Event;
 use busway_middleware::Payload;
@@ -35,7 +39,7 @@ fn carried(mode: &str) -> String {
     format!("{STREAMS}carriers: {{ orders: {{ transport: nats, mode: {mode} }} }}\n{ROUTE}")
 }
 
-async fn until(holds: impl Fn() -> bool) {
+async fn until(mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::task::yield_now().await;
@@ -121,6 +125,111 @@ async fn a_stream_that_is_carried_does_not_keep_its_bus_alive() {
         let lock = here.path().join("busway.open");
         until(|| !lock.exists()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_goes_does_not_hold_back_what_others_are_to_have() {
+    let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = broker(&there).await;
+    let both = carried("remote").replace(
+        "routes: {",
+        "routes: { audit: { filter: orders.#, handler: two, durable: audit, start_at: earliest },",
+    );
+    let (bus, seen) = service(&here, &broker, &both).await;
+    publish(&bus, "orders.made", 1).await;
+    until(|| seen.len() == 2).await;
+    config(&carried("remote")).apply(&bus).await.unwrap();
+    publish(&bus, "orders.made", 2).await;
+    until(|| seen.len() == 3).await;
+    assert_eq!(seen.take().last(), Some(&("one", 2)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_carrier_goes_when_it_leads_nothing_there_any_more_and_may_come_back_without_doubling_anything() {
+    let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = broker(&there).await;
+    let plain = format!("{STREAMS}{ROUTE}");
+    let (bus, seen) = service(&here, &broker, &carried("remote")).await;
+    let mut number = 0;
+    let mut round = async || {
+        for _ in 0..10 {
+            publish(&bus, "orders.made", number).await;
+            number += 1;
+        }
+        let published = usize::try_from(number).unwrap();
+        until(|| seen.len() >= published).await;
+    };
+    round().await;
+    let refused = config(&plain).apply(&bus).await.unwrap_err().to_string();
+    assert!(refused.contains("led at a broker, and nothing carries it") && refused.contains("mode: local"));
+    round().await;
+    for text in [carried("local"), plain, carried("mirror"), carried("remote"), carried("local")] {
+        config(&text).apply(&bus).await.unwrap_or_else(|error| panic!("{error}"));
+        round().await;
+    }
+    let mut handled: Vec<u64> = seen.take().into_iter().map(|(_, number)| number).collect();
+    handled.sort_unstable();
+    assert_eq!(handled, (0..70).collect::<Vec<_>>());
+}
+
+/// The way to a bus that, when it is told to, keeps whoever asks for a receiver waiting.
+#[derive(Debug)]
+struct Slow(LocalTransport, Arc<AtomicBool>);
+
+impl Transport for Slow {
+    fn kind(&self) -> &'static str {
+        "slow"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn prepare<'a>(&'a self, streams: &'a [Stream]) -> TransportFuture<'a, Result<(), TransportError>> {
+        self.0.prepare(streams)
+    }
+
+    fn sender(&self) -> TransportFuture<'_, Result<Arc<dyn Sender>, TransportError>> {
+        self.0.sender()
+    }
+
+    fn receiver<'a>(
+        &'a self,
+        reception: &'a Reception,
+    ) -> TransportFuture<'a, Result<Arc<dyn Receiver>, TransportError>> {
+        match self.1.load(Ordering::SeqCst) {
+            true => Box::pin(std::future::pending()),
+            false => self.0.receiver(reception),
+        }
+    }
+
+    fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
+        self.0.close()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_carried_route_that_was_cut_short_is_made_whole_by_the_next_configuration() {
+    let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = broker(&there).await;
+    let (seen, is_slow) = (Seen::default(), Arc::new(AtomicBool::new(true)));
+    let way = Slow(LocalTransport::new(&broker), Arc::clone(&is_slow));
+    let builder = seen.register(Bus::open(here.path()).producer("shop").transport("nats", way), "one");
+    let bus = config(&format!("{STREAMS}{ROUTE}")).configure(builder).start().await.unwrap();
+    let wanted = config(&carried("remote"));
+    let mut applying = Box::pin(wanted.apply(&bus));
+    until(|| {
+        let gone = futures_util::FutureExt::now_or_never(&mut applying);
+        assert!(gone.is_none(), "the broker does not answer");
+        bus.stream_lead("orders").unwrap() == busway_engine::cutover::StreamLead::There
+            && bus.stats().durable("stock").is_some()
+    })
+    .await;
+    drop(applying);
+    is_slow.store(false, Ordering::SeqCst);
+    config(&carried("remote")).apply(&bus).await.unwrap_or_else(|error| panic!("{error}"));
+    publish(&bus, "orders.made", 1).await;
+    until(|| seen.len() == 1).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use busway_event::{Filter, FilterError};
 use busway_reliability::Rate;
 
 use super::pump::{FIRST_WAIT, LONGEST_WAIT, Work};
-use super::{Bridge, BridgeError};
+use super::{Bridge, BridgeError, Forwarders};
 use crate::bus::Bus;
 use crate::durable::StartAt;
 use crate::subscription::IntoFilter;
@@ -23,6 +23,7 @@ pub struct Forwarder {
     bus: Bus,
     name: String,
     filter: Result<Filter, FilterError>,
+    stream: Option<String>,
     start_at: StartAt,
     in_flight: usize,
     rate: Option<Rate>,
@@ -49,6 +50,7 @@ impl Bus {
             bus: self.clone(),
             name: name.into(),
             filter: filter.into_filter(),
+            stream: None,
             start_at: StartAt::Earliest,
             in_flight: IN_FLIGHT,
             rate: None,
@@ -59,6 +61,12 @@ impl Bus {
 }
 
 impl Forwarder {
+    /// Sends what this stream captures, and nothing of others. Default: of all streams.
+    pub fn of_stream(mut self, stream: impl Into<String>) -> Self {
+        self.stream = Some(stream.into());
+        self
+    }
+
     /// Where a new one begins. Default [`StartAt::Earliest`]: all that is kept.
     pub const fn start_at(mut self, start_at: StartAt) -> Self {
         self.start_at = start_at;
@@ -92,28 +100,48 @@ impl Forwarder {
     /// Begins.
     ///
     /// # Errors
-    /// [`BridgeError`]. A broker that cannot be reached now is an error of [`Transport::sender`] for some transports; when it is lost later the forwarder waits for it.
+    /// [`BridgeError`]. One of this name that was told to end is waited for. A broker that cannot be reached now is an error of [`Transport::sender`] for some transports; when it is lost later the forwarder waits for it.
     pub async fn to(self, transport: &dyn Transport) -> Result<Bridge, BridgeError> {
-        let Self { bus, name, filter, start_at, in_flight, rate, longest_wait, through } = self;
+        let Self { bus, name, filter, stream, start_at, in_flight, rate, longest_wait, through } = self;
         let filter = filter.map_err(|reason| BridgeError::Filter { name: name.clone(), reason })?;
         let core = bus.core();
         let Some(log) = &core.log else { return Err(BridgeError::NoStore { name }) };
         if log.partitions_of(&filter).is_empty() {
             return Err(BridgeError::NothingCaptured { name, filter: filter.to_string() });
         }
+        if let Some(stream) =
+            stream.as_ref().filter(|stream| log.partitions_within(&filter, stream).is_empty())
+        {
+            return Err(BridgeError::NoStream { name, stream: stream.clone() });
+        }
+        let stop = log.ending.child_token();
+        let Some(taken) = bus.attached::<Forwarders>().take(&name, &stop).await else {
+            return Err(BridgeError::Running { name });
+        };
         let refused = |reason| BridgeError::Transport { name: name.clone(), reason };
         let to = transport.sender().await.map_err(refused)?;
         // Nobody else takes over what this one has in hand, so it may take its time.
-        let reception =
-            Reception::new("", &*name, filter).start_at(start_at).in_flight_max(in_flight).ack_wait(FOREVER);
+        let reception = Reception::new(stream.unwrap_or_default(), &*name, filter)
+            .start_at(start_at)
+            .in_flight_max(in_flight)
+            .ack_wait(FOREVER);
         let from = LocalTransport::new(&bus).receiver(&reception).await.map_err(refused)?;
         let from = match through {
             Some(Through(wrap)) => wrap(from),
             None => from,
         };
-        let stop = log.ending.child_token();
-        Ok(Work { name, from, to, batch: in_flight, rate, longest_wait, renewed_every: FOREVER / 3, stop }
-            .begin(core, log))
+        Ok(Work {
+            name,
+            taken: Some(taken),
+            from,
+            to,
+            batch: in_flight,
+            rate,
+            longest_wait,
+            renewed_every: FOREVER / 3,
+            stop,
+        }
+        .begin(core, log))
     }
 }
 

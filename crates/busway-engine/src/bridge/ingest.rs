@@ -7,7 +7,7 @@ use busway_reliability::Rate;
 use super::pump::{FIRST_WAIT, LONGEST_WAIT, Work};
 use super::{Bridge, BridgeError};
 use crate::bus::Bus;
-use crate::transport::{LocalTransport, Reception, Transport};
+use crate::transport::{Ability, Capability, LocalTransport, Reception, Transport, TransportError};
 
 /// An ingest that has not begun: it will publish on a bus what a transport delivers.
 ///
@@ -45,7 +45,7 @@ impl Ingest {
     /// Begins.
     ///
     /// # Errors
-    /// [`BridgeError`].
+    /// [`BridgeError`]. What is no event is given up: the transport has to keep dead letters.
     pub async fn from(self, transport: &dyn Transport) -> Result<Bridge, BridgeError> {
         let Self { bus, reception, rate, longest_wait } = self;
         let name = reception.name.clone();
@@ -55,10 +55,19 @@ impl Ingest {
             return Err(BridgeError::NothingCaptured { name, filter: reception.filter.to_string() });
         }
         let refused = |reason| BridgeError::Transport { name: name.clone(), reason };
+        if let Ability::Missing(reason) = transport.capabilities().of(Capability::DeadLetters) {
+            let (transport, capability) = (transport.kind(), Capability::DeadLetters);
+            return Err(refused(TransportError::Missing {
+                transport,
+                capability,
+                reason: reason.to_owned(),
+            }));
+        }
         let to = LocalTransport::new(&bus).sender().await.map_err(refused)?;
         let from = transport.receiver(&reception).await.map_err(refused)?;
         let (batch, renewed_every) = (reception.in_flight_max.get(), reception.ack_wait / 3);
         let stop = core.stopping.child_token();
-        Ok(Work { name, from, to, batch, rate, longest_wait, renewed_every, stop }.begin(core, log))
+        let work = Work { name, taken: None, from, to, batch, rate, longest_wait, renewed_every, stop };
+        Ok(work.begin(core, log))
     }
 }

@@ -14,7 +14,7 @@
 //! - Events of one key are taken in the order in which the source gave them: the next is not sent before the one before was taken, or given up. Events of other keys are
 //!   sent meanwhile, several batches at once.
 //! - What the goal refuses for good, and what is no event, is given up as a dead letter of the source, with the reason. Nothing is skipped.
-//! - While the goal cannot be reached the whole bridge waits, longer and longer, up to [`Forwarder::longest_wait`], and then tries with one event before it sends the others:
+//! - While the goal cannot be reached, or lets nobody in, or what it should hold the events in is gone, the whole bridge waits, longer and longer, up to [`Forwarder::longest_wait`], and then tries with one event before it sends the others:
 //!   the breaker of a bridge.
 //!
 //! # Crash points
@@ -28,11 +28,14 @@ mod figures;
 mod flights;
 mod forwarder;
 mod ingest;
+mod names;
 mod pump;
+mod waiting;
 
 pub use self::figures::{BridgeState, BridgeStats};
 pub use self::forwarder::Forwarder;
 pub use self::ingest::Ingest;
+pub(crate) use self::names::Forwarders;
 
 use std::sync::Arc;
 
@@ -100,6 +103,20 @@ pub enum BridgeError {
         name: String,
         /// Its filter.
         filter: String,
+    },
+    /// A forwarder of this name runs: each would send a part of the events.
+    #[error("a forwarder {name} runs already; stop it first, or take another name")]
+    Running {
+        /// The bridge.
+        name: String,
+    },
+    /// The bus has no such stream.
+    #[error("bridge {name}: the bus has no stream {stream} with topics in common with its filter")]
+    NoStream {
+        /// The bridge.
+        name: String,
+        /// The stream.
+        stream: String,
     },
     /// The transport says no.
     #[error("bridge {name} did not begin")]

@@ -10,13 +10,14 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use busway_reliability::{Rate, Retry, TakeError, TokenBucket};
+use busway_reliability::{Rate, Retry, TokenBucket};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::Bridge;
 use super::figures::{BridgeState, Figures};
 use super::flights::{Carried, Flights, Landed, waves};
+use super::names::Taken;
 use crate::bus::{BusCore, Services};
 use crate::log::Log;
 use crate::transport::{
@@ -26,6 +27,8 @@ use crate::transport::{
 /// What a bridge is made of.
 pub(super) struct Work {
     pub(super) name: String,
+    /// Let go of when it has ended.
+    pub(super) taken: Option<Taken>,
     pub(super) from: Arc<dyn Receiver>,
     pub(super) to: Arc<dyn Sender>,
     /// Events in flight.
@@ -40,7 +43,7 @@ pub(super) struct Work {
 impl Work {
     /// Begins, as one of those who read the log: the bus waits for its end.
     pub(super) fn begin(self, core: &BusCore, log: &Log) -> Bridge {
-        let Self { name, from, to, batch, rate, longest_wait, renewed_every, stop } = self;
+        let Self { name, taken, from, to, batch, rate, longest_wait, renewed_every, stop } = self;
         let (name, figures): (Arc<str>, _) = (name.into(), Arc::new(Figures::new()));
         let now = core.services.clock.now();
         let pump = Pump {
@@ -61,6 +64,7 @@ impl Work {
         let guard = ended.clone().drop_guard();
         let work = async move {
             pump.run().await;
+            drop(taken);
             drop(guard);
         };
         drop(core.services.runtime.spawn(log.readers.track_future(work)));
@@ -69,28 +73,28 @@ impl Work {
 }
 
 /// A bridge at work.
-struct Pump {
-    name: Arc<str>,
-    services: Arc<Services>,
-    from: Arc<dyn Receiver>,
-    to: Arc<dyn Sender>,
-    figures: Arc<Figures>,
-    stop: CancellationToken,
-    batch: usize,
-    rate: Option<TokenBucket>,
-    retry: Retry,
-    renewed_every: Duration,
+pub(super) struct Pump {
+    pub(super) name: Arc<str>,
+    pub(super) services: Arc<Services>,
+    pub(super) from: Arc<dyn Receiver>,
+    pub(super) to: Arc<dyn Sender>,
+    pub(super) figures: Arc<Figures>,
+    pub(super) stop: CancellationToken,
+    pub(super) batch: usize,
+    pub(super) rate: Option<TokenBucket>,
+    pub(super) retry: Retry,
+    pub(super) renewed_every: Duration,
     /// When what is on its way is renewed next.
-    renew_at: Instant,
+    pub(super) renew_at: Instant,
     /// Attempts that failed one after the other.
-    failed: u32,
+    pub(super) failed: u32,
 }
 
 type Receiving = BoxFuture<'static, Result<Vec<Received>, TransportError>>;
 
 /// Whether the pump goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     GoOn,
     Stop,
 }
@@ -102,8 +106,11 @@ impl Pump {
         let mut receiving = None;
         while self.turn(&mut flights, &mut receiving).await == Next::GoOn {}
         drop(receiving);
+        if !self.stop.is_cancelled() {
+            tracing::error!(bridge = %self.name, "a bridge ends, for its source or its goal is closed; what is left stays in its source");
+        }
         // What is on its way is waited for; what was not taken goes back.
-        let left = self.land_all(&mut flights).await.0;
+        let left = self.land_all(&mut flights, &[]).await.0;
         self.give_back(left.into_iter().map(|carried| carried.id).collect()).await;
         if let Err(error) = self.from.close().await {
             tracing::warn!(bridge = %self.name, %error, "the source of a bridge did not hear that it ends");
@@ -181,7 +188,8 @@ impl Pump {
         match self.judge(landed.wave, landed.results).await {
             (left, None) if left.is_empty() => Next::GoOn,
             (mut left, mut why) => {
-                let (more, later) = self.land_all(flights).await;
+                let waiting: Vec<_> = left.iter().map(|carried| carried.id).collect();
+                let (more, later) = self.land_all(flights, &waiting).await;
                 left.extend(more);
                 why = why.or(later);
                 let waiting: Vec<_> = left.iter().map(|carried| carried.id).collect();
@@ -199,11 +207,16 @@ impl Pump {
         }
     }
 
-    /// Waits for all that is on its way: what is left of it, and why.
-    async fn land_all(&mut self, flights: &mut Flights) -> (Vec<Carried>, Option<TransportError>) {
-        let (mut left, mut why) = (Vec::new(), None);
+    /// Waits for all that is on its way: what is left of it, and why. `besides` are those that wait for that.
+    async fn land_all(
+        &mut self,
+        flights: &mut Flights,
+        besides: &[DeliveryId],
+    ) -> (Vec<Carried>, Option<TransportError>) {
+        let (mut left, mut why) = (Vec::<Carried>::new(), None);
         while !flights.is_empty() {
-            let waiting = flights.deliveries();
+            let mut waiting = flights.deliveries();
+            waiting.extend(left.iter().map(|carried| carried.id).chain(besides.iter().copied()));
             let Some(landed) = self.renewing(&waiting, flights.landed()).await else { break };
             let (more, reason) = self.judge(landed.wave, landed.results).await;
             left.extend(more);
@@ -214,7 +227,8 @@ impl Pump {
 
     /// Sends waves one after the other, behind what is on its way.
     async fn alone(&mut self, flights: &mut Flights, later: Vec<Vec<Carried>>) -> Next {
-        let (left, why) = self.land_all(flights).await;
+        let waiting: Vec<_> = later.iter().flatten().map(|carried| carried.id).collect();
+        let (left, why) = self.land_all(flights, &waiting).await;
         let later = waves(left).into_iter().chain(later).collect::<Vec<_>>();
         let mut waves = later.into_iter();
         if let Some(reason) = why {
@@ -284,7 +298,11 @@ impl Pump {
                     left.push(carried);
                 }
                 // A sender that says nothing of an event has not sent it, as far as anybody knows.
-                None => left.push(carried),
+                None => {
+                    self.figures.retried();
+                    why = Some(TransportError::Refused("the sender said nothing of an event".to_owned()));
+                    left.push(carried);
+                }
             }
         }
         if why.is_none() && self.failed > 0 {
@@ -316,74 +334,12 @@ impl Pump {
     async fn give_back(&self, deliveries: Vec<DeliveryId>) {
         self.settle(deliveries.into_iter().map(|id| (id, Verdict::Back)).collect()).await;
     }
-
-    /// Waits for room under the rate.
-    async fn earn(&mut self, events: u32, waiting: &[DeliveryId]) -> Next {
-        let mut left = events;
-        while left > 0 {
-            let Some(bucket) = &mut self.rate else { return Next::GoOn };
-            let now = self.services.clock.now();
-            let some = bucket.available(now).clamp(1, left);
-            match bucket.try_take(some, now) {
-                Ok(()) => left -= some,
-                Err(TakeError::Wait { until, .. }) => {
-                    if self.sleep_until(until, waiting).await == Next::Stop {
-                        return Next::Stop;
-                    }
-                }
-                // A burst is one at least.
-                Err(_) => return Next::GoOn,
-            }
-        }
-        Next::GoOn
-    }
-
-    /// Waits before the next attempt, longer after each that failed.
-    async fn wait(&mut self, reason: &TransportError, waiting: &[DeliveryId]) -> Next {
-        self.failed = self.failed.saturating_add(1);
-        let state = BridgeState::Waiting { reason: reason.to_string(), failed: self.failed };
-        self.figures.set(state);
-        if self.failed == 1 {
-            tracing::warn!(bridge = %self.name, %reason, "a bridge waits");
-        }
-        let delay = self.retry.after(self.failed, fastrand::u64(..)).unwrap_or(LONGEST_WAIT);
-        self.sleep_until(self.services.clock.now() + delay, waiting).await
-    }
-
-    async fn sleep_until(&self, until: Instant, waiting: &[DeliveryId]) -> Next {
-        let slept = async {
-            tokio::select! {
-                biased;
-                () = self.stop.cancelled() => Next::Stop,
-                () = self.services.clock.sleep_until(until) => Next::GoOn,
-            }
-        };
-        self.renewing(waiting, slept).await
-    }
-
-    /// Waits for something, and says meanwhile that these are still worked on.
-    async fn renewing<T>(&self, waiting: &[DeliveryId], until: impl Future<Output = T>) -> T {
-        let clock = &self.services.clock;
-        let mut until = std::pin::pin!(until);
-        loop {
-            tokio::select! {
-                biased;
-                ended = &mut until => return ended,
-                () = clock.sleep_until(clock.now() + self.renewed_every) => self.renew(waiting).await,
-            }
-        }
-    }
-
-    async fn renew(&self, waiting: &[DeliveryId]) {
-        if let Err(error) = self.from.renew(waiting).await {
-            tracing::debug!(bridge = %self.name, %error, "events were not renewed");
-        }
-    }
 }
 
-/// Whether it is of no use to send the event again.
+/// Whether it is of no use to send the event again: the goal refuses it for what it is. What somebody can put right at the goal, which may be the same for each event, is none of that.
 fn is_final(error: &SendError) -> bool {
-    error.is_refused() && !error.is_transient() && *error.reason() != TransportError::Closed
+    use TransportError::{Refused, TooLarge, Unmappable};
+    error.is_refused() && matches!(error.reason(), Refused(_) | TooLarge { .. } | Unmappable { .. })
 }
 
 /// Batches on their way: the source is read, one is encoded, the goal works on another, and one is settled.

@@ -104,6 +104,12 @@ impl Bus {
         self.core().named.transports.keys().map(String::as_str)
     }
 
+    /// The names of its streams.
+    pub fn stream_names(&self) -> impl Iterator<Item = String> {
+        let streams = self.core().log.iter().flat_map(|log| log.streams());
+        streams.map(|(stream, ..)| stream.name().to_owned()).collect::<Vec<_>>().into_iter()
+    }
+
     /// Whether it has a stream of this name.
     #[must_use]
     pub fn has_stream(&self, name: &str) -> bool {

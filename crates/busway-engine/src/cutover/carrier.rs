@@ -1,4 +1,4 @@
-//! A carrier that runs: the forwarders of a stream, and the comparison.
+//! A carrier that runs: the forwarder of a stream, and the comparison.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::CutOverMode;
 use super::compare::Comparison;
 use super::comparer::Compared;
+use super::led::Led;
 use crate::bridge::{Bridge, BridgeStats};
 
 /// What carries a stream to a transport. Dropping this changes nothing: it runs until the bus stops.
@@ -15,7 +16,8 @@ use crate::bridge::{Bridge, BridgeStats};
 pub struct Carrier {
     pub(super) stream: Arc<str>,
     pub(super) mode: CutOverMode,
-    pub(super) forwarders: Vec<Bridge>,
+    pub(super) led: Arc<Led>,
+    pub(super) forwarder: Option<Bridge>,
     pub(super) comparison: Option<Arc<Comparison>>,
     pub(super) stop: CancellationToken,
     pub(super) comparing: TaskTracker,
@@ -25,8 +27,10 @@ pub struct Carrier {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CarrierStats {
-    /// Of its forwarders, one for each filter that the stream captures.
-    pub forwarders: Vec<BridgeStats>,
+    /// What was sent, unless the carrier is at rest: in the mode [`Local`](CutOverMode::Local), of a stream that was never led there.
+    pub forwarder: Option<BridgeStats>,
+    /// Durable subscriptions here that it waits for at the moment: what is led there is held back until they have settled what is led here.
+    pub waits_for: Vec<String>,
     /// What was compared, in the mode [`Compare`](CutOverMode::Compare). Each difference is also logged as it is found, with the event's id.
     pub compared: Option<Compared>,
 }
@@ -48,7 +52,8 @@ impl Carrier {
     #[must_use]
     pub fn stats(&self) -> CarrierStats {
         CarrierStats {
-            forwarders: self.forwarders.iter().map(Bridge::stats).collect(),
+            forwarder: self.forwarder.as_ref().map(Bridge::stats),
+            waits_for: self.led.awaited(),
             compared: self.comparison.as_ref().map(|comparison| comparison.compared()),
         }
     }
@@ -56,16 +61,18 @@ impl Carrier {
     /// Ends it: what is on its way is waited for, the rest goes on when it is begun again.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves those running that it had not come to.
+    /// Dropping the future does not undo the stop.
     pub async fn stop(self) -> CarrierStats {
         self.stop.cancel();
         let compared = self.comparison.as_ref().map(|comparison| comparison.compared());
-        let mut forwarders = Vec::new();
-        for forwarder in self.forwarders {
-            forwarders.push(forwarder.stop().await);
-        }
         self.comparing.close();
-        self.comparing.wait().await;
-        CarrierStats { forwarders, compared }
+        let stopping = async {
+            match self.forwarder {
+                Some(forwarder) => Some(forwarder.stop().await),
+                None => None,
+            }
+        };
+        let (forwarder, ()) = tokio::join!(stopping, self.comparing.wait());
+        CarrierStats { forwarder, waits_for: Vec::new(), compared }
     }
 }

@@ -1,9 +1,10 @@
 //! Comparing what a broker delivers with the log: pure.
 //!
 //! Each side says what it has, in its order. An event is *matched* when both have said it and it is the same in both; what one side has and the other has not said within a while
-//! is a difference. A ring of what was said last bounds the memory: the side that is ahead is held back while it is full.
+//! is a difference. The memory is bounded: a side of which 32 Ki events are open is held back until the other has said them, or their time has run out. What a broker delivers again is no
+//! difference, as far as it is among the last 16 Ki that matched.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use busway_event::{AnyEvent, EventId, Key};
@@ -56,6 +57,11 @@ pub(super) struct Comparer {
     ages: VecDeque<(Instant, EventId)>,
     /// Of each key: the numbers of its events in the log that the broker has not delivered yet.
     expected: HashMap<Key, VecDeque<EventId>>,
+    /// How many are open that each side has said.
+    ahead: [usize; 2],
+    /// Those that matched last, the newest behind.
+    matched: VecDeque<EventId>,
+    known: HashSet<EventId>,
     compared: Compared,
 }
 
@@ -74,17 +80,39 @@ impl Comparer {
             open: HashMap::new(),
             ages: VecDeque::new(),
             expected: HashMap::new(),
+            ahead: [0; 2],
+            matched: VecDeque::new(),
+            known: HashSet::new(),
             compared: Compared::default(),
         }
     }
 
     /// Whether a side has to wait for the other.
     pub(super) fn is_ahead(&self, side: Side) -> bool {
-        self.open.len() >= OPEN_MAX
-            && self
-                .ages
-                .front()
-                .is_some_and(|(_, id)| self.open.get(id).is_some_and(|open| open.side == side))
+        let [log, broker] = self.ahead;
+        OPEN_MAX <= if side == Side::Log { log } else { broker }
+    }
+
+    fn open_of(&mut self, side: Side) -> &mut usize {
+        let [log, broker] = &mut self.ahead;
+        if side == Side::Log { log } else { broker }
+    }
+
+    /// Takes an open one out.
+    fn close(&mut self, id: EventId) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        *self.open_of(open.side) -= 1;
+        Some(open)
+    }
+
+    fn remember(&mut self, id: EventId) {
+        self.matched.push_back(id);
+        self.known.insert(id);
+        if self.matched.len() > MATCHED_MAX
+            && let Some(oldest) = self.matched.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
     }
 
     pub(super) fn compared(&self) -> Compared {
@@ -103,6 +131,8 @@ impl Comparer {
             // Delivered again.
             Some(before) if before == side => Vec::new(),
             Some(_) => self.matched(&event, side),
+            // Likewise, behind its match.
+            None if self.known.contains(&event.id()) => Vec::new(),
             None => {
                 if side == Side::Log
                     && let Some(key) = event.key()
@@ -110,7 +140,12 @@ impl Comparer {
                     self.expected.entry(key.clone()).or_default().push_back(event.id());
                 }
                 let until = now + self.patience;
+                if self.ages.len() >= 4 * OPEN_MAX {
+                    let open = &self.open;
+                    self.ages.retain(|(until, id)| open.get(id).is_some_and(|open| open.until == *until));
+                }
                 self.ages.push_back((until, event.id()));
+                *self.open_of(side) += 1;
                 self.open.insert(event.id(), Open { side, event, until });
                 Vec::new()
             }
@@ -118,7 +153,8 @@ impl Comparer {
     }
 
     fn matched(&mut self, event: &AnyEvent, side: Side) -> Vec<(AnyEvent, CarriedDifference)> {
-        let Some(open) = self.open.remove(&event.id()) else { return Vec::new() };
+        let Some(open) = self.close(event.id()) else { return Vec::new() };
+        self.remember(event.id());
         let (logged, delivered) = match side {
             Side::Broker => (&open.event, event),
             Side::Log => (event, &open.event),
@@ -168,9 +204,7 @@ impl Comparer {
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<(AnyEvent, CarriedDifference)> {
         let mut differences = Vec::new();
         while self.next_due().is_some_and(|due| due <= now) {
-            let Some(open) = self.ages.pop_front().and_then(|(_, id)| self.open.remove(&id)) else {
-                continue;
-            };
+            let Some(open) = self.ages.pop_front().and_then(|(_, id)| self.close(id)) else { continue };
             let difference = match open.side {
                 Side::Log => {
                     self.is_next_of_its_key(&open.event);
@@ -216,8 +250,10 @@ fn is_same_payload(logged: &AnyEvent, delivered: &AnyEvent) -> bool {
     bytes(logged).ok() == bytes(delivered).ok()
 }
 
-/// Events that one side may have said before the other.
-const OPEN_MAX: usize = 65_536;
+/// Events of one side that may be open.
+const OPEN_MAX: usize = 32_768;
+/// Matched ones that are remembered.
+const MATCHED_MAX: usize = 16_384;
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,11 @@ impl Lead {
         !self.turns.is_empty()
     }
 
+    /// Whether what comes is led there.
+    pub(super) fn is_led_there(&self) -> bool {
+        self.turns.keys().any(|partition| self.leader(*partition, u64::MAX) == Leader::There)
+    }
+
     /// The same from now on led by `leader`: from the ends of the partitions. `None` when it is already.
     pub(super) fn turned(&self, leader: Leader, ends: &[(u16, u64)]) -> Option<Self> {
         let mut turned = self.clone();

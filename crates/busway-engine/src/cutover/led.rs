@@ -1,12 +1,14 @@
 //! A stream whose lead is known, and the subscriptions of this process that handle what is led here.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 
 use busway_middleware::{Delivery, Flow, Outcome, SyncMiddleware};
 use parking_lot::Mutex;
 
 use super::lead::{Lead, Leader};
-use crate::bus::BusCore;
+use crate::bus::{BusCore, Services};
+use crate::durable::stored;
 
 /// See the module.
 #[derive(Debug)]
@@ -15,8 +17,17 @@ pub(super) struct Led {
     pub(super) lead: Lead,
     /// The store's number of the stream's first partition.
     pub(super) first_partition: u32,
+    local: Mutex<Local>,
+}
+
+#[derive(Debug, Default)]
+struct Local {
     /// Durable subscriptions that handle what is led here.
-    local: Mutex<Vec<String>>,
+    names: Vec<String>,
+    /// By partition: up to where all of them have settled what is led here. It is not asked for again.
+    settled: HashMap<u16, u64>,
+    /// What a carrier waits for.
+    awaited: Vec<String>,
 }
 
 impl Led {
@@ -25,19 +36,136 @@ impl Led {
     }
 
     pub(super) fn handled_by(&self, durable: &str) {
-        self.local.lock().push(durable.to_owned());
+        let mut local = self.local.lock();
+        if !local.names.iter().any(|name| name == durable) {
+            local.names.push(durable.to_owned());
+        }
     }
 
-    /// One of them that still runs.
-    pub(super) fn still_running(&self, core: &BusCore) -> Option<String> {
-        self.local.lock().iter().find(|name| core.durable.has_name(name)).cloned()
+    /// Forgets those that are not kept.
+    pub(super) fn retain(&self, is_kept: impl Fn(&str) -> bool) {
+        self.local.lock().names.retain(|name| is_kept(name));
     }
 
-    /// Whether what is led here before an offset is settled, by all of them.
-    pub(super) fn is_settled_before(&self, core: &BusCore, partition: u16, end: u64) -> bool {
+    /// What a carrier waits for: subscriptions of this process that have something left which is led here.
+    pub(super) fn awaited(&self) -> Vec<String> {
+        self.local.lock().awaited.clone()
+    }
+
+    /// One of them that still runs; those that end are waited for.
+    pub(super) async fn still_running(&self, core: &BusCore) -> Option<String> {
+        let names = self.local.lock().names.clone();
+        for name in names {
+            let is_ending = core.durable.named(&name).is_some_and(|core| core.ending.is_cancelled());
+            match is_ending {
+                true => core.durable.until_free(&name, &core.services.idle).await,
+                false if core.durable.has_name(&name) => return Some(name),
+                false => {}
+            }
+        }
+        None
+    }
+
+    /// Returns when all subscriptions here have settled what is led here before an offset, or the bus is gone. One that does not run stands where the store says; one that the
+    /// store does not know has nothing to settle.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing but what is said to be [awaited](Self::awaited) is changed.
+    pub(super) async fn settled_before(
+        &self,
+        bus: &Weak<BusCore>,
+        services: &Services,
+        partition: u16,
+        end: u64,
+    ) {
+        let is_known = |local: &Local| local.settled.get(&partition).is_some_and(|settled| *settled >= end);
+        if end == 0 || is_known(&self.local.lock()) {
+            return;
+        }
+        let _quiet = Quiet(self);
+        loop {
+            // Not before all that run have come so far.
+            let running = services.idle.until(|| {
+                let Some(bus) = bus.upgrade() else { return Some(None) };
+                let (behind, stopped) = self.behind(&bus, partition, end);
+                self.wait_for(&behind);
+                behind.is_empty().then_some(Some(stopped))
+            });
+            let Some(stopped) = running.await else { return };
+            let behind = match bus.upgrade() {
+                Some(bus) => self.stored_behind(&bus, stopped, partition, end).await,
+                None => return,
+            };
+            if behind.is_empty() {
+                self.local.lock().settled.insert(partition, end);
+                return;
+            }
+            self.wait_for(&behind);
+            // Until something moves: a subscription begins, or is removed, or is no longer one of them.
+            let mut has_asked = false;
+            services.idle.until(|| std::mem::replace(&mut has_asked, true).then_some(())).await;
+        }
+    }
+
+    /// Those that run and are not so far, and those that do not run.
+    fn behind(&self, bus: &BusCore, partition: u16, end: u64) -> (Vec<String>, Vec<String>) {
         let number = self.first_partition + u32::from(partition);
-        let names = self.local.lock().clone();
-        names.iter().all(|name| core.durable.named(name).is_some_and(|core| core.is_through(number, end)))
+        let (mut behind, mut stopped) = (Vec::new(), Vec::new());
+        for name in self.local.lock().names.clone() {
+            match bus.durable.named(&name) {
+                Some(core) if core.is_through(number, end) => {}
+                Some(_) => behind.push(name),
+                None => stopped.push(name),
+            }
+        }
+        (behind, stopped)
+    }
+
+    /// Those of them that have something left, by what the store says. What cannot be asked has.
+    async fn stored_behind(
+        &self,
+        bus: &Arc<BusCore>,
+        names: Vec<String>,
+        partition: u16,
+        end: u64,
+    ) -> Vec<String> {
+        if names.is_empty() {
+            return names;
+        }
+        let number = self.first_partition + u32::from(partition);
+        let Ok(all) = stored(bus).await else { return names };
+        let is_behind = |name: &String| {
+            let found = all.iter().find(|stored| stored.name == *name);
+            let standings = found.into_iter().flat_map(|stored| &stored.standings);
+            let mut here = standings.filter(|(partition, ..)| *partition == number);
+            here.any(|(_, cursor, parked)| cursor.unsettled_before(end) > 0 || *parked > 0)
+        };
+        names.into_iter().filter(is_behind).collect()
+    }
+
+    fn wait_for(&self, names: &[String]) {
+        let mut local = self.local.lock();
+        if local.awaited != names {
+            local.awaited = names.to_vec();
+            drop(local);
+            if !names.is_empty() {
+                let (stream, names) = (&*self.stream, names.join(", "));
+                tracing::info!(
+                    stream,
+                    names,
+                    "a carrier waits until subscriptions here have settled what is led here"
+                );
+            }
+        }
+    }
+}
+
+/// Nothing is waited for when this is gone.
+struct Quiet<'a>(&'a Led);
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        self.0.local.lock().awaited.clear();
     }
 }
 

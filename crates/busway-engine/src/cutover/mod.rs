@@ -15,7 +15,7 @@
 //!
 //! # Order
 //! When the broker takes the lead, the forwarder holds back what is led there until the subscriptions of this process that were [made local](CutOver::local) have
-//! settled all that is led here: keys keep their order. When this process takes it back, it cannot know what the broker still has; who needs
+//! settled all that is led here: keys keep their order. One that does not run stands where the store says; one that will not come back is [let go of](CutOver::retain_local). When this process takes it back, it cannot know what the broker still has; who needs
 //! the order of keys then waits until the broker's subscriptions have nothing left before switching.
 //!
 //! # Crash points
@@ -38,7 +38,7 @@ mod stamping;
 pub use self::carrier::{Carrier, CarrierStats};
 pub use self::comparer::{CarriedDifference, Compared};
 pub(crate) use self::lead::LEADS;
-pub use self::open::{CutOver, CutOverError};
+pub use self::open::{CutOver, CutOverError, StreamLead};
 
 /// Who handles the events of a stream. See the [module](self).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -17,7 +17,7 @@ use super::compare::Comparison;
 use super::lead::{LEADS, Lead, Leader};
 use super::led::{Guarding, Led};
 use super::stamping::Stamping;
-use crate::bridge::BridgeError;
+use crate::bridge::{Bridge, BridgeError, Forwarders};
 use crate::bus::{Bus, WeakBus};
 use crate::durable::{CursorError, DurableBuilder, StartAt};
 use crate::remote::RemoteBuilder;
@@ -78,8 +78,8 @@ pub enum CutOverError {
         #[source]
         reason: Box<BridgeError>,
     },
-    /// The comparison did not begin.
-    #[error("stream {stream} is not compared")]
+    /// The transport does not take the stream, or a subscription of its comparison.
+    #[error("the transport does not take stream {stream}")]
     Transport {
         /// The stream.
         stream: String,
@@ -89,12 +89,24 @@ pub enum CutOverError {
     },
 }
 
+/// Who leads a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamLead {
+    /// This process, and nobody else ever did.
+    AlwaysHere,
+    /// This process, as before; some of its events were led at a broker.
+    HereAgain,
+    /// Whoever is subscribed at the broker.
+    There,
+}
+
 /// The cut-overs of a bus that were opened last, by their streams.
 #[derive(Debug, Default)]
 struct Opened(Mutex<HashMap<String, Weak<Led>>>);
 
 impl Bus {
-    /// Says who handles the events of a stream from now on: see [`cutover`](crate::cutover). Subscriptions that were made of the cut-over before have to be stopped.
+    /// Says who handles the events of a stream from now on: see [`cutover`](crate::cutover). Subscriptions that were made [local](CutOver::local) of the cut-over before, and its carrier,
+    /// have to be stopped; those that are being stopped are waited for.
     ///
     /// # Errors
     /// [`CutOverError`].
@@ -105,14 +117,37 @@ impl Bus {
         let (filters, partitions) = self.cut_stream(stream)?;
         let opened = self.attached::<Opened>();
         let before = opened.0.lock().get(stream).and_then(Weak::upgrade);
-        if let Some(subscription) = before.and_then(|led| led.still_running(self.core())) {
-            return Err(CutOverError::StillRunning { stream: stream.to_owned(), subscription });
+        let still_running =
+            |subscription| CutOverError::StillRunning { stream: stream.to_owned(), subscription };
+        if let Some(led) = before
+            && let Some(subscription) = led.still_running(self.core()).await
+        {
+            return Err(still_running(subscription));
         }
+        // It would go on saying who led before. Nobody begins one until it is known who leads.
+        let name = carrier_name(stream);
+        let (forwarders, turning) = (self.attached::<Forwarders>(), CancellationToken::new());
+        let Some(_turning) = forwarders.take(&name, &turning).await else { return Err(still_running(name)) };
         let first = partitions.start;
         let lead = self.lead(stream, mode, partitions).await?;
         let stream = Arc::new(Led::new(stream.into(), lead, first));
         opened.0.lock().insert(stream.stream.to_string(), Arc::downgrade(&stream));
         Ok(CutOver { bus: self.downgrade(), mode, led: stream, filters, patience: PATIENCE })
+    }
+
+    /// Who leads a stream now, as it is stored.
+    ///
+    /// # Errors
+    /// [`CutOverError`].
+    pub fn stream_lead(&self, stream: &str) -> Result<StreamLead, CutOverError> {
+        self.cut_stream(stream)?;
+        let failed = |reason| CutOverError::Store { stream: stream.to_owned(), reason: Box::new(reason) };
+        let stored = self.read(|tables| tables.get(&LEADS, stream)).map_err(failed)?.unwrap_or_default();
+        Ok(match (stored.was_ever_turned(), stored.is_led_there()) {
+            (false, _) => StreamLead::AlwaysHere,
+            (true, false) => StreamLead::HereAgain,
+            (true, true) => StreamLead::There,
+        })
     }
 
     fn cut_stream(&self, stream: &str) -> Result<(Vec<Filter>, std::ops::Range<u32>), CutOverError> {
@@ -196,57 +231,88 @@ impl CutOver {
         is_wanted.then(builder)
     }
 
-    /// Begins to carry: the broker's stream is made or checked, and forwarders run, one for each filter that the stream captures.
+    /// Nothing waits for local subscriptions of other names than these any longer: they will not come back.
+    pub fn retain_local(&self, is_kept: impl Fn(&str) -> bool) {
+        self.led.retain(is_kept);
+        if let Some(bus) = self.bus.upgrade() {
+            bus.core().services.idle.touch();
+        }
+    }
+
+    /// The broker's stream is made, or checked: before subscriptions there begin. [`begin`](Self::begin) does it too.
+    ///
+    /// # Errors
+    /// [`CutOverError`].
+    pub async fn prepare(&self, transport: &dyn Transport) -> Result<(), CutOverError> {
+        let bus = self.bus()?;
+        let declared = bus.core().log.as_ref().and_then(|log| {
+            let mut streams = log.streams().map(|(declared, ..)| declared.clone());
+            streams.find(|declared| declared.name() == &*self.led.stream)
+        });
+        let stream = || self.led.stream.to_string();
+        let failed = |reason| CutOverError::Transport { stream: stream(), reason: Box::new(reason) };
+        transport.prepare(declared.as_slice()).await.map_err(failed)
+    }
+
+    /// Begins to carry: the broker's stream is made or checked, and a forwarder runs.
     ///
     /// In the mode [`Local`](CutOverMode::Local) nothing is copied; what was led there before still is forwarded. In the others all that the log keeps is copied when it is carried for
     /// the first time, or again after the mode `Local`: the broker knows ids only for a while. A carrier that is at rest keeps no cursor.
     ///
     /// # Errors
-    /// [`CutOverError`].
+    /// [`CutOverError`]. Nothing runs then.
+    ///
+    /// # Cancel safety
+    /// Dropped before it returns, nothing goes on running.
     pub async fn begin(&self, transport: &dyn Transport) -> Result<Carrier, CutOverError> {
-        let closed = || CutOverError::Closed { stream: self.led.stream.to_string() };
-        let bus = self.bus.upgrade().ok_or_else(closed)?;
-        let stop = stopping(&bus);
-        let mut forwarders = Vec::new();
+        let bus = self.bus()?;
+        let (stop, comparing) = (stopping(&bus), TaskTracker::new());
+        let unless_begun = stop.clone().drop_guard();
         let is_carried = self.mode != CutOverMode::Local || self.led.lead.was_ever_turned();
-        for (place, filter) in self.filters.iter().enumerate().filter(|_| is_carried) {
-            let forwarder =
-                bus.forwarder(self.carrier_name(place), filter.clone()).through(Box::new(self.stamp(&bus)));
-            let begun = forwarder.to(transport).await;
-            let stream = || self.led.stream.to_string();
-            forwarders.push(
-                begun
-                    .map_err(|reason| CutOverError::Bridge { stream: stream(), reason: Box::new(reason) })?,
-            );
+        if is_carried {
+            self.prepare(transport).await?;
+        } else {
+            // A cursor that nobody moves any more would keep the log from being let go.
+            self.forget(&bus, &[carrier_name(&self.led.stream)]).await;
         }
-        // A cursor that nobody moves any more would keep the log from being let go.
-        if !is_carried {
-            self.forget(&bus, Self::carrier_name).await;
-        }
-        if self.mode != CutOverMode::Compare {
-            self.forget(&bus, Self::compare_name).await;
-        }
-        let comparing = TaskTracker::new();
         let comparison = match self.mode {
             CutOverMode::Compare => Some(self.compare(&bus, transport, (&stop, &comparing)).await?),
-            _ => None,
+            _ => {
+                let names: Vec<_> = (0..self.filters.len()).map(|place| self.compare_name(place)).collect();
+                self.forget(&bus, &names).await;
+                None
+            }
         };
-        let stream = Arc::clone(&self.led.stream);
-        Ok(Carrier { stream, mode: self.mode, forwarders, comparison, stop, comparing })
+        // The last to begin: what was begun before ends when this does not come about.
+        let forwarder = match is_carried {
+            true => Some(self.forward(&bus, transport).await?),
+            false => None,
+        };
+        unless_begun.disarm();
+        let (stream, led) = (Arc::clone(&self.led.stream), Arc::clone(&self.led));
+        Ok(Carrier { stream, mode: self.mode, led, forwarder, comparison, stop, comparing })
     }
 
-    fn carrier_name(&self, place: usize) -> String {
-        format!("{}-carrier-{place}", self.led.stream)
+    fn bus(&self) -> Result<Bus, CutOverError> {
+        self.bus.upgrade().ok_or_else(|| CutOverError::Closed { stream: self.led.stream.to_string() })
+    }
+
+    /// One forwarder for all that the stream captures, so that keys keep their order.
+    async fn forward(&self, bus: &Bus, transport: &dyn Transport) -> Result<Bridge, CutOverError> {
+        let stream = &*self.led.stream;
+        let forwarder = bus.forwarder(carrier_name(stream), "#").of_stream(stream);
+        let begun = forwarder.through(Box::new(self.stamp(bus))).to(transport).await;
+        begun.map_err(|reason| CutOverError::Bridge { stream: stream.to_owned(), reason: Box::new(reason) })
     }
 
     fn compare_name(&self, place: usize) -> String {
         format!("{}-compare-{place}", self.led.stream)
     }
 
-    /// Removes the cursors of a mode before.
-    async fn forget(&self, bus: &Bus, name: impl Fn(&Self, usize) -> String) {
-        for place in 0..self.filters.len() {
-            match bus.cursor(name(self, place)).remove().await {
+    /// Removes cursors of a mode before.
+    async fn forget(&self, bus: &Bus, names: &[String]) {
+        for name in names {
+            match bus.cursor(name).remove().await {
                 Ok(()) | Err(CursorError::Unknown { .. }) => {}
                 Err(error) => {
                     tracing::warn!(stream = &*self.led.stream, %error, "a cursor of the mode before still keeps the log");
@@ -302,6 +368,11 @@ fn stopping(bus: &Bus) -> CancellationToken {
         Some(log) => log.ending.child_token(),
         None => CancellationToken::new(),
     }
+}
+
+/// Of the forwarder of a stream, and so of its cursor.
+fn carrier_name(stream: &str) -> String {
+    format!("{stream}-carrier")
 }
 
 /// The name of the step that skips what is led elsewhere.

@@ -49,6 +49,7 @@ impl Stamping {
                     stamped.push(received);
                 }
                 Leader::There => {
+                    received.event = without_stamp(event);
                     self.until_done_here(partition, offset).await;
                     stamped.push(received);
                 }
@@ -65,29 +66,29 @@ impl Stamping {
     /// Waits until what is led here before this is settled.
     async fn until_done_here(&self, partition: u16, offset: u64) {
         let end = self.led.lead.led_here_before(partition, offset);
-        let is_done = || {
-            // Without its bus nothing is settled any more.
-            let bus = self.bus.upgrade()?;
-            self.led.is_settled_before(&bus, partition, end).then_some(())
-        };
-        if is_done().is_none() {
-            let stream = &*self.led.stream;
-            tracing::info!(
-                stream,
-                "a carrier waits until the subscriptions here have settled what is led here"
-            );
-        }
         tokio::select! {
             biased;
             () = self.ending.cancelled() => {}
-            () = self.services.idle.until(is_done) => {}
+            () = self.led.settled_before(&self.bus, &self.services, partition, end) => {}
         }
     }
 }
 
+/// A copy that says that its original is led here.
 fn with_stamp(event: &AnyEvent) -> Result<AnyEvent, String> {
     let metadata = event.metadata().with(LED_BY, LED_HERE).map_err(|error| error.to_string())?;
     event.with_metadata(&metadata).map_err(|error| error.to_string())
+}
+
+/// What is led there says nothing of who leads: a mark that the event has from elsewhere is not this stream's.
+fn without_stamp(event: &AnyEvent) -> Result<AnyEvent, Box<Unreadable>> {
+    if event.metadata().get(LED_BY).is_none() {
+        return Ok(event.clone());
+    }
+    let with = event.with_metadata(&event.metadata().without(LED_BY));
+    with.map_err(|error| {
+        Box::new(Unreadable::new(event.id().to_string(), bytes::Bytes::new(), error.to_string()))
+    })
 }
 
 impl Receiver for Stamping {

@@ -13,20 +13,18 @@ use busway_reliability::{Caution, Idempotency, Order};
 use busway_router::GroupRule;
 
 use super::core::DurableParts;
-use super::group::Joining;
-use super::guarded::shown;
 use super::hand::window;
 use super::name_taken::NameTaken;
 use super::recovery::Recovery;
 use super::replays::with_lanes;
-use super::{DurableCore, DurableSubscription, Member, StartAt, caution, deadline};
+use super::{DurableCore, DurableSubscription, Member, StartAt, caution};
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::classify::Classifier;
 use crate::extract::Stopping;
 use crate::idempotency::Keeper;
 use crate::log::Log;
-use crate::settings::{Effective, Settings, is_for_durable};
+use crate::settings::{Effective, Settings};
 use crate::subscription::{Heritage, SubscribeError, SubscribeProblem};
 
 /// A durable subscription that has not begun: named, with a stored cursor, at least once.
@@ -42,15 +40,17 @@ pub struct DurableBuilder {
     pub(super) bus: Arc<BusCore>,
     pub(super) filter: Result<Filter, FilterError>,
     pub(super) name: String,
+    /// Of this stream alone.
+    stream: Option<String>,
     pub(super) settings: Settings,
     start_at: StartAt,
     pub(super) classify: Classifier,
     pub(super) breaker: Option<Breaker>,
     pub(super) deadline: Option<Duration>,
     pub(super) idempotent: Option<Idempotency>,
-    group: Option<Arc<str>>,
-    rule: Option<GroupRule>,
-    middleware: Registry,
+    pub(super) group: Option<Arc<str>>,
+    pub(super) rule: Option<GroupRule>,
+    pub(super) middleware: Registry,
     pub(super) problems: Vec<SubscribeProblem>,
     pub(super) heritage: Option<Heritage>,
 }
@@ -71,6 +71,7 @@ impl DurableBuilder {
             bus,
             filter,
             name,
+            stream: None,
             settings,
             start_at,
             classify,
@@ -83,6 +84,13 @@ impl DurableBuilder {
             problems,
             heritage,
         }
+    }
+
+    /// Events that this stream captures, and none of others. Default: of all streams that have topics in common with the filter. What a subscription reads is decided when the store
+    /// comes to know it.
+    pub fn of_stream(mut self, stream: impl Into<String>) -> Self {
+        self.stream = Some(stream.into());
+        self
     }
 
     /// Where it begins when the store does not know it yet. Default [`StartAt::Stored`]: a new one begins with what is published
@@ -194,7 +202,11 @@ impl DurableBuilder {
         }
         let log = bus.log.as_ref();
         let filter = self.filter.as_ref().ok();
-        let partitions = log.zip(filter).map(|(log, filter)| log.partitions_of(filter)).unwrap_or_default();
+        let partitions = log.zip(filter).map(|(log, filter)| match &self.stream {
+            Some(stream) => log.partitions_within(filter, stream),
+            None => log.partitions_of(filter),
+        });
+        let partitions = partitions.unwrap_or_default();
         if log.is_none() {
             problems.push(SubscribeProblem::NoStore);
         } else if let Some(filter) = filter.filter(|_| partitions.is_empty()) {
@@ -232,83 +244,6 @@ impl DurableBuilder {
         bus.durable.enter(Arc::clone(&core));
         core.begin();
         Ok(DurableSubscription::new(core, member))
-    }
-
-    /// Joins a group that is there.
-    fn join(
-        self,
-        core: Arc<DurableCore>,
-        handler: AnyHandler<Durable>,
-        mut problems: Vec<SubscribeProblem>,
-    ) -> Result<DurableSubscription, SubscribeError> {
-        let bus = Arc::clone(&self.bus);
-        let subscription = self.name.clone();
-        let joining = match &self.filter {
-            Err(error) => {
-                problems.push(SubscribeProblem::Filter(error.clone()));
-                None
-            }
-            Ok(filter) => {
-                let settings = bus.levels.resolve_shared(filter, &self.settings);
-                problems.extend(self.differences(&core, filter, &settings));
-                Some(self.joining(&settings, handler)).filter(|_| problems.is_empty())
-            }
-        };
-        let Some(joining) = joining else { return Err(SubscribeError { subscription, problems }) };
-        // Under the lock: it joins before the bus closes, or not at all.
-        let _registering = bus.registering();
-        let joined = match bus.closing.admits(Source::Outside) {
-            true => core.join(joining).ok_or(SubscribeProblem::GroupEnding),
-            false => Err(SubscribeProblem::Closed),
-        };
-        match joined {
-            Ok(member) => Ok(DurableSubscription::new(core, member)),
-            Err(problem) => Err(SubscribeError { subscription, problems: vec![problem] }),
-        }
-    }
-
-    fn joining(self, settings: &Effective, handler: AnyHandler<Durable>) -> Joining {
-        let Self { middleware, rule, .. } = self;
-        Joining { handler, middleware, concurrency: settings.concurrency, rule }
-    }
-
-    /// What this member wants and its group has not.
-    fn differences(
-        &self,
-        core: &DurableCore,
-        filter: &Filter,
-        settings: &Effective,
-    ) -> Vec<SubscribeProblem> {
-        let group = core.group.as_deref().unwrap_or_default();
-        let wanted = self.group.as_deref().unwrap_or_default();
-        let mut pairs = vec![
-            ("group", group.to_owned(), wanted.to_owned()),
-            ("filter", core.filter.to_string(), filter.to_string()),
-            (
-                "breaker",
-                shown(core.guard.as_ref().map(|guard| guard.breaker())),
-                shown(self.breaker.as_ref()),
-            ),
-            ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
-            self.idempotent_pair(core),
-        ];
-        // Settings may come with a filter: those of another one are no news.
-        if core.filter == *filter {
-            let both = core.settings.described.iter().zip(&settings.described);
-            let both =
-                both.filter(|(existing, _)| is_for_durable(existing) && existing.name != "concurrency");
-            pairs.extend(
-                both.map(|(existing, wanted)| (existing.name, existing.value.clone(), wanted.value.clone())),
-            );
-        }
-        let differing = pairs.into_iter().filter(|(_, existing, wanted)| existing != wanted);
-        let problem = |(setting, existing, wanted)| SubscribeProblem::GroupMismatch {
-            group: group.to_owned(),
-            setting,
-            existing,
-            wanted,
-        };
-        differing.map(problem).collect()
     }
 
     /// What is wrong with the handler, the name, the bus.

@@ -148,6 +148,8 @@ impl CursorHandle {
             store.remove_subscription(&name, Box::new(move |result| _ = answer.send(result)));
         };
         let removed = self.log()?.ask(&self.bus.services, remove).await;
+        // Somebody may wait until it has settled what it will not any more.
+        self.bus.services.idle.touch();
         Ok(removed.ok_or(CursorError::Closed)??)
     }
 
@@ -197,7 +199,7 @@ fn offset(store: &Store, partition: u32, to: StartAt) -> Result<u64, CursorError
 }
 
 /// All subscriptions of the store.
-async fn stored(bus: &Arc<BusCore>) -> Result<Vec<StoredSubscription>, CursorError> {
+pub(crate) async fn stored(bus: &Arc<BusCore>) -> Result<Vec<StoredSubscription>, CursorError> {
     let log = bus.log.as_ref().ok_or(CursorError::NoStore)?;
     Ok(log.lend(&bus.services, Store::subscriptions).await.ok_or(CursorError::Closed)??)
 }

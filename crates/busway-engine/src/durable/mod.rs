@@ -25,6 +25,7 @@ mod hand;
 mod handle;
 mod idempotent;
 mod inherit;
+mod joining;
 mod lane;
 mod member;
 mod name_taken;
@@ -46,6 +47,7 @@ mod worker;
 
 pub use self::builder::DurableBuilder;
 pub(crate) use self::core::DurableCore;
+pub(crate) use self::cursor::stored;
 pub use self::cursor::{CursorError, CursorHandle, PartitionStanding, Standing};
 pub use self::handle::DurableSubscription;
 pub(crate) use self::lane::Lanes;

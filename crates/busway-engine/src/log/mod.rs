@@ -144,7 +144,14 @@ impl Log {
         self.ranges_of(filter).flatten().collect()
     }
 
-    /// The same, stream by stream.
+    /// The same, within one stream.
+    pub(crate) fn partitions_within(&self, filter: &Filter, stream: &str) -> Vec<u32> {
+        let streams = self.streams.iter().filter(|captured| *captured.name == *stream);
+        let streams = streams.filter(|captured| captured.declared.overlaps(filter));
+        streams.flat_map(|captured| captured.partitions.clone()).collect()
+    }
+
+    /// The same of all streams, stream by stream.
     pub(crate) fn ranges_of(&self, filter: &Filter) -> impl Iterator<Item = std::ops::Range<u32>> {
         let streams = self.streams.iter().filter(|stream| stream.declared.overlaps(filter));
         streams.map(|stream| stream.partitions.clone())

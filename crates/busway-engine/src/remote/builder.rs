@@ -95,7 +95,7 @@ impl RemoteBuilder<'_> {
         self
     }
 
-    /// Deliveries that may be in hand here. Default 256, at least 1, and never fewer than the concurrency can use if the broker allows it.
+    /// Deliveries that may be in hand here. Default 256, at least 1. No more events are handled at once than are in hand, whatever the concurrency.
     pub fn in_flight_max(mut self, events: usize) -> Self {
         self.reception = self.reception.in_flight_max(events);
         self

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::stats::{Figure, Figures};
 use super::verdict::{End, Policy};
-use crate::transport::{DeliveryId, Verdict};
+use crate::transport::{DeliveryId, Letter, Verdict};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Feed {
     pub(super) decided: Notify,
     /// Rung when there may be room for more.
     pub(super) freed: Notify,
+    /// Rung when nothing more is to be received for now.
+    pub(super) paused: Notify,
     pub(super) figures: Figures,
 }
 
@@ -70,6 +72,7 @@ impl Feed {
             hand: Mutex::default(),
             decided: Notify::new(),
             freed: Notify::new(),
+            paused: Notify::new(),
             figures: Figures::new(),
         }
     }
@@ -89,7 +92,8 @@ impl Feed {
 
     pub(super) fn pause(&self, is_paused: bool) {
         self.hand.lock().is_paused = is_paused;
-        self.freed.notify_one();
+        let rung = if is_paused { &self.paused } else { &self.freed };
+        rung.notify_one();
     }
 
     pub(super) fn in_hand(&self) -> usize {
@@ -120,6 +124,11 @@ impl Feed {
             InHand { deliveries: vec![id], delivery, attempts: 1, offset, partition, bytes },
         );
         true
+    }
+
+    /// Gives a delivery up unattempted.
+    pub(super) fn give_up(&self, id: DeliveryId, letter: Letter) {
+        self.tell(id, self.policy.kept(letter));
     }
 
     /// Notes what the broker is to be told.

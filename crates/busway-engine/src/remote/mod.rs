@@ -27,7 +27,7 @@
 //!
 //! # What is bounded
 //! Deliveries that are in hand, from when they are received until the broker has heard what became of them:
-//! [`in_flight_max`](RemoteBuilder::in_flight_max) events and 64 MiB, but one event at least.
+//! [`in_flight_max`](RemoteBuilder::in_flight_max) events. Of 64 MiB on nothing more is asked for, so it is that and what was asked for before.
 
 mod builder;
 mod error;

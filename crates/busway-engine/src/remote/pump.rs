@@ -89,6 +89,7 @@ impl Pump {
                 room => tokio::select! {
                     biased;
                     () = self.stop.cancelled() => return,
+                    () = self.feed.paused.notified() => continue,
                     received = self.receiver.receive(room) => received,
                 },
             };
@@ -101,7 +102,15 @@ impl Pump {
                     self.feed.received(received.len());
                     received.into_iter().for_each(|received| self.take(received));
                 }
-                Err(TransportError::Closed) => return,
+                Err(TransportError::Closed) => {
+                    let name = self.feed.name();
+                    tracing::error!(
+                        subscription = name,
+                        "a remote subscription ends, for its transport is closed"
+                    );
+                    // What waits goes back; what runs comes to its end.
+                    return self.core.close();
+                }
                 Err(error) => {
                     failed += 1;
                     if self.wait(&error, failed).await.is_err() {
@@ -143,7 +152,7 @@ impl Pump {
             Err(unreadable) => {
                 feed.figures.count(Figure::Unreadable);
                 let letter = Letter::new(unreadable.reason).attempts(attempt.get()).handler(feed.name());
-                return feed.tell(id, Verdict::Dead(letter));
+                return feed.give_up(id, letter);
             }
         };
         if self.is_carried && event.metadata().get(LED_BY) == Some(LED_HERE) {
@@ -152,8 +161,8 @@ impl Pump {
         }
         if attempt > self.deliveries_max {
             feed.figures.count(Figure::WornOut);
-            let verdict = delivered_too_often(attempt.get(), self.deliveries_max.get(), feed.name());
-            return feed.tell(id, verdict);
+            let letter = delivered_too_often(attempt.get(), self.deliveries_max.get(), feed.name());
+            return feed.give_up(id, letter);
         }
         if self.is_expired(&event) {
             feed.figures.count(Figure::Expired);

@@ -38,31 +38,34 @@ impl Policy {
             Outcome::Dead(_) => self.given_up(end, subscription),
             // Cut short by the end of the process: the attempt is not charged.
             _ if end.is_stopping => Verdict::Back,
-            Outcome::RetryAt(time) => Verdict::Again(time.saturating_since(end.now)),
-            _ => match self.again.and_then(|retry| retry.after(end.delivery, random)) {
-                Some(delay) => Verdict::Again(delay),
-                None => self.given_up(end, subscription),
+            outcome => match (self.again.and_then(|retry| retry.after(end.delivery, random)), outcome) {
+                (Some(_), Outcome::RetryAt(time)) => Verdict::Again(time.saturating_since(end.now)),
+                (Some(delay), _) => Verdict::Again(delay),
+                (None, _) => self.given_up(end, subscription),
             },
         }
     }
 
     fn given_up(&self, end: &End<'_>, subscription: &str) -> Verdict {
+        let attempts = end.attempts.max(end.delivery);
+        self.kept(Letter::new(&*end.error).attempts(attempts).handler(subscription))
+    }
+
+    /// What is given up is kept, or lost where that was written out.
+    pub(super) fn kept(&self, letter: Letter) -> Verdict {
         match self.keeps_letters {
-            true => {
-                let attempts = end.attempts.max(end.delivery);
-                Verdict::Dead(Letter::new(&*end.error).attempts(attempts).handler(subscription))
-            }
+            true => Verdict::Dead(letter),
             false => Verdict::Done,
         }
     }
 }
 
-/// The verdict for an event that was delivered too often: whoever had it before did not come to an end with it.
-pub(super) fn delivered_too_often(deliveries: u32, max: u32, subscription: &str) -> Verdict {
+/// Of an event that was delivered too often: whoever had it before did not come to an end with it.
+pub(super) fn delivered_too_often(deliveries: u32, max: u32, subscription: &str) -> Letter {
     let reason = format!(
         "delivered {deliveries} times and never settled, {max} deliveries are the most: its handler kills its process, or takes so long that it is delivered again"
     );
-    Verdict::Dead(Letter::new(reason).attempts(deliveries).handler(subscription))
+    Letter::new(reason).attempts(deliveries).handler(subscription)
 }
 
 #[cfg(test)]
@@ -107,8 +110,18 @@ mod tests {
         let policy = Policy { again: Some(Retry::default().attempts(3)), ..KEEPING };
         let again = policy.verdict(&end(&Outcome::failed("no stock")), "stock", u64::MAX);
         assert!(matches!(again, Verdict::Again(delay) if delay > Duration::ZERO), "{again:?}");
-        let outcome = Outcome::failed("no stock");
-        let verdict = policy.verdict(&End { delivery: 3, ..end(&outcome) }, "stock", 0);
+        let later = Outcome::RetryAt(Timestamp::from_nanos(7_000_000_000));
+        assert_eq!(policy.verdict(&end(&later), "stock", 0), Verdict::Again(Duration::from_secs(7)));
+        for outcome in [Outcome::failed("no stock"), later] {
+            let verdict = policy.verdict(&End { delivery: 3, ..end(&outcome) }, "stock", 0);
+            assert!(matches!(verdict, Verdict::Dead(_)), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn where_attempts_are_made_in_their_place_the_last_one_is_the_last_whatever_it_asks_for() {
+        let later = Outcome::RetryAt(Timestamp::from_nanos(7_000_000_000));
+        let verdict = KEEPING.verdict(&end(&later), "stock", 0);
         assert!(matches!(verdict, Verdict::Dead(_)), "{verdict:?}");
     }
 }

@@ -18,10 +18,8 @@ pub(super) fn said(server: &str, error: &redis::RedisError) -> TransportError {
         return gone_group(&reason);
     }
     match error.code() {
-        // It is loading its data, has no primary, or a script of somebody runs: later.
-        Some("LOADING" | "MASTERDOWN" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "READONLY") | None => {
-            TransportError::Unreachable { address, reason }
-        }
+        None => TransportError::Unreachable { address, reason },
+        Some(code) if is_for_now(code) => TransportError::Unreachable { address, reason },
         Some(_) => TransportError::Refused(format!("the Redis server {server} says no: {reason}")),
     }
 }
@@ -30,8 +28,28 @@ pub(super) fn said(server: &str, error: &redis::RedisError) -> TransportError {
 pub(super) fn answered(server: &str, text: &str) -> TransportError {
     match text {
         text if text.contains("NOGROUP") || text.contains(NO_KEY) => gone_group(text),
+        text if text.split_whitespace().next().is_some_and(is_for_now) => {
+            TransportError::Unreachable { address: server.to_owned(), reason: text.to_owned() }
+        }
         text => TransportError::Refused(format!("the Redis server {server} says no: {text}")),
     }
+}
+
+/// Whether it is a state of the server, which says nothing of what it was asked for: it is loading its data, has no primary or not enough replicas, a script of somebody runs, its memory or
+/// its disk is full.
+fn is_for_now(code: &str) -> bool {
+    const STATES: [&str; 9] = [
+        "LOADING",
+        "MASTERDOWN",
+        "TRYAGAIN",
+        "CLUSTERDOWN",
+        "BUSY",
+        "READONLY",
+        "OOM",
+        "MISCONF",
+        "NOREPLICAS",
+    ];
+    STATES.contains(&code)
 }
 
 fn gone_group(reason: &str) -> TransportError {
@@ -75,3 +93,21 @@ pub(super) fn of_link(error: LinkError) -> TransportError {
 }
 
 const NO_KEY: &str = "no such key";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_of_the_server_is_no_refusal_of_what_it_was_asked_for() {
+        for text in [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "MISCONF Redis is configured",
+            "NOREPLICAS Not enough",
+        ] {
+            assert!(answered("redis", text).is_transient(), "{text}");
+        }
+        assert!(matches!(answered("redis", "ERR Elements are too large"), TransportError::Refused(_)));
+        assert!(matches!(answered("redis", "NOGROUP No such key"), TransportError::Gone { .. }));
+    }
+}

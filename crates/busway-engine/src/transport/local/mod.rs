@@ -11,7 +11,7 @@ mod receiver;
 use std::sync::{Arc, Weak};
 
 use busway_event::{AnyEvent, Durability};
-use busway_persistence::Stream;
+use busway_persistence::{Refusal, Stream};
 use futures_util::future::join_all;
 
 pub(crate) use self::receiver::AS_LONG_AS_IT_TAKES;
@@ -138,11 +138,20 @@ impl Sender for LocalSender {
 
 fn not_sent(event: AnyEvent, error: &PublishError<AnyEvent>) -> SendError {
     match error.reason() {
-        Some(Refused::Closed) => SendError::refused(event, TransportError::Closed),
-        Some(reason) if reason.is_transient() => SendError::refused(event, busy(reason.to_string())),
+        Some(Refused::Closed | Refused::Store(Refusal::Closed)) => {
+            SendError::refused(event, TransportError::Closed)
+        }
+        Some(reason) if reason.is_transient() || is_mendable(reason) => {
+            SendError::refused(event, busy(reason.to_string()))
+        }
         Some(reason) => SendError::refused(event, TransportError::Refused(reason.to_string())),
         None => SendError::unknown(event, busy(error.to_string())),
     }
+}
+
+/// Whether it says nothing of the event: the store takes none, until somebody makes room or opens it again.
+const fn is_mendable(reason: &Refused) -> bool {
+    matches!(reason, Refused::Store(Refusal::StoreFull { .. } | Refusal::Faulted | Refusal::OtherOpening))
 }
 
 fn busy(reason: String) -> TransportError {

@@ -104,6 +104,10 @@ async fn durable(bus: &Bus, desk: &Arc<Desk>, reception: &Reception) -> Result<M
         let desk = Arc::clone(desk);
         let builder = subscribing(bus, reception).durable(reception.name.clone());
         let builder = builder.start_at(reception.start_at).group(GROUP);
+        let builder = match reception.stream.as_str() {
+            "" => builder,
+            stream => builder.of_stream(stream),
+        };
         match builder.to(move |delivery: Delivery| Arc::clone(&desk).hand_over(delivery)).await {
             Ok(subscription) => return Ok(Member::Durable(subscription)),
             // The member before was dropped, and is on its way out.

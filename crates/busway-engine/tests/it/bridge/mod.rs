@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use busway_engine::bridge::{BridgeError, BridgeState};
-use busway_engine::transport::{LocalTransport, Reception};
+use busway_engine::transport::{LocalTransport, Reception, TransportError};
 use busway_engine::{Bus, Selection, Stream};
 use busway_event::{Event, Filter, Priority, Raw};
 use busway_reliability::Rate;
@@ -237,3 +237,57 @@ async fn bridges_that_would_carry_nothing_do_not_begin() {
     assert_eq!(in_memory, BridgeError::NoStore { name: "all".to_owned() });
     drop(memory.publish(Event::new("a", Raw::from("x"))).await.unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_can_put_right_at_the_broker_is_waited_for_and_no_event_is_given_up() {
+    let (here, there) = (Place::open().await, Place::open().await);
+    let (seen, way) = (there.seen().await, Way::to(&there.bus));
+    let denied = TransportError::AccessDenied { address: "way".to_owned(), reason: "revoked".to_owned() };
+    let gone = TransportError::Gone { what: "stream orders".to_owned(), reason: "removed".to_owned() };
+    let forwarder = here.bus.forwarder("to-there", "orders.#").longest_wait(SOON).to(&way).await.unwrap();
+    for (round, why) in [Some(denied), Some(gone), None].into_iter().enumerate() {
+        let is_silent = why.is_none();
+        *way.faults.refusing.lock() = why;
+        way.faults.is_silent.store(is_silent, Ordering::SeqCst);
+        let number = u32::try_from(round).unwrap();
+        here.bus.publish(order(number, Some("k"))).await.unwrap();
+        until(|| matches!(forwarder.stats().state, BridgeState::Waiting { failed, .. } if failed >= 2)).await;
+        way.faults.is_silent.store(false, Ordering::SeqCst);
+        *way.faults.refusing.lock() = None;
+        seen.reaches(round + 1).await;
+        until(|| forwarder.stats().state == BridgeState::Flowing).await;
+    }
+    assert_eq!((forwarder.stats().dead, forwarder.stats().carried), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forwarder_of_the_same_name_is_refused_while_one_runs_and_waits_for_one_that_ends() {
+    let (here, there) = (Place::open().await, Place::open().await);
+    let way = Way::to(&there.bus);
+    let forwarder = here.bus.forwarder("to-there", "orders.#").to(&way).await.unwrap();
+    let again = here.bus.forwarder("to-there", "orders.#").to(&way).await.unwrap_err();
+    assert_eq!(again, BridgeError::Running { name: "to-there".to_owned() });
+    let (_, next) = tokio::join!(forwarder.stop(), here.bus.forwarder("to-there", "orders.#").to(&way));
+    next.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_full_keeps_an_ingest_waiting_and_gives_nothing_up() {
+    let (there, folder) = (Place::open().await, tempfile::tempdir().unwrap());
+    let stream = Stream::new("orders").capture("orders.#");
+    let small = Bus::open(folder.path()).stream(stream).store_bytes_max(SMALL).start().await.unwrap();
+    let reception = Reception::new("orders", "to-here", Filter::new("orders.#").unwrap());
+    let reception = reception.start_at(busway_engine::StartAt::Earliest);
+    let ingest =
+        small.ingest(reception).longest_wait(SOON).from(&LocalTransport::new(&there.bus)).await.unwrap();
+    for _ in 0..64 {
+        let large = Event::new("orders.made", Raw::from("x".repeat(64 << 10)));
+        there.bus.publish(large).await.unwrap();
+    }
+    until(|| matches!(ingest.stats().state, BridgeState::Waiting { failed, .. } if failed >= 2)).await;
+    assert_eq!(ingest.stats().dead, 0, "{:?}", ingest.stats());
+    assert!(ingest.stats().carried < 64);
+}
+
+/// Bytes of a store that is soon full.
+const SMALL: u64 = 2 << 20;

@@ -112,6 +112,10 @@ pub(super) struct Faults {
     pub(super) is_down: AtomicBool,
     /// One of so many events is not taken, and another one is taken and nobody hears it; 0: none.
     pub(super) one_of: AtomicU64,
+    /// Why nothing is taken, until somebody puts it right.
+    pub(super) refusing: Mutex<Option<TransportError>>,
+    /// Nothing is said of events.
+    pub(super) is_silent: AtomicBool,
     /// Payloads that the other side refuses for good.
     pub(super) refused: Mutex<Vec<String>>,
     sends: AtomicU64,
@@ -169,6 +173,9 @@ impl FaultySender {
         if self.faults.refused.lock().iter().any(|refused| refused.as_bytes() == &payload[..]) {
             return Err(SendError::refused(event, TransportError::Refused("never".to_owned())));
         }
+        if let Some(why) = self.faults.refusing.lock().clone() {
+            return Err(SendError::refused(event, why));
+        }
         let one_of = self.faults.one_of.load(Ordering::SeqCst);
         let turn = self.faults.sends.fetch_add(1, Ordering::SeqCst);
         if self.faults.is_down.load(Ordering::SeqCst) || (one_of > 0 && turn.is_multiple_of(one_of)) {
@@ -186,6 +193,9 @@ impl Sender for FaultySender {
     fn send(&self, events: Vec<AnyEvent>) -> TransportFuture<'_, Vec<Result<Sent, SendError>>> {
         Box::pin(async move {
             let mut results = Vec::new();
+            if self.faults.is_silent.load(Ordering::SeqCst) {
+                return results;
+            }
             for event in events {
                 results.push(self.send_one(event).await);
             }

@@ -1,6 +1,7 @@
 //! A stream that is cut over to a broker, and back.
 
 mod comparing;
+mod turning;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,10 +29,10 @@ pub(super) async fn open(folder: &TempDir, name: &str) -> Bus {
 
 /// What was handled, by whom: each event's payload, and how often.
 #[derive(Clone, Default)]
-struct Handled(Arc<Mutex<Vec<(String, String)>>>);
+pub(super) struct Handled(Arc<Mutex<Vec<(String, String)>>>);
 
 impl Handled {
-    fn by(&self, who: &str) -> impl Fn(Delivery) -> std::future::Ready<()> + Clone + use<> {
+    pub(super) fn by(&self, who: &str) -> impl Fn(Delivery) -> std::future::Ready<()> + Clone + use<> {
         let (who, handled) = (who.to_owned(), self.clone());
         move |delivery: Delivery| {
             handled.0.lock().push((who.clone(), text(delivery.event())));
@@ -39,13 +40,13 @@ impl Handled {
         }
     }
 
-    async fn reaches(&self, count: usize) -> Vec<(String, String)> {
+    pub(super) async fn reaches(&self, count: usize) -> Vec<(String, String)> {
         until(|| self.0.lock().len() >= count).await;
         self.0.lock().clone()
     }
 
     /// How often each was handled.
-    fn times(&self) -> BTreeMap<String, usize> {
+    pub(super) fn times(&self) -> BTreeMap<String, usize> {
         let mut times = BTreeMap::new();
         for (_, what) in &*self.0.lock() {
             *times.entry(what.clone()).or_default() += 1;
@@ -53,12 +54,12 @@ impl Handled {
         times
     }
 
-    fn of(&self, who: &str) -> usize {
+    pub(super) fn of(&self, who: &str) -> usize {
         self.0.lock().iter().filter(|(by, _)| by == who).count()
     }
 }
 
-fn text(event: &AnyEvent) -> String {
+pub(super) fn text(event: &AnyEvent) -> String {
     String::from_utf8(event.encoded(1 << 20).unwrap().bytes.to_vec()).unwrap()
 }
 
@@ -117,7 +118,7 @@ impl Service {
     }
 }
 
-fn all(who: &[&str], numbers: std::ops::Range<u32>) -> BTreeMap<String, usize> {
+pub(super) fn all(who: &[&str], numbers: std::ops::Range<u32>) -> BTreeMap<String, usize> {
     who.iter().flat_map(|who| numbers.clone().map(move |number| (format!("{who}-{number:03}"), 1))).collect()
 }
 
@@ -274,7 +275,7 @@ async fn a_carrier_at_rest_keeps_no_cursor_that_would_hold_the_log() {
         cursors.push(names.collect::<Vec<_>>());
         ends(carrier.stop()).await;
     }
-    assert_eq!(cursors[1..], [vec!["orders-carrier-0".to_owned()], Vec::new()]);
+    assert_eq!(cursors[1..], [vec!["orders-carrier".to_owned()], Vec::new()]);
     assert_eq!(cursors[0].len(), 2, "{cursors:?}");
 }
 

@@ -310,3 +310,46 @@ async fn nothing_of_it_outlives_the_last_handle_of_its_bus() {
     until(|| *broker.post.is_closed.lock()).await;
     assert_eq!(broker.told_now(), [(1, Verdict::Back)]);
 }
+
+#[tokio::test]
+async fn an_idle_one_that_is_paused_receives_nothing_until_it_goes_on() {
+    let (bus, broker) = (memory().await, Scripted::able());
+    let seen = Recorder::<Raw>::new();
+    let stock = bus.subscribe("orders.#").on(&broker, "orders", "stock").to(seen.handler()).await.unwrap();
+    until(|| broker.is_asked()).await;
+    stock.pause();
+    until(|| !broker.is_asked()).await;
+    broker.deliver([delivery(1, "a", None)]);
+    assert_eq!((stock.stats().in_hand, broker.told_now()), (0, Vec::new()));
+    stock.resume();
+    assert_eq!(broker.told(1).await, [done(1)]);
+}
+
+#[tokio::test]
+async fn one_whose_transport_is_closed_ends_and_says_so() {
+    let (bus, broker, gate) = (memory().await, Scripted::able(), Gate::closed());
+    let holds = Recorder::<Raw>::new().scripted(&Script::new([Step::Wait(gate.clone())]));
+    let stock = bus.subscribe("orders.#").on(&broker, "orders", "stock").to(holds).await.unwrap();
+    broker.deliver((1..=3).map(|number| delivery(number, &number.to_string(), None)));
+    gate.reached(1).await;
+    broker.fail(TransportError::Closed);
+    gate.open();
+    let mut told = broker.told(3).await;
+    told.sort_by_key(|(number, _)| *number);
+    assert_eq!(told, [done(1), (2, Verdict::Back), (3, Verdict::Back)]);
+    until(|| stock.stats().state == RemoteState::Stopped).await;
+}
+
+#[tokio::test]
+async fn what_is_discarded_is_settled_also_when_it_is_no_event_or_worn_out() {
+    let (bus, mut broker) = (memory().await, Scripted::able());
+    broker.capabilities =
+        broker.capabilities.with(Capability::DeadLetters, Ability::Missing("it keeps none"));
+    let stock = bus.subscribe("orders.#").on(&broker, "orders", "stock").deliveries_max(2).discard();
+    let stock = stock.to(Recorder::<Raw>::new().handler()).await.unwrap();
+    broker.deliver([no_event(1), again(delivery(2, "a", None), 3)]);
+    let mut told = broker.told(2).await;
+    told.sort_by_key(|(number, _)| *number);
+    assert_eq!(told, [done(1), done(2)]);
+    assert_eq!((stock.stats().unreadable, stock.stats().worn_out), (1, 1));
+}

@@ -32,6 +32,8 @@ pub(super) struct Post {
     /// What is told is not heard.
     pub(super) is_deaf: Mutex<bool>,
     pub(super) is_closed: Mutex<bool>,
+    /// Somebody waits for what comes.
+    is_asked: Mutex<bool>,
     rung: Notify,
 }
 
@@ -63,6 +65,10 @@ impl Scripted {
 
     pub(super) fn renewed(&self) -> Vec<u64> {
         self.post.renewed.lock().clone()
+    }
+
+    pub(super) fn is_asked(&self) -> bool {
+        *self.post.is_asked.lock()
     }
 
     pub(super) fn asked_max(&self) -> usize {
@@ -133,6 +139,15 @@ impl Transport for Scripted {
     }
 }
 
+/// Somebody who waits, until this is gone.
+struct Asked<'a>(&'a Post);
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        *self.0.is_asked.lock() = false;
+    }
+}
+
 impl Post {
     fn next(&self) -> Option<Result<Vec<Received>, TransportError>> {
         self.coming.lock().pop_front()
@@ -145,6 +160,8 @@ impl Receiver for Post {
         *asked = max.max(*asked);
         drop(asked);
         Box::pin(async move {
+            *self.is_asked.lock() = true;
+            let _asked = Asked(self);
             loop {
                 let next = self.next();
                 match next {
