@@ -117,6 +117,8 @@ async fn an_idempotent_handler_skips_what_was_published_twice() {
         there.publish(draft).await.unwrap();
     }
     until(|| there.stats().durable("stock").is_some_and(|stock| stock.done == 3)).await;
-    assert_eq!((seen.count(), stock.stats().subscription.skipped), (1, 2));
+    // The broker hears of an event before it is counted here.
+    until(|| stock.stats().subscription.skipped == 2).await;
+    assert_eq!(seen.count(), 1);
     assert!(ends(here.shutdown(Duration::from_secs(10))).await.is_drained());
 }
