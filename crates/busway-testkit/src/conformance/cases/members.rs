@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::transport::{Receiver, Verdict};
-use busway_event::EventId;
+use busway_engine::transport::{Received, Receiver, Transport, Verdict};
+use busway_event::{AnyEvent, EventId};
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::conformance::world::{
-    SOON, World, assert_same_events, ids, ids_of, receiver_on, send, settle_all, take_and_settle,
+    SOON, World, assert_same_events, event_of, ids, ids_of, receiver_on, send, settle_all, take_and_settle,
 };
 
 /// Each event comes to one of them.
@@ -50,6 +51,77 @@ pub(super) async fn members_join_and_leave(world: &World) {
     send(&*sender, left).await;
     let came: BTreeSet<_> = ids(&take_and_settle(&*two, 50).await).into_iter().collect();
     assert_eq!(came, ids(left).into_iter().collect());
+}
+
+/// What members settle of a key is in its order, while others come and go; what is delivered again is no event overtaken.
+pub(super) async fn keys_keep_their_order(world: &World) {
+    let reception = world.reception("all").in_flight_max(8);
+    let (seen, sender) = (Seen::default(), world.sender().await);
+    let keys: Vec<_> = (0..6).map(|key| format!("key-{key}")).collect();
+    let events: Vec<_> =
+        (0..240).map(|at| world.event("keyed", keys.get(at % 6).map(String::as_str))).collect();
+    let joined = async |transport: &Arc<dyn Transport>, name: &str| {
+        receiver_on(&**transport, &reception.clone().member(name)).await
+    };
+    let member = async |receiver: Arc<dyn Receiver>, leaves_at: usize| {
+        while seen.len() < leaves_at {
+            match timeout(TURN, receiver.receive(8)).await {
+                Ok(Ok(came)) => {
+                    seen.note(&came);
+                    drop(settle_all(&*receiver, &came, || Verdict::Done).await);
+                }
+                Ok(Err(error)) if !error.is_transient() => panic!("{error}"),
+                Ok(Err(_)) => tokio::task::yield_now().await,
+                Err(_) => {}
+            }
+        }
+        if let Err(error) = receiver.close().await {
+            panic!("not closed: {error}");
+        }
+    };
+    let transports = [world.another().await, world.another().await, world.another().await];
+    let [one, two, three] = &transports;
+    let (one, two) = (joined(one, "one").await, joined(two, "two").await);
+    let sending = async {
+        for some in events.chunks(12) {
+            send(&*sender, some).await;
+        }
+    };
+    let all = timeout(SOON, async {
+        // One leaves in the middle, another comes then.
+        let in_turn = async {
+            member(two, 100).await;
+            member(joined(three, "three").await, events.len()).await;
+        };
+        tokio::join!(sending, member(one, events.len()), in_turn);
+    });
+    let in_time = all.await.is_ok();
+    assert!(in_time, "{} of {} events came", seen.len(), events.len());
+    for key in &keys {
+        let expected = events.iter().filter(|event| event.key().is_some_and(|own| own.as_str() == key));
+        assert_eq!(seen.of(key), expected.map(|event| event.id()).collect::<Vec<_>>(), "{key}");
+    }
+}
+
+/// What came to any member, each event once.
+#[derive(Default)]
+struct Seen(Mutex<(BTreeSet<EventId>, Vec<AnyEvent>)>);
+
+impl Seen {
+    fn note(&self, received: &[Received]) {
+        let (known, order) = &mut *self.0.lock();
+        order.extend(received.iter().map(event_of).filter(|event| known.insert(event.id())));
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().1.len()
+    }
+
+    fn of(&self, key: &str) -> Vec<EventId> {
+        let seen = self.0.lock();
+        let of_key = seen.1.iter().filter(|event| event.key().is_some_and(|own| own.as_str() == key));
+        of_key.map(|event| event.id()).collect()
+    }
 }
 
 /// Two subscriptions have all events each, and what one settles is the other's all the same.

@@ -49,8 +49,14 @@ pub const CASES: &[Case] = &[
     case!("time to begin at", [Can::ReplayFromTime], beginning::replay_from_a_time),
     case!("groups share", [Can::Groups], members::groups_share),
     case!("members join and leave", [Can::Groups, Can::Resume], members::members_join_and_leave),
+    case!(
+        "keys keep their order in a group",
+        [Can::Groups, Can::OrderPerKeyInGroup, Can::Resume],
+        members::keys_keep_their_order
+    ),
     case!("subscriptions are apart", [], members::subscriptions_are_apart),
     case!("slow consumers hold nobody", [], trouble::slow_consumers_hold_nobody),
+    case!("pressure on the processors", [Can::OrderPerKey], trouble::pressure_on_the_processors),
     case!("closing with events in flight", [Can::Resume], trouble::closing_with_events_in_flight),
     case!("dropped receives lose nothing", [], trouble::dropped_receives_lose_nothing),
     case!("broker restarts", [Can::SurvivesRestart], trouble::broker_restarts),

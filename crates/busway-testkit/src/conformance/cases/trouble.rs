@@ -1,9 +1,14 @@
 //! What must hold when things do not go well.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use busway_engine::transport::Verdict;
+use busway_event::AnyEvent;
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
@@ -26,6 +31,61 @@ pub(super) async fn slow_consumers_hold_nobody(world: &World) {
     let rest = take_and_settle(&*slow, 42).await;
     let all: BTreeSet<_> = ids_of(&held).into_iter().chain(ids(&rest)).collect();
     assert_eq!(all.len(), 50);
+}
+
+/// While others take all the time that the processors have, everything takes longer and nothing else changes.
+pub(super) async fn pressure_on_the_processors(world: &World) {
+    let _pressure = Pressure::begin();
+    let receiver = world.receiver(&world.reception("all").in_flight_max(16).ack_wait(LONG)).await;
+    let sender = world.sender().await;
+    let keys = ["a", "b", "c", "d", "e"];
+    let events: Vec<_> =
+        (0..200).map(|at| world.event("keyed", keys.get(at % keys.len()).copied())).collect();
+    let sending = async {
+        for some in events.chunks(20) {
+            send(&*sender, some).await;
+        }
+    };
+    let ((), came) = tokio::join!(sending, take_and_settle(&*receiver, events.len()));
+    for key in keys {
+        let of_key = |all: &[AnyEvent]| {
+            let own = all.iter().filter(|event| event.key().is_some_and(|own| own.as_str() == key));
+            own.map(|event| event.id()).collect::<Vec<_>>()
+        };
+        assert_eq!(of_key(&came), of_key(&events), "{key}");
+    }
+}
+
+/// Twice as many threads as there are processors, which do nothing, all the time.
+struct Pressure {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pressure {
+    fn begin() -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let count = 2 * thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let thread = |_| {
+            let is_over = Arc::clone(&is_over);
+            #[expect(clippy::disallowed_methods, reason = "what is tested is what other work does to it")]
+            thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        Self { threads: (0..count).map(thread).collect(), is_over }
+    }
+}
+
+impl Drop for Pressure {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            drop(thread.join());
+        }
+    }
 }
 
 /// Who closes gives back what it has not settled: nothing is lost, and the next need not wait for its time.
