@@ -191,6 +191,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "busway-redis", may_use: UP_TO_ENGINE, must_not_use: &[] },
     Layer { name: "busway-nats", may_use: UP_TO_ENGINE, must_not_use: &[] },
+    Layer { name: "busway-kafka", may_use: UP_TO_ENGINE, must_not_use: &[] },
     Layer { name: "busway-config", may_use: UP_TO_ENGINE, must_not_use: &[] },
     Layer {
         name: "busway",

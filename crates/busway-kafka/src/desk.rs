@@ -1,0 +1,220 @@
+//! What a member has in its hands: events of its partitions that are not settled, and where each of them is.
+//!
+//! | stage | |
+//! |---|---|
+//! | ready | read, and not handed over |
+//! | waits | put off until a time |
+//! | out | handed over, until its time is over: then it is ready again, as another delivery |
+//!
+//! What was put off, given back or not settled in time holds the later events of its key back until it is settled; those that are out already are not called back. Nothing here
+//! waits, asks a broker, or reads a clock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use busway_engine::transport::{DeliveryId, Received};
+use busway_event::Filter;
+use tokio::time::Instant;
+
+use crate::gap::Read;
+use crate::message::Record;
+use crate::part::{Change, Part, Place, Ticket};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    filter: Filter,
+    limits: Limits,
+    parts: BTreeMap<Place, Part>,
+    /// Deliveries that are out.
+    out: HashMap<u64, (Place, i64)>,
+    next_id: u64,
+    next_serial: u64,
+    turn: usize,
+}
+
+/// What is kept at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) in_flight: usize,
+    /// Of a partition: see [`crate::gap`].
+    pub(crate) gap: u64,
+    /// Of all together.
+    pub(crate) events: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Desk {
+    pub(crate) fn new(filter: Filter, limits: Limits) -> Self {
+        Self {
+            filter,
+            limits,
+            parts: BTreeMap::new(),
+            out: HashMap::new(),
+            next_id: 0,
+            next_serial: 0,
+            turn: 0,
+        }
+    }
+
+    /// A partition is this member's, from a position on, with what was settled above it.
+    pub(crate) fn assign(&mut self, place: Place, position: i64, settled: Vec<i64>) {
+        self.next_serial += 1;
+        self.revoke(&place);
+        self.parts.insert(place, Part::new(self.next_serial, position, settled));
+    }
+
+    /// A partition is not this member's any more: what was out of it is gone.
+    pub(crate) fn revoke(&mut self, place: &Place) {
+        if let Some(part) = self.parts.remove(place) {
+            part.end();
+        }
+        self.out.retain(|_, (of, _)| of != place);
+    }
+
+    /// All of them.
+    pub(crate) fn revoke_all(&mut self) {
+        let places: Vec<_> = self.parts.keys().cloned().collect();
+        places.iter().for_each(|place| self.revoke(place));
+    }
+
+    /// A record was read. It waits until `due`, if it is told so; what is not meant for this subscription is settled by itself. Whether it is kept.
+    pub(crate) fn arrived(&mut self, record: Record, due: Option<Instant>, attempt: u32, is_meant: bool) -> bool {
+        let place = Place { topic: Arc::from(record.topic.as_str()), partition: record.partition };
+        let Some(part) = self.parts.get_mut(&place) else { return false };
+        let offset = record.offset;
+        match part.gap.read(offset) {
+            Read::Again => return false,
+            Read::Settled => {
+                part.changed += 1;
+                return false;
+            }
+            Read::New => {}
+        }
+        let event = record.event();
+        let is_wanted = event.as_ref().map_or(true, |event| self.filter.matches(event.topic()));
+        if !is_meant || !is_wanted {
+            part.gap.settle(offset);
+            part.changed += 1;
+            return false;
+        }
+        part.put(record, event, due, attempt);
+        true
+    }
+
+    /// Hands over what is ready, so many at most, each until a time.
+    pub(crate) fn take(&mut self, max: usize, now: Instant, until: Instant) -> Vec<Received> {
+        self.expire(now);
+        let room = self.limits.in_flight.saturating_sub(self.out.len());
+        let mut left = max.max(1).min(room);
+        let mut taken = Vec::new();
+        let count = self.parts.len();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn.checked_rem(count).unwrap_or(0);
+        let places: Vec<_> = self.parts.keys().cloned().collect();
+        for place in places.iter().cycle().skip(first).take(count) {
+            let Some(part) = self.parts.get_mut(place) else { continue };
+            for offset in part.next_ready(left, now) {
+                let id = self.next_id;
+                self.next_id += 1;
+                if let Some(received) = part.hand_over(offset, DeliveryId(id), until) {
+                    self.out.insert(id, (place.clone(), offset));
+                    taken.push(received);
+                    left -= 1;
+                }
+            }
+        }
+        taken
+    }
+
+    /// What was not settled in time is ready again.
+    fn expire(&mut self, now: Instant) {
+        let parts = &mut self.parts;
+        self.out.retain(|_, (place, offset)| {
+            let Some(part) = parts.get_mut(place) else { return false };
+            match part.until(*offset) {
+                Some(until) if until <= now => {
+                    part.put_off(*offset, None, true);
+                    false
+                }
+                is_out => is_out.is_some(),
+            }
+        });
+    }
+
+    /// When something is ready or over that is not yet.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        let waits = self.parts.values().filter_map(Part::next_wait);
+        let out = self.out.values().filter_map(|(place, offset)| self.parts.get(place)?.until(*offset));
+        waits.chain(out).min()
+    }
+
+    /// The record of a delivery that is out, with the attempts that were made.
+    pub(crate) fn record(&self, id: DeliveryId) -> Option<(Record, u32)> {
+        let (place, offset) = self.out.get(&id.0)?;
+        self.parts.get(place)?.record(*offset)
+    }
+
+    /// A delivery is settled. What is to be waited for, or nothing when it is not out any more.
+    pub(crate) fn done(&mut self, id: DeliveryId) -> Option<Ticket> {
+        let (place, offset) = self.out.remove(&id.0)?;
+        self.parts.get_mut(&place)?.done(offset)
+    }
+
+    /// A delivery is put off until a time, or given back: then the attempt does not count. Whether it was out.
+    pub(crate) fn put_off(&mut self, id: DeliveryId, until: Option<Instant>) -> bool {
+        let Some((place, offset)) = self.out.remove(&id.0) else { return false };
+        self.parts.get_mut(&place).is_some_and(|part| part.put_off(offset, until, until.is_some()))
+    }
+
+    /// A delivery is still worked on. Whether it is out.
+    pub(crate) fn renew(&mut self, id: DeliveryId, until: Instant) -> bool {
+        let Some((place, offset)) = self.out.get(&id.0) else { return false };
+        self.parts.get_mut(place).is_some_and(|part| part.renew(*offset, until))
+    }
+
+    /// What is to be committed, of these partitions or of all.
+    pub(crate) fn changes(&self, of: Option<&[Place]>) -> Vec<Change> {
+        let is_asked = |place: &Place| of.is_none_or(|of| of.contains(place));
+        let parts = self.parts.iter().filter(|(place, _)| is_asked(place));
+        parts.filter_map(|(place, part)| part.change(place, self.filter.as_str())).collect()
+    }
+
+    /// The broker has heard of these.
+    pub(crate) fn committed(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Some(part) = self.parts.get_mut(&change.place) {
+                part.committed(change);
+            }
+        }
+    }
+
+    /// Partitions that are to be paused, and those that are to go on. They count as told.
+    pub(crate) fn pace(&mut self) -> (Vec<Place>, Vec<Place>) {
+        let events: usize = self.parts.values().map(Part::len).sum();
+        let bytes: usize = self.parts.values().map(Part::weight).sum();
+        let Limits { gap, events: events_max, bytes: bytes_max, .. } = self.limits;
+        let is_full = events >= events_max || bytes >= bytes_max;
+        let is_roomy = events <= events_max / 4 * 3 && bytes <= bytes_max / 4 * 3;
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for (place, part) in &mut self.parts {
+            let span = part.gap.len();
+            if !part.is_paused && (is_full || span >= gap) {
+                part.is_paused = true;
+                pause.push(place.clone());
+            } else if part.is_paused && is_roomy && span <= gap / 4 * 3 {
+                part.is_paused = false;
+                resume.push(place.clone());
+            }
+        }
+        (pause, resume)
+    }
+
+    /// Whether a partition is paused, so that somebody has to look when it may go on.
+    pub(crate) fn is_pausing(&self) -> bool {
+        self.parts.values().any(|part| part.is_paused)
+    }
+}
+
+#[cfg(test)]
+mod tests;

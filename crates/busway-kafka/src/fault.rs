@@ -1,0 +1,102 @@
+//! What librdkafka says, in the words of transports.
+
+use busway_engine::transport::TransportError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+/// An error of a client, of which `address` was asked for `what`.
+pub(crate) fn said(address: &str, what: &str, error: &KafkaError) -> TransportError {
+    match error {
+        // Its value may be a password: only the name of the setting is told.
+        KafkaError::ClientConfig(_, _, name, _) => TransportError::Refused(format!(
+            "librdkafka does not take the setting {name}: its value is none, or this build lacks what it needs (TLS and SCRAM need the feature `ssl`)"
+        )),
+        KafkaError::ClientCreation(reason) => {
+            TransportError::Refused(format!("librdkafka makes no client of these settings: {reason}"))
+        }
+        KafkaError::Transaction(reason) => of_code(address, what, reason.code()),
+        error => match error.rdkafka_error_code() {
+            Some(code) => of_code(address, what, code),
+            None => TransportError::Refused(format!("{what}: {error}")),
+        },
+    }
+}
+
+/// An error code of a client or of a broker.
+pub(crate) fn of_code(address: &str, what: &str, code: Code) -> TransportError {
+    let (address, reason) = (address.to_owned(), format!("{what}: {code}"));
+    match code {
+        code if is_denied(code) => TransportError::AccessDenied { address, reason },
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => TransportError::Gone {
+            what: what.to_owned(),
+            reason: format!(
+                "{code}: somebody has removed the topic, or it was never there; prepare its stream"
+            ),
+        },
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidMessage | Code::PolicyViolation => {
+            TransportError::Refused(reason)
+        }
+        Code::UnsupportedFeature | Code::NotImplemented | Code::InvalidArgument | Code::Fenced | Code::Fatal => {
+            TransportError::Refused(reason)
+        }
+        _ => TransportError::Unreachable { address, reason },
+    }
+}
+
+/// Whether a broker does not let this client do that, or does not know it.
+pub(crate) const fn is_denied(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState
+            | Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::SSL
+    )
+}
+
+/// Whether a message that failed so is certainly not in its topic and will not be. Of all others nobody can say.
+pub(crate) const fn is_certain(code: Code) -> bool {
+    is_denied(code)
+        || matches!(
+            code,
+            Code::MessageSizeTooLarge
+                | Code::InvalidMessageSize
+                | Code::InvalidMessage
+                | Code::PolicyViolation
+                | Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::UnknownTopicOrPartition
+                | Code::QueueFull
+                | Code::InvalidTopic
+        )
+}
+
+pub(crate) fn unmappable(name: &str, reason: impl Into<String>) -> TransportError {
+    TransportError::Unmappable { name: name.to_owned(), transport: KIND, reason: reason.into() }
+}
+
+/// A task of this crate's that did not come to its end: the runtime is going down.
+pub(crate) const fn ended() -> TransportError {
+    TransportError::Closed
+}
+
+pub(crate) const KIND: &str = "kafka";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_told_from_what_will_not() {
+        let of = |code| of_code("b:9092", "sending", code);
+        assert!(of(Code::MessageTimedOut).is_transient() && of(Code::AllBrokersDown).is_transient());
+        assert!(matches!(of(Code::TopicAuthorizationFailed), TransportError::AccessDenied { .. }));
+        assert!(matches!(of(Code::UnknownTopicOrPartition), TransportError::Gone { .. }));
+        assert!(matches!(of(Code::PolicyViolation), TransportError::Refused(_)));
+        assert!(is_certain(Code::MessageSizeTooLarge) && !is_certain(Code::MessageTimedOut));
+    }
+}

@@ -1,0 +1,172 @@
+//! Where a subscription begins: positions of a new group are committed before anybody is a member of it.
+//!
+//! So a subscription that begins with what is published from now on begins there, however long it takes until its first member has partitions, and one that is known goes on
+//! where it stands. Kafka lets somebody who is no member commit as long as a group has none; when it has, it was founded, and this is done.
+
+use busway_engine::StartAt;
+use busway_engine::transport::{Reception, TransportError};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::client::{Quiet, Settings, Trouble};
+use crate::fault::{said, unmappable};
+use crate::{mark, names, prepare};
+
+/// The topics of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Topics {
+    pub(crate) stream: String,
+    /// Those of retries that there are. None for a topic that is not of busway's making.
+    pub(crate) retries: Vec<String>,
+}
+
+impl Topics {
+    pub(crate) fn all(&self) -> Vec<&str> {
+        std::iter::once(&self.stream).chain(&self.retries).map(String::as_str).collect()
+    }
+}
+
+/// Finds the topics, and gives the group a position in each partition where it has none. Blocks.
+pub(crate) fn found(
+    settings: &Settings,
+    trouble: &Trouble,
+    reception: &Reception,
+) -> Result<Topics, TransportError> {
+    names::checked(&reception.stream, "stream")?;
+    if reception.name.is_empty() || reception.name.len() > GROUP_BYTES_MAX {
+        return Err(unmappable(
+            &reception.name,
+            format!("the name of a subscription has 1 to {GROUP_BYTES_MAX} bytes"),
+        ));
+    }
+    let founder = Founder { settings, trouble, client: group_client(settings, trouble, reception)? };
+    let partitions = |topic: &str| prepare::partitions(&founder.client, settings, trouble, topic);
+    let stream = &reception.stream;
+    let Some(count) = partitions(stream)? else {
+        return Err(TransportError::Gone {
+            what: format!("topic {stream}"),
+            reason: "the brokers do not know it: prepare its stream first".to_owned(),
+        });
+    };
+    let mut all = TopicPartitionList::new();
+    let mut topics = Topics { stream: stream.clone(), retries: Vec::new() };
+    add(&mut all, stream, count);
+    for topic in names::retries(stream) {
+        if let Some(count) = partitions(&topic)? {
+            add(&mut all, &topic, count);
+            topics.retries.push(topic);
+        }
+    }
+    founder.place(&all, reception)?;
+    Ok(topics)
+}
+
+fn group_client(
+    settings: &Settings,
+    trouble: &Trouble,
+    reception: &Reception,
+) -> Result<BaseConsumer<Quiet>, TransportError> {
+    let config = settings.member(&reception.name, &reception.member);
+    let made = config.create_with_context(Quiet(trouble.clone()));
+    made.map_err(|error| said(&settings.brokers, "making a consumer", &error))
+}
+
+fn add(list: &mut TopicPartitionList, topic: &str, count: usize) {
+    for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
+        list.add_partition(topic, partition);
+    }
+}
+
+struct Founder<'a> {
+    settings: &'a Settings,
+    trouble: &'a Trouble,
+    client: BaseConsumer<Quiet>,
+}
+
+impl Founder<'_> {
+    fn said(&self, what: &str, error: &KafkaError) -> TransportError {
+        self.trouble.explain(&self.settings.brokers, what, error)
+    }
+
+    fn place(&self, all: &TopicPartitionList, reception: &Reception) -> Result<(), TransportError> {
+        let what = format!("asking where subscription {} stands", reception.name);
+        let known = self
+            .client
+            .committed_offsets(all.clone(), self.settings.timeout)
+            .map_err(|error| self.said(&what, &error))?;
+        let mut beginning = TopicPartitionList::new();
+        for place in known.elements() {
+            if let Offset::Offset(position) = place.offset() {
+                agree(reception, position, place.metadata())?;
+                continue;
+            }
+            let start = match place.topic() == reception.stream {
+                true => reception.start_at,
+                false => StartAt::Earliest,
+            };
+            let from = self.beginning(place.topic(), place.partition(), start)?;
+            let metadata = mark::written(from, &[], reception.filter.as_str());
+            let added = beginning.add_partition_offset(place.topic(), place.partition(), Offset::Offset(from));
+            added.map_err(|error| self.said(&what, &error))?;
+            if let Some(mut place) = beginning.find_partition(place.topic(), place.partition()) {
+                place.set_metadata(metadata);
+            }
+        }
+        if beginning.count() == 0 {
+            return Ok(());
+        }
+        match self.client.commit(&beginning, CommitMode::Sync) {
+            Ok(()) => Ok(()),
+            // It has members: they were founded, and partitions that came since begin at their beginning.
+            Err(KafkaError::ConsumerCommit(
+                Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress,
+            )) => Ok(()),
+            Err(error) => {
+                Err(self.said(&format!("founding the subscription {}", reception.name), &error))
+            }
+        }
+    }
+
+    fn beginning(&self, topic: &str, partition: i32, start: StartAt) -> Result<i64, TransportError> {
+        let what = format!("asking for the bounds of {topic}[{partition}]");
+        let (low, high) = self
+            .client
+            .fetch_watermarks(topic, partition, self.settings.timeout)
+            .map_err(|error| self.said(&what, &error))?;
+        Ok(match start {
+            StartAt::Earliest => low,
+            StartAt::Offset(offset) => i64::try_from(offset).unwrap_or(i64::MAX).clamp(low, high),
+            StartAt::Time(time) => {
+                let mut asked = TopicPartitionList::new();
+                let millis = Offset::Offset(time.as_millis().max(0));
+                let answer = asked
+                    .add_partition_offset(topic, partition, millis)
+                    .and_then(|()| self.client.offsets_for_times(asked, self.settings.timeout))
+                    .map_err(|error| self.said(&what, &error))?;
+                match answer.find_partition(topic, partition).map(|place| place.offset()) {
+                    Some(Offset::Offset(offset)) => offset.clamp(low, high),
+                    // Nothing is as young.
+                    _ => high,
+                }
+            }
+            StartAt::Stored | StartAt::Latest => high,
+            other => return Err(TransportError::Refused(format!("{other:?} is no beginning that Kafka knows"))),
+        })
+    }
+}
+
+/// A subscription that is known has one filter. What others have committed says nothing of it.
+fn agree(reception: &Reception, position: i64, metadata: &str) -> Result<(), TransportError> {
+    match mark::read(position, metadata) {
+        Some(mark) if mark.filter != reception.filter.as_str() => Err(TransportError::Incompatible {
+            what: format!("subscription {}", reception.name),
+            setting: "filter",
+            found: mark.filter,
+            wanted: reception.filter.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+const GROUP_BYTES_MAX: usize = 249;

@@ -1,0 +1,204 @@
+//! Events as records and records as events: `CloudEvents` in binary mode, and in structured mode on the way in.
+//!
+//! | of the record | |
+//! |---|---|
+//! | header `ce_<attribute>` | each attribute, as text in UTF-8; the topic is `ce_subject` |
+//! | header `content-type` | the media type of the payload; one that begins with `application/cloudevents+json` says that the body is the whole event |
+//! | headers `traceparent`, `tracestate` | again under their own names, for programs that know nothing of `CloudEvents` |
+//! | key | the event's key |
+//! | value | the payload |
+//! | timestamp | the event's time, in milliseconds |
+//!
+//! A record without a time attribute is of the time of its timestamp, one without a subject is about its Kafka topic, if busway can call a topic so. A record without
+//! a value (a tombstone) has an empty payload.
+
+use busway_engine::transport::{TransportError, Unreadable};
+use busway_event::cloudevents::{self, CloudEventError, Import, TopicFrom};
+use busway_event::codec::PAYLOAD_BYTES_MAX;
+use busway_event::{AnyEvent, Timestamp, Topic};
+use bytes::Bytes;
+use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
+
+/// A record on its way out.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) headers: OwnedHeaders,
+    pub(crate) body: Bytes,
+    pub(crate) timestamp: i64,
+}
+
+impl Outgoing {
+    pub(crate) fn of(event: &AnyEvent, payload_bytes_max: usize) -> Result<Self, TransportError> {
+        let cloudevents::Headers { attributes, content_type, body, .. } =
+            cloudevents::to_headers(event).map_err(|error| TransportError::Refused(error.to_string()))?;
+        if body.len() > payload_bytes_max {
+            return Err(TransportError::TooLarge { len: body.len(), limit: payload_bytes_max });
+        }
+        let mut headers = OwnedHeaders::new_with_capacity(attributes.len() + 3);
+        let mut name = String::with_capacity(32);
+        for (attribute, value) in &attributes {
+            if matches!(&**attribute, "traceparent" | "tracestate") {
+                headers = with(headers, attribute, value.as_bytes());
+            }
+            name.clear();
+            name.push_str(PREFIX);
+            name.push_str(attribute);
+            headers = with(headers, &name, value.as_bytes());
+        }
+        let headers = with(headers, CONTENT_TYPE, content_type.as_bytes());
+        Ok(Self { headers, body, timestamp: event.time().as_millis().max(0) })
+    }
+}
+
+/// One header more. librdkafka takes a name up to its first zero byte; none has one.
+pub(crate) fn with(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
+    headers.insert(Header { key, value: Some(value) })
+}
+
+/// A record as it came, kept for as long as it is not settled: what is put off or given up is written elsewhere as it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) headers: Option<OwnedHeaders>,
+    /// When it was made or taken, in milliseconds.
+    pub(crate) timestamp: Option<i64>,
+}
+
+impl Record {
+    pub(crate) fn of<M: Message<Headers = rdkafka::message::BorrowedHeaders>>(message: &M) -> Self {
+        Self {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(Bytes::copy_from_slice),
+            value: message.payload().map(Bytes::copy_from_slice),
+            headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach),
+            timestamp: message.timestamp().to_millis(),
+        }
+    }
+
+    /// Headers with text as values, each with its name.
+    fn texts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let headers = self.headers.iter().flat_map(|headers| headers.iter());
+        headers.map(|header| {
+            let value = header.value.map_or(Some(""), |value| std::str::from_utf8(value).ok());
+            (header.key, value)
+        })
+    }
+
+    /// The last header of this name, as text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.texts().filter(|(key, _)| *key == name).last().and_then(|(_, value)| value)
+    }
+
+    /// Its headers without those of this crate's own.
+    pub(crate) fn own_headers(&self) -> OwnedHeaders {
+        let mut kept = OwnedHeaders::new();
+        for header in self.headers.iter().flat_map(|headers| headers.iter()) {
+            if !header.key.starts_with(OURS) {
+                kept = kept.insert(header);
+            }
+        }
+        kept
+    }
+
+    /// About how much memory it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let headers = self.texts().map(|(name, value)| name.len() + value.map_or(0, str::len));
+        self.value.as_ref().map_or(0, Bytes::len) + headers.sum::<usize>() + RECORD_BYTES
+    }
+
+    /// The event, or the record as what is none.
+    pub(crate) fn event(&self) -> Result<AnyEvent, Box<Unreadable>> {
+        self.read().map_err(|reason| {
+            let place = format!("{}[{}]@{}", self.topic, self.partition, self.offset);
+            let shown = self.headers.iter().flat_map(|headers| headers.iter()).map(|header| {
+                let value = String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned();
+                (header.key.to_owned(), value)
+            });
+            let body = self.value.clone().unwrap_or_default();
+            Box::new(Unreadable::new(place, body, reason).headers(shown.collect()))
+        })
+    }
+
+    fn read(&self) -> Result<AnyEvent, String> {
+        let body = self.value.clone().unwrap_or_default();
+        let content_type =
+            self.texts().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE)).and_then(|(_, value)| value);
+        let is_structured = content_type.is_some_and(|text| starts_with(text, STRUCTURED));
+        let mut import = Import::new().payload_bytes_max(body.len().max(PAYLOAD_BYTES_MAX));
+        let mut completed = (false, false);
+        loop {
+            let read = match content_type.filter(|_| is_structured) {
+                Some(text) if starts_with(text, cloudevents::CONTENT_TYPE) => {
+                    cloudevents::from_json(&body, &import)
+                }
+                Some(text) => {
+                    return Err(format!("events in {} are not read, in JSON they are", text.escape_debug()));
+                }
+                None => cloudevents::from_binary(self.attributes(content_type)?, body.clone(), &import),
+            };
+            // Each at most once: what is missing then is missing.
+            match (&read, self.timestamp) {
+                (Err(CloudEventError::Missing { attribute: "time" }), Some(millis)) if !completed.0 => {
+                    let taken = Timestamp::from_nanos(millis.saturating_mul(1_000_000));
+                    (import, completed.0) = (import.received_at(taken), true);
+                }
+                (Err(CloudEventError::Missing { attribute: "subject" }), _) if !completed.1 => {
+                    let Ok(topic) = Topic::new(&self.topic) else {
+                        return Err("it has no subject, and its Kafka topic is not the name of one".to_owned());
+                    };
+                    (import, completed.1) = (import.topic(TopicFrom::Fixed(topic)), true);
+                }
+                _ => return read.map_err(|error| error.to_string()),
+            }
+        }
+    }
+
+    fn attributes<'a>(&'a self, content_type: Option<&'a str>) -> Result<Vec<(&'a str, &'a str)>, String> {
+        let mut all = Vec::new();
+        for (name, value) in self.texts() {
+            let Some(attribute) = name.strip_prefix(PREFIX) else { continue };
+            let Some(value) = value else {
+                return Err(format!("the header {} is no text", name.escape_debug()));
+            };
+            all.push((attribute, value));
+        }
+        if all.is_empty() {
+            return Err("it is no CloudEvent: it has no headers that begin with ce_, and its content-type names none".to_owned());
+        }
+        all.extend(content_type.map(|text| ("datacontenttype", text)));
+        Ok(all)
+    }
+}
+
+fn starts_with(text: &str, start: &str) -> bool {
+    text.trim_start().get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+}
+
+const PREFIX: &str = "ce_";
+const CONTENT_TYPE: &str = "content-type";
+const STRUCTURED: &str = "application/cloudevents";
+/// Of a record, beside what it holds.
+const RECORD_BYTES: usize = 256;
+/// What names of headers of this crate's begin with.
+const OURS: &str = "busway-";
+/// Of a record in a topic of retries: when it is due, in milliseconds of Unix time.
+pub(crate) const NOT_BEFORE: &str = "busway-not-before";
+/// Of the same: attempts that were made. Of a dead letter too.
+pub(crate) const ATTEMPTS: &str = "busway-attempts";
+/// Whose it is.
+pub(crate) const SUBSCRIPTION: &str = "busway-subscription";
+/// Of a dead letter: the last error.
+pub(crate) const REASON: &str = "busway-reason";
+/// Of a dead letter: who made the attempts.
+pub(crate) const HANDLER: &str = "busway-handler";
+/// Where it lay first: the Kafka topic, the partition and the offset.
+pub(crate) const ORIGIN: [&str; 3] = ["busway-topic", "busway-partition", "busway-offset"];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+//! A partition in a member's hands.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use busway_engine::transport::{DeliveryId, Received, Unreadable};
+use busway_event::AnyEvent;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::gap::Gap;
+use crate::mark;
+use crate::message::{ORIGIN, Record};
+
+/// Which partition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+}
+
+/// See the module. It is this one from its assignment until it is revoked; assigned again it is another.
+#[derive(Debug)]
+pub(crate) struct Part {
+    serial: u64,
+    pub(crate) gap: Gap,
+    slots: BTreeMap<i64, Slot>,
+    ready: BTreeSet<i64>,
+    waits: BTreeSet<(Instant, i64)>,
+    /// Of each key what holds it back.
+    holding: HashMap<Bytes, BTreeSet<i64>>,
+    weight: usize,
+    /// Counts what the broker should hear of.
+    pub(crate) changed: u64,
+    fate: Arc<Fate>,
+    pub(crate) is_paused: bool,
+}
+
+#[derive(Debug)]
+struct Slot {
+    record: Record,
+    event: Result<AnyEvent, Box<Unreadable>>,
+    weight: usize,
+    attempt: u32,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Ready,
+    Waits(Instant),
+    Out(Instant),
+}
+
+/// What becomes of what was settled in a partition. Written under the desk's lock, read by who waits for it.
+#[derive(Debug, Default)]
+struct Fate {
+    /// Changes that the broker has heard of.
+    told: AtomicU64,
+    is_over: AtomicBool,
+}
+
+/// By this one who has settled something waits until the broker has heard of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Ticket {
+    fate: Arc<Fate>,
+    change: u64,
+}
+
+/// Whether the broker has heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Yes,
+    NotYet,
+    /// It has not, and it will not: the partition is somebody else's.
+    Never,
+}
+
+impl Ticket {
+    pub(crate) fn heard(&self) -> Heard {
+        let is_over = self.fate.is_over.load(Ordering::SeqCst);
+        match self.fate.told.load(Ordering::SeqCst) >= self.change {
+            true => Heard::Yes,
+            false if is_over => Heard::Never,
+            false => Heard::NotYet,
+        }
+    }
+}
+
+/// What is to be committed of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) place: Place,
+    pub(crate) position: i64,
+    pub(crate) metadata: String,
+    serial: u64,
+    change: u64,
+}
+
+impl Part {
+    pub(crate) fn new(serial: u64, position: i64, settled: Vec<i64>) -> Self {
+        Self {
+            serial,
+            gap: Gap::new(position, settled),
+            slots: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            waits: BTreeSet::new(),
+            holding: HashMap::new(),
+            weight: 0,
+            changed: 0,
+            fate: Arc::default(),
+            is_paused: false,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) const fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Whoever waits for something of it need not any longer.
+    pub(crate) fn end(self) {
+        self.fate.is_over.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn put(
+        &mut self,
+        record: Record,
+        event: Result<AnyEvent, Box<Unreadable>>,
+        due: Option<Instant>,
+        attempt: u32,
+    ) {
+        let (offset, weight) = (record.offset, record.weight());
+        let stage = match due {
+            Some(due) => {
+                self.waits.insert((due, offset));
+                Stage::Waits(due)
+            }
+            None => {
+                self.ready.insert(offset);
+                Stage::Ready
+            }
+        };
+        self.weight += weight;
+        self.slots.insert(offset, Slot { record, event, weight, attempt, stage });
+    }
+
+    /// What may be handed over now, in the order of offsets.
+    pub(crate) fn next_ready(&mut self, max: usize, now: Instant) -> Vec<i64> {
+        while let Some((due, offset)) = self.waits.first().copied().filter(|(due, _)| *due <= now) {
+            self.waits.remove(&(due, offset));
+            self.set(offset, Stage::Ready);
+            self.ready.insert(offset);
+        }
+        let is_free = |offset: &&i64| {
+            let key = self.slots.get(offset).and_then(|slot| slot.record.key.as_ref());
+            let first = key.and_then(|key| self.holding.get(key)).and_then(BTreeSet::first);
+            first.is_none_or(|first| *offset <= first)
+        };
+        self.ready.iter().filter(is_free).take(max).copied().collect()
+    }
+
+    pub(crate) fn next_wait(&self) -> Option<Instant> {
+        self.waits.first().map(|(due, _)| *due)
+    }
+
+    pub(crate) fn hand_over(&mut self, offset: i64, id: DeliveryId, until: Instant) -> Option<Received> {
+        let slot = self.slots.get_mut(&offset)?;
+        self.ready.remove(&offset);
+        slot.stage = Stage::Out(until);
+        let received = Received::new(id, slot.event.clone()).attempt(slot.attempt);
+        // What comes out of a topic of retries says where it lay first.
+        let origin = |name: &str| slot.record.header(name);
+        let at = origin(ORIGIN[2]).and_then(|at| at.parse().ok()).or_else(|| u64::try_from(offset).ok());
+        let partition = origin(ORIGIN[1]).and_then(|partition| partition.parse().ok());
+        let partition = partition.or_else(|| u16::try_from(slot.record.partition).ok());
+        let received = at.map_or(received.clone(), |at| received.at(at));
+        Some(partition.map_or(received.clone(), |partition| received.in_partition(partition)))
+    }
+
+    pub(crate) fn until(&self, offset: i64) -> Option<Instant> {
+        match self.slots.get(&offset)?.stage {
+            Stage::Out(until) => Some(until),
+            Stage::Ready | Stage::Waits(_) => None,
+        }
+    }
+
+    pub(crate) fn record(&self, offset: i64) -> Option<(Record, u32)> {
+        self.slots.get(&offset).map(|slot| (slot.record.clone(), slot.attempt))
+    }
+
+    pub(crate) fn renew(&mut self, offset: i64, until: Instant) -> bool {
+        self.set(offset, Stage::Out(until))
+    }
+
+    fn set(&mut self, offset: i64, stage: Stage) -> bool {
+        let slot = self.slots.get_mut(&offset);
+        slot.map(|slot| slot.stage = stage).is_some()
+    }
+
+    /// It will be handed over again, at once or at a time; the later ones of its key behind it.
+    pub(crate) fn put_off(&mut self, offset: i64, until: Option<Instant>, is_charged: bool) -> bool {
+        let Some(slot) = self.slots.get_mut(&offset) else { return false };
+        slot.attempt = slot.attempt.saturating_add(u32::from(is_charged));
+        if let Some(key) = slot.record.key.clone() {
+            self.holding.entry(key).or_default().insert(offset);
+        }
+        match until {
+            Some(until) => {
+                slot.stage = Stage::Waits(until);
+                self.waits.insert((until, offset));
+            }
+            None => {
+                slot.stage = Stage::Ready;
+                self.ready.insert(offset);
+            }
+        }
+        true
+    }
+
+    pub(crate) fn done(&mut self, offset: i64) -> Option<Ticket> {
+        let slot = self.slots.remove(&offset)?;
+        self.ready.remove(&offset);
+        if let Stage::Waits(due) = slot.stage {
+            self.waits.remove(&(due, offset));
+        }
+        if let Some(key) = &slot.record.key
+            && let Some(held) = self.holding.get_mut(key)
+        {
+            held.remove(&offset);
+            if held.is_empty() {
+                self.holding.remove(key);
+            }
+        }
+        self.weight -= slot.weight;
+        self.gap.settle(offset);
+        self.changed += 1;
+        Some(Ticket { fate: Arc::clone(&self.fate), change: self.changed })
+    }
+
+    pub(crate) fn change(&self, place: &Place, filter: &str) -> Option<Change> {
+        (self.changed > self.fate.told.load(Ordering::SeqCst)).then(|| {
+            let position = self.gap.position();
+            Change {
+                place: place.clone(),
+                position,
+                metadata: mark::written(position, &self.gap.settled(), filter),
+                serial: self.serial,
+                change: self.changed,
+            }
+        })
+    }
+
+    pub(crate) fn committed(&mut self, change: &Change) {
+        if self.serial == change.serial {
+            self.fate.told.fetch_max(change.change, Ordering::SeqCst);
+        }
+    }
+}
