@@ -1,7 +1,7 @@
-//! A member's thread: it polls, so that the group knows that the member lives, whatever becomes of its events.
+//! A member's two threads, for what librdkafka blocks in.
 //!
-//! librdkafka calls back from within a poll: partitions come and go there, and what is settled of those that go is committed before they do. Commits are sent by whoever
-//! settles, one at a time; the answer comes by a poll, and what was settled meanwhile goes with the next.
+//! One polls, so that the group knows that the member lives, whatever becomes of its events. librdkafka calls back from within a poll: partitions come and go there, and what is
+//! settled of those that go is committed before they do. The other commits: what is settled while a commit is under way goes with the next.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use busway_engine::transport::{Reception, TransportError};
 use busway_engine::{Clock as _, SystemClock};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::client::log;
 use crate::desk::{Desk, Limits};
-use crate::fault::{ended, said};
+use crate::fault::said;
 use crate::founding::Topics;
 use crate::link::Link;
 use crate::mark;
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     /// Counts what those who have settled something may look at.
     pub(crate) told: watch::Sender<u64>,
     commits: Mutex<Commits>,
+    /// Something is to be committed, or nothing will be.
+    news: Condvar,
     /// What the next caller of receive is told.
     pub(crate) failed: Mutex<Option<TransportError>>,
     pub(crate) closing: AtomicBool,
@@ -46,10 +48,9 @@ pub(crate) struct Core {
 
 #[derive(Default)]
 struct Commits {
-    under_way: Option<Vec<Change>>,
     /// What is settled waits for it; what was only left out has time.
     is_urgent: bool,
-    not_before: Option<Instant>,
+    is_over: bool,
 }
 
 /// A member at work: the core and its consumer, which is taken away when it leaves.
@@ -99,6 +100,7 @@ impl Core {
     /// Something was settled: the next commit has no time.
     pub(crate) fn hurry(&self) {
         self.commits.lock().is_urgent = true;
+        self.news.notify_one();
     }
 
     fn assigned(&self, consumer: &BaseConsumer<Member>, partitions: &TopicPartitionList) {
@@ -178,26 +180,6 @@ impl ConsumerContext for Member {
             Rebalance::Error(error) => self.0.trouble(error),
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, partitions: &TopicPartitionList) {
-        let core = &self.0;
-        let result = result.and_then(|()| partitions.elements().iter().try_for_each(|one| one.error()));
-        let mut commits = core.commits.lock();
-        let Some(changes) = commits.under_way.take() else { return };
-        match result {
-            Ok(()) => {
-                commits.not_before = None;
-                drop(commits);
-                core.desk.lock().committed(&changes);
-            }
-            Err(error) => {
-                commits.is_urgent = true;
-                commits.not_before = Some(Instant::now() + RETRY);
-                tracing::debug!(group = core.group, %error, "a commit failed; it is tried again");
-            }
-        }
-        core.bump();
-    }
 }
 
 impl Seat {
@@ -223,6 +205,7 @@ impl Seat {
             arrived: Notify::new(),
             told: watch::channel(0).0,
             commits: Mutex::default(),
+            news: Condvar::new(),
             failed: Mutex::default(),
             closing: AtomicBool::new(false),
             over: watch::channel(false).0,
@@ -234,21 +217,17 @@ impl Seat {
             .map_err(|error| said(&settings.brokers, &what(), &error))?;
         consumer.subscribe(&topics.all()).map_err(|error| link.said(&what(), &error))?;
         let seat = Arc::new(Self { core, consumer: RwLock::new(Some(consumer)) });
-        let polling = Arc::clone(&seat);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "librdkafka's poll blocks, and its callbacks ask brokers: a thread of the member's own"
-        )]
-        let thread = std::thread::Builder::new()
-            .name(format!("kafka {}", reception.name).chars().take(THREAD_NAME_MAX).collect())
-            .spawn(move || polling.run());
-        thread.map_err(|_| ended())?;
+        let (polling, committing) = (Arc::clone(&seat), Arc::clone(&seat));
+        thread(move || polling.poll())?;
+        // Without it nothing is ever committed: the other ends, and the member leaves.
+        thread(move || committing.commit_all()).inspect_err(|_| {
+            seat.core.closing.store(true, Ordering::SeqCst);
+        })?;
         Ok(seat)
     }
 
-    fn run(&self) {
+    fn poll(&self) {
         let core = &self.core;
-        let mut lazy = Instant::now() + LAZILY;
         while !core.closing.load(Ordering::SeqCst) {
             let turn = match core.desk.lock().is_pausing() {
                 true => TURN_PAUSED,
@@ -262,13 +241,9 @@ impl Seat {
                 None => {}
             }
             self.pace(consumer);
-            if Instant::now() >= lazy {
-                lazy = Instant::now() + LAZILY;
-                core.hurry();
-            }
-            drop(seated);
-            self.commit();
         }
+        core.commits.lock().is_over = true;
+        core.news.notify_one();
         // What is settled is committed when the last partitions go, from within this.
         let consumer = self.consumer.write().take();
         drop(consumer);
@@ -296,27 +271,49 @@ impl Seat {
         }
     }
 
-    /// Sends a commit of what has changed, if none is under way and something is in a hurry.
-    pub(crate) fn commit(&self) {
+    /// Commits until the member has left.
+    fn commit_all(&self) {
         let core = &self.core;
-        let mut commits = core.commits.lock();
-        let may_begin = commits.not_before.is_none_or(|at| Instant::now() >= at);
-        if commits.under_way.is_some() || !commits.is_urgent || !may_begin {
-            return;
-        }
-        commits.is_urgent = false;
-        let changes = core.desk.lock().changes(None);
-        let seated = self.consumer.read();
-        let Some(consumer) = seated.as_ref().filter(|_| !changes.is_empty()) else { return };
-        match commit(consumer, &changes, CommitMode::Async) {
-            Ok(()) => commits.under_way = Some(changes),
-            Err(error) => {
-                commits.is_urgent = true;
-                commits.not_before = Some(Instant::now() + RETRY);
-                tracing::debug!(%error, "a commit could not be sent; it is tried again");
+        let mut pause = LAZILY;
+        loop {
+            let mut commits = core.commits.lock();
+            if !commits.is_urgent && !commits.is_over {
+                core.news.wait_for(&mut commits, pause);
             }
+            if commits.is_over {
+                return;
+            }
+            commits.is_urgent = false;
+            drop(commits);
+            let changes = core.desk.lock().changes(None);
+            if changes.is_empty() {
+                continue;
+            }
+            let seated = self.consumer.read();
+            let Some(consumer) = seated.as_ref() else { return };
+            pause = match commit(consumer, &changes, CommitMode::Sync) {
+                Ok(()) => {
+                    core.desk.lock().committed(&changes);
+                    core.bump();
+                    LAZILY
+                }
+                Err(error) => {
+                    tracing::debug!(group = core.group, %error, "a commit failed; it is tried again");
+                    RETRY
+                }
+            };
         }
     }
+}
+
+/// A thread for what blocks.
+fn thread(work: impl FnOnce() + Send + 'static) -> Result<(), TransportError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "librdkafka's polls and commits block, and its callbacks ask brokers: threads of the member's own"
+    )]
+    let begun = std::thread::Builder::new().name("busway-kafka".to_owned()).spawn(work);
+    begun.map(drop).map_err(|error| TransportError::Refused(format!("there is no thread for a member: {error}")))
 }
 
 /// Of all events that are not settled, in a member's memory.
@@ -328,5 +325,3 @@ const TURN_PAUSED: Duration = Duration::from_millis(5);
 const RETRY: Duration = Duration::from_millis(100);
 /// How often what was only left out is committed.
 const LAZILY: Duration = Duration::from_secs(1);
-/// What Linux shows of it.
-const THREAD_NAME_MAX: usize = 15;

@@ -135,7 +135,6 @@ impl KafkaReceiver {
 
     fn hurry(&self) {
         self.core().hurry();
-        self.seat.commit();
         self.core().arrived.notify_one();
     }
 

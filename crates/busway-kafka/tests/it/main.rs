@@ -1,0 +1,12 @@
+//! Events through librdkafka's mock cluster, which lives in the test's own process: it keeps groups, offsets and transactions, and nothing when it is gone. Tests named `on_kafka…`
+//! want a real cluster: `BUSWAY_KAFKA_BROKERS` says where, `compose.yaml` makes one.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+#![expect(clippy::disallowed_methods, reason = "a test may have tasks of its own")]
+
+mod cluster;
+mod conformance;
+mod world;
