@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use busway_kafka::{KafkaBuilder, KafkaTransport};
-use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{FutureProducer, Producer as _};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::producer::future_producer::FutureProducerContext;
 use rdkafka::client::DefaultClientContext;
 
@@ -43,6 +45,47 @@ impl Cluster {
 
     pub(crate) fn builder(&self) -> KafkaBuilder {
         builder_to(&self.brokers)
+    }
+
+    /// Writes what is not of busway's making.
+    pub(crate) async fn write(&self, topic: &str, headers: &[(&str, &str)], body: &str) {
+        let headers = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header { key, value: Some(*value) })
+        });
+        let record = FutureRecord::<str, str>::to(topic).payload(body).headers(headers).partition(0);
+        self.producer.send(record, Duration::from_secs(10)).await.unwrap();
+    }
+
+    /// All that lies in the first partition of a topic.
+    pub(crate) fn records(&self, topic: &str) -> Vec<OwnedMessage> {
+        let consumer = self.consumer("reader");
+        let (_, end) = consumer.fetch_watermarks(topic, 0, Duration::from_secs(10)).unwrap();
+        let mut all = TopicPartitionList::new();
+        all.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+        consumer.assign(&all).unwrap();
+        let mut records = Vec::new();
+        while records.len() < usize::try_from(end).unwrap() {
+            if let Some(Ok(record)) = consumer.poll(Duration::from_secs(10)) {
+                records.push(record.detach());
+            }
+        }
+        records
+    }
+
+    /// What a group has committed of a partition.
+    pub(crate) fn position(&self, group: &str, topic: &str, partition: i32) -> i64 {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition(topic, partition);
+        let known = self.consumer(group).committed_offsets(asked, Duration::from_secs(10)).unwrap();
+        known.elements()[0].offset().to_raw().unwrap()
+    }
+
+    fn consumer(&self, group: &str) -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", group)
+            .create()
+            .unwrap()
     }
 
     pub(crate) async fn connect(&self) -> KafkaTransport {

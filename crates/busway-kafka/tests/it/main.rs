@@ -9,4 +9,11 @@
 
 mod cluster;
 mod conformance;
+mod gaps;
+mod groups;
+mod sending;
+mod settling;
+mod transactions;
+mod trouble;
+mod wire;
 mod world;

@@ -1,0 +1,118 @@
+//! Verdicts.
+
+use std::time::Duration;
+
+use busway_engine::transport::{Letter, Reception, TransportError, Verdict};
+use busway_event::Filter;
+use rdkafka::Message as _;
+use rdkafka::message::{Headers as _, OwnedMessage};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use tokio::time::Instant;
+
+use crate::world::{
+    event, events, nothing_comes, numbers, receive, reception, send, settle, take, told, with_orders,
+};
+
+fn header(record: &OwnedMessage, name: &str) -> String {
+    let found = record.headers().unwrap().iter().find(|header| header.key == name);
+    String::from_utf8(found.unwrap().value.unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_written_before_the_position_passes_it() {
+    let (cluster, transport) = with_orders(1).await;
+    let receiver = receive(&transport, &reception()).await;
+    send(&transport, events(0..1, Some("a"))).await;
+    let came = take(&receiver, 1).await;
+    let letter = Letter::new("no such product").attempts(3).handler("stock");
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    cluster.mock().request_errors(RDKafkaApiKey::Produce, &[refusal]);
+    let refused = told(&receiver, &came, Verdict::Dead(letter.clone())).await;
+    assert!(matches!(&refused[..], [Err(TransportError::AccessDenied { .. })]), "{refused:?}");
+    assert_eq!(cluster.position("stock", "orders", 0), 0);
+    assert!(cluster.records("orders.dead").is_empty());
+    // The verdict may be told again.
+    settle(&receiver, &came, Verdict::Dead(letter)).await;
+    assert_eq!(cluster.position("stock", "orders", 0), 1);
+    let dead = cluster.records("orders.dead");
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].payload(), dead[0].key()), (Some(&b"0"[..]), Some(&b"a"[..])));
+    let said = ["busway-reason", "busway-attempts", "busway-handler", "busway-subscription", "busway-topic"];
+    let said = said.map(|name| header(&dead[0], name));
+    assert_eq!(said, ["no such product", "3", "stock", "stock", "orders"]);
+    assert_eq!(header(&dead[0], "ce_subject"), "orders.created");
+    assert_eq!(header(&dead[0], "busway-offset"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_without_a_key_waits_in_a_topic_of_retries_and_its_place_is_passed() {
+    let (cluster, transport) = with_orders(1).await;
+    let receiver = receive(&transport, &reception()).await;
+    let others = Reception::new("orders", "billing", Filter::new("#").unwrap());
+    let other = receive(&transport, &others).await;
+    send(&transport, events(0..2, None)).await;
+    let came = take(&receiver, 2).await;
+    settle(&other, &take(&other, 2).await, Verdict::Done).await;
+    let begun = Instant::now();
+    settle(&receiver, &came[..1], Verdict::Again(Duration::from_millis(1_500))).await;
+    settle(&receiver, &came[1..], Verdict::Done).await;
+    assert_eq!(cluster.position("stock", "orders", 0), 2, "nothing holds it up");
+    let waiting = cluster.records("orders.retry.10s");
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(header(&waiting[0], "busway-attempts"), "1");
+    let again = take(&receiver, 1).await;
+    assert!(begun.elapsed() >= Duration::from_millis(1_450), "{:?}", begun.elapsed());
+    assert_eq!((numbers(&again), again[0].attempt.get()), (vec![0], 2));
+    assert_eq!((again[0].offset, again[0].partition), (came[0].offset, came[0].partition));
+    settle(&receiver, &again, Verdict::Done).await;
+    assert_eq!(cluster.position("stock", "orders.retry.10s", 0), 1);
+    nothing_comes(&receiver).await;
+    // It is nobody else's retry.
+    nothing_comes(&other).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_put_off_holds_its_later_events_and_no_others() {
+    let (cluster, transport) = with_orders(1).await;
+    let receiver = receive(&transport, &reception()).await;
+    send(&transport, vec![event(0, Some("a"))]).await;
+    let first = take(&receiver, 1).await;
+    settle(&receiver, &first, Verdict::Again(Duration::from_secs(2))).await;
+    send(&transport, vec![event(1, Some("a")), event(2, Some("b")), event(3, Some("a")), event(4, None)]).await;
+    let flowing = take(&receiver, 2).await;
+    assert_eq!(numbers(&flowing), [2, 4]);
+    settle(&receiver, &flowing, Verdict::Done).await;
+    nothing_comes(&receiver).await;
+    assert!(cluster.records("orders.retry.10s").is_empty(), "its order would be lost");
+    let again = take(&receiver, 1).await;
+    assert_eq!((numbers(&again), again[0].attempt.get()), (vec![0], 2));
+    nothing_comes(&receiver).await;
+    settle(&receiver, &again, Verdict::Done).await;
+    assert_eq!(numbers(&take(&receiver, 2).await), [1, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_is_known_with_another_filter_is_told_apart() {
+    let (_cluster, transport) = with_orders(1).await;
+    use busway_engine::transport::Transport as _;
+    let receiver = receive(&transport, &reception()).await;
+    receiver.close().await.unwrap();
+    let other = Reception::new("orders", "stock", Filter::new("orders.paid").unwrap());
+    let error = transport.receiver(&other).await.unwrap_err();
+    assert!(matches!(&error, TransportError::Incompatible { setting: "filter", .. }), "{error}");
+    let unknown = Reception::new("bills", "stock", Filter::new("#").unwrap());
+    let error = transport.receiver(&unknown).await.unwrap_err();
+    assert!(matches!(&error, TransportError::Gone { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_fails_for_a_while_is_tried_until_the_broker_has_heard() {
+    let (cluster, transport) = with_orders(1).await;
+    let receiver = receive(&transport, &reception()).await;
+    send(&transport, events(0..3, None)).await;
+    let came = take(&receiver, 3).await;
+    let busy = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    cluster.mock().request_errors(RDKafkaApiKey::OffsetCommit, &[busy, busy, busy]);
+    settle(&receiver, &came, Verdict::Done).await;
+    assert_eq!(cluster.position("stock", "orders", 0), 3);
+}

@@ -1,0 +1,52 @@
+//! What cannot be connected.
+
+use std::time::Duration;
+
+use busway_engine::transport::TransportError;
+use busway_kafka::KafkaTransport;
+use tokio::time::{Instant, timeout};
+
+use crate::cluster::Cluster;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_not_there_is_an_error_in_bounded_time() {
+    let begun = Instant::now();
+    let connecting = KafkaTransport::builder("127.0.0.1:1").timeout(Duration::from_secs(2)).connect();
+    let error = timeout(Duration::from_secs(10), connecting).await.unwrap().unwrap_err();
+    assert!(matches!(&error, TransportError::Unreachable { address, .. } if address == "127.0.0.1:1"), "{error}");
+    assert!(error.is_transient() && begun.elapsed() < Duration::from_secs(6), "{error}");
+    assert!(error.to_string().contains("refused"), "it says why: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_says_nothing_is_an_error_in_bounded_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let connecting = KafkaTransport::builder(&address).timeout(Duration::from_secs(2)).connect();
+    let error = timeout(Duration::from_secs(10), connecting).await.unwrap().unwrap_err();
+    assert!(matches!(&error, TransportError::Unreachable { .. }), "{error}");
+}
+
+/// A mock broker knows no SASL at all: that it cannot be had is said, and no password.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_does_not_know_who_this_is_is_an_error_in_bounded_time() {
+    let cluster = Cluster::of(1);
+    let connecting = cluster.builder().sasl("PLAIN", "ann", "s3cr3t").connect();
+    let error = timeout(Duration::from_secs(20), connecting).await.unwrap().unwrap_err();
+    assert!(
+        matches!(&error, TransportError::AccessDenied { .. } | TransportError::Refused(_)),
+        "{error:?}"
+    );
+    assert!(!format!("{error:?} {error}").contains("s3cr3t"), "{error}");
+}
+
+#[cfg(not(feature = "ssl"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_without_the_feature_is_refused_with_its_name() {
+    let error = KafkaTransport::builder("127.0.0.1:1").tls().connect().await.unwrap_err();
+    assert!(matches!(&error, TransportError::Refused(reason) if reason.contains("ssl")), "{error}");
+    let error = KafkaTransport::builder("127.0.0.1:1").sasl("SCRAM-SHA-256", "ann", "s3cr3t").connect().await;
+    let error = error.unwrap_err();
+    assert!(matches!(&error, TransportError::Refused(_)), "{error}");
+    assert!(!format!("{error:?} {error}").contains("s3cr3t"), "{error}");
+}
