@@ -120,7 +120,8 @@ impl KafkaBuilder {
 fn checked(settings: &Settings) -> Result<(), TransportError> {
     let Settings { brokers, timeout, session, message_bytes_max, gap_max, .. } = settings;
     if brokers.split(',').any(|broker| broker.trim().is_empty() || broker.contains(['@', ' '])) {
-        let reason = "brokers are written host:port, with commas between them and no credentials: those go to .sasl()";
+        let reason =
+            "brokers are written host:port, with commas between them and no credentials: those go to .sasl()";
         return Err(unmappable("the address", reason));
     }
     let times = TIME_MIN..=TIME_MAX;
@@ -179,7 +180,8 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_sees_credentials() {
-        let builder = KafkaBuilder::new("127.0.0.1:1").sasl("PLAIN", "ann", "s3cr3t").setting("no.such", "s3cr3t");
+        let builder =
+            KafkaBuilder::new("127.0.0.1:1").sasl("PLAIN", "ann", "s3cr3t").setting("no.such", "s3cr3t");
         let error = builder.clone().connect().await.unwrap_err();
         assert!(matches!(&error, TransportError::Refused(reason) if reason.contains("no.such")), "{error}");
         let said = format!("{builder:?} {error} {error:?}");

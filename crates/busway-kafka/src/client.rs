@@ -116,7 +116,9 @@ impl Settings {
         let mut config = self.base();
         config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "1");
         config.set("message.timeout.ms", self.timeout.as_millis().to_string());
-        config.set("queue.buffering.max.messages", QUEUED_MAX).set("queue.buffering.max.kbytes", QUEUED_KIB_MAX);
+        config
+            .set("queue.buffering.max.messages", QUEUED_MAX)
+            .set("queue.buffering.max.kbytes", QUEUED_KIB_MAX);
         if let Some(id) = transactional {
             config.set("transactional.id", id);
             config.set("transaction.timeout.ms", (2 * self.timeout).as_millis().max(1_000).to_string());

@@ -79,7 +79,13 @@ impl Desk {
     }
 
     /// A record was read. It waits until `due`, if it is told so; what is not meant for this subscription is settled by itself. Whether it is kept.
-    pub(crate) fn arrived(&mut self, record: Record, due: Option<Instant>, attempt: u32, is_meant: bool) -> bool {
+    pub(crate) fn arrived(
+        &mut self,
+        record: Record,
+        due: Option<Instant>,
+        attempt: u32,
+        is_meant: bool,
+    ) -> bool {
         let place = Place { topic: Arc::from(record.topic.as_str()), partition: record.partition };
         let Some(part) = self.parts.get_mut(&place) else { return false };
         let offset = record.offset;

@@ -32,12 +32,16 @@ pub(crate) fn of_code(address: &str, what: &str, code: Code) -> TransportError {
                 "{code}: somebody has removed the topic, or it was never there; prepare its stream"
             ),
         },
-        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidMessage | Code::PolicyViolation => {
-            TransportError::Refused(reason)
-        }
-        Code::UnsupportedFeature | Code::NotImplemented | Code::InvalidArgument | Code::Fenced | Code::Fatal => {
-            TransportError::Refused(reason)
-        }
+        Code::MessageSizeTooLarge
+        | Code::InvalidMessageSize
+        | Code::InvalidMessage
+        | Code::PolicyViolation
+        | Code::UnsupportedFeature
+        | Code::NotImplemented
+        | Code::InvalidArgument
+        | Code::InvalidReplicationFactor
+        | Code::Fenced
+        | Code::Fatal => TransportError::Refused(reason),
         _ => TransportError::Unreachable { address, reason },
     }
 }

@@ -107,7 +107,8 @@ impl Founder<'_> {
             };
             let from = self.beginning(place.topic(), place.partition(), start)?;
             let metadata = mark::written(from, &[], reception.filter.as_str());
-            let added = beginning.add_partition_offset(place.topic(), place.partition(), Offset::Offset(from));
+            let added =
+                beginning.add_partition_offset(place.topic(), place.partition(), Offset::Offset(from));
             added.map_err(|error| self.said(&what, &error))?;
             if let Some(mut place) = beginning.find_partition(place.topic(), place.partition()) {
                 place.set_metadata(metadata);
@@ -117,14 +118,12 @@ impl Founder<'_> {
             return Ok(());
         }
         match self.client.commit(&beginning, CommitMode::Sync) {
-            Ok(()) => Ok(()),
-            // It has members: they were founded, and partitions that came since begin at their beginning.
-            Err(KafkaError::ConsumerCommit(
+            // A group that has members was founded, and partitions that came since begin at their beginning.
+            Ok(())
+            | Err(KafkaError::ConsumerCommit(
                 Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress,
             )) => Ok(()),
-            Err(error) => {
-                Err(self.said(&format!("founding the subscription {}", reception.name), &error))
-            }
+            Err(error) => Err(self.said(&format!("founding the subscription {}", reception.name), &error)),
         }
     }
 
@@ -151,7 +150,9 @@ impl Founder<'_> {
                 }
             }
             StartAt::Stored | StartAt::Latest => high,
-            other => return Err(TransportError::Refused(format!("{other:?} is no beginning that Kafka knows"))),
+            other => {
+                return Err(TransportError::Refused(format!("{other:?} is no beginning that Kafka knows")));
+            }
         })
     }
 }

@@ -1,4 +1,68 @@
-//! Kafka as a transport of the busway event bus.
+//! Kafka as a transport of the busway event bus, by librdkafka.
+//!
+//! ```no_run
+//! use busway_engine::Stream;
+//! use busway_engine::transport::{Reception, Transport, TransportError, Verdict};
+//! use busway_event::Filter;
+//! use busway_kafka::KafkaTransport;
+//!
+//! # async fn run(filter: Filter) -> Result<(), TransportError> {
+//! let transport = KafkaTransport::builder("10.0.0.1:9092,10.0.0.2:9092").connect().await?;
+//! transport.prepare(&[Stream::new("orders").capture("orders.#").partitions(16)]).await?;
+//! let stock = Reception::new("orders", "stock", filter).member("host-1");
+//! let receiver = transport.receiver(&stock).await?;
+//! loop {
+//!     let received = receiver.receive(64).await?;
+//!     receiver.settle(received.iter().map(|one| (one.id, Verdict::Done)).collect()).await;
+//! #   break;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is what
+//!
+//! | busway | Kafka |
+//! |---|---|
+//! | stream | a topic of its name; each has `<stream>.dead` and `<stream>.retry.1s`, `.10s`, `.60s`, `.10m` beside it |
+//! | partition | a partition: keys go where they go in the embedded store, which is not where Kafka's own rule puts them |
+//! | topic | the attribute `subject` of the `CloudEvent`, in the header `ce_subject` |
+//! | key | the record's key |
+//! | offset | the record's offset, which counts in its partition |
+//! | subscription | a consumer group of its name; filters are the receiver's work |
+//! | member | a consumer of the group, with `client.id` of its name |
+//! | settled | the group's position, as far as nothing below it is unsettled, and a bitmap of what is settled above it in the commit's metadata |
+//! | put off | in the member's memory, or, from a second on and without a key, a record in a topic of retries |
+//! | given up | a record in the topic of dead letters: the record as it was, with `busway-reason`, `-attempts`, `-handler`, `-subscription`, `-topic`, `-partition`, `-offset` |
+//!
+//! # What it promises
+//! - Sent: all replicas in sync have it (`acks=all`), once for each time that it was sent, whatever librdkafka had to repeat. The same event sent anew is there twice: Kafka knows no ids.
+//! - Order of a key: that of its partition, also while members of a group come and go. One that is put off holds the later ones of its key back which are not out yet.
+//! - Settled, when `Ok` was said of it: never delivered again, in whatever order events are settled. When nobody can say whether a broker has heard, it is
+//!   committed as soon as one does, or delivered again to who has the partition then.
+//! - A rebalance: what is settled of a partition is committed before it goes; what is settled later is [`Gone`](busway_engine::transport::TransportError::Gone).
+//! - Bounds: of a partition the gap between the first event that is not settled and the newest that was read ([`KafkaBuilder::gap_max`]); of a member as many events and what may be in
+//!   flight, and 64 MiB. A partition is paused at any of these, and polling goes on.
+//!
+//! # Crash points
+//!
+//! | the process dies | then |
+//! |---|---|
+//! | after a record was sent, before its answer came | it is there or not; sent again it may be there twice |
+//! | within a transaction | nothing of it is ever seen; receivers do not get past it until it is aborted, by its time or by a producer of the same id |
+//! | after an event was handled, before its commit was heard | it is delivered again, when the session's time is over |
+//! | after a dead letter or a retry was written, before the commit | both: it is given up, or put off, twice |
+//! | while an event is put off in memory | it is delivered again, its attempts counted anew |
+//!
+//! # What it does not do
+//! A subscription whose name is that of a Kafka topic that busway has not made reads it too, with all retries in memory. Kafka's retention removes events whether they are settled or not, and
+//! it forgets where a group stands that has had no member for `offsets.retention.minutes`. Attempts are not
+//! counted across members, but in topics of retries.
+//!
+//! # Modules
+//! `gap` and `mark` are how far a group has come, `part` and `desk` what a member has in its hands, all of it without a broker; `member` is where librdkafka is polled; `founding` is where a
+//! subscription begins; `message` is the wire.
+
 mod builder;
 mod client;
 mod desk;

@@ -263,10 +263,14 @@ impl Seat {
             }
             list
         };
-        if !pause.is_empty() && let Err(error) = consumer.pause(&list(&pause)) {
+        if !pause.is_empty()
+            && let Err(error) = consumer.pause(&list(&pause))
+        {
             tracing::debug!(%error, "partitions were not paused: they were revoked");
         }
-        if !resume.is_empty() && let Err(error) = consumer.resume(&list(&resume)) {
+        if !resume.is_empty()
+            && let Err(error) = consumer.resume(&list(&resume))
+        {
             tracing::debug!(%error, "partitions were not resumed: they were revoked");
         }
     }
@@ -313,7 +317,9 @@ fn thread(work: impl FnOnce() + Send + 'static) -> Result<(), TransportError> {
         reason = "librdkafka's polls and commits block, and its callbacks ask brokers: threads of the member's own"
     )]
     let begun = std::thread::Builder::new().name("busway-kafka".to_owned()).spawn(work);
-    begun.map(drop).map_err(|error| TransportError::Refused(format!("there is no thread for a member: {error}")))
+    begun
+        .map(drop)
+        .map_err(|error| TransportError::Refused(format!("there is no thread for a member: {error}")))
 }
 
 /// Of all events that are not settled, in a member's memory.

@@ -127,8 +127,10 @@ impl Record {
 
     fn read(&self) -> Result<AnyEvent, String> {
         let body = self.value.clone().unwrap_or_default();
-        let content_type =
-            self.texts().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE)).and_then(|(_, value)| value);
+        let content_type = self
+            .texts()
+            .find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE))
+            .and_then(|(_, value)| value);
         let is_structured = content_type.is_some_and(|text| starts_with(text, STRUCTURED));
         let mut import = Import::new().payload_bytes_max(body.len().max(PAYLOAD_BYTES_MAX));
         let mut completed = (false, false);
@@ -150,7 +152,9 @@ impl Record {
                 }
                 (Err(CloudEventError::Missing { attribute: "subject" }), _) if !completed.1 => {
                     let Ok(topic) = Topic::new(&self.topic) else {
-                        return Err("it has no subject, and its Kafka topic is not the name of one".to_owned());
+                        return Err(
+                            "it has no subject, and its Kafka topic is not the name of one".to_owned()
+                        );
                     };
                     (import, completed.1) = (import.topic(TopicFrom::Fixed(topic)), true);
                 }
@@ -169,7 +173,10 @@ impl Record {
             all.push((attribute, value));
         }
         if all.is_empty() {
-            return Err("it is no CloudEvent: it has no headers that begin with ce_, and its content-type names none".to_owned());
+            return Err(
+                "it is no CloudEvent: it has no headers that begin with ce_, and its content-type names none"
+                    .to_owned(),
+            );
         }
         all.extend(content_type.map(|text| ("datacontenttype", text)));
         Ok(all)

@@ -41,8 +41,10 @@ pub(crate) fn tier(delay: Duration) -> Option<&'static str> {
 
 /// A name of a stream or a subscription that Kafka takes too, with room for what is put behind it.
 pub(crate) fn checked(name: &str, what: &str) -> Result<(), TransportError> {
-    let is_valid = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.');
-    if name.is_empty() || name.len() > BYTES_MAX || !name.chars().all(is_valid) || matches!(name, "." | "..") {
+    let is_valid =
+        |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.');
+    if name.is_empty() || name.len() > BYTES_MAX || !name.chars().all(is_valid) || matches!(name, "." | "..")
+    {
         return Err(unmappable(
             name,
             format!("the name of a {what} has 1 to {BYTES_MAX} characters of [A-Za-z0-9_.-] in Kafka"),

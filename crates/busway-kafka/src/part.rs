@@ -95,7 +95,7 @@ pub(crate) struct Change {
     pub(crate) position: i64,
     pub(crate) metadata: String,
     serial: u64,
-    change: u64,
+    number: u64,
 }
 
 impl Part {
@@ -250,14 +250,14 @@ impl Part {
                 position,
                 metadata: mark::written(position, &self.gap.settled(), filter),
                 serial: self.serial,
-                change: self.changed,
+                number: self.changed,
             }
         })
     }
 
     pub(crate) fn committed(&mut self, change: &Change) {
         if self.serial == change.serial {
-            self.fate.told.fetch_max(change.change, Ordering::SeqCst);
+            self.fate.told.fetch_max(change.number, Ordering::SeqCst);
         }
     }
 }

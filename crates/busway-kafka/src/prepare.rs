@@ -53,7 +53,10 @@ fn wanted(stream: &Stream) -> Result<Vec<Wanted>, TransportError> {
     }
     let (bytes, count, cap) = stream.size_limits();
     if count.is_some() || cap.is_some() {
-        tracing::warn!(stream = name, "a limit of events, or a cap, is nothing to Kafka: it does nothing there");
+        tracing::warn!(
+            stream = name,
+            "a limit of events, or a cap, is nothing to Kafka: it does nothing there"
+        );
     }
     let partitions = u64::from(stream.partition_count());
     let own = Wanted {
@@ -107,18 +110,14 @@ pub(crate) fn partitions(
         .fetch_metadata(Some(topic), settings.timeout)
         .map_err(|error| trouble.explain(&settings.brokers, &what, &error))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
-    match found.map(|found| (found.error(), found.partitions().len())) {
-        None
-        | Some((
-            Some(
-                RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-                | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
-            ),
-            _,
-        )) => Ok(None),
-        Some((Some(error), _)) => Err(of_code(&settings.brokers, &what, error.into())),
-        Some((None, 0)) => Ok(None),
-        Some((None, count)) => Ok(Some(count)),
+    let Some(found) = found else { return Ok(None) };
+    match found.error() {
+        None => Ok(Some(found.partitions().len()).filter(|count| *count > 0)),
+        Some(
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | RDKafkaRespErr::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+        ) => Ok(None),
+        Some(error) => Err(of_code(&settings.brokers, &what, error.into())),
     }
 }
 
@@ -139,9 +138,8 @@ async fn make(link: &Link, missing: &[Wanted]) -> Result<(), TransportError> {
                 .set("max.message.bytes", &texts.message)
         })
         .collect();
-    let options = AdminOptions::new()
-        .request_timeout(Some(settings.timeout))
-        .operation_timeout(Some(settings.timeout));
+    let options =
+        AdminOptions::new().request_timeout(Some(settings.timeout)).operation_timeout(Some(settings.timeout));
     let making = tokio::time::timeout(2 * settings.timeout, admin.create_topics(&topics, &options)).await;
     let made = making
         .map_err(|_| link.late("making topics"))?

@@ -167,8 +167,9 @@ pub(crate) fn gone(DeliveryId(id): DeliveryId) -> TransportError {
 fn revoked() -> TransportError {
     TransportError::Gone {
         what: "the delivery".to_owned(),
-        reason: "its partition went to another member before the broker had heard of it: it is delivered again"
-            .to_owned(),
+        reason:
+            "its partition went to another member before the broker had heard of it: it is delivered again"
+                .to_owned(),
     }
 }
 

@@ -72,7 +72,8 @@ impl Transport for KafkaTransport {
             .with(Capability::Wildcards, Ability::Emulated("the receiver leaves out what does not match"))
             .payload_bytes_max(self.0.settings.payload_bytes_max())
             .note("acknowledged is in all replicas in sync, not on their disks: set min.insync.replicas to 2 or more")
-            .note("Kafka removes what is beyond a topic's retention, whether subscriptions have settled it or not");
+            .note("Kafka removes what is beyond a topic's retention, whether subscriptions have settled it or not")
+            .note("Kafka forgets where a subscription stands that has had no member for offsets.retention.minutes, a week by default: it begins anew then");
         match &self.0.transactional {
             Some(_) => capabilities
                 .note("each send is a transaction: all of its events are there or none, and one is under way at a time"),

@@ -1,1 +1,131 @@
+use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::*;
+use crate::message::with;
+use crate::part::Heard;
+
+const LIMITS: Limits = Limits { in_flight: 4, gap: 8, events: 12, bytes: 1 << 20 };
+
+fn place() -> Place {
+    Place { topic: Arc::from("orders"), partition: 0 }
+}
+
+fn desk(filter: &str) -> Desk {
+    let mut desk = Desk::new(Filter::new(filter).unwrap(), LIMITS);
+    desk.assign(place(), 0, Vec::new());
+    desk
+}
+
+fn record(offset: i64, key: Option<&'static str>) -> Record {
+    let headers = [("ce_specversion", "1.0"), ("ce_source", "/tests"), ("ce_type", "t"), ("ce_id", "1")];
+    let subject = ("ce_subject", "orders.created");
+    let all = headers.into_iter().chain([subject]);
+    let headers = all.fold(rdkafka::message::OwnedHeaders::new(), |headers, (name, value)| {
+        with(headers, name, value.as_bytes())
+    });
+    Record {
+        topic: "orders".to_owned(),
+        partition: 0,
+        offset,
+        key: key.map(|key| Bytes::from_static(key.as_bytes())),
+        value: Some(Bytes::from_static(b"x")),
+        headers: Some(headers),
+        timestamp: Some(1_000),
+    }
+}
+
+fn offsets(taken: &[Received]) -> Vec<u64> {
+    taken.iter().map(|taken| taken.offset.unwrap()).collect()
+}
+
+const WAIT: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn no_more_is_out_than_may_be_and_what_is_not_settled_in_time_is_another_delivery() {
+    let (mut desk, now) = (desk("#"), Instant::now());
+    (0..6).for_each(|offset| assert!(desk.arrived(record(offset, None), None, 1, true)));
+    let first = desk.take(100, now, now + WAIT);
+    assert_eq!(offsets(&first), [0, 1, 2, 3]);
+    assert!(desk.take(100, now, now + WAIT).is_empty());
+    assert!(desk.renew(first[1].id, now + 3 * WAIT));
+    assert_eq!(desk.next_due(), Some(now + WAIT));
+    let later = now + WAIT;
+    let again = desk.take(100, later, later + WAIT);
+    assert_eq!(offsets(&again), [0, 2, 3]);
+    assert!(again.iter().all(|again| again.attempt.get() == 2));
+    assert!(desk.done(first[0].id).is_none(), "that delivery is none any more");
+    assert!(desk.done(first[1].id).is_some() && desk.done(again[0].id).is_some());
+}
+
+#[tokio::test]
+async fn what_is_put_off_holds_its_key_back_and_what_is_given_back_is_not_charged() {
+    let (mut desk, now) = (desk("#"), Instant::now());
+    for (offset, key) in [(0, Some("a")), (1, Some("b")), (2, Some("a")), (3, None)] {
+        desk.arrived(record(offset, key), None, 1, true);
+    }
+    let first = desk.take(1, now, now + WAIT);
+    assert!(desk.put_off(first[0].id, Some(now + WAIT)));
+    let others = desk.take(100, now, now + 9 * WAIT);
+    assert_eq!(offsets(&others), [1, 3]);
+    assert!(desk.put_off(others[1].id, None));
+    let back = desk.take(100, now, now + 9 * WAIT);
+    assert_eq!((offsets(&back), back[0].attempt.get()), (vec![3], 1));
+    let due = desk.take(100, now + WAIT, now + 9 * WAIT);
+    assert_eq!((offsets(&due), due[0].attempt.get()), (vec![0], 2));
+    assert!(desk.take(100, now + WAIT, now + 9 * WAIT).is_empty(), "the later one waits for it");
+    assert!(desk.done(due[0].id).is_some());
+    assert_eq!(offsets(&desk.take(100, now + WAIT, now + 9 * WAIT)), [2]);
+}
+
+#[tokio::test]
+async fn a_ticket_is_heard_when_its_change_is_committed_and_never_when_the_partition_went_before() {
+    let (mut desk, now) = (desk("#"), Instant::now());
+    (0..3).for_each(|offset| _ = desk.arrived(record(offset, None), None, 1, true));
+    let taken = desk.take(100, now, now + WAIT);
+    let second = desk.done(taken[1].id).unwrap();
+    let changes = desk.changes(None);
+    assert_eq!(changes[0].position, 0, "the first is not settled");
+    let first = desk.done(taken[0].id).unwrap();
+    desk.committed(&changes);
+    assert_eq!((second.heard(), first.heard()), (Heard::Yes, Heard::NotYet));
+    let changes = desk.changes(None);
+    assert_eq!(changes[0].position, 2);
+    desk.revoke(&place());
+    assert_eq!((second.heard(), first.heard()), (Heard::Yes, Heard::Never));
+    // Assigned again it is another: what comes late of the old one is nothing to it.
+    desk.assign(place(), 0, Vec::new());
+    desk.committed(&changes);
+    assert!(desk.changes(None).is_empty() && desk.done(taken[2].id).is_none());
+}
+
+#[tokio::test]
+async fn what_is_not_wanted_or_not_meant_or_settled_already_is_committed_unseen() {
+    let mut desk = desk("orders.paid");
+    assert!(!desk.arrived(record(0, None), None, 1, true));
+    assert_eq!(desk.changes(None)[0].position, 1);
+    let mut desk = Desk::new(Filter::new("#").unwrap(), LIMITS);
+    desk.assign(place(), 0, vec![1]);
+    assert!(desk.arrived(record(0, None), None, 1, true));
+    assert!(!desk.arrived(record(1, None), None, 1, true) && !desk.arrived(record(2, None), None, 1, false));
+    assert!(!desk.arrived(record(0, None), None, 1, true), "it was read before");
+    let now = Instant::now();
+    assert_eq!(offsets(&desk.take(100, now, now + WAIT)), [0]);
+}
+
+#[tokio::test]
+async fn partitions_are_paused_at_the_limits_and_go_on_below_them() {
+    let (mut desk, now) = (desk("#"), Instant::now());
+    (0..8).for_each(|offset| _ = desk.arrived(record(offset, None), None, 1, true));
+    assert_eq!(desk.pace(), (vec![place()], vec![]));
+    assert_eq!(desk.pace(), (vec![], vec![]));
+    let taken = desk.take(100, now, now + WAIT);
+    for taken in &taken[1..] {
+        desk.done(taken.id);
+    }
+    assert_eq!(desk.pace(), (vec![], vec![]), "the first keeps the gap open");
+    desk.done(taken[0].id);
+    assert_eq!(desk.pace(), (vec![], vec![place()]));
+    assert!(!desk.is_pausing());
+}

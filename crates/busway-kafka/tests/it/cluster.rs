@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use busway_kafka::{KafkaBuilder, KafkaTransport};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::producer::future_producer::FutureProducerContext;
-use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 /// One or several brokers, with the producer that they live in: it is also how a test writes what is not of busway's.
 pub(crate) struct Cluster {
@@ -49,9 +49,9 @@ impl Cluster {
 
     /// Writes what is not of busway's making.
     pub(crate) async fn write(&self, topic: &str, headers: &[(&str, &str)], body: &str) {
-        let headers = headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| {
-            all.insert(Header { key, value: Some(*value) })
-        });
+        let headers = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
         let record = FutureRecord::<str, str>::to(topic).payload(body).headers(headers).partition(0);
         self.producer.send(record, Duration::from_secs(10)).await.unwrap();
     }
@@ -81,11 +81,7 @@ impl Cluster {
     }
 
     fn consumer(&self, group: &str) -> BaseConsumer {
-        ClientConfig::new()
-            .set("bootstrap.servers", &self.brokers)
-            .set("group.id", group)
-            .create()
-            .unwrap()
+        ClientConfig::new().set("bootstrap.servers", &self.brokers).set("group.id", group).create().unwrap()
     }
 
     pub(crate) async fn connect(&self) -> KafkaTransport {

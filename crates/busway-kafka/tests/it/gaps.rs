@@ -3,7 +3,9 @@
 use busway_engine::transport::{Transport, Verdict};
 
 use crate::cluster::Cluster;
-use crate::world::{events, nothing_comes, numbers, orders, receive, reception, send, settle, take, with_orders};
+use crate::world::{
+    events, nothing_comes, numbers, orders, receive, reception, send, settle, take, with_orders,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_settled_behind_one_that_is_not_comes_to_nobody_again() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busway_engine::transport::{Letter, Reception, TransportError, Verdict};
+use busway_engine::transport::{Letter, Reception, Transport as _, TransportError, Verdict};
 use busway_event::Filter;
 use rdkafka::Message as _;
 use rdkafka::message::{Headers as _, OwnedMessage};
@@ -25,10 +25,10 @@ async fn a_dead_letter_is_written_before_the_position_passes_it() {
     send(&transport, events(0..1, Some("a"))).await;
     let came = take(&receiver, 1).await;
     let letter = Letter::new("no such product").attempts(3).handler("stock");
-    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
     cluster.mock().request_errors(RDKafkaApiKey::Produce, &[refusal]);
     let refused = told(&receiver, &came, Verdict::Dead(letter.clone())).await;
-    assert!(matches!(&refused[..], [Err(TransportError::AccessDenied { .. })]), "{refused:?}");
+    assert!(matches!(&refused[..], [Err(TransportError::TooLarge { .. })]), "{refused:?}");
     assert_eq!(cluster.position("stock", "orders", 0), 0);
     assert!(cluster.records("orders.dead").is_empty());
     // The verdict may be told again.
@@ -78,7 +78,8 @@ async fn a_key_that_is_put_off_holds_its_later_events_and_no_others() {
     send(&transport, vec![event(0, Some("a"))]).await;
     let first = take(&receiver, 1).await;
     settle(&receiver, &first, Verdict::Again(Duration::from_secs(2))).await;
-    send(&transport, vec![event(1, Some("a")), event(2, Some("b")), event(3, Some("a")), event(4, None)]).await;
+    send(&transport, vec![event(1, Some("a")), event(2, Some("b")), event(3, Some("a")), event(4, None)])
+        .await;
     let flowing = take(&receiver, 2).await;
     assert_eq!(numbers(&flowing), [2, 4]);
     settle(&receiver, &flowing, Verdict::Done).await;
@@ -94,7 +95,6 @@ async fn a_key_that_is_put_off_holds_its_later_events_and_no_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_that_is_known_with_another_filter_is_told_apart() {
     let (_cluster, transport) = with_orders(1).await;
-    use busway_engine::transport::Transport as _;
     let receiver = receive(&transport, &reception()).await;
     receiver.close().await.unwrap();
     let other = Reception::new("orders", "stock", Filter::new("orders.paid").unwrap());

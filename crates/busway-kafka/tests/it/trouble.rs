@@ -13,7 +13,10 @@ async fn a_broker_that_is_not_there_is_an_error_in_bounded_time() {
     let begun = Instant::now();
     let connecting = KafkaTransport::builder("127.0.0.1:1").timeout(Duration::from_secs(2)).connect();
     let error = timeout(Duration::from_secs(10), connecting).await.unwrap().unwrap_err();
-    assert!(matches!(&error, TransportError::Unreachable { address, .. } if address == "127.0.0.1:1"), "{error}");
+    assert!(
+        matches!(&error, TransportError::Unreachable { address, .. } if address == "127.0.0.1:1"),
+        "{error}"
+    );
     assert!(error.is_transient() && begun.elapsed() < Duration::from_secs(6), "{error}");
     assert!(error.to_string().contains("refused"), "it says why: {error}");
 }
@@ -33,10 +36,7 @@ async fn a_broker_that_does_not_know_who_this_is_is_an_error_in_bounded_time() {
     let cluster = Cluster::of(1);
     let connecting = cluster.builder().sasl("PLAIN", "ann", "s3cr3t").connect();
     let error = timeout(Duration::from_secs(20), connecting).await.unwrap().unwrap_err();
-    assert!(
-        matches!(&error, TransportError::AccessDenied { .. } | TransportError::Refused(_)),
-        "{error:?}"
-    );
+    assert!(matches!(&error, TransportError::AccessDenied { .. } | TransportError::Refused(_)), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("s3cr3t"), "{error}");
 }
 

@@ -56,7 +56,10 @@ async fn our_events_are_cloud_events_to_others() {
     };
     assert_eq!(header("ce_id"), event.id().to_string());
     assert_eq!(header("ce_subject"), "orders.created");
-    assert_eq!((header("ce_specversion"), header("ce_partitionkey")), ("1.0".to_owned(), "Schlüssel".to_owned()));
+    assert_eq!(
+        (header("ce_specversion"), header("ce_partitionkey")),
+        ("1.0".to_owned(), "Schlüssel".to_owned())
+    );
     assert_eq!(header("content-type"), "application/octet-stream");
     assert_eq!(header("traceparent"), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::transport::{Received, Receiver, Reception, Sender, Sent, Transport, TransportError, Verdict};
+use busway_engine::transport::{
+    Received, Receiver, Reception, Sender, Sent, Transport, TransportError, Verdict,
+};
 use busway_event::{AnyEvent, CodecId, Encoded, EventId, Filter, Metadata, Parts, Timestamp, Topic};
 use busway_kafka::KafkaTransport;
 use busway_persistence::Stream;
