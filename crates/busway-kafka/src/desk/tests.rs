@@ -1,3 +1,5 @@
+//! A member's hands, without a broker.
+
 use std::time::Duration;
 
 use bytes::Bytes;

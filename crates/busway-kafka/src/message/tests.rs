@@ -1,3 +1,5 @@
+//! Records to events and back.
+
 use busway_event::EventId;
 
 use super::*;
