@@ -31,6 +31,7 @@ use crate::part::{Change, Place};
 pub(crate) struct Core {
     link: Arc<Link>,
     group: String,
+    stream: String,
     pub(crate) desk: Mutex<Desk>,
     /// Something may be ready.
     pub(crate) arrived: Notify,
@@ -55,7 +56,7 @@ struct Commits {
 
 /// A member at work: the core and its consumer, which is taken away when it leaves.
 pub(crate) struct Seat {
-    pub(crate) core: Arc<Core>,
+    core: Arc<Core>,
     consumer: RwLock<Option<BaseConsumer<Member>>>,
 }
 
@@ -69,7 +70,7 @@ impl Core {
 
     fn arrived(&self, record: Record) {
         let stands_in = record.header(SUBSCRIPTION);
-        let is_retry = stands_in.is_some() && record.header(NOT_BEFORE).is_some();
+        let is_retry = record.topic != self.stream && record.header(NOT_BEFORE).is_some();
         let is_meant = !is_retry || stands_in == Some(self.group.as_str());
         let number = |name| record.header(name).and_then(|text| text.parse::<i64>().ok());
         let due = number(NOT_BEFORE).filter(|_| is_retry).and_then(|due| {
@@ -188,7 +189,7 @@ impl Seat {
         link: &Arc<Link>,
         reception: &Reception,
         topics: &Topics,
-    ) -> Result<Arc<Self>, TransportError> {
+    ) -> Result<Seated, TransportError> {
         let settings = &link.settings;
         let in_flight = reception.in_flight_max.get();
         let gap = usize::try_from(settings.gap_max).unwrap_or(usize::MAX);
@@ -201,6 +202,7 @@ impl Seat {
         let core = Arc::new(Core {
             link: Arc::clone(link),
             group: reception.name.clone(),
+            stream: reception.stream.clone(),
             desk: Mutex::new(Desk::new(reception.filter.clone(), limits)),
             arrived: Notify::new(),
             told: watch::channel(0).0,
@@ -218,16 +220,16 @@ impl Seat {
         consumer.subscribe(&topics.all()).map_err(|error| link.said(&what(), &error))?;
         let seat = Arc::new(Self { core, consumer: RwLock::new(Some(consumer)) });
         let (polling, committing) = (Arc::clone(&seat), Arc::clone(&seat));
+        let seated = Seated(seat);
         thread(move || polling.poll())?;
         // Without it nothing is ever committed: the other ends, and the member leaves.
-        thread(move || committing.commit_all()).inspect_err(|_| {
-            seat.core.closing.store(true, Ordering::SeqCst);
-        })?;
-        Ok(seat)
+        thread(move || committing.commit_all())?;
+        Ok(seated)
     }
 
     fn poll(&self) {
         let core = &self.core;
+        let _end = End(self);
         while !core.closing.load(Ordering::SeqCst) {
             let turn = match core.desk.lock().is_pausing() {
                 true => TURN_PAUSED,
@@ -242,15 +244,6 @@ impl Seat {
             }
             self.pace(consumer);
         }
-        core.commits.lock().is_over = true;
-        core.news.notify_one();
-        // What is settled is committed when the last partitions go, from within this.
-        let consumer = self.consumer.write().take();
-        drop(consumer);
-        core.desk.lock().revoke_all();
-        core.bump();
-        core.over.send_replace(true);
-        core.arrived.notify_one();
     }
 
     /// Pauses partitions that have enough, and lets them go on.
@@ -307,6 +300,43 @@ impl Seat {
                 }
             };
         }
+    }
+}
+
+/// The end of a member, however its thread comes to it: nobody waits for anything of it any more.
+struct End<'a>(&'a Seat);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let core = &self.0.core;
+        core.closing.store(true, Ordering::SeqCst);
+        core.commits.lock().is_over = true;
+        core.news.notify_one();
+        // What is settled is committed when the last partitions go, from within this. Where a callback has panicked it is not called again: the group finds out after
+        // `max.poll.interval.ms`.
+        if !std::thread::panicking() {
+            let consumer = self.0.consumer.write().take();
+            drop(consumer);
+        }
+        core.desk.lock().revoke_all();
+        core.bump();
+        core.over.send_replace(true);
+        core.arrived.notify_one();
+    }
+}
+
+/// A seat that is left when this is dropped, also by whoever asked for it and did not wait.
+pub(crate) struct Seated(Arc<Seat>);
+
+impl Seated {
+    pub(crate) fn core(&self) -> &Core {
+        &self.0.core
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        self.core().closing.store(true, Ordering::SeqCst);
     }
 }
 

@@ -99,7 +99,7 @@ impl Record {
     pub(crate) fn own_headers(&self) -> OwnedHeaders {
         let mut kept = OwnedHeaders::new();
         for header in self.headers.iter().flat_map(|headers| headers.iter()) {
-            if !header.key.starts_with(OURS) {
+            if !OURS.contains(&header.key) {
                 kept = kept.insert(header);
             }
         }
@@ -192,8 +192,6 @@ const CONTENT_TYPE: &str = "content-type";
 const STRUCTURED: &str = "application/cloudevents";
 /// Of a record, beside what it holds.
 const RECORD_BYTES: usize = 256;
-/// What names of headers of this crate's begin with.
-const OURS: &str = "busway-";
 /// Of a record in a topic of retries: when it is due, in milliseconds of Unix time.
 pub(crate) const NOT_BEFORE: &str = "busway-not-before";
 /// Of the same: attempts that were made. Of a dead letter too.
@@ -206,6 +204,10 @@ pub(crate) const REASON: &str = "busway-reason";
 pub(crate) const HANDLER: &str = "busway-handler";
 /// Where it lay first: the Kafka topic, the partition and the offset.
 pub(crate) const ORIGIN: [&str; 3] = ["busway-topic", "busway-partition", "busway-offset"];
+
+/// All that this crate sets on what it writes elsewhere.
+const OURS: [&str; 8] =
+    [NOT_BEFORE, ATTEMPTS, SUBSCRIPTION, REASON, HANDLER, ORIGIN[0], ORIGIN[1], ORIGIN[2]];
 
 #[cfg(test)]
 mod tests;

@@ -178,8 +178,14 @@ impl Part {
         let at = origin(ORIGIN[2]).and_then(|at| at.parse().ok()).or_else(|| u64::try_from(offset).ok());
         let partition = origin(ORIGIN[1]).and_then(|partition| partition.parse().ok());
         let partition = partition.or_else(|| u16::try_from(slot.record.partition).ok());
-        let received = at.map_or(received.clone(), |at| received.at(at));
-        Some(partition.map_or(received.clone(), |partition| received.in_partition(partition)))
+        let received = match at {
+            Some(at) => received.at(at),
+            None => received,
+        };
+        Some(match partition {
+            Some(partition) => received.in_partition(partition),
+            None => received,
+        })
     }
 
     pub(crate) fn until(&self, offset: i64) -> Option<Instant> {

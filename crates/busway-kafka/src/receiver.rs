@@ -13,12 +13,12 @@ use tokio::time::Instant;
 
 use crate::founding::{self, Topics};
 use crate::link::{Link, blocking};
-use crate::member::{Core, Seat};
+use crate::member::{Core, Seat, Seated};
 use crate::settle::gone;
 
 pub(crate) struct KafkaReceiver {
     pub(crate) link: Arc<Link>,
-    pub(crate) seat: Arc<Seat>,
+    seat: Seated,
     pub(crate) reception: Reception,
     pub(crate) topics: Topics,
 }
@@ -33,7 +33,7 @@ impl KafkaReceiver {
     }
 
     pub(crate) fn core(&self) -> &Core {
-        &self.seat.core
+        self.seat.core()
     }
 
     fn is_open(&self) -> Result<(), TransportError> {
@@ -123,13 +123,6 @@ impl Receiver for KafkaReceiver {
                 false => Err(self.link.late("leaving the group")),
             }
         })
-    }
-}
-
-/// Its thread ends by itself, and leaves the group.
-impl Drop for KafkaReceiver {
-    fn drop(&mut self) {
-        self.core().closing.store(true, Ordering::SeqCst);
     }
 }
 
