@@ -21,7 +21,8 @@ use crate::fault::{is_denied, of_code, said};
 pub(crate) struct Trouble(Arc<Mutex<Option<(Code, String)>>>);
 
 impl Trouble {
-    fn note(&self, error: &KafkaError, reason: &str) {
+    /// A client has brought this up of its own accord.
+    pub(crate) fn note(&self, error: &KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
         let mut last = self.0.lock();
         // That nobody is there at all says less than why.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::gap::Read;
 use crate::message::Record;
-use crate::part::{Change, Part, Place, Ticket};
+use crate::part::{Change, Kind, Part, Place, Ticket};
 
 /// See the module.
 #[derive(Debug)]
@@ -58,10 +58,16 @@ impl Desk {
     }
 
     /// A partition is this member's, from a position on, with what was settled above it.
-    pub(crate) fn assign(&mut self, place: Place, position: i64, settled: Vec<i64>) {
+    pub(crate) fn assign(&mut self, place: Place, kind: Kind, position: i64, settled: Vec<i64>) {
         self.next_serial += 1;
         self.revoke(&place);
-        self.parts.insert(place, Part::new(self.next_serial, position, settled));
+        self.parts.insert(place, Part::new(self.next_serial, kind, position, settled));
+    }
+
+    /// Which of these partitions are paused.
+    pub(crate) fn paused(&self, of: &[Place]) -> Vec<Place> {
+        let is_paused = |place: &&Place| self.parts.get(place).is_some_and(|part| part.is_paused);
+        of.iter().filter(is_paused).cloned().collect()
     }
 
     /// A partition is not this member's any more: what was out of it is gone.

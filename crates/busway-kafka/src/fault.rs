@@ -32,16 +32,25 @@ pub(crate) fn of_code(address: &str, what: &str, code: Code) -> TransportError {
                 "{code}: somebody has removed the topic, or it was never there; prepare its stream"
             ),
         },
-        Code::MessageSizeTooLarge
-        | Code::InvalidMessageSize
-        | Code::InvalidMessage
-        | Code::PolicyViolation
-        | Code::UnsupportedFeature
+        code if is_unfit(code) => TransportError::Refused(reason),
+        Code::UnsupportedFeature
+        | Code::UnsupportedVersion
         | Code::NotImplemented
         | Code::InvalidArgument
         | Code::InvalidReplicationFactor
-        | Code::Fenced
-        | Code::Fatal => TransportError::Refused(reason),
+        | Code::InvalidPartitions
+        | Code::InvalidConfig
+        | Code::InvalidRequiredAcks
+        | Code::InvalidRequest
+        | Code::InvalidSessionTimeout
+        | Code::InvalidGroupId
+        | Code::OffsetMetadataTooLarge
+        | Code::InvalidCommitOffsetSize => TransportError::Refused(reason),
+        Code::InconsistentGroupProtocol => TransportError::Refused(format!(
+            "{reason}; the group has members that share partitions by other rules than cooperative-sticky: they have to leave first"
+        )),
+        // What is wrong is this client, and nothing with what it was asked for: another client would be told otherwise.
+        Code::Fenced | Code::Fatal | Code::ProducerFenced => TransportError::Closed,
         _ => TransportError::Unreachable { address, reason },
     }
 }
@@ -62,30 +71,81 @@ pub(crate) const fn is_denied(code: Code) -> bool {
     )
 }
 
+/// Whether a broker never takes a message like that.
+const fn is_unfit(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge
+            | Code::InvalidMessageSize
+            | Code::InvalidMessage
+            | Code::InvalidTimestamp
+            | Code::InvalidRecord
+            | Code::MessageBatchTooLarge
+            | Code::UnsupportedForMessageFormat
+            | Code::InvalidTopic
+            | Code::PolicyViolation
+    )
+}
+
 /// Whether a message that failed so is certainly not in its topic and will not be. Of all others nobody can say.
 pub(crate) const fn is_certain(code: Code) -> bool {
     is_denied(code)
+        || is_unfit(code)
         || matches!(
             code,
-            Code::MessageSizeTooLarge
-                | Code::InvalidMessageSize
-                | Code::InvalidMessage
-                | Code::PolicyViolation
+            Code::InvalidRequiredAcks
                 | Code::UnknownTopic
                 | Code::UnknownPartition
                 | Code::UnknownTopicOrPartition
                 | Code::QueueFull
-                | Code::InvalidTopic
         )
+}
+
+/// Whether librdkafka, left alone with it, comes out of it: brokers that go and come back, groups that change.
+pub(crate) const fn passes_by_itself(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::Resolve
+            | Code::SSL
+            | Code::PartitionEOF
+            | Code::OperationTimedOut
+            | Code::MessageTimedOut
+            | Code::WaitingForCoordinator
+            | Code::InProgress
+            | Code::PreviousInProgress
+            | Code::AssignmentLost
+            | Code::RequestTimedOut
+            | Code::NetworkException
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::ReplicaNotAvailable
+            | Code::BrokerNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::IllegalGeneration
+            | Code::UnknownMemberId
+            | Code::MemberIdRequired
+            | Code::RebalanceInProgress
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+    )
 }
 
 pub(crate) fn unmappable(name: &str, reason: impl Into<String>) -> TransportError {
     TransportError::Unmappable { name: name.to_owned(), transport: KIND, reason: reason.into() }
 }
 
-/// A task of this crate's that did not come to its end: the runtime is going down.
-pub(crate) const fn ended() -> TransportError {
-    TransportError::Closed
+/// A task of this crate's that did not come to its end: it panicked, or the runtime is going down.
+pub(crate) fn ended(error: &tokio::task::JoinError) -> TransportError {
+    match error.is_panic() {
+        true => {
+            TransportError::Refused("a task of busway-kafka has panicked: its message says where".to_owned())
+        }
+        false => TransportError::Closed,
+    }
 }
 
 pub(crate) const KIND: &str = "kafka";

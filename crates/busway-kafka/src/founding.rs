@@ -11,7 +11,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::{Quiet, Settings, Trouble};
 use crate::fault::{said, unmappable};
-use crate::{mark, names, prepare};
+use crate::mark::{self, Mark};
+use crate::{names, prepare};
 
 /// The topics of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl Founder<'_> {
         let mut beginning = TopicPartitionList::new();
         for place in known.elements() {
             if let Offset::Offset(position) = place.offset() {
-                agree(reception, position, place.metadata())?;
+                agree(reception, mark::of(position, &place))?;
                 continue;
             }
             let start = match place.topic() == reception.stream {
@@ -158,8 +159,8 @@ impl Founder<'_> {
 }
 
 /// A subscription that is known has one filter. What others have committed says nothing of it.
-fn agree(reception: &Reception, position: i64, metadata: &str) -> Result<(), TransportError> {
-    match mark::read(position, metadata) {
+fn agree(reception: &Reception, mark: Option<Mark>) -> Result<(), TransportError> {
+    match mark {
         Some(mark) if mark.filter != reception.filter.as_str() => Err(TransportError::Incompatible {
             what: format!("subscription {}", reception.name),
             setting: "filter",

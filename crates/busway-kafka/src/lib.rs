@@ -65,10 +65,13 @@
 
 mod builder;
 mod client;
+mod commit;
+mod core;
 mod desk;
 mod fault;
 mod founding;
 mod gap;
+mod headers;
 mod link;
 mod mark;
 mod member;

@@ -89,7 +89,7 @@ fn answered(
     }
 }
 
-/// Runs what blocks where it may.
+/// Runs what blocks where it may. A task that panicked is told apart from one that the end of its runtime has cut off.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TransportError> + Send + 'static,
 ) -> Result<T, TransportError> {
@@ -98,7 +98,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
         reason = "librdkafka's questions block; each has a bound, and none is of a handler"
     )]
     let task = tokio::task::spawn_blocking(work);
-    task.await.map_err(|_| ended())?
+    task.await.map_err(|error| ended(&error))?
 }
 
 /// A wait that is part of what this crate does.
@@ -114,3 +114,15 @@ impl fmt::Debug for Link {
 }
 
 const TURN: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_not_taken_for_the_end_of_the_transport() {
+        let panicking = blocking::<()>(|| panic!("oh no"));
+        let error = panicking.await.unwrap_err();
+        assert!(matches!(&error, TransportError::Refused(reason) if reason.contains("panicked")), "{error}");
+    }
+}

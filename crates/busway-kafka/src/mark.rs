@@ -3,6 +3,10 @@
 //! The bits are those of the offsets above the position, the first of them its own, six to a character; set are those that are settled. The filter is that of the
 //! subscription, so that a member which wants other topics is told so. Metadata of others is nothing to this crate: it is read as no mark.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+
 /// What metadata says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -27,8 +31,15 @@ pub(crate) fn written(position: i64, settled: &[i64], filter: &str) -> String {
     format!("{TAG}{bits};{filter}")
 }
 
-/// The mark of metadata, if it is one of this crate's.
-pub(crate) fn read(position: i64, metadata: &str) -> Option<Mark> {
+/// The mark of what a group has committed of a partition, if it is one of this crate's.
+pub(crate) fn of(position: i64, place: &TopicPartitionListElem<'_>) -> Option<Mark> {
+    // A client may commit any bytes beside a position, and rdkafka panics where they are no text: no mark of this crate's is like that.
+    let metadata = catch_unwind(AssertUnwindSafe(|| place.metadata().to_owned())).ok()?;
+    read(position, &metadata)
+}
+
+/// The mark of metadata.
+fn read(position: i64, metadata: &str) -> Option<Mark> {
     let (bits, filter) = metadata.strip_prefix(TAG)?.split_once(';')?;
     let mut settled = Vec::new();
     for (at, six) in bits.bytes().enumerate() {

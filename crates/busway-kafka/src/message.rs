@@ -12,12 +12,16 @@
 //! A record without a time attribute is of the time of its timestamp, one without a subject is about its Kafka topic, if busway can call a topic so. A record without
 //! a value (a tombstone) has an empty payload.
 
+use std::sync::Arc;
+
 use busway_engine::transport::{TransportError, Unreadable};
 use busway_event::cloudevents::{self, CloudEventError, Import, TopicFrom};
 use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, Timestamp, Topic};
 use bytes::Bytes;
-use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
+use rdkafka::message::{Header, Message, OwnedHeaders};
+
+use crate::headers::Headers;
 
 /// A record on its way out.
 #[derive(Debug)]
@@ -63,7 +67,7 @@ pub(crate) struct Record {
     pub(crate) offset: i64,
     pub(crate) key: Option<Bytes>,
     pub(crate) value: Option<Bytes>,
-    pub(crate) headers: Option<OwnedHeaders>,
+    pub(crate) headers: Arc<Headers>,
     /// When it was made or taken, in milliseconds.
     pub(crate) timestamp: Option<i64>,
 }
@@ -76,18 +80,14 @@ impl Record {
             offset: message.offset(),
             key: message.key().map(Bytes::copy_from_slice),
             value: message.payload().map(Bytes::copy_from_slice),
-            headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach),
+            headers: Arc::new(message.headers().map(Headers::of).unwrap_or_default()),
             timestamp: message.timestamp().to_millis(),
         }
     }
 
-    /// Headers with text as values, each with its name.
+    /// Headers, each with its value where that is text.
     fn texts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let headers = self.headers.iter().flat_map(|headers| headers.iter());
-        headers.map(|header| {
-            let value = header.value.map_or(Some(""), |value| std::str::from_utf8(value).ok());
-            (header.key, value)
-        })
+        self.headers.iter().map(|(name, value)| (name, std::str::from_utf8(value).ok()))
     }
 
     /// The last header of this name, as text.
@@ -97,35 +97,32 @@ impl Record {
 
     /// Its headers without those of this crate's own.
     pub(crate) fn own_headers(&self) -> OwnedHeaders {
-        let mut kept = OwnedHeaders::new();
-        for header in self.headers.iter().flat_map(|headers| headers.iter()) {
-            if !OURS.contains(&header.key) {
-                kept = kept.insert(header);
-            }
-        }
-        kept
+        self.headers.without(&OURS)
     }
 
     /// About how much memory it takes.
     pub(crate) fn weight(&self) -> usize {
-        let headers = self.texts().map(|(name, value)| name.len() + value.map_or(0, str::len));
-        self.value.as_ref().map_or(0, Bytes::len) + headers.sum::<usize>() + RECORD_BYTES
+        self.value.as_ref().map_or(0, Bytes::len) + self.headers.weight() + RECORD_BYTES
     }
 
     /// The event, or the record as what is none.
     pub(crate) fn event(&self) -> Result<AnyEvent, Box<Unreadable>> {
         self.read().map_err(|reason| {
             let place = format!("{}[{}]@{}", self.topic, self.partition, self.offset);
-            let shown = self.headers.iter().flat_map(|headers| headers.iter()).map(|header| {
-                let value = String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned();
-                (header.key.to_owned(), value)
-            });
+            let shown = self
+                .headers
+                .iter()
+                .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()));
             let body = self.value.clone().unwrap_or_default();
             Box::new(Unreadable::new(place, body, reason).headers(shown.collect()))
         })
     }
 
     fn read(&self) -> Result<AnyEvent, String> {
+        if !self.headers.is_text() {
+            return Err("a header of it has a name that is no UTF-8; only its dead letter keeps that header"
+                .to_owned());
+        }
         let body = self.value.clone().unwrap_or_default();
         let content_type = self
             .texts()

@@ -24,6 +24,7 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Part {
     serial: u64,
+    pub(crate) kind: Kind,
     pub(crate) gap: Gap,
     slots: BTreeMap<i64, Slot>,
     ready: BTreeSet<i64>,
@@ -98,10 +99,27 @@ pub(crate) struct Change {
     number: u64,
 }
 
+/// What lies in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Events of the stream.
+    Stream,
+    /// Events that were put off.
+    Retries,
+}
+
+#[cfg(test)]
+impl Change {
+    pub(crate) fn of(place: Place, position: i64) -> Self {
+        Self { place, position, metadata: String::new(), serial: 1, number: 1 }
+    }
+}
+
 impl Part {
-    pub(crate) fn new(serial: u64, position: i64, settled: Vec<i64>) -> Self {
+    pub(crate) fn new(serial: u64, kind: Kind, position: i64, settled: Vec<i64>) -> Self {
         Self {
             serial,
+            kind,
             gap: Gap::new(position, settled),
             slots: BTreeMap::new(),
             ready: BTreeSet::new(),

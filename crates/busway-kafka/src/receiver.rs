@@ -11,9 +11,10 @@ use busway_engine::transport::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::core::Core;
 use crate::founding::{self, Topics};
 use crate::link::{Link, blocking};
-use crate::member::{Core, Seat, Seated};
+use crate::member::{Seat, Seated};
 use crate::settle::gone;
 
 pub(crate) struct KafkaReceiver {
@@ -48,9 +49,10 @@ impl KafkaReceiver {
         let mut link_closed = self.link.closed.subscribe();
         let mut over = self.core().over.subscribe();
         loop {
-            self.is_open()?;
-            if *over.borrow() {
-                return Err(TransportError::Closed);
+            if let Err(closed) = self.is_open() {
+                // What has ended it says more, and is said once.
+                let why = self.core().failed.lock().take().filter(|why| !why.is_transient());
+                return Err(why.unwrap_or(closed));
             }
             if let Some(failed) = self.core().failed.lock().take() {
                 return Err(failed);

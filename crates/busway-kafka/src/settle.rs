@@ -114,7 +114,7 @@ impl KafkaReceiver {
 
     async fn write(&self, id: DeliveryId, elsewhere: Elsewhere) -> Result<(), TransportError> {
         // It is not delivered again while it is being written.
-        let until = Instant::now() + self.reception.ack_wait.max(2 * self.link.settings.timeout);
+        let until = Instant::now() + self.reception.ack_wait.max(WRITE_TIMEOUTS * self.link.settings.timeout);
         if !self.core().desk.lock().renew(id, until) {
             return Err(gone(id));
         }
@@ -152,7 +152,10 @@ impl KafkaReceiver {
             }
         };
         let heard = tokio::time::timeout(self.link.settings.timeout, hearing).await;
-        heard.unwrap_or_else(|_| Err(self.link.late("committing; it is tried on")))
+        heard.unwrap_or_else(|_| {
+            let why = self.core().uncommitted.lock().as_ref().map(|error| format!(", for {error}"));
+            Err(self.link.late(&format!("committing; it is tried on{}", why.unwrap_or_default())))
+        })
     }
 }
 
@@ -173,5 +176,7 @@ fn revoked() -> TransportError {
     }
 }
 
+/// How often the timeout a write elsewhere may take at most: once for room in the producer, twice for the answer, and once to spare.
+const WRITE_TIMEOUTS: u32 = 4;
 /// A century: later than that is never, and no clock of this side reaches further.
 const DELAY_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::headers::Headers;
 use crate::message::with;
 use crate::part::Heard;
 
@@ -16,7 +17,7 @@ fn place() -> Place {
 
 fn desk(filter: &str) -> Desk {
     let mut desk = Desk::new(Filter::new(filter).unwrap(), LIMITS);
-    desk.assign(place(), 0, Vec::new());
+    desk.assign(place(), Kind::Stream, 0, Vec::new());
     desk
 }
 
@@ -33,7 +34,7 @@ fn record(offset: i64, key: Option<&'static str>) -> Record {
         offset,
         key: key.map(|key| Bytes::from_static(key.as_bytes())),
         value: Some(Bytes::from_static(b"x")),
-        headers: Some(headers),
+        headers: Arc::new(Headers::of(headers.as_borrowed())),
         timestamp: Some(1_000),
     }
 }
@@ -97,7 +98,7 @@ async fn a_ticket_is_heard_when_its_change_is_committed_and_never_when_the_parti
     desk.revoke(&place());
     assert_eq!((second.heard(), first.heard()), (Heard::Yes, Heard::Never));
     // Assigned again it is another: what comes late of the old one is nothing to it.
-    desk.assign(place(), 0, Vec::new());
+    desk.assign(place(), Kind::Stream, 0, Vec::new());
     desk.committed(&changes);
     assert!(desk.changes(None).is_empty() && desk.done(taken[2].id).is_none());
 }
@@ -108,7 +109,7 @@ async fn what_is_not_wanted_or_not_meant_or_settled_already_is_committed_unseen(
     assert!(!desk.arrived(record(0, None), None, 1, true));
     assert_eq!(desk.changes(None)[0].position, 1);
     let mut desk = Desk::new(Filter::new("#").unwrap(), LIMITS);
-    desk.assign(place(), 0, vec![1]);
+    desk.assign(place(), Kind::Stream, 0, vec![1]);
     assert!(desk.arrived(record(0, None), None, 1, true));
     assert!(!desk.arrived(record(1, None), None, 1, true) && !desk.arrived(record(2, None), None, 1, false));
     assert!(!desk.arrived(record(0, None), None, 1, true), "it was read before");

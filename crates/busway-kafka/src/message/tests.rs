@@ -3,6 +3,7 @@
 use busway_event::EventId;
 
 use super::*;
+use rdkafka::message::Headers as _;
 
 fn record(headers: &[(&str, &str)], value: &str) -> Record {
     let all = headers
@@ -14,7 +15,7 @@ fn record(headers: &[(&str, &str)], value: &str) -> Record {
         offset: 7,
         key: None,
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
-        headers: Some(all),
+        headers: Arc::new(Headers::of(all.as_borrowed())),
         timestamp: Some(1_769_853_600_000),
     }
 }
@@ -36,7 +37,11 @@ fn an_event_of_somebody_else_is_read_and_written_as_it_was() {
     assert_eq!(event.topic().as_str(), "orders.created");
     let out = Outgoing::of(&event, 100).unwrap();
     assert_eq!((out.body.as_ref(), out.timestamp), (&b"{\"n\":1}"[..], 1_769_853_600_000));
-    let again = Record { headers: Some(out.headers), value: Some(out.body), ..record(&[], "") };
+    let again = Record {
+        headers: Arc::new(Headers::of(out.headers.as_borrowed())),
+        value: Some(out.body),
+        ..record(&[], "")
+    };
     let again = again.event().unwrap();
     assert_eq!((again.id(), again.origin_id()), (event.id(), Some("A-1")));
     assert!(matches!(Outgoing::of(&event, 6), Err(TransportError::TooLarge { len: 7, limit: 6 })));

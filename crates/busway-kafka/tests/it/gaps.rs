@@ -1,10 +1,13 @@
 //! Settled in any order.
 
+use std::collections::BTreeSet;
+
 use busway_engine::transport::{Transport, Verdict};
 
 use crate::cluster::Cluster;
 use crate::world::{
-    events, nothing_comes, numbers, orders, receive, reception, send, settle, take, with_orders,
+    event, events, nothing_comes, number, numbers, orders, receive, reception, send, settle, take, told,
+    with_orders,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,6 +53,31 @@ async fn a_partition_is_paused_at_the_limit_of_its_gap_and_goes_on_when_it_close
     }
     assert_eq!(left, (8..40).collect::<Vec<_>>());
     assert_eq!(cluster.position("stock", "orders", 0), 40);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_was_paused_when_it_went_goes_on_when_it_comes_back() {
+    let cluster = Cluster::of(1);
+    cluster.make("orders", 2);
+    let transport = cluster.builder().gap_max(8).connect().await.unwrap();
+    transport.prepare(&[orders(2)]).await.unwrap();
+    let receiver = receive(&transport, &reception()).await;
+    send(&transport, (0..160).map(|number| event(number, Some(&format!("key-{number}")))).collect()).await;
+    // Of both partitions as much as their gaps take: both are paused.
+    let mut came = take(&receiver, 16).await;
+    nothing_comes(&receiver).await;
+    let other = receive(&transport, &reception().member("other")).await;
+    // A partition has moved as soon as something of it is delivered.
+    take(&other, 1).await;
+    other.close().await.unwrap();
+    let mut settled = BTreeSet::new();
+    while settled.len() < 160 {
+        let told = told(&receiver, &came, Verdict::Done).await;
+        settled.extend(came.iter().zip(told).filter(|(_, told)| told.is_ok()).map(|(one, _)| number(one)));
+        if settled.len() < 160 {
+            came = take(&receiver, 1).await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
