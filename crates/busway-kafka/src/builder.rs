@@ -14,7 +14,7 @@ use crate::transport::KafkaTransport;
 #[derive(Debug, Clone)]
 #[must_use = "nothing is connected before .connect()"]
 pub struct KafkaBuilder {
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl KafkaBuilder {
@@ -73,8 +73,8 @@ impl KafkaBuilder {
         self
     }
 
-    /// The most bytes of a record. Default 1,000,000, a little less than brokers take by default (`message.max.bytes`); from 32 KiB to 100 MiB. Of these 16 KiB
-    /// are for headers.
+    /// The most bytes of a record that is sent: its key, its headers and its payload, which has 16 KiB less. Default 1,000,000, a little less than brokers take by default
+    /// (`message.max.bytes`); from 32 KiB to 100 MiB. Dead letters and retries, which keep records of others as they were, may have twice as many and 64 KiB, 2 MiB at least.
     pub const fn message_bytes_max(mut self, bytes: usize) -> Self {
         self.settings.message_bytes_max = bytes;
         self
@@ -144,6 +144,12 @@ impl Settings {
     pub(crate) const fn payload_bytes_max(&self) -> usize {
         self.message_bytes_max.saturating_sub(HEADERS_BYTES)
     }
+
+    /// The most bytes of a record that is written elsewhere as it was: others may write larger ones than this side sends, and a dead letter says more than its record did.
+    pub(crate) const fn elsewhere_bytes_max(&self) -> usize {
+        let bytes = self.message_bytes_max.saturating_mul(2).saturating_add(4 * HEADERS_BYTES);
+        if bytes < ELSEWHERE_BYTES_MIN { ELSEWHERE_BYTES_MIN } else { bytes }
+    }
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -153,6 +159,8 @@ const TIME_MAX: Duration = Duration::from_secs(300);
 const MESSAGE_BYTES: usize = 1_000_000;
 const MESSAGE_BYTES_RANGE: std::ops::RangeInclusive<usize> = 32 << 10..=100 << 20;
 const HEADERS_BYTES: usize = 16 << 10;
+/// Twice of what brokers take by default.
+const ELSEWHERE_BYTES_MIN: usize = 2 << 20;
 const GAP: u64 = 2_048;
 
 #[cfg(test)]

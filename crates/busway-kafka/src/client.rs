@@ -13,33 +13,62 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::FutureProducer;
+use tokio::time::Instant;
 
 use crate::fault::{is_denied, of_code, said};
 
 /// The last thing that went wrong with a client, so that an operation which only was not answered in time says why.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Trouble(Arc<Mutex<Option<(Code, String)>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    last: Arc<Mutex<Option<Seen>>>,
+    /// For how long it says something of what fails: what is older has nothing to do with it.
+    fresh: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct Seen {
+    code: Code,
+    reason: String,
+    at: Instant,
+}
 
 impl Trouble {
+    pub(crate) fn new(fresh: Duration) -> Self {
+        Self { last: Arc::default(), fresh }
+    }
+
     /// A client has brought this up of its own accord.
     pub(crate) fn note(&self, error: &KafkaError, reason: &str) {
+        self.note_at(error, reason, Instant::now());
+    }
+
+    fn note_at(&self, error: &KafkaError, reason: &str, at: Instant) {
         let Some(code) = error.rdkafka_error_code() else { return };
-        let mut last = self.0.lock();
+        let is_known = self.seen(at).is_some();
         // That nobody is there at all says less than why.
-        if code != Code::AllBrokersDown || last.is_none() {
-            *last = Some((code, reason.to_owned()));
+        if code != Code::AllBrokersDown || !is_known {
+            *self.last.lock() = Some(Seen { code, reason: reason.to_owned(), at });
         }
     }
 
-    /// Whether a broker does not like who this is.
+    fn seen(&self, now: Instant) -> Option<Seen> {
+        let last = self.last.lock();
+        last.as_ref().filter(|seen| now.saturating_duration_since(seen.at) <= self.fresh).cloned()
+    }
+
+    /// Whether a broker does not like who this is. At its first connection one that breaks off while keys are exchanged counts; later on that may be a broker that ends.
     pub(crate) fn is_denied(&self) -> bool {
-        self.0.lock().as_ref().is_some_and(|(code, _)| is_denied(*code))
+        self.seen(Instant::now()).is_some_and(|Seen { code, .. }| is_denied(code) || code == Code::SSL)
     }
 
     /// What is said of an operation that failed so.
     pub(crate) fn explain(&self, address: &str, what: &str, error: &KafkaError) -> TransportError {
-        match (said(address, what, error), self.0.lock().clone()) {
-            (TransportError::Unreachable { reason, .. }, Some((code, seen))) => {
+        self.explain_at(address, what, error, Instant::now())
+    }
+
+    fn explain_at(&self, address: &str, what: &str, error: &KafkaError, now: Instant) -> TransportError {
+        match (said(address, what, error), self.seen(now)) {
+            (TransportError::Unreachable { reason, .. }, Some(Seen { code, reason: seen, .. })) => {
                 of_code(address, &format!("{reason}; {seen}"), code)
             }
             (error, _) => error,
@@ -48,7 +77,7 @@ impl Trouble {
 }
 
 /// What all clients have in common.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Quiet(pub(crate) Trouble);
 
 impl ClientContext for Quiet {
@@ -58,6 +87,13 @@ impl ClientContext for Quiet {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.0.note(&error, reason);
+        if error.rdkafka_error_code() == Some(Code::Fatal) {
+            tracing::error!(
+                reason,
+                "a Kafka client is of no use any more: another one has its transactional id, or its brokers have lost what it was told"
+            );
+            return;
+        }
         tracing::debug!(%error, reason, "a Kafka client has trouble; it goes on by itself");
     }
 }
@@ -103,7 +139,7 @@ impl Settings {
         config.set("socket.timeout.ms", &timeout);
         config.set("socket.connection.setup.timeout.ms", self.timeout.as_millis().max(1_000).to_string());
         config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
-        config.set("message.max.bytes", self.message_bytes_max.to_string());
+        config.set("message.max.bytes", self.elsewhere_bytes_max().to_string());
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
     }
@@ -117,9 +153,12 @@ impl Settings {
         let mut config = self.base();
         config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "1");
         config.set("message.timeout.ms", self.timeout.as_millis().to_string());
+        // A topic's limit is that of a batch: many small records together are no larger than one may be.
+        config.set("batch.size", self.message_bytes_max.to_string());
+        let queued = QUEUED_KIB_MAX.max(self.elsewhere_bytes_max() / 1_024 + 1);
         config
             .set("queue.buffering.max.messages", QUEUED_MAX)
-            .set("queue.buffering.max.kbytes", QUEUED_KIB_MAX);
+            .set("queue.buffering.max.kbytes", queued.to_string());
         if let Some(id) = transactional {
             config.set("transactional.id", id);
             config.set("transaction.timeout.ms", (2 * self.timeout).as_millis().max(1_000).to_string());
@@ -174,6 +213,33 @@ impl fmt::Debug for Settings {
 
 /// Records that wait in a producer, and their bytes.
 const QUEUED_MAX: &str = "100000";
-const QUEUED_KIB_MAX: &str = "131072";
+const QUEUED_KIB_MAX: usize = 128 << 10;
 /// What a consumer reads ahead of its member.
 const PREFETCHED_KIB_MAX: &str = "16384";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_long_ago_explains_nothing() {
+        let (trouble, then) = (Trouble::new(Duration::from_secs(20)), Instant::now());
+        trouble.note_at(&KafkaError::Global(Code::Authentication), "wrong password", then);
+        let timed_out = KafkaError::MessageProduction(Code::MessageTimedOut);
+        let said = |after| {
+            let now = then + Duration::from_secs(after);
+            trouble.explain_at("b:9092", "sending", &timed_out, now)
+        };
+        assert!(matches!(said(20), TransportError::AccessDenied { .. }), "{}", said(20));
+        assert!(matches!(said(21), TransportError::Unreachable { .. }), "{}", said(21));
+        // What was seen since counts, also that nobody is there.
+        let later = then + Duration::from_secs(30);
+        trouble.note_at(&KafkaError::Global(Code::AllBrokersDown), "all are down", later);
+        assert!(said(31).is_transient() && said(31).to_string().contains("all are down"), "{}", said(31));
+    }
+
+    #[test]
+    fn keys_that_could_not_be_exchanged_are_no_refusal_of_what_is_sent() {
+        assert!(of_code("b:9092", "sending", Code::SSL).is_transient());
+    }
+}

@@ -13,6 +13,8 @@ pub(crate) fn said(address: &str, what: &str, error: &KafkaError) -> TransportEr
         KafkaError::ClientCreation(reason) => {
             TransportError::Refused(format!("librdkafka makes no client of these settings: {reason}"))
         }
+        // The producer is shut out, by another of its transactional id most likely: no event is to blame.
+        KafkaError::Transaction(reason) if reason.is_fatal() => TransportError::Closed,
         KafkaError::Transaction(reason) => of_code(address, what, reason.code()),
         error => match error.rdkafka_error_code() {
             Some(code) => of_code(address, what, code),
@@ -67,7 +69,6 @@ pub(crate) const fn is_denied(code: Code) -> bool {
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
             | Code::TransactionalIdAuthorizationFailed
-            | Code::SSL
     )
 }
 
@@ -162,5 +163,26 @@ mod tests {
         assert!(matches!(of(Code::UnknownTopicOrPartition), TransportError::Gone { .. }));
         assert!(matches!(of(Code::PolicyViolation), TransportError::Refused(_)));
         assert!(is_certain(Code::MessageSizeTooLarge) && !is_certain(Code::MessageTimedOut));
+    }
+
+    #[test]
+    fn what_no_broker_ever_takes_is_neither_sent_again_nor_doubted() {
+        for code in
+            [Code::InvalidTimestamp, Code::InvalidRecord, Code::MessageBatchTooLarge, Code::InvalidTopic]
+        {
+            assert!(matches!(of_code("b:9092", "sending", code), TransportError::Refused(_)), "{code}");
+            assert!(is_certain(code), "{code}");
+        }
+        for code in [Code::InvalidSessionTimeout, Code::InconsistentGroupProtocol, Code::InvalidGroupId] {
+            assert!(matches!(of_code("b:9092", "joining", code), TransportError::Refused(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_shut_out_is_no_verdict_on_an_event() {
+        for code in [Code::Fenced, Code::Fatal, Code::ProducerFenced] {
+            assert_eq!(of_code("b:9092", "sending", code), TransportError::Closed, "{code}");
+            assert!(!is_certain(code), "{code}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::client::{Quiet, Settings, Trouble};
 use crate::fault::ended;
+use crate::transaction::Line;
 
 /// A way to brokers.
 pub(crate) struct Link {
@@ -22,16 +23,33 @@ pub(crate) struct Link {
     /// For what is sent outside of transactions: events, where there are none, and always what is put off or given up.
     pub(crate) plain: FutureProducer<Quiet>,
     /// For transactions, one at a time: held by who has one under way.
-    pub(crate) transactional: Option<Arc<tokio::sync::Mutex<FutureProducer<Quiet>>>>,
+    pub(crate) transactional: Option<Arc<tokio::sync::Mutex<Line>>>,
     /// Of those that were prepared. Few, so that they are looked through.
     pub(crate) streams: RwLock<Vec<Stream>>,
     pub(crate) closed: watch::Sender<bool>,
+    /// Held by who closes: whoever closes too waits until it is done. A tokio mutex, for it is held over the last answers.
+    pub(crate) closing: tokio::sync::Mutex<()>,
+    /// The last of the fields, so that it is the last to let go of the producers.
+    _aside: Aside,
+}
+
+/// Producers, once more: the last of each is let go of in a thread, for it blocks until its records are thrown out and its own threads have ended, and a link may be dropped
+/// anywhere.
+struct Aside(Option<(FutureProducer<Quiet>, Option<FutureProducer<Quiet>>)>);
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let producers = self.0.take();
+        if let Err(error) = thread(move || drop(producers)) {
+            tracing::debug!(%error, "producers were let go of where their last user was");
+        }
+    }
 }
 
 impl Link {
     /// Makes clients, and waits for a broker that answers.
     pub(crate) fn connect(settings: Settings) -> Result<Self, TransportError> {
-        let trouble = Trouble::default();
+        let trouble = Trouble::new(2 * settings.timeout);
         let plain = settings.producer(None, &trouble)?;
         answered(&settings, &trouble, &plain)?;
         let transactional = match settings.transactional.as_deref() {
@@ -41,11 +59,22 @@ impl Link {
                 producer.init_transactions(settings.timeout).map_err(|error| {
                     trouble.explain(&settings.brokers, &format!("beginning as transactional id {id}"), &error)
                 })?;
-                Some(Arc::new(tokio::sync::Mutex::new(producer)))
+                Some(producer)
             }
         };
-        let (closed, _) = watch::channel(false);
-        Ok(Self { settings, trouble, plain, transactional, streams: RwLock::default(), closed })
+        let aside = Aside(Some((plain.clone(), transactional.clone())));
+        let transactional =
+            transactional.map(|producer| Arc::new(tokio::sync::Mutex::new(Line::new(producer))));
+        Ok(Self {
+            settings,
+            trouble,
+            plain,
+            transactional,
+            streams: RwLock::default(),
+            closed: watch::channel(false).0,
+            closing: tokio::sync::Mutex::default(),
+            _aside: aside,
+        })
     }
 
     pub(crate) fn is_open(&self) -> Result<(), TransportError> {
@@ -55,9 +84,11 @@ impl Link {
         }
     }
 
-    /// The prepared stream that captures a topic.
-    pub(crate) fn capturing(&self, topic: &Topic) -> Option<Stream> {
-        self.streams.read().iter().find(|stream| stream.captures(topic)).cloned()
+    /// The prepared stream that captures a topic: its name, and how many partitions it has.
+    pub(crate) fn capturing(&self, topic: &Topic) -> Option<(String, u16)> {
+        let streams = self.streams.read();
+        let stream = streams.iter().find(|stream| stream.captures(topic))?;
+        Some((stream.name().to_owned(), stream.partition_count()))
     }
 
     pub(crate) fn said(&self, what: &str, error: &KafkaError) -> TransportError {
@@ -84,7 +115,13 @@ fn answered(
         let Err(error) = producer.client().fetch_metadata(None, turn) else { return Ok(()) };
         left = left.saturating_sub(turn);
         if left.is_zero() || trouble.is_denied() {
-            return Err(trouble.explain(&settings.brokers, "connecting", &error));
+            let said = trouble.explain(&settings.brokers, "connecting", &error);
+            return Err(match said {
+                TransportError::Unreachable { address, reason } if trouble.is_denied() => {
+                    TransportError::AccessDenied { address, reason }
+                }
+                said => said,
+            });
         }
     }
 }
@@ -99,6 +136,16 @@ pub(crate) async fn blocking<T: Send + 'static>(
     )]
     let task = tokio::task::spawn_blocking(work);
     task.await.map_err(|error| ended(&error))?
+}
+
+/// A thread for what blocks for longer than a question.
+pub(crate) fn thread(work: impl FnOnce() + Send + 'static) -> Result<(), TransportError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "librdkafka's polls, commits and ends block, and its callbacks ask brokers: threads of this crate's own"
+    )]
+    let begun = std::thread::Builder::new().name("busway-kafka".to_owned()).spawn(work);
+    begun.map(drop).map_err(|error| TransportError::Refused(format!("there is no thread for Kafka: {error}")))
 }
 
 /// A wait that is part of what this crate does.

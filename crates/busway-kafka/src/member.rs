@@ -17,7 +17,7 @@ use crate::core::{Core, Member};
 use crate::desk::Limits;
 use crate::fault::said;
 use crate::founding::Topics;
-use crate::link::Link;
+use crate::link::{Link, thread};
 use crate::message::Record;
 
 /// A member at work: the core and its consumer, which is taken away when it leaves.
@@ -212,18 +212,6 @@ impl Drop for Seated {
     fn drop(&mut self) {
         self.core().closing.store(true, Ordering::SeqCst);
     }
-}
-
-/// A thread for what blocks.
-fn thread(work: impl FnOnce() + Send + 'static) -> Result<(), TransportError> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "librdkafka's polls and commits block, and its callbacks ask brokers: threads of the member's own"
-    )]
-    let begun = std::thread::Builder::new().name("busway-kafka".to_owned()).spawn(work);
-    begun
-        .map(drop)
-        .map_err(|error| TransportError::Refused(format!("there is no thread for a member: {error}")))
 }
 
 /// Of all events that are not settled, in a member's memory.

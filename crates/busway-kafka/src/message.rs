@@ -7,7 +7,7 @@
 //! | headers `traceparent`, `tracestate` | again under their own names, for programs that know nothing of `CloudEvents` |
 //! | key | the event's key |
 //! | value | the payload |
-//! | timestamp | the event's time, in milliseconds |
+//! | timestamp | the event's time, in milliseconds; Kafka's retention goes by it |
 //!
 //! A record without a time attribute is of the time of its timestamp, one without a subject is about its Kafka topic, if busway can call a topic so. A record without
 //! a value (a tombstone) has an empty payload.
@@ -21,6 +21,7 @@ use busway_event::{AnyEvent, Timestamp, Topic};
 use bytes::Bytes;
 use rdkafka::message::{Header, Message, OwnedHeaders};
 
+use crate::client::Settings;
 use crate::headers::Headers;
 
 /// A record on its way out.
@@ -29,28 +30,40 @@ pub(crate) struct Outgoing {
     pub(crate) headers: OwnedHeaders,
     pub(crate) body: Bytes,
     pub(crate) timestamp: i64,
+    /// The bytes of its key, its headers and its body.
+    pub(crate) len: usize,
 }
 
 impl Outgoing {
-    pub(crate) fn of(event: &AnyEvent, payload_bytes_max: usize) -> Result<Self, TransportError> {
+    pub(crate) fn of(event: &AnyEvent, settings: &Settings) -> Result<Self, TransportError> {
         let cloudevents::Headers { attributes, content_type, body, .. } =
             cloudevents::to_headers(event).map_err(|error| TransportError::Refused(error.to_string()))?;
-        if body.len() > payload_bytes_max {
-            return Err(TransportError::TooLarge { len: body.len(), limit: payload_bytes_max });
+        let (len, limit) = (body.len(), settings.payload_bytes_max());
+        if len > limit {
+            return Err(TransportError::TooLarge { len, limit });
         }
         let mut headers = OwnedHeaders::new_with_capacity(attributes.len() + 3);
+        let mut len = len + event.key().map_or(0, |key| key.as_str().len());
+        let mut put = |headers, name: &str, value: &[u8]| {
+            len += name.len() + value.len() + HEADER_BYTES;
+            with(headers, name, value)
+        };
         let mut name = String::with_capacity(32);
         for (attribute, value) in &attributes {
             if matches!(&**attribute, "traceparent" | "tracestate") {
-                headers = with(headers, attribute, value.as_bytes());
+                headers = put(headers, attribute, value.as_bytes());
             }
             name.clear();
             name.push_str(PREFIX);
             name.push_str(attribute);
-            headers = with(headers, &name, value.as_bytes());
+            headers = put(headers, &name, value.as_bytes());
         }
-        let headers = with(headers, CONTENT_TYPE, content_type.as_bytes());
-        Ok(Self { headers, body, timestamp: event.time().as_millis().max(0) })
+        let headers = put(headers, CONTENT_TYPE, content_type.as_bytes());
+        let limit = settings.message_bytes_max;
+        if len > limit {
+            return Err(TransportError::TooLarge { len, limit });
+        }
+        Ok(Self { headers, body, timestamp: event.time().as_millis().max(0), len })
     }
 }
 
@@ -93,6 +106,11 @@ impl Record {
     /// The last header of this name, as text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.texts().filter(|(key, _)| *key == name).last().and_then(|(_, value)| value)
+    }
+
+    /// When it was made or taken first, in milliseconds, wherever it has lain since.
+    pub(crate) fn time(&self) -> Option<i64> {
+        self.header(TIME).and_then(|text| text.parse().ok()).or(self.timestamp)
     }
 
     /// Its headers without those of this crate's own.
@@ -142,7 +160,7 @@ impl Record {
                 None => cloudevents::from_binary(self.attributes(content_type)?, body.clone(), &import),
             };
             // Each at most once: what is missing then is missing.
-            match (&read, self.timestamp) {
+            match (&read, self.time()) {
                 (Err(CloudEventError::Missing { attribute: "time" }), Some(millis)) if !completed.0 => {
                     let taken = Timestamp::from_nanos(millis.saturating_mul(1_000_000));
                     (import, completed.0) = (import.received_at(taken), true);
@@ -187,12 +205,16 @@ fn starts_with(text: &str, start: &str) -> bool {
 const PREFIX: &str = "ce_";
 const CONTENT_TYPE: &str = "content-type";
 const STRUCTURED: &str = "application/cloudevents";
+/// The lengths of a header's name and value, at most.
+const HEADER_BYTES: usize = 10;
 /// Of a record, beside what it holds.
 const RECORD_BYTES: usize = 256;
 /// Of a record in a topic of retries: when it is due, in milliseconds of Unix time.
 pub(crate) const NOT_BEFORE: &str = "busway-not-before";
 /// Of the same: attempts that were made. Of a dead letter too.
 pub(crate) const ATTEMPTS: &str = "busway-attempts";
+/// Of both: the time of the record, in milliseconds of Unix time, as it was first. Where it lies now its timestamp is that of the write.
+pub(crate) const TIME: &str = "busway-time";
 /// Whose it is.
 pub(crate) const SUBSCRIPTION: &str = "busway-subscription";
 /// Of a dead letter: the last error.
@@ -203,8 +225,8 @@ pub(crate) const HANDLER: &str = "busway-handler";
 pub(crate) const ORIGIN: [&str; 3] = ["busway-topic", "busway-partition", "busway-offset"];
 
 /// All that this crate sets on what it writes elsewhere.
-const OURS: [&str; 8] =
-    [NOT_BEFORE, ATTEMPTS, SUBSCRIPTION, REASON, HANDLER, ORIGIN[0], ORIGIN[1], ORIGIN[2]];
+const OURS: [&str; 9] =
+    [NOT_BEFORE, ATTEMPTS, TIME, SUBSCRIPTION, REASON, HANDLER, ORIGIN[0], ORIGIN[1], ORIGIN[2]];
 
 #[cfg(test)]
 mod tests;

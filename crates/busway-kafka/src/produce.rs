@@ -47,7 +47,8 @@ pub(crate) async fn hand_over(
             }
             Some(Code::QueueFull) => return Err((link.late("the producer's queue is full"), true)),
             Some(Code::MessageSizeTooLarge) => {
-                return Err((TransportError::TooLarge { len, limit: link.settings.message_bytes_max }, true));
+                let limit = link.settings.elsewhere_bytes_max();
+                return Err((TransportError::TooLarge { len, limit }, true));
             }
             _ => return Err((link.said(&format!("sending to {topic}"), &error), true)),
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use busway_engine::transport::{SendError, Sender, Sent, TransportError, TransportFuture};
 use busway_event::{AnyEvent, Durability};
-use busway_persistence::{Stream, partition_of};
+use busway_persistence::partition_of;
 use rdkafka::producer::FutureProducer;
-use rdkafka::producer::future_producer::Delivery;
+use rdkafka::producer::future_producer::{Delivery, DeliveryFuture};
 
 use crate::client::Quiet;
 use crate::link::Link;
@@ -24,8 +24,11 @@ impl Sender for KafkaSender {
     fn send(&self, events: Vec<AnyEvent>) -> TransportFuture<'_, Vec<Result<Sent, SendError>>> {
         Box::pin(async move {
             let answers = match &self.0.transactional {
-                None => send_all(&self.0, &self.0.plain, &events).await,
-                Some(producer) => transaction::send(&self.0, producer, &events).await,
+                None => {
+                    let built = events.iter().map(|event| build(&self.0, event)).collect();
+                    send_all(&self.0, &self.0.plain, built).await
+                }
+                Some(line) => transaction::send(&self.0, line, &events).await,
             };
             events.into_iter().zip(answers).map(|(event, answer)| said(event, answer)).collect()
         })
@@ -43,15 +46,42 @@ fn said(event: AnyEvent, answer: Result<Delivery, Unwritten>) -> Result<Sent, Se
     }
 }
 
+/// An event as a record that may be handed to a producer.
+pub(crate) struct Built<'a> {
+    topic: String,
+    partition: i32,
+    key: Option<&'a [u8]>,
+    outgoing: Outgoing,
+}
+
+/// Makes a record of an event. What is refused here is refused before anybody hears of it.
+pub(crate) fn build<'a>(link: &Link, event: &'a AnyEvent) -> Result<Built<'a>, TransportError> {
+    link.is_open()?;
+    let topic = event.topic();
+    let Some((stream, count)) = link.capturing(topic) else {
+        return Err(TransportError::Refused(format!(
+            "no stream that was prepared captures {topic}; declare one and prepare it"
+        )));
+    };
+    let outgoing = Outgoing::of(event, &link.settings)?;
+    let key = event.key().map(|key| key.as_str().as_bytes());
+    Ok(Built { topic: stream, partition: partition(event, count), key, outgoing })
+}
+
 /// Sends with a producer, and waits for all answers.
-pub(crate) async fn send_all(link: &Link, producer: &FutureProducer<Quiet>, events: &[AnyEvent]) -> Answers {
-    let mut begun = Vec::with_capacity(events.len());
+pub(crate) async fn send_all(
+    link: &Link,
+    producer: &FutureProducer<Quiet>,
+    records: Vec<Result<Built<'_>, TransportError>>,
+) -> Answers {
+    let mut begun = Vec::with_capacity(records.len());
     let mut down: Option<TransportError> = None;
-    for event in events {
+    for record in records {
         // Where one found no room, those behind it would wait as long, each.
-        begun.push(match &down {
-            Some(reason) => Err((reason.clone(), true)),
-            None => begin(link, producer, event).await,
+        begun.push(match (record, &down) {
+            (Err(reason), _) => Err((reason, true)),
+            (_, Some(reason)) => Err((reason.clone(), true)),
+            (Ok(record), None) => begin(link, producer, record).await,
         });
         if let Some(Err((reason, _))) = begun.last()
             && reason.is_transient()
@@ -62,7 +92,7 @@ pub(crate) async fn send_all(link: &Link, producer: &FutureProducer<Quiet>, even
     let mut answers = Vec::with_capacity(begun.len());
     for one in begun {
         answers.push(match one {
-            Ok((topic, len, delivery)) => answer(link, topic.name(), len, delivery).await,
+            Ok((topic, len, delivery)) => answer(link, &topic, len, delivery).await,
             Err(unwritten) => Err(unwritten),
         });
     }
@@ -72,28 +102,19 @@ pub(crate) async fn send_all(link: &Link, producer: &FutureProducer<Quiet>, even
 async fn begin(
     link: &Link,
     producer: &FutureProducer<Quiet>,
-    event: &AnyEvent,
-) -> Result<(Stream, usize, rdkafka::producer::future_producer::DeliveryFuture), Unwritten> {
-    link.is_open().map_err(|closed| (closed, true))?;
-    let refused = |reason| (reason, true);
-    let Some(stream) = link.capturing(event.topic()) else {
-        let topic = event.topic();
-        return Err(refused(TransportError::Refused(format!(
-            "no stream that was prepared captures {topic}; declare one and prepare it"
-        ))));
-    };
-    let Outgoing { headers, body, timestamp } =
-        Outgoing::of(event, link.settings.payload_bytes_max()).map_err(refused)?;
+    record: Built<'_>,
+) -> Result<(String, usize, DeliveryFuture), Unwritten> {
+    let Built { topic, partition, key, outgoing: Outgoing { headers, body, timestamp, len } } = record;
     let to = Destination {
-        topic: stream.name(),
-        partition: Some(partition(event, stream.partition_count())),
-        key: event.key().map(|key| key.as_str().as_bytes()),
+        topic: &topic,
+        partition: Some(partition),
+        key,
         value: Some(&body),
         timestamp: Some(timestamp),
         headers,
     };
     let delivery = hand_over(link, producer, to).await?;
-    Ok((stream, body.len(), delivery))
+    Ok((topic, len, delivery))
 }
 
 /// The partition of an event: that of its key, and without one that of its id, as in the embedded store. Kafka's own rule would put keys elsewhere than the store does.

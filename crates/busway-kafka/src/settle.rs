@@ -20,7 +20,7 @@ use futures_util::future::join_all;
 use rdkafka::message::OwnedHeaders;
 use tokio::time::Instant;
 
-use crate::message::{ATTEMPTS, HANDLER, NOT_BEFORE, ORIGIN, REASON, Record, SUBSCRIPTION, with};
+use crate::message::{ATTEMPTS, HANDLER, NOT_BEFORE, ORIGIN, REASON, Record, SUBSCRIPTION, TIME, with};
 use crate::names;
 use crate::part::{Heard, Ticket};
 use crate::produce::{Destination, produce};
@@ -105,6 +105,10 @@ impl KafkaReceiver {
     fn stamped(&self, record: &Record, attempts: u32) -> OwnedHeaders {
         let headers = with(record.own_headers(), SUBSCRIPTION, self.reception.name.as_bytes());
         let headers = with(headers, ATTEMPTS, attempts.to_string().as_bytes());
+        let headers = match record.time() {
+            Some(millis) => with(headers, TIME, millis.to_string().as_bytes()),
+            None => headers,
+        };
         let here = [record.topic.clone(), record.partition.to_string(), record.offset.to_string()];
         ORIGIN.iter().zip(here).fold(headers, |headers, (name, here)| {
             let first = record.header(name).map_or(here, str::to_owned);
@@ -124,10 +128,24 @@ impl KafkaReceiver {
             partition: None,
             key: record.key.as_deref(),
             value: record.value.as_deref(),
-            timestamp: record.timestamp,
+            // The present time, whatever the record's is: by it brokers remove what is old, and refuse what is of the future.
+            timestamp: None,
             headers,
         };
-        produce(&self.link, &self.link.plain, to).await.map_err(|(error, _)| error)?;
+        if let Err((error, _)) = produce(&self.link, &self.link.plain, to).await {
+            if let TransportError::TooLarge { len, .. } = error {
+                let Record { topic: of, partition, offset, .. } = &record;
+                tracing::error!(
+                    of,
+                    partition,
+                    offset,
+                    len,
+                    to = topic,
+                    "a record is too large to be given up or put off: it comes again until the topic takes it (max.message.bytes)"
+                );
+            }
+            return Err(error);
+        }
         let Some(ticket) = self.core().desk.lock().done(id) else { return Err(gone(id)) };
         self.hurry();
         self.heard(ticket).await

@@ -6,41 +6,65 @@
 //! # Crash points
 //! A process that dies in the middle leaves a transaction open, which the brokers abort after its time, or as soon as a producer of the same id begins. Until then
 //! receivers, which read what is committed, do not get past it.
+//!
+//! # An end that is not confirmed
+//! Where no broker answers in time, nobody knows whether a transaction has ended, and librdkafka takes no other call until the same end has been asked for again: it is remembered
+//! with the producer, and asked for before the next transaction begins.
 
 use std::sync::Arc;
 
 use busway_engine::transport::TransportError;
 use busway_event::AnyEvent;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaError};
 use rdkafka::producer::{FutureProducer, Producer as _};
 use tokio::time::Instant;
 
 use crate::client::Quiet;
 use crate::link::{Link, blocking};
 use crate::produce::Unwritten;
-use crate::sender::{Answers, send_all};
+use crate::sender::{Answers, build, send_all};
+
+/// The producer of transactions, and the end of the last one if it is not confirmed.
+pub(crate) struct Line {
+    producer: FutureProducer<Quiet>,
+    open: Option<End>,
+}
+
+/// How a transaction is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Commit,
+    Abort,
+}
+
+impl Line {
+    pub(crate) const fn new(producer: FutureProducer<Quiet>) -> Self {
+        Self { producer, open: None }
+    }
+}
 
 /// Sends events in one transaction.
 pub(crate) async fn send(
     link: &Arc<Link>,
-    producer: &Arc<tokio::sync::Mutex<FutureProducer<Quiet>>>,
+    line: &Arc<tokio::sync::Mutex<Line>>,
     events: &[AnyEvent],
 ) -> Answers {
     if events.is_empty() {
         return Vec::new();
     }
-    let (link, producer, all) = (Arc::clone(link), Arc::clone(producer), events.to_vec());
+    let (link, line, all) = (Arc::clone(link), Arc::clone(line), events.to_vec());
     #[expect(
         clippy::disallowed_methods,
         reason = "a client's own task: a transaction that was begun is ended, whoever waits for it"
     )]
     let task = tokio::spawn(async move {
-        let producer = producer.lock().await;
+        // A tokio mutex, held over the whole of a transaction: that is what makes them one at a time.
+        let mut line = line.lock().await;
         let begun = Instant::now();
-        let answers = whole(&link, &producer, &all).await;
+        let answers = whole(&link, &mut line, &all).await;
         // librdkafka may throw out what follows an aborted transaction with what was in it (seen with 2.12.1). None of it is there: once more costs nothing.
         match is_repeatable(&answers) && begun.elapsed() < link.settings.timeout / 2 {
-            true => whole(&link, &producer, &all).await,
+            true => whole(&link, &mut line, &all).await,
             false => answers,
         }
     });
@@ -53,65 +77,120 @@ fn is_repeatable(answers: &Answers) -> bool {
     answers.iter().all(|answer| matches!(answer, Err((reason, true)) if reason.is_transient()))
 }
 
-async fn whole(link: &Arc<Link>, producer: &FutureProducer<Quiet>, events: &[AnyEvent]) -> Answers {
+async fn whole(link: &Arc<Link>, line: &mut Line, events: &[AnyEvent]) -> Answers {
     let all = |unwritten: &Unwritten| events.iter().map(|_| Err(unwritten.clone())).collect();
-    if let Err(error) = producer.begin_transaction() {
-        return all(&(link.said("beginning a transaction", &error), true));
+    let built: Vec<_> = events.iter().map(|event| build(link, event)).collect();
+    if let Some(reason) = built.iter().find_map(|built| built.as_ref().err()) {
+        // Nobody has heard of any of it: there is nothing to abort.
+        let others = beside(link, reason);
+        let answer = |built| match built {
+            Ok(_) => Err((others.clone(), true)),
+            Err(reason) => Err((reason, true)),
+        };
+        return built.into_iter().map(answer).collect();
     }
-    let answers = send_all(link, producer, events).await;
-    let failed = answers.iter().find_map(|answer| answer.as_ref().err()).cloned();
-    if let Some((reason, _)) = failed {
-        let aborted = abort(link, producer).await;
-        let others = TransportError::Refused(format!("another event of its transaction failed: {reason}"));
+    if let Err(reason) = begin(link, line).await {
+        return all(&(reason, true));
+    }
+    let answers = send_all(link, &line.producer, built).await;
+    let failed = || answers.iter().filter_map(|answer| answer.as_ref().err());
+    let culprit = failed().find(|(reason, _)| !reason.is_transient()).or_else(|| failed().next()).cloned();
+    if let Some((reason, _)) = culprit {
+        let is_aborted = end(link, line, End::Abort).await.is_ok();
+        let others = beside(link, &reason);
         // What fails for itself says why; of the others, nothing is there.
-        return answers
-            .into_iter()
-            .map(|answer| match answer {
-                Err((reason, _)) => Err((reason, aborted.is_ok())),
-                Ok(_) if reason.is_transient() => Err((reason.clone(), aborted.is_ok())),
-                Ok(_) => Err((others.clone(), aborted.is_ok())),
-            })
-            .collect();
+        let answer = |answer| match answer {
+            Err((reason, is_certain)) => Err((reason, is_certain || is_aborted)),
+            Ok(_) => Err((others.clone(), is_aborted)),
+        };
+        return answers.into_iter().map(answer).collect();
     }
-    match commit(link, producer).await {
+    match end(link, line, End::Commit).await {
         Ok(()) => answers,
         Err(unwritten) => all(&unwritten),
     }
 }
 
-async fn commit(link: &Arc<Link>, producer: &FutureProducer<Quiet>) -> Result<(), Unwritten> {
-    let (at, committing) = (Arc::clone(link), producer.clone());
-    let committed = blocking(move || {
-        // Committing may be tried on where its answer did not come; it is the same transaction.
-        let mut result = committing.commit_transaction(at.settings.timeout);
-        if let Err(KafkaError::Transaction(error)) = &result
-            && error.is_retriable()
-        {
-            result = committing.commit_transaction(at.settings.timeout);
-        }
-        Ok(result)
-    })
-    .await
-    .map_err(|closed| (closed, false))?;
-    let Err(error) = committed else { return Ok(()) };
-    let reason = link.said("committing a transaction", &error);
-    let is_aborted = match &error {
-        KafkaError::Transaction(error) if error.txn_requires_abort() => abort(link, producer).await.is_ok(),
-        _ => false,
-    };
-    Err((reason, is_aborted))
+/// What is said of an event whose transaction failed for another: sent without that one it may succeed.
+fn beside(link: &Link, reason: &TransportError) -> TransportError {
+    match reason {
+        TransportError::Closed => TransportError::Closed,
+        reason => TransportError::Unreachable {
+            address: link.settings.brokers.clone(),
+            reason: format!("another event of its transaction failed: {reason}"),
+        },
+    }
 }
 
-async fn abort(link: &Arc<Link>, producer: &FutureProducer<Quiet>) -> Result<(), TransportError> {
-    let (at, aborting) = (Arc::clone(link), producer.clone());
-    let aborted = blocking(move || {
-        aborting
-            .abort_transaction(at.settings.timeout)
-            .map_err(|error| at.said("aborting a transaction", &error))
-    })
-    .await;
-    if let Err(error) = &aborted {
-        tracing::warn!(%error, "a transaction could not be aborted; the brokers do it after its time");
+/// Begins a transaction, when the one before has ended.
+async fn begin(link: &Arc<Link>, line: &mut Line) -> Result<(), TransportError> {
+    if let Some(open) = line.open {
+        let ended = end(link, line, open).await;
+        // One that turned out to be aborted has ended too.
+        if line.open.is_some() {
+            return ended.map_err(|(reason, _)| reason);
+        }
     }
-    aborted
+    let (at, producer) = (Arc::clone(link), line.producer.clone());
+    let begun = blocking(move || {
+        Ok(producer.begin_transaction().map_err(|error| {
+            let needs_abort = native(&error).is_some_and(RDKafkaError::txn_requires_abort);
+            (at.said("beginning a transaction", &error), needs_abort)
+        }))
+    });
+    begun.await?.map_err(|(reason, needs_abort)| {
+        line.open = needs_abort.then_some(End::Abort);
+        reason
+    })
+}
+
+/// Ends a transaction. An error says whether nothing of it is there; one that may be cured by asking again stays open.
+async fn end(link: &Arc<Link>, line: &mut Line, how: End) -> Result<(), Unwritten> {
+    let (at, producer) = (Arc::clone(link), line.producer.clone());
+    // Open, until somebody knows better: also where the runtime goes down within it.
+    line.open = Some(how);
+    let ended = blocking(move || Ok(ended(&at, &producer, how))).await;
+    let (result, open) = ended.map_err(|closed| (closed, false))?;
+    line.open = open;
+    if let Err((error, _)) = &result {
+        tracing::warn!(%error, ?how, "a transaction has not ended as it was to");
+    }
+    result
+}
+
+/// The end of a transaction, and what of it is open. Blocks.
+fn ended(link: &Link, producer: &FutureProducer<Quiet>, how: End) -> (Result<(), Unwritten>, Option<End>) {
+    let Err(error) = twice(link, producer, how) else { return (Ok(()), None) };
+    let (what, native) = (format!("ending a transaction by {how:?}"), native(&error));
+    let reason = link.said(&what, &error);
+    if native.is_some_and(RDKafkaError::is_retriable) {
+        return (Err((reason, false)), Some(how));
+    }
+    if how == End::Abort || !native.is_some_and(RDKafkaError::txn_requires_abort) {
+        return (Err((reason, false)), None);
+    }
+    match ended(link, producer, End::Abort) {
+        (Ok(()), _) => (Err((reason, true)), None),
+        (Err(_), open) => (Err((reason, false)), open),
+    }
+}
+
+/// Once more where the answer did not come: it is the same transaction.
+fn twice(link: &Link, producer: &FutureProducer<Quiet>, how: End) -> KafkaResult<()> {
+    let once = || match how {
+        End::Commit => producer.commit_transaction(link.settings.timeout),
+        End::Abort => producer.abort_transaction(link.settings.timeout),
+    };
+    match once() {
+        Err(error) if native(&error).is_some_and(RDKafkaError::is_retriable) => once(),
+        ended => ended,
+    }
+}
+
+/// What librdkafka says of it, which knows more than a code.
+const fn native(error: &KafkaError) -> Option<&RDKafkaError> {
+    match error {
+        KafkaError::Transaction(native) => Some(native),
+        _ => None,
+    }
 }

@@ -108,15 +108,22 @@ impl Transport for KafkaTransport {
         })
     }
 
-    /// What is on its way is waited for, within the timeout.
+    /// What is on its way is waited for, a transaction too, each within the timeout. Whoever closes it again waits for the first.
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
         Box::pin(async {
+            let _closing = self.0.closing.lock().await;
             if self.0.closed.send_replace(true) {
                 return Ok(());
             }
+            let timeout = self.0.settings.timeout;
+            if let Some(line) = &self.0.transactional
+                && tokio::time::timeout(timeout, line.lock()).await.is_err()
+            {
+                return Err(self.0.late("ending the transaction that is under way"));
+            }
             let link = Arc::clone(&self.0);
             blocking(move || {
-                let flushed = link.plain.flush(link.settings.timeout);
+                let flushed = link.plain.flush(timeout);
                 flushed.map_err(|error| link.said("sending what was on its way", &error))
             })
             .await

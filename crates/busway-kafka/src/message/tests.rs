@@ -3,6 +3,7 @@
 use busway_event::EventId;
 
 use super::*;
+use crate::builder::KafkaBuilder;
 use rdkafka::message::Headers as _;
 
 fn record(headers: &[(&str, &str)], value: &str) -> Record {
@@ -20,6 +21,10 @@ fn record(headers: &[(&str, &str)], value: &str) -> Record {
     }
 }
 
+fn settings(payload: usize) -> Settings {
+    KafkaBuilder::new("b:9092").message_bytes_max((16 << 10) + payload).settings
+}
+
 const EVENT: [(&str, &str); 7] = [
     ("ce_specversion", "1.0"),
     ("ce_id", "A-1"),
@@ -35,7 +40,7 @@ fn an_event_of_somebody_else_is_read_and_written_as_it_was() {
     let event = record(&EVENT, "{\"n\":1}").event().unwrap();
     assert_eq!(event.id(), EventId::foreign("/shop", "A-1"));
     assert_eq!(event.topic().as_str(), "orders.created");
-    let out = Outgoing::of(&event, 100).unwrap();
+    let out = Outgoing::of(&event, &settings(100)).unwrap();
     assert_eq!((out.body.as_ref(), out.timestamp), (&b"{\"n\":1}"[..], 1_769_853_600_000));
     let again = Record {
         headers: Arc::new(Headers::of(out.headers.as_borrowed())),
@@ -44,7 +49,7 @@ fn an_event_of_somebody_else_is_read_and_written_as_it_was() {
     };
     let again = again.event().unwrap();
     assert_eq!((again.id(), again.origin_id()), (event.id(), Some("A-1")));
-    assert!(matches!(Outgoing::of(&event, 6), Err(TransportError::TooLarge { len: 7, limit: 6 })));
+    assert!(matches!(Outgoing::of(&event, &settings(6)), Err(TransportError::TooLarge { len: 7, limit: 6 })));
 }
 
 #[test]
@@ -72,4 +77,29 @@ fn headers_of_this_crate_are_read_and_left_out_of_what_is_written_elsewhere() {
     let record = record(&[("a", "1"), (ATTEMPTS, "3"), (ATTEMPTS, "4")], "");
     assert_eq!(record.header(ATTEMPTS), Some("4"));
     assert_eq!(record.own_headers().iter().map(|header| header.key.to_owned()).collect::<Vec<_>>(), ["a"]);
+}
+
+#[test]
+fn what_lies_in_a_topic_of_retries_keeps_the_time_that_its_record_had() {
+    let read = |headers: &[(&str, &str)]| record(headers, "{}").event().unwrap().time().as_millis();
+    let without_time: Vec<_> = EVENT.into_iter().filter(|(name, _)| *name != "ce_time").collect();
+    assert_eq!(read(&without_time), 1_769_853_600_000);
+    assert_eq!(read(&[&without_time[..], &[(TIME, "1000")]].concat()), 1_000);
+}
+
+#[test]
+fn headers_count_in_the_limit_of_what_is_sent() {
+    let long = "x".repeat(4_050);
+    let of = |count: usize| {
+        let notes = ["ce_note1", "ce_note2", "ce_note3", "ce_note4"].map(|name| (name, long.as_str()));
+        let headers = [&EVENT[..], &notes[..count]].concat();
+        Outgoing::of(&record(&headers, &"y".repeat(7)).event().unwrap(), &settings(7))
+    };
+    let len = of(3).unwrap().len;
+    assert!(len > 12_000, "{len}");
+    let error = of(4).unwrap_err();
+    assert!(
+        matches!(error, TransportError::TooLarge { len, limit } if len > limit && limit > 16 << 10),
+        "{error}"
+    );
 }

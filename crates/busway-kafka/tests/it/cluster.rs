@@ -24,6 +24,7 @@ impl Cluster {
         let producer: FutureProducer = ClientConfig::new()
             .set("test.mock.num.brokers", brokers.to_string())
             .set("message.timeout.ms", "10000")
+            .set("message.max.bytes", "4000000")
             .create()
             .unwrap();
         let brokers = producer.client().mock_cluster().unwrap().bootstrap_servers();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use busway_engine::transport::{Receiver, TransportError, Verdict};
 use parking_lot::Mutex;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
@@ -137,6 +138,23 @@ async fn what_is_settled_before_its_partition_goes_stays_so_and_after_it_is_gone
     let rest = take(&second, gone.len() - 1).await;
     let theirs: BTreeSet<_> = numbers(&moved).into_iter().chain(numbers(&rest)).collect();
     assert_eq!(theirs, gone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_does_not_take_a_member_is_said_to_it() {
+    let (cluster, transport) = with_orders(1).await;
+    let refusals = [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT,
+    ];
+    for (refusal, said) in refusals.into_iter().zip(["cooperative-sticky", "session timeout"]) {
+        cluster.mock().request_errors(RDKafkaApiKey::JoinGroup, &[refusal; 3]);
+        let receiver = receive(&transport, &reception()).await;
+        let error = timeout(PATIENCE, receiver.receive(1)).await.unwrap().unwrap_err();
+        assert!(matches!(&error, TransportError::Refused(reason) if reason.contains(said)), "{error}");
+        receiver.close().await.unwrap();
+        cluster.mock().clear_request_errors(RDKafkaApiKey::JoinGroup);
+    }
 }
 
 fn all_positions(cluster: &Cluster) -> usize {

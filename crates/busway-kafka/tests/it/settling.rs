@@ -116,3 +116,32 @@ async fn a_commit_that_fails_for_a_while_is_tried_until_the_broker_has_heard() {
     settle(&receiver, &came, Verdict::Done).await;
     assert_eq!(cluster.position("stock", "orders", 0), 3);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_of_others_that_is_larger_than_what_is_sent_here_can_be_given_up() {
+    let (cluster, transport) = with_orders(1).await;
+    let receiver = receive(&transport, &reception()).await;
+    cluster.write("orders", &[("colour", "red")], &"x".repeat(1_000_100)).await;
+    let came = take(&receiver, 1).await;
+    settle(&receiver, &came, Verdict::Dead(Letter::new("y".repeat(4_096)))).await;
+    assert_eq!(cluster.position("stock", "orders", 0), 1);
+    assert_eq!(cluster.records("orders.dead")[0].payload().map(<[u8]>::len), Some(1_000_100));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_put_off_is_as_young_as_its_write_and_says_when_it_was_made() {
+    let (cluster, transport) = with_orders(1).await;
+    let receiver = receive(&transport, &reception()).await;
+    send(&transport, events(0..2, None)).await;
+    let came = take(&receiver, 2).await;
+    let made = came[0].event.as_ref().unwrap().time().as_millis();
+    settle(&receiver, &came[..1], Verdict::Again(Duration::from_secs(1))).await;
+    settle(&receiver, &came[1..], Verdict::Dead(Letter::new("no"))).await;
+    for topic in ["orders.retry.1s", "orders.dead"] {
+        let record = &cluster.records(topic)[0];
+        assert_ne!(record.timestamp().to_millis(), Some(made), "{topic}");
+        assert_eq!(header(record, "busway-time"), made.to_string(), "{topic}");
+    }
+    let again = take(&receiver, 1).await;
+    assert_eq!(again[0].event.as_ref().unwrap().time().as_millis(), made);
+}

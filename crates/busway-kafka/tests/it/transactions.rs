@@ -1,6 +1,8 @@
 //! All of a send, or none.
 
-use busway_engine::transport::{Transport, Verdict};
+use std::time::Duration;
+
+use busway_engine::transport::{Transport, TransportError, Verdict};
 use busway_kafka::KafkaTransport;
 use futures_util::FutureExt as _;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -41,13 +43,71 @@ async fn one_event_that_cannot_be_sent_takes_its_transaction_with_it_and_not_the
     let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
     cluster.mock().request_errors(RDKafkaApiKey::Produce, &[refusal]);
     let sender = transport.sender().await.unwrap();
-    let results = sender.send(vec![event(0, Some("a")), event(1, Some("b"))]).await;
-    for result in results {
-        let error = result.unwrap_err();
+    // In the other partition, so that it is not in the batch that is refused.
+    let of = |key: &str| busway_persistence::partition_of(&busway_event::Key::new(key).unwrap(), 2);
+    let other = ["b", "c", "d", "e"].into_iter().find(|key| of(key) != of("a")).unwrap();
+    let results = sender.send(vec![event(0, Some("a")), event(1, Some(other))]).await;
+    let errors: Vec<_> = results.into_iter().map(|result| result.unwrap_err()).collect();
+    for error in &errors {
         assert!(error.is_refused(), "none of them is there: {}", error.reason());
     }
+    let transient = errors.iter().filter(|error| error.is_transient()).count();
+    assert_eq!(transient, 1, "the other may be sent again: {errors:?}");
     send(&transport, events(2..4, Some("a"))).await;
     // A send that is given up leaves no transaction open.
     assert!(sender.send(events(4..6, Some("a"))).now_or_never().is_none());
     send(&transport, events(6..8, Some("a"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_event_that_nothing_can_be_made_of_leaves_the_others_to_be_sent_again() {
+    let cluster = cluster();
+    let transport = transactional(&cluster).await;
+    let sender = transport.sender().await.unwrap();
+    let mut stray = crate::world::parts(1, None);
+    stray.topic = busway_event::Topic::new("bills.paid").unwrap();
+    let stray = crate::world::event_of(stray, Vec::new());
+    let results = sender.send(vec![event(0, Some("a")), stray, event(2, Some("a"))]).await;
+    let said: Vec<_> = results
+        .into_iter()
+        .map(|result| result.unwrap_err())
+        .map(|error| (error.is_refused(), error.is_transient()))
+        .collect();
+    assert_eq!(said, [(true, true), (true, false), (true, true)]);
+    assert!(cluster.records("orders").is_empty(), "no transaction was begun");
+    send(&transport, vec![event(0, Some("a")), event(2, Some("a"))]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_whose_end_nobody_confirmed_is_ended_before_the_next() {
+    let cluster = cluster();
+    let short = cluster.builder().timeout(Duration::from_secs(1)).transactional("shop-1");
+    let transport = short.connect().await.unwrap();
+    transport.prepare(&[orders(2)]).await.unwrap();
+    let sender = transport.sender().await.unwrap();
+    let away = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE;
+    cluster.mock().request_errors(RDKafkaApiKey::EndTxn, &[away; 1_000]);
+    let error = sender.send(events(0..2, Some("a"))).await.pop().unwrap().unwrap_err();
+    assert!(error.is_transient() && !error.is_refused(), "it may be there: {}", error.reason());
+    // Still nobody: what is sent now is not there, and the end is asked for again.
+    let error = sender.send(events(2..4, Some("a"))).await.pop().unwrap().unwrap_err();
+    assert!(error.is_transient() && error.is_refused(), "{}", error.reason());
+    cluster.mock().clear_request_errors(RDKafkaApiKey::EndTxn);
+    send(&transport, events(4..6, Some("a"))).await;
+    transport.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_is_shut_out_is_closed_and_no_event_is_given_up_for_it() {
+    let cluster = cluster();
+    let transport = transactional(&cluster).await;
+    let sender = transport.sender().await.unwrap();
+    let fenced = RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED;
+    cluster.mock().request_errors(RDKafkaApiKey::EndTxn, &[fenced]);
+    for round in 0..2 {
+        for result in sender.send(events(round..round + 2, Some("a"))).await {
+            let error = result.unwrap_err();
+            assert_eq!(error.reason(), &TransportError::Closed);
+        }
+    }
 }
