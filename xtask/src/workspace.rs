@@ -46,8 +46,27 @@ impl Workspace {
 
     /// `-p NAME` for each published crate.
     pub(crate) fn published_arguments(&self) -> Vec<String> {
-        self.published().flat_map(|package| ["-p".to_owned(), package.name.to_string()]).collect()
+        arguments(self.published())
     }
+
+    /// The same for those that a plain cargo command builds.
+    pub(crate) fn published_default_arguments(&self) -> Vec<String> {
+        arguments(self.published().filter(|package| self.is_default(package)))
+    }
+
+    /// The same for the others, which are built when they are asked for.
+    pub(crate) fn published_beside_arguments(&self) -> Vec<String> {
+        arguments(self.published().filter(|package| !self.is_default(package)))
+    }
+
+    /// Whether a plain cargo command builds it.
+    pub(crate) fn is_default(&self, package: &Package) -> bool {
+        self.metadata.workspace_default_members.contains(&package.id)
+    }
+}
+
+fn arguments<'a>(packages: impl Iterator<Item = &'a Package>) -> Vec<String> {
+    packages.flat_map(|package| ["-p".to_owned(), package.name.to_string()]).collect()
 }
 
 /// Whether a crate goes to the registry: `publish = false` reads as a list of no registries.

@@ -29,10 +29,12 @@ mod rows;
 mod worker;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use busway::BoxError;
 use busway::prelude::Stream;
 use busway::transport::Transport;
+use busway_kafka::KafkaTransport;
 use busway_nats::NatsTransport;
 
 pub use crate::merge::merge;
@@ -44,11 +46,16 @@ fn flights() -> Stream {
     Stream::new("flights").capture("flights.#").partitions(16)
 }
 
+/// How long Kafka waits for a member that was killed: the least that brokers take.
+const DEAD_AFTER: Duration = Duration::from_secs(6);
+
 /// Which broker.
 #[derive(Debug, Clone)]
 pub enum Place {
     /// NATS with `JetStream`, by its URL.
     Nats(String),
+    /// Kafka, by some of its brokers: `host:port`, with commas between them.
+    Kafka(String),
 }
 
 impl Place {
@@ -59,6 +66,10 @@ impl Place {
     pub async fn connect(&self, name: &str) -> Result<Arc<dyn Transport>, BoxError> {
         match self {
             Self::Nats(url) => Ok(Arc::new(NatsTransport::builder(url).name(name).connect().await?)),
+            Self::Kafka(brokers) => {
+                let builder = KafkaTransport::builder(brokers).session_timeout(DEAD_AFTER);
+                Ok(Arc::new(builder.connect().await?))
+            }
         }
     }
 }

@@ -47,6 +47,8 @@ pub(crate) fn brokers(workspace: &Workspace) -> Result<Verdict> {
             "of_a_transport",
         ])
         .run()?;
+    // Its cluster is in the test's own process.
+    cargo().args(["-p", "busway-kafka", "--test", "it", "--", "--nocapture", "conformance"]).run()?;
     let mut missing = Vec::new();
     for (program, package, prefix) in BROKERS {
         match binary::find(program)? {

@@ -3,7 +3,7 @@
 //! cargo-llvm-cov counts best. It needs LLVM's own tools at least as new as the profile format that rustc writes:
 //! rustup's `llvm-tools` component has them, and Debian's `llvm-19` can read what Rust 1.95 writes. cargo-tarpaulin
 //! needs neither and is the second choice. Test code is not counted, however it was run: all of it always runs, so it
-//! would lift the figure and prove nothing. Doctests and loom models do not run for it.
+//! would lift the figure and prove nothing. Doctests and loom models do not run for it, nor do crates that are built only when asked for.
 
 mod reports;
 
@@ -77,7 +77,7 @@ fn run_llvm_cov(workspace: &Workspace, tools: &LlvmTools, report: &Path) -> Resu
     call = call
         // What is measured is what is shipped: no `cfg` that only a measurement sets.
         .args(["--all-features", "--no-cfg-coverage"])
-        .args(workspace.published_arguments())
+        .args(workspace.published_default_arguments())
         .args(["--lcov", "--output-path"])
         .arg(report);
     if let LlvmTools::System { profdata, cov } = tools {
@@ -93,7 +93,7 @@ fn run_tarpaulin(workspace: &Workspace, folder: &Path) -> Result<()> {
         .arg(folder)
         .arg("--target-dir")
         .arg(workspace.target("tarpaulin"))
-        .args(workspace.published_arguments())
+        .args(workspace.published_default_arguments())
         .run()
 }
 

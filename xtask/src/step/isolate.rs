@@ -3,7 +3,7 @@
 //! A workspace build turns on, for everybody, every feature that anybody asked for. A crate that forgot to ask for
 //! what it uses compiles there and breaks for its first user. So each crate is built in runs of its own, its library alone: dev-dependencies turn
 //! features on as well. Without features and with the default ones its tests, examples and doctests are built and run too: what holds with all
-//! features may fail without them.
+//! features may fail without them. Tests of crates that are built only when asked for are run by `test`, without features.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ pub(crate) fn run(workspace: &Workspace, only: &[String]) -> Result<Verdict> {
         let default = closure(&package.features, "default");
         for features in combinations(&package.features) {
             let list = features.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-            let is_run = features.is_empty() || features == default;
+            let is_run = (features.is_empty() || features == default) && workspace.is_default(package);
             if library(workspace, &package.name, &list).run().is_err() {
                 failures.push(format!("the library of {} with [{list}]", package.name));
             }

@@ -44,6 +44,7 @@ pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
     for tests in &WITH_PROGRAMS {
         run_with(workspace, report, has_nextest, tests);
     }
+    run_beside(workspace, report, has_nextest);
     report.measure("compiler messages", || check_messages(workspace));
     match loom {
         Loom::Run => run_models(workspace, report),
@@ -120,6 +121,28 @@ fn run_disk(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
     }
 }
 
+/// Tests of a crate that is built only when asked for, with the features that need nothing of the system.
+fn run_beside(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
+    let Beside { step, package } = BESIDE;
+    let cargo = || Call::cargo(workspace);
+    if has_nextest {
+        let tests = cargo().args(["nextest", "run", "--no-fail-fast", "-p", package]);
+        run_one(report, step, Runner::Nextest, tests);
+        let doctests = cargo().args(["test", "--doc", "-p", package]);
+        run_one(report, &format!("{step}, doctests"), Runner::BuiltIn, doctests);
+    } else {
+        run_one(report, step, Runner::BuiltIn, cargo().args(["test", "--no-fail-fast", "-p", package]));
+    }
+}
+
+struct Beside {
+    step: &'static str,
+    package: &'static str,
+}
+
+/// On the mock cluster of librdkafka, which is built from its sources in C.
+const BESIDE: Beside = Beside { step: "topics in Kafka", package: "busway-kafka" };
+
 /// Tests with programs of other projects: they start servers of their own, and are told where the programs are.
 fn run_with(workspace: &Workspace, report: &mut Report, has_nextest: bool, tests: &WithPrograms) {
     let WithPrograms { step, package, prefix, programs, needed, place } = *tests;
@@ -186,7 +209,7 @@ struct WithPrograms {
     place: Place,
 }
 
-const WITH_PROGRAMS: [WithPrograms; 5] = [
+const WITH_PROGRAMS: [WithPrograms; 6] = [
     WithPrograms {
         step: "streams in NATS",
         package: "busway-nats",
@@ -210,6 +233,15 @@ const WITH_PROGRAMS: [WithPrograms; 5] = [
         prefix: "on_nats",
         programs: &[(binary::NATS, binary::NATS.variable)],
         needed: Needed::InCi,
+        place: Place::Beside,
+    },
+    WithPrograms {
+        step: "processes at Kafka",
+        package: "busway-examples",
+        prefix: "on_kafka",
+        // Its cluster is in the test's own process.
+        programs: &[],
+        needed: Needed::Nowhere,
         place: Place::Beside,
     },
     WithPrograms {

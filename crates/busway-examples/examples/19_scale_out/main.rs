@@ -1,6 +1,7 @@
 //! The flights job in three processes that share a subscription at a broker, each killed in turn and started again.
 //!
-//! `cargo run --release -p busway-examples --example 19_scale_out -- --nats nats://127.0.0.1:4222 [--data FILE] [--workers N] [--calm] [--json]`
+//! `cargo run --release -p busway-examples --example 19_scale_out -- --nats nats://127.0.0.1:4222 [--data FILE] [--workers N] [--calm] [--json]`, or
+//! `--kafka 127.0.0.1:9092` in the place of `--nats`.
 //!
 //! The figures equal those of `cargo run --release --example flights`, but for `seconds`.
 
@@ -25,6 +26,9 @@ struct Arguments {
     /// The URL of a NATS server with `JetStream`.
     #[arg(long, global = true, default_value = "nats://127.0.0.1:4222")]
     nats: String,
+    /// Kafka in the place of NATS: brokers, `host:port` with commas between them.
+    #[arg(long, global = true)]
+    kafka: Option<String>,
     /// A file of departures, `.csv` or `.csv.xz`. Default: the week that ships with busway.
     #[arg(long, global = true)]
     data: Option<PathBuf>,
@@ -61,7 +65,10 @@ enum Part {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let place = Place::Nats(arguments.nats.clone());
+    let place = match &arguments.kafka {
+        Some(brokers) => Place::Kafka(brokers.clone()),
+        None => Place::Nats(arguments.nats.clone()),
+    };
     let done = match &arguments.part {
         None => run(&arguments).await,
         Some(Part::Publish { store }) => {
@@ -106,9 +113,12 @@ async fn run(arguments: &Arguments) -> Result<(), BoxError> {
     #[expect(clippy::disallowed_methods, reason = "the example reports how long it took")]
     let started = Instant::now();
     let folder = tempfile::tempdir()?;
-    let common =
-        ["--nats".into(), arguments.nats.clone().into(), "--data".into(), file(arguments).into_os_string()];
-    let mut children = Children::new(common.to_vec());
+    let mut common = vec!["--data".into(), file(arguments).into_os_string()];
+    match &arguments.kafka {
+        Some(brokers) => common.extend(["--kafka".into(), brokers.into()]),
+        None => common.extend(["--nats".into(), arguments.nats.clone().into()]),
+    }
+    let mut children = Children::new(common);
     children.start("publisher", &["publish".into(), folder.path().join("publisher").into_os_string()])?;
     let members: Vec<String> =
         (1..=arguments.workers.max(1)).map(|number| format!("worker-{number}")).collect();
