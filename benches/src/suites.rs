@@ -41,6 +41,7 @@ pub const SUITES: &[(&str, Measure)] = &[
     ("brokers/publish-4096", brokers::measure_4096),
     ("brokers/consume", brokers::measure_consume),
     ("brokers/forward", brokers::carried::forward::measure),
+    ("brokers/kafka", brokers::carried::kafka::measure),
     ("brokers/instructions", brokers::carried::instructions::measure),
     ("reliability/idempotency-local-hit", reliability::idempotency::measure_local_hit),
     ("reliability/idempotency-miss", reliability::idempotency::measure_miss),

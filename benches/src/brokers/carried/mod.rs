@@ -6,6 +6,7 @@
 
 pub mod forward;
 pub mod instructions;
+pub mod kafka;
 pub mod nats;
 pub mod redis;
 

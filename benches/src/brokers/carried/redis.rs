@@ -225,7 +225,7 @@ impl Broker for Redis<'_> {
 }
 
 /// Of the attributes, in their order.
-const NAMES: [&str; ATTRIBUTES] = [
+pub(super) const NAMES: [&str; ATTRIBUTES] = [
     "ce_specversion",
     "ce_id",
     "ce_source",
