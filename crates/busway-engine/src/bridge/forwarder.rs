@@ -125,7 +125,7 @@ impl Forwarder {
             .start_at(start_at)
             .in_flight_max(in_flight)
             .ack_wait(FOREVER);
-        let from = LocalTransport::new(&bus).receiver(&reception).await.map_err(refused)?;
+        let from = LocalTransport::new(&bus).by_the_page(&reception).await.map_err(refused)?;
         let from = match through {
             Some(Through(wrap)) => wrap(from),
             None => from,

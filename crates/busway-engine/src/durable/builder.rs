@@ -51,6 +51,8 @@ pub struct DurableBuilder {
     pub(super) group: Option<Arc<str>>,
     pub(super) rule: Option<GroupRule>,
     pub(super) middleware: Registry,
+    /// Nobody is called: its events are [taken](super::taking).
+    pub(super) is_taken: bool,
     pub(super) problems: Vec<SubscribeProblem>,
     pub(super) heritage: Option<Heritage>,
 }
@@ -81,6 +83,7 @@ impl DurableBuilder {
             group,
             rule,
             middleware,
+            is_taken: false,
             problems,
             heritage,
         }
@@ -184,7 +187,10 @@ impl DurableBuilder {
         self.begin(handler.into_handler()).await
     }
 
-    async fn begin(mut self, handler: AnyHandler<Durable>) -> Result<DurableSubscription, SubscribeError> {
+    pub(super) async fn begin(
+        mut self,
+        handler: AnyHandler<Durable>,
+    ) -> Result<DurableSubscription, SubscribeError> {
         let bus = Arc::clone(&self.bus);
         let _joining = match &self.group {
             Some(_) => Some(bus.durable.joining.lock().await),

@@ -258,6 +258,7 @@ impl DurableCore {
         self.advance(State::Stopped);
         self.stopping.cancel();
         self.abort.cancel();
+        self.cut_taken();
         self.workers.close();
     }
 

@@ -6,13 +6,18 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use busway_event::Filter;
 use busway_middleware::{AnyHandler, Durable, Registry};
 use busway_router::GroupRule;
 
-use super::DurableCore;
+use super::guarded::shown;
 use super::hand::{Presence, Seat};
 use super::member::Member;
+use super::{DurableBuilder, DurableCore, DurableSubscription, deadline};
+use crate::bus::Source;
+use crate::settings::{Effective, is_for_durable};
 use crate::stats::State;
+use crate::subscription::{SubscribeError, SubscribeProblem};
 
 /// Who wants to be a member.
 pub(super) struct Joining {
@@ -20,6 +25,87 @@ pub(super) struct Joining {
     pub(super) middleware: Registry,
     pub(super) concurrency: NonZeroU32,
     pub(super) rule: Option<GroupRule>,
+    /// Nobody is called: its events are [taken](super::taking).
+    pub(super) is_taken: bool,
+}
+
+impl DurableBuilder {
+    /// Joins a group that is there.
+    pub(super) fn join(
+        self,
+        core: Arc<DurableCore>,
+        handler: AnyHandler<Durable>,
+        mut problems: Vec<SubscribeProblem>,
+    ) -> Result<DurableSubscription, SubscribeError> {
+        let bus = Arc::clone(&self.bus);
+        let subscription = self.name.clone();
+        let joining = match &self.filter {
+            Err(error) => {
+                problems.push(SubscribeProblem::Filter(error.clone()));
+                None
+            }
+            Ok(filter) => {
+                let settings = bus.levels.resolve_shared(filter, &self.settings);
+                problems.extend(self.differences(&core, filter, &settings));
+                Some(self.joining(&settings, handler)).filter(|_| problems.is_empty())
+            }
+        };
+        let Some(joining) = joining else { return Err(SubscribeError { subscription, problems }) };
+        // Under the lock: it joins before the bus closes, or not at all.
+        let _registering = bus.registering();
+        let joined = match bus.closing.admits(Source::Outside) {
+            true => core.join(joining).ok_or(SubscribeProblem::GroupEnding),
+            false => Err(SubscribeProblem::Closed),
+        };
+        match joined {
+            Ok(member) => Ok(DurableSubscription::new(core, member)),
+            Err(problem) => Err(SubscribeError { subscription, problems: vec![problem] }),
+        }
+    }
+
+    pub(super) fn joining(self, settings: &Effective, handler: AnyHandler<Durable>) -> Joining {
+        let Self { middleware, rule, is_taken, .. } = self;
+        Joining { handler, middleware, concurrency: settings.concurrency, rule, is_taken }
+    }
+
+    /// What this member wants and its group has not.
+    fn differences(
+        &self,
+        core: &DurableCore,
+        filter: &Filter,
+        settings: &Effective,
+    ) -> Vec<SubscribeProblem> {
+        let group = core.group.as_deref().unwrap_or_default();
+        let wanted = self.group.as_deref().unwrap_or_default();
+        let mut pairs = vec![
+            ("group", group.to_owned(), wanted.to_owned()),
+            ("filter", core.filter.to_string(), filter.to_string()),
+            (
+                "breaker",
+                shown(core.guard.as_ref().map(|guard| guard.breaker())),
+                shown(self.breaker.as_ref()),
+            ),
+            ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
+            self.idempotent_pair(core),
+        ];
+        // Settings may come with a filter: those of another one are no news.
+        if core.filter == *filter {
+            let both = core.settings.described.iter().zip(&settings.described);
+            let both =
+                both.filter(|(existing, _)| is_for_durable(existing) && existing.name != "concurrency");
+            pairs.extend(
+                both.map(|(existing, wanted)| (existing.name, existing.value.clone(), wanted.value.clone())),
+            );
+        }
+        let differing = pairs.into_iter().filter(|(_, existing, wanted)| existing != wanted);
+        let problem = |(setting, existing, wanted)| SubscribeProblem::GroupMismatch {
+            group: group.to_owned(),
+            setting,
+            existing,
+            wanted,
+        };
+        differing.map(problem).collect()
+    }
 }
 
 impl DurableCore {
@@ -30,8 +116,9 @@ impl DurableCore {
             if !matches!(hand.state, State::Running | State::Paused) {
                 return None;
             }
-            let Joining { handler, middleware, concurrency, rule } = joining;
-            let member = Arc::new(Member::new(hand.take_member_id(), handler, middleware, concurrency));
+            let Joining { handler, middleware, concurrency, rule, is_taken } = joining;
+            let member = Member::new(hand.take_member_id(), handler, middleware, concurrency);
+            let member = Arc::new(if is_taken { member.taken() } else { member });
             hand.seats.push(Seat::new(Arc::clone(&member)));
             hand.rule = rule.unwrap_or(hand.rule);
             hand.window.join(member.id);

@@ -249,7 +249,8 @@ impl Seat {
     }
 
     fn has_place(&self) -> bool {
-        self.workers < self.workers_max()
+        // Who takes events comes for them: it has no workers.
+        self.member.taken.is_none() && self.workers < self.workers_max()
     }
 
     /// Whether a hung worker came back after another one had taken its place.

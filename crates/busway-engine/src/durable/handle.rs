@@ -22,6 +22,10 @@ impl DurableSubscription {
         Self { core, member }
     }
 
+    pub(super) const fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
     pub(crate) const fn core(&self) -> &Arc<DurableCore> {
         &self.core
     }

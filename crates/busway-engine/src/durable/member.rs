@@ -1,10 +1,12 @@
-//! A member of a durable subscription: one handler with its middleware. Without a group there is just one.
+//! A member of a durable subscription: one handler with its middleware, or somebody who takes events. Without a group there is just one.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
 use busway_middleware::{AnyHandler, Durable, Registry, Run};
 use tokio::sync::Notify;
+
+use super::taking::Taken;
 
 /// See the module.
 pub(crate) struct Member {
@@ -21,6 +23,8 @@ pub(crate) struct Member {
     pub(super) more: Notify,
     /// Rings for those who wait with an event in hand, when that may be wanted back. Not `more`: they would take its ring from who sleeps.
     pub(super) recalled: Notify,
+    /// What was taken of it, if nobody is called and its events are taken.
+    pub(super) taken: Option<Taken>,
 }
 
 impl Member {
@@ -39,7 +43,14 @@ impl Member {
             is_transactional,
             more: Notify::new(),
             recalled: Notify::new(),
+            taken: None,
         }
+    }
+
+    /// One whose events are taken.
+    pub(super) fn taken(mut self) -> Self {
+        self.taken = Some(Taken::default());
+        self
     }
 
     /// Events that it may have with its handlers at once.

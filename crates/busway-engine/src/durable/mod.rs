@@ -6,7 +6,8 @@
 //! the store, and up to its concurrency of `worker`s, which run handlers. They share the window under a lock that is held
 //! for moments only.
 //!
-//! Its handlers are its `member`s: one, or those of a `group`. Workers belong to a member, lanes and cursor to the subscription.
+//! Its handlers are its `member`s: one, or those of a `group`. Workers belong to a member, lanes and cursor to the subscription. A member may have no handler, and be somebody
+//! who takes events and says later what became of them: `taking`.
 //!
 //! The log is the queue: nothing is fetched while the window has no room, and nothing is lost by that.
 
@@ -25,7 +26,6 @@ mod hand;
 mod handle;
 mod idempotent;
 mod inherit;
-mod joining;
 mod lane;
 mod member;
 mod name_taken;
@@ -39,6 +39,7 @@ mod seek;
 mod settlements;
 mod start_at;
 mod stats;
+mod taking;
 mod traced;
 mod verdict;
 mod watch;
@@ -56,4 +57,5 @@ pub(crate) use self::registry::{Durables, StreamShare, Turn};
 pub(crate) use self::replays::ReplayWatch;
 pub use self::start_at::StartAt;
 pub use self::stats::{DurableStats, Lag, Pace};
+pub(crate) use self::taking::{Fate, Taking};
 pub(crate) use self::verdict::shortened_to;

@@ -1,21 +1,24 @@
 //! A bus as a transport: its store, or its memory, behind the traits that brokers stand behind.
 //!
 //! A member of a subscription is a member of a durable subscription's group (of an ephemeral one, without a store) whose handler hands the event over and waits for
-//! the verdict. So cursor, lanes, parking and dead letters are those of the bus.
+//! the verdict. So cursor, lanes, parking and dead letters are those of the bus. A forwarder's has no handler: it [takes](taking) its events by the page.
 //!
 //! # Crash points
 //! Between a verdict and the commit that stores it: the event is delivered again. Between the delivery and the verdict: likewise.
 
 mod receiver;
+mod taking;
 
 use std::sync::{Arc, Weak};
 
 use busway_event::{AnyEvent, Durability};
+use busway_middleware::Chain;
 use busway_persistence::{Refusal, Stream};
 use futures_util::future::join_all;
 
 pub(crate) use self::receiver::AS_LONG_AS_IT_TAKES;
 use self::receiver::LocalReceiver;
+use self::taking::TakingReceiver;
 use super::{
     Ability, Capabilities, Capability, Receiver, Reception, SendError, Sender, Sent, Transport,
     TransportError, TransportFuture,
@@ -37,6 +40,18 @@ impl LocalTransport {
     pub fn new(bus: &Bus) -> Self {
         let is_durable = bus.core().log.is_some();
         Self { bus: bus.clone(), is_durable }
+    }
+
+    /// A member that receives and settles by the page, for who needs no time of its own for each event: it may keep one for as long as it takes. The bus has a store. Middleware of
+    /// the bus runs around handlers: while it has some, the member has one.
+    pub(crate) async fn by_the_page(
+        &self,
+        reception: &Reception,
+    ) -> Result<Arc<dyn Receiver>, TransportError> {
+        match Chain::merge([&self.bus.core().services.middleware]).is_empty() {
+            true => Ok(Arc::new(TakingReceiver::begin(&self.bus, reception).await?)),
+            false => self.receiver(reception).await,
+        }
     }
 }
 

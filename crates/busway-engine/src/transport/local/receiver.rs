@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use busway_event::{Priority, Timestamp};
-use busway_middleware::{Delivery, Outcome};
+use busway_event::{AnyEvent, Priority, Timestamp};
+use busway_middleware::{Delivery, Outcome, Position};
 use busway_reliability::{Order, Overflow, Retry};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Services};
-use crate::durable::{DurableSubscription, StartAt};
+use crate::durable::{DurableBuilder, DurableSubscription, StartAt};
 use crate::subscription::{SubscribeBuilder, SubscribeError, Subscription};
 use crate::transport::{
     Capability, DeliveryId, Received, Receiver, Reception, TransportError, TransportFuture, Verdict,
@@ -99,24 +99,40 @@ fn subscribing(bus: &Bus, reception: &Reception) -> SubscribeBuilder {
 }
 
 async fn durable(bus: &Bus, desk: &Arc<Desk>, reception: &Reception) -> Result<Member, TransportError> {
-    let core = bus.core();
     loop {
         let desk = Arc::clone(desk);
-        let builder = subscribing(bus, reception).durable(reception.name.clone());
-        let builder = builder.start_at(reception.start_at).group(GROUP);
-        let builder = match reception.stream.as_str() {
-            "" => builder,
-            stream => builder.of_stream(stream),
-        };
-        match builder.to(move |delivery: Delivery| Arc::clone(&desk).hand_over(delivery)).await {
+        match subscribing_durably(bus, reception)
+            .to(move |delivery: Delivery| Arc::clone(&desk).hand_over(delivery))
+            .await
+        {
             Ok(subscription) => return Ok(Member::Durable(subscription)),
-            // The member before was dropped, and is on its way out.
-            Err(error) if error.is_transient() => {
-                core.durable.until_free(&reception.name, &core.services.idle).await;
-            }
-            Err(error) => return Err(not_subscribed(&reception.name, &error)),
+            Err(error) => until_free(bus, reception, &error).await?,
         }
     }
+}
+
+/// A member of the durable subscription of this name.
+pub(super) fn subscribing_durably(bus: &Bus, reception: &Reception) -> DurableBuilder {
+    let builder = subscribing(bus, reception).durable(reception.name.clone());
+    let builder = builder.start_at(reception.start_at).group(GROUP);
+    match reception.stream.as_str() {
+        "" => builder,
+        stream => builder.of_stream(stream),
+    }
+}
+
+/// Waits for the name, if the member before was dropped and is on its way out.
+pub(super) async fn until_free(
+    bus: &Bus,
+    reception: &Reception,
+    error: &SubscribeError,
+) -> Result<(), TransportError> {
+    if !error.is_transient() {
+        return Err(not_subscribed(&reception.name, error));
+    }
+    let core = bus.core();
+    core.durable.until_free(&reception.name, &core.services.idle).await;
+    Ok(())
 }
 
 async fn ephemeral(bus: &Bus, desk: &Arc<Desk>, reception: &Reception) -> Result<Member, TransportError> {
@@ -157,12 +173,7 @@ impl Desk {
         self.waiting.lock().insert(id, Waiting { verdict, until: self.end() });
         // Whatever ends this future, also from outside: nobody waits any more.
         let _left = Left { desk: &self, id };
-        let received =
-            Received::new(DeliveryId(id), Ok(delivery.event().clone())).attempt(delivery.attempt());
-        let received = match delivery.position() {
-            Some(position) => received.at(position.offset).in_partition(position.partition),
-            None => received,
-        };
+        let received = received(id, (delivery.event().clone(), delivery.attempt()), delivery.position());
         let back = || Outcome::RetryAt(self.utc());
         // There is room for as many as may be in flight; only those that were given back may still lie there.
         match self.out.try_send(received) {
@@ -178,7 +189,7 @@ impl Desk {
         if self.closing.is_cancelled() {
             return back();
         }
-        self.outcome(self.decided(id, decided).await)
+        outcome(self.decided(id, decided).await, self.utc())
     }
 
     /// What becomes of a delivery, or that its time is over.
@@ -210,15 +221,6 @@ impl Desk {
     fn close(&self) {
         self.closing.cancel();
         self.waiting.lock().clear();
-    }
-
-    fn outcome(&self, verdict: Verdict) -> Outcome {
-        match verdict {
-            Verdict::Done => Outcome::Done,
-            Verdict::Again(after) => Outcome::RetryAt(self.utc().saturating_add(after)),
-            Verdict::Back => Outcome::RetryAt(self.utc()),
-            Verdict::Dead(letter) => Outcome::dead(letter.reason),
-        }
     }
 
     fn utc(&self) -> Timestamp {
@@ -312,7 +314,26 @@ impl Drop for LocalReceiver {
     }
 }
 
-fn gone(id: u64) -> TransportError {
+/// An event of the bus as a transport hands it over.
+pub(super) fn received(id: u64, (event, attempt): (AnyEvent, u32), position: Option<&Position>) -> Received {
+    let received = Received::new(DeliveryId(id), Ok(event)).attempt(attempt);
+    match position {
+        Some(position) => received.at(position.offset).in_partition(position.partition),
+        None => received,
+    }
+}
+
+/// What a handler would have said.
+pub(super) fn outcome(verdict: Verdict, utc: Timestamp) -> Outcome {
+    match verdict {
+        Verdict::Done => Outcome::Done,
+        Verdict::Again(after) => Outcome::RetryAt(utc.saturating_add(after)),
+        Verdict::Back => Outcome::RetryAt(utc),
+        Verdict::Dead(letter) => Outcome::dead(letter.reason),
+    }
+}
+
+pub(super) fn gone(id: u64) -> TransportError {
     TransportError::Gone {
         what: format!("delivery {id}"),
         reason: "it is settled, or its time was over and it is delivered again".to_owned(),
