@@ -189,6 +189,18 @@ impl Hand {
         self.window.resize(room, limits, NonZeroU32::new(concurrency).unwrap_or(NonZeroU32::MIN));
     }
 
+    /// Events that may be read now. Who takes events comes for many at once, so of those that may start no more are read than it comes for next: what lies long is cold when it is taken.
+    /// Those that wait behind others of their lanes do not count: one busy key does not keep the others from being read.
+    pub(super) fn room(&self) -> usize {
+        let room = self.window.room();
+        if self.seats.iter().any(|seat| seat.member.taken.is_none()) {
+            return room;
+        }
+        let at_once = self.seats.iter().map(|seat| seat.member.events_at_once());
+        let ahead = at_once.fold(0_usize, usize::saturating_add) / AHEAD;
+        room.min(ahead.max(ROOM_MIN).saturating_sub(self.window.startable()))
+    }
+
     /// Whether each member that is here has something that it may start. While one has not, more is to be read.
     pub(super) fn is_supplied(&self) -> bool {
         if !self.window.may_start() {
@@ -283,5 +295,7 @@ const fn rank(state: State) -> u8 {
 /// Events in hand: a page, or some for each that may be handled at once, so that a handler that has ended finds the next one there.
 const ROOM_MIN: usize = 256;
 const ROOM_AN_EVENT: usize = 4;
+/// Of what who takes events may have under way, such a part is read ahead.
+const AHEAD: usize = 4;
 /// More would not fit into one settlement, should all of them wait for one that fails.
 const ROOM_MAX: usize = 16_384;

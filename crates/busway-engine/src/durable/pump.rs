@@ -225,7 +225,7 @@ impl DurableCore {
     fn fetch(&self) -> bool {
         let (mut reading, room, is_supplied) = {
             let hand = self.hand.lock();
-            (hand.window.reading(), hand.window.room(), hand.is_supplied())
+            (hand.window.reading(), hand.room(), hand.is_supplied())
         };
         // A full window is filled again by the portion, not by the event.
         if room < PORTION && is_supplied {
@@ -238,7 +238,7 @@ impl DurableCore {
         for (place, others) in reading.iter().zip((0..reading.len()).rev()) {
             let place = *place;
             // Its part of what is left: a partition with many events does not keep the others from being read.
-            let events = self.hand.lock().window.room().div_ceil(others + 1).min(PAGE.events);
+            let events = self.hand.lock().room().div_ceil(others + 1).min(PAGE.events);
             if events == 0 {
                 break;
             }

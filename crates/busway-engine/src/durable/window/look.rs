@@ -8,6 +8,11 @@ use busway_persistence::Position;
 use super::Window;
 
 impl<E> Window<E> {
+    /// Events that may start as soon as there is a place for them.
+    pub(crate) fn startable(&self) -> usize {
+        self.team.len()
+    }
+
     /// Whether anything may start, with whoever.
     pub(crate) fn may_start(&self) -> bool {
         self.at_some_priority(|priority| self.team.has_any(priority))

@@ -126,6 +126,12 @@ impl Team {
         has_any(&self.shared, priority)
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        let all = self.members.iter().map(|member| &member.own).chain([&self.shared]);
+        all.flatten().map(BTreeMap::len).sum()
+    }
+
     /// Whether there is one at all.
     pub(super) fn has_any(&self, priority: Priority) -> bool {
         self.has_shared(priority) || self.members.iter().any(|member| has_any(&member.own, priority))

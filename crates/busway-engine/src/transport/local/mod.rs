@@ -8,6 +8,8 @@
 
 mod receiver;
 mod taking;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Weak};
 

@@ -177,6 +177,9 @@ impl Taking {
         if hand.may_start() {
             hand.supply(core);
         }
+        drop(hand);
+        // There is less ahead now.
+        core.flow.bell.notify_one();
         Found::Some(events, if is_careful { Marking::Needed } else { Marking::No })
     }
 
@@ -348,3 +351,6 @@ impl Drop for Unmarked<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
