@@ -84,6 +84,8 @@ impl Led {
         }
         let _quiet = Quiet(self);
         loop {
+            // Whatever changes behind this is seen below.
+            let before = (self.local.lock().names.clone(), bus.upgrade().map(|bus| bus.durable.removals()));
             // Not before all that run have come so far.
             let running = services.idle.until(|| {
                 let Some(bus) = bus.upgrade() else { return Some(None) };
@@ -101,9 +103,14 @@ impl Led {
                 return;
             }
             self.wait_for(&behind);
-            // Until something moves: a subscription begins, or is removed, or is no longer one of them.
-            let mut has_asked = false;
-            services.idle.until(|| std::mem::replace(&mut has_asked, true).then_some(())).await;
+            // Until one of them begins, or is removed, or is no longer one of them.
+            let moved = || {
+                let Some(bus) = bus.upgrade() else { return Some(()) };
+                let now = (self.local.lock().names.clone(), Some(bus.durable.removals()));
+                let runs = behind.iter().any(|name| bus.durable.named(name).is_some());
+                (now != before || runs).then_some(())
+            };
+            services.idle.until(moved).await;
         }
     }
 

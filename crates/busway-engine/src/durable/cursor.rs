@@ -149,6 +149,7 @@ impl CursorHandle {
         };
         let removed = self.log()?.ask(&self.bus.services, remove).await;
         // Somebody may wait until it has settled what it will not any more.
+        self.bus.durable.removed();
         self.bus.services.idle.touch();
         Ok(removed.ok_or(CursorError::Closed)??)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use busway_event::Topic;
 use busway_persistence::Stream;
@@ -30,11 +31,23 @@ pub(crate) struct Durables {
     names: Mutex<BTreeSet<String>>,
     /// See [`turn`](Self::turn).
     turns: Mutex<HashMap<String, Turn>>,
+    /// How often one was removed from the store.
+    removals: AtomicU64,
     /// Of a group one member after the other: the second finds what the first has begun.
     pub(super) joining: tokio::sync::Mutex<()>,
 }
 
 impl Durables {
+    /// One was removed from the store.
+    pub(super) fn removed(&self) {
+        self.removals.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often that was.
+    pub(crate) fn removals(&self) -> u64 {
+        self.removals.load(Ordering::Acquire)
+    }
+
     /// Those that have not ended, in the order in which they began.
     pub(crate) fn list(&self) -> Vec<Arc<DurableCore>> {
         self.subscriptions.read().clone()
