@@ -16,7 +16,7 @@ use crate::transport::{AS_LONG_AS_IT_TAKES, LocalTransport, Receiver, Reception,
 
 /// A forwarder that has not begun: it will send what streams of a bus capture to a transport.
 ///
-/// Where it stands is the cursor of a durable subscription of its name. What it sends has its own id: a broker that remembers ids takes it once.
+/// Where it stands is the cursor of a durable subscription of its name. Middleware that the bus has when it begins runs around each of its events; what is added later does not. What it sends has its own id: a broker that remembers ids takes it once.
 #[derive(Debug)]
 #[must_use = "a forwarder begins with .to(transport)"]
 pub struct Forwarder {

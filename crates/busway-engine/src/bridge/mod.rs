@@ -18,7 +18,8 @@
 //!   the breaker of a bridge.
 //!
 //! # Crash points
-//! Between the goal's word and the settlement at the source: the event is sent again. Anywhere before: likewise. Nothing else is kept in memory.
+//! Between the goal's word and the settlement at the source: the event is sent again. Anywhere before: likewise. Nothing else is kept in memory. A forwarder takes events of the log by the page and
+//! settles them by the page, but each as what became of it says: of a page that was sent in part, only what was not settled is sent again.
 //!
 //! # Both ways
 //! A forwarder and an ingest of the same topics send in a circle what each has from the other. The goal's id window breaks it, for as long as it is: better give each

@@ -105,9 +105,9 @@ impl DurableBuilder {
     }
 }
 
-/// Stands where a handler is named. Nobody calls it: a member whose events are taken has no workers.
+/// Stands where a handler is named. Nobody calls it: a member whose events are taken has no workers. Were it called nothing would be lost by it.
 async fn taken(_: Delivery) -> Outcome {
-    Outcome::Skip
+    Outcome::failed("its events are taken: nobody handles them")
 }
 
 impl Taking {
@@ -128,12 +128,15 @@ impl Taking {
                     self.trace(&events);
                     return Some(events);
                 }
-                Found::Some(events, Marking::Needed) => {
-                    if let Some(events) = self.marked(events).await {
+                Found::Some(events, Marking::Needed) => match self.marked(events).await {
+                    Ok(Some(events)) => {
                         self.trace(&events);
                         return Some(events);
                     }
-                }
+                    Ok(None) => {}
+                    // As a worker that ends.
+                    Err(_) => return None,
+                },
                 Found::Nothing => {
                     let _asleep = Asleep { core, member };
                     more.await;
@@ -183,35 +186,27 @@ impl Taking {
         Found::Some(events, if is_careful { Marking::Needed } else { Marking::No })
     }
 
-    /// Stores the marks of events before they are handed over. `None`: they were handed back.
-    async fn marked(&self, events: Vec<TakenEvent>) -> Option<Vec<TakenEvent>> {
+    /// Stores the marks of events before they are handed over. `Ok(None)`: they are wanted back, and wait; `Err`: the subscription ends, or its store takes nothing any more.
+    async fn marked(&self, events: Vec<TakenEvent>) -> Result<Option<Vec<TakenEvent>>, Ended> {
         let Self { core, member } = self;
-        let mut unmarked = Unmarked { taking: self, ids: events.iter().map(|taken| taken.id).collect() };
-        for taken in &events {
-            let Some(started) = self.started(taken.id) else { continue };
+        let ids = || events.iter().map(|taken| taken.id);
+        let mut unmarked = Unmarked { taking: self, ids: ids().collect() };
+        for id in ids() {
+            let Some(started) = self.started(id) else { continue };
             let marked = core.abort.run_until_cancelled(core.marked(member, &started)).await;
-            match marked.unwrap_or(Err(Ended::CutShort)) {
-                Ok(()) => {}
-                Err(Ended::Waits(wait)) => {
-                    unmarked.ids.clear();
-                    for UnderWay { started, .. } in
-                        self.leave(events.iter().map(|taken| taken.id)).into_iter().flatten()
-                    {
-                        core.waits(started.place, wait, core.moment());
-                    }
-                    return None;
-                }
-                // It ends, or its store takes nothing any more: they stay as they were.
-                Err(_) => {
-                    unmarked.ids.clear();
-                    let left = self.leave(events.iter().map(|taken| taken.id));
-                    core.cut_short(left.into_iter().flatten().map(|under_way| under_way.started.place));
-                    return None;
-                }
+            let Err(ended) = marked.unwrap_or(Err(Ended::CutShort)) else { continue };
+            unmarked.ids.clear();
+            let left = self.leave(ids()).into_iter().flatten().map(|under_way| under_way.started.place);
+            if let Ended::Waits(wait) = ended {
+                left.for_each(|place| core.waits(place, wait, core.moment()));
+                return Ok(None);
             }
+            // They stay as they were.
+            core.cut_short(left);
+            return Err(ended);
         }
         unmarked.ids.clear();
-        Some(events)
+        Ok(Some(events))
     }
 
     /// Ends events with what became of them, all at once, in the order given; says of each whether it was under way.

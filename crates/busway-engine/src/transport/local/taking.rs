@@ -1,6 +1,9 @@
 //! A member of a durable subscription that takes its events by the page, and settles them so: for a forwarder, which has as long as it needs.
 //!
 //! No event has a time of its own, so there is nothing to renew. Events are settled one by one all the same: one that is not decided holds its key, and nothing else.
+//!
+//! # Crash points
+//! Those of a durable subscription whose events are [taken](crate::durable): before the commit of its verdict an event is delivered again, and no other one of its page with it.
 
 use std::sync::Arc;
 
