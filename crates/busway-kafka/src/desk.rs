@@ -39,9 +39,11 @@ pub(crate) struct Limits {
     pub(crate) in_flight: usize,
     /// Of a partition: see [`crate::gap`].
     pub(crate) gap: u64,
-    /// Of all together.
+    /// Of all partitions of the stream together.
     pub(crate) events: usize,
     pub(crate) bytes: usize,
+    /// Of a topic of retries, beside those: what waits there holds up no event of the stream.
+    pub(crate) retries: usize,
 }
 
 impl Desk {
@@ -95,8 +97,20 @@ impl Desk {
         let place = Place { topic: Arc::from(record.topic.as_str()), partition: record.partition };
         let Some(part) = self.parts.get_mut(&place) else { return false };
         let offset = record.offset;
-        match part.gap.read(offset) {
-            Read::Again => return false,
+        let mut read = part.gap.read(offset);
+        if read == Read::Reset {
+            let (topic, partition, position) = (&place.topic, place.partition, part.gap.position());
+            tracing::warn!(
+                %topic, partition, position, offset,
+                "the log is read from below what was settled: it was cut or made anew, and what is there now is delivered, settled or not"
+            );
+            self.next_serial += 1;
+            self.out.retain(|_, (of, _)| *of != place);
+            part.restart(self.next_serial, offset);
+            read = part.gap.read(offset);
+        }
+        match read {
+            Read::Again | Read::Reset => return false,
             Read::Settled => {
                 part.changed += 1;
                 return false;
@@ -202,19 +216,28 @@ impl Desk {
     }
 
     /// Partitions that are to be paused, and those that are to go on. They count as told.
+    ///
+    /// Those of topics of retries have limits of their own: a part of the bytes, shared evenly among them, and so many records each. What is behind those comes when some are settled,
+    /// later than it is due where all before it are due later.
     pub(crate) fn pace(&mut self) -> (Vec<Place>, Vec<Place>) {
-        let events: usize = self.parts.values().map(Part::len).sum();
-        let bytes: usize = self.parts.values().map(Part::weight).sum();
-        let Limits { gap, events: events_max, bytes: bytes_max, .. } = self.limits;
-        let is_full = events >= events_max || bytes >= bytes_max;
-        let is_roomy = events <= events_max / 4 * 3 && bytes <= bytes_max / 4 * 3;
+        let Limits { gap, events: events_max, bytes: bytes_max, retries: retries_max, .. } = self.limits;
+        let of = |kind| self.parts.values().filter(move |part| part.kind == kind);
+        let events: usize = of(Kind::Stream).map(Part::len).sum();
+        let bytes: usize = of(Kind::Stream).map(Part::weight).sum();
+        let retries_bytes = bytes_max / RETRIES_PART / of(Kind::Retries).count().max(1);
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (place, part) in &mut self.parts {
+            let counts = match part.kind {
+                Kind::Stream => [(events, events_max), (bytes, bytes_max)],
+                Kind::Retries => [(part.len(), retries_max), (part.weight(), retries_bytes)],
+            };
             let span = part.gap.len();
-            if !part.is_paused && (is_full || span >= gap) {
+            let is_full = span >= gap || counts.iter().any(|(has, max)| has >= max);
+            let is_roomy = span <= gap / 4 * 3 && counts.iter().all(|(has, max)| *has <= max / 4 * 3);
+            if !part.is_paused && is_full {
                 part.is_paused = true;
                 pause.push(place.clone());
-            } else if part.is_paused && is_roomy && span <= gap / 4 * 3 {
+            } else if part.is_paused && is_roomy {
                 part.is_paused = false;
                 resume.push(place.clone());
             }
@@ -227,6 +250,9 @@ impl Desk {
         self.parts.values().any(|part| part.is_paused)
     }
 }
+
+/// The part of a member's bytes that topics of retries have, beside those of the stream: a quarter.
+const RETRIES_PART: usize = 4;
 
 #[cfg(test)]
 mod tests;

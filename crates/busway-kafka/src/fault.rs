@@ -16,6 +16,7 @@ pub(crate) fn said(address: &str, what: &str, error: &KafkaError) -> TransportEr
         // The producer is shut out, by another of its transactional id most likely: no event is to blame.
         KafkaError::Transaction(reason) if reason.is_fatal() => TransportError::Closed,
         KafkaError::Transaction(reason) => of_code(address, what, reason.code()),
+        KafkaError::AdminOp(code) => of_code(address, what, *code),
         error => match error.rdkafka_error_code() {
             Some(code) => of_code(address, what, code),
             None => TransportError::Refused(format!("{what}: {error}")),

@@ -119,12 +119,38 @@ impl Founder<'_> {
             return Ok(());
         }
         match self.client.commit(&beginning, CommitMode::Sync) {
+            Ok(()) => Ok(()),
             // A group that has members was founded, and partitions that came since begin at their beginning.
-            Ok(())
-            | Err(KafkaError::ConsumerCommit(
+            Err(KafkaError::ConsumerCommit(
                 Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress,
-            )) => Ok(()),
+            )) => self.is_of_the_stream(all, reception),
             Err(error) => Err(self.said(&format!("founding the subscription {}", reception.name), &error)),
+        }
+    }
+
+    /// Whether a group that has members stands somewhere in the stream. Where it does not, they read something else, and this subscription would not begin where it is to.
+    fn is_of_the_stream(
+        &self,
+        all: &TopicPartitionList,
+        reception: &Reception,
+    ) -> Result<(), TransportError> {
+        let what = format!("asking where subscription {} stands", reception.name);
+        let known = self
+            .client
+            .committed_offsets(all.clone(), self.settings.timeout)
+            .map_err(|error| self.said(&what, &error))?;
+        let stands = known
+            .elements()
+            .iter()
+            .any(|place| place.topic() == reception.stream && matches!(place.offset(), Offset::Offset(_)));
+        match stands {
+            true => Ok(()),
+            false => Err(TransportError::Incompatible {
+                what: format!("subscription {}", reception.name),
+                setting: "members",
+                found: "that read something else (a group of Kafka has one name for all topics)".to_owned(),
+                wanted: format!("such as read stream {}", reception.stream),
+            }),
         }
     }
 

@@ -26,8 +26,10 @@ pub(crate) enum Read {
     New,
     /// It was settled by who had the partition before.
     Settled,
-    /// It was read before.
+    /// It is in somebody's hands already.
     Again,
+    /// It lies below the position, where all was settled: the log was cut, or made anew, and is read from its beginning. What is there is not what was settled.
+    Reset,
 }
 
 impl Gap {
@@ -38,6 +40,9 @@ impl Gap {
 
     /// An event was read.
     pub(crate) fn read(&mut self, offset: i64) -> Read {
+        if offset < self.position() {
+            return Read::Reset;
+        }
         if offset < self.next {
             return Read::Again;
         }
@@ -66,12 +71,17 @@ impl Gap {
         u64::try_from(self.next - self.position()).unwrap_or(0)
     }
 
-    /// What is settled above the position.
+    /// What is settled above the position, below the [reach](Self::reach).
     pub(crate) fn settled(&self) -> Vec<i64> {
-        let position = self.position();
-        let here = (position..self.next).filter(|offset| !self.open.contains(offset));
-        let room = i64::try_from(LIMIT_MAX).unwrap_or(i64::MAX);
-        here.chain(self.before.iter().copied()).filter(|offset| offset - position < room).collect()
+        let (position, reach) = (self.position(), self.reach());
+        // No further, however far the newest is: a log may have holes of millions of offsets.
+        let here = (position..self.next.min(reach)).filter(|offset| !self.open.contains(offset));
+        here.chain(self.before.range(..reach).copied()).collect()
+    }
+
+    /// Behind the last offset that a commit can say is settled. What lies there, and beyond, has to wait until the position has come nearer.
+    pub(crate) fn reach(&self) -> i64 {
+        self.position().saturating_add(i64::try_from(LIMIT_MAX).unwrap_or(i64::MAX))
     }
 }
 
@@ -118,8 +128,21 @@ mod tests {
         let read: Vec<_> = (0..6).map(|offset| next.read(offset)).collect();
         assert_eq!(read, [Read::New, Read::Settled, Read::Settled, Read::New, Read::Settled, Read::New]);
         assert_eq!(next.read(3), Read::Again);
+        assert_eq!(next.read(-1), Read::Reset);
         assert!(next.settle(0));
         assert_eq!((next.position(), next.settled()), (3, vec![4]));
+    }
+
+    #[test]
+    fn a_hole_of_millions_costs_nothing_and_what_lies_behind_it_is_not_said_to_be_settled() {
+        let mut gap = Gap::new(0, []);
+        let far = i64::MAX / 2;
+        assert_eq!((gap.read(0), gap.read(1), gap.read(far)), (Read::New, Read::New, Read::New));
+        assert!(gap.settle(far) && gap.settle(1));
+        let settled = gap.settled();
+        assert_eq!((settled.first(), settled.last()), (Some(&1), Some(&(gap.reach() - 1))));
+        assert!(gap.settle(0));
+        assert_eq!((gap.position(), gap.settled()), (far + 1, vec![]));
     }
 
     /// In any order, against the plain rule: the position is the least that is not settled.

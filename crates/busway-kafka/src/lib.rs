@@ -33,16 +33,20 @@
 //! | member | a consumer of the group, with `client.id` of its name |
 //! | settled | the group's position, as far as nothing below it is unsettled, and a bitmap of what is settled above it in the commit's metadata |
 //! | put off | in the member's memory, or, from a second on and without a key, a record in a topic of retries |
-//! | given up | a record in the topic of dead letters: the record as it was, with `busway-reason`, `-attempts`, `-handler`, `-subscription`, `-topic`, `-partition`, `-offset` |
+//! | given up | a record in the topic of dead letters: the record as it was, with `busway-reason`, `-attempts`, `-handler`, `-subscription`, `-time`, `-topic`, `-partition`, `-offset` |
 //!
 //! # What it promises
 //! - Sent: all replicas in sync have it (`acks=all`), once for each time that it was sent, whatever librdkafka had to repeat. The same event sent anew is there twice: Kafka knows no ids.
 //! - Order of a key: that of its partition, also while members of a group come and go. One that is put off holds the later ones of its key back which are not out yet.
-//! - Settled, when `Ok` was said of it: never delivered again, in whatever order events are settled. When nobody can say whether a broker has heard, it is
+//! - Settled, when `Ok` was said of it: never delivered again, in whatever order events are settled, but where its log was cut or made anew, and where no broker answered twice when
+//!   a member that got its partition asked what was settled: each is logged. When nobody can say whether a broker has heard, it is
 //!   committed as soon as one does, or delivered again to who has the partition then.
+//! - A transaction: all of its events are there or none. When one fails, the others are said to be [transient](busway_engine::transport::SendError::is_transient): nothing of them is there, and without
+//!   it they may succeed. An end that no broker has confirmed is asked for again before the next begins.
+//! - A record of others that cannot be read, or is larger than what is sent here, can be given up: with its bytes, and its headers.
 //! - A rebalance: what is settled of a partition is committed before it goes; what is settled later is [`Gone`](busway_engine::transport::TransportError::Gone).
-//! - Bounds: of a partition the gap between the first event that is not settled and the newest that was read ([`KafkaBuilder::gap_max`]); of a member as many events and what may be in
-//!   flight, and 64 MiB. A partition is paused at any of these, and polling goes on.
+//! - Bounds: of a partition the gap between the first event that is not settled and the newest that was read ([`KafkaBuilder::gap_max`]); of a member as many events of the stream and what may be in
+//!   flight, and 64 MiB. Beside those of each topic of retries 256 records, and of all of them 16 MiB. A partition is paused at any of these, and polling goes on.
 //!
 //! # Crash points
 //!
@@ -55,13 +59,19 @@
 //! | while an event is put off in memory | it is delivered again, its attempts counted anew |
 //!
 //! # What it does not do
-//! A subscription whose name is that of a Kafka topic that busway has not made reads it too, with all retries in memory. Kafka's retention removes events whether they are settled or not, and
-//! it forgets where a group stands that has had no member for `offsets.retention.minutes`. Attempts are not
-//! counted across members, but in topics of retries.
+//! - Regular expressions of topics, which Kafka's consumers know: a stream is one topic, and filters are the receiver's work.
+//! - One subscription name for several streams at a time: it is one group of Kafka, and refused where the group has members that stand nowhere in the stream.
+//! - Attempts across members are not counted, but in topics of retries.
+//! - A subscription whose stream is a Kafka topic that busway has not made reads it too, with all retries in memory.
+//! - Of a topic of retries no more than 256 records wait at a time: one that is due is late where as many before it are due later.
+//! - Kafka's retention removes events whether they are settled or not, by the first of its limits that is reached, and says so to nobody. It goes by the record's timestamp, which is the
+//!   event's time: what is older than the stream's age when it is sent may be gone at once. And it forgets where a group stands that has had no member for
+//!   `offsets.retention.minutes`.
+//! - A header's name that is no UTF-8 makes rdkafka panic. That is caught, though the panic hook tells of it; a program that aborts on panics ends there.
 //!
 //! # Modules
-//! `gap` and `mark` are how far a group has come, `part` and `desk` what a member has in its hands, all of it without a broker; `member` is where librdkafka is polled; `founding` is where a
-//! subscription begins; `message` is the wire.
+//! `gap` and `mark` are how far a group has come, `part` and `desk` what a member has in its hands, all of it without a broker; `member` is where librdkafka is polled, `core` what it calls back,
+//! and `commit` what it is told; `founding` is where a subscription begins; `topics` is what a stream wants; `message` and `headers` are the wire.
 
 mod builder;
 mod client;
@@ -83,6 +93,7 @@ mod produce;
 mod receiver;
 mod sender;
 mod settle;
+mod topics;
 mod transaction;
 mod transport;
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::client::{Quiet, Settings, Trouble};
 use crate::fault::ended;
-use crate::transaction::Line;
+use crate::transaction::Writer;
 
 /// A way to brokers.
 pub(crate) struct Link {
@@ -23,7 +23,7 @@ pub(crate) struct Link {
     /// For what is sent outside of transactions: events, where there are none, and always what is put off or given up.
     pub(crate) plain: FutureProducer<Quiet>,
     /// For transactions, one at a time: held by who has one under way.
-    pub(crate) transactional: Option<Arc<tokio::sync::Mutex<Line>>>,
+    pub(crate) transactional: Option<Arc<tokio::sync::Mutex<Writer>>>,
     /// Of those that were prepared. Few, so that they are looked through.
     pub(crate) streams: RwLock<Vec<Stream>>,
     pub(crate) closed: watch::Sender<bool>,
@@ -64,7 +64,7 @@ impl Link {
         };
         let aside = Aside(Some((plain.clone(), transactional.clone())));
         let transactional =
-            transactional.map(|producer| Arc::new(tokio::sync::Mutex::new(Line::new(producer))));
+            transactional.map(|producer| Arc::new(tokio::sync::Mutex::new(Writer::new(producer))));
         Ok(Self {
             settings,
             trouble,

@@ -41,6 +41,7 @@ impl Seat {
             gap: settings.gap_max,
             events: in_flight.saturating_add(gap),
             bytes: BYTES_MAX.max(settings.message_bytes_max.saturating_mul(2)),
+            retries: RETRIES_MAX,
         };
         let core = Arc::new(Core::new(link, reception, limits));
         let what = || format!("joining subscription {}", reception.name);
@@ -120,14 +121,9 @@ impl Seat {
             drop(one_at_a_time);
             pause = match &error {
                 None => LAZILY,
-                // Those that were heard show that a broker is there: the rest may well be refused for ever.
-                Some(_) => {
-                    if heard.is_empty() && pause < LAZILY {
-                        (2 * pause).min(LAZILY)
-                    } else {
-                        RETRY
-                    }
-                }
+                Some(error) if is_passing(error) => RETRY,
+                // It may well be refused for ever.
+                Some(_) => (2 * pause).clamp(2 * RETRY, LAZILY),
             };
             if let Some(error) = &error {
                 self.failed_to_commit(error);
@@ -140,11 +136,10 @@ impl Seat {
     fn failed_to_commit(&self, error: &KafkaError) {
         let group = &self.core.group;
         let is_known = self.core.uncommitted.lock().as_ref() == Some(error);
-        match is_known || is_passing(error) {
-            true => tracing::debug!(group, %error, "a commit failed; it is tried again"),
-            false => {
-                tracing::warn!(group, %error, "a commit is refused; it is tried on, and what was settled comes again until it succeeds")
-            }
+        if is_known || is_passing(error) {
+            tracing::debug!(group, %error, "a commit failed; it is tried again");
+        } else {
+            tracing::warn!(group, %error, "a commit is refused; it is tried on, and until then what was settled is not");
         }
     }
 }
@@ -214,8 +209,10 @@ impl Drop for Seated {
     }
 }
 
-/// Of all events that are not settled, in a member's memory.
+/// Of all events of the stream that are not settled, in a member's memory.
 const BYTES_MAX: usize = 64 << 20;
+/// Of a topic of retries, which waits for the first of them to fall due: enough to find those that are due earlier, and far from what memory bears.
+const RETRIES_MAX: usize = 256;
 /// How long a poll waits. A member that is closed finds out after it.
 const TURN: Duration = Duration::from_millis(50);
 /// While a partition is paused: it goes on as soon as there is room.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use busway_engine::transport::{DeliveryId, Received, Unreadable};
 use busway_event::AnyEvent;
@@ -59,6 +59,8 @@ enum Stage {
 struct Fate {
     /// Changes that the broker has heard of.
     told: AtomicU64,
+    /// Behind the last offset of which it can have heard.
+    reach: AtomicI64,
     is_over: AtomicBool,
 }
 
@@ -67,6 +69,7 @@ struct Fate {
 pub(crate) struct Ticket {
     fate: Arc<Fate>,
     change: u64,
+    offset: i64,
 }
 
 /// Whether the broker has heard.
@@ -81,7 +84,8 @@ pub(crate) enum Heard {
 impl Ticket {
     pub(crate) fn heard(&self) -> Heard {
         let is_over = self.fate.is_over.load(Ordering::SeqCst);
-        match self.fate.told.load(Ordering::SeqCst) >= self.change {
+        let is_told = self.fate.told.load(Ordering::SeqCst) >= self.change;
+        match is_told && self.fate.reach.load(Ordering::SeqCst) > self.offset {
             true => Heard::Yes,
             false if is_over => Heard::Never,
             false => Heard::NotYet,
@@ -97,6 +101,7 @@ pub(crate) struct Change {
     pub(crate) metadata: String,
     serial: u64,
     number: u64,
+    reach: i64,
 }
 
 /// What lies in a partition.
@@ -111,7 +116,7 @@ pub(crate) enum Kind {
 #[cfg(test)]
 impl Change {
     pub(crate) fn of(place: Place, position: i64) -> Self {
-        Self { place, position, metadata: String::new(), serial: 1, number: 1 }
+        Self { place, position, metadata: String::new(), serial: 1, number: 1, reach: 0 }
     }
 }
 
@@ -130,6 +135,12 @@ impl Part {
             fate: Arc::default(),
             is_paused: false,
         }
+    }
+
+    /// It begins anew at an offset: of what was in hand nothing is there any more.
+    pub(crate) fn restart(&mut self, serial: u64, offset: i64) {
+        let next = Self { is_paused: self.is_paused, ..Self::new(serial, self.kind, offset, Vec::new()) };
+        std::mem::replace(self, next).end();
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -263,7 +274,7 @@ impl Part {
         self.weight -= slot.weight;
         self.gap.settle(offset);
         self.changed += 1;
-        Some(Ticket { fate: Arc::clone(&self.fate), change: self.changed })
+        Some(Ticket { fate: Arc::clone(&self.fate), change: self.changed, offset })
     }
 
     pub(crate) fn change(&self, place: &Place, filter: &str) -> Option<Change> {
@@ -275,12 +286,14 @@ impl Part {
                 metadata: mark::written(position, &self.gap.settled(), filter),
                 serial: self.serial,
                 number: self.changed,
+                reach: self.gap.reach(),
             }
         })
     }
 
     pub(crate) fn committed(&mut self, change: &Change) {
         if self.serial == change.serial {
+            self.fate.reach.fetch_max(change.reach, Ordering::SeqCst);
             self.fate.told.fetch_max(change.number, Ordering::SeqCst);
         }
     }

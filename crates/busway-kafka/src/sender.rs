@@ -28,7 +28,7 @@ impl Sender for KafkaSender {
                     let built = events.iter().map(|event| build(&self.0, event)).collect();
                     send_all(&self.0, &self.0.plain, built).await
                 }
-                Some(line) => transaction::send(&self.0, line, &events).await,
+                Some(writer) => transaction::send(&self.0, writer, &events).await,
             };
             events.into_iter().zip(answers).map(|(event, answer)| said(event, answer)).collect()
         })

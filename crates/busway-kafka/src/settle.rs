@@ -169,10 +169,16 @@ impl KafkaReceiver {
                 }
             }
         };
-        let heard = tokio::time::timeout(self.link.settings.timeout, hearing).await;
+        // While a group changes its broker answers nobody, and that lasts a session where a member has died.
+        let patience = self.link.settings.timeout + self.link.settings.session;
+        let heard = tokio::time::timeout(patience, hearing).await;
         heard.unwrap_or_else(|_| {
             let why = self.core().uncommitted.lock().as_ref().map(|error| format!(", for {error}"));
-            Err(self.link.late(&format!("committing; it is tried on{}", why.unwrap_or_default())))
+            let reason = format!(
+                "committing: not heard within {patience:?}; it is tried on{}",
+                why.unwrap_or_default()
+            );
+            Err(TransportError::Unreachable { address: self.link.settings.brokers.clone(), reason })
         })
     }
 }

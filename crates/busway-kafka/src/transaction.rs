@@ -25,7 +25,7 @@ use crate::produce::Unwritten;
 use crate::sender::{Answers, build, send_all};
 
 /// The producer of transactions, and the end of the last one if it is not confirmed.
-pub(crate) struct Line {
+pub(crate) struct Writer {
     producer: FutureProducer<Quiet>,
     open: Option<End>,
 }
@@ -37,7 +37,7 @@ enum End {
     Abort,
 }
 
-impl Line {
+impl Writer {
     pub(crate) const fn new(producer: FutureProducer<Quiet>) -> Self {
         Self { producer, open: None }
     }
@@ -46,25 +46,25 @@ impl Line {
 /// Sends events in one transaction.
 pub(crate) async fn send(
     link: &Arc<Link>,
-    line: &Arc<tokio::sync::Mutex<Line>>,
+    writer: &Arc<tokio::sync::Mutex<Writer>>,
     events: &[AnyEvent],
 ) -> Answers {
     if events.is_empty() {
         return Vec::new();
     }
-    let (link, line, all) = (Arc::clone(link), Arc::clone(line), events.to_vec());
+    let (link, writer, all) = (Arc::clone(link), Arc::clone(writer), events.to_vec());
     #[expect(
         clippy::disallowed_methods,
         reason = "a client's own task: a transaction that was begun is ended, whoever waits for it"
     )]
     let task = tokio::spawn(async move {
         // A tokio mutex, held over the whole of a transaction: that is what makes them one at a time.
-        let mut line = line.lock().await;
+        let mut writer = writer.lock().await;
         let begun = Instant::now();
-        let answers = whole(&link, &mut line, &all).await;
+        let answers = whole(&link, &mut writer, &all).await;
         // librdkafka may throw out what follows an aborted transaction with what was in it (seen with 2.12.1). None of it is there: once more costs nothing.
         match is_repeatable(&answers) && begun.elapsed() < link.settings.timeout / 2 {
-            true => whole(&link, &mut line, &all).await,
+            true => whole(&link, &mut writer, &all).await,
             false => answers,
         }
     });
@@ -77,7 +77,7 @@ fn is_repeatable(answers: &Answers) -> bool {
     answers.iter().all(|answer| matches!(answer, Err((reason, true)) if reason.is_transient()))
 }
 
-async fn whole(link: &Arc<Link>, line: &mut Line, events: &[AnyEvent]) -> Answers {
+async fn whole(link: &Arc<Link>, writer: &mut Writer, events: &[AnyEvent]) -> Answers {
     let all = |unwritten: &Unwritten| events.iter().map(|_| Err(unwritten.clone())).collect();
     let built: Vec<_> = events.iter().map(|event| build(link, event)).collect();
     if let Some(reason) = built.iter().find_map(|built| built.as_ref().err()) {
@@ -89,14 +89,14 @@ async fn whole(link: &Arc<Link>, line: &mut Line, events: &[AnyEvent]) -> Answer
         };
         return built.into_iter().map(answer).collect();
     }
-    if let Err(reason) = begin(link, line).await {
+    if let Err(reason) = begin(link, writer).await {
         return all(&(reason, true));
     }
-    let answers = send_all(link, &line.producer, built).await;
+    let answers = send_all(link, &writer.producer, built).await;
     let failed = || answers.iter().filter_map(|answer| answer.as_ref().err());
     let culprit = failed().find(|(reason, _)| !reason.is_transient()).or_else(|| failed().next()).cloned();
     if let Some((reason, _)) = culprit {
-        let is_aborted = end(link, line, End::Abort).await.is_ok();
+        let is_aborted = end(link, writer, End::Abort).await.is_ok();
         let others = beside(link, &reason);
         // What fails for itself says why; of the others, nothing is there.
         let answer = |answer| match answer {
@@ -105,7 +105,7 @@ async fn whole(link: &Arc<Link>, line: &mut Line, events: &[AnyEvent]) -> Answer
         };
         return answers.into_iter().map(answer).collect();
     }
-    match end(link, line, End::Commit).await {
+    match end(link, writer, End::Commit).await {
         Ok(()) => answers,
         Err(unwritten) => all(&unwritten),
     }
@@ -123,15 +123,15 @@ fn beside(link: &Link, reason: &TransportError) -> TransportError {
 }
 
 /// Begins a transaction, when the one before has ended.
-async fn begin(link: &Arc<Link>, line: &mut Line) -> Result<(), TransportError> {
-    if let Some(open) = line.open {
-        let ended = end(link, line, open).await;
+async fn begin(link: &Arc<Link>, writer: &mut Writer) -> Result<(), TransportError> {
+    if let Some(open) = writer.open {
+        let ended = end(link, writer, open).await;
         // One that turned out to be aborted has ended too.
-        if line.open.is_some() {
+        if writer.open.is_some() {
             return ended.map_err(|(reason, _)| reason);
         }
     }
-    let (at, producer) = (Arc::clone(link), line.producer.clone());
+    let (at, producer) = (Arc::clone(link), writer.producer.clone());
     let begun = blocking(move || {
         Ok(producer.begin_transaction().map_err(|error| {
             let needs_abort = native(&error).is_some_and(RDKafkaError::txn_requires_abort);
@@ -139,19 +139,19 @@ async fn begin(link: &Arc<Link>, line: &mut Line) -> Result<(), TransportError> 
         }))
     });
     begun.await?.map_err(|(reason, needs_abort)| {
-        line.open = needs_abort.then_some(End::Abort);
+        writer.open = needs_abort.then_some(End::Abort);
         reason
     })
 }
 
 /// Ends a transaction. An error says whether nothing of it is there; one that may be cured by asking again stays open.
-async fn end(link: &Arc<Link>, line: &mut Line, how: End) -> Result<(), Unwritten> {
-    let (at, producer) = (Arc::clone(link), line.producer.clone());
+async fn end(link: &Arc<Link>, writer: &mut Writer, how: End) -> Result<(), Unwritten> {
+    let (at, producer) = (Arc::clone(link), writer.producer.clone());
     // Open, until somebody knows better: also where the runtime goes down within it.
-    line.open = Some(how);
+    writer.open = Some(how);
     let ended = blocking(move || Ok(ended(&at, &producer, how))).await;
     let (result, open) = ended.map_err(|closed| (closed, false))?;
-    line.open = open;
+    writer.open = open;
     if let Err((error, _)) = &result {
         tracing::warn!(%error, ?how, "a transaction has not ended as it was to");
     }

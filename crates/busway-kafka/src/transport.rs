@@ -116,8 +116,8 @@ impl Transport for KafkaTransport {
                 return Ok(());
             }
             let timeout = self.0.settings.timeout;
-            if let Some(line) = &self.0.transactional
-                && tokio::time::timeout(timeout, line.lock()).await.is_err()
+            if let Some(writer) = &self.0.transactional
+                && tokio::time::timeout(timeout, writer.lock()).await.is_err()
             {
                 return Err(self.0.late("ending the transaction that is under way"));
             }

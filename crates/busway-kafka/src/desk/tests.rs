@@ -9,7 +9,7 @@ use crate::headers::Headers;
 use crate::message::with;
 use crate::part::Heard;
 
-const LIMITS: Limits = Limits { in_flight: 4, gap: 8, events: 12, bytes: 1 << 20 };
+const LIMITS: Limits = Limits { in_flight: 4, gap: 8, events: 12, bytes: 1 << 20, retries: 6 };
 
 fn place() -> Place {
     Place { topic: Arc::from("orders"), partition: 0 }
@@ -112,7 +112,7 @@ async fn what_is_not_wanted_or_not_meant_or_settled_already_is_committed_unseen(
     desk.assign(place(), Kind::Stream, 0, vec![1]);
     assert!(desk.arrived(record(0, None), None, 1, true));
     assert!(!desk.arrived(record(1, None), None, 1, true) && !desk.arrived(record(2, None), None, 1, false));
-    assert!(!desk.arrived(record(0, None), None, 1, true), "it was read before");
+    assert!(!desk.arrived(record(0, None), None, 1, true), "it is in hand");
     let now = Instant::now();
     assert_eq!(offsets(&desk.take(100, now, now + WAIT)), [0]);
 }
@@ -131,4 +131,60 @@ async fn partitions_are_paused_at_the_limits_and_go_on_below_them() {
     desk.done(taken[0].id);
     assert_eq!(desk.pace(), (vec![], vec![place()]));
     assert!(!desk.is_pausing());
+}
+
+fn retries(tier: &str) -> Place {
+    Place { topic: Arc::from(format!("orders.retry.{tier}")), partition: 0 }
+}
+
+#[tokio::test]
+async fn what_waits_in_topics_of_retries_holds_up_nothing_of_the_stream() {
+    let (mut desk, now) = (desk("#"), Instant::now());
+    let tiers = ["1s", "10s", "60s"].map(retries);
+    for place in &tiers {
+        desk.assign(place.clone(), Kind::Retries, 0, Vec::new());
+        for offset in 0..6 {
+            let record = Record { topic: place.topic.to_string(), ..record(offset, None) };
+            assert!(desk.arrived(record, Some(now + WAIT), 2, true));
+        }
+    }
+    let mut paused = desk.pace().0;
+    paused.sort_by(|one, other| one.topic.len().cmp(&other.topic.len()).then(one.cmp(other)));
+    assert_eq!(paused, tiers, "each has as many as it may, and the stream goes on");
+    (0..4).for_each(|offset| assert!(desk.arrived(record(offset, None), None, 1, true)));
+    assert_eq!((desk.take(100, now, now + 9 * WAIT).len(), desk.pace()), (4, (vec![], vec![])));
+}
+
+#[tokio::test]
+async fn a_log_that_was_made_anew_is_read_from_its_beginning() {
+    let (mut desk, now) = (desk("#"), Instant::now());
+    desk.assign(place(), Kind::Stream, 5_000, Vec::new());
+    assert!(desk.arrived(record(5_000, None), None, 1, true));
+    let taken = desk.take(100, now, now + WAIT);
+    let ticket = desk.done(taken[0].id).unwrap();
+    let changes = desk.changes(None);
+    assert!(desk.arrived(record(4_900, None), None, 1, true), "what is there now is an event");
+    // What was settled of the old one is nothing to it.
+    desk.committed(&changes);
+    assert_eq!((ticket.heard(), desk.changes(None)), (Heard::Never, vec![]));
+    let taken = desk.take(100, now, now + WAIT);
+    assert_eq!(offsets(&taken), [4_900]);
+    assert!(desk.done(taken[0].id).is_some());
+    assert_eq!(desk.changes(None)[0].position, 4_901);
+}
+
+#[tokio::test]
+async fn what_no_commit_can_say_is_not_said_to_be_heard() {
+    let (mut desk, now) = (desk("#"), Instant::now());
+    let far = i64::try_from(crate::gap::LIMIT_MAX).unwrap();
+    for offset in [0, 1, far] {
+        assert!(desk.arrived(record(offset, None), None, 1, true));
+    }
+    let taken = desk.take(100, now, now + WAIT);
+    let (near, beyond) = (desk.done(taken[1].id).unwrap(), desk.done(taken[2].id).unwrap());
+    desk.committed(&desk.changes(None));
+    assert_eq!((near.heard(), beyond.heard()), (Heard::Yes, Heard::NotYet));
+    assert!(desk.done(taken[0].id).is_some());
+    desk.committed(&desk.changes(None));
+    assert_eq!(beyond.heard(), Heard::Yes);
 }

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod conformance;
+mod crash;
 mod gaps;
 mod groups;
 mod on_kafka;

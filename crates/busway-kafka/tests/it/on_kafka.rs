@@ -7,9 +7,13 @@ use busway_event::{Filter, Topic};
 use busway_persistence::Stream;
 use busway_testkit::conformance::{self, Broker, CASES, Harness};
 
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+
 use crate::cluster::builder_to;
 use crate::conformance::Partitioned;
-use crate::world::{event_of, nothing_comes, numbers, parts, settle, take};
+use crate::world::{PATIENCE, event_of, nothing_comes, numbers, parts, settle, take};
 
 /// The cluster that is there. Cases have streams of their own in it.
 struct Real(u16);
@@ -97,4 +101,40 @@ async fn on_kafka_nobody_sees_what_was_aborted_and_an_id_has_one_producer() {
     assert!(!error.is_transient(), "{}", error.reason());
     let sender = second.sender().await.unwrap();
     assert!(sender.send(vec![numbered(4, "txn.a")]).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kafka cluster"]
+async fn on_kafka_a_topic_that_keeps_less_than_is_declared_is_refused_and_left_as_it_is() {
+    let admin: AdminClient<_> = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create_with_context(DefaultClientContext)
+        .unwrap();
+    let transport = builder_to(&brokers()).connect().await.unwrap();
+    for (name, value) in
+        [("cleanup.policy", "compact"), ("retention.ms", "1000"), ("max.message.bytes", "10000")]
+    {
+        let stream = own("small");
+        let topic = NewTopic::new(&stream, 1, TopicReplication::Fixed(1)).set(name, value);
+        let made = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+        let error = transport.prepare(&[Stream::new(stream).capture("small.#")]).await.unwrap_err();
+        match &error {
+            TransportError::Incompatible { setting, .. } if *setting == name => {}
+            // Made without it, a topic has the age that brokers give it: a week.
+            TransportError::Incompatible { setting: "retention.ms", .. } if name == "max.message.bytes" => {}
+            error => panic!("{name}: {error}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kafka cluster with SASL"]
+async fn on_kafka_a_wrong_password_is_denied_in_bounded_time_and_a_right_one_is_not() {
+    let users = std::env::var("BUSWAY_KAFKA_SASL_BROKERS").expect("BUSWAY_KAFKA_SASL_BROKERS says where");
+    let connect = |password| builder_to(&users).sasl("PLAIN", "ann", password).connect();
+    let denied = tokio::time::timeout(PATIENCE, connect("wrong")).await.unwrap().unwrap_err();
+    assert!(matches!(&denied, TransportError::AccessDenied { .. }), "{denied}");
+    assert!(!format!("{denied:?} {denied}").contains("wrong"), "{denied}");
+    tokio::time::timeout(PATIENCE, connect("right")).await.unwrap().unwrap();
 }

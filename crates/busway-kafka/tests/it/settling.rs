@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use busway_engine::transport::{Letter, Reception, Transport as _, TransportError, Verdict};
 use busway_event::Filter;
+use busway_persistence::Stream;
 use rdkafka::Message as _;
 use rdkafka::message::{Headers as _, OwnedMessage};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -144,4 +145,23 @@ async fn what_is_put_off_is_as_young_as_its_write_and_says_when_it_was_made() {
     }
     let again = take(&receiver, 1).await;
     assert_eq!(again[0].event.as_ref().unwrap().time().as_millis(), made);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_whose_name_has_members_elsewhere_is_refused() {
+    let (cluster, transport) = with_orders(1).await;
+    cluster.make("bills", 1);
+    let bills = Stream::new("bills").capture("bills.#");
+    transport.prepare(&[bills]).await.unwrap();
+    let elsewhere = Reception::new("bills", "stock", Filter::new("#").unwrap());
+    let member = receive(&transport, &elsewhere).await;
+    // It is a member as soon as it is given something.
+    cluster.write("bills", &[("colour", "red")], "hello").await;
+    let event = take(&member, 1).await;
+    let error = transport.receiver(&reception()).await.unwrap_err();
+    assert!(matches!(&error, TransportError::Incompatible { setting: "members", .. }), "{error}");
+    settle(&member, &event, Verdict::Done).await;
+    member.close().await.unwrap();
+    // Another member of its own is not.
+    receive(&transport, &elsewhere).await;
 }
