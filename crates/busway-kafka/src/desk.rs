@@ -134,10 +134,12 @@ impl Desk {
         let room = self.limits.in_flight.saturating_sub(self.out.len());
         let mut left = max.max(1).min(room);
         let mut taken = Vec::new();
-        let count = self.parts.len();
+        let has_some = |part: &Part| part.has_ready() || part.next_wait().is_some_and(|due| due <= now);
+        let parts = self.parts.iter().filter(|(_, part)| has_some(part));
+        let places: Vec<_> = parts.map(|(place, _)| place.clone()).collect();
+        let count = places.len();
         self.turn = self.turn.wrapping_add(1);
         let first = self.turn.checked_rem(count).unwrap_or(0);
-        let places: Vec<_> = self.parts.keys().cloned().collect();
         for place in places.iter().cycle().skip(first).take(count) {
             let Some(part) = self.parts.get_mut(place) else { continue };
             for offset in part.next_ready(left, now) {

@@ -193,6 +193,10 @@ impl Part {
         self.ready.iter().filter(is_free).take(max).copied().collect()
     }
 
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     pub(crate) fn next_wait(&self) -> Option<Instant> {
         self.waits.first().map(|(due, _)| *due)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busway_engine::transport::{Transport, TransportError, Verdict};
+use busway_engine::transport::{SendError, Transport, TransportError, Verdict};
 use busway_kafka::KafkaTransport;
 use futures_util::FutureExt as _;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -110,4 +110,20 @@ async fn a_producer_that_is_shut_out_is_closed_and_no_event_is_given_up_for_it()
             assert_eq!(error.reason(), &TransportError::Closed);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transport_that_is_closed_waits_for_the_transaction_that_is_under_way() {
+    let cluster = cluster();
+    let transport = transactional(&cluster).await;
+    send(&transport, events(0..1, Some("a"))).await;
+    cluster.mock().broker_round_trip_time(-1, Duration::from_millis(300)).unwrap();
+    let sender = transport.sender().await.unwrap();
+    let sending = tokio::spawn(async move { sender.send(events(1..3, Some("a"))).await });
+    tokio::task::yield_now().await;
+    transport.close().await.unwrap();
+    // It was under way, or has found the transport closed. A moment for its answers to be handed over.
+    let sent = tokio::time::timeout(Duration::from_millis(100), sending).await.unwrap().unwrap();
+    let is_closed = |error: &SendError| *error.reason() == TransportError::Closed;
+    assert!(sent.iter().all(|sent| sent.as_ref().err().is_none_or(is_closed)), "{sent:?}");
 }
