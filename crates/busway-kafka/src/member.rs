@@ -150,6 +150,7 @@ struct End<'a>(&'a Seat);
 impl Drop for End<'_> {
     fn drop(&mut self) {
         let core = &self.0.core;
+        let _over = Over(core);
         core.closing.store(true, Ordering::SeqCst);
         let is_panicking = std::thread::panicking();
         if is_panicking {
@@ -165,8 +166,16 @@ impl Drop for End<'_> {
         if !is_panicking {
             self.0.leave();
         }
-        core.over.send_replace(true);
-        core.arrived.notify_one();
+    }
+}
+
+/// The last word of a member, also where librdkafka's callbacks panic while it leaves.
+struct Over<'a>(&'a Core);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.over.send_replace(true);
+        self.0.arrived.notify_one();
     }
 }
 

@@ -115,3 +115,18 @@ async fn a_slow_network_changes_nothing_but_the_time() {
     settle(&receiver, &came, Verdict::Done).await;
     assert_eq!(cluster.position("stock", "orders", 0), 30);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_smallest_and_the_largest_message_limit_make_clients_that_work() {
+    let cluster = Cluster::of(1);
+    cluster.make("orders", 1);
+    for (round, bytes) in [(0, 32 << 10), (1, 100 << 20)] {
+        let transport = cluster.builder().message_bytes_max(bytes).connect().await.unwrap();
+        transport.prepare(&[orders(1)]).await.unwrap();
+        let receiver = receive(&transport, &reception()).await;
+        send(&transport, events(round..round + 1, None)).await;
+        let came = take(&receiver, 1).await;
+        settle(&receiver, &came, Verdict::Done).await;
+        receiver.close().await.unwrap();
+    }
+}
