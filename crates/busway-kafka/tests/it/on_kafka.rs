@@ -111,20 +111,23 @@ async fn on_kafka_a_topic_that_keeps_less_than_is_declared_is_refused_and_left_a
         .create_with_context(DefaultClientContext)
         .unwrap();
     let transport = builder_to(&brokers()).connect().await.unwrap();
-    for (name, value) in
-        [("cleanup.policy", "compact"), ("retention.ms", "1000"), ("max.message.bytes", "10000")]
-    {
+    // Made without it, a topic has the age that brokers give it: a week.
+    let topics = [
+        ("cleanup.policy", [("cleanup.policy", "compact"), ("retention.ms", "-1")]),
+        ("retention.ms", [("cleanup.policy", "delete"), ("retention.ms", "1000")]),
+        ("max.message.bytes", [("max.message.bytes", "10000"), ("retention.ms", "-1")]),
+    ];
+    for (wrong, settings) in topics {
         let stream = own("small");
-        let topic = NewTopic::new(&stream, 1, TopicReplication::Fixed(1)).set(name, value);
+        let topic = NewTopic::new(&stream, 1, TopicReplication::Fixed(1));
+        let topic = settings.into_iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let made = admin.create_topics([&topic], &AdminOptions::new()).await.unwrap();
         assert!(made.iter().all(Result::is_ok), "{made:?}");
         let error = transport.prepare(&[Stream::new(stream).capture("small.#")]).await.unwrap_err();
-        match &error {
-            TransportError::Incompatible { setting, .. } if *setting == name => {}
-            // Made without it, a topic has the age that brokers give it: a week.
-            TransportError::Incompatible { setting: "retention.ms", .. } if name == "max.message.bytes" => {}
-            error => panic!("{name}: {error}"),
-        }
+        assert!(
+            matches!(&error, TransportError::Incompatible { setting, .. } if *setting == wrong),
+            "{wrong}: {error}"
+        );
     }
 }
 
