@@ -67,7 +67,8 @@ impl RedisTransportBuilder {
     /// Connects, and looks at how the server is set up.
     ///
     /// # Errors
-    /// [`TransportError::Unreachable`] within the timeout, [`TransportError::AccessDenied`] when it does not like user or password,
+    /// [`TransportError::Unreachable`] within the timeout, [`TransportError::AccessDenied`] when it does not like user or password, or does not let the user
+    /// begin a transaction (the commands `MULTI` and `EXEC`),
     /// [`TransportError::Refused`] for a server that evicts keys or a timeout out of bounds, [`TransportError::Unmappable`] for an address or a word that is none.
     /// Once connected, a server that goes away and comes back is connected to again by itself.
     ///
@@ -82,7 +83,13 @@ impl RedisTransportBuilder {
             ));
         }
         let mut link = link::connect(&url, &prefix, timeout).await.map_err(of_link)?;
-        let standing = tokio::time::timeout(timeout, Standing::of(&mut link.connection))
+        let looking = async {
+            let standing = Standing::of(&mut link.connection).await?;
+            // A server that lets nobody begin a transaction would add events one by one, and one that lets nobody end it would do nothing any more.
+            redis::pipe().cmd("MULTI").cmd("EXEC").exec_async(&mut link.connection).await?;
+            Ok(standing)
+        };
+        let standing = tokio::time::timeout(timeout, looking)
             .await
             .map_err(|_| late(&link.server, timeout))?
             .map_err(|error| said(&link.server, &error))?;

@@ -160,7 +160,7 @@ impl Membership {
     }
 }
 
-fn array(value: Value) -> Option<Vec<Value>> {
+pub(super) fn array(value: Value) -> Option<Vec<Value>> {
     match value {
         Value::Array(values) => Some(values),
         _ => None,
@@ -174,7 +174,7 @@ fn int(value: &Value) -> Option<i64> {
     }
 }
 
-fn bytes(value: Value) -> Option<Bytes> {
+pub(super) fn bytes(value: Value) -> Option<Bytes> {
     match value {
         Value::BulkString(bytes) => Some(Bytes::from(bytes)),
         Value::SimpleString(text) => Some(Bytes::from(text)),
@@ -182,7 +182,7 @@ fn bytes(value: Value) -> Option<Bytes> {
     }
 }
 
-fn text(value: Value) -> Option<String> {
+pub(super) fn text(value: Value) -> Option<String> {
     String::from_utf8(bytes(value)?.into()).ok()
 }
 

@@ -6,7 +6,8 @@ use redis::Script;
 pub(super) struct Scripts {
     pub(super) prepare: Script,
     pub(super) join: Script,
-    pub(super) send: Script,
+    /// As text, without its comments: in a transaction it is too late when the server says that it does not know a digest.
+    pub(super) remember: String,
     pub(super) trim: Script,
     pub(super) fetch: Script,
     pub(super) settle: Script,
@@ -18,11 +19,17 @@ impl Scripts {
         Self {
             prepare: Script::new(include_str!("script/prepare.lua")),
             join: Script::new(include_str!("script/join.lua")),
-            send: Script::new(include_str!("script/send.lua")),
+            remember: bare(include_str!("script/remember.lua")),
             trim: Script::new(include_str!("script/trim.lua")),
             fetch: Script::new(include_str!("script/fetch.lua")),
             settle: Script::new(include_str!("script/settle.lua")),
             leave: Script::new(include_str!("script/leave.lua")),
         }
     }
+}
+
+/// Without comments, empty lines and what lines begin with. No text within a script has several lines.
+fn bare(script: &str) -> String {
+    let lines = script.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("--"));
+    lines.collect::<Vec<_>>().join("\n")
 }

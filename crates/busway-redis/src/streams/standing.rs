@@ -101,7 +101,10 @@ impl Standing {
                 Capability::DeadLetters,
                 Ability::Emulated("in a stream beside, by a script, both or neither"),
             )
-            .with(Capability::IdempotentSend, Ability::Emulated("by a key for each id, in the same script"))
+            .with(
+                Capability::IdempotentSend,
+                Ability::Emulated("by ids that are kept beside, in the same transaction"),
+            )
             .with(Capability::Wildcards, Ability::Emulated("the receiver leaves out what does not match"))
             .payload_bytes_max(PAYLOAD_BYTES_MAX)
             .window(window);

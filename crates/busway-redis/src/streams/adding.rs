@@ -1,0 +1,205 @@
+//! Adding events to partitions, each once.
+//!
+//! A chunk of events is one transaction: the commands that add them, and behind them a script that is given their ids alone. It remembers the ids, and removes what
+//! was there already; nobody sees anything between. So the events themselves never pass through a script.
+//!
+//! # When it breaks off
+//! | where | what is there |
+//! |---|---|
+//! | the connection ends before the whole transaction has come | nothing: the server forgets what it has queued |
+//! | the server says no to one of the commands when it queues them | nothing: it runs none |
+//! | the stream is not there | nothing, and no id of its partition is remembered |
+//! | the ids cannot be remembered | nothing: what was added is removed again, unless that fails too; then nobody knows |
+//! | the server ends | all or nothing: a transaction is one piece of its append-only file |
+//! | the answer is lost | all; sent again they are told to be there already |
+
+use std::sync::Arc;
+
+use busway_engine::transport::{Sent, TransportError};
+use redis::{Pipeline, RedisError, RedisResult, Value};
+
+use super::declaration::Declared;
+use super::error::late;
+use super::first::{self, Known};
+use super::message::Fields;
+use super::place::Place;
+use super::sender::Answer;
+use super::shared::Shared;
+
+/// An event that is to be sent.
+pub(super) struct Outgoing {
+    /// Which of the events that were handed over.
+    pub(super) at: usize,
+    pub(super) declared: Arc<Declared>,
+    pub(super) partition: usize,
+    pub(super) id: [u8; 16],
+    pub(super) fields: Fields,
+}
+
+/// Events of one stream, by partition, and in their order within each.
+pub(super) type Chunk = Vec<Outgoing>;
+
+/// Adds the events of all chunks, and says of each what became of it. All transactions go through one connection, one behind the other.
+///
+/// # Cancel safety
+/// What was handed to the connection is done, or not, as a whole transaction each.
+pub(super) async fn add(shared: &Shared, chunks: &[Chunk]) -> Vec<(usize, Answer)> {
+    if chunks.is_empty() {
+        return Vec::new();
+    }
+    let commands = chunks.iter().map(|chunk| chunk.len() + BESIDE).sum();
+    let mut pipe = Pipeline::with_capacity(commands);
+    chunks.iter().for_each(|chunk| transaction(shared, &mut pipe, chunk));
+    let mut connection = shared.link.connection.clone();
+    let adding = pipe.ignore_errors().query_async::<Vec<RedisResult<Value>>>(&mut connection);
+    let told = match tokio::time::timeout(shared.timeout, adding).await {
+        Ok(told) => told.map_err(|error| shared.said(&error)),
+        Err(_) => Err(late(&shared.link.server, shared.timeout)),
+    };
+    let mut told = match told {
+        Ok(told) => told.into_iter(),
+        Err(error) => {
+            let is_refused = !error.is_transient();
+            let all = chunks.iter().flatten();
+            return all.map(|message| (message.at, Err((error.clone(), is_refused)))).collect();
+        }
+    };
+    let (mut answers, mut known) = (Vec::with_capacity(commands), Vec::new());
+    for chunk in chunks {
+        let told = executed(shared, told.by_ref().take(chunk.len() + BESIDE));
+        let read = told.and_then(|values| read(shared, chunk, values, &mut known));
+        match read {
+            Ok(read) => answers.extend(chunk.iter().map(|message| message.at).zip(read)),
+            Err(error) => answers.extend(chunk.iter().map(|message| (message.at, Err(error.clone())))),
+        }
+    }
+    // They stand behind what is said of them above, which is less.
+    let places = first::find(shared, &known).await;
+    answers.extend(known.iter().zip(places).map(|(known, place)| {
+        let sent = sent(shared, place).duplicate(true);
+        (known.message.at, Ok(sent))
+    }));
+    answers
+}
+
+/// Adds the commands of a chunk, whose events are of one stream.
+fn transaction(shared: &Shared, pipe: &mut Pipeline, chunk: &Chunk) {
+    let Some(Outgoing { declared, .. }) = chunk.first() else { return };
+    pipe.cmd("MULTI");
+    // Of each partition: its key, and how many events go there.
+    let mut partitions = Vec::<(&str, usize)>::new();
+    for message in chunk {
+        let key = declared.partitions.get(message.partition).map_or("", String::as_str);
+        match partitions.last_mut() {
+            Some((last, count)) if *last == key => *count += 1,
+            _ => partitions.push((key, 1)),
+        }
+        pipe.cmd("XADD").arg(key).arg("NOMKSTREAM").arg("*");
+        message.fields.each(|value| _ = pipe.arg(value));
+    }
+    // Not by its digest: were that unknown, the events were there already when the server says so.
+    pipe.cmd("EVAL").arg(&shared.scripts.remember).arg(partitions.len() + 1);
+    partitions.iter().for_each(|(key, _)| _ = pipe.arg(*key));
+    pipe.arg(shared.names.ids(declared.name()));
+    pipe.arg(u64::try_from(shared.window.as_millis()).unwrap_or(u64::MAX).clamp(1, WINDOW_MS_MAX));
+    partitions.iter().for_each(|(_, count)| _ = pipe.arg(*count));
+    chunk.iter().for_each(|message| _ = pipe.arg(&message.id[..]));
+    pipe.cmd("EXEC");
+}
+
+/// What the commands of a transaction have answered, or why none was run.
+fn executed(
+    shared: &Shared,
+    mut told: impl Iterator<Item = RedisResult<Value>>,
+) -> Result<Vec<Value>, (TransportError, bool)> {
+    let is_begun = matches!(told.next(), Some(Ok(_)));
+    let (mut why, mut last) = (None::<RedisError>, None);
+    for answer in told {
+        // The first reason is the reason; the last one only says that there was one.
+        match answer {
+            Ok(value) => last = Some(value),
+            Err(error) => why = why.or(Some(error)),
+        }
+    }
+    match (why, last) {
+        (None, Some(Value::Array(values))) => Ok(values),
+        // Without a beginning it was no transaction, and each command was run by itself.
+        (Some(error), _) => {
+            let error = shared.said(&error);
+            let is_refused = is_begun && !error.is_transient();
+            Err((error, is_refused))
+        }
+        _ => Err((unsaid(), false)),
+    }
+}
+
+/// What became of the events of a chunk. Of those that were there before nothing is said yet.
+fn read<'a>(
+    shared: &Shared,
+    chunk: &'a Chunk,
+    mut values: Vec<Value>,
+    known: &mut Vec<Known<'a>>,
+) -> Result<Vec<Answer>, (TransportError, bool)> {
+    let doubles = match values.pop() {
+        Some(Value::Array(doubles)) => doubles,
+        Some(Value::ServerError(error)) => {
+            let is_undone = error.code() != NOT_UNDONE;
+            return Err((shared.said(&error.into()), is_undone));
+        }
+        _ => return Err((unsaid(), false)),
+    };
+    let mut answers: Vec<Answer> =
+        chunk.iter().zip(values).map(|(message, value)| added(shared, message, value)).collect();
+    for double in doubles.chunks_exact(2) {
+        let [Value::Int(event), Value::BulkString(why)] = double else { continue };
+        let number = |from: usize| std::str::from_utf8(why.get(from..)?).ok()?.parse::<u64>().ok();
+        // The script counts from 1.
+        let index = |number: u64| usize::try_from(number).ok()?.checked_sub(1);
+        let Some(event) = u64::try_from(*event).ok().and_then(index) else { continue };
+        match (why.first(), number(1)) {
+            (Some(b'='), Some(before)) => {
+                let first = index(before).and_then(|before| answers.get(before)).cloned();
+                if let (Some(slot), Some(first)) = (answers.get_mut(event), first) {
+                    *slot = first.map(|sent| sent.duplicate(true));
+                }
+            }
+            (_, ms) => {
+                let Some(message) = chunk.get(event) else { continue };
+                known.push(Known { message, ms: ms.unwrap_or(0) });
+            }
+        }
+    }
+    Ok(answers)
+}
+
+fn added(shared: &Shared, message: &Outgoing, value: Value) -> Answer {
+    match value {
+        Value::BulkString(place) => Ok(sent(shared, std::str::from_utf8(&place).ok().and_then(Place::parse))),
+        Value::ServerError(error) => Err((shared.said(&error.into()), true)),
+        Value::Nil => {
+            let stream = message.declared.partitions.get(message.partition).map_or("", String::as_str);
+            let reason = "the server has lost it, or somebody has removed it; prepare it again".to_owned();
+            Err((TransportError::Gone { what: format!("stream {stream}"), reason }, true))
+        }
+        _ => Err((unsaid(), false)),
+    }
+}
+
+fn sent(shared: &Shared, place: Option<Place>) -> Sent {
+    let sent = Sent::new(shared.capabilities.durability());
+    match place.and_then(Place::offset) {
+        Some(offset) => sent.at(offset),
+        None => sent,
+    }
+}
+
+pub(super) fn unsaid() -> TransportError {
+    TransportError::Refused("the server has not said what became of it".to_owned())
+}
+
+/// What there is beside the events: the beginning, the script and the end.
+const BESIDE: usize = 3;
+/// How the script begins what it says when it could not remove what was added.
+const NOT_UNDONE: &str = "ADDED";
+/// A century: numbers of a script are exact up to there, twice over.
+const WINDOW_MS_MAX: u64 = 100 * 365 * 86_400_000;
