@@ -16,15 +16,16 @@
 use std::sync::Arc;
 
 use busway_engine::transport::{Sent, TransportError};
-use redis::{Pipeline, RedisError, RedisResult, Value};
+use redis::{Pipeline, RedisResult, Value};
 
 use super::declaration::Declared;
 use super::error::late;
-use super::first::{self, Known};
+use super::first;
 use super::message::Fields;
 use super::place::Place;
 use super::sender::Answer;
 use super::shared::Shared;
+use super::transaction::{executed, unsaid};
 
 /// An event that is to be sent.
 pub(super) struct Outgoing {
@@ -75,10 +76,8 @@ pub(super) async fn add(shared: &Shared, chunks: &[Chunk]) -> Vec<(usize, Answer
     }
     // They stand behind what is said of them above, which is less.
     let places = first::find(shared, &known).await;
-    answers.extend(known.iter().zip(places).map(|(known, place)| {
-        let sent = sent(shared, place).duplicate(true);
-        (known.message.at, Ok(sent))
-    }));
+    let sent = |place| sent(shared, place).duplicate(true);
+    answers.extend(known.iter().zip(places).map(|(message, place)| (message.at, Ok(sent(place)))));
     answers
 }
 
@@ -107,38 +106,12 @@ fn transaction(shared: &Shared, pipe: &mut Pipeline, chunk: &Chunk) {
     pipe.cmd("EXEC");
 }
 
-/// What the commands of a transaction have answered, or why none was run.
-fn executed(
-    shared: &Shared,
-    mut told: impl Iterator<Item = RedisResult<Value>>,
-) -> Result<Vec<Value>, (TransportError, bool)> {
-    let is_begun = matches!(told.next(), Some(Ok(_)));
-    let (mut why, mut last) = (None::<RedisError>, None);
-    for answer in told {
-        // The first reason is the reason; the last one only says that there was one.
-        match answer {
-            Ok(value) => last = Some(value),
-            Err(error) => why = why.or(Some(error)),
-        }
-    }
-    match (why, last) {
-        (None, Some(Value::Array(values))) => Ok(values),
-        // Without a beginning it was no transaction, and each command was run by itself.
-        (Some(error), _) => {
-            let error = shared.said(&error);
-            let is_refused = is_begun && !error.is_transient();
-            Err((error, is_refused))
-        }
-        _ => Err((unsaid(), false)),
-    }
-}
-
 /// What became of the events of a chunk. Of those that were there before nothing is said yet.
 fn read<'a>(
     shared: &Shared,
     chunk: &'a Chunk,
     mut values: Vec<Value>,
-    known: &mut Vec<Known<'a>>,
+    known: &mut Vec<&'a Outgoing>,
 ) -> Result<Vec<Answer>, (TransportError, bool)> {
     let doubles = match values.pop() {
         Some(Value::Array(doubles)) => doubles,
@@ -151,22 +124,15 @@ fn read<'a>(
     let mut answers: Vec<Answer> =
         chunk.iter().zip(values).map(|(message, value)| added(shared, message, value)).collect();
     for double in doubles.chunks_exact(2) {
-        let [Value::Int(event), Value::BulkString(why)] = double else { continue };
-        let number = |from: usize| std::str::from_utf8(why.get(from..)?).ok()?.parse::<u64>().ok();
+        let [Value::Int(event), Value::Int(of)] = double else { continue };
         // The script counts from 1.
-        let index = |number: u64| usize::try_from(number).ok()?.checked_sub(1);
-        let Some(event) = u64::try_from(*event).ok().and_then(index) else { continue };
-        match (why.first(), number(1)) {
-            (Some(b'='), Some(before)) => {
-                let first = index(before).and_then(|before| answers.get(before)).cloned();
-                if let (Some(slot), Some(first)) = (answers.get_mut(event), first) {
-                    *slot = first.map(|sent| sent.duplicate(true));
-                }
-            }
-            (_, ms) => {
-                let Some(message) = chunk.get(event) else { continue };
-                known.push(Known { message, ms: ms.unwrap_or(0) });
-            }
+        let index = |number: i64| usize::try_from(number).ok()?.checked_sub(1);
+        let Some(event) = index(*event) else { continue };
+        let first = index(*of).and_then(|of| answers.get(of)).cloned();
+        match (first, answers.get_mut(event), chunk.get(event)) {
+            (Some(first), Some(slot), _) => *slot = first.map(|sent| sent.duplicate(true)),
+            (None, _, Some(message)) => known.push(message),
+            _ => {}
         }
     }
     Ok(answers)
@@ -191,10 +157,6 @@ fn sent(shared: &Shared, place: Option<Place>) -> Sent {
         Some(offset) => sent.at(offset),
         None => sent,
     }
-}
-
-pub(super) fn unsaid() -> TransportError {
-    TransportError::Refused("the server has not said what became of it".to_owned())
 }
 
 /// What there is beside the events: the beginning, the script and the end.

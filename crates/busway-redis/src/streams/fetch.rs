@@ -1,4 +1,4 @@
-//! Fetching: the script's answer as deliveries.
+//! Fetching by the script, which looks at everything: its answer as deliveries. What is only new is fetched without it, in `new`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,8 @@ pub(super) struct Question {
     /// The partition to begin with.
     pub(super) turn: usize,
     pub(super) held: Vec<Delivery>,
+    /// Whether what is new is likely to be all there is: without the script then, unless there is less room than there are partitions.
+    pub(super) only_new: bool,
 }
 
 /// What came.
@@ -50,8 +52,10 @@ pub(super) struct Fetched {
     /// The time until the next one is due again.
     pub(super) due: Option<Duration>,
     pub(super) seen_all: bool,
-    /// For each partition the place up to which was read.
+    /// For each partition the place up to which was read. None when only what is new was asked for.
     pub(super) places: Vec<String>,
+    /// Whether as much is new as there was room for, and nothing is due again: more of that is likely to be there.
+    pub(super) more_new: bool,
     pub(super) entries: Vec<Entry>,
     /// Entries that the filter leaves out; they are settled.
     pub(super) skipped: usize,
@@ -66,6 +70,22 @@ pub(super) struct Entry {
 impl Membership {
     /// Asks the server, and settles what the filter leaves out.
     pub(super) async fn fetch(self: Arc<Self>, question: Question) -> Result<Fetched, TransportError> {
+        let mut fetched = match question.room / self.keys.len().max(1) {
+            each @ 1.. if question.only_new => self.fetch_new(each).await?,
+            _ => self.fetch_all(&question).await?,
+        };
+        let all = fetched.entries.len();
+        let (kept, left_out): (Vec<_>, Vec<_>) = fetched.entries.into_iter().partition(|entry| {
+            // Of what cannot be read nobody knows the topic: every subscription gets it.
+            entry.event.as_ref().map_or(true, |event| self.filter.matches(event.topic()))
+        });
+        fetched.entries = kept;
+        fetched.skipped = all - fetched.entries.len();
+        self.leave_out(&left_out).await;
+        Ok(fetched)
+    }
+
+    async fn fetch_all(&self, question: &Question) -> Result<Fetched, TransportError> {
         let asked = Instant::now();
         let shared = &self.shared;
         let mut script = shared.scripts.fetch.key(shared.names.declaration(&self.stream));
@@ -82,20 +102,8 @@ impl Membership {
             script.arg(format!("{}/{}", delivery.partition, delivery.id));
         }
         let answer: Value = shared.run(&script).await?;
-        let mut fetched = self.read(answer, asked).ok_or_else(|| {
-            TransportError::Refused(format!(
-                "the Redis server {} answers what no script says",
-                shared.link.server
-            ))
-        })?;
-        let all = fetched.entries.len();
-        let (kept, left_out): (Vec<_>, Vec<_>) = fetched.entries.into_iter().partition(|entry| {
-            // Of what cannot be read nobody knows the topic: every subscription gets it.
-            entry.event.as_ref().map_or(true, |event| self.filter.matches(event.topic()))
-        });
-        fetched.entries = kept;
-        fetched.skipped = all - fetched.entries.len();
-        self.leave_out(&left_out).await;
+        let mut fetched = self.read(answer, asked).ok_or_else(|| self.unknown())?;
+        fetched.more_new = fetched.entries.len() >= question.room && fetched.due != Some(Duration::ZERO);
         Ok(fetched)
     }
 
@@ -128,19 +136,29 @@ impl Membership {
             due: u64::try_from(int(&due)?).ok().map(Duration::from_millis),
             seen_all: int(&seen_all)? == 1,
             places: array(places)?.into_iter().map(text).collect::<Option<_>>()?,
+            more_new: false,
             entries,
             skipped: 0,
         })
+    }
+
+    pub(super) fn unknown(&self) -> TransportError {
+        let server = &self.shared.link.server;
+        TransportError::Refused(format!("the Redis server {server} answers what was not asked for"))
     }
 
     fn entry(&self, entry: Value) -> Option<Entry> {
         let [partition, id, count, fields] = <[Value; 4]>::try_from(array(entry)?).ok()?;
         let (partition, id) = (usize::try_from(int(&partition)?).ok()?, text(id)?);
         let count = u32::try_from(int(&count)?).unwrap_or(u32::MAX);
+        self.delivered(Delivery { partition, id, count }, fields)
+    }
+
+    pub(super) fn delivered(&self, delivery: Delivery, fields: Value) -> Option<Entry> {
         let fields = array(fields)?.into_iter().map(bytes).collect::<Option<Vec<_>>>()?;
-        let (stream, _) = self.keys.get(partition)?;
-        let event = from_fields(format!("{stream} {id}"), fields);
-        Some(Entry { delivery: Delivery { partition, id, count }, event })
+        let (stream, _) = self.keys.get(delivery.partition)?;
+        let event = from_fields(format!("{stream} {}", delivery.id), fields);
+        Some(Entry { delivery, event })
     }
 
     /// Waits until there is something behind these places, or for a while. Changes nothing at the server.

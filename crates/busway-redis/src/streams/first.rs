@@ -1,4 +1,4 @@
-//! Where the first of events lies that were sent again: ids are remembered with the millisecond only.
+//! Where the first of events lies that were sent again. Their ids are remembered without their places: most come again soon, and lie near the end.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,11 @@ use super::message::from_fields;
 use super::place::Place;
 use super::shared::Shared;
 
-/// An event that was there before.
-pub(super) struct Known<'a> {
-    pub(super) message: &'a Outgoing,
-    /// About when, of the server's clock.
-    pub(super) ms: u64,
-}
-
-/// Looks for each. `None` for one that is not there any more, or that lies further from its time than is looked: it is there once all the same.
+/// Looks for each among the last entries of its partition. `None` for one that is not among these: it is there once all the same, or was.
 ///
 /// # Cancel safety
 /// Safe: it only reads.
-pub(super) async fn find(shared: &Shared, known: &[Known<'_>]) -> Vec<Option<Place>> {
+pub(super) async fn find(shared: &Shared, known: &[&Outgoing]) -> Vec<Option<Place>> {
     let mut places = vec![None; known.len()];
     if !known.is_empty()
         && tokio::time::timeout(shared.timeout, look(shared, known, &mut places)).await.is_err()
@@ -31,14 +24,14 @@ pub(super) async fn find(shared: &Shared, known: &[Known<'_>]) -> Vec<Option<Pla
     places
 }
 
-async fn look(shared: &Shared, known: &[Known<'_>], places: &mut [Option<Place>]) {
-    let mut groups = BTreeMap::<(&str, u64), Vec<(usize, &[u8; 16])>>::new();
-    for (at, Known { message, ms }) in known.iter().enumerate() {
+async fn look(shared: &Shared, known: &[&Outgoing], places: &mut [Option<Place>]) {
+    let mut partitions = BTreeMap::<&str, Vec<(usize, &[u8; 16])>>::new();
+    for (at, message) in known.iter().enumerate() {
         let Some(key) = message.declared.partitions.get(message.partition) else { continue };
-        groups.entry((key, *ms)).or_default().push((at, &message.id));
+        partitions.entry(key).or_default().push((at, &message.id));
     }
-    for ((key, ms), mut wanted) in groups {
-        let mut end = ms.to_string();
+    for (key, mut wanted) in partitions {
+        let mut end = "+".to_owned();
         for _ in 0..PAGES {
             let Some(page) = page(shared, key, &end).await else { break };
             let Some((last, _)) = page.last() else { break };
@@ -74,6 +67,6 @@ async fn page(shared: &Shared, key: &str, end: &str) -> Option<Vec<(Place, Optio
     entries.into_iter().map(read).collect()
 }
 
-/// Entries that are looked at: what a server can be given in a few milliseconds.
+/// Of entries that are asked for at once; so many times they are.
 const PAGE: usize = 256;
-const PAGES: usize = 4;
+const PAGES: usize = 8;

@@ -8,7 +8,7 @@
 //! | `<prefix>:meta:<stream>` | a hash: filters and partitions that it was declared with |
 //! | `<prefix>:groups:<stream>` | a hash: its subscriptions (consumer groups of all partitions), each with its filter |
 //! | `<prefix>:again:<stream>:<partition>:<subscription>` | a sorted set: when deliveries are due again, by the server's clock |
-//! | `<prefix>:id:<stream>:<span>` | a hash that runs out: the ids, as 16 bytes, of the events that were sent in a span of time, each with the millisecond of that span |
+//! | `<prefix>:id:<stream>:<span>` | a set that runs out: the ids, as 16 bytes, of the events that were sent in a span of time |
 //! | `<prefix>:dead:<stream>` | a stream: dead letters, the fields of the event and `busway_reason`, `busway_attempts`, `busway_handler`, `busway_subscription`, `busway_partition`, `busway_id` |
 //!
 //! # Offsets
@@ -24,8 +24,9 @@
 //! | settled | not pending |
 //!
 //! Each change is one script, or one transaction: what is sent is added by the server's own commands, with a script behind them that is given the ids alone and
-//! removes again what was there already. Members fetch by a script too, and wait by an `XREAD` that changes nothing: a call of
-//! [`receive`](busway_engine::transport::Receiver::receive) that is dropped keeps its question, and the next one gets the answer.
+//! removes again what was there already (`adding`); members fetch by a script that looks at everything, and by the server's own commands while a backlog is there
+//! (`new`). They wait by an `XREAD` that changes nothing: a call of [`receive`](busway_engine::transport::Receiver::receive) that is dropped keeps its question, and
+//! the next one gets the answer.
 //!
 //! # What is removed
 //! By age and count of a stream's retention, at every second when something is sent or by [`RedisTransport::trim`]: what all its subscriptions have settled, and no
@@ -40,6 +41,7 @@ mod first;
 mod held;
 mod message;
 mod names;
+mod new;
 mod place;
 mod receiver;
 mod scripts;
@@ -47,6 +49,7 @@ mod sender;
 mod settle;
 mod shared;
 mod standing;
+mod transaction;
 
 use std::sync::Arc;
 

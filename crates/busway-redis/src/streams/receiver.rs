@@ -54,6 +54,8 @@ struct State {
     places: Vec<String>,
     /// Nothing was there: until then nothing is asked for unless something happens.
     quiet_until: Option<Instant>,
+    /// Whether more of what is new is likely to be there, and nothing else.
+    more_new: bool,
     turn: usize,
 }
 
@@ -171,14 +173,23 @@ impl RedisReceiver {
         let before = !state.has_all;
         let held = if before { self.held.lock().entries().cloned().collect() } else { Vec::new() };
         state.turn = (state.turn + 1) % self.membership.keys.len().max(1);
-        let question = Question { room, before, sweep, turn: state.turn, held };
+        let question = Question {
+            room,
+            before,
+            sweep,
+            turn: state.turn,
+            held,
+            only_new: state.more_new && !before && !sweep,
+        };
         Box::pin(Arc::clone(&self.membership).fetch(question))
     }
 
     fn take(&self, state: &mut State, fetched: Fetched) {
         state.has_all |= fetched.seen_all;
         state.places = fetched.places;
-        let is_quiet = fetched.entries.is_empty() && fetched.skipped == 0;
+        state.more_new = fetched.more_new;
+        // Who was only asked for what is new has not looked at the rest, and not said where to wait.
+        let is_quiet = fetched.entries.is_empty() && fetched.skipped == 0 && !state.places.is_empty();
         let until = fetched.asked + self.membership.ack_wait;
         let mut held = self.held.lock();
         for entry in fetched.entries {

@@ -10,6 +10,7 @@ use super::adding::{self, Chunk, Outgoing};
 use super::error::unmappable;
 use super::message::Fields;
 use super::shared::Shared;
+use super::transaction::unsaid;
 
 /// Sends in transactions of some events each, all of them under way at once over one connection, in order.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Sender for RedisSender {
             events
                 .into_iter()
                 .zip(answers)
-                .map(|(event, answer)| told(event, answer.unwrap_or_else(|| Err((adding::unsaid(), false)))))
+                .map(|(event, answer)| told(event, answer.unwrap_or_else(|| Err((unsaid(), false)))))
                 .collect()
         })
     }

@@ -13,6 +13,7 @@ mod conformance;
 mod scripts;
 mod server;
 mod streams;
+mod streams_backlog;
 mod streams_sending;
 mod streams_server;
 mod streams_settling;
