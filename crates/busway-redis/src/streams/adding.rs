@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use busway_engine::transport::{Sent, TransportError};
-use redis::{Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, RedisResult, Value};
 
 use super::declaration::Declared;
 use super::error::late;
@@ -93,8 +93,12 @@ fn transaction(shared: &Shared, pipe: &mut Pipeline, chunk: &Chunk) {
             Some((last, count)) if *last == key => *count += 1,
             _ => partitions.push((key, 1)),
         }
-        pipe.cmd("XADD").arg(key).arg("NOMKSTREAM").arg("*");
-        message.fields.each(|value| _ = pipe.arg(value));
+        let (values, bytes) = message.fields.size();
+        // Its memory is asked for once, and not at each of some twenty values.
+        let mut add = Cmd::with_capacity(values + ADD.len() + 1, bytes + key.len() + ADD_BYTES);
+        add.arg(ADD[0]).arg(key).arg(ADD[1]).arg(ADD[2]);
+        message.fields.each(|value| _ = add.arg(value));
+        pipe.add_command(add);
     }
     // Not by its digest: were that unknown, the events were there already when the server says so.
     pipe.cmd("EVAL").arg(&shared.scripts.remember).arg(partitions.len() + 1);
@@ -159,6 +163,9 @@ fn sent(shared: &Shared, place: Option<Place>) -> Sent {
     }
 }
 
+/// What an event is added with; its stream stands behind the first.
+const ADD: [&str; 3] = ["XADD", "NOMKSTREAM", "*"];
+const ADD_BYTES: usize = ADD[0].len() + ADD[1].len() + ADD[2].len();
 /// What there is beside the events: the beginning, the script and the end.
 const BESIDE: usize = 3;
 /// How the script begins what it says when it could not remove what was added.

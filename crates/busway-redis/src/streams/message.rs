@@ -31,6 +31,15 @@ impl Fields {
         self.0.body.len()
     }
 
+    /// How many names and values there are, and how many bytes in all of them.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let attributes = &self.0.attributes;
+        let len = |name: &str, value: &str| PREFIX.len() + name.len() + value.len();
+        let bytes: usize = attributes.iter().map(|(name, value)| len(name, value)).sum();
+        let others = CONTENT_TYPE.len() + self.0.content_type.len() + DATA.len() + self.0.body.len();
+        (2 * attributes.len() + 4, bytes + others)
+    }
+
     /// Names and values in turn.
     pub(super) fn each(&self, mut put: impl FnMut(&[u8])) {
         for (name, value) in &self.0.attributes {
@@ -152,7 +161,8 @@ mod tests {
         let fields = Fields::of(&event).unwrap();
         let mut written = Vec::new();
         fields.each(|value| written.push(Bytes::copy_from_slice(value)));
-        assert_eq!(fields.len(), 7);
+        let bytes = written.iter().map(Bytes::len).sum();
+        assert_eq!((fields.len(), fields.size()), (7, (written.len(), bytes)));
         let again = from_fields("here".to_owned(), written).unwrap();
         assert_eq!(again.header().id(), event.header().id());
         assert_eq!(again.origin_id(), Some("A-1"));

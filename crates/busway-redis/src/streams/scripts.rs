@@ -10,6 +10,7 @@ pub(super) struct Scripts {
     pub(super) remember: String,
     pub(super) trim: Script,
     pub(super) fetch: Script,
+    pub(super) done: Script,
     pub(super) settle: Script,
     pub(super) leave: Script,
 }
@@ -22,6 +23,7 @@ impl Scripts {
             remember: bare(include_str!("script/remember.lua")),
             trim: Script::new(include_str!("script/trim.lua")),
             fetch: Script::new(include_str!("script/fetch.lua")),
+            done: Script::new(include_str!("script/done.lua")),
             settle: Script::new(include_str!("script/settle.lua")),
             leave: Script::new(include_str!("script/leave.lua")),
         }

@@ -1,4 +1,4 @@
--- What became of deliveries. KEYS: for each partition its stream and the times at which deliveries are due again; last the dead letters.
+-- What became of deliveries, one by one. KEYS: for each partition its stream and the times at which deliveries are due again; last the dead letters.
 -- ARGV: subscription, member; then for each delivery its partition, its place, its count of deliveries, the verdict and four values of that:
 -- 'done'; 'again', ms until then; 'back'; 'dead', reason, attempts, handler; 'renew'.
 -- For each '' when it is so, 'GONE' when the delivery is not this member's any more, or what went wrong.
@@ -50,49 +50,9 @@ local function settle(at)
     return bury(key, partition, id, ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
 end
 
--- Most are done: those of a partition are looked up, and settled, in one call each. What is not found so is looked at by itself below.
-local function settle_done(partition, all, answers)
-    local key = KEYS[1 + 2 * partition]
-    local found, settled = {}, {}
-    local first, last = ARGV[all[1] + 1], ARGV[all[#all] + 1]
-    for _, pending in ipairs(redis.call('XPENDING', key, group, first, last, 2 * #all + 16, member)) do
-        found[pending[1]] = pending[4]
-    end
-    for _, at in ipairs(all) do
-        local id = ARGV[at + 1]
-        if found[id] == tonumber(ARGV[at + 2]) then
-            found[id] = nil
-            settled[#settled + 1] = id
-            answers[(at + 4) / 7] = ''
-        end
-    end
-    if #settled > 0 then
-        redis.call('XACK', key, group, unpack(settled))
-    end
-end
-
-local answers, done = {}, {}
+local answers = {}
 for at = 3, #ARGV, 7 do
-    if ARGV[at + 3] == 'done' then
-        done[ARGV[at]] = done[ARGV[at]] or {}
-        table.insert(done[ARGV[at]], at)
-    end
-end
-for partition, all in pairs(done) do
-    if #all > 1 then
-        local known = {}
-        if pcall(settle_done, tonumber(partition), all, known) then
-            for event, answer in pairs(known) do
-                answers[event] = answer
-            end
-        end
-    end
-end
-for at = 3, #ARGV, 7 do
-    local event = (at + 4) / 7
-    if not answers[event] then
-        local fine, answer = pcall(settle, at)
-        answers[event] = fine and answer or (type(answer) == 'table' and answer.err or tostring(answer))
-    end
+    local fine, answer = pcall(settle, at)
+    answers[#answers + 1] = fine and answer or (type(answer) == 'table' and answer.err or tostring(answer))
 end
 return answers
