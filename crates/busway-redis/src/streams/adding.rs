@@ -16,16 +16,15 @@
 use std::sync::Arc;
 
 use busway_engine::transport::{Sent, TransportError};
-use redis::{Cmd, Pipeline, RedisResult, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use super::declaration::Declared;
-use super::error::late;
 use super::first;
 use super::message::Fields;
 use super::place::Place;
 use super::sender::Answer;
 use super::shared::Shared;
-use super::transaction::{executed, unsaid};
+use super::transaction::{self, executed, unsaid};
 
 /// An event that is to be sent.
 pub(super) struct Outgoing {
@@ -50,14 +49,8 @@ pub(super) async fn add(shared: &Shared, chunks: &[Chunk]) -> Vec<(usize, Answer
     }
     let commands = chunks.iter().map(|chunk| chunk.len() + BESIDE).sum();
     let mut pipe = Pipeline::with_capacity(commands);
-    chunks.iter().for_each(|chunk| transaction(shared, &mut pipe, chunk));
-    let mut connection = shared.link.connection.clone();
-    let adding = pipe.ignore_errors().query_async::<Vec<RedisResult<Value>>>(&mut connection);
-    let told = match tokio::time::timeout(shared.timeout, adding).await {
-        Ok(told) => told.map_err(|error| shared.said(&error)),
-        Err(_) => Err(late(&shared.link.server, shared.timeout)),
-    };
-    let mut told = match told {
+    chunks.iter().for_each(|chunk| put(shared, &mut pipe, chunk));
+    let mut told = match transaction::tell(shared, &pipe).await {
         Ok(told) => told.into_iter(),
         Err(error) => {
             let is_refused = !error.is_transient();
@@ -81,8 +74,8 @@ pub(super) async fn add(shared: &Shared, chunks: &[Chunk]) -> Vec<(usize, Answer
     answers
 }
 
-/// Adds the commands of a chunk, whose events are of one stream.
-fn transaction(shared: &Shared, pipe: &mut Pipeline, chunk: &Chunk) {
+/// Puts in the commands of a chunk, whose events are of one stream.
+fn put(shared: &Shared, pipe: &mut Pipeline, chunk: &Chunk) {
     let Some(Outgoing { declared, .. }) = chunk.first() else { return };
     pipe.cmd("MULTI");
     // Of each partition: its key, and how many events go there.

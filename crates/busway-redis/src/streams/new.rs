@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use busway_engine::transport::{TransportError, Verdict};
-use redis::{Pipeline, RedisResult, Value};
+use redis::{Pipeline, Value};
 use tokio::time::Instant;
 
-use super::error::{answered, late};
+use super::error::answered;
 use super::fetch::{Entry, Fetched, Membership, array, text};
 use super::held::Delivery;
 use super::settle::Word;
-use super::transaction::executed;
+use super::transaction::{self, executed};
 
 impl Membership {
     /// So many of each partition, in one transaction with a look at the incarnation and at what is due again.
@@ -33,11 +33,7 @@ impl Membership {
             pipe.cmd("ZRANGE").arg(again).arg(0).arg(0).arg("WITHSCORES");
         }
         pipe.cmd("TIME").cmd("EXEC");
-        let mut connection = shared.link.connection.clone();
-        let asking = pipe.ignore_errors().query_async::<Vec<RedisResult<Value>>>(&mut connection);
-        let told = tokio::time::timeout(shared.timeout, asking).await;
-        let told = told.map_err(|_| late(&shared.link.server, shared.timeout))?;
-        let told = told.map_err(|error| shared.said(&error))?;
+        let told = transaction::tell(shared, &pipe).await?;
         let values = executed(shared, told.into_iter()).map_err(|(error, _)| error)?;
         let refused = values.iter().find_map(|value| match value {
             Value::ServerError(error) => Some(shared.said(&error.clone().into())),
