@@ -15,7 +15,7 @@ use busway_event::Filter;
 use busway_kafka::KafkaTransport;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use rdkafka::consumer::{CommitMode, Consumer as _, StreamConsumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, StreamConsumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
@@ -161,7 +161,7 @@ impl Side {
 
     /// How many events the topic was given.
     fn holding(&self) -> Result<u64> {
-        let consumer = self.consumer("looks")?;
+        let consumer: BaseConsumer = self.config("looks").create()?;
         let ends = (0..PARTITIONS).map(|partition| {
             let (_, end) = consumer.fetch_watermarks(&self.topic, partition, PATIENCE)?;
             Ok(u64::try_from(end)?)
@@ -169,16 +169,16 @@ impl Side {
         ends.sum()
     }
 
-    fn consumer(&self, group: &str) -> Result<StreamConsumer> {
+    fn config(&self, group: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers).set("group.id", format!("{}-{group}", self.topic));
         config.set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false").set("isolation.level", "read_committed");
-        Ok(config.create()?)
+        config
     }
 
     async fn consume_alone(self) -> Result<Duration> {
-        let consumer = self.consumer("counted")?;
+        let consumer: StreamConsumer = self.config("counted").create()?;
         consumer.subscribe(&[&self.topic])?;
         let mut seen = Seen::new();
         let mut started = None;
