@@ -25,11 +25,14 @@ pub(super) fn executed(
     mut told: impl Iterator<Item = Value>,
 ) -> Result<Vec<Value>, (TransportError, bool)> {
     let is_begun = matches!(told.next(), Some(Value::Okay));
-    let (mut why, mut last) = (None, None);
+    let (mut why, mut last, mut is_discarded) = (None, None, false);
     for answer in told {
         // The first reason is the reason; the last one only says that there was one.
         match answer {
-            Value::ServerError(error) => why = why.or(Some(error)),
+            Value::ServerError(error) => {
+                is_discarded |= error.code() == "EXECABORT";
+                why = why.or(Some(error));
+            }
             value => last = Some(value),
         }
     }
@@ -38,7 +41,8 @@ pub(super) fn executed(
         // Without a beginning it was no transaction, and each command was run by itself.
         (Some(error), _) => {
             let error = shared.said(&error.into());
-            let is_certain = is_begun && !error.is_transient();
+            // What the server says that it has discarded is not there, whatever state it is in.
+            let is_certain = is_begun && (is_discarded || !error.is_transient());
             Err((error, is_certain))
         }
         _ => Err((unsaid(), false)),
