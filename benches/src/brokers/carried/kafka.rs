@@ -95,7 +95,7 @@ impl Cluster {
             self.mock.create_topic(&format!("{topic}.{beside}"), 1, 1)?;
         }
         let brokers = self.mock.bootstrap_servers();
-        let transport = KafkaTransport::builder(&brokers).timeout(PATIENCE).connect().await?;
+        let transport = KafkaTransport::builder(&brokers).timeout(SHORT).connect().await?;
         let partitions = u16::try_from(PARTITIONS)?;
         transport.prepare(&[Stream::new(&*topic).capture(CAPTURED).partitions(partitions)]).await?;
         let mut config = ClientConfig::new();
@@ -266,3 +266,5 @@ const PARTITIONS: i32 = 8;
 /// Half of what the cluster keeps.
 const EVENTS: u64 = 24_000;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Of the transport: a mock cluster does not answer what it is asked about its topics, and a fifth of this is waited for each time.
+const SHORT: Duration = Duration::from_secs(5);
