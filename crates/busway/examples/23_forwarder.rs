@@ -51,7 +51,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One way for orders, the other for bills.
     let there = LocalTransport::new(&billing);
     let orders = shop.forwarder("orders-out", "orders.#").to(&there).await?;
-    let bills = shop.ingest(Reception::new("all", "bills-in", Filter::new("bills.#")?)).from(&there).await?;
+    // From the beginning: what was sent may be billed before this begins.
+    let wanted = Reception::new("all", "bills-in", Filter::new("bills.#")?).start_at(StartAt::Earliest);
+    let bills = shop.ingest(wanted).from(&there).await?;
     for _ in 0..2 {
         println!("shop: {:?} is billed", billed.recv().await.unwrap_or_default());
     }
