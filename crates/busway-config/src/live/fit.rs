@@ -32,8 +32,7 @@ impl Config {
             if state.routes.get(name.value()).is_some_and(|live| live.is(route)) {
                 continue;
             }
-            let is_ours =
-                |name: &str| own.contains(name) || state.leaving.bear(name) || state.carriers.bear_half(name);
+            let is_ours = |name: &str| own.contains(name) || state.leaving.bear(name);
             let is_ours = state.routes.contains_key(name.value())
                 || is_ours(name.value())
                 || route.durable.as_ref().is_some_and(|name| is_ours(name.as_str()));

@@ -69,7 +69,7 @@ pub(super) fn make(
 ///
 /// It returns when those have ended that had to end first, and unless told otherwise when those have that others took the place of.
 pub(super) async fn reconcile(
-    (live, carriers, leaving): (&mut BTreeMap<String, Live>, &mut Carriers, &mut Leaving),
+    (live, carriers, leaving): (&mut BTreeMap<String, Live>, &mut Carriers, &Leaving),
     (wanted, carried): (Vec<Wanted>, Named<CarrierSection>),
     may_outlast: bool,
     bus: &Bus,
@@ -81,7 +81,6 @@ pub(super) async fn reconcile(
     let durables: BTreeSet<String> = wanted.iter().filter_map(durable).collect();
     let gone: Vec<String> = live.keys().filter(|name| !names.contains(*name)).cloned().collect();
     gone.iter().filter_map(|name| live.remove(name)).for_each(|gone| gone.leave(leaving));
-    end_halves(carriers, leaving);
     let mut restarted: Vec<(Wanted, Live)> = Vec::new();
     let mut begun: Vec<Wanted> = Vec::new();
     let mut failures = Vec::new();
@@ -125,7 +124,7 @@ pub(super) async fn reconcile(
     failures.extend(carriers.exchange(&differing, &carried, bus).await);
     let fresh = begun.into_iter().map(|wanted| (wanted, None));
     let starts = again.into_iter().zip(heritages).chain(fresh);
-    let starts = starts.map(|(wanted, heritage)| begin(bus, carriers, wanted, heritage));
+    let starts = starts.map(|(wanted, heritage)| begin(bus, (carriers, leaving), wanted, heritage));
     // Each is taken up when it has begun: dropped before the last has, this loses hold of none that runs.
     let mut starting: FuturesUnordered<_> = starts.collect();
     while let Some(result) = starting.next().await {
@@ -135,17 +134,9 @@ pub(super) async fn reconcile(
         }
     }
     drop(starting);
-    end_halves(carriers, leaving);
     leaving.ended().await;
     failures.extend(carriers.begin().await);
     failures
-}
-
-/// Ends halves of routes whose other half did not begin.
-fn end_halves(carriers: &Carriers, leaving: &mut Leaving) {
-    for (name, half) in carriers.take_halves() {
-        leaving.push([name].into(), half.stop().map(drop).boxed());
-    }
 }
 
 /// Members of groups in memory that go another way than those who stay: they leave their group, which is there as before, and begin anew. Members that go the
@@ -247,7 +238,7 @@ impl Live {
     }
 
     /// Handles what it had, and ends.
-    fn leave(self, leaving: &mut Leaving) {
+    fn leave(self, leaving: &Leaving) {
         let durable = self.durable_name().map(|name| name.as_str().to_owned());
         let names = durable.into_iter().chain([self.name.value().clone()]).collect();
         let end = match self.running {

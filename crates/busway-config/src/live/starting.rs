@@ -4,6 +4,7 @@ use busway_engine::remote::{RemoteBuilder, RemoteError, RemoteSubscription};
 use busway_engine::{Bus, DurableBuilder, Heritage};
 use busway_middleware::{AnyHandler, Ephemeral};
 
+use super::leaving::Leaving;
 use super::routes::{Live, NEEDS_DURABLE, Running, Wanted, durable, ephemeral, failed};
 use super::transports::{Carried, Carriers, chain};
 use crate::problem::{Problem, escaped};
@@ -11,7 +12,7 @@ use crate::problem::{Problem, escaped};
 /// Begins a route. What the one before leaves behind of circuits and keys goes on.
 pub(super) async fn begin(
     bus: &Bus,
-    carriers: &Carriers,
+    (carriers, leaving): (&Carriers, &Leaving),
     wanted: Wanted,
     heritage: Option<Heritage>,
 ) -> Result<Live, Problem> {
@@ -22,7 +23,7 @@ pub(super) async fn begin(
                 builder = builder.inherit(heritage);
             }
             match carriers.of(bus, &wanted.route)? {
-                Some(carried) => at_both(bus, (carriers, carried), builder, &wanted).await?,
+                Some(carried) => at_both(bus, (carried, leaving), builder, &wanted).await?,
                 None => {
                     let builder = carriers.guarded(bus, &wanted.route, builder);
                     let begun = builder.to(wanted.handler.clone()).await;
@@ -55,7 +56,7 @@ pub(super) async fn begin(
 /// The two subscriptions of which one handles each event of a stream that is carried.
 async fn at_both(
     bus: &Bus,
-    (carriers, carried): (&Carriers, &Carried),
+    (carried, leaving): (&Carried, &Leaving),
     builder: DurableBuilder,
     wanted: &Wanted,
 ) -> Result<Running, Problem> {
@@ -68,7 +69,7 @@ async fn at_both(
     };
     let here = carried.cut.local(builder).to(wanted.handler.clone()).await;
     // It ends when the other half does not begin, also because nobody waits for that any more.
-    let here = carriers.half(name, here.map_err(|error| failed(wanted, &error))?);
+    let here = leaving.half(name, here.map_err(|error| failed(wanted, &error))?);
     let there = match there {
         None => None,
         // Where the route begins in the log says nothing of the broker: there it begins with all that is led there.

@@ -92,7 +92,7 @@ impl State {
         are_rules_same: bool,
         bus: &Bus,
     ) -> Vec<Problem> {
-        let live = (&mut self.routes, &mut self.carriers, &mut self.leaving);
+        let live = (&mut self.routes, &mut self.carriers, &self.leaving);
         Box::pin(routes::reconcile(live, wanted, are_rules_same, bus)).await
     }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use busway_engine::cutover::{Carrier, CutOver, CutOverMode, StreamLead};
 use busway_engine::remote::{Members, RemoteBuilder};
 use busway_engine::transport::Transport;
-use busway_engine::{Bus, DurableBuilder, DurableSubscription, SubscribeBuilder};
-use parking_lot::Mutex;
+use busway_engine::{Bus, DurableBuilder, SubscribeBuilder};
 
 use crate::model::{AtSection, CarrierMode, CarrierSection, DeadLetterKeeping, OtherMembers, Route};
 use crate::problem::{Problem, did_you_mean, escaped};
@@ -21,33 +20,6 @@ pub(super) struct Carriers {
     unknown: BTreeSet<String>,
     /// Streams that are carried no more, and of which some events were led at a broker: those are nobody's here.
     guarded: BTreeMap<String, CutOver>,
-    /// Halves of routes whose other half did not begin.
-    halves: Arc<Halves>,
-}
-
-/// Subscriptions that were begun for nothing, and end.
-#[derive(Debug, Default)]
-pub(super) struct Halves(Mutex<Vec<(String, DurableSubscription)>>);
-
-/// A subscription that ends with this, unless it is [kept](Self::keep).
-pub(super) struct Half {
-    halves: Arc<Halves>,
-    name: String,
-    subscription: Option<DurableSubscription>,
-}
-
-impl Half {
-    pub(super) fn keep(mut self) -> Option<DurableSubscription> {
-        self.subscription.take()
-    }
-}
-
-impl Drop for Half {
-    fn drop(&mut self) {
-        if let Some(subscription) = self.subscription.take() {
-            self.halves.0.lock().push((std::mem::take(&mut self.name), subscription));
-        }
-    }
 }
 
 /// A stream of which it is known who handles its events.
@@ -76,22 +48,6 @@ impl Carriers {
         });
         let gone = self.carried.keys().filter(|name| wanted.get(name).is_none());
         changed.map(|(name, _)| name.value().clone()).chain(gone.cloned()).collect()
-    }
-
-    /// A subscription that does not outlive what is done here, unless it is kept.
-    pub(super) fn half(&self, name: &str, subscription: DurableSubscription) -> Half {
-        let halves = Arc::clone(&self.halves);
-        Half { halves, name: name.to_owned(), subscription: Some(subscription) }
-    }
-
-    /// Whether one that was not kept bears the name.
-    pub(super) fn bear_half(&self, name: &str) -> bool {
-        self.halves.0.lock().iter().any(|(half, _)| half == name)
-    }
-
-    /// Those that were not kept.
-    pub(super) fn take_halves(&self) -> Vec<(String, DurableSubscription)> {
-        std::mem::take(&mut *self.halves.0.lock())
     }
 
     /// A durable subscription as it has to be in its stream, when that is not carried: what was led at a broker is not handled here.
@@ -266,12 +222,13 @@ pub(super) fn misfits(bus: &Bus, carriers: &Named<CarrierSection>, routes: &Name
         }
     }
     for (_, route) in routes.iter() {
-        let stream = bus.stream_within(route.filter.value()).filter(|_| route.durable.is_some());
-        if let Some(stream) = stream.filter(|stream| carriers.get(stream).is_none())
-            && matches!(bus.stream_lead(&stream), Ok(StreamLead::There))
+        let within = bus.stream_within(route.filter.value());
+        if let Some(stream) = within.as_ref().filter(|stream| carriers.get(stream).is_none())
+            && route.durable.is_some()
+            && matches!(bus.stream_lead(stream), Ok(StreamLead::There))
         {
             let message =
-                format!("stream \"{}\" is led at a broker, and nothing carries it", escaped(&stream));
+                format!("stream \"{}\" is led at a broker, and nothing carries it", escaped(stream));
             let hint =
                 "let its carrier have mode: local until what was led there is forwarded, then take it out";
             problems.push(Problem::at(route.filter.place(), message).hint(hint));
@@ -279,7 +236,7 @@ pub(super) fn misfits(bus: &Bus, carriers: &Named<CarrierSection>, routes: &Name
         if let Some(at) = &route.at {
             problems.extend(at.registered(bus).err());
         }
-        let is_split = route.durable.is_some() && bus.stream_within(route.filter.value()).is_none();
+        let is_split = route.durable.is_some() && within.is_none();
         let touched =
             carriers.iter().find(|(name, _)| bus.stream_overlaps(name.value(), route.filter.value()));
         if let (true, Some((stream, _))) = (is_split, touched) {

@@ -107,7 +107,7 @@ impl Bus {
     /// The names of its streams.
     pub fn stream_names(&self) -> impl Iterator<Item = String> {
         let streams = self.core().log.iter().flat_map(|log| log.streams());
-        streams.map(|(stream, ..)| stream.name().to_owned()).collect::<Vec<_>>().into_iter()
+        streams.map(|(stream, ..)| stream.name().to_owned())
     }
 
     /// Whether it has a stream of this name.
