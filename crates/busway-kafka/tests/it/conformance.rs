@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use busway_engine::transport::{
-    Capabilities, Receiver, Reception, Sender, Transport, TransportError, TransportFuture,
-};
+use busway_engine::transport::{Transport, TransportFuture};
 use busway_persistence::Stream;
 use busway_testkit::conformance::{self, Broker, CASES, Case, Harness, Report, Restarted};
 use futures_util::future::join_all;
@@ -14,75 +12,35 @@ use crate::cluster::Cluster;
 /// Mock clusters whose streams have so many partitions.
 struct Clusters(u16);
 
-struct One {
-    cluster: Cluster,
-    partitions: u16,
-}
+struct One(Cluster);
 
 impl Harness for Clusters {
     fn broker(&self, streams: Vec<Stream>) -> TransportFuture<'_, Box<dyn Broker>> {
         Box::pin(async move {
             let cluster = Cluster::of(1);
             streams.iter().for_each(|stream| cluster.make(stream.name(), self.0));
-            Box::new(One { cluster, partitions: self.0 }) as Box<dyn Broker>
+            Box::new(One(cluster)) as Box<dyn Broker>
         })
+    }
+
+    fn partitions(&self) -> u16 {
+        self.0
     }
 }
 
 impl Broker for One {
     fn connect(&self) -> TransportFuture<'_, Arc<dyn Transport>> {
-        Box::pin(async {
-            let transport = Arc::new(self.cluster.connect().await);
-            Arc::new(Partitioned { transport, partitions: self.partitions }) as Arc<dyn Transport>
-        })
+        Box::pin(async { Arc::new(self.0.connect().await) as Arc<dyn Transport> })
     }
 
     /// Its memory is its disk: what is killed is all of its connections, and it takes none until it is up again.
     fn restart(&self) -> TransportFuture<'_, Restarted> {
         Box::pin(async {
-            self.cluster.mock().broker_down(-1).unwrap();
+            self.0.mock().broker_down(-1).unwrap();
             tokio::task::yield_now().await;
-            self.cluster.mock().broker_up(-1).unwrap();
+            self.0.mock().broker_up(-1).unwrap();
             Restarted::ConnectionsStay
         })
-    }
-}
-
-/// A transport that declares streams with partitions, whatever it is told.
-#[derive(Debug)]
-pub(crate) struct Partitioned {
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) partitions: u16,
-}
-
-impl Transport for Partitioned {
-    fn kind(&self) -> &'static str {
-        self.transport.kind()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.transport.capabilities()
-    }
-
-    fn prepare<'a>(&'a self, streams: &'a [Stream]) -> TransportFuture<'a, Result<(), TransportError>> {
-        let streams: Vec<_> =
-            streams.iter().cloned().map(|stream| stream.partitions(self.partitions)).collect();
-        Box::pin(async move { self.transport.prepare(&streams).await })
-    }
-
-    fn sender(&self) -> TransportFuture<'_, Result<Arc<dyn Sender>, TransportError>> {
-        self.transport.sender()
-    }
-
-    fn receiver<'a>(
-        &'a self,
-        reception: &'a Reception,
-    ) -> TransportFuture<'a, Result<Arc<dyn Receiver>, TransportError>> {
-        self.transport.receiver(reception)
-    }
-
-    fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
-        self.transport.close()
     }
 }
 

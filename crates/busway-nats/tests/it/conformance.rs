@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use busway_engine::transport::{
-    Capabilities, Capability, Receiver, Reception, Sender, Transport, TransportError, TransportFuture,
-};
+use busway_engine::transport::{Capability, Transport, TransportFuture};
 use busway_persistence::Stream;
 use busway_testkit::Proxy;
 use busway_testkit::conformance::{self, Broker, CASES, Harness, Report, Restarted};
@@ -20,27 +18,24 @@ impl Harness for Servers {
         Box::pin(async {
             let server = Server::start();
             let network = Proxy::to(server.address).await;
-            Box::new(One { server: Mutex::new(server), network, partitions: self.0 }) as Box<dyn Broker>
+            Box::new(One { server: Mutex::new(server), network }) as Box<dyn Broker>
         })
+    }
+
+    fn partitions(&self) -> u16 {
+        self.0
     }
 }
 
 struct One {
     server: Mutex<Server>,
     network: Proxy,
-    partitions: u16,
 }
 
 impl Broker for One {
     fn connect(&self) -> TransportFuture<'_, Arc<dyn Transport>> {
         let builder = builder_to(self.network.address());
-        Box::pin(async {
-            let transport: Arc<dyn Transport> = Arc::new(builder.connect().await.unwrap());
-            match self.partitions {
-                1 => transport,
-                partitions => Arc::new(Partitioned { transport, partitions }),
-            }
-        })
+        Box::pin(async { Arc::new(builder.connect().await.unwrap()) as Arc<dyn Transport> })
     }
 
     fn network(&self) -> Option<&Proxy> {
@@ -52,44 +47,6 @@ impl Broker for One {
         server.kill();
         server.start_again();
         Box::pin(async { Restarted::ConnectionsStay })
-    }
-}
-
-/// A transport that declares streams with partitions, whatever it is told.
-#[derive(Debug)]
-struct Partitioned {
-    transport: Arc<dyn Transport>,
-    partitions: u16,
-}
-
-impl Transport for Partitioned {
-    fn kind(&self) -> &'static str {
-        self.transport.kind()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.transport.capabilities()
-    }
-
-    fn prepare<'a>(&'a self, streams: &'a [Stream]) -> TransportFuture<'a, Result<(), TransportError>> {
-        let streams: Vec<_> =
-            streams.iter().cloned().map(|stream| stream.partitions(self.partitions)).collect();
-        Box::pin(async move { self.transport.prepare(&streams).await })
-    }
-
-    fn sender(&self) -> TransportFuture<'_, Result<Arc<dyn Sender>, TransportError>> {
-        self.transport.sender()
-    }
-
-    fn receiver<'a>(
-        &'a self,
-        reception: &'a Reception,
-    ) -> TransportFuture<'a, Result<Arc<dyn Receiver>, TransportError>> {
-        self.transport.receiver(reception)
-    }
-
-    fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
-        self.transport.close()
     }
 }
 

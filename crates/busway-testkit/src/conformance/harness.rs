@@ -11,6 +11,11 @@ use crate::Proxy;
 pub trait Harness: Send + Sync {
     /// A broker for a case that uses these streams. The suite has each connection [prepare](Transport::prepare) them.
     fn broker(&self, streams: Vec<Stream>) -> TransportFuture<'_, Box<dyn Broker>>;
+
+    /// The partitions with which streams are declared. Default 1.
+    fn partitions(&self) -> u16 {
+        1
+    }
 }
 
 /// A broker of a case. What it holds is let go when it is dropped.

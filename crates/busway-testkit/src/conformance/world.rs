@@ -32,7 +32,7 @@ impl World {
     /// A broker with one stream, which captures the case's topics.
     pub(super) async fn begin(harness: &dyn Harness, case: &Case) -> Self {
         let name = own_name(case);
-        let stream = Stream::new(name.clone()).capture(&format!("{name}.#"));
+        let stream = Stream::new(name.clone()).capture(&format!("{name}.#")).partitions(harness.partitions());
         let broker = harness.broker(vec![stream.clone()]).await;
         let transport = connected(&*broker, &stream).await;
         let capabilities = transport.capabilities();
