@@ -28,27 +28,37 @@ pub(crate) enum Loom {
 
 /// Runs all of it, whatever fails on the way, and adds the runners' summaries to the report.
 pub(crate) fn run(workspace: &Workspace, report: &mut Report, loom: Loom) {
-    let cargo = || Call::cargo(workspace);
-    let has_nextest = cargo().args(["nextest", "--version"]).succeeds();
-    if has_nextest {
-        let tests = cargo().args(["nextest", "run", "--all-features", "--no-fail-fast"]);
-        run_one(report, "tests", Runner::Nextest, tests);
-        let doctests = cargo().args(["test", "--doc", "--all-features", "--no-fail-fast"]);
-        run_one(report, "doctests", Runner::BuiltIn, doctests);
-    } else {
-        let tests = cargo().args(["test", "--all-features", "--no-fail-fast"]);
-        run_one(report, "tests and doctests", Runner::BuiltIn, tests);
-    }
+    let has_nextest = Call::cargo(workspace).args(["nextest", "--version"]).succeeds();
+    run_all(workspace, report, has_nextest, ["tests", "doctests", "tests and doctests"], &["--all-features"]);
     run_year(workspace, report, has_nextest);
     run_disk(workspace, report, has_nextest);
     for tests in &WITH_PROGRAMS {
         run_with(workspace, report, has_nextest, tests);
     }
-    run_beside(workspace, report, has_nextest);
+    // On the mock cluster of librdkafka, which is built from its sources in C: only when asked for, and with the features that need nothing of the system.
+    let names = ["topics in Kafka", "doctests of Kafka", "topics in Kafka and doctests"];
+    run_all(workspace, report, has_nextest, names, &["-p", "busway-kafka"]);
     report.measure("compiler messages", || check_messages(workspace));
     match loom {
         Loom::Run => run_models(workspace, report),
         Loom::LeaveOut => report.measure("loom", || Ok(Verdict::LeftOut("--no-loom was given".to_owned()))),
+    }
+}
+
+/// Tests and doctests of what the arguments say; steps are called after the tests, the doctests, and both where one runner has them.
+fn run_all(
+    workspace: &Workspace,
+    report: &mut Report,
+    has_nextest: bool,
+    [tests, doctests, both]: [&str; 3],
+    of: &[&str],
+) {
+    let cargo = |command: &[&str]| Call::cargo(workspace).args(command).args(of).arg("--no-fail-fast");
+    if has_nextest {
+        run_one(report, tests, Runner::Nextest, cargo(&["nextest", "run"]));
+        run_one(report, doctests, Runner::BuiltIn, cargo(&["test", "--doc"]));
+    } else {
+        run_one(report, both, Runner::BuiltIn, cargo(&["test"]));
     }
 }
 
@@ -120,28 +130,6 @@ fn run_disk(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
         run_one(report, STEP, Runner::BuiltIn, cuts);
     }
 }
-
-/// Tests of a crate that is built only when asked for, with the features that need nothing of the system.
-fn run_beside(workspace: &Workspace, report: &mut Report, has_nextest: bool) {
-    let Beside { step, package } = BESIDE;
-    let cargo = || Call::cargo(workspace);
-    if has_nextest {
-        let tests = cargo().args(["nextest", "run", "--no-fail-fast", "-p", package]);
-        run_one(report, step, Runner::Nextest, tests);
-        let doctests = cargo().args(["test", "--doc", "-p", package]);
-        run_one(report, &format!("{step}, doctests"), Runner::BuiltIn, doctests);
-    } else {
-        run_one(report, step, Runner::BuiltIn, cargo().args(["test", "--no-fail-fast", "-p", package]));
-    }
-}
-
-struct Beside {
-    step: &'static str,
-    package: &'static str,
-}
-
-/// On the mock cluster of librdkafka, which is built from its sources in C.
-const BESIDE: Beside = Beside { step: "topics in Kafka", package: "busway-kafka" };
 
 /// Tests with programs of other projects: they start servers of their own, and are told where the programs are.
 fn run_with(workspace: &Workspace, report: &mut Report, has_nextest: bool, tests: &WithPrograms) {
