@@ -97,10 +97,11 @@ impl Inbox {
             return None;
         }
         let place = message.reply.as_deref().and_then(Place::read);
-        let lane = place.and_then(|place| Some((*self.lanes.get(place.consumer)?, place.delivered)));
-        let Some(((lane, delivered), pull)) =
-            lane.and_then(|(lane, delivered)| Some(((lane, delivered), self.pulls.get_mut(lane)?)))
-        else {
+        let found = place.and_then(|Place { consumer, delivered }| {
+            let lane = *self.lanes.get(consumer)?;
+            Some((lane, delivered, self.pulls.get_mut(lane)?))
+        });
+        let Some((lane, delivered, pull)) = found else {
             tracing::warn!(subject = %message.subject, "a message that is none of the subscription is left out");
             return None;
         };

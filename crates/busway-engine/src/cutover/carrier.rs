@@ -14,7 +14,6 @@ use crate::bridge::{Bridge, BridgeStats};
 /// What carries a stream to a transport. Dropping this changes nothing: it runs until the bus stops.
 #[derive(Debug)]
 pub struct Carrier {
-    pub(super) stream: Arc<str>,
     pub(super) mode: CutOverMode,
     pub(super) led: Arc<Led>,
     pub(super) forwarder: Option<Bridge>,
@@ -39,7 +38,7 @@ impl Carrier {
     /// The stream.
     #[must_use]
     pub fn stream(&self) -> &str {
-        &self.stream
+        &self.led.stream
     }
 
     /// Who handles its events.

@@ -289,8 +289,8 @@ impl CutOver {
             false => None,
         };
         unless_begun.disarm();
-        let (stream, led) = (Arc::clone(&self.led.stream), Arc::clone(&self.led));
-        Ok(Carrier { stream, mode: self.mode, led, forwarder, comparison, stop, comparing })
+        let led = Arc::clone(&self.led);
+        Ok(Carrier { mode: self.mode, led, forwarder, comparison, stop, comparing })
     }
 
     fn bus(&self) -> Result<Bus, CutOverError> {
