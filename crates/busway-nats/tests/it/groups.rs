@@ -28,8 +28,10 @@ fn interleaved(rounds: std::ops::Range<u32>) -> Vec<busway_event::AnyEvent> {
 struct Seen {
     keys: Mutex<HashMap<u32, Key>>,
     done: watch::Sender<u32>,
-    /// Members that come to no end with what they have.
+    /// Members that come to no end with what they begin from now on.
     stuck: Mutex<BTreeSet<u32>>,
+    /// Those of them that have begun something since.
+    holding: watch::Sender<BTreeSet<u32>>,
     dead: Mutex<BTreeSet<u32>>,
     /// The server may deliver the last one of a partition again after it was settled, as version 2.9 does when a retry falls due while no request waits.
     repeats: bool,
@@ -139,13 +141,12 @@ impl Member {
         self.work.await.unwrap();
     }
 
-    /// Its connection and all that it does are gone in the middle of it. Returns how many it had.
+    /// Its connection and all that it does are gone in the middle of it, as soon as it is stuck with something. Returns how many it had.
     async fn die(self, seen: &Seen) -> usize {
-        seen.stuck.lock().insert(self.number);
-        let has_some = || seen.keys.lock().values().any(|key| key.under_way == Some(self.number));
-        while !has_some() {
-            tokio::task::yield_now().await;
-        }
+        let mut holding = seen.holding.subscribe();
+        let holds = holding.wait_for(|members| members.contains(&self.number));
+        let waited = tokio::time::timeout(PATIENCE, holds).await.map(|holds| holds.is_ok());
+        assert_eq!(waited, Ok(true), "{} was given something since it is stuck", self.number);
         self.work.abort();
         assert!(self.work.await.unwrap_err().is_cancelled());
         seen.is_dead(self.number)
@@ -180,6 +181,7 @@ async fn work(
 async fn handle(receiver: Arc<dyn Receiver>, seen: Arc<Seen>, member: u32, delivery: Received) {
     seen.begin(member, &delivery);
     if seen.stuck.lock().contains(&member) {
+        seen.holding.send_modify(|holding| _ = holding.insert(member));
         std::future::pending::<()>().await;
     }
     let working = Duration::from_micros(seen.chance(6_000));
@@ -251,9 +253,13 @@ async fn on_nats_what_a_member_had_that_died_comes_again_before_what_follows_of_
     }
     let mut had = 0;
     for round in 0..3 {
-        send(&*sender, interleaved(round * 20..round * 20 + 20)).await;
+        send(&*sender, interleaved(round * 20..round * 20 + 15)).await;
         seen.wait_for(round * 240 + 60).await;
-        had += members.remove(0).die(&seen).await;
+        let dying = members.remove(0);
+        // From here on it is in the way of whatever it begins: of these some are its own.
+        seen.stuck.lock().insert(dying.number);
+        send(&*sender, interleaved(round * 20 + 15..round * 20 + 20)).await;
+        had += dying.die(&seen).await;
         members.push(Member::begin(&server, &seen, 10 + round, &reception).await);
         seen.wait_for(round * 240 + 240).await;
     }
