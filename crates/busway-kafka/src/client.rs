@@ -191,7 +191,8 @@ impl Settings {
         config.set("heartbeat.interval.ms", beat.as_millis().to_string());
         let fetched = self.message_bytes_max.saturating_mul(2).max(1 << 20);
         config.set("fetch.wait.max.ms", "100").set("fetch.message.max.bytes", fetched.to_string());
-        config.set("queued.max.messages.kbytes", PREFETCHED_KIB_MAX);
+        // A consumer that has read so far ahead reads on after this; by default it rests for a second, in which a member has handled all of it long ago.
+        config.set("queued.max.messages.kbytes", PREFETCHED_KIB_MAX).set("fetch.queue.backoff.ms", "2");
         config.set("fetch.error.backoff.ms", "100");
         config
     }

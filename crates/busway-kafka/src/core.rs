@@ -32,6 +32,8 @@ pub(crate) struct Core {
     pub(crate) desk: Mutex<Desk>,
     /// Something may be ready.
     pub(crate) arrived: Notify,
+    /// Something was settled, so that there may be room for more. With the desk's lock.
+    pub(crate) room: Condvar,
     /// Counts what those who have settled something may look at.
     pub(crate) told: watch::Sender<u64>,
     pub(crate) commits: Mutex<Commits>,
@@ -60,6 +62,7 @@ impl Core {
             stream: reception.stream.clone(),
             desk: Mutex::new(Desk::new(reception.filter.clone(), limits)),
             arrived: Notify::new(),
+            room: Condvar::new(),
             told: watch::channel(0).0,
             commits: Mutex::default(),
             news: Condvar::new(),
@@ -80,20 +83,35 @@ impl Core {
         if topic == self.stream { Kind::Stream } else { Kind::Retries }
     }
 
-    pub(crate) fn arrived(&self, record: Record) {
-        let stands_in = record.header(SUBSCRIPTION);
+    /// A record was read. Whether its partition has come to the limit of its gap.
+    pub(crate) fn arrived(&self, record: Record) -> bool {
+        let event = record.event();
         let is_retry = self.kind(&record.topic) == Kind::Retries && record.header(NOT_BEFORE).is_some();
-        let is_meant = !is_retry || stands_in == Some(self.group.as_str());
+        let (due, attempt, is_meant) = match is_retry {
+            true => self.put_off(&record),
+            false => (None, 1, true),
+        };
+        let mut desk = self.desk.lock();
+        let place = Place { topic: Arc::clone(&record.topic), partition: record.partition };
+        let is_kept = desk.arrived(&place, record, event, due, attempt, is_meant);
+        let is_at_limit = desk.is_at_limit(&place);
+        drop(desk);
+        if is_kept {
+            self.arrived.notify_one();
+        }
+        is_at_limit
+    }
+
+    /// When a record that was put off is due, if not already; which attempt is next; and whether it was this subscription that put it off.
+    fn put_off(&self, record: &Record) -> (Option<Instant>, u32, bool) {
         let number = |name| record.header(name).and_then(|text| text.parse::<i64>().ok());
-        let due = number(NOT_BEFORE).filter(|_| is_retry).and_then(|due| {
+        let due = number(NOT_BEFORE).and_then(|due| {
             let left = due.saturating_sub(SystemClock.utc().as_millis());
             u64::try_from(left).ok().map(|left| Instant::now() + Duration::from_millis(left))
         });
-        let made = number(ATTEMPTS).filter(|_| is_retry).and_then(|made| u32::try_from(made).ok());
-        let attempt = made.unwrap_or(0).saturating_add(1);
-        if self.desk.lock().arrived(record, due, attempt, is_meant) {
-            self.arrived.notify_one();
-        }
+        let made = number(ATTEMPTS).and_then(|made| u32::try_from(made).ok());
+        let is_meant = record.header(SUBSCRIPTION) == Some(self.group.as_str());
+        (due, made.unwrap_or(0).saturating_add(1), is_meant)
     }
 
     /// What librdkafka brings up of its own accord. What it cures by itself is left to it; all else the next caller of receive is told, for it may last.

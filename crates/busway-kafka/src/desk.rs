@@ -9,11 +9,10 @@
 //! What was put off, given back or not settled in time holds the later events of its key back until it is settled; those that are out already are not called back. Nothing here
 //! waits, asks a broker, or reads a clock.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use busway_engine::transport::{DeliveryId, Received};
-use busway_event::Filter;
+use busway_engine::transport::{DeliveryId, Received, Unreadable};
+use busway_event::{AnyEvent, Filter};
 use tokio::time::Instant;
 
 use crate::gap::Read;
@@ -26,11 +25,20 @@ pub(crate) struct Desk {
     filter: Filter,
     limits: Limits,
     parts: BTreeMap<Place, Part>,
-    /// Deliveries that are out.
-    out: HashMap<u64, (Place, i64)>,
+    /// Deliveries that are out, and by the time that each of them has.
+    out: HashMap<u64, Out>,
+    times: BTreeSet<(Instant, u64)>,
     next_id: u64,
     next_serial: u64,
     turn: usize,
+}
+
+/// A delivery that is out.
+#[derive(Debug)]
+struct Out {
+    place: Place,
+    offset: i64,
+    until: Instant,
 }
 
 /// What is kept at most.
@@ -53,6 +61,7 @@ impl Desk {
             limits,
             parts: BTreeMap::new(),
             out: HashMap::new(),
+            times: BTreeSet::new(),
             next_id: 0,
             next_serial: 0,
             turn: 0,
@@ -77,7 +86,25 @@ impl Desk {
         if let Some(part) = self.parts.remove(place) {
             part.end();
         }
-        self.out.retain(|_, (of, _)| of != place);
+        self.forget_all(place);
+    }
+
+    /// What is out of a partition is out no more.
+    fn forget_all(&mut self, of: &Place) {
+        let times = &mut self.times;
+        self.out.retain(|id, out| {
+            let is_kept = out.place != *of;
+            if !is_kept {
+                times.remove(&(out.until, *id));
+            }
+            is_kept
+        });
+    }
+
+    fn forget(&mut self, id: u64) -> Option<Out> {
+        let out = self.out.remove(&id)?;
+        self.times.remove(&(out.until, id));
+        Some(out)
     }
 
     /// All of them.
@@ -86,16 +113,17 @@ impl Desk {
         places.iter().for_each(|place| self.revoke(place));
     }
 
-    /// A record was read. It waits until `due`, if it is told so; what is not meant for this subscription is settled by itself. Whether it is kept.
+    /// A record was read of a partition, which is this event or none. It waits until `due`, if it is told so; what is not meant for this subscription is settled by itself. Whether it is kept.
     pub(crate) fn arrived(
         &mut self,
+        place: &Place,
         record: Record,
+        event: Result<AnyEvent, Box<Unreadable>>,
         due: Option<Instant>,
         attempt: u32,
         is_meant: bool,
     ) -> bool {
-        let place = Place { topic: Arc::from(record.topic.as_str()), partition: record.partition };
-        let Some(part) = self.parts.get_mut(&place) else { return false };
+        let Some(mut part) = self.parts.get_mut(place) else { return false };
         let offset = record.offset;
         let mut read = part.gap.read(offset);
         if read == Read::Reset {
@@ -105,9 +133,11 @@ impl Desk {
                 "the log is read from below what was settled: it was cut or made anew, and what is there now is delivered, settled or not"
             );
             self.next_serial += 1;
-            self.out.retain(|_, (of, _)| *of != place);
             part.restart(self.next_serial, offset);
             read = part.gap.read(offset);
+            self.forget_all(place);
+            let Some(anew) = self.parts.get_mut(place) else { return false };
+            part = anew;
         }
         match read {
             Read::Again | Read::Reset => return false,
@@ -117,7 +147,6 @@ impl Desk {
             }
             Read::New => {}
         }
-        let event = record.event();
         let is_wanted = event.as_ref().map_or(true, |event| self.filter.matches(event.topic()));
         if !is_meant || !is_wanted {
             part.gap.settle(offset);
@@ -145,8 +174,9 @@ impl Desk {
             for offset in part.next_ready(left, now) {
                 let id = self.next_id;
                 self.next_id += 1;
-                if let Some(received) = part.hand_over(offset, DeliveryId(id), until) {
-                    self.out.insert(id, (place.clone(), offset));
+                if let Some(received) = part.hand_over(offset, DeliveryId(id)) {
+                    self.out.insert(id, Out { place: place.clone(), offset, until });
+                    self.times.insert((until, id));
                     taken.push(received);
                     left -= 1;
                 }
@@ -157,48 +187,46 @@ impl Desk {
 
     /// What was not settled in time is ready again.
     fn expire(&mut self, now: Instant) {
-        let parts = &mut self.parts;
-        self.out.retain(|_, (place, offset)| {
-            let Some(part) = parts.get_mut(place) else { return false };
-            match part.until(*offset) {
-                Some(until) if until <= now => {
-                    part.put_off(*offset, None, true);
-                    false
-                }
-                is_out => is_out.is_some(),
+        while let Some((_, id)) = self.times.first().copied().filter(|(until, _)| *until <= now) {
+            let Some(out) = self.forget(id) else { continue };
+            if let Some(part) = self.parts.get_mut(&out.place) {
+                part.put_off(out.offset, None, true);
             }
-        });
+        }
     }
 
     /// When something is ready or over that is not yet.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let waits = self.parts.values().filter_map(Part::next_wait);
-        let out = self.out.values().filter_map(|(place, offset)| self.parts.get(place)?.until(*offset));
-        waits.chain(out).min()
+        waits.chain(self.times.first().map(|(until, _)| *until)).min()
     }
 
     /// The record of a delivery that is out, with the attempts that were made.
     pub(crate) fn record(&self, id: DeliveryId) -> Option<(Record, u32)> {
-        let (place, offset) = self.out.get(&id.0)?;
-        self.parts.get(place)?.record(*offset)
+        let out = self.out.get(&id.0)?;
+        self.parts.get(&out.place)?.record(out.offset)
     }
 
     /// A delivery is settled. What is to be waited for, or nothing when it is not out any more.
     pub(crate) fn done(&mut self, id: DeliveryId) -> Option<Ticket> {
-        let (place, offset) = self.out.remove(&id.0)?;
-        self.parts.get_mut(&place)?.done(offset)
+        let out = self.forget(id.0)?;
+        self.parts.get_mut(&out.place)?.done(out.offset)
     }
 
     /// A delivery is put off until a time, or given back: then the attempt does not count. Whether it was out.
     pub(crate) fn put_off(&mut self, id: DeliveryId, until: Option<Instant>) -> bool {
-        let Some((place, offset)) = self.out.remove(&id.0) else { return false };
-        self.parts.get_mut(&place).is_some_and(|part| part.put_off(offset, until, until.is_some()))
+        let Some(out) = self.forget(id.0) else { return false };
+        let part = self.parts.get_mut(&out.place);
+        part.is_some_and(|part| part.put_off(out.offset, until, until.is_some()))
     }
 
     /// A delivery is still worked on. Whether it is out.
     pub(crate) fn renew(&mut self, id: DeliveryId, until: Instant) -> bool {
-        let Some((place, offset)) = self.out.get(&id.0) else { return false };
-        self.parts.get_mut(place).is_some_and(|part| part.renew(*offset, until))
+        let Some(out) = self.out.get_mut(&id.0) else { return false };
+        self.times.remove(&(out.until, id.0));
+        self.times.insert((until, id.0));
+        out.until = until;
+        true
     }
 
     /// What is to be committed, of these partitions or of all.
@@ -245,6 +273,21 @@ impl Desk {
             }
         }
         (pause, resume)
+    }
+
+    /// Whether a partition has come to the limit of its gap.
+    pub(crate) fn is_at_limit(&self, place: &Place) -> bool {
+        self.parts.get(place).is_some_and(|part| part.gap.len() >= self.limits.gap)
+    }
+
+    /// Whether a partition of the stream has all that it may and is still read.
+    pub(crate) fn is_full(&self) -> bool {
+        let Limits { gap, events: events_max, bytes: bytes_max, .. } = self.limits;
+        let of = || self.parts.values().filter(|part| part.kind == Kind::Stream);
+        let (events, bytes) =
+            of().fold((0, 0), |(events, bytes), part| (events + part.len(), bytes + part.weight()));
+        let is_full = events >= events_max || bytes >= bytes_max;
+        of().any(|part| !part.is_paused && (is_full || part.gap.len() >= gap))
     }
 
     /// Whether a partition is paused, so that somebody has to look when it may go on.

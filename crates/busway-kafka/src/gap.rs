@@ -48,7 +48,9 @@ impl Gap {
         }
         self.next = offset + 1;
         let is_settled = self.before.contains(&offset);
-        self.before = self.before.split_off(&self.next);
+        if !self.before.is_empty() {
+            self.before = self.before.split_off(&self.next);
+        }
         if is_settled {
             return Read::Settled;
         }
@@ -74,6 +76,10 @@ impl Gap {
     /// What is settled above the position, below the [reach](Self::reach).
     pub(crate) fn settled(&self) -> Vec<i64> {
         let (position, reach) = (self.position(), self.reach());
+        let is_all_open = u64::try_from(self.open.len()).is_ok_and(|open| open == self.len());
+        if is_all_open {
+            return self.before.range(..reach).copied().collect();
+        }
         // No further, however far the newest is: a log may have holes of millions of offsets.
         let here = (position..self.next.min(reach)).filter(|offset| !self.open.contains(offset));
         here.chain(self.before.range(..reach).copied()).collect()

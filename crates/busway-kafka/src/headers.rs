@@ -7,38 +7,73 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
 use rdkafka::message::{BorrowedHeaders, Header, Headers as _, OwnedHeaders};
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Headers {
-    /// Those whose names are text, in their order.
-    read: Vec<(String, Option<Bytes>)>,
+    /// Those whose names are text, in their order: where each ends of the two below.
+    read: Vec<Ends>,
+    names: String,
+    values: Vec<u8>,
     /// All of them as they came, where one has a name that is no text.
     native: Option<OwnedHeaders>,
 }
 
+/// Where a header ends.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    name: usize,
+    value: usize,
+    is_null: bool,
+}
+
 impl Headers {
     pub(crate) fn of(headers: &BorrowedHeaders) -> Self {
-        let mut read = Vec::with_capacity(headers.count());
+        let count = headers.count();
+        let mut all = Self {
+            read: Vec::with_capacity(count),
+            names: String::with_capacity(count * NAME_BYTES),
+            values: Vec::with_capacity(count * VALUE_BYTES),
+            native: None,
+        };
         let mut is_text = true;
-        for at in 0..headers.count() {
-            let one = catch_unwind(AssertUnwindSafe(|| {
-                let header = headers.try_get(at)?;
-                Some((header.key.to_owned(), header.value.map(Bytes::copy_from_slice)))
-            }));
-            match one {
-                Ok(one) => read.extend(one),
+        for at in 0..count {
+            match catch_unwind(AssertUnwindSafe(|| headers.try_get(at))) {
+                Ok(Some(Header { key, value })) => all.put(key, value),
+                Ok(None) => {}
                 Err(_) => is_text = false,
             }
         }
-        Self { read, native: (!is_text).then(|| headers.detach()) }
+        all.native = (!is_text).then(|| headers.detach());
+        all
+    }
+
+    fn put(&mut self, name: &str, value: Option<&[u8]>) {
+        self.names.push_str(name);
+        self.values.extend_from_slice(value.unwrap_or_default());
+        let (name, value_end) = (self.names.len(), self.values.len());
+        self.read.push(Ends { name, value: value_end, is_null: value.is_none() });
     }
 
     /// Those whose names are text, in their order. A value of null is an empty one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.read.iter().map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default()))
+        self.all().map(|(name, value)| (name, value.unwrap_or_default()))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        let mut from = (0, 0);
+        self.read.iter().map(move |ends| {
+            let name = self.names.get(from.0..ends.name).unwrap_or_default();
+            let value = self.values.get(from.1..ends.value).unwrap_or_default();
+            from = (ends.name, ends.value);
+            (name, (!ends.is_null).then_some(value))
+        })
+    }
+
+    /// How many of them have names that are text.
+    pub(crate) fn len(&self) -> usize {
+        self.read.len()
     }
 
     /// Whether all names are text.
@@ -48,7 +83,7 @@ impl Headers {
 
     /// About how many bytes they take.
     pub(crate) fn weight(&self) -> usize {
-        let read: usize = self.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let read = self.names.len() + self.values.len();
         // Kept twice where they are kept natively too; what cannot be read is not counted.
         if self.is_text() { read } else { 2 * read }
     }
@@ -58,9 +93,13 @@ impl Headers {
         if let Some(native) = &self.native {
             return native.clone();
         }
-        let kept = self.read.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        let kept = self.all().filter(|(name, _)| !names.contains(name));
         kept.fold(OwnedHeaders::new_with_capacity(self.read.len()), |all, (key, value)| {
-            all.insert(Header { key, value: value.as_deref() })
+            all.insert(Header { key, value })
         })
     }
 }
+
+/// What names and values mostly take.
+const NAME_BYTES: usize = 20;
+const VALUE_BYTES: usize = 32;

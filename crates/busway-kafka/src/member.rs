@@ -14,7 +14,7 @@ use rdkafka::error::KafkaError;
 
 use crate::commit::{self, is_passing, listed};
 use crate::core::{Core, Member};
-use crate::desk::Limits;
+use crate::desk::{Desk, Limits};
 use crate::fault::said;
 use crate::founding::Topics;
 use crate::link::{Link, thread};
@@ -62,25 +62,38 @@ impl Seat {
     fn poll(&self) {
         let core = &self.core;
         let _end = End(self);
+        let (mut turn, mut last) = (TURN, Arc::from(""));
+        let mut unseen = 0;
         while !core.closing.load(Ordering::SeqCst) {
-            let turn = match core.desk.lock().is_pausing() {
-                true => TURN_PAUSED,
-                false => TURN,
-            };
             let seated = self.consumer.read();
             let Some(consumer) = seated.as_ref() else { break };
-            match consumer.poll(turn) {
-                Some(Ok(message)) => core.arrived(Record::of(&message)),
-                Some(Err(error)) => core.trouble(&error),
-                None => {}
+            unseen += 1;
+            let is_to_look = match consumer.poll(turn) {
+                Some(Ok(message)) => core.arrived(Record::of(&message, &mut last)),
+                Some(Err(error)) => {
+                    core.trouble(&error);
+                    false
+                }
+                None => true,
+            };
+            if is_to_look || unseen >= LOOK {
+                unseen = 0;
+                turn = self.pace(consumer);
             }
-            self.pace(consumer);
         }
     }
 
-    /// Pauses partitions that have enough, and lets them go on.
-    fn pace(&self, consumer: &BaseConsumer<Member>) {
-        let (pause, resume) = self.core.desk.lock().pace();
+    /// Pauses partitions that have enough, and lets them go on. How long the next poll may wait.
+    ///
+    /// librdkafka throws away what it has read ahead of a partition that is paused, and reads it again: where handlers are only a little slower than the broker, a short wait here costs less.
+    fn pace(&self, consumer: &BaseConsumer<Member>) -> Duration {
+        let core = &self.core;
+        let mut desk = core.desk.lock();
+        let is_waiting = |desk: &mut Desk| desk.is_full() && !core.closing.load(Ordering::SeqCst);
+        _ = core.room.wait_while_for(&mut desk, is_waiting, ROOM);
+        let (pause, resume) = desk.pace();
+        let turn = if desk.is_pausing() { TURN_PAUSED } else { TURN };
+        drop(desk);
         if !pause.is_empty()
             && let Err(error) = consumer.pause(&listed(&pause))
         {
@@ -91,6 +104,7 @@ impl Seat {
         {
             tracing::debug!(%error, "partitions were not resumed: they were revoked");
         }
+        turn
     }
 
     /// Commits until the member has left.
@@ -226,6 +240,10 @@ const RETRIES_MAX: usize = 256;
 const TURN: Duration = Duration::from_millis(50);
 /// While a partition is paused: it goes on as soon as there is room.
 const TURN_PAUSED: Duration = Duration::from_millis(5);
+/// How long a poll is put off while there is no room, before partitions are paused.
+const ROOM: Duration = Duration::from_millis(20);
+/// Records that are taken before somebody looks how many are in hand together.
+const LOOK: usize = 32;
 const RETRY: Duration = Duration::from_millis(100);
 /// How often what was only left out is committed.
 const LAZILY: Duration = Duration::from_secs(1);

@@ -75,7 +75,7 @@ pub(crate) fn with(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeade
 /// A record as it came, kept for as long as it is not settled: what is put off or given up is written elsewhere as it was.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
-    pub(crate) topic: String,
+    pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) key: Option<Bytes>,
@@ -86,9 +86,16 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn of<M: Message<Headers = rdkafka::message::BorrowedHeaders>>(message: &M) -> Self {
+    /// Its topic's name is shared with that of the record before, `last`, where it is the same.
+    pub(crate) fn of<M>(message: &M, last: &mut Arc<str>) -> Self
+    where
+        M: Message<Headers = rdkafka::message::BorrowedHeaders>,
+    {
+        if **last != *message.topic() {
+            *last = Arc::from(message.topic());
+        }
         Self {
-            topic: message.topic().to_owned(),
+            topic: Arc::clone(last),
             partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(Bytes::copy_from_slice),
@@ -98,14 +105,10 @@ impl Record {
         }
     }
 
-    /// Headers, each with its value where that is text.
-    fn texts(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.headers.iter().map(|(name, value)| (name, std::str::from_utf8(value).ok()))
-    }
-
     /// The last header of this name, as text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.texts().filter(|(key, _)| *key == name).last().and_then(|(_, value)| value)
+        let named = self.headers.iter().filter(|(key, _)| *key == name);
+        named.last().and_then(|(_, value)| text(value))
     }
 
     /// When it was made or taken first, in milliseconds, wherever it has lain since.
@@ -142,10 +145,8 @@ impl Record {
                 .to_owned());
         }
         let body = self.value.clone().unwrap_or_default();
-        let content_type = self
-            .texts()
-            .find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE))
-            .and_then(|(_, value)| value);
+        let content_type = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(CONTENT_TYPE));
+        let content_type = content_type.and_then(|(_, value)| text(value));
         let is_structured = content_type.is_some_and(|text| starts_with(text, STRUCTURED));
         let mut import = Import::new().payload_bytes_max(body.len().max(PAYLOAD_BYTES_MAX));
         let mut completed = (false, false);
@@ -179,10 +180,10 @@ impl Record {
     }
 
     fn attributes<'a>(&'a self, content_type: Option<&'a str>) -> Result<Vec<(&'a str, &'a str)>, String> {
-        let mut all = Vec::new();
-        for (name, value) in self.texts() {
+        let mut all = Vec::with_capacity(self.headers.len());
+        for (name, value) in self.headers.iter() {
             let Some(attribute) = name.strip_prefix(PREFIX) else { continue };
-            let Some(value) = value else {
+            let Some(value) = text(value) else {
                 return Err(format!("the header {} is no text", name.escape_debug()));
             };
             all.push((attribute, value));
@@ -196,6 +197,10 @@ impl Record {
         all.extend(content_type.map(|text| ("datacontenttype", text)));
         Ok(all)
     }
+}
+
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok()
 }
 
 fn starts_with(text: &str, start: &str) -> bool {

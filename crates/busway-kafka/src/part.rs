@@ -51,7 +51,7 @@ struct Slot {
 enum Stage {
     Ready,
     Waits(Instant),
-    Out(Instant),
+    Out,
 }
 
 /// What becomes of what was settled in a partition. Written under the desk's lock, read by who waits for it.
@@ -182,8 +182,13 @@ impl Part {
     pub(crate) fn next_ready(&mut self, max: usize, now: Instant) -> Vec<i64> {
         while let Some((due, offset)) = self.waits.first().copied().filter(|(due, _)| *due <= now) {
             self.waits.remove(&(due, offset));
-            self.set(offset, Stage::Ready);
+            if let Some(slot) = self.slots.get_mut(&offset) {
+                slot.stage = Stage::Ready;
+            }
             self.ready.insert(offset);
+        }
+        if self.holding.is_empty() {
+            return self.ready.iter().take(max).copied().collect();
         }
         let is_free = |offset: &&i64| {
             let key = self.slots.get(offset).and_then(|slot| slot.record.key.as_ref());
@@ -201,10 +206,10 @@ impl Part {
         self.waits.first().map(|(due, _)| *due)
     }
 
-    pub(crate) fn hand_over(&mut self, offset: i64, id: DeliveryId, until: Instant) -> Option<Received> {
+    pub(crate) fn hand_over(&mut self, offset: i64, id: DeliveryId) -> Option<Received> {
         let slot = self.slots.get_mut(&offset)?;
         self.ready.remove(&offset);
-        slot.stage = Stage::Out(until);
+        slot.stage = Stage::Out;
         let received = Received::new(id, slot.event.clone()).attempt(slot.attempt);
         // What comes out of a topic of retries says where it lay first.
         let origin = |name: &str| slot.record.header(name);
@@ -221,24 +226,8 @@ impl Part {
         })
     }
 
-    pub(crate) fn until(&self, offset: i64) -> Option<Instant> {
-        match self.slots.get(&offset)?.stage {
-            Stage::Out(until) => Some(until),
-            Stage::Ready | Stage::Waits(_) => None,
-        }
-    }
-
     pub(crate) fn record(&self, offset: i64) -> Option<(Record, u32)> {
         self.slots.get(&offset).map(|slot| (slot.record.clone(), slot.attempt))
-    }
-
-    pub(crate) fn renew(&mut self, offset: i64, until: Instant) -> bool {
-        self.set(offset, Stage::Out(until))
-    }
-
-    fn set(&mut self, offset: i64, stage: Stage) -> bool {
-        let slot = self.slots.get_mut(&offset);
-        slot.map(|slot| slot.stage = stage).is_some()
     }
 
     /// It will be handed over again, at once or at a time; the later ones of its key behind it.

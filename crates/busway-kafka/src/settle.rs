@@ -20,20 +20,30 @@ use futures_util::future::join_all;
 use rdkafka::message::OwnedHeaders;
 use tokio::time::Instant;
 
+use crate::desk::Desk;
 use crate::message::{ATTEMPTS, HANDLER, NOT_BEFORE, ORIGIN, REASON, Record, SUBSCRIPTION, TIME, with};
 use crate::names;
 use crate::part::{Heard, Ticket};
 use crate::produce::{Destination, produce};
 use crate::receiver::KafkaReceiver;
 
+type Said = Result<(), TransportError>;
+
 /// What is left to do for a verdict.
 enum Step {
-    Said(Result<(), TransportError>),
+    Said(Said),
     Heard(Ticket),
-    Write(DeliveryId, Box<Elsewhere>),
+    /// The record, and what becomes of it.
+    Write(DeliveryId, Box<(Record, Where)>),
 }
 
-/// A record that is written to another topic.
+/// Where a record goes, with the attempts that were made.
+enum Where {
+    Later { topic: String, attempts: u32, delay: Duration },
+    Dead(Letter),
+}
+
+/// A record that is written to another topic, and how.
 struct Elsewhere {
     record: Record,
     topic: String,
@@ -41,46 +51,58 @@ struct Elsewhere {
 }
 
 impl KafkaReceiver {
-    pub(crate) async fn settle_all(
-        &self,
-        verdicts: Vec<(DeliveryId, Verdict)>,
-    ) -> Vec<Result<(), TransportError>> {
-        let steps: Vec<_> = verdicts.into_iter().map(|(id, verdict)| self.begin(id, verdict)).collect();
+    pub(crate) async fn settle_all(&self, verdicts: Vec<(DeliveryId, Verdict)>) -> Vec<Said> {
+        let steps = self.begin_all(verdicts);
         self.hurry();
-        join_all(steps.into_iter().map(|step| async {
-            match step {
+        // What the broker has to hear goes with one commit or a few: all of it has one time, and is waited for together.
+        let (mut said, mut tickets, mut writes) = (Vec::with_capacity(steps.len()), Vec::new(), Vec::new());
+        for (at, step) in steps.into_iter().enumerate() {
+            said.push(match step {
                 Step::Said(said) => said,
-                Step::Heard(ticket) => self.heard(ticket).await,
-                Step::Write(id, elsewhere) => self.write(id, *elsewhere).await,
+                Step::Heard(ticket) => {
+                    tickets.push((at, ticket));
+                    Ok(())
+                }
+                Step::Write(id, elsewhere) => {
+                    writes.push(async move { (at, self.write(id, *elsewhere).await) });
+                    Ok(())
+                }
+            });
+        }
+        let (heard, written) = futures_util::join!(self.heard_all(tickets), join_all(writes));
+        for (at, one) in heard.into_iter().chain(written) {
+            if let Some(said) = said.get_mut(at) {
+                *said = one;
             }
-        }))
-        .await
+        }
+        said
     }
 
-    fn begin(&self, id: DeliveryId, verdict: Verdict) -> Step {
+    fn begin_all(&self, verdicts: Vec<(DeliveryId, Verdict)>) -> Vec<Step> {
         let mut desk = self.core().desk.lock();
-        let Some((record, attempt)) = desk.record(id) else { return Step::Said(Err(gone(id))) };
+        verdicts.into_iter().map(|(id, verdict)| self.begin(&mut desk, id, verdict)).collect()
+    }
+
+    fn begin(&self, desk: &mut Desk, id: DeliveryId, verdict: Verdict) -> Step {
         let said = |is_out| Step::Said(if is_out { Ok(()) } else { Err(gone(id)) });
-        let step = match verdict {
+        match verdict {
             Verdict::Done => desk.done(id).map_or_else(|| said(false), Step::Heard),
-            Verdict::Again(delay) => match self.tier(&record, delay) {
-                Some(topic) => {
-                    let headers = self.put_off(&record, attempt, delay);
-                    Step::Write(id, Box::new(Elsewhere { record, topic, headers }))
+            Verdict::Again(delay) => {
+                let Some((record, attempts)) = desk.record(id) else { return said(false) };
+                match self.tier(&record, delay) {
+                    Some(topic) => {
+                        Step::Write(id, Box::new((record, Where::Later { topic, attempts, delay })))
+                    }
+                    None => said(desk.put_off(id, Some(Instant::now() + delay.min(DELAY_MAX)))),
                 }
-                None => said(desk.put_off(id, Some(Instant::now() + delay.min(DELAY_MAX)))),
-            },
-            Verdict::Dead(letter) => {
-                let headers = self.given_up(&record, &letter);
-                let topic = names::dead(&self.reception.stream);
-                Step::Write(id, Box::new(Elsewhere { record, topic, headers }))
             }
+            Verdict::Dead(letter) => match desk.record(id) {
+                Some((record, _)) => Step::Write(id, Box::new((record, Where::Dead(letter)))),
+                None => said(false),
+            },
             // Given back is also what nobody knows a word for yet.
             _ => said(desk.put_off(id, None)),
-        };
-        drop(desk);
-        self.core().arrived.notify_one();
-        step
+        }
     }
 
     /// Where an event waits that is put off so long, if not in memory.
@@ -109,20 +131,28 @@ impl KafkaReceiver {
             Some(millis) => with(headers, TIME, millis.to_string().as_bytes()),
             None => headers,
         };
-        let here = [record.topic.clone(), record.partition.to_string(), record.offset.to_string()];
+        let here = [record.topic.to_string(), record.partition.to_string(), record.offset.to_string()];
         ORIGIN.iter().zip(here).fold(headers, |headers, (name, here)| {
             let first = record.header(name).map_or(here, str::to_owned);
             with(headers, name, first.as_bytes())
         })
     }
 
-    async fn write(&self, id: DeliveryId, elsewhere: Elsewhere) -> Result<(), TransportError> {
+    fn elsewhere(&self, record: Record, place: Where) -> Elsewhere {
+        let (topic, headers) = match place {
+            Where::Later { topic, attempts, delay } => (topic, self.put_off(&record, attempts, delay)),
+            Where::Dead(letter) => (names::dead(&self.reception.stream), self.given_up(&record, &letter)),
+        };
+        Elsewhere { record, topic, headers }
+    }
+
+    async fn write(&self, id: DeliveryId, (record, place): (Record, Where)) -> Said {
         // It is not delivered again while it is being written.
         let until = Instant::now() + self.reception.ack_wait.max(WRITE_TIMEOUTS * self.link.settings.timeout);
         if !self.core().desk.lock().renew(id, until) {
             return Err(gone(id));
         }
-        let Elsewhere { record, topic, headers } = elsewhere;
+        let Elsewhere { record, topic, headers } = self.elsewhere(record, place);
         let to = Destination {
             topic: &topic,
             partition: None,
@@ -136,7 +166,7 @@ impl KafkaReceiver {
             if let TransportError::TooLarge { len, .. } = error {
                 let Record { topic: of, partition, offset, .. } = &record;
                 tracing::error!(
-                    of,
+                    of = &**of,
                     partition,
                     offset,
                     len,
@@ -148,38 +178,54 @@ impl KafkaReceiver {
         }
         let Some(ticket) = self.core().desk.lock().done(id) else { return Err(gone(id)) };
         self.hurry();
-        self.heard(ticket).await
+        let heard = self.heard_all(vec![(0, ticket)]).await;
+        heard.into_iter().try_for_each(|(_, said)| said)
     }
 
     fn hurry(&self) {
+        self.core().room.notify_one();
         self.core().hurry();
         self.core().arrived.notify_one();
     }
 
-    /// Waits until the broker has heard of it.
-    async fn heard(&self, ticket: Ticket) -> Result<(), TransportError> {
+    /// Waits until the broker has heard of all of these, or will not.
+    async fn heard_all(&self, tickets: Vec<(usize, Ticket)>) -> Vec<(usize, Said)> {
         let mut told = self.core().told.subscribe();
+        let (mut open, mut heard) = (tickets, Vec::new());
         let hearing = async {
             loop {
-                match ticket.heard() {
-                    Heard::Yes => return Ok(()),
-                    Heard::Never => return Err(revoked()),
-                    Heard::NotYet if told.changed().await.is_err() => return Err(revoked()),
-                    Heard::NotYet => {}
+                // Marked as seen before they are looked at: what is told meanwhile is not missed.
+                told.borrow_and_update();
+                open.retain(|(at, ticket)| {
+                    let said = match ticket.heard() {
+                        Heard::Yes => Ok(()),
+                        Heard::Never => Err(revoked()),
+                        Heard::NotYet => return true,
+                    };
+                    heard.push((*at, said));
+                    false
+                });
+                if open.is_empty() || told.changed().await.is_err() {
+                    return;
                 }
             }
         };
         // While a group changes its broker answers nobody, and that lasts a session where a member has died.
         let patience = self.link.settings.timeout + self.link.settings.session;
-        let heard = tokio::time::timeout(patience, hearing).await;
-        heard.unwrap_or_else(|_| {
-            let why = self.core().uncommitted.lock().as_ref().map(|error| format!(", for {error}"));
-            let reason = format!(
-                "committing: not heard within {patience:?}; it is tried on{}",
-                why.unwrap_or_default()
-            );
-            Err(TransportError::Unreachable { address: self.link.settings.brokers.clone(), reason })
-        })
+        let is_in_time = tokio::time::timeout(patience, hearing).await.is_ok();
+        let left = open.into_iter().map(|(at, _)| {
+            let said = if is_in_time { Err(revoked()) } else { Err(self.unheard(patience)) };
+            (at, said)
+        });
+        heard.extend(left);
+        heard
+    }
+
+    fn unheard(&self, patience: Duration) -> TransportError {
+        let why = self.core().uncommitted.lock().as_ref().map(|error| format!(", for {error}"));
+        let why = why.unwrap_or_default();
+        let reason = format!("committing: not heard within {patience:?}; it is tried on{why}");
+        TransportError::Unreachable { address: self.link.settings.brokers.clone(), reason }
     }
 }
 

@@ -1,11 +1,10 @@
 //! Kafka behind its client, and behind busway, on the mock cluster that comes with the client.
 //!
-//! The cluster is in the harness's own process, in a thread of its own: what it takes is the same for both sides. It keeps five megabytes of a partition, so each lap has topics of its own, and no more
-//! events than fit.
+//! The cluster is in the harness's own process, in a thread of its own: what it takes is the same for both sides. It keeps five megabytes of a partition and forgets no topic, so each lap has a
+//! cluster of its own, many partitions, and no more events than fit. A fetch brings two megabytes, so that what a client has before its clock starts is little.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -16,7 +15,7 @@ use busway_kafka::KafkaTransport;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, StreamConsumer};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Message as _};
@@ -25,7 +24,7 @@ use tokio::runtime::Runtime;
 use super::super::IN_FLIGHT;
 use super::nats::CONTENT_TYPE;
 use super::redis::NAMES;
-use super::{ATTRIBUTES, By, CAPTURED, PAGE, attributes, id, payload, ratios, version};
+use super::{ATTRIBUTES, BATCH, By, CAPTURED, PAGE, attributes, id, payload, ratios, version};
 use crate::contest::{Contest, Lap, Question, Unit, interleave};
 use crate::durable::event::{EVENT_BYTES, event};
 use crate::durable::flight::Until;
@@ -38,20 +37,19 @@ use crate::terms::{Terms, two_workers};
 /// A contender fails, or the cluster holds something else than it was given.
 pub fn measure(terms: &Terms) -> Result<Vec<Suite>> {
     let runtime = two_workers()?;
-    let cluster = Cluster { mock: MockCluster::new(1)?, laps: AtomicU64::new(0) };
     let mut suites = Vec::new();
     let publishing = Question {
         name: "brokers/kafka-publish",
         unit: Unit::PerSecond("events/s"),
-        note: "256-byte events to eight partitions, 4,096 in flight, until all in-sync replicas have acknowledged the last; an idempotent producer on either side, the same headers",
+        note: "256-byte events to 32 partitions, 4,096 in flight, until all in-sync replicas have acknowledged the last; an idempotent producer on either side, the same headers",
     };
-    suites.extend(pair(terms, publishing, |by| publish(&runtime, &cluster, by))?);
+    suites.extend(pair(terms, publishing, |by| publish(&runtime, by))?);
     let consuming = Question {
         name: "brokers/kafka-consume",
         unit: Unit::PerSecond("events/s"),
         note: "as many events, from the first that a member of a new group is given until the position behind the last is committed; the client commits behind each 1,024",
     };
-    suites.extend(pair(terms, consuming, |by| consume(&runtime, &cluster, by))?);
+    suites.extend(pair(terms, consuming, |by| consume(&runtime, by))?);
     Ok(suites)
 }
 
@@ -71,12 +69,13 @@ fn pair(terms: &Terms, question: Question, lap: impl Fn(By) -> Result<Lap>) -> R
     Ok(suites)
 }
 
+/// What a lap has for itself.
 struct Cluster {
     mock: MockCluster<'static, DefaultProducerContext>,
-    laps: AtomicU64,
+    side: Side,
 }
 
-/// What a lap has for itself.
+/// One side of it.
 #[derive(Clone)]
 struct Side {
     by: By,
@@ -87,38 +86,43 @@ struct Side {
 }
 
 impl Cluster {
-    async fn side(&self, by: By) -> Result<Side> {
-        let topic = format!("{}-{}", by.name(), self.laps.fetch_add(1, Ordering::Relaxed));
-        self.mock.create_topic(&topic, PARTITIONS, 1)?;
+    async fn new(by: By) -> Result<Self> {
+        let mock = MockCluster::new(1)?;
+        let topic = by.name().to_owned();
+        mock.create_topic(&topic, PARTITIONS, 1)?;
         // A mock cluster makes no topics when it is asked to.
         for beside in ["dead", "retry.1s", "retry.10s", "retry.60s", "retry.10m"] {
-            self.mock.create_topic(&format!("{topic}.{beside}"), 1, 1)?;
+            mock.create_topic(&format!("{topic}.{beside}"), 1, 1)?;
         }
-        let brokers = self.mock.bootstrap_servers();
-        let transport = KafkaTransport::builder(&brokers).timeout(SHORT).connect().await?;
+        let brokers = mock.bootstrap_servers();
+        let transport = KafkaTransport::builder(&brokers).timeout(SHORT).setting(FETCHED.0, FETCHED.1);
+        let transport = transport.connect().await?;
         let partitions = u16::try_from(PARTITIONS)?;
         transport.prepare(&[Stream::new(&*topic).capture(CAPTURED).partitions(partitions)]).await?;
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &brokers).set("message.timeout.ms", PATIENCE.as_millis().to_string());
         config.set("enable.idempotence", "true").set("acks", "all").set("linger.ms", "1");
         let producer = config.create()?;
-        Ok(Side { by, topic, brokers, transport: Arc::new(transport), producer })
+        let side = Side { by, topic, brokers, transport: Arc::new(transport), producer };
+        Ok(Self { mock, side })
     }
 }
 
-fn publish(runtime: &Runtime, cluster: &Cluster, by: By) -> Result<Lap> {
-    let side = runtime.block_on(cluster.side(by))?;
+fn publish(runtime: &Runtime, by: By) -> Result<Lap> {
+    let Cluster { mock, side } = runtime.block_on(Cluster::new(by))?;
     let publishing = side.clone().publish(Until::number(EVENTS));
     let started = Instant::now();
     runtime.block_on(async { tokio::spawn(publishing).await? })?;
     let elapsed = started.elapsed();
     ensure!(side.holding()? == EVENTS, "{} events are there of {EVENTS}", side.holding()?);
+    drop((side, mock));
     Ok(Lap { handled: EVENTS, lost: 0, elapsed })
 }
 
-fn consume(runtime: &Runtime, cluster: &Cluster, by: By) -> Result<Lap> {
-    let side = runtime.block_on(cluster.side(by))?;
-    runtime.block_on(side.clone().publish(Until::number(EVENTS)))?;
+/// What is consumed was written by busway on either side: both write the same.
+fn consume(runtime: &Runtime, by: By) -> Result<Lap> {
+    let Cluster { mock, side } = runtime.block_on(Cluster::new(by))?;
+    runtime.block_on(Side { by: By::Busway, ..side.clone() }.publish(Until::number(EVENTS)))?;
     let elapsed = runtime.block_on(async {
         tokio::spawn(async move {
             match side.by {
@@ -128,6 +132,7 @@ fn consume(runtime: &Runtime, cluster: &Cluster, by: By) -> Result<Lap> {
         })
         .await?
     })?;
+    drop(mock);
     Ok(Lap { handled: EVENTS, lost: 0, elapsed })
 }
 
@@ -139,7 +144,7 @@ impl Side {
         }
     }
 
-    /// Answers come nearly in the order of the events, so the oldest one is the one to wait for.
+    /// Answers come nearly in the order of the events: of the oldest ones the last is waited for first, so that a task is woken once for all of them.
     async fn publish_alone(self, until: Until) -> Result<()> {
         let mut flying = VecDeque::with_capacity(IN_FLIGHT);
         loop {
@@ -154,8 +159,13 @@ impl Side {
                 let sent = self.producer.send_result(record).map_err(|(error, _)| error)?;
                 flying.push_back(sent);
             }
-            let Some(oldest) = flying.pop_front() else { return Ok(()) };
-            oldest.await?.map_err(|(error, _)| error)?;
+            if flying.is_empty() {
+                return Ok(());
+            }
+            let oldest: Vec<_> = flying.drain(..flying.len().min(BATCH)).collect();
+            for sent in oldest.into_iter().rev() {
+                sent.await?.map_err(|(error, _)| error)?;
+            }
         }
     }
 
@@ -174,6 +184,9 @@ impl Side {
         config.set("bootstrap.servers", &self.brokers).set("group.id", format!("{}-{group}", self.topic));
         config.set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false").set("isolation.level", "read_committed");
+        config.set(FETCHED.0, FETCHED.1).set("fetch.message.max.bytes", FETCHED_OF_ONE);
+        config.set("fetch.wait.max.ms", "100");
+        config.set("queued.max.messages.kbytes", PREFETCHED).set("fetch.queue.backoff.ms", "2");
         config
     }
 
@@ -185,6 +198,11 @@ impl Side {
         while seen.count < EVENTS {
             let message = consumer.recv().await?;
             started.get_or_insert_with(Instant::now);
+            // As a program does that wants to know what it is, and which.
+            let names = message.headers().context("an event has headers")?;
+            let read =
+                names.iter().filter(|header| header.value.is_some_and(|value| str::from_utf8(value).is_ok()));
+            ensure!(read.count() == ATTRIBUTES + 1, "an event has other headers");
             seen.note(message.payload().context("an event has a payload")?)?;
             consumer.store_offset_from_message(&message)?;
             if seen.count.is_multiple_of(u64::try_from(PAGE)?) {
@@ -262,9 +280,14 @@ fn headers() -> OwnedHeaders {
     headers.insert(Header { key: "content-type", value: Some(CONTENT_TYPE) })
 }
 
-const PARTITIONS: i32 = 8;
+const PARTITIONS: i32 = 32;
 /// Half of what the cluster keeps.
-const EVENTS: u64 = 24_000;
+const EVENTS: u64 = 96_000;
+/// What a fetch brings at most; and of one partition, as busway asks for.
+const FETCHED: (&str, &str) = ("fetch.max.bytes", "2200000");
+const FETCHED_OF_ONE: &str = "2000000";
+/// What a client reads ahead, in KiB: as much as busway has it do.
+const PREFETCHED: &str = "16384";
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Of the transport: a mock cluster does not answer what it is asked about its topics, and a fifth of this is waited for each time.
 const SHORT: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ fn record(headers: &[(&str, &str)], value: &str) -> Record {
         .iter()
         .fold(OwnedHeaders::new(), |headers, (name, value)| with(headers, name, value.as_bytes()));
     Record {
-        topic: "orders".to_owned(),
+        topic: Arc::from("orders"),
         partition: 3,
         offset: 7,
         key: None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busway_engine::transport::{Receiver, TransportError, Verdict};
+use busway_kafka::KafkaTransport;
 use parking_lot::Mutex;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::timeout;
@@ -63,6 +64,26 @@ async fn work(member: usize, receiver: Arc<dyn Receiver>, seen: Arc<Seen>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_join_and_leave_under_load_lose_nothing_and_keep_the_order_of_keys() {
     let (cluster, transport) = with_orders(PARTITIONS).await;
+    join_and_leave(&cluster, transport, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebalance_that_is_delayed_loses_nothing_and_keeps_the_order_of_keys() {
+    let (cluster, transport) = with_orders(PARTITIONS).await;
+    join_and_leave(&cluster, transport, true).await;
+}
+
+/// What members ask the broker takes long from now on, and first it says that the group is being changed.
+fn delay(cluster: &Cluster) {
+    let (mock, again) = (cluster.mock(), RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
+    mock.broker_round_trip_time(1, Duration::from_millis(150)).unwrap();
+    for asked in [RDKafkaApiKey::JoinGroup, RDKafkaApiKey::SyncGroup, RDKafkaApiKey::OffsetCommit] {
+        mock.request_errors(asked, &[again; 3]);
+    }
+}
+
+/// A second member joins while a first one works, and later the first one leaves.
+async fn join_and_leave(cluster: &Cluster, transport: KafkaTransport, is_delayed: bool) {
     let seen = Arc::new(Seen::default());
     let wanted = reception().in_flight_max(16);
     let first = receive(&transport, &wanted.clone().member("first")).await;
@@ -78,9 +99,14 @@ async fn members_that_join_and_leave_under_load_lose_nothing_and_keep_the_order_
     });
     until(|| seen.count() > EVENTS / 10).await;
     let another = cluster.connect().await;
+    if is_delayed {
+        delay(cluster);
+    }
     let second = receive(&another, &wanted.clone().member("second")).await;
     let helping = tokio::spawn(work(2, Arc::clone(&second), Arc::clone(&seen)));
-    until(|| seen.busy.lock().contains(&2) && seen.count() > EVENTS / 2).await;
+    until(|| seen.busy.lock().contains(&2)).await;
+    cluster.mock().broker_round_trip_time(1, Duration::ZERO).unwrap();
+    until(|| seen.count() > EVENTS / 2).await;
     first.close().await.unwrap();
     let ended = timeout(PATIENCE, async {
         sender.await.unwrap();
@@ -95,14 +121,14 @@ async fn members_that_join_and_leave_under_load_lose_nothing_and_keep_the_order_
     assert!(in_time, "these did not come: {left:?}");
     // What came last may have come to a member that had to give its partition away.
     let committed = async {
-        while all_positions(&cluster) < EVENTS {
+        while all_positions(cluster) < EVENTS {
             if let Ok(Ok(late)) = timeout(Duration::from_millis(100), second.receive(8)).await {
                 told(&second, &late, Verdict::Done).await;
             }
         }
     };
     timeout(PATIENCE, committed).await.unwrap();
-    assert_eq!(all_positions(&cluster), EVENTS, "a position passes what is settled, and no more");
+    assert_eq!(all_positions(cluster), EVENTS, "a position passes what is settled, and no more");
     let settled = seen.settled.lock().clone();
     assert!(settled.values().all(|times| *times == 1), "settled is never delivered again: {settled:?}");
     let mut last = BTreeMap::new();
