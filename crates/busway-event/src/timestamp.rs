@@ -1,5 +1,7 @@
 //! When an event happened: nanoseconds since the Unix epoch, UTC.
 
+mod usual;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -70,6 +72,9 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
+        if let Some(nanos) = usual::nanos(text) {
+            return Ok(Self(nanos));
+        }
         let error = |reason: String| TimestampError { input: text.chars().take(64).collect(), reason };
         if !is_rfc_3339(text) {
             return Err(error(
