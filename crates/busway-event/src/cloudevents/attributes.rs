@@ -54,11 +54,26 @@ pub(super) fn is_free_name(name: &str) -> bool {
 /// The byte at which `text` holds a character that no attribute may hold: a control character or a noncharacter
 /// (CloudEvents 1.0.2, "Type System").
 pub(super) fn forbidden_at(text: &str) -> Option<usize> {
-    // Nearly all are printable ASCII, which is told many bytes at a time.
-    if text.bytes().fold(true, |plain, byte| plain & matches!(byte, 0x20..=0x7e)) {
+    // Nearly all are.
+    if is_printable_ascii(text.as_bytes()) {
         return None;
     }
     text.char_indices().find_map(|(at, character)| is_forbidden(character).then_some(at))
+}
+
+/// Whether all bytes are from space to `~`, told eight at a time. The last eight are looked at together, some of them twice.
+fn is_printable_ascii(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let flaws = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        // Of bytes below 0x80, which carry nothing to their neighbours: 0x7f becomes 0x80, what is below 0x20 stays below it. Others are flaws themselves.
+        (word | word.wrapping_add(ONES) | !word.wrapping_add((0x80 - 0x20) * ONES)) & HIGH
+    };
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().fold(true, |plain, byte| plain & matches!(byte, 0x20..=0x7e));
+    };
+    bytes.as_chunks().0.iter().fold(flaws(last), |found, word| found | flaws(word)) == 0
 }
 
 /// Whether no attribute may hold the character.
@@ -119,7 +134,7 @@ impl<'a> Attributes<'a> {
     /// wrong with it never refuses an event.
     pub(super) fn add(&mut self, name: Name, value: Value<'a>) -> Result<(), CloudEventError> {
         let is_there = match &name {
-            Name::Known(known) => self.known.get(*known as usize).is_some_and(Option::is_some),
+            Name::Known(known) => self.has(*known),
             Name::Other(name) => self.others.iter().any(|(there, _)| there == name),
         };
         if is_there {
@@ -145,6 +160,21 @@ impl<'a> Attributes<'a> {
             Name::Other(name) => self.others.push((name, value)),
         }
         Ok(())
+    }
+
+    /// Whether nothing was added.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether it was added and is not taken out.
+    pub(super) fn has(&self, known: Known) -> bool {
+        self.known.get(known as usize).is_some_and(Option::is_some)
+    }
+
+    /// Puts those that not all imports look for in the order of their names.
+    pub(super) fn sort_others(&mut self) {
+        self.others.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     }
 
     /// Takes a string out.
@@ -207,6 +237,23 @@ mod tests {
         {
             assert!(!is_free_name(name), "{name}");
         }
+    }
+
+    #[test]
+    fn each_byte_is_printable_or_not_wherever_it_stands() {
+        for (len, place) in (1..=24).flat_map(|len| (0..len).map(move |place| (len, place))) {
+            for byte in 0..=u8::MAX {
+                for around in [b' ', b'~', b'7'] {
+                    let mut text = vec![around; len];
+                    text[place] = byte;
+                    let is_printable = (0x20..=0x7e).contains(&byte);
+                    assert_eq!(is_printable_ascii(&text), is_printable, "{byte} at {place} of {len}");
+                }
+            }
+        }
+        assert!(
+            is_printable_ascii(b"") && !is_printable_ascii(&[0xff; 9]) && !is_printable_ascii(&[0x7f; 8])
+        );
     }
 
     #[test]

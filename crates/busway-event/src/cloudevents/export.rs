@@ -22,25 +22,25 @@ pub(super) enum Form {
     Line,
 }
 
-/// An event on its way out.
-pub(super) struct Exported {
+/// An event on its way out: what it has as text is borrowed from it.
+pub(super) struct Exported<'a> {
     /// All but the content type.
-    pub(super) attributes: Vec<(Cow<'static, str>, String)>,
+    pub(super) attributes: Vec<(Cow<'static, str>, Cow<'a, str>)>,
     pub(super) content_type: Cow<'static, str>,
     pub(super) body: Bytes,
     pub(super) form: Form,
 }
 
 /// Takes `event` apart.
-pub(super) fn exported(event: &AnyEvent, form: Form) -> Result<Exported, EncodeError> {
+pub(super) fn exported(event: &AnyEvent, form: Form) -> Result<Exported<'_>, EncodeError> {
     let encoded = event.encoded_once()?;
     let mut meta: Vec<(&str, String)> = Vec::new();
     if form == Form::Line {
         exactly(event, &mut meta);
     }
-    let id = event.origin_id().map_or_else(|| event.id().to_string(), str::to_owned);
+    let id = event.origin_id().map_or_else(|| Cow::Owned(event.id().to_string()), Cow::Borrowed);
     let id = written(("id", id), (ORIGIN_ID_IN_META, form), &mut meta, |_| event.id().to_string())?;
-    let type_name = str::to_owned(&encoded.type_name);
+    let type_name = Cow::Owned(str::to_owned(&encoded.type_name));
     let type_name = written(("type", type_name), (TYPE_IN_META, form), &mut meta, source::encoded)?;
     let producer = event.metadata().producer();
     let source = source::written(producer);
@@ -48,28 +48,28 @@ pub(super) fn exported(event: &AnyEvent, form: Form) -> Result<Exported, EncodeE
         meta.push((PRODUCER_IN_META, producer.to_owned()));
     }
     let mut out = Vec::with_capacity(16);
-    let mut put = |name: &'static str, value: String| out.push((Cow::Borrowed(name), value));
-    put("specversion", "1.0".to_owned());
+    let mut put = |name: &'static str, value| out.push((Cow::Borrowed(name), value));
+    put("specversion", "1.0".into());
     put("id", id);
-    put("source", source.into_owned());
+    put("source", source);
     put("type", type_name);
-    put("subject", event.topic().as_str().to_owned());
-    put("time", event.time().to_string());
+    put("subject", event.topic().as_str().into());
+    put("time", event.time().to_string().into());
     put(attributes::SCHEMA_VERSION, schema_version(encoded.version));
-    put(attributes::PRIORITY, event.priority().as_str().to_owned());
+    put(attributes::PRIORITY, event.priority().as_str().into());
     if let Some(ttl) = event.ttl() {
-        put(attributes::EXPIRY, event.time().saturating_add(ttl).to_string());
+        put(attributes::EXPIRY, event.time().saturating_add(ttl).to_string().into());
     }
     if let Some(trace) = event.metadata().trace() {
-        put(attributes::TRACE_PARENT, trace.to_string());
+        put(attributes::TRACE_PARENT, trace.to_string().into());
         if let Some(state) = trace.state() {
-            put(attributes::TRACE_STATE, state.to_owned());
+            put(attributes::TRACE_STATE, state.into());
         }
     }
     let mut content_type = None;
     put_pairs(event, encoded.codec, &mut content_type, &mut out, &mut meta);
     if !meta.is_empty() {
-        out.push((META.into(), json::meta_text(&meta)?));
+        out.push((META.into(), json::meta_text(&meta)?.into()));
     }
     let content_type = match content_type {
         Some(refined) => Cow::Owned(refined.to_owned()),
@@ -78,21 +78,21 @@ pub(super) fn exported(event: &AnyEvent, form: Form) -> Result<Exported, EncodeE
     Ok(Exported { attributes: out, content_type, body: encoded.bytes, form })
 }
 
-fn schema_version(version: u16) -> String {
+fn schema_version(version: u16) -> Cow<'static, str> {
     match version {
         // Of most events: formatting a number costs more than all else of it.
-        1 => "1".to_owned(),
-        version => version.to_string(),
+        1 => "1".into(),
+        version => version.to_string().into(),
     }
 }
 
 /// The value of an attribute. One that the attribute cannot hold is refused, or goes to `meta` and something else stands for it.
-fn written(
-    (attribute, text): (&'static str, String),
+fn written<'a>(
+    (attribute, text): (&'static str, Cow<'a, str>),
     (in_meta, form): (&'static str, Form),
     meta: &mut Vec<(&str, String)>,
     instead: impl FnOnce(&str) -> String,
-) -> Result<String, EncodeError> {
+) -> Result<Cow<'a, str>, EncodeError> {
     let Some(position) = attributes::forbidden_at(&text) else { return Ok(text) };
     if form == Form::Attributes {
         let reason =
@@ -100,8 +100,8 @@ fn written(
         return Err(EncodeError::Failed { reason });
     }
     let instead = instead(&text);
-    meta.push((in_meta, text));
-    Ok(instead)
+    meta.push((in_meta, text.into_owned()));
+    Ok(instead.into())
 }
 
 /// Adds to `meta` what the attributes `id` and `expirytime` would not give back. The far end is `import::event`.
@@ -124,12 +124,12 @@ fn put_pairs<'a>(
     header: &'a Header,
     codec: CodecId,
     content_type: &mut Option<&'a str>,
-    out: &mut Vec<(Cow<'static, str>, String)>,
+    out: &mut Vec<(Cow<'static, str>, Cow<'a, str>)>,
     meta: &mut Vec<(&'a str, String)>,
 ) {
     if let Some(key) = header.key() {
         match attributes::forbidden_at(key.as_str()) {
-            None => out.push((KEY.into(), key.as_str().to_owned())),
+            None => out.push((KEY.into(), key.as_str().into())),
             Some(_) => meta.push((KEY_IN_META, key.as_str().to_owned())),
         }
     }
@@ -138,9 +138,9 @@ fn put_pairs<'a>(
         if attributes::forbidden_at(value).is_some() {
             meta.push((name, value.to_owned()));
         } else if attributes::is_free_name(name) {
-            out.push((name.to_owned().into(), value.to_owned()));
+            out.push((name.to_owned().into(), value.into()));
         } else if let Some(kept) = foreign.filter(|kept| KEPT.contains(kept)) {
-            out.push((kept.to_owned().into(), value.to_owned()));
+            out.push((kept.to_owned().into(), value.into()));
         } else if foreign == Some("datacontenttype") && is_refined(value, codec) {
             *content_type = Some(value);
         } else {

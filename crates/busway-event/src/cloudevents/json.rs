@@ -19,16 +19,16 @@ use crate::codec::{CodecId, EncodeError};
 use crate::event::AnyEvent;
 
 /// One event as an object.
-pub(super) fn write_one(event: &Exported) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn write_one(event: &Exported<'_>) -> Result<Vec<u8>, EncodeError> {
     serde_json::to_vec(event).map_err(failed)
 }
 
 /// Several as an array.
-pub(super) fn write_batch(events: &[Exported]) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn write_batch(events: &[Exported<'_>]) -> Result<Vec<u8>, EncodeError> {
     serde_json::to_vec(events).map_err(failed)
 }
 
-impl Serialize for Exported {
+impl Serialize for Exported<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;
         for (name, value) in &self.attributes {

@@ -44,7 +44,7 @@ pub fn to_json_line(event: &AnyEvent, origin: &Origin) -> Result<Vec<u8>, Encode
     let Origin { stream, partition, offset, appended } = origin;
     let values = [stream.clone(), partition.to_string(), offset.to_string(), appended.to_string()];
     let named = attributes::ORIGIN.into_iter().zip(values);
-    exported.attributes.extend(named.map(|(name, value)| (name.into(), value)));
+    exported.attributes.extend(named.map(|(name, value)| (name.into(), value.into())));
     json::write_one(&exported)
 }
 

@@ -37,6 +37,7 @@
 //!
 //! The specification: <https://github.com/cloudevents/spec/tree/v1.0.2/cloudevents>.
 
+mod arriving;
 mod attributes;
 mod error;
 mod export;
@@ -46,6 +47,7 @@ mod known;
 mod line;
 mod source;
 
+pub use self::arriving::Arriving;
 pub use self::error::CloudEventError;
 pub use self::line::{Origin, from_json_line, to_json_line};
 
@@ -156,8 +158,30 @@ pub struct Headers {
 /// # Errors
 /// As [`to_json`].
 pub fn to_headers(event: &AnyEvent) -> Result<Headers, EncodeError> {
-    let export::Exported { attributes, content_type, body, .. } = export::exported(event, Form::Attributes)?;
+    let BorrowedHeaders { attributes, content_type, body } = to_borrowed_headers(event)?;
+    let attributes = attributes.into_iter().map(|(name, value)| (name, value.into_owned())).collect();
     Ok(Headers { attributes, content_type, body })
+}
+
+/// [`Headers`] for those who write them somewhere at once: texts that the event has are borrowed from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BorrowedHeaders<'a> {
+    /// As [`Headers::attributes`].
+    pub attributes: Vec<(Cow<'static, str>, Cow<'a, str>)>,
+    /// The value of the protocol's own content type header.
+    pub content_type: Cow<'static, str>,
+    /// The payload.
+    pub body: Bytes,
+}
+
+/// The event in binary mode, as [`to_binary`].
+///
+/// # Errors
+/// As [`to_json`].
+pub fn to_borrowed_headers(event: &AnyEvent) -> Result<BorrowedHeaders<'_>, EncodeError> {
+    let export::Exported { attributes, content_type, body, .. } = export::exported(event, Form::Attributes)?;
+    Ok(BorrowedHeaders { attributes, content_type, body })
 }
 
 /// The event of a message in binary mode. `attributes` are names without the protocol's prefix, in any case, and
@@ -174,11 +198,11 @@ where
     N: AsRef<str>,
     V: Into<Cow<'a, str>>,
 {
-    let mut found = attributes::Attributes::default();
+    let mut arriving = Arriving::new();
     for (name, value) in attributes {
-        found.add(known::Name::of_header(name.as_ref()), attributes::Value::text(value))?;
+        arriving.attribute(name.as_ref(), value)?;
     }
-    import::event(found, import::Data::Binary(body), import)
+    arriving.event(body, import)
 }
 
 /// How foreign events become events of this bus.
