@@ -12,7 +12,6 @@
 //! - The client ends: nothing is heard any more, and nobody waits for it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use async_nats::{StatusCode, Subject, Subscriber};
@@ -86,9 +85,7 @@ impl Acks {
         let batch = format!("{}{}.", self.inbox, open.number);
         let said = async {
             for (index, (subject, body)) in words.into_iter().enumerate() {
-                let mut reply = String::with_capacity(batch.len() + DIGITS);
-                reply.push_str(&batch);
-                _ = write!(reply, "{index}");
+                let reply = numbered(&batch, index);
                 // An error is the end of the client: no more will be heard.
                 link.client.publish_with_reply(subject, reply, body).await.ok()?;
             }
@@ -100,6 +97,23 @@ impl Acks {
             _ => open.end().or_else(|| heard.try_recv().ok()).unwrap_or_else(|| vec![Heard::Nothing; count]),
         }
     }
+}
+
+/// A text with a number behind it, in as many bytes as it has: what has more costs the client an allocation more.
+fn numbered(text: &str, number: usize) -> String {
+    let (mut digits, mut left) = (1, number / 10);
+    while left > 0 {
+        (digits, left) = (digits + 1, left / 10);
+    }
+    let mut numbered = String::with_capacity(text.len() + digits);
+    numbered.push_str(text);
+    let mut unit = (1..digits).fold(1, |unit, _| unit * 10);
+    while unit > 0 {
+        let digit = u8::try_from(number / unit % 10).unwrap_or_default();
+        numbered.push(char::from(b'0' + digit));
+        unit /= 10;
+    }
+    numbered
 }
 
 impl Drop for Acks {
@@ -174,12 +188,17 @@ impl Batches {
     }
 }
 
-/// Room for the place of a word in its batch.
-const DIGITS: usize = 6;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_stands_behind_its_text_in_as_many_bytes_as_it_has() {
+        for number in [0, 1, 9, 10, 99, 100, 4_095, 1_000_000, usize::MAX] {
+            let text = numbered("inbox.7.", number);
+            assert_eq!((text.capacity(), &*text), (text.len(), &*format!("inbox.7.{number}")));
+        }
+    }
 
     #[test]
     fn a_batch_is_told_when_each_word_has_one_answer() {

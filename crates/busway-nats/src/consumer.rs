@@ -27,12 +27,14 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     /// Whether it is one of a partition: one delivery at a time.
     pub(crate) keeps_order: bool,
-    /// What the filter means. The receiver looks again where [`is_wider`](Self::is_wider).
+    /// What the filter means. The receiver looks again where that is [wider](Self::is_wider).
     pub(crate) patterns: Vec<String>,
     /// What the server filters by; none: everything.
     filters: Vec<String>,
     /// Whether what lies in partitions comes too, where it is not meant.
     is_leaky: bool,
+    /// Whether the server may deliver more than the patterns mean.
+    is_wider: bool,
     ack_wait: Duration,
     ack_pending_max: i64,
     start: DeliverPolicy,
@@ -63,12 +65,14 @@ impl Plan {
         }
         let in_flight = i64::try_from(reception.in_flight_max.get()).unwrap_or(i64::MAX);
         let ack_pending_max = in_flight.max(ACK_PENDING_MAX);
+        let wanted = filters(link, &patterns, &plain);
         let whole = Self {
             stream: reception.stream.clone(),
             subscription: name.clone(),
             name,
             keeps_order: false,
-            filters: filters(link, &patterns, &plain),
+            is_wider: is_wider(&wanted, &patterns),
+            filters: wanted,
             is_leaky: partitions > 1 && patterns.iter().any(|pattern| subject::overlaps(pattern, &within)),
             patterns,
             ack_wait: reception.ack_wait,
@@ -84,10 +88,12 @@ impl Plan {
                 "#" => vec![lies(&link.subjects.everything())],
                 _ => whole.patterns.iter().map(lies).collect(),
             };
+            let wanted = filters(link, &patterns, std::slice::from_ref(&within));
             Self {
                 name: partition::consumer(&whole.name, number),
                 keeps_order: true,
-                filters: filters(link, &patterns, std::slice::from_ref(&within)),
+                is_wider: is_wider(&wanted, &patterns),
+                filters: wanted,
                 is_leaky: false,
                 patterns,
                 ack_pending_max: 1,
@@ -103,8 +109,7 @@ impl Plan {
         if self.is_leaky && partition::is_in_one(subject) {
             return false;
         }
-        let is_wider = self.filters != self.patterns && self.patterns != [">"];
-        !is_wider || self.patterns.iter().any(|pattern| subject::matches(pattern, subject))
+        !self.is_wider || self.patterns.iter().any(|pattern| subject::matches(pattern, subject))
     }
 
     /// Makes the consumer if it is not there, and checks it if it is.
@@ -248,6 +253,10 @@ fn filters(link: &Link, patterns: &[String], captured: &[String]) -> Vec<String>
         (true, _) => patterns.to_vec(),
         (false, _) => subject::single(patterns, captured).into_iter().collect(),
     }
+}
+
+fn is_wider(filters: &[String], patterns: &[String]) -> bool {
+    filters != patterns && patterns != [">"]
 }
 
 const fn found(info: &consumer::Info) -> Found {

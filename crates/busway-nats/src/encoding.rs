@@ -29,8 +29,8 @@ pub(crate) fn encoded_whole(text: String) -> String {
 
 /// The text again. A `%` that begins no code stands for itself; `None` when what comes out is no Unicode.
 pub(crate) fn decoded(value: &str) -> Option<Cow<'_, str>> {
-    // As above: nearly all have none.
-    if value.bytes().fold(0, |found, byte| found | u8::from(byte == b'%')) == 0 {
+    // Nearly all have none.
+    if !has_percent(value.as_bytes()) {
         return Some(Cow::Borrowed(value));
     }
     let mut out = Vec::with_capacity(value.len());
@@ -52,6 +52,20 @@ pub(crate) fn decoded(value: &str) -> Option<Cow<'_, str>> {
         }
     }
     String::from_utf8(out).ok().map(Cow::Owned)
+}
+
+/// Whether there is a `%`, told eight bytes at a time. The last eight are looked at together, some of them twice.
+fn has_percent(bytes: &[u8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // The highest bit of a byte is set where there is one. What it carries to its neighbour only makes more of them.
+    let found = |word: &[u8; 8]| {
+        let zeros = u64::from_le_bytes(*word) ^ (u64::from(b'%') * ONES);
+        zeros.wrapping_sub(ONES) & !zeros & (0x80 * ONES)
+    };
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.contains(&b'%');
+    };
+    bytes.as_chunks().0.iter().fold(found(last), |all, word| all | found(word)) != 0
 }
 
 const fn is_plain(byte: u8) -> bool {
@@ -76,6 +90,20 @@ mod tests {
         }
         // The example of the binding.
         assert_eq!(encoded("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");
+    }
+
+    #[test]
+    fn a_percent_is_found_wherever_it_stands_and_nothing_else_is_taken_for_one() {
+        for (len, place) in (1..=24).flat_map(|len| (0..len).map(move |place| (len, place))) {
+            for byte in 0..=u8::MAX {
+                for around in [0, b'$', b'&', 0xff] {
+                    let mut text = vec![around; len];
+                    text[place] = byte;
+                    assert_eq!(has_percent(&text), byte == b'%', "{byte} at {place} of {len}");
+                }
+            }
+        }
+        assert!(!has_percent(b"") && has_percent(&[b'%'; 9]));
     }
 
     #[test]

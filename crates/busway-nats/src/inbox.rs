@@ -31,6 +31,8 @@ pub(crate) struct Inbox {
     pulls: Vec<Pull>,
     /// Of consumers, by their names.
     lanes: HashMap<String, usize>,
+    /// The name of the first.
+    first: String,
     /// The connection that requests were made on.
     pub(crate) connect: u64,
     turn: u64,
@@ -57,6 +59,7 @@ impl Inbox {
             address,
             pulls: found.into_iter().map(Pull::new).collect(),
             lanes: plans.iter().map(|plan| plan.name.clone()).zip(0..).collect(),
+            first: plans.first().map(|plan| plan.name.clone()).unwrap_or_default(),
             connect: *link.connects.borrow(),
             turn: 0,
             empty: Instant::now(),
@@ -84,8 +87,8 @@ impl Inbox {
         next.await.ok_or(TransportError::Closed)
     }
 
-    /// Sorts what came: a message of a lane, or a word of the server, which is noted.
-    pub(crate) fn sort(&mut self, message: Message) -> Option<(usize, Delivered, Message)> {
+    /// Sorts what has come by now: a message of a lane, or a word of the server, which is noted.
+    pub(crate) fn sort(&mut self, message: Message, now: Instant) -> Option<(usize, Delivered, Message)> {
         if let Some(status) = message.status.filter(|status| *status != StatusCode::OK) {
             let request = message.subject.rsplit_once('.').and_then(|(_, request)| request.split_once('-'));
             if let Some((lane, number)) = request
@@ -98,14 +101,15 @@ impl Inbox {
         }
         let place = message.reply.as_deref().and_then(Place::read);
         let found = place.and_then(|Place { consumer, delivered }| {
-            let lane = *self.lanes.get(consumer)?;
+            // Most streams have no partitions, and others bring more without a key than of any of them.
+            let lane = if consumer == self.first { 0 } else { *self.lanes.get(consumer)? };
             Some((lane, delivered, self.pulls.get_mut(lane)?))
         });
         let Some((lane, delivered, pull)) = found else {
             tracing::warn!(subject = %message.subject, "a message that is none of the subscription is left out");
             return None;
         };
-        pull.took();
+        pull.took(now);
         Some((lane, delivered, message))
     }
 
@@ -181,7 +185,7 @@ impl Inbox {
     pub(crate) async fn drain(&mut self, rest: &mut Vec<(usize, Delivered, Message)>) {
         if self.subscriber.drain().await.is_ok() {
             while let Some(message) = self.subscriber.next().await {
-                rest.extend(self.sort(message));
+                rest.extend(self.sort(message, Instant::now()));
             }
         }
     }

@@ -9,12 +9,11 @@
 //!
 //! A message with no time is of the time at which the stream took it, and one with no subject attribute is about the subject that it came on.
 
-use std::borrow::Cow;
 use std::str::FromStr as _;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
 use busway_engine::transport::TransportError;
-use busway_event::cloudevents::{self, CloudEventError, Import, TopicFrom};
+use busway_event::cloudevents::{self, Arriving, CloudEventError, Import, TopicFrom};
 use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, Timestamp};
 use bytes::Bytes;
@@ -38,16 +37,16 @@ impl Outgoing {
     pub(crate) fn new(event: &AnyEvent, subjects: &Subjects) -> Result<Self, TransportError> {
         let refused = |error: &dyn std::fmt::Display| TransportError::Refused(error.to_string());
         let subject = subjects.of(event.topic())?;
-        let cloudevents::Headers { attributes, content_type, body, .. } =
-            cloudevents::to_headers(event).map_err(|error| refused(&error))?;
+        let cloudevents::BorrowedHeaders { attributes, content_type, body, .. } =
+            cloudevents::to_borrowed_headers(event).map_err(|error| refused(&error))?;
         let (mut headers, mut id) = (Headers::new(), None);
         for (name, value) in attributes {
             match &*name {
                 "traceparent" | "tracestate" => headers.put(&name, &value)?,
-                "id" if event.origin_id().is_none() => id = Some(value.clone()),
+                "id" if event.origin_id().is_none() => id = Some(value.clone().into_owned()),
                 _ => {}
             }
-            headers.put_attribute(&name, value)?;
+            headers.put_attribute(&name, value.into_owned())?;
         }
         headers.put_attribute("datacontenttype", content_type.into_owned())?;
         headers.set(async_nats::header::NATS_MESSAGE_ID, id.unwrap_or_else(|| event.id().to_string()).into());
@@ -158,19 +157,19 @@ pub(crate) fn event(
     subjects: &Subjects,
     taken: Option<Timestamp>,
 ) -> Result<AnyEvent, String> {
-    let found = Found::new(message);
     let limit = message.payload.len().max(PAYLOAD_BYTES_MAX);
     let mut import = Import::new().payload_bytes_max(limit);
     let mut completed = (false, false);
     loop {
-        let read = match found.content_type.filter(|text| is_structured(text)) {
+        let Found { content_type, arriving } = Found::new(message);
+        let read = match content_type.filter(|text| is_structured(text)) {
             Some(text) if media_type(text).eq_ignore_ascii_case(cloudevents::CONTENT_TYPE) => {
                 cloudevents::from_json(&message.payload, &import)
             }
             Some(text) => {
                 return Err(format!("events in {} are not read, in JSON they are", text.escape_debug()));
             }
-            None => cloudevents::from_binary(found.attributes()?, message.payload.clone(), &import),
+            None => arriving?.event(message.payload.clone(), &import),
         };
         let error = match read {
             Ok(event) => return Ok(event),
@@ -191,54 +190,54 @@ pub(crate) fn event(
 
 /// What is found among the headers of a message.
 struct Found<'a> {
-    /// Without their prefix, encoded. The client keeps headers in no order: those that may become metadata come last, by name.
-    attributes: Vec<(&'a str, &'a str)>,
     content_type: Option<&'a str>,
+    /// In binary mode. What is wrong with it is of no interest in the other one.
+    arriving: Result<Arriving<'a>, String>,
 }
 
 impl<'a> Found<'a> {
     fn new(message: &'a Message) -> Self {
-        let mut attributes = Vec::with_capacity(message.headers.as_ref().map_or(0, HeaderMap::len) + 1);
-        let (mut others, mut content_type) = (Vec::new(), None);
+        let (mut content_type, mut arriving) = (None, Ok(Arriving::new()));
         for (name, values) in message.headers.iter().flat_map(HeaderMap::iter) {
             let name: &str = name.as_ref();
-            let attribute = name.split_at_checked(PREFIX.len());
-            match attribute.filter(|(prefix, _)| prefix.eq_ignore_ascii_case(PREFIX)) {
-                Some((_, attribute)) => {
-                    let list = if usual(attribute).is_some() { &mut attributes } else { &mut others };
-                    list.extend(values.iter().map(|value| (attribute, value.as_str())));
+            match name.split_at_checked(PREFIX.len()) {
+                Some((prefix, attribute)) if prefix.eq_ignore_ascii_case(PREFIX) => {
+                    for value in values {
+                        let added =
+                            arriving.as_mut().map(|arriving| add(arriving, attribute, value.as_str()));
+                        if let Ok(Err(reason)) = added {
+                            arriving = Err(reason);
+                        }
+                    }
                 }
-                None if name.eq_ignore_ascii_case("content-type") => {
+                _ if name.eq_ignore_ascii_case("content-type") => {
                     content_type = values.first().map(|value| value.as_str().trim());
                 }
-                None => {}
+                _ => {}
             }
         }
-        others.sort_unstable();
-        attributes.extend(others);
-        Self { attributes, content_type }
+        Self { content_type, arriving: arriving.and_then(|arriving| complete(arriving, content_type)) }
     }
+}
 
-    /// Attributes by their names.
-    fn attributes(&self) -> Result<Vec<(&'a str, Cow<'a, str>)>, String> {
-        let mut all = Vec::with_capacity(self.attributes.len() + 1);
-        for (name, value) in &self.attributes {
-            match decoded(value) {
-                Some(value) => all.push((*name, value)),
-                None => return Err(format!("the header {PREFIX}{} is no text", name.escape_debug())),
-            }
-        }
-        if all.is_empty() {
-            return Err(
-                "it is no CloudEvent: it has no ce- headers, and its Content-Type names none".to_owned()
-            );
-        }
-        let has_type = all.iter().any(|(name, _)| name.eq_ignore_ascii_case("datacontenttype"));
-        if let Some(text) = self.content_type.filter(|_| !has_type) {
-            all.push(("datacontenttype", text.into()));
-        }
-        Ok(all)
+/// Adds an attribute of an event; which one is missing is known only in the end.
+fn add<'a>(arriving: &mut Arriving<'a>, attribute: &str, value: &'a str) -> Result<(), String> {
+    match decoded(value) {
+        Some(value) => arriving.attribute(attribute, value).map_err(|error| chain(&error)),
+        None => Err(format!("the header {PREFIX}{} is no text", attribute.escape_debug())),
     }
+}
+
+/// All that has arrived, and the content type, if no attribute says it.
+fn complete<'a>(mut arriving: Arriving<'a>, content_type: Option<&'a str>) -> Result<Arriving<'a>, String> {
+    if arriving.is_empty() {
+        return Err("it is no CloudEvent: it has no ce- headers, and its Content-Type names none".to_owned());
+    }
+    if let Some(text) = content_type.filter(|_| !arriving.has_content_type()) {
+        arriving.attribute("datacontenttype", text).map_err(|error| chain(&error))?;
+    }
+    // The client has headers in no order.
+    Ok(arriving.by_name())
 }
 
 fn is_structured(content_type: &str) -> bool {

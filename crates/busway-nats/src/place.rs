@@ -24,23 +24,43 @@ impl<'a> Place<'a> {
     /// Reads the reply subject of a message, if it is one of a delivery.
     pub(crate) fn read(reply: &'a str) -> Option<Self> {
         let rest = reply.strip_prefix("$JS.ACK.")?;
-        let (mut tokens, mut count, mut start) = ([""; TOKENS], 0, 0);
-        let dots = rest.bytes().enumerate().filter(|(_, byte)| *byte == b'.').map(|(at, _)| at);
-        for end in dots.chain([rest.len()]) {
-            if let Some(token) = tokens.get_mut(count) {
-                *token = rest.get(start..end)?;
+        let (mut ends, mut count) = ([rest.len(); TOKENS], 0);
+        for (at, byte) in rest.bytes().enumerate() {
+            if byte == b'.' {
+                if let Some(end) = ends.get_mut(count) {
+                    *end = at;
+                }
+                count += 1;
             }
-            (count, start) = (count + 1, end + 1);
         }
-        let from = if count >= TOKENS { 4 } else { 2 };
-        let number = |index: usize| tokens.get(from + index)?.parse::<u64>().ok();
-        let taken = number(3).and_then(|nanos| i64::try_from(nanos).ok()).map(Timestamp::from_nanos);
-        let times = u32::try_from(number(0)?).unwrap_or(u32::MAX);
+        // So many dots, and one token more.
+        let from = if count + 1 >= TOKENS { 4 } else { 2 };
+        let token = |index: usize| {
+            let start = ends.get(index.checked_sub(1)?)? + 1;
+            rest.as_bytes().get(start..*ends.get(index)?)
+        };
+        let name = *ends.get(from - 2)? + 1..*ends.get(from - 1)?;
+        let taken = token(from + 3).and_then(number).and_then(|nanos| i64::try_from(nanos).ok());
         Some(Self {
-            consumer: tokens.get(from - 1)?,
-            delivered: Delivered { sequence: number(1)?, times, taken },
+            consumer: rest.get(name)?,
+            delivered: Delivered {
+                sequence: token(from + 1).and_then(number)?,
+                times: u32::try_from(token(from).and_then(number)?).unwrap_or(u32::MAX),
+                taken: taken.map(Timestamp::from_nanos),
+            },
         })
     }
+}
+
+/// A number of digits alone, of as many as it needs.
+fn number(digits: &[u8]) -> Option<u64> {
+    let (first, rest) = digits.split_first()?;
+    rest.iter().try_fold(digit(*first)?, |number, byte| number.checked_mul(10)?.checked_add(digit(*byte)?))
+}
+
+fn digit(byte: u8) -> Option<u64> {
+    let value = byte.wrapping_sub(b'0');
+    (value < 10).then_some(u64::from(value))
 }
 
 /// Of the longer form, with what stands behind it left out.
@@ -61,7 +81,23 @@ mod tests {
         ] {
             assert_eq!(Place::read(reply).as_ref(), Some(&place));
         }
-        assert_eq!(Place::read("_INBOX.x"), None);
+        for reply in [
+            "_INBOX.x",
+            "$JS.ACK.",
+            "$JS.ACK.orders",
+            "$JS.ACK.orders.stock.3",
+            "$JS.ACK.orders.stock.3.x.7.1.0",
+            "$JS.ACK.orders.stock.3..7.1.0",
+            "$JS.ACK.orders.stock.+3.42.7.1.0",
+            "$JS.ACK.orders.stock.3.18446744073709551616.7.1.0",
+        ] {
+            assert_eq!(Place::read(reply), None, "{reply}");
+        }
+        let much =
+            Place::read("$JS.ACK.orders.stock.4294967296.18446744073709551615.7.18446744073709551615.0");
+        let much = much.unwrap().delivered;
+        assert_eq!(much, Delivered { sequence: u64::MAX, times: u32::MAX, taken: None });
+        assert_eq!(Place::read("$JS.ACK.orders.stock.3.42").unwrap().delivered.taken, None);
         assert_eq!(Place::read("$JS.ACK.orders.stock"), None);
     }
 }

@@ -76,9 +76,9 @@ impl Pull {
         }
     }
 
-    /// A message has come.
-    pub(crate) fn took(&mut self) {
-        self.heard = Instant::now();
+    /// A message has come by now.
+    pub(crate) fn took(&mut self, now: Instant) {
+        self.heard = now;
         self.waiting = self.waiting.saturating_sub(1);
         self.brought = Brought { lately: true, now: true };
     }
@@ -235,7 +235,7 @@ mod tests {
         pull.told(2, StatusCode::TIMEOUT, "");
         pull.told(3, StatusCode::IDLE_HEARTBEAT, "");
         assert_eq!(pull.standing().waiting, 2);
-        pull.took();
+        pull.took(Instant::now());
         assert_eq!((pull.standing().waiting, pull.standing().is_warm), (1, true));
         pull.told(3, StatusCode::REQUEST_TERMINATED, "Consumer Deleted");
         assert!(pull.wants_a_look() && pull.standing().waiting == 0);

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Message;
 use async_nats::jetstream::AckKind;
+use async_nats::{Message, Subject};
 use busway_engine::transport::{
     DeliveryId, Received, Receiver, Reception, TransportError, TransportFuture, Unreadable, Verdict,
 };
@@ -113,9 +113,9 @@ impl NatsReceiver {
 
     /// A message of the subscription as a delivery, if it is one.
     fn take(&self, inbox: &mut Inbox, message: Message) -> Option<Received> {
-        let (lane, place, message) = inbox.sort(message)?;
-        let (plan, reply) = self.plans.get(lane).zip(message.reply.clone())?;
         let now = Instant::now();
+        let (lane, place, mut message) = inbox.sort(message, now)?;
+        let (plan, reply) = self.plans.get(lane).zip(message.reply.take())?;
         // It lay here while nobody received, and may be somebody else's by now: it is not worked on for a while that may be too short.
         if plan.keeps_order && now.duration_since(inbox.empty) > self.ack_wait / 2 {
             return None;
@@ -134,21 +134,31 @@ impl NatsReceiver {
         Some(Received::new(id, event).at(sequence).attempt(times))
     }
 
+    /// That all of these are still worked on.
+    fn progress(&self, deliveries: &[DeliveryId]) -> Result<Vec<(Subject, AckKind, usize)>, TransportError> {
+        let mut look = self.desk.look();
+        let mut word = |id: &DeliveryId| {
+            let found = look.find(*id)?;
+            Ok((found.reply.clone(), AckKind::Progress, found.lane))
+        };
+        deliveries.iter().map(&mut word).collect()
+    }
+
     /// Gives back what was fetched, handed over or not.
     async fn give_back(&self, mut inbox: Inbox) -> Result<(), TransportError> {
         let (since, mut rest) = (inbox.empty, Vec::new());
         // The server ends requests with their subscription; what it has sent before comes still.
         let drained = tokio::time::timeout(self.link.timeout, inbox.drain(&mut rest)).await;
         let may_be_late = since.elapsed() > self.ack_wait / 2;
-        for (lane, _, message) in rest {
+        for (lane, _, mut message) in rest {
             // What may be somebody else's by now is left to its time.
             let keeps_order = self.plans.get(lane).is_some_and(|plan| plan.keeps_order);
-            if let Some(reply) = message.reply.clone().filter(|_| !(keeps_order && may_be_late)) {
+            if let Some(reply) = message.reply.take().filter(|_| !(keeps_order && may_be_late)) {
                 self.desk.open((message, reply), (lane, 0), Instant::now());
             }
         }
         let all = self.desk.clear().into_iter();
-        let told = self.say(all.map(|delivery| (delivery, AckKind::Nak(None))).collect()).await;
+        let told = self.say(all.map(|delivery| (delivery.reply, AckKind::Nak(None), delivery.lane))).await;
         let unreachable = told.into_iter().find(|told| matches!(told, Err(error) if error.is_transient()));
         match (drained, unreachable) {
             (_, Some(unreachable)) => unreachable,
@@ -187,9 +197,8 @@ impl Receiver for NatsReceiver {
             if self.is_closed() {
                 return Err(TransportError::Closed);
             }
-            let found: Result<Vec<_>, _> = deliveries.iter().map(|id| self.desk.find(*id)).collect();
-            let words = found?.into_iter().map(|delivery| (delivery, AckKind::Progress)).collect();
-            let renewed = self.say(words).await;
+            let words = self.progress(deliveries)?;
+            let renewed = self.say(words.into_iter()).await;
             let heard = deliveries.iter().zip(&renewed).filter(|(_, renewed)| renewed.is_ok());
             heard.for_each(|(id, _)| self.desk.renew(*id));
             renewed.into_iter().collect()
