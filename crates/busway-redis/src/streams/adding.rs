@@ -27,23 +27,23 @@ use super::shared::Shared;
 use super::transaction::{self, executed, unsaid};
 
 /// An event that is to be sent.
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<'a> {
     /// Which of the events that were handed over.
     pub(super) at: usize,
     pub(super) declared: Arc<Declared>,
     pub(super) partition: usize,
     pub(super) id: [u8; 16],
-    pub(super) fields: Fields,
+    pub(super) fields: Fields<'a>,
 }
 
 /// Events of one stream, by partition, and in their order within each.
-pub(super) type Chunk = Vec<Outgoing>;
+pub(super) type Chunk<'a> = Vec<Outgoing<'a>>;
 
 /// Adds the events of all chunks, and says of each what became of it. All transactions go through one connection, one behind the other.
 ///
 /// # Cancel safety
 /// What was handed to the connection is done, or not, as a whole transaction each.
-pub(super) async fn add(shared: &Shared, chunks: &[Chunk]) -> Vec<(usize, Answer)> {
+pub(super) async fn add(shared: &Shared, chunks: &[Chunk<'_>]) -> Vec<(usize, Answer)> {
     if chunks.is_empty() {
         return Vec::new();
     }
@@ -75,7 +75,7 @@ pub(super) async fn add(shared: &Shared, chunks: &[Chunk]) -> Vec<(usize, Answer
 }
 
 /// Puts in the commands of a chunk, whose events are of one stream.
-fn put(shared: &Shared, pipe: &mut Pipeline, chunk: &Chunk) {
+fn put(shared: &Shared, pipe: &mut Pipeline, chunk: &Chunk<'_>) {
     let Some(Outgoing { declared, .. }) = chunk.first() else { return };
     pipe.cmd("MULTI");
     // Of each partition: its key, and how many events go there.
@@ -106,9 +106,9 @@ fn put(shared: &Shared, pipe: &mut Pipeline, chunk: &Chunk) {
 /// What became of the events of a chunk. Of those that were there before nothing is said yet.
 fn read<'a>(
     shared: &Shared,
-    chunk: &'a Chunk,
+    chunk: &'a Chunk<'a>,
     mut values: Vec<Value>,
-    known: &mut Vec<&'a Outgoing>,
+    known: &mut Vec<&'a Outgoing<'a>>,
 ) -> Result<Vec<Answer>, (TransportError, bool)> {
     let doubles = match values.pop() {
         Some(Value::Array(doubles)) => doubles,
@@ -135,7 +135,7 @@ fn read<'a>(
     Ok(answers)
 }
 
-fn added(shared: &Shared, message: &Outgoing, value: Value) -> Answer {
+fn added(shared: &Shared, message: &Outgoing<'_>, value: Value) -> Answer {
     match value {
         Value::BulkString(place) => Ok(sent(shared, std::str::from_utf8(&place).ok().and_then(Place::parse))),
         Value::ServerError(error) => Err((shared.said(&error.into()), true)),

@@ -14,7 +14,7 @@ use super::shared::Shared;
 ///
 /// # Cancel safety
 /// Safe: it only reads.
-pub(super) async fn find(shared: &Shared, known: &[&Outgoing]) -> Vec<Option<Place>> {
+pub(super) async fn find(shared: &Shared, known: &[&Outgoing<'_>]) -> Vec<Option<Place>> {
     let mut places = vec![None; known.len()];
     if !known.is_empty()
         && tokio::time::timeout(shared.timeout, look(shared, known, &mut places)).await.is_err()
@@ -24,7 +24,7 @@ pub(super) async fn find(shared: &Shared, known: &[&Outgoing]) -> Vec<Option<Pla
     places
 }
 
-async fn look(shared: &Shared, known: &[&Outgoing], places: &mut [Option<Place>]) {
+async fn look(shared: &Shared, known: &[&Outgoing<'_>], places: &mut [Option<Place>]) {
     let mut partitions = BTreeMap::<&str, Vec<(usize, &[u8; 16])>>::new();
     for (at, message) in known.iter().enumerate() {
         let Some(key) = message.declared.partitions.get(message.partition) else { continue };

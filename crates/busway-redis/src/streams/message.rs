@@ -8,17 +8,17 @@
 
 use busway_engine::transport::{TransportError, Unreadable};
 use busway_event::AnyEvent;
-use busway_event::cloudevents::{self, CloudEventError, Headers, Import};
+use busway_event::cloudevents::{self, BorrowedHeaders, CloudEventError, Import};
 use bytes::Bytes;
 
 /// An event on its way out: the fields of its entry.
 #[derive(Debug)]
-pub(super) struct Fields(Headers);
+pub(super) struct Fields<'a>(BorrowedHeaders<'a>);
 
-impl Fields {
-    pub(super) fn of(event: &AnyEvent) -> Result<Self, TransportError> {
-        let headers =
-            cloudevents::to_headers(event).map_err(|error| TransportError::Refused(error.to_string()))?;
+impl<'a> Fields<'a> {
+    pub(super) fn of(event: &'a AnyEvent) -> Result<Self, TransportError> {
+        let headers = cloudevents::to_borrowed_headers(event)
+            .map_err(|error| TransportError::Refused(error.to_string()))?;
         let len = headers.body.len();
         if len > PAYLOAD_BYTES_MAX {
             return Err(TransportError::TooLarge { len, limit: PAYLOAD_BYTES_MAX });

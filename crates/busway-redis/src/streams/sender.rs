@@ -35,6 +35,7 @@ impl Sender for RedisSender {
                 set(&mut answers, at, answer);
             }
             self.trim(&chunks).await;
+            drop(chunks);
             events
                 .into_iter()
                 .zip(answers)
@@ -58,7 +59,7 @@ fn set(answers: &mut [Option<Answer>], at: usize, answer: Answer) {
 }
 
 impl RedisSender {
-    fn outgoing(&self, at: usize, event: &AnyEvent) -> Result<Outgoing, TransportError> {
+    fn outgoing<'a>(&self, at: usize, event: &'a AnyEvent) -> Result<Outgoing<'a>, TransportError> {
         self.0.is_closed()?;
         let topic = event.topic();
         let declared = self.0.capturing(topic).ok_or_else(|| {
@@ -73,7 +74,7 @@ impl RedisSender {
     }
 
     /// Streams that events went to, when it is time to.
-    async fn trim(&self, chunks: &[Chunk]) {
+    async fn trim(&self, chunks: &[Chunk<'_>]) {
         let now = Instant::now();
         for declared in chunks.iter().filter_map(|chunk| Some(&chunk.first()?.declared)) {
             // Once it was trimmed it is not due for a while.
@@ -87,11 +88,11 @@ impl RedisSender {
 }
 
 /// Events of one stream and one transaction each, by partition, in their order: the server does nothing else meanwhile.
-fn chunks(outgoing: Vec<Outgoing>) -> Vec<Chunk> {
-    let (mut chunks, mut bytes) = (Vec::<Chunk>::new(), 0);
+fn chunks(outgoing: Vec<Outgoing<'_>>) -> Vec<Chunk<'_>> {
+    let (mut chunks, mut bytes) = (Vec::<Chunk<'_>>::new(), 0);
     for message in outgoing {
         let len = message.fields.len();
-        let has_room = |chunk: &Chunk| {
+        let has_room = |chunk: &Chunk<'_>| {
             chunk.first().is_some_and(|first| Arc::ptr_eq(&first.declared, &message.declared))
                 && chunk.len() < EVENTS_MAX
                 && bytes + len <= BYTES_MAX
