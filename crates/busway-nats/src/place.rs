@@ -35,17 +35,17 @@ impl<'a> Place<'a> {
         }
         // So many dots, and one token more.
         let from = if count + 1 >= TOKENS { 4 } else { 2 };
-        let token = |index: usize| {
+        let word = |index: usize| {
             let start = ends.get(index.checked_sub(1)?)? + 1;
             rest.as_bytes().get(start..*ends.get(index)?)
         };
         let name = *ends.get(from - 2)? + 1..*ends.get(from - 1)?;
-        let taken = token(from + 3).and_then(number).and_then(|nanos| i64::try_from(nanos).ok());
+        let taken = word(from + 3).and_then(number).and_then(|nanos| i64::try_from(nanos).ok());
         Some(Self {
             consumer: rest.get(name)?,
             delivered: Delivered {
-                sequence: token(from + 1).and_then(number)?,
-                times: u32::try_from(token(from).and_then(number)?).unwrap_or(u32::MAX),
+                sequence: word(from + 1).and_then(number)?,
+                times: u32::try_from(word(from).and_then(number)?).unwrap_or(u32::MAX),
                 taken: taken.map(Timestamp::from_nanos),
             },
         })

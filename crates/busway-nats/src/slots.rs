@@ -8,14 +8,14 @@
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     /// None, or a power of two.
-    slots: Vec<Option<(u64, T)>>,
+    places: Vec<Option<(u64, T)>>,
     taken: usize,
     next: u64,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), taken: 0, next: 0 }
+        Self { places: Vec::new(), taken: 0, next: 0 }
     }
 }
 
@@ -26,7 +26,7 @@ impl<T> Slots<T> {
 
     /// Keeps a value under a number that none had before, and that is higher than all of them.
     pub(crate) fn insert(&mut self, value: T) -> u64 {
-        if self.taken * 2 >= self.slots.len() {
+        if self.taken * 2 >= self.places.len() {
             self.grow();
         }
         loop {
@@ -57,11 +57,11 @@ impl<T> Slots<T> {
 
     /// In no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.slots.iter().flatten().map(|(_, value)| value)
+        self.places.iter().flatten().map(|(_, value)| value)
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
-        for slot in &mut self.slots {
+        for slot in &mut self.places {
             if slot.take_if(|(_, value)| !keep(value)).is_some() {
                 self.taken -= 1;
             }
@@ -70,22 +70,22 @@ impl<T> Slots<T> {
 
     /// Takes all values out, in the order in which they came.
     pub(crate) fn take(&mut self) -> Vec<T> {
-        let mut all: Vec<_> = std::mem::take(&mut self.slots).into_iter().flatten().collect();
+        let mut all: Vec<_> = std::mem::take(&mut self.places).into_iter().flatten().collect();
         self.taken = 0;
         all.sort_unstable_by_key(|(number, _)| *number);
         all.into_iter().map(|(_, value)| value).collect()
     }
 
     fn slot(&mut self, number: u64) -> Option<&mut Option<(u64, T)>> {
-        let last = self.slots.len().checked_sub(1)?;
+        let last = self.places.len().checked_sub(1)?;
         let lowest = usize::try_from(number & u64::try_from(last).unwrap_or(u64::MAX)).ok()?;
-        self.slots.get_mut(lowest)
+        self.places.get_mut(lowest)
     }
 
     fn grow(&mut self) {
-        let count = (self.slots.len() * 2).max(SLOTS_MIN);
-        let before = std::mem::take(&mut self.slots);
-        self.slots.resize_with(count, || None);
+        let count = (self.places.len() * 2).max(SLOTS_MIN);
+        let before = std::mem::take(&mut self.places);
+        self.places.resize_with(count, || None);
         for (number, value) in before.into_iter().flatten() {
             if let Some(slot) = self.slot(number) {
                 *slot = Some((number, value));
@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(slots.remove(number), Some('g'));
             assert_eq!(slots.remove(number), None);
         }
-        assert_eq!((slots.slots.len(), slots.len()), (SLOTS_MIN, 1));
+        assert_eq!((slots.places.len(), slots.len()), (SLOTS_MIN, 1));
         assert_eq!(slots.get_mut(stays).copied(), Some('s'));
     }
 
@@ -142,7 +142,7 @@ mod tests {
                 let mut there: Vec<_> = slots.iter().copied().collect();
                 there.sort_unstable();
                 prop_assert!(there.iter().eq(model.values()));
-                prop_assert!(slots.slots.len() <= SLOTS_MIN.max(4 * all.len()));
+                prop_assert!(slots.places.len() <= SLOTS_MIN.max(4 * all.len()));
             }
             prop_assert_eq!(slots.take(), model.into_values().collect::<Vec<_>>());
             prop_assert_eq!((slots.len(), slots.iter().count()), (0, 0));

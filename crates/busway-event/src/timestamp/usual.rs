@@ -7,12 +7,12 @@
 pub(super) fn nanos(text: &str) -> Option<i64> {
     let (head, fraction) = text.as_bytes().split_first_chunk()?;
     // Of the form, and the numbers are looked at below.
-    let [c, e, u, y, b'-', o, m, b'-', t, d, b'T', h, hh, b':', n, nn, b':', s, ss] = head else {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2] = head else {
         return None;
     };
-    let year = pair(*c, *e)? * 100 + pair(*u, *y)?;
-    let (month, day) = (pair(*o, *m)?, pair(*t, *d)?);
-    let (hour, minute, second) = (pair(*h, *hh)?, pair(*n, *nn)?, pair(*s, *ss)?);
+    let year = pair(*y1, *y2)? * 100 + pair(*y3, *y4)?;
+    let (month, day) = (pair(*m1, *m2)?, pair(*d1, *d2)?);
+    let (hour, minute, second) = (pair(*h1, *h2)?, pair(*n1, *n2)?, pair(*s1, *s2)?);
     // A leap second is the library's to judge.
     if hour > 23 || minute > 59 || second > 59 {
         return None;
