@@ -80,8 +80,8 @@ impl StoreOptions {
         self
     }
 
-    /// Events of each partition that are kept in memory for those who keep up, and the bytes of their records. Default
-    /// 4,096 and 4 MiB.
+    /// Events of each partition that are kept in memory for those who keep up, and the bytes of their records; none while nobody
+    /// reads the partition. Default 4,096 and 4 MiB.
     pub const fn tail(mut self, events: usize, bytes: usize) -> Self {
         self.tail_events = events;
         self.tail_bytes = bytes;

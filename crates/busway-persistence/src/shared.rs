@@ -157,13 +157,19 @@ impl Shared {
             };
             let mut tail = partition.tail.lock();
             for entry in run.iter_mut().filter(|entry| entry.is_new() && entry.wait.is_none()) {
-                let event = StoredEvent {
-                    offset: entry.offset,
-                    appended: entry.appended,
-                    given_id: entry.given.is_some(),
-                    event: entry.event.clone(),
+                let outdated = match tail.is_read() {
+                    true => {
+                        let event = StoredEvent {
+                            offset: entry.offset,
+                            appended: entry.appended,
+                            given_id: entry.given.is_some(),
+                            event: entry.event.clone(),
+                        };
+                        tail.push(event, entry.bytes())
+                    }
+                    false => tail.let_go(),
                 };
-                entry.outdated = tail.push(event, entry.bytes()).map(|outdated| outdated.event);
+                entry.outdated = outdated.map(|outdated| outdated.event);
             }
         }
     }

@@ -213,13 +213,14 @@ impl BusCore {
     }
 
     /// Lets go of entries that were stored, on their publisher's thread: the envelopes of those that left the memory of the newest for them
-    /// serve its next events.
+    /// serve its next events, and their own do where nobody keeps them.
     pub(super) fn taken_up(&self, appended: Appended) {
         let desk = self.desk();
         for mut entry in appended.into_entries() {
             if let Some(event) = entry.take_outdated() {
                 desk.let_go(event);
             }
+            desk.let_go(entry.into_event());
         }
     }
 

@@ -312,8 +312,9 @@ impl fmt::Debug for Spent {
     }
 }
 
-/// Empty envelopes that a publisher has at hand, and as many again that have come back: as many as a large queue holds, so that a burst which filled it finds them.
-pub const KEPT_MAX: usize = 1_024;
+/// Empty envelopes that a publisher has at hand, and as many again that have come back: as many as a commit of a log stores, so that a batch, or as many
+/// publishes that wait for their receipts, finds those of the one before.
+pub const KEPT_MAX: usize = 4_096;
 /// Envelopes that go back at once: enough that the lock of the shelf is nothing beside them.
 pub const BATCH: usize = 32;
 /// Publishers whose envelopes a worker collects at a time.
