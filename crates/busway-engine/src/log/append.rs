@@ -76,9 +76,11 @@ impl Log {
         };
         let until = services.clock.now() + self.patience;
         permit.forget();
-        self.hand_over(services, vec![entry], until).map_err(|(mut entries, reason)| match entries.pop() {
-            Some(entry) => Box::new(Unappended::Refused(entry, reason)),
-            None => unreachable!("what is refused is given back"),
+        self.hand_over(services, vec![entry], until).map_err(|(mut entries, reason)| {
+            match entries.pop() {
+                Some(entry) => Box::new(Unappended::Refused(entry, reason)),
+                None => unreachable!("what is refused is given back"),
+            }
         })
     }
 
@@ -143,8 +145,8 @@ impl Log {
         entries: Vec<Entry>,
         told: Told,
     ) -> Result<(), (Vec<Entry>, Refused)> {
-        let (passing, services) = (Arc::clone(&self.passing), Arc::clone(services));
-        let mut under_way = UnderWay { passing, services, told: Some(told) };
+        let account = Account { passing: Arc::clone(&self.passing), services: Arc::clone(services) };
+        let mut under_way = UnderWay(Some(Held { account, told }));
         let done = Box::new(move |result| under_way.decided(result));
         let store = self.store.read_recursive();
         let Some(store) = &*store else { return Err((entries, Refused::Closed)) };
@@ -173,39 +175,50 @@ pub(super) enum Told {
     Nobody { events: u64 },
 }
 
-/// An append in the writer's hands.
-struct UnderWay {
+/// Where an append that is under way is counted.
+///
+/// It goes back to the publisher with the answer. Each publish counts two more owners, and both counts are on lines of the processor's cache that
+/// publisher and writer would take from each other for every event, if one of them counted up and the other down.
+#[derive(Debug)]
+pub(super) struct Account {
     passing: Arc<Passing>,
     services: Arc<Services>,
-    /// `None` when it is over.
-    told: Option<Told>,
+}
+
+/// An append in the writer's hands: `None` when it is over.
+struct UnderWay(Option<Held>);
+
+struct Held {
+    account: Account,
+    told: Told,
 }
 
 impl UnderWay {
     fn decided(&mut self, result: Result<Appended, AppendError>) {
-        if let Ok(appended) = &result {
+        if let (Some(Held { account, .. }), Ok(appended)) = (&self.0, &result) {
             let due = || appended.entries().iter().filter_map(Entry::due);
             // What waits is published when it is due.
             let events = appended.entries().len() - due().count();
-            let published = &self.passing.counts.published;
-            published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
-            self.passing.schedule.waits(due());
-            self.passing.refusing.stored(appended.entries().iter().map(Entry::partition));
+            let Passing { counts, schedule, refusing, .. } = &*account.passing;
+            counts.published.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
+            schedule.waits(due());
+            refusing.stored(appended.entries().iter().map(Entry::partition));
         }
         // Nobody may wait any more: it is stored all the same.
         self.end(Answer::Decided(result.map_err(Box::new)));
     }
 
     fn end(&mut self, answer: Answer) {
-        let Some(told) = self.told.take() else { return };
+        let Some(Held { account, told }) = self.0.take() else { return };
+        let Account { passing, services } = &account;
         if let Told::Nobody { events } = told {
-            self.passing.note_unstored(events, &answer);
+            passing.note_unstored(events, &answer);
         }
         // First: whoever was answered must not find it on its way. Readers of the log see it already.
-        self.passing.permits.add_permits(1);
-        self.services.idle.touch();
+        passing.permits.add_permits(1);
+        services.idle.touch();
         if let Told::Publisher(pending) = told {
-            pending.answer(answer);
+            pending.answer_with(answer, Some(account));
         }
     }
 }

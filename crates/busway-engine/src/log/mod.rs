@@ -74,8 +74,9 @@ pub(crate) struct Log {
     pub(crate) readers: TaskTracker,
 }
 
-/// What was published into streams.
+/// What was published into streams. The writer counts while publishers read what lies beside it: on lines of its own.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct Counts {
     published: AtomicU64,
     /// Of them: those that no subscription was offered.

@@ -13,6 +13,7 @@ use busway_persistence::{AppendError, Appended};
 use parking_lot::Mutex;
 
 use super::NotAppended;
+use super::append::Account;
 use crate::bus::UnknownCause;
 
 /// What became of an append.
@@ -51,7 +52,8 @@ pub(crate) struct Pending {
 enum State {
     /// There is none yet; whoever is to be woken when there is.
     Open(Option<Waker>),
-    Answered(Answer),
+    /// With what the writer held for the publisher's sake: counted where it was counted before, by the publisher's thread.
+    Answered(Answer, Option<Account>),
     /// It was taken.
     Over,
 }
@@ -63,14 +65,19 @@ impl Pending {
 
     /// Gives the answer, unless there was one.
     pub(super) fn answer(&self, answer: Answer) {
+        self.answer_with(answer, None);
+    }
+
+    /// The same, and leaves it to the publisher to let go of `account`.
+    pub(super) fn answer_with(&self, answer: Answer, account: Option<Account>) {
         let mut state = self.state.lock();
         let State::Open(waker) = &mut *state else {
             drop(state);
             // What is not told any more goes outside of the lock: it holds events, whose drop is the user's code.
-            return drop(answer);
+            return drop((answer, account));
         };
         let waker = waker.take();
-        *state = State::Answered(answer);
+        *state = State::Answered(answer, account);
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -102,8 +109,13 @@ impl Future for Answered {
                 Poll::Pending
             }
             State::Over => Poll::Pending,
-            State::Answered(_) => match std::mem::replace(&mut *state, State::Over) {
-                State::Answered(answer) => Poll::Ready(answer),
+            State::Answered(..) => match std::mem::replace(&mut *state, State::Over) {
+                State::Answered(answer, account) => {
+                    drop(state);
+                    // Nor this: it may be the last that holds what the publishes of a log have in common.
+                    drop(account);
+                    Poll::Ready(answer)
+                }
                 _ => Poll::Pending,
             },
         }
