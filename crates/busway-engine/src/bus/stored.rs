@@ -15,7 +15,7 @@ use super::dispatch::Source;
 use super::publish::{Accepted, Later, Now, Original, Patience, REFUSED, restored, taken_back};
 use super::unsynced::Told;
 use super::{BusCore, Durability, LookupError, PublishError, Receipt, Refused};
-use crate::log::{Answer, Answered, Log, NotAppended, Placed, Unappended, Unstored};
+use crate::log::{Answer, Answered, Log, NotAppended, Placed, Unappended, Unstored, singles};
 
 /// An event that is ready to be stored.
 pub(crate) struct Stored {
@@ -182,7 +182,7 @@ impl BusCore {
         };
         if durability != Durability::Memory {
             let begun = self.services.begun();
-            let appended = log.append(&self.services, vec![entry]).await;
+            let appended = log.append(&self.services, singles::of(entry)).await;
             self.services.stored(begun, 1);
             return self.receipt_of((id, &topic), appended);
         }
@@ -216,12 +216,14 @@ impl BusCore {
     /// serve its next events, and their own do where nobody keeps them.
     pub(super) fn taken_up(&self, appended: Appended) {
         let desk = self.desk();
-        for mut entry in appended.into_entries() {
+        let mut entries = appended.into_entries();
+        for mut entry in entries.drain(..) {
             if let Some(event) = entry.take_outdated() {
                 desk.let_go(event);
             }
             desk.let_go(entry.into_event());
         }
+        singles::put(entries);
     }
 
     /// Publishes what a handler emits on a bus that has a log: what streams capture is stored first, together; then the others
@@ -268,12 +270,21 @@ impl BusCore {
 
     /// Of an event in a stream.
     pub(crate) fn stored_receipt(&self, id: EventId, topic: &Topic, placed: Option<Placed>) -> Receipt {
-        let Receipt { offered: ephemeral, .. } = self.unstored_receipt(id, topic);
+        self.placed_receipt(id, self.offered_from_log(topic), placed)
+    }
+
+    /// To how many subscriptions an event of a stream is offered, or will be.
+    pub(super) fn offered_from_log(&self, topic: &Topic) -> usize {
+        self.router.lookup_with(topic, |targets| targets.len()) + self.durable.matching(topic)
+    }
+
+    /// Of an event in a stream that is offered to so many.
+    pub(super) fn placed_receipt(&self, id: EventId, offered: usize, placed: Option<Placed>) -> Receipt {
         let place = placed.and_then(Placed::position);
         let position = place.zip(self.log.as_ref()).and_then(|(place, log)| log.position(place));
         Receipt {
             id,
-            offered: ephemeral + self.durable.matching(topic),
+            offered,
             durability: Durability::Synced,
             position: position.map(Box::new),
             due: placed.and_then(Placed::due),

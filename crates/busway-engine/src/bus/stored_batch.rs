@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use busway_event::{AnyEvent, Draft, Durability, Event, EventId, EventType};
+use busway_event::{AnyEvent, Draft, Durability, Event, EventId, EventType, Topic};
 use busway_persistence::Entry;
 
 use super::publish::{Accepted, Original, restored, taken_back};
@@ -15,6 +15,19 @@ use crate::log::{Log, NotAppended, Placed};
 struct ToStore {
     entries: Vec<Entry>,
     durability: Durability,
+}
+
+/// What is true of all events of a topic: found out once for those that follow each other.
+#[derive(Debug)]
+struct ByTopic<V>(Option<(Topic, V)>);
+
+impl<V: Copy> ByTopic<V> {
+    fn ask(&mut self, topic: &Topic, find: impl FnOnce(&Topic) -> V) -> V {
+        match &self.0 {
+            Some((known, value)) if known == topic => *value,
+            _ => self.0.insert((topic.clone(), find(topic))).1,
+        }
+    }
 }
 
 impl BusCore {
@@ -30,9 +43,13 @@ impl BusCore {
             originals.push(accepted.original);
             wishes.push(accepted.wishes);
         }
-        let mut captured = events.iter().map(|event| log.captures(event.topic()));
+        let mut by_topic = ByTopic(None);
+        let mut captured =
+            events.iter().map(|event| by_topic.ask(event.topic(), |topic| log.captures(topic)));
         let first = captured.next();
-        if let Some(at) = captured.position(|captured| Some(captured) != first) {
+        let other = captured.position(|captured| Some(captured) != first);
+        drop(captured);
+        if let Some(at) = other {
             let reason = Refused::MixedBatch { index: at + 1 };
             let events = events.into_iter().map(AnyEvent::from).collect();
             return Err(self.batch_given_back(events, originals, reason));
@@ -53,10 +70,7 @@ impl BusCore {
         self.services.stored(begun, ids.len());
         match appended {
             Ok(appended) => {
-                let receipt = |entry: &Entry| {
-                    self.stored_receipt(entry.event().id(), entry.event().topic(), Some(Placed::of(entry)))
-                };
-                let receipts = appended.entries().iter().map(receipt).collect();
+                let receipts = self.receipts_of(appended.entries());
                 self.taken_up(appended);
                 Ok(receipts)
             }
@@ -66,6 +80,16 @@ impl BusCore {
                 Err(self.batch_given_back(events, originals, reason))
             }
         }
+    }
+
+    fn receipts_of(&self, entries: &[Entry]) -> Vec<Receipt> {
+        let mut by_topic = ByTopic(None);
+        let receipt = |entry: &Entry| {
+            let event = entry.event();
+            let offered = by_topic.ask(event.topic(), |topic| self.offered_from_log(topic));
+            self.placed_receipt(event.id(), offered, Some(Placed::of(entry)))
+        };
+        entries.iter().map(receipt).collect()
     }
 
     /// Makes all events ready to be stored, or gives them back when one cannot be.

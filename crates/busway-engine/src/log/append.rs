@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pending::{Answer, Answered, Pending};
 use super::refusing::Refusing;
-use super::{Counts, Log};
+use super::{Counts, Log, singles};
 
 use crate::bus::{Refused, Services, UnknownCause};
 use crate::schedule::Scheduler;
@@ -76,7 +76,7 @@ impl Log {
         };
         let until = services.clock.now() + self.patience;
         permit.forget();
-        self.hand_over(services, vec![entry], until).map_err(|(mut entries, reason)| {
+        self.hand_over(services, singles::of(entry), until).map_err(|(mut entries, reason)| {
             match entries.pop() {
                 Some(entry) => Box::new(Unappended::Refused(entry, reason)),
                 None => unreachable!("what is refused is given back"),

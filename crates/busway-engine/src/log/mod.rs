@@ -16,6 +16,7 @@ mod open;
 mod pending;
 mod refusing;
 mod relay;
+pub(crate) mod singles;
 mod transact;
 
 use std::fmt;
