@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_while_nobody_reads_and_whoever_reads_again_sees_no_gap() {
         let mut tail = Tail::new(3, 100);
-        let mut commit = |tail: &mut Tail, offset| match tail.is_read() {
+        let commit = |tail: &mut Tail, offset| match tail.is_read() {
             true => tail.push(event(offset), 1).map(|event| event.offset),
             false => tail.let_go().map(|event| event.offset),
         };
