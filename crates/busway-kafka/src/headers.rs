@@ -71,11 +71,6 @@ impl Headers {
         })
     }
 
-    /// How many of them have names that are text.
-    pub(crate) fn len(&self) -> usize {
-        self.read.len()
-    }
-
     /// Whether all names are text.
     pub(crate) const fn is_text(&self) -> bool {
         self.native.is_none()

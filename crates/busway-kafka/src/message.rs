@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use busway_engine::transport::{TransportError, Unreadable};
-use busway_event::cloudevents::{self, CloudEventError, Import, TopicFrom};
+use busway_event::cloudevents::{self, Arriving, CloudEventError, Import, TopicFrom};
 use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, Timestamp, Topic};
 use bytes::Bytes;
@@ -158,7 +158,7 @@ impl Record {
                 Some(text) => {
                     return Err(format!("events in {} are not read, in JSON they are", text.escape_debug()));
                 }
-                None => cloudevents::from_binary(self.attributes(content_type)?, body.clone(), &import),
+                None => self.arriving(content_type)?.event(body.clone(), &import),
             };
             // Each at most once: what is missing then is missing.
             match (&read, self.time()) {
@@ -179,23 +179,25 @@ impl Record {
         }
     }
 
-    fn attributes<'a>(&'a self, content_type: Option<&'a str>) -> Result<Vec<(&'a str, &'a str)>, String> {
-        let mut all = Vec::with_capacity(self.headers.len());
+    fn arriving<'a>(&'a self, content_type: Option<&'a str>) -> Result<Arriving<'a>, String> {
+        let mut arriving = Arriving::new();
         for (name, value) in self.headers.iter() {
             let Some(attribute) = name.strip_prefix(PREFIX) else { continue };
             let Some(value) = text(value) else {
                 return Err(format!("the header {} is no text", name.escape_debug()));
             };
-            all.push((attribute, value));
+            arriving.attribute(attribute, value).map_err(|error| error.to_string())?;
         }
-        if all.is_empty() {
+        if arriving.is_empty() {
             return Err(
                 "it is no CloudEvent: it has no headers that begin with ce_, and its content-type names none"
                     .to_owned(),
             );
         }
-        all.extend(content_type.map(|text| ("datacontenttype", text)));
-        Ok(all)
+        if let Some(text) = content_type {
+            arriving.attribute("datacontenttype", text).map_err(|error| error.to_string())?;
+        }
+        Ok(arriving)
     }
 }
 
