@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use tokio::sync::Notify;
 
+use crate::sync::fence_behind_exchange;
+
 /// Tells those who wait that something has come to rest.
 #[derive(Debug, Default)]
 pub(crate) struct IdleWatch {
@@ -27,6 +29,15 @@ impl IdleWatch {
     /// As [`touch`](Self::touch), right behind a sequentially consistent change of the counters: that is a fence of its own.
     pub(crate) fn touch_after_rest(&self) {
         if self.watchers.load(Ordering::SeqCst) > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// As [`touch`](Self::touch), right behind an atomic exchange, whatever its order, that came behind the change of the counters.
+    #[inline]
+    pub(crate) fn touch_behind_exchange(&self) {
+        fence_behind_exchange();
+        if self.watchers.load(Ordering::Relaxed) > 0 {
             self.changed.notify_waiters();
         }
     }

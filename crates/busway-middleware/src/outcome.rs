@@ -173,17 +173,26 @@ impl From<Outcome> for Reply {
     note = "return `()`, `Result<_, E>` with `E: Into<Box<dyn Error + Send + Sync>>`, an `Outcome`, or events to publish: `Draft<T>`, `Option`/`Vec` or a tuple of drafts, `Emit`"
 )]
 pub trait IntoReply {
+    /// Whether there may be events to publish in it. Default: yes.
+    const MAY_EMIT: bool = true;
+
     /// The outcome and the events.
     fn into_reply(self) -> Reply;
 }
 
 impl IntoReply for () {
+    const MAY_EMIT: bool = false;
+
+    #[inline]
     fn into_reply(self) -> Reply {
         Outcome::Done.into()
     }
 }
 
 impl IntoReply for Outcome {
+    const MAY_EMIT: bool = false;
+
+    #[inline]
     fn into_reply(self) -> Reply {
         self.into()
     }
@@ -196,6 +205,9 @@ impl IntoReply for Reply {
 }
 
 impl<R: IntoReply, E: Into<BoxError>> IntoReply for Result<R, E> {
+    const MAY_EMIT: bool = R::MAY_EMIT;
+
+    #[inline]
     fn into_reply(self) -> Reply {
         match self {
             Ok(reply) => reply.into_reply(),

@@ -312,7 +312,7 @@ mod tests {
         let services = Services {
             clock: Arc::new(SystemClock),
             shown: crate::shown::Shown::default(),
-            idle: IdleWatch::default(),
+            idle: Arc::<IdleWatch>::default(),
             middleware: Registry::new(),
             signals: busway_observability::Collectors::new(),
             tracing: None,

@@ -343,7 +343,7 @@ impl BusBuilder {
             services: Services {
                 clock: self.clock,
                 shown: Shown { redactor: self.redactor, producer: metadata.producer().into() },
-                idle: IdleWatch::default(),
+                idle: Arc::<IdleWatch>::default(),
                 middleware: self.middleware,
                 signals: self.signals,
                 tracing: self.tracing,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use busway_event::{AnyEvent, Draft, Empty, Envelopes, Event, EventType, Invalid, Spent, Stamp, Topic};
 use busway_middleware::Scope;
 
+use super::straight::Ways;
 use crate::subscription::SubscriptionCore;
 
 /// See the module. Borrowed for moments; user code that publishes from within one of them (a payload's key, its drop) finds
@@ -20,6 +21,8 @@ pub(crate) struct Desk {
     /// The scope of the inline handler that was called last here. Moved into its next delivery and back: counting it for each event would cost
     /// more. What it holds is the bus's, as is the desk.
     scope: Cell<Option<Arc<Scope>>>,
+    /// Where it publishes to straight.
+    pub(super) ways: Ways,
     tally: Arc<DeskTally>,
 }
 
@@ -48,7 +51,13 @@ impl DeskTally {
 impl Desk {
     /// A desk that counts there.
     pub(crate) fn new(tally: Arc<DeskTally>) -> Self {
-        Self { papers: RefCell::default(), last: Cell::default(), scope: Cell::default(), tally }
+        Self {
+            papers: RefCell::default(),
+            last: Cell::default(),
+            scope: Cell::default(),
+            ways: Ways::new(),
+            tally,
+        }
     }
 
     /// Counts a publish that was accepted and offered to so many.
@@ -105,8 +114,9 @@ impl Desk {
         }
     }
 
+    /// Takes an envelope back that is none of the last: of a publish from within an inline handler.
     #[cold]
-    fn send_back(&self, empty: Empty) {
+    pub(super) fn send_back(&self, empty: Empty) {
         if let Ok(mut papers) = self.papers.try_borrow_mut() {
             papers.spent.put_empty(empty);
         }

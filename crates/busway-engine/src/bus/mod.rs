@@ -25,6 +25,7 @@ mod shutdown;
 mod stamping;
 mod stored;
 mod stored_batch;
+mod straight;
 mod succession;
 mod unless_started;
 mod unsynced;

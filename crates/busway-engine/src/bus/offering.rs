@@ -48,6 +48,8 @@ impl BusCore {
         event: AnyEvent,
         passage: &Passage,
     ) -> Result<usize, Box<Unfinished>> {
+        let generation = self.router.generation();
+        desk.ways.renew(generation);
         let Some(lent) = self.router.lent(topic) else {
             return self.router.lookup_with(topic, |targets| self.route_to(desk, event, passage, targets));
         };
@@ -58,7 +60,10 @@ impl BusCore {
                 let inline = entry.core().and_then(|core| Some((core, core.inline.get()?)));
                 match inline.filter(|(core, member)| self.runs_plain(core, member, &event)) {
                     Some((core, member)) => match Self::run_plain_inline(desk, core, member, event) {
-                        Ok(offered) => return Ok(over(desk, offered)),
+                        Ok(offered) => {
+                            self.lay_straight(desk, topic, generation, (core, member));
+                            return Ok(over(desk, offered));
+                        }
                         Err(unsettled) => {
                             if let Some(event) = dispatched.leave_over(*unsettled) {
                                 self.offer_successor(
@@ -118,6 +123,7 @@ impl BusCore {
         passage: &Passage,
         targets: Reached<'_, Entry>,
     ) -> Offering {
+        desk.ways.renew(self.router.generation());
         let observed = self.services.signals.want(Wants::EVENTS).then(|| event.clone());
         let mut dispatched = Dispatched::default();
         self.dispatch(desk, event, passage, targets, &mut dispatched);

@@ -144,12 +144,12 @@ impl BusCore {
     #[inline]
     pub(crate) fn publish_payload<T: EventType>(
         self: &Arc<Self>,
+        desk: &Desk,
         topic: &Topic,
         payload: T,
         stamp: &Stamp<'_>,
         patience: Patience,
     ) -> Result<usize, Box<Later<T>>> {
-        let desk = self.desk();
         // From payload and stamp: what was written into the event a moment ago is slow to be read again.
         let weight = payload.weight().saturating_add(self.metadata.size());
         match desk.event(topic, payload, stamp) {
@@ -167,7 +167,7 @@ impl BusCore {
     }
 
     #[inline]
-    fn offer_to_all<T: EventType>(
+    pub(super) fn offer_to_all<T: EventType>(
         self: &Arc<Self>,
         desk: &Desk,
         topic: &Topic,
@@ -195,7 +195,7 @@ impl BusCore {
     }
 
     #[cold]
-    fn refused<T: EventType>(&self, draft: Draft<T>, reason: Refused) -> Later<T> {
+    pub(super) fn refused<T: EventType>(&self, draft: Draft<T>, reason: Refused) -> Later<T> {
         self.refused.fetch_add(1, Ordering::Relaxed);
         Later::Refused(PublishError::refused(draft, reason))
     }

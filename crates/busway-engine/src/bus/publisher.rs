@@ -12,6 +12,7 @@ use super::dispatch::Source;
 use super::offering::receipt;
 use super::publish::{Later, Now, Patience};
 use super::{BusCore, PublishError, Receipt, Refused};
+use crate::idle::IdleWatch;
 
 /// Publishes: [`Publisher<T>`] payloads of one type to one topic, [`Publisher`] (an extractor) anything from inside a
 /// handler.
@@ -29,13 +30,22 @@ pub struct Publisher<T = AnyPublisher> {
 pub enum AnyPublisher {}
 
 enum Kind {
-    Topic { core: Weak<BusCore>, topic: Topic },
-    Handler { core: Weak<BusCore>, subscription: u64 },
+    Topic {
+        core: Weak<BusCore>,
+        topic: Topic,
+        /// Looked at behind the claim on the bus.
+        idle: Arc<IdleWatch>,
+    },
+    Handler {
+        core: Weak<BusCore>,
+        subscription: u64,
+    },
 }
 
 impl<T: EventType> Publisher<T> {
     pub(crate) fn new(core: &Arc<BusCore>, topic: Topic) -> Self {
-        Self { kind: Kind::Topic { core: Arc::downgrade(core), topic }, payload: PhantomData }
+        let idle = Arc::clone(&core.services.idle);
+        Self { kind: Kind::Topic { core: Arc::downgrade(core), topic, idle }, payload: PhantomData }
     }
 
     /// The topic that it publishes to.
@@ -63,7 +73,8 @@ impl<T: EventType> Publisher<T> {
     /// # Cancel safety
     /// As there.
     pub async fn publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
-        match self.publish_now(payload, Patience::Waits) {
+        let now: Now<T> = self.publish_now(payload, Patience::Waits, Ok, Err);
+        match now {
             Ok(receipt) => Ok(receipt),
             Err(later) => later.end().await,
         }
@@ -92,27 +103,55 @@ impl<T: EventType> Publisher<T> {
     /// # Errors
     /// As there.
     pub fn try_publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
-        match self.publish_now(payload, Patience::Never) {
-            Ok(receipt) => Ok(receipt),
-            Err(later) => later.end_now(),
-        }
+        self.publish_now(payload, Patience::Never, Ok, |later| later.end_now())
     }
 
+    /// Publishes as far as it goes without waiting. What it comes to is told to one of the two, at the end of each way: a receipt that is handed on is
+    /// put down in one shape and read back in another, which stalls.
     #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "a receipt that is handed through a call is copied by pieces, which stalls"
-    )]
-    fn publish_now(&self, payload: T, patience: Patience) -> Now<T> {
-        let Kind::Topic { core, topic } = &self.kind else { return Err(closed(self.draft(payload)).into()) };
-        let Some(core) = core.upgrade() else { return Err(closed(self.draft(payload)).into()) };
+    #[expect(clippy::inline_always, reason = "the same of a receipt that is handed through a call")]
+    fn publish_now<R>(
+        &self,
+        payload: T,
+        patience: Patience,
+        done: impl Fn(Receipt) -> R,
+        later: impl Fn(Box<Later<T>>) -> R,
+    ) -> R {
+        let Kind::Topic { core, topic, idle } = &self.kind else {
+            return later(closed(self.draft(payload)).into());
+        };
+        let Some(core) = core.upgrade() else { return later(closed(self.draft(payload)).into()) };
         if !core.takes_payloads() {
-            return core.publish(Event::new(topic, payload), Source::Outside, patience);
+            return match core.publish(Event::new(topic, payload), Source::Outside, patience) {
+                Ok(receipt) => done(receipt),
+                Err(left) => later(left),
+            };
         }
         let stamp = core.stamp();
-        match core.publish_payload(topic, payload, &stamp, patience) {
-            Ok(offered) => Ok(receipt(stamp.id, offered)),
-            Err(later) => Err(later),
+        let desk = core.desk();
+        let way = desk.ways.to(topic, core.router.generation());
+        let Some(straight) = &way else {
+            return match core.publish_payload(desk, topic, payload, &stamp, patience) {
+                Ok(offered) => done(receipt(stamp.id, offered)),
+                Err(left) => later(left),
+            };
+        };
+        match core.go_straight(desk, straight, payload, &stamp) {
+            Ok(()) => {
+                let id = stamp.id;
+                drop(way);
+                drop(core);
+                // Letting go of the bus was an exchange, behind the count of the event.
+                idle.touch_behind_exchange();
+                done(receipt(id, 1))
+            }
+            Err(astray) => {
+                drop(way);
+                match core.go_around(desk, topic, astray, &stamp, patience) {
+                    Ok(receipt) => done(receipt),
+                    Err(left) => later(left),
+                }
+            }
         }
     }
 

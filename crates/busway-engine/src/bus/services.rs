@@ -16,7 +16,8 @@ pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
     /// What of it may be read by whom.
     pub(crate) shown: Shown,
-    pub(crate) idle: IdleWatch,
+    /// Shared with publishers' handles, which outlive a bus.
+    pub(crate) idle: Arc<IdleWatch>,
     pub(crate) middleware: Registry,
     /// Who is told what happens.
     pub(crate) signals: Collectors,

@@ -281,7 +281,7 @@ mod tests {
         let services = Arc::new(Services {
             clock: Arc::new(SystemClock),
             shown: crate::shown::Shown::default(),
-            idle: IdleWatch::default(),
+            idle: Arc::<IdleWatch>::default(),
             middleware: busway_middleware::Registry::new(),
             signals: busway_observability::Collectors::new(),
             tracing: None,

@@ -1,9 +1,13 @@
 //! The account of a subscription: what became of each event.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use busway_middleware::Outcome;
 use busway_reliability::Tally;
+use parking_lot::Mutex;
+
+use super::share::Share;
 
 /// Counters of one subscription. What publishers write and what workers write are apart, so that neither side's counting
 /// makes the other wait for a cache line.
@@ -12,6 +16,30 @@ pub(crate) struct Account {
     offers: Offers,
     ends: Ends,
     writers: Writers,
+    /// Of an inline subscription: what threads count by themselves, for as long as they do. Held for moments, also by publishers that
+    /// begin to.
+    shares: Mutex<Vec<Arc<Share>>>,
+}
+
+/// What a handled event counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Done,
+    Failed,
+    Dead,
+    Skipped,
+}
+
+impl Ended {
+    #[inline]
+    pub(crate) const fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::Dead(_) => Self::Dead,
+            Outcome::Skip => Self::Skipped,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// Written by publishers.
@@ -52,7 +80,32 @@ pub(crate) enum Writers {
 
 impl Account {
     pub(crate) fn new(writers: Writers) -> Self {
-        Self { offers: Offers::default(), ends: Ends::default(), writers }
+        Self { offers: Offers::default(), ends: Ends::default(), writers, shares: Mutex::default() }
+    }
+
+    /// A share for the calling thread. Those that nobody holds any more are added to what is counted here, so that there are no more than
+    /// threads, times the publishers that each of them has at hand.
+    pub(crate) fn share(&self) -> Arc<Share> {
+        let fresh = Arc::new(Share::new());
+        let mut shares = self.shares.lock();
+        // Under the lock, which who reads holds too: an event is in one of the two.
+        shares.retain_mut(|share| match Arc::get_mut(share) {
+            Some(left) => {
+                self.add(left);
+                false
+            }
+            None => true,
+        });
+        shares.push(Arc::clone(&fresh));
+        fresh
+    }
+
+    fn add(&self, share: &Share) {
+        let Ends { done, failed, dead, skipped, .. } = &self.ends;
+        for (counter, ended) in [done, failed, dead, skipped].into_iter().zip(share.outcomes()) {
+            counter.fetch_add(ended, Ordering::SeqCst);
+        }
+        self.offers.offered.fetch_add(share.offered(), Ordering::SeqCst);
     }
 
     /// Counts an offer. Sequentially consistent, as is the mark that a mailbox is closed: of who offers and then looks for
@@ -100,11 +153,11 @@ impl Account {
     /// An event that was with a handler was handled.
     #[inline]
     pub(crate) fn handled(&self, outcome: &Outcome) {
-        self.add_one(match outcome {
-            Outcome::Done => &self.ends.done,
-            Outcome::Dead(_) => &self.ends.dead,
-            Outcome::Skip => &self.ends.skipped,
-            _ => &self.ends.failed,
+        self.add_one(match Ended::of(outcome) {
+            Ended::Done => &self.ends.done,
+            Ended::Dead => &self.ends.dead,
+            Ended::Skipped => &self.ends.skipped,
+            Ended::Failed => &self.ends.failed,
         });
     }
 
@@ -161,17 +214,30 @@ impl Account {
 
     /// Handled events by outcome: done, failed, dead, skipped.
     pub(crate) fn outcomes(&self) -> [u64; 4] {
+        self.outcomes_with(&self.shares.lock())
+    }
+
+    fn outcomes_with(&self, shares: &[Arc<Share>]) -> [u64; 4] {
         let Ends { done, failed, dead, skipped, .. } = &self.ends;
-        [done, failed, dead, skipped].map(|counter| counter.load(Ordering::Acquire))
+        let mut outcomes = [done, failed, dead, skipped].map(|counter| counter.load(Ordering::Acquire));
+        for share in shares {
+            outcomes.iter_mut().zip(share.outcomes()).for_each(|(sum, ended)| *sum += ended);
+        }
+        outcomes
     }
 
     /// The sum. `offered` is read last, so an event is never seen as settled and not offered; what waits is the difference.
     pub(crate) fn tally(&self) -> Tally {
-        let delivered = self.outcomes().iter().sum();
+        // Held to the end: no share is added to the sum in between.
+        let shares = self.shares.lock();
+        let delivered = self.outcomes_with(&shares).iter().sum();
         let (offers, ends) = (&self.offers, &self.ends);
         let [dropped, expired, abandoned, cut] = [&offers.dropped, &ends.expired, &ends.abandoned, &ends.cut]
             .map(|counter| counter.load(Ordering::Acquire));
-        let offered = offers.offered.load(Ordering::SeqCst);
+        // Of who has closed or paused and reads now, and a thread that has counted itself in and looks, one sees the other: see `share.rs`.
+        fence(Ordering::SeqCst);
+        let by_threads = shares.iter().map(|share| share.offered()).sum::<u64>();
+        let offered = offers.offered.load(Ordering::SeqCst) + by_threads;
         Tally { delivered, dropped, expired, abandoned: abandoned + cut, offered }
     }
 }

@@ -21,6 +21,7 @@ mod coalesce;
 mod offer;
 mod queues;
 mod schedule;
+mod share;
 mod take;
 
 use std::num::NonZeroU64;
@@ -32,13 +33,14 @@ use busway_event::{AnyEvent, Key, Priority};
 use busway_reliability::{ByteBudget, Lane, Overflow};
 use busway_router::GroupRule;
 
-pub(crate) use self::account::Account;
 use self::account::Writers;
+pub(crate) use self::account::{Account, Ended};
 pub(crate) use self::bell::Bell;
 pub(crate) use self::coalesce::{CoalesceKey, Coalescer};
 pub(crate) use self::offer::{Arrival, Blocked, Offer};
 use self::queues::Queues;
 use self::schedule::Schedule;
+pub(crate) use self::share::Share;
 pub(crate) use self::take::WorkerShare;
 use crate::clock::Clock;
 use crate::handover::HandOver;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use busway_event::{AnyEvent, Filter};
+use busway_event::{AnyEvent, EventId, Filter, Topic};
 use busway_middleware::builtin::log_text;
 use busway_middleware::{ChainTrace, Outcome, Scope};
 use busway_observability::{Signal, Wants};
@@ -206,9 +206,7 @@ impl SubscriptionCore {
     #[inline(never)]
     fn settle_seen(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
         self.services.signals.tell(&Signal::Settled { subscription: &self.name, event, outcome });
-        if !matches!(outcome, Outcome::Done | Outcome::Skip) {
-            self.report_failure(event, outcome, cut_by);
-        }
+        self.report_if_failed((event.topic(), event.id()), outcome, cut_by);
         if let Some(feed) = &self.feed {
             let services = &self.services;
             let is_stopping = self.stopping.is_cancelled();
@@ -219,19 +217,26 @@ impl SubscriptionCore {
         self.mailbox.account.handled(outcome);
     }
 
+    /// Says so when an event was not handled well. To be called before the outcome is counted.
+    pub(crate) fn report_if_failed(&self, event: (&Topic, EventId), outcome: &Outcome, cut_by: Option<&str>) {
+        if !matches!(outcome, Outcome::Done | Outcome::Skip) {
+            self.report_failure(event, outcome, cut_by);
+        }
+    }
+
     #[cold]
-    fn report_failure(&self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
+    fn report_failure(&self, (topic, id): (&Topic, EventId), outcome: &Outcome, cut_by: Option<&str>) {
         let error = self.services.shown.failure_text(outcome);
         tracing::warn!(
             subscription = &*self.name,
-            topic = event.topic().as_str(),
-            event_id = %event.id(),
+            topic = topic.as_str(),
+            event_id = %id,
             cut_by,
             error = log_text(&error),
             "event not handled"
         );
         let at = self.services.clock.utc();
-        *self.last_failure.lock() = Some(LastFailure { event: event.id(), error, at });
+        *self.last_failure.lock() = Some(LastFailure { event: id, error, at });
     }
 
     pub(crate) fn last_failure(&self) -> Option<LastFailure> {

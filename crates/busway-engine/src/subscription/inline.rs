@@ -4,6 +4,12 @@ use super::core::SubscriptionCore;
 use crate::stats::State;
 
 impl SubscriptionCore {
+    /// Whether its inline handler may run now, for a publisher that has counted itself in.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state(), State::Running | State::Draining) && !self.mailbox.hand.is_closed()
+    }
+
     /// Counts a publisher in that is about to run the handler.
     ///
     /// The offer is what counts it in: an event that was offered and has not ended is with a handler, because none waits.

@@ -28,6 +28,7 @@ mod schedule;
 mod seen;
 mod shutdown;
 mod storm;
+mod straight;
 mod stuck_lane;
 mod takeover;
 mod transport;

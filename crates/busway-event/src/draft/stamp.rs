@@ -2,9 +2,10 @@
 
 use super::Invalid;
 use crate::codec::PAYLOAD_BYTES_MAX;
-use crate::event::TYPE_NAME_BYTES_MAX;
+use crate::event::{Header, TYPE_NAME_BYTES_MAX};
 use crate::event_type::EventType;
 use crate::id::EventId;
+use crate::key::Key;
 use crate::metadata::Metadata;
 use crate::timestamp::Timestamp;
 
@@ -27,6 +28,15 @@ impl<'a> Stamp<'a> {
     #[must_use]
     pub const fn new(id: EventId, time: Timestamp, metadata: &'a Metadata) -> Self {
         Self { id, time, metadata, payload_bytes_max: PAYLOAD_BYTES_MAX }
+    }
+
+    /// The key of a payload, which keeps all rules that only payloads can break.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    #[inline]
+    pub fn key_of<T: EventType>(&self, payload: &T) -> Result<Option<Key>, Invalid> {
+        Header::key_of(payload, self)
     }
 
     /// Checks the rules that a type alone can break (when its code is compiled: a name or version that is none stops the

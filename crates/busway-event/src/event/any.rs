@@ -51,6 +51,25 @@ impl AnyEvent {
         }
     }
 
+    /// The event itself with a payload of type `T`: moved, not shared.
+    ///
+    /// # Errors
+    /// The event, when it does not hold a `T`: [`typed`](Self::typed) may decode it.
+    #[inline]
+    #[expect(clippy::unreachable, reason = "what it holds was asked in the line before")]
+    pub fn into_typed<T: EventType>(self) -> Result<Event<T>, Self> {
+        let held: &dyn Any = &*self.inner;
+        // Asked beforehand: what does not fit would come back as something that is no event any more.
+        if !held.is::<Typed<T>>() {
+            return Err(self);
+        }
+        let any: Arc<dyn Any + Send + Sync> = self.inner;
+        match any.downcast() {
+            Ok(inner) => Ok(Event { inner }),
+            Err(_) => unreachable!("an event that holds a value and does not"),
+        }
+    }
+
     #[cold]
     fn decoded<T: EventType>(&self) -> Result<Event<T>, DecodeError> {
         let encoded = self.encoded_once().map_err(DecodeError::Encode)?;

@@ -80,8 +80,13 @@ impl<T: EventType> Typed<T> {
     /// Becomes an event that says nothing but its topic.
     #[inline]
     pub(super) fn renew(&mut self, topic: &Topic, key: Option<Key>, payload: T, stamp: &Stamp<'_>) {
+        self.header.set_key(key);
+        self.renew_but_key(topic, payload, stamp);
+    }
+
+    fn renew_but_key(&mut self, topic: &Topic, payload: T, stamp: &Stamp<'_>) {
         self.payload = Some(payload);
-        self.header.renew::<T>(topic, key, stamp);
+        self.header.renew::<T>(topic, stamp);
         if self.payload_bytes_max != stamp.payload_bytes_max {
             self.payload_bytes_max = stamp.payload_bytes_max;
         }

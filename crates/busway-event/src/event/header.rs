@@ -41,17 +41,14 @@ impl Header {
         }
     }
 
-    /// Becomes [`plain`](Self::plain), and leaves alone what is so already: writing a shared pointer anew would count it
+    /// Becomes [`plain`](Self::plain) but for the key, and leaves alone what is so already: writing a shared pointer anew would count it
     /// down and up, and make its cache line travel.
     #[inline]
-    pub(crate) fn renew<T: EventType>(&mut self, topic: &Topic, key: Option<Key>, stamp: &Stamp<'_>) {
+    pub(crate) fn renew<T: EventType>(&mut self, topic: &Topic, stamp: &Stamp<'_>) {
         self.id = stamp.id;
         self.time = stamp.time;
         if self.priority != Priority::default() {
             self.priority = Priority::default();
-        }
-        if self.key.is_some() || key.is_some() {
-            self.key = key;
         }
         if self.ttl.is_some() {
             self.ttl = None;
@@ -64,6 +61,16 @@ impl Header {
         }
         if self.origin_id.is_some() {
             self.origin_id = None;
+        }
+    }
+
+    /// Takes a key, or none. Apart from the rest, so that a key which is none for certain is not put down to be read again.
+    #[inline]
+    pub(crate) fn set_key(&mut self, key: Option<Key>) {
+        match key {
+            Some(key) => self.key = Some(key),
+            None if self.key.is_some() => self.key = None,
+            None => {}
         }
     }
 

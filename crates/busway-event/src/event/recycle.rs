@@ -25,6 +25,7 @@ use super::envelope::{Envelope, Typed};
 use super::{AnyEvent, Event, Header};
 use crate::draft::{Invalid, Stamp};
 use crate::event_type::EventType;
+use crate::key::Key;
 use crate::topic::Topic;
 
 /// A publisher's empty envelopes for payloads of type `T`.
@@ -203,6 +204,28 @@ impl Home {
 pub struct Empty(Arc<dyn Envelope>);
 
 impl Empty {
+    /// The event that [`Envelopes::any_event`] makes, in this envelope. What its payload breaks was [looked at](Stamp::key_of) before; its key is taken.
+    ///
+    /// An atomic exchange lies between the call and its return: nobody else can have a part in the envelope, and that is how it is found out.
+    ///
+    /// # Errors
+    /// The payload, when the envelope is one for another type.
+    #[inline]
+    pub fn fill<T: EventType>(
+        self,
+        topic: &Topic,
+        key: &mut Option<Key>,
+        payload: T,
+        stamp: &Stamp<'_>,
+    ) -> Result<AnyEvent, T> {
+        let Self(mut inner) = self;
+        match claimed::<T>(&mut inner) {
+            Some(typed) => typed.renew(topic, key.take(), payload, stamp),
+            None => return Err(payload),
+        }
+        Ok(AnyEvent { inner })
+    }
+
     /// Lets an event go. `None` when somebody else holds it too, or its envelope is used only once.
     #[inline]
     pub fn of(event: AnyEvent) -> Option<Self> {
@@ -217,6 +240,21 @@ impl Empty {
             Arc::get_mut(&mut inner)?.empty()?;
         }
         Some(Self(inner))
+    }
+}
+
+impl<T: EventType> Event<T> {
+    /// Lets it go. `None` when somebody else holds it too, or its envelope is used only once. Otherwise the payload is dropped, as [`Empty::of`] does.
+    #[inline]
+    pub fn into_empty(self) -> Option<Empty> {
+        let mut inner = self.inner;
+        if Arc::strong_count(&inner) > 1 {
+            return None;
+        }
+        if !inner.is_as_good_as_empty() {
+            Arc::get_mut(&mut inner)?.empty()?;
+        }
+        Some(Empty(inner))
     }
 }
 

@@ -4,12 +4,14 @@
 use std::any::Any;
 use std::task::{Context, Poll};
 
+use busway_event::AnyEvent;
 use tracing::Instrument as _;
 
 use super::attempt;
 use super::panicked::{Panicked, contain};
 use super::run::{HANDLER, Slot};
 use crate::delivery::Delivery;
+use crate::extract::loan::{self, LeftOver};
 use crate::handler::{AnyHandler, Called, Invocation};
 use crate::mode::Mode;
 use crate::outcome::{Outcome, Reply};
@@ -22,6 +24,33 @@ pub fn call_plain<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>, reply: 
         false => call_here(delivery, handler, reply),
         true => call_in_span(delivery, handler, reply),
     }
+}
+
+/// Hands the caller's own event to a sync handler that [takes nothing else](AnyHandler::lends), otherwise as [`call_plain`]. The event is not to be had
+/// afterwards; its envelope is where [`take_envelope`](super::take_envelope) finds it, unless somebody shares the event. An event that the handler cannot do with is left
+/// in `left`, as is the envelope of a call within such a call; nothing was called with the first.
+///
+/// What is left comes by a reference, because a result that is put down in two words and read back in one piece has to wait for both.
+#[inline]
+pub fn call_lent<M: Mode>(
+    event: AnyEvent,
+    handler: &AnyHandler<M>,
+    reply: &mut Option<Reply>,
+    left: &mut Option<LeftOver>,
+) {
+    if !handler.lends() || attempt::is_wanted() {
+        *left = Some(LeftOver::Event(event));
+        return;
+    }
+    loan::during(left, |left| {
+        let called = contain(|| match handler.call_lent(event, reply) {
+            Ok(()) => {}
+            Err(event) => *left = Some(LeftOver::Event(event)),
+        });
+        if let Err(panic) = called {
+            *reply = Some(Panicked::in_node(HANDLER, &*panic).into());
+        }
+    });
 }
 
 #[cold]

@@ -15,12 +15,13 @@
 //!
 //! The engine adds those that need it: `Publisher`, `Stopping`.
 
+pub(crate) mod loan;
 mod payload;
 mod state;
 
 use std::any::{TypeId, type_name};
 
-use busway_event::DecodeError;
+use busway_event::{AnyEvent, DecodeError};
 
 use crate::delivery::Delivery;
 use crate::mode::Mode;
@@ -44,6 +45,20 @@ pub trait FromDelivery<M: Mode>: Sized + Send + 'static {
     /// # Errors
     /// [`ExtractError`] when this delivery cannot give it; the handler is not called then.
     fn from_delivery(delivery: &Delivery) -> Result<Self, ExtractError>;
+
+    /// Whether it needs the event alone, and [gives it back](Self::from_loan). Default: no.
+    const LENT: bool = false;
+
+    /// Takes the argument out of an event that is the caller's own, for a handler that is called at once and takes nothing else: moved, where
+    /// [`from_delivery`](Self::from_delivery) counts a reference. When the argument is dropped within the call, the caller has the event again; one that is kept
+    /// is the handler's. Asked only when it is [`LENT`](Self::LENT).
+    ///
+    /// # Errors
+    /// The event, when this takes a delivery, or another event. Default: always.
+    #[inline]
+    fn from_loan(event: AnyEvent) -> Result<Self, AnyEvent> {
+        Err(event)
+    }
 
     /// Says what must be there before the first delivery; checked by `.to(…)`.
     fn require(requirements: &mut Requirements) {

@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use busway_event::AnyEvent;
+
 use super::{Call, Called, Invocation, tell};
 use crate::delivery::Delivery;
 use crate::extract::ExtractError;
@@ -79,19 +81,34 @@ where
     }
 }
 
-/// A sync handler: makes a reply from a delivery.
+/// What a sync handler is called with.
+pub(super) enum Given<'a> {
+    Delivery(&'a Delivery),
+    /// The event alone, on loan.
+    Event(AnyEvent),
+}
+
+/// A sync handler: makes a reply from what it is given, or gives back an event that it cannot do with.
 pub(super) struct SyncCall<C> {
     pub(super) call: C,
 }
 
-impl<C: Fn(&Delivery) -> Reply + Send + Sync + 'static> Call for SyncCall<C> {
+impl<C: Fn(Given<'_>) -> Result<Reply, AnyEvent> + Send + Sync + 'static> Call for SyncCall<C> {
     fn invocation(self: Arc<Self>) -> Box<dyn Invocation> {
         Box::new(SyncInvocation { call: self, reply: None })
     }
 
     fn call_into(&self, delivery: &Delivery, reply: &mut Option<Reply>) -> Called {
-        tell((self.call)(delivery), reply);
+        // An event alone is given back, and here is none.
+        if let Ok(said) = (self.call)(Given::Delivery(delivery)) {
+            tell(said, reply);
+        }
         Called::Yes
+    }
+
+    #[inline]
+    fn call_lent(&self, event: AnyEvent, reply: &mut Option<Reply>) -> Result<(), AnyEvent> {
+        (self.call)(Given::Event(event)).map(|said| tell(said, reply))
     }
 }
 
@@ -100,7 +117,7 @@ struct SyncInvocation<C> {
     reply: Option<Reply>,
 }
 
-impl<C: Fn(&Delivery) -> Reply + Send + Sync + 'static> Invocation for SyncInvocation<C> {
+impl<C: Fn(Given<'_>) -> Result<Reply, AnyEvent> + Send + Sync + 'static> Invocation for SyncInvocation<C> {
     fn start(&mut self, delivery: &Delivery) {
         // By the one way in, so that the handler's code is there once.
         let mut reply = None;

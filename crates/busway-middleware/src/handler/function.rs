@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::call::{AsyncCall, SyncCall};
+use busway_event::AnyEvent;
+
+use super::call::{AsyncCall, Given, SyncCall};
 use super::shape::{Arguments, AsyncForm, ReplyOf, Shape, SyncForm};
 use super::{AnyHandler, Run};
 use crate::delivery::Delivery;
@@ -101,14 +103,19 @@ macro_rules! shape_of_sync_function {
                 ($($arg,)*): Arguments<M>,
             {
                 let f = self.0;
-                let call = move |delivery: &Delivery| -> Reply {
-                    let taken: Result<_, ExtractError> = Arguments::<M>::take(delivery);
+                let lends = !R::MAY_EMIT && <($($arg,)*) as Arguments<M>>::LENT;
+                // One way into the function, so that its code is there once.
+                let call = move |given: Given<'_>| -> Result<Reply, AnyEvent> {
+                    let taken: Result<_, ExtractError> = match given {
+                        Given::Delivery(delivery) => Arguments::<M>::take(delivery),
+                        Given::Event(event) => Ok(Arguments::<M>::take_lent(event)?),
+                    };
                     match taken {
-                        Ok(($($value,)*)) => f($($value),*).into_replies_to(1),
-                        Err(error) => Outcome::from(error).into(),
+                        Ok(($($value,)*)) => Ok(f($($value),*).into_replies_to(1)),
+                        Err(error) => Ok(Outcome::from(error).into()),
                     }
                 };
-                AnyHandler::new::<F, ($($arg,)*)>(Run::$wrapper, SyncCall { call })
+                AnyHandler::new::<F, ($($arg,)*)>(Run::$wrapper, SyncCall { call }).lending(lends)
             }
         }
     };

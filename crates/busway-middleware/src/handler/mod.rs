@@ -27,6 +27,8 @@ pub use self::batch::{Batch, BatchHandler, IntoBatchReply, batch};
 pub use self::function::{Blocking, Inline, blocking, inline};
 
 pub(crate) use self::batch::BatchCall;
+use busway_event::AnyEvent;
+
 use self::shape::{Arguments, requirements_of};
 use crate::delivery::Delivery;
 use crate::extract::Requirements;
@@ -54,13 +56,19 @@ pub struct AnyHandler<M> {
     /// Its name and what it needs: made when somebody asks, so that a handler that waits for its first event takes little room.
     name: fn() -> &'static str,
     needs: fn() -> Requirements,
+    lends: bool,
     mode: PhantomData<fn(M)>,
 }
 
 impl<M: Mode> AnyHandler<M> {
     fn new<H, Args: Arguments<M>>(run: Run, call: impl Call + 'static) -> Self {
         let (name, needs) = (type_name::<H>, requirements_of::<M, Args>);
-        Self { call: Arc::new(call), run, name, needs, mode: PhantomData }
+        Self { call: Arc::new(call), run, name, needs, lends: false, mode: PhantomData }
+    }
+
+    fn lending(mut self, lends: bool) -> Self {
+        self.lends = lends;
+        self
     }
 
     /// The same handler under the name of `F`: for who wraps a function of others into one of their own.
@@ -104,6 +112,23 @@ impl<M: Mode> AnyHandler<M> {
         self.call.call_into(delivery, reply)
     }
 
+    /// Whether it is sync, takes the payload and nothing else, and has nothing to say but an outcome: such a handler may be
+    /// [called with the event alone](crate::chain::call_lent).
+    #[must_use]
+    #[inline]
+    pub const fn lends(&self) -> bool {
+        self.lends
+    }
+
+    /// As [`call_into`](Self::call_into), with an event on loan.
+    ///
+    /// # Errors
+    /// The event, when it does not fit: nothing was called.
+    #[inline]
+    pub(crate) fn call_lent(&self, event: AnyEvent, reply: &mut Option<Reply>) -> Result<(), AnyEvent> {
+        self.call.call_lent(event, reply)
+    }
+
     /// The batch form, when the handler is one.
     pub(crate) fn batch(&self) -> Option<&dyn BatchCall> {
         self.call.batch()
@@ -122,6 +147,7 @@ impl AnyHandler<Durable> {
             run: self.run,
             name: self.name,
             needs: self.needs,
+            lends: self.lends,
             mode: PhantomData,
         })
     }
@@ -134,6 +160,7 @@ impl<M> Clone for AnyHandler<M> {
             run: self.run,
             name: self.name,
             needs: self.needs,
+            lends: self.lends,
             mode: PhantomData,
         }
     }
@@ -238,6 +265,11 @@ trait Call: Send + Sync {
     /// Calls a sync handler; a reply that says more than `Done` is put into `reply`.
     fn call_into(&self, _delivery: &Delivery, _reply: &mut Option<Reply>) -> Called {
         Called::No
+    }
+
+    /// Calls a sync handler with an event on loan; the event comes back when it does not fit.
+    fn call_lent(&self, event: AnyEvent, _reply: &mut Option<Reply>) -> Result<(), AnyEvent> {
+        Err(event)
     }
 
     fn batch(&self) -> Option<&dyn BatchCall> {

@@ -6,7 +6,7 @@
 
 use std::marker::PhantomData;
 
-use busway_event::EventType;
+use busway_event::{AnyEvent, EventType};
 
 use super::{AnyHandler, IntoHandler};
 use crate::delivery::Delivery;
@@ -79,6 +79,9 @@ impl Form for BatchForm {
 
 /// What a handler of a form may return.
 pub trait ReplyOf<F: Form> {
+    /// Whether there may be events to publish in it.
+    const MAY_EMIT: bool = true;
+
     /// The replies to `events` events.
     fn into_replies_to(self, events: usize) -> F::Replies;
 }
@@ -90,6 +93,9 @@ impl<R: IntoReply> ReplyOf<AsyncForm> for R {
 }
 
 impl<R: IntoReply> ReplyOf<SyncForm> for R {
+    const MAY_EMIT: bool = R::MAY_EMIT;
+
+    #[inline]
     fn into_replies_to(self, _events: usize) -> Reply {
         self.into_reply()
     }
@@ -109,6 +115,18 @@ pub trait Arguments<M: Mode>: Sized {
     /// As [`take`](Self::take).
     fn take_for_all(deliveries: &[&Delivery]) -> Result<Self, ExtractError> {
         Self::take(deliveries.first().ok_or_else(|| ExtractError::Other("there is no event".into()))?)
+    }
+
+    /// Whether they need the event alone, and give it back, see [`FromDelivery::LENT`].
+    const LENT: bool = false;
+
+    /// Takes them out of an event that is the caller's own.
+    ///
+    /// # Errors
+    /// The event, when they need more, or another one.
+    #[inline]
+    fn take_lent(event: AnyEvent) -> Result<Self, AnyEvent> {
+        Err(event)
     }
 
     /// Says what they need.
@@ -139,6 +157,23 @@ macro_rules! arguments {
     };
 }
 
+impl<M: Mode, A: FromDelivery<M>> Arguments<M> for (A,) {
+    const LENT: bool = A::LENT;
+
+    fn take(delivery: &Delivery) -> Result<Self, ExtractError> {
+        Ok((A::from_delivery(delivery)?,))
+    }
+
+    #[inline]
+    fn take_lent(event: AnyEvent) -> Result<Self, AnyEvent> {
+        Ok((A::from_loan(event)?,))
+    }
+
+    fn require(requirements: &mut Requirements) {
+        A::require(requirements);
+    }
+}
+
 macro_rules! arguments_beside_batch {
     ($($arg:ident),*) => {
         impl<M: Mode, T: EventType, $($arg: FromBatch<M>),*> Arguments<M> for BesideBatch<T, ($($arg,)*)> {
@@ -159,7 +194,6 @@ macro_rules! arguments_beside_batch {
 }
 
 arguments!();
-arguments!(A1);
 arguments!(A1, A2);
 arguments!(A1, A2, A3);
 arguments!(A1, A2, A3, A4);

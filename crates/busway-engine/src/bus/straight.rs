@@ -1,0 +1,299 @@
+//! The straight way: from a publisher's handle into the one inline handler that its topic reaches.
+//!
+//! Most of what a publish does is for what may be: several subscriptions, queues, middleware, somebody who looks on. A thread that has
+//! published to a topic and found that there is one inline handler and nothing else remembers so, under the generation of the routing
+//! table. The next publish of a payload there makes an event in the envelope of the last one, lends it to the handler
+//! ([`call_lent`]), counts in a [share](crate::mailbox::Share) of the account that is this thread's alone, and is over.
+//!
+//! # When a way is straight
+//! Settled when it is laid: the bus has no log and no tracing, nobody wants to be told of each event, the subscription keeps no traces of chains and has no feed, and its handler
+//! [takes the payload alone](busway_middleware::AnyHandler::lends). Asked of each publish: the generation is the same, there never was middleware, the subscription runs and is open.
+//! A publish that finds otherwise takes the way of all others, with what it has made so far.
+//!
+//! # What may happen in between
+//! - *The table changes*: the publish sees one of the two states, as any look-up does. Outdated ways go with the next publish of their thread, whatever its
+//!   topic, as its matches do.
+//! - *The subscription is paused, stopped or closed, or the bus is*: who does that sees that the thread is counted in, or the thread sees it and takes its count back
+//!   (`mailbox/share.rs`). So nothing is handled behind a report, and a shutdown waits for what runs.
+//! - *Somebody waits for the end*: it is counted before the publisher lets go of the bus, and that exchange comes before the look for who waits
+//!   ([`IdleWatch::touch_behind_exchange`](crate::idle::IdleWatch::touch_behind_exchange)).
+//! - *The handler panics*: that is its outcome. *A payload's code panics*: while the event is made, nothing is counted and the publisher
+//!   gets the panic; while it is dropped, the event is counted already.
+//! - *The handler publishes*: to any topic, also by the same way, which is borrowed only to be read. Its envelope is with the handler then, so the inner publish
+//!   makes another one.
+//! - *The last handle of the bus goes*: a way belongs to the thread's desk and so to the bus, and ends with it. Publishers' handles hold none
+//!   of it.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::ptr;
+use std::sync::Arc;
+
+use busway_event::{AnyEvent, Event, EventId, EventType, Invalid, Stamp, Topic};
+use busway_middleware::chain::{LeftOver, call_lent, call_plain, take_envelope};
+use busway_middleware::{Delivery, Outcome, Reply};
+use busway_observability::Wants;
+use busway_router::Generation;
+
+use super::BusCore;
+use super::desk::Desk;
+use super::dispatch::Source;
+use super::offering::Passage;
+use super::publish::{Now, Original, Patience};
+use crate::mailbox::{Arrival, Ended, Share};
+use crate::subscription::{Member, SubscriptionCore};
+use crate::sync::{Ordering, fence, fence_behind_exchange};
+
+/// See the module.
+pub(crate) struct Straight {
+    generation: Generation,
+    /// Keeps its text alive: what lies there is this topic.
+    topic: Topic,
+    core: Arc<SubscriptionCore>,
+    member: Arc<Member>,
+    share: Arc<Share>,
+}
+
+/// A publish that could not go on straight.
+pub(crate) enum Astray<T> {
+    /// Its payload breaks a rule.
+    Invalid(Box<(T, Invalid)>),
+    /// The event takes the way of all others.
+    Event(AnyEvent),
+}
+
+/// The straight ways of one thread on one bus.
+pub(crate) struct Ways {
+    places: [Place; WAYS],
+    /// At which the ways were looked through last: none of them is older.
+    generation: Cell<Generation>,
+}
+
+#[derive(Default)]
+struct Place {
+    /// Borrowed to be read while a publish goes that way. Replaced only when it is not, and dropped outside of the borrow.
+    way: RefCell<Option<Box<Straight>>>,
+    /// Who would have liked to have this place, by the address of its text, and how often in turn.
+    sought: Cell<(usize, u32)>,
+}
+
+impl Ways {
+    pub(crate) fn new() -> Self {
+        Self { places: std::array::from_fn(|_| Place::default()), generation: Cell::default() }
+    }
+
+    /// The way to a topic, as it is at a generation.
+    #[inline]
+    pub(crate) fn to(&self, topic: &Topic, generation: Generation) -> Option<Ref<'_, Straight>> {
+        let way = self.places.get(place_of(topic))?.way.try_borrow().ok()?;
+        Ref::filter_map(way, |way| {
+            way.as_deref()
+                .filter(|way| way.generation == generation && ptr::eq(way.topic.as_str(), topic.as_str()))
+        })
+        .ok()
+    }
+
+    /// Forgets what is older. To be called by each publish that looks into the table.
+    #[inline]
+    pub(crate) fn renew(&self, generation: Generation) {
+        if self.generation.get() != generation {
+            self.sweep(generation);
+        }
+    }
+
+    #[cold]
+    fn sweep(&self, generation: Generation) {
+        let mut all = true;
+        for place in &self.places {
+            let Ok(mut way) = place.way.try_borrow_mut() else {
+                // A publish further up this stack goes there: the next one looks again.
+                all = false;
+                continue;
+            };
+            let gone = way.take_if(|way| way.generation < generation);
+            drop(way);
+            // What may be the last of a handler, and run code of its own.
+            drop(gone);
+        }
+        if all {
+            self.generation.set(generation);
+        }
+    }
+
+    /// Whether a way to this topic is worth being laid: it was sought before, and who has the place does without it.
+    fn is_sought(&self, topic: &Topic) -> bool {
+        let Some(place) = self.places.get(place_of(topic)) else { return false };
+        let address = topic.as_str().as_ptr().addr();
+        let times = match place.sought.get() {
+            (sought, times) if sought == address => times.saturating_add(1),
+            _ => 1,
+        };
+        place.sought.set((address, times));
+        let is_free = place.way.try_borrow().is_ok_and(|way| way.is_none());
+        times >= if is_free { SOUGHT_FREE } else { SOUGHT_TAKEN }
+    }
+
+    fn lay(&self, way: Box<Straight>) {
+        let Some(place) = self.places.get(place_of(&way.topic)) else { return };
+        let Ok(mut kept) = place.way.try_borrow_mut() else { return };
+        let before = kept.replace(way);
+        drop(kept);
+        drop(before);
+    }
+}
+
+impl BusCore {
+    /// Lays the way to a topic whose only subscription is this one, if it is straight and was sought. `generation` is from before the match.
+    #[cold]
+    pub(super) fn lay_straight(
+        &self,
+        desk: &Desk,
+        topic: &Topic,
+        generation: Generation,
+        (core, member): (&Arc<SubscriptionCore>, &Arc<Member>),
+    ) {
+        let is_watched = self.services.signals.want(Wants::EVENTS) || self.services.tracing.is_some();
+        let is_straight = !is_watched
+            && self.log.is_none()
+            && core.feed.is_none()
+            && core.settings.traces == 0
+            && member.handler.lends();
+        if !is_straight || !desk.ways.is_sought(topic) {
+            return;
+        }
+        let share = core.mailbox.account.share();
+        let (topic, core, member) = (topic.clone(), Arc::clone(core), Arc::clone(member));
+        desk.ways.lay(Box::new(Straight { generation, topic, core, member, share }));
+    }
+
+    /// Publishes a payload by a straight way. The caller lets go of the bus behind it, and then looks for who waits.
+    ///
+    /// `Ok`: one subscription was offered it.
+    #[inline]
+    pub(crate) fn go_straight<T: EventType>(
+        &self,
+        desk: &Desk,
+        way: &Straight,
+        payload: T,
+        stamp: &Stamp<'_>,
+    ) -> Result<(), Astray<T>> {
+        let beginning = way.share.begin();
+        let mut key = match stamp.key_of(&payload) {
+            Ok(key) => key,
+            Err(reason) => return Err(Astray::Invalid(Box::new((payload, reason)))),
+        };
+        let event = match take_envelope() {
+            Some(empty) => match empty.fill(&way.topic, &mut key, payload, stamp) {
+                Ok(event) => {
+                    fence_behind_exchange();
+                    event
+                }
+                Err(payload) => fenced(desk.event(&way.topic, payload, stamp))?,
+            },
+            None => fenced(desk.event(&way.topic, payload, stamp))?,
+        };
+        if !way.is_open(self) {
+            drop(beginning);
+            return Err(Astray::Event(event));
+        }
+        beginning.stays();
+        way.hand_over(desk, event, stamp.id);
+        Ok(())
+    }
+
+    /// Publishes what could not go on straight: its topic is not what it was, or its payload breaks a rule.
+    #[cold]
+    pub(crate) fn go_around<T: EventType>(
+        self: &Arc<Self>,
+        desk: &Desk,
+        topic: &Topic,
+        astray: Astray<T>,
+        stamp: &Stamp<'_>,
+        patience: Patience,
+    ) -> Now<T> {
+        match astray {
+            Astray::Event(event) => {
+                let arrival = Arrival::plain(stamp.id, event.weight());
+                let passage = Passage { arrival, from: Source::Outside, patience };
+                self.offer_to_all(desk, topic, event, Original::AsItIs, &passage)
+            }
+            Astray::Invalid(refused) => {
+                let (payload, reason) = *refused;
+                Err(self.refused(Event::new(topic, payload), reason.into()).into())
+            }
+        }
+    }
+}
+
+impl Straight {
+    /// Whether its handler may run, and nothing else has to.
+    #[inline]
+    fn is_open(&self, bus: &BusCore) -> bool {
+        self.core.is_open() && self.member.is_plain(&bus.services.middleware)
+    }
+
+    #[inline]
+    fn hand_over(&self, desk: &Desk, event: AnyEvent, id: EventId) {
+        // The lag is told to those who take deliveries; it is of this event all the same.
+        _ = self.core.mailbox.take_lagged();
+        let (mut reply, mut left) = (None, None);
+        call_lent(event, &self.member.handler, &mut reply, &mut left);
+        if let Some(LeftOver::Event(event)) = left {
+            left = Some(LeftOver::Event(self.call_otherwise(event, &mut reply)));
+        }
+        match reply {
+            None => self.share.ended(Ended::Done),
+            Some(Reply { outcome, .. }) => self.said(id, &outcome),
+        }
+        desk.published(1);
+        if let Some(left) = left {
+            put_away(desk, left);
+        }
+    }
+
+    /// For an event of another type than the handler's, and where somebody wants a span around it.
+    #[cold]
+    fn call_otherwise(&self, event: AnyEvent, reply: &mut Option<Reply>) -> AnyEvent {
+        let delivery = Delivery::live(event, Arc::clone(&self.core.scope), 0);
+        call_plain(&delivery, &self.member.handler, reply);
+        delivery.into_parts().0
+    }
+
+    #[cold]
+    fn said(&self, id: EventId, outcome: &Outcome) {
+        self.core.report_if_failed((&self.topic, id), outcome, None);
+        self.share.ended(Ended::of(outcome));
+    }
+}
+
+/// Behind the count: an event's drop is code of the user's.
+#[cold]
+fn put_away(desk: &Desk, left: LeftOver) {
+    match left {
+        LeftOver::Event(event) => desk.let_go(event),
+        LeftOver::Envelope(empty) => desk.send_back(empty),
+    }
+}
+
+/// An event that was made without an exchange behind the count: a fence stands in for it.
+#[cold]
+fn fenced<T>(made: Result<AnyEvent, Box<(T, Invalid)>>) -> Result<AnyEvent, Astray<T>> {
+    fence(Ordering::SeqCst);
+    made.map_err(Astray::Invalid)
+}
+
+/// Where the way to a topic is, if there is one.
+#[inline]
+fn place_of(topic: &Topic) -> usize {
+    let address = topic.as_str().as_ptr().addr() as u64;
+    // The high bits of a product with the golden ratio: Knuth's multiplicative hash.
+    #[expect(clippy::cast_possible_truncation, reason = "a few bits are left")]
+    let place = (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - WAYS.ilog2())) as usize;
+    place
+}
+
+/// Topics of inline handlers that a thread publishes to in turn.
+const WAYS: usize = 8;
+/// So often in turn a topic is sought before it gets a place: a device that says one thing gets none.
+const SOUGHT_FREE: u32 = 2;
+/// The same where another topic has it: what making a way costs is nothing beside so many publishes.
+const SOUGHT_TAKEN: u32 = 32;

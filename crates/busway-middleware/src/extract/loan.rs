@@ -1,0 +1,153 @@
+//! Loans: an event on its way into a handler and back, without a reference that is counted.
+//!
+//! A handler owns what it takes, and yet most handlers are done with a [`Payload`](super::Payload) when they return. One that is called at once and takes
+//! nothing else is given the event itself. When that payload is dropped and nobody shares it, the envelope comes to the thread's counter, where the next publish
+//! finds it.
+//!
+//! | the payload is | the event |
+//! |---|---|
+//! | dropped within the call, also by a panic | is over: its payload is dropped, its envelope comes back |
+//! | cloned, and dropped | is the clone's |
+//! | made into an event, or kept beyond the call | is the handler's: it ends like any other value, wherever that is |
+//!
+//! A counter is open for the length of a call, and one envelope lies there until it is [taken](take): what was written a moment ago in two words
+//! is slow to be read in one piece, and long since written when the next publish comes. Beyond a bus's end it is memory, one envelope a thread. A call
+//! within a call says what it brought, which is one more.
+
+use std::cell::Cell;
+
+use busway_event::{AnyEvent, Empty, Event, EventType};
+
+struct Counter {
+    is_open: Cell<bool>,
+    empty: Cell<Option<Empty>>,
+}
+
+thread_local! {
+    static COUNTER: Counter = const { Counter { is_open: Cell::new(false), empty: Cell::new(None) } };
+}
+
+/// What is left of a call with an event on loan, beside what lies at the counter.
+#[derive(Debug)]
+pub enum LeftOver {
+    /// The event itself: the handler was not called.
+    Event(AnyEvent),
+    /// The envelope, of a call within another one.
+    Envelope(Empty),
+}
+
+/// Runs `call`, which must not unwind, with the counter open. What a call within a call brings back is left over; what one by itself does lies there. A
+/// thread that is ending gets nothing back.
+#[inline]
+pub(crate) fn during(left: &mut Option<LeftOver>, call: impl FnOnce(&mut Option<LeftOver>)) {
+    let was_open = COUNTER.try_with(|counter| counter.is_open.replace(true)).unwrap_or(false);
+    call(left);
+    if was_open {
+        return leave(left);
+    }
+    _ = COUNTER.try_with(|counter| counter.is_open.set(false));
+}
+
+#[cold]
+fn leave(left: &mut Option<LeftOver>) {
+    if left.is_none() {
+        *left = take().map(LeftOver::Envelope);
+    }
+}
+
+/// The envelope that came back last.
+#[inline]
+#[must_use]
+pub fn take() -> Option<Empty> {
+    COUNTER.try_with(|counter| counter.empty.take()).ok().flatten()
+}
+
+/// Ends a loan.
+#[inline]
+pub(super) fn give_back<T: EventType>(event: Event<T>) {
+    // What the payload's drop does, which is code of the user's, is done before the counter is looked at.
+    let Some(empty) = event.into_empty() else { return };
+    let mut empty = Some(empty);
+    let lay_there = COUNTER.try_with(|counter| match counter.is_open.get() {
+        true => counter.empty.replace(empty.take()),
+        false => None,
+    });
+    drop((lay_there, empty));
+}
+
+#[cfg(test)]
+mod tests {
+    use busway_event::{Envelopes, EventId, Metadata, Raw, Stamp, Timestamp, Topic};
+
+    use super::*;
+    use crate::extract::{FromDelivery, Payload};
+    use crate::mode::Ephemeral;
+
+    fn event(envelopes: &mut Envelopes<Raw>, text: &'static str) -> AnyEvent {
+        let metadata = Metadata::draft("test", 1).build().unwrap();
+        let stamp = Stamp::new(EventId::foreign("test", text), Timestamp::from_nanos(7), &metadata);
+        let topic = Topic::new("a").unwrap();
+        envelopes
+            .any_event(&Cell::new(None), &topic, Raw::from(text), &stamp)
+            .map_err(|refused| refused.1)
+            .unwrap()
+    }
+
+    fn lent(text: &'static str) -> Payload<Raw> {
+        <Payload<Raw> as FromDelivery<Ephemeral>>::from_loan(event(&mut Envelopes::new(), text)).unwrap()
+    }
+
+    fn call(call: impl FnOnce()) -> Option<LeftOver> {
+        let mut left = None;
+        during(&mut left, |_| call());
+        left
+    }
+
+    #[test]
+    fn the_envelope_of_what_is_dropped_within_the_call_lies_there_afterwards() {
+        assert!(call(|| drop(lent("x"))).is_none());
+        assert!(take().is_some());
+        assert!(take().is_none(), "it is taken");
+    }
+
+    #[test]
+    fn what_is_shared_or_kept_does_not_come_back() {
+        let mut clone = None;
+        call(|| clone = Some(lent("x").clone()));
+        assert!(take().is_none());
+        let event = clone.unwrap().into_event();
+        assert_eq!(event.payload().0, "x");
+        assert!(event.into_draft().is_ok(), "nobody else holds it");
+        let mut kept = None;
+        call(|| kept = Some(lent("x")));
+        assert!(take().is_none());
+        drop(kept);
+        assert!(take().is_none(), "dropped behind the call");
+        let mut event = None;
+        call(|| event = Some(lent("x").into_event()));
+        assert!(take().is_none());
+        assert_eq!(event.unwrap().payload().0, "x");
+    }
+
+    #[test]
+    fn a_call_within_a_call_leaves_what_it_brought() {
+        let outer = call(|| {
+            let inner = call(|| drop(lent("inner")));
+            assert!(matches!(inner, Some(LeftOver::Envelope(_))));
+            assert!(take().is_none());
+            drop(lent("outer"));
+        });
+        assert!(outer.is_none());
+        assert!(take().is_some());
+    }
+
+    #[test]
+    fn a_call_that_panics_gives_back_too() {
+        let panics = || {
+            let _payload = lent("x");
+            panic!("a bug of a handler");
+        };
+        call(|| assert!(crate::chain::contain(panics).is_err()));
+        assert!(take().is_some());
+    }
+}
