@@ -63,7 +63,7 @@ impl BusCore {
                 let mut next = Some(first);
                 while let Some(event) = next {
                     let arrival = Arrival::of(&event, event.weight());
-                    let passage = Passage { arrival, from: Source::Outside, patience: Patience::Waits };
+                    let passage = Passage::of(arrival, Source::Outside, Patience::Waits);
                     let offering = self.begin_at(desk, event.into(), &passage, targets);
                     let offered = offering.dispatched.offered;
                     match offering.dispatched.is_over() {

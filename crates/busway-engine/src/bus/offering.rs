@@ -30,6 +30,29 @@ pub(crate) struct Passage {
     pub(super) arrival: Arrival,
     pub(super) from: Source,
     pub(super) patience: Patience,
+    seeks: Seeks,
+}
+
+impl Passage {
+    #[inline]
+    pub(super) const fn of(arrival: Arrival, from: Source, patience: Patience) -> Self {
+        Self { arrival, from, patience, seeks: Seeks::Nothing }
+    }
+
+    /// For a publisher's handle.
+    #[inline]
+    pub(super) const fn seeking_way(mut self) -> Self {
+        self.seeks = Seeks::Way;
+        self
+    }
+}
+
+/// What a publish would like to find beside its subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seeks {
+    Nothing,
+    /// A [straight way](super::straight), for the next one of its publisher's handle.
+    Way,
 }
 
 /// A publish that is not over at once.
@@ -61,7 +84,9 @@ impl BusCore {
                 match inline.filter(|(core, member)| self.runs_plain(core, member, &event)) {
                     Some((core, member)) => match Self::run_plain_inline(desk, core, member, event) {
                         Ok(offered) => {
-                            self.lay_straight(desk, topic, generation, (core, member));
+                            if passage.seeks == Seeks::Way {
+                                self.lay_straight(desk, topic, generation, (core, member));
+                            }
                             return Ok(over(desk, offered));
                         }
                         Err(unsettled) => {
@@ -113,7 +138,7 @@ impl BusCore {
 
     pub(super) fn begin_with(&self, event: AnyEvent, targets: Reached<'_, Entry>, from: Source) -> Offering {
         let arrival = Arrival::of(&event, event.weight());
-        self.begin_at(self.desk(), event, &Passage { arrival, from, patience: Patience::Waits }, targets)
+        self.begin_at(self.desk(), event, &Passage::of(arrival, from, Patience::Waits), targets)
     }
 
     pub(super) fn begin_at(

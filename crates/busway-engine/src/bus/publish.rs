@@ -124,17 +124,8 @@ impl BusCore {
     ) -> Now<T> {
         let topic = event.topic().clone();
         let arrival = Arrival::of(&event, event.weight());
-        self.offer_to_all(self.desk(), &topic, event.into(), original, &Passage { arrival, from, patience })
-    }
-
-    /// Whether a payload is published as it is: nobody wants to see a draft of it, and it is for subscriptions in memory. Otherwise it is for
-    /// [`publish`](Self::publish).
-    #[inline]
-    pub(crate) fn takes_payloads(&self) -> bool {
-        self.log.is_none()
-            && self.publish_steps.is_empty()
-            && !self.services.traces_publish()
-            && self.admit(Source::Outside).is_ok()
+        let passage = Passage::of(arrival, from, patience);
+        self.offer_to_all(self.desk(), &topic, event.into(), original, &passage)
     }
 
     /// Publishes a payload on a topic that is valid, without a draft in between: says to how many it was offered.
@@ -155,7 +146,7 @@ impl BusCore {
         match desk.event(topic, payload, stamp) {
             Ok(event) => {
                 let arrival = Arrival::plain(stamp.id, weight);
-                let passage = Passage { arrival, from: Source::Outside, patience };
+                let passage = Passage::of(arrival, Source::Outside, patience).seeking_way();
                 self.route(desk, topic, event, &passage)
                     .map_err(|unfinished| self.later(*unfinished, Original::AsItIs).into())
             }
@@ -167,7 +158,7 @@ impl BusCore {
     }
 
     #[inline]
-    pub(super) fn offer_to_all<T: EventType>(
+    fn offer_to_all<T: EventType>(
         self: &Arc<Self>,
         desk: &Desk,
         topic: &Topic,
@@ -182,7 +173,11 @@ impl BusCore {
     }
 
     #[cold]
-    fn later<T: EventType>(self: &Arc<Self>, unfinished: Unfinished, original: Original) -> Later<T> {
+    pub(super) fn later<T: EventType>(
+        self: &Arc<Self>,
+        unfinished: Unfinished,
+        original: Original,
+    ) -> Later<T> {
         match unfinished {
             Unfinished::Left(offering) => {
                 Later::Left { core: Arc::clone(self), offering, original, sending: Sending::none() }

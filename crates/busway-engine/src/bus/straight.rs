@@ -21,6 +21,8 @@
 //!   gets the panic; while it is dropped, the event is counted already.
 //! - *The handler publishes*: to any topic, also by the same way, which is borrowed only to be read. Its envelope is with the handler then, so the inner publish
 //!   makes another one.
+//! - *The fence is lost*: it is the exchange by which the envelope is claimed, and, behind the count, the one by which the publisher lets go of the bus (ADR 0044).
+//!   Who replaces one of them needs a fence there.
 //! - *The last handle of the bus goes*: a way belongs to the thread's desk and so to the bus, and ends with it. Publishers' handles hold none
 //!   of it.
 
@@ -37,7 +39,7 @@ use busway_router::Generation;
 use super::BusCore;
 use super::desk::Desk;
 use super::dispatch::Source;
-use super::offering::Passage;
+use super::offering::{Passage, receipt};
 use super::publish::{Now, Original, Patience};
 use crate::mailbox::{Arrival, Ended, Share};
 use crate::subscription::{Member, SubscriptionCore};
@@ -142,6 +144,16 @@ impl Ways {
 }
 
 impl BusCore {
+    /// Whether a payload is published as it is: nobody wants to see a draft of it, and it is for subscriptions in memory. Otherwise it is for
+    /// [`publish`](Self::publish).
+    #[inline]
+    pub(crate) fn takes_payloads(&self) -> bool {
+        self.log.is_none()
+            && self.publish_steps.is_empty()
+            && !self.services.traces_publish()
+            && self.admit(Source::Outside).is_ok()
+    }
+
     /// Lays the way to a topic whose only subscription is this one, if it is straight and was sought. `generation` is from before the match.
     #[cold]
     pub(super) fn lay_straight(
@@ -187,9 +199,9 @@ impl BusCore {
                     fence_behind_exchange();
                     event
                 }
-                Err(payload) => fenced(desk.event(&way.topic, payload, stamp))?,
+                Err(payload) => made_elsewhere(desk, &way.topic, payload, stamp)?,
             },
-            None => fenced(desk.event(&way.topic, payload, stamp))?,
+            None => made_elsewhere(desk, &way.topic, payload, stamp)?,
         };
         if !way.is_open(self) {
             drop(beginning);
@@ -213,8 +225,11 @@ impl BusCore {
         match astray {
             Astray::Event(event) => {
                 let arrival = Arrival::plain(stamp.id, event.weight());
-                let passage = Passage { arrival, from: Source::Outside, patience };
-                self.offer_to_all(desk, topic, event, Original::AsItIs, &passage)
+                let passage = Passage::of(arrival, Source::Outside, patience);
+                match self.route(desk, topic, event, &passage) {
+                    Ok(offered) => Ok(receipt(stamp.id, offered)),
+                    Err(unfinished) => Err(self.later(*unfinished, Original::AsItIs).into()),
+                }
             }
             Astray::Invalid(refused) => {
                 let (payload, reason) = *refused;
@@ -274,9 +289,16 @@ fn put_away(desk: &Desk, left: LeftOver) {
     }
 }
 
-/// An event that was made without an exchange behind the count: a fence stands in for it.
+/// Makes an event without an exchange behind the count: a fence stands in for it.
 #[cold]
-fn fenced<T>(made: Result<AnyEvent, Box<(T, Invalid)>>) -> Result<AnyEvent, Astray<T>> {
+#[inline(never)]
+fn made_elsewhere<T: EventType>(
+    desk: &Desk,
+    topic: &Topic,
+    payload: T,
+    stamp: &Stamp<'_>,
+) -> Result<AnyEvent, Astray<T>> {
+    let made = desk.event(topic, payload, stamp);
     fence(Ordering::SeqCst);
     made.map_err(Astray::Invalid)
 }

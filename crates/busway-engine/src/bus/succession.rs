@@ -51,7 +51,7 @@ impl BusCore {
                     return;
                 }
                 let arrival = Arrival::of(&event, event.weight());
-                let passage = Passage { arrival, from: Source::Outside, patience: Patience::Waits };
+                let passage = Passage::of(arrival, Source::Outside, Patience::Waits);
                 self.offer(self.desk(), &successor, event, &passage, Patience::Waits, dispatched);
             }
             (offer, _) => dispatched.done(core, offer),

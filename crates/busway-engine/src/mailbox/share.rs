@@ -17,6 +17,8 @@
 //!
 //! A thread that unwinds between the two (a payload's code panics) takes back what it has counted in.
 
+use std::sync::atomic::compiler_fence;
+
 use super::account::Ended;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -39,6 +41,8 @@ impl Share {
     #[inline]
     pub(crate) fn begin(&self) -> Beginning<'_> {
         self.offered.store(self.offered.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        // Where the fence that follows is an exchange, the compiler must not move the count behind it.
+        compiler_fence(Ordering::SeqCst);
         Beginning(self)
     }
 

@@ -18,13 +18,10 @@ use std::cell::Cell;
 
 use busway_event::{AnyEvent, Empty, Event, EventType};
 
-struct Counter {
-    is_open: Cell<bool>,
-    empty: Cell<Option<Empty>>,
-}
-
 thread_local! {
-    static COUNTER: Counter = const { Counter { is_open: Cell::new(false), empty: Cell::new(None) } };
+    static IS_OPEN: Cell<bool> = const { Cell::new(false) };
+    /// Apart from it: a value that is dropped with its thread has to be looked after at each access.
+    static LIES_THERE: Cell<Option<Empty>> = const { Cell::new(None) };
 }
 
 /// What is left of a call with an event on loan, beside what lies at the counter.
@@ -40,12 +37,12 @@ pub enum LeftOver {
 /// thread that is ending gets nothing back.
 #[inline]
 pub(crate) fn during(left: &mut Option<LeftOver>, call: impl FnOnce(&mut Option<LeftOver>)) {
-    let was_open = COUNTER.try_with(|counter| counter.is_open.replace(true)).unwrap_or(false);
+    let was_open = IS_OPEN.replace(true);
     call(left);
     if was_open {
         return leave(left);
     }
-    _ = COUNTER.try_with(|counter| counter.is_open.set(false));
+    IS_OPEN.set(false);
 }
 
 #[cold]
@@ -59,7 +56,7 @@ fn leave(left: &mut Option<LeftOver>) {
 #[inline]
 #[must_use]
 pub fn take() -> Option<Empty> {
-    COUNTER.try_with(|counter| counter.empty.take()).ok().flatten()
+    LIES_THERE.try_with(Cell::take).ok().flatten()
 }
 
 /// Ends a loan.
@@ -67,12 +64,10 @@ pub fn take() -> Option<Empty> {
 pub(super) fn give_back<T: EventType>(event: Event<T>) {
     // What the payload's drop does, which is code of the user's, is done before the counter is looked at.
     let Some(empty) = event.into_empty() else { return };
-    let mut empty = Some(empty);
-    let lay_there = COUNTER.try_with(|counter| match counter.is_open.get() {
-        true => counter.empty.replace(empty.take()),
-        false => None,
-    });
-    drop((lay_there, empty));
+    if IS_OPEN.get() {
+        let lay_there = LIES_THERE.try_with(|place| place.replace(Some(empty)));
+        drop(lay_there);
+    }
 }
 
 #[cfg(test)]
