@@ -223,8 +223,6 @@ impl NatsBuilder {
             .name(&self.name)
             .connection_timeout(each)
             .request_timeout(Some(self.timeout))
-            // Each is made of topics and names that were checked, or came from the server as one word.
-            .skip_subject_validation(true)
             .event_callback(move |event| {
                 heard(&event, &told);
                 std::future::ready(())

@@ -60,12 +60,13 @@
 //!
 //! # Modules
 //! `builder` is how it is connected (`address`: to whom, `syncing`: what its word is worth), `link` the connection that all share, `transport` the door. `subject`, `encoding` and `message` are pure: names, texts of headers, and
-//! events as messages; so are `partition` (what lies where), `place` (what a delivery says of that) and `rota` (who is asked next). `stream` and `consumer` make and check what is at the server,
+//! events as messages (`blank`: before they have any headers); so are `partition` (what lies where), `place` (what a delivery says of that) and `rota` (who is asked next). `stream` and `consumer` make and check what is at the server,
 //! `layout` remembers how streams are divided. `sender`, `receiver`, `inbox` (what comes in), `pull` (what is asked for), `desk` (what is under way, in `slots`) and `dead` (what is given up) do the
 //! work; `fault` says what went wrong.
 
 mod acks;
 mod address;
+mod blank;
 mod builder;
 mod consumer;
 mod dead;

@@ -18,6 +18,7 @@ use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, Timestamp};
 use bytes::Bytes;
 
+use crate::blank;
 use crate::encoding::{decoded, encoded_whole};
 use crate::fault::chain;
 use crate::subject::Subjects;
@@ -63,7 +64,7 @@ struct Headers {
 
 impl Headers {
     fn new() -> Self {
-        Self { map: HeaderMap::new(), len: EMPTY.len() }
+        Self { map: blank::headers(), len: EMPTY.len() }
     }
 
     fn set(&mut self, name: HeaderName, value: HeaderValue) {

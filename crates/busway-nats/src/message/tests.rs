@@ -79,6 +79,24 @@ fn an_event_comes_out_of_its_message_as_it_went_in() {
 }
 
 #[test]
+fn each_header_of_an_event_has_one_value() {
+    let parts = Parts::new(
+        EventId::foreign("shop", "1"),
+        Timestamp::from_nanos(5),
+        Topic::new("a.b").unwrap(),
+        Metadata::draft("shop", 1),
+    );
+    let encoded = Encoded { type_name: "t".into(), version: 1, codec: CodecId::Raw, bytes: Bytes::new() };
+    for event in [AnyEvent::receive(parts, encoded).unwrap(), sample()] {
+        let headers = Outgoing::new(&event, &Subjects::default()).unwrap().headers;
+        assert!(headers.len() >= 10);
+        for (name, values) in headers.iter() {
+            assert_eq!(values.len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
 fn the_length_is_the_one_that_the_server_counts() {
     let outgoing = Outgoing::new(&sample(), &Subjects::default()).unwrap();
     let lines: usize = headers(&arrived(Outgoing {
