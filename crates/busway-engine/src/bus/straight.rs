@@ -252,8 +252,8 @@ impl Straight {
         _ = self.core.mailbox.take_lagged();
         let (mut reply, mut left) = (None, None);
         call_lent(event, &self.member.handler, &mut reply, &mut left);
-        if let Some(LeftOver::Event(event)) = left {
-            left = Some(LeftOver::Event(self.call_otherwise(event, &mut reply)));
+        if let Some(LeftOver::Whole(event)) = left {
+            left = Some(LeftOver::Whole(self.call_otherwise(event, &mut reply)));
         }
         match reply {
             None => self.share.ended(Ended::Done),
@@ -284,7 +284,7 @@ impl Straight {
 #[cold]
 fn put_away(desk: &Desk, left: LeftOver) {
     match left {
-        LeftOver::Event(event) => desk.let_go(event),
+        LeftOver::Whole(event) => desk.let_go(event),
         LeftOver::Envelope(empty) => desk.send_back(empty),
     }
 }

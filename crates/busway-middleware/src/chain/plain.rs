@@ -39,13 +39,13 @@ pub fn call_lent<M: Mode>(
     left: &mut Option<LeftOver>,
 ) {
     if !handler.lends() || attempt::is_wanted() {
-        *left = Some(LeftOver::Event(event));
+        *left = Some(LeftOver::Whole(event));
         return;
     }
     loan::during(left, |left| {
         let called = contain(|| match handler.call_lent(event, reply) {
             Ok(()) => {}
-            Err(event) => *left = Some(LeftOver::Event(event)),
+            Err(event) => *left = Some(LeftOver::Whole(event)),
         });
         if let Err(panic) = called {
             *reply = Some(Panicked::in_node(HANDLER, &*panic).into());

@@ -28,7 +28,7 @@ thread_local! {
 #[derive(Debug)]
 pub enum LeftOver {
     /// The event itself: the handler was not called.
-    Event(AnyEvent),
+    Whole(AnyEvent),
     /// The envelope, of a call within another one.
     Envelope(Empty),
 }
