@@ -187,8 +187,8 @@ impl Desk {
 
     /// What was not settled in time is ready again.
     fn expire(&mut self, now: Instant) {
-        while let Some((_, id)) = self.times.first().copied().filter(|(until, _)| *until <= now) {
-            let Some(out) = self.forget(id) else { continue };
+        while self.times.first().is_some_and(|(until, _)| *until <= now) {
+            let Some(out) = self.times.pop_first().and_then(|(_, id)| self.out.remove(&id)) else { continue };
             if let Some(part) = self.parts.get_mut(&out.place) {
                 part.put_off(out.offset, None, true);
             }
@@ -280,14 +280,14 @@ impl Desk {
         self.parts.get(place).is_some_and(|part| part.gap.len() >= self.limits.gap)
     }
 
-    /// Whether a partition of the stream has all that it may and is still read.
+    /// Whether all partitions of the stream are read and none may have more: then who waits for room holds up none of them.
     pub(crate) fn is_full(&self) -> bool {
         let Limits { gap, events: events_max, bytes: bytes_max, .. } = self.limits;
         let of = || self.parts.values().filter(|part| part.kind == Kind::Stream);
         let (events, bytes) =
             of().fold((0, 0), |(events, bytes), part| (events + part.len(), bytes + part.weight()));
         let is_full = events >= events_max || bytes >= bytes_max;
-        of().any(|part| !part.is_paused && (is_full || part.gap.len() >= gap))
+        of().next().is_some() && of().all(|part| !part.is_paused && (is_full || part.gap.len() >= gap))
     }
 
     /// Whether a partition is paused, so that somebody has to look when it may go on.

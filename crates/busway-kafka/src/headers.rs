@@ -78,7 +78,8 @@ impl Headers {
 
     /// About how many bytes they take.
     pub(crate) fn weight(&self) -> usize {
-        let read = self.names.len() + self.values.len();
+        let ends = self.read.capacity() * size_of::<Ends>();
+        let read = self.names.capacity() + self.values.capacity() + ends;
         // Kept twice where they are kept natively too; what cannot be read is not counted.
         if self.is_text() { read } else { 2 * read }
     }

@@ -63,21 +63,26 @@ impl Seat {
         let core = &self.core;
         let _end = End(self);
         let (mut turn, mut last) = (TURN, Arc::from(""));
-        let mut unseen = 0;
+        let (mut unseen, mut heavy) = (0, 0);
         while !core.closing.load(Ordering::SeqCst) {
             let seated = self.consumer.read();
             let Some(consumer) = seated.as_ref() else { break };
             unseen += 1;
             let is_to_look = match consumer.poll(turn) {
-                Some(Ok(message)) => core.arrived(Record::of(&message, &mut last)),
+                Some(Ok(message)) => {
+                    let record = Record::of(&message, &mut last);
+                    heavy += record.weight();
+                    core.arrived(record)
+                }
                 Some(Err(error)) => {
                     core.trouble(&error);
                     false
                 }
                 None => true,
             };
-            if is_to_look || unseen >= LOOK {
-                unseen = 0;
+            let is_paused = turn == TURN_PAUSED && unseen >= LOOK_PAUSED;
+            if is_to_look || is_paused || unseen >= LOOK || heavy >= LOOK_BYTES {
+                (unseen, heavy) = (0, 0);
                 turn = self.pace(consumer);
             }
         }
@@ -244,6 +249,10 @@ const TURN_PAUSED: Duration = Duration::from_millis(5);
 const ROOM: Duration = Duration::from_millis(20);
 /// Records that are taken before somebody looks how many are in hand together.
 const LOOK: usize = 32;
+/// The same while one is paused, that may go on meanwhile.
+const LOOK_PAUSED: usize = 4;
+/// The same in bytes.
+const LOOK_BYTES: usize = 1 << 20;
 const RETRY: Duration = Duration::from_millis(100);
 /// How often what was only left out is committed.
 const LAZILY: Duration = Duration::from_secs(1);

@@ -173,7 +173,7 @@ impl From<Outcome> for Reply {
     note = "return `()`, `Result<_, E>` with `E: Into<Box<dyn Error + Send + Sync>>`, an `Outcome`, or events to publish: `Draft<T>`, `Option`/`Vec` or a tuple of drafts, `Emit`"
 )]
 pub trait IntoReply {
-    /// Whether there may be events to publish in it. Default: yes.
+    /// Whether there may be events to publish in it. Default: yes. A reply that has some though this says no is that of a handler that has failed, where anybody relies on it.
     const MAY_EMIT: bool = true;
 
     /// The outcome and the events.

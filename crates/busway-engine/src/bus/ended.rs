@@ -1,6 +1,7 @@
 //! What is left of subscriptions that have ended: their accounts.
 
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use busway_reliability::Tally;
 
@@ -35,6 +36,8 @@ impl Ended {
         self.accounts.retain(|account| {
             let held = Arc::strong_count(account) > 1;
             if !held {
+                // Who held it has counted before it let go.
+                fence(Ordering::Acquire);
                 *folded += account.tally();
             }
             held

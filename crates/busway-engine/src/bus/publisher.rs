@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
 use busway_event::{Draft, Event, EventType, Topic};
+use busway_middleware::chain::attempt;
 use busway_middleware::{Delivery, ExtractError, FromDelivery, FromScope, Mode, Requirements, Scope};
 
 use super::dispatch::Source;
@@ -129,7 +130,10 @@ impl<T: EventType> Publisher<T> {
         }
         let stamp = core.stamp();
         let desk = core.desk();
-        let way = desk.ways.to(topic, core.router.generation());
+        let way = match attempt::is_wanted() {
+            false => desk.ways.to(topic, core.router.generation()),
+            true => None,
+        };
         let Some(straight) = &way else {
             return match core.publish_payload(desk, topic, payload, &stamp, patience) {
                 Ok(offered) => done(receipt(stamp.id, offered)),

@@ -17,8 +17,9 @@
 //!   (`mailbox/share.rs`). So nothing is handled behind a report, and a shutdown waits for what runs.
 //! - *Somebody waits for the end*: it is counted before the publisher lets go of the bus, and that exchange comes before the look for who waits
 //!   ([`IdleWatch::touch_behind_exchange`](crate::idle::IdleWatch::touch_behind_exchange)).
-//! - *The handler panics*: that is its outcome. *A payload's code panics*: while the event is made, nothing is counted and the publisher
-//!   gets the panic; while it is dropped, the event is counted already.
+//! - *The handler panics*: that is its outcome. *A payload's code panics*: while its key is asked for, nothing is counted and the publisher
+//!   gets the panic; while it is dropped, the event is counted already, and who waits is told.
+//! - *Somebody begins to listen to spans around attempts*: the publish goes the way of all others, which makes them.
 //! - *The handler publishes*: to any topic, also by the same way, which is borrowed only to be read. Its envelope is with the handler then, so the inner publish
 //!   makes another one.
 //! - *The fence is lost*: it is the exchange by which the envelope is claimed, and, behind the count, the one by which the publisher lets go of the bus (ADR 0044).
@@ -31,7 +32,7 @@ use std::ptr;
 use std::sync::Arc;
 
 use busway_event::{AnyEvent, Event, EventId, EventType, Invalid, Stamp, Topic};
-use busway_middleware::chain::{LeftOver, call_lent, call_plain, take_envelope};
+use busway_middleware::chain::{LeftOver, attempt, call_lent, call_plain, take_envelope};
 use busway_middleware::{Delivery, Outcome, Reply};
 use busway_observability::Wants;
 use busway_router::Generation;
@@ -163,7 +164,9 @@ impl BusCore {
         generation: Generation,
         (core, member): (&Arc<SubscriptionCore>, &Arc<Member>),
     ) {
-        let is_watched = self.services.signals.want(Wants::EVENTS) || self.services.tracing.is_some();
+        let is_watched = self.services.signals.want(Wants::EVENTS)
+            || self.services.tracing.is_some()
+            || attempt::is_wanted();
         let is_straight = !is_watched
             && self.log.is_none()
             && core.feed.is_none()
@@ -188,20 +191,33 @@ impl BusCore {
         payload: T,
         stamp: &Stamp<'_>,
     ) -> Result<(), Astray<T>> {
-        let beginning = way.share.begin();
+        let idle = &*self.services.idle;
+        // Code of the user's, before anybody is counted in.
         let mut key = match stamp.key_of(&payload) {
             Ok(key) => key,
             Err(reason) => return Err(Astray::Invalid(Box::new((payload, reason)))),
         };
-        let event = match take_envelope() {
-            Some(empty) => match empty.fill(&way.topic, &mut key, payload, stamp) {
-                Ok(event) => {
-                    fence_behind_exchange();
-                    event
+        let filled = match take_envelope() {
+            Some(empty) => {
+                let beginning = way.share.begin(idle);
+                match empty.fill(&way.topic, &mut key, payload, stamp) {
+                    Ok(event) => {
+                        fence_behind_exchange();
+                        Ok((event, beginning))
+                    }
+                    Err(payload) => Err(payload),
                 }
-                Err(payload) => made_elsewhere(desk, &way.topic, payload, stamp)?,
-            },
-            None => made_elsewhere(desk, &way.topic, payload, stamp)?,
+            }
+            None => Err(payload),
+        };
+        let (event, beginning) = match filled {
+            Ok(filled) => filled,
+            Err(payload) => {
+                let event = made_elsewhere(desk, &way.topic, payload, stamp)?;
+                let beginning = way.share.begin(idle);
+                fence(Ordering::SeqCst);
+                (event, beginning)
+            }
         };
         if !way.is_open(self) {
             drop(beginning);
@@ -257,11 +273,11 @@ impl Straight {
         }
         match reply {
             None => self.share.ended(Ended::Done),
-            Some(Reply { outcome, .. }) => self.said(id, &outcome),
+            Some(reply) => self.said(id, reply),
         }
         desk.published(1);
         if let Some(left) = left {
-            put_away(desk, left);
+            self.put_away(desk, left);
         }
     }
 
@@ -274,22 +290,30 @@ impl Straight {
     }
 
     #[cold]
-    fn said(&self, id: EventId, outcome: &Outcome) {
-        self.core.report_if_failed((&self.topic, id), outcome, None);
-        self.share.ended(Ended::of(outcome));
+    fn said(&self, id: EventId, reply: Reply) {
+        let Reply { outcome, emits } = reply;
+        let outcome = match emits.is_empty() {
+            true => outcome,
+            false => Outcome::failed("it emits events, and its reply's MAY_EMIT says that it does not"),
+        };
+        self.core.report_if_failed((&self.topic, id), &outcome, None);
+        self.share.ended(Ended::of(&outcome));
+        // Before an error is dropped, which is code of the user's.
+        self.core.services.idle.touch();
+    }
+
+    /// Behind the count, and behind the look for who waits: an event's drop is code of the user's.
+    #[cold]
+    fn put_away(&self, desk: &Desk, left: LeftOver) {
+        self.core.services.idle.touch();
+        match left {
+            LeftOver::Whole(event) => desk.let_go(event),
+            LeftOver::Envelope(empty) => desk.send_back(empty),
+        }
     }
 }
 
-/// Behind the count: an event's drop is code of the user's.
-#[cold]
-fn put_away(desk: &Desk, left: LeftOver) {
-    match left {
-        LeftOver::Whole(event) => desk.let_go(event),
-        LeftOver::Envelope(empty) => desk.send_back(empty),
-    }
-}
-
-/// Makes an event without an exchange behind the count: a fence stands in for it.
+/// Makes an event where no envelope lies at hand, or one for another type. Its payload is asked for its key once more.
 #[cold]
 #[inline(never)]
 fn made_elsewhere<T: EventType>(
@@ -298,9 +322,7 @@ fn made_elsewhere<T: EventType>(
     payload: T,
     stamp: &Stamp<'_>,
 ) -> Result<AnyEvent, Astray<T>> {
-    let made = desk.event(topic, payload, stamp);
-    fence(Ordering::SeqCst);
-    made.map_err(Astray::Invalid)
+    desk.event(topic, payload, stamp).map_err(Astray::Invalid)
 }
 
 /// Where the way to a topic is, if there is one.

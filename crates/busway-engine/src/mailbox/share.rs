@@ -9,17 +9,18 @@
 //! | publisher | the other one |
 //! |---|---|
 //! | counts itself in; fence; looks whether it may run | closes or pauses; fence; reads the count |
-//! | counts the end; fence; looks for somebody who waits | says that it waits; fence; reads the counts |
+//! | counts the end, or itself out; fence; looks for somebody who waits | says that it waits; fence; reads the counts |
 //!
 //! Of the two one comes first, and the other sees it: a handler that runs is seen by who closes, or does not run, and who waits for its
 //! end is woken, or sees it. The publisher has two atomic exchanges to do anyway, the claim of an envelope and the end of its claim on the bus; each
 //! is the fence on machines where it is one (`fence_behind_exchange`). Checked with loom below.
 //!
-//! A thread that unwinds between the two (a payload's code panics) takes back what it has counted in.
+//! Between the two no code of the user's runs. A thread that finds that it may not run takes back what it has counted in.
 
 use std::sync::atomic::compiler_fence;
 
 use super::account::Ended;
+use crate::idle::IdleWatch;
 use crate::sync::{AtomicU64, Ordering};
 
 /// See the module.
@@ -37,13 +38,14 @@ impl Share {
         Self { offered: zero(), ends: [zero(), zero(), zero(), zero()] }
     }
 
-    /// Counts its thread in. What follows must be a fence, and then a look at whether the handler may run.
+    /// Counts its thread in. What follows must be a fence, and then a look at whether the handler may run; and no code of the user's before that, for which somebody who
+    /// closes would wait.
     #[inline]
-    pub(crate) fn begin(&self) -> Beginning<'_> {
+    pub(crate) fn begin<'a>(&'a self, idle: &'a IdleWatch) -> Beginning<'a> {
         self.offered.store(self.offered.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         // Where the fence that follows is an exchange, the compiler must not move the count behind it.
         compiler_fence(Ordering::SeqCst);
-        Beginning(self)
+        Beginning(self, idle)
     }
 
     /// Counts an event that was handled.
@@ -70,9 +72,9 @@ impl Share {
     }
 }
 
-/// A thread that is counted in. Taken back when it is dropped.
+/// A thread that is counted in. Taken back when it is dropped, which is told to those who have seen it and wait.
 #[derive(Debug)]
-pub(crate) struct Beginning<'a>(&'a Share);
+pub(crate) struct Beginning<'a>(&'a Share, &'a IdleWatch);
 
 impl Beginning<'_> {
     /// The event is offered.
@@ -86,6 +88,7 @@ impl Drop for Beginning<'_> {
     fn drop(&mut self) {
         let offered = &self.0.offered;
         offered.store(offered.load(Ordering::Relaxed).wrapping_sub(1), Ordering::Release);
+        self.1.touch();
     }
 }
 
@@ -95,10 +98,10 @@ mod tests {
 
     #[test]
     fn a_beginning_that_does_not_stay_is_taken_back() {
-        let share = Share::new();
-        drop(share.begin());
+        let (share, idle) = (Share::new(), IdleWatch::default());
+        drop(share.begin(&idle));
         assert_eq!(share.offered(), 0);
-        share.begin().stays();
+        share.begin(&idle).stays();
         share.ended(Ended::Dead);
         assert_eq!((share.offered(), share.outcomes()), (1, [0, 0, 1, 0]));
     }
@@ -116,6 +119,7 @@ mod loom_models {
     #[derive(Debug)]
     struct Model {
         share: Share,
+        idle: IdleWatch,
         closed: AtomicBool,
         waited_for: AtomicBool,
         /// Stands for the exchanges: of whatever order, and of no word that the other side reads.
@@ -126,6 +130,7 @@ mod loom_models {
         fn new() -> Arc<Self> {
             Arc::new(Self {
                 share: Share::new(),
+                idle: IdleWatch::default(),
                 closed: AtomicBool::new(false),
                 waited_for: AtomicBool::new(false),
                 exchanged: AtomicU64::new(0),
@@ -151,7 +156,7 @@ mod loom_models {
             let publisher = thread::spawn({
                 let model = Arc::clone(&model);
                 move || {
-                    let beginning = model.share.begin();
+                    let beginning = model.share.begin(&model.idle);
                     model.exchange();
                     let runs = !model.closed.load(Ordering::Relaxed);
                     if runs {
@@ -173,7 +178,7 @@ mod loom_models {
     fn loom_who_waits_for_the_end_is_woken_or_sees_it() {
         loom::model(|| {
             let model = Model::new();
-            model.share.begin().stays();
+            model.share.begin(&model.idle).stays();
             let publisher = thread::spawn({
                 let model = Arc::clone(&model);
                 move || {

@@ -29,6 +29,7 @@ mod seen;
 mod shutdown;
 mod storm;
 mod straight;
+mod straight_aside;
 mod stuck_lane;
 mod takeover;
 mod transport;

@@ -18,6 +18,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use parking_lot::Mutex;
 
@@ -234,6 +235,8 @@ impl Empty {
         if Arc::strong_count(&inner) > 1 {
             return None;
         }
+        // What others did to it before they let go is seen from here on.
+        fence(Ordering::Acquire);
         // Most payloads are values that nothing happens to when they are dropped: they lie there until the next one is written over them, and
         // the envelope is claimed once instead of twice.
         if !inner.is_as_good_as_empty() {
@@ -251,6 +254,7 @@ impl<T: EventType> Event<T> {
         if Arc::strong_count(&inner) > 1 {
             return None;
         }
+        fence(Ordering::Acquire);
         if !inner.is_as_good_as_empty() {
             Arc::get_mut(&mut inner)?.empty()?;
         }

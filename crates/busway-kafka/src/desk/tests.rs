@@ -143,6 +143,21 @@ async fn partitions_are_paused_at_the_limits_and_go_on_below_them() {
     assert!(!desk.is_pausing());
 }
 
+#[tokio::test]
+async fn nobody_waits_for_room_while_another_partition_has_some() {
+    let (mut desk, other) = (desk("#"), Place { partition: 1, ..place() });
+    desk.assign(other.clone(), Kind::Stream, 0, Vec::new());
+    (0..8).for_each(|offset| assert!(arrived(&mut desk, record(offset, None), None, 1, true)));
+    assert!(desk.is_at_limit(&place()) && !desk.is_at_limit(&other) && !desk.is_full());
+    for offset in 0..4 {
+        let record = Record { partition: 1, ..record(offset, None) };
+        assert!(arrived(&mut desk, record, None, 1, true));
+    }
+    assert!(desk.is_full(), "there are as many as both may have together");
+    assert_eq!(desk.pace(), (vec![place(), other], vec![]));
+    assert!(!desk.is_full(), "what is paused needs nobody who waits");
+}
+
 fn retries(tier: &str) -> Place {
     Place { topic: Arc::from(format!("orders.retry.{tier}")), partition: 0 }
 }

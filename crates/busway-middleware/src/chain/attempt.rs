@@ -28,10 +28,11 @@ pub(super) fn span_of_call(deliveries: &[Delivery]) -> Span {
     }
 }
 
-/// Whether somebody may listen. No subscriber is asked: one whose layers have filters of their own notes for each of them what it said, and counts on the span to follow; where
+/// Whether somebody may listen to spans around attempts. No subscriber is asked: one whose layers have filters of their own notes for each of them what it said, and counts on the span to follow; where
 /// there is one around already none follows, and the next span or event would be missing in a layer that wants no spans of this target.
 #[inline]
-pub(super) fn is_wanted() -> bool {
+#[must_use]
+pub fn is_wanted() -> bool {
     let level = Level::INFO;
     level <= STATIC_MAX_LEVEL && level <= LevelFilter::current() && !CALLSITE.interest().is_never()
 }

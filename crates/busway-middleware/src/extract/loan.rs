@@ -18,6 +18,8 @@ use std::cell::Cell;
 
 use busway_event::{AnyEvent, Empty, Event, EventType};
 
+use crate::chain::contain;
+
 thread_local! {
     static IS_OPEN: Cell<bool> = const { Cell::new(false) };
     /// Apart from it: a value that is dropped with its thread has to be looked after at each access.
@@ -63,7 +65,12 @@ pub fn take() -> Option<Empty> {
 #[inline]
 pub(super) fn give_back<T: EventType>(event: Event<T>) {
     // What the payload's drop does, which is code of the user's, is done before the counter is looked at.
-    let Some(empty) = event.into_empty() else { return };
+    let empty = match std::mem::needs_drop::<T>() && std::thread::panicking() {
+        false => event.into_empty(),
+        // The handler has panicked, and this is on the way out of it: another panic that left here would end the process.
+        true => contain(|| event.into_empty()).ok().flatten(),
+    };
+    let Some(empty) = empty else { return };
     if IS_OPEN.get() {
         let lay_there = LIES_THERE.try_with(|place| place.replace(Some(empty)));
         drop(lay_there);
@@ -142,7 +149,7 @@ mod tests {
             let _payload = lent("x");
             panic!("a bug of a handler");
         };
-        call(|| assert!(crate::chain::contain(panics).is_err()));
+        call(|| assert!(contain(panics).is_err()));
         assert!(take().is_some());
     }
 }
