@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`Payload<T>`] | the value, shared, decoded when the event was not published as a `T` here |
 //! | [`Event<T>`](busway_event::Event) | the value with its header |
-//! | [`AnyEvent`](busway_event::AnyEvent) | the event as it is, never decoded |
+//! | [`AnyEvent`] | the event as it is, never decoded |
 //! | [`Meta`] | producer, version, trace, free pairs |
 //! | [`Topic`](busway_event::Topic) | the concrete topic |
 //! | [`Delivery`] | attempt, offset, replay, lag |
