@@ -21,9 +21,7 @@ impl IdleWatch {
     pub(crate) fn touch(&self) {
         // Pairs with the fence in `until`: either the watcher is seen here, or it sees the counters.
         fence(Ordering::SeqCst);
-        if self.watchers.load(Ordering::Relaxed) > 0 {
-            self.changed.notify_waiters();
-        }
+        self.touch_behind_fence();
     }
 
     /// As [`touch`](Self::touch), right behind a sequentially consistent change of the counters: that is a fence of its own.
@@ -37,6 +35,11 @@ impl IdleWatch {
     #[inline]
     pub(crate) fn touch_behind_exchange(&self) {
         fence_behind_exchange();
+        self.touch_behind_fence();
+    }
+
+    #[inline]
+    fn touch_behind_fence(&self) {
         if self.watchers.load(Ordering::Relaxed) > 0 {
             self.changed.notify_waiters();
         }

@@ -80,8 +80,8 @@ impl Seat {
                 }
                 None => true,
             };
-            let is_paused = turn == TURN_PAUSED && unseen >= LOOK_PAUSED;
-            if is_to_look || is_paused || unseen >= LOOK || heavy >= LOOK_BYTES {
+            let look = if turn == TURN_PAUSED { LOOK_PAUSED } else { LOOK };
+            if is_to_look || unseen >= look || heavy >= LOOK_BYTES {
                 (unseen, heavy) = (0, 0);
                 turn = self.pace(consumer);
             }

@@ -36,8 +36,9 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn of(event: &AnyEvent, settings: &Settings) -> Result<Self, TransportError> {
-        let cloudevents::Headers { attributes, content_type, body, .. } =
-            cloudevents::to_headers(event).map_err(|error| TransportError::Refused(error.to_string()))?;
+        let cloudevents::BorrowedHeaders { attributes, content_type, body, .. } =
+            cloudevents::to_borrowed_headers(event)
+                .map_err(|error| TransportError::Refused(error.to_string()))?;
         let (len, limit) = (body.len(), settings.payload_bytes_max());
         if len > limit {
             return Err(TransportError::TooLarge { len, limit });

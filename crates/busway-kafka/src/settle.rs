@@ -43,13 +43,6 @@ enum Where {
     Dead(Letter),
 }
 
-/// A record that is written to another topic, and how.
-struct Elsewhere {
-    record: Record,
-    topic: String,
-    headers: OwnedHeaders,
-}
-
 impl KafkaReceiver {
     pub(crate) async fn settle_all(&self, verdicts: Vec<(DeliveryId, Verdict)>) -> Vec<Said> {
         let steps = self.begin_all(verdicts);
@@ -63,8 +56,8 @@ impl KafkaReceiver {
                     tickets.push((at, ticket));
                     Ok(())
                 }
-                Step::Write(id, elsewhere) => {
-                    writes.push(async move { (at, self.write(id, *elsewhere).await) });
+                Step::Write(id, write) => {
+                    writes.push(async move { (at, self.write(id, *write).await) });
                     Ok(())
                 }
             });
@@ -138,21 +131,16 @@ impl KafkaReceiver {
         })
     }
 
-    fn elsewhere(&self, record: Record, place: Where) -> Elsewhere {
-        let (topic, headers) = match place {
-            Where::Later { topic, attempts, delay } => (topic, self.put_off(&record, attempts, delay)),
-            Where::Dead(letter) => (names::dead(&self.reception.stream), self.given_up(&record, &letter)),
-        };
-        Elsewhere { record, topic, headers }
-    }
-
     async fn write(&self, id: DeliveryId, (record, place): (Record, Where)) -> Said {
         // It is not delivered again while it is being written.
         let until = Instant::now() + self.reception.ack_wait.max(WRITE_TIMEOUTS * self.link.settings.timeout);
         if !self.core().desk.lock().renew(id, until) {
             return Err(gone(id));
         }
-        let Elsewhere { record, topic, headers } = self.elsewhere(record, place);
+        let (topic, headers) = match place {
+            Where::Later { topic, attempts, delay } => (topic, self.put_off(&record, attempts, delay)),
+            Where::Dead(letter) => (names::dead(&self.reception.stream), self.given_up(&record, &letter)),
+        };
         let to = Destination {
             topic: &topic,
             partition: None,

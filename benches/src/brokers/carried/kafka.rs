@@ -122,7 +122,7 @@ fn publish(runtime: &Runtime, by: By) -> Result<Lap> {
 /// What is consumed was written by busway on either side: both write the same.
 fn consume(runtime: &Runtime, by: By) -> Result<Lap> {
     let Cluster { mock, side } = runtime.block_on(Cluster::new(by))?;
-    runtime.block_on(Side { by: By::Busway, ..side.clone() }.publish(Until::number(EVENTS)))?;
+    runtime.block_on(side.send(Until::number(EVENTS)))?;
     let elapsed = runtime.block_on(async {
         tokio::spawn(async move {
             match side.by {
@@ -140,8 +140,12 @@ impl Side {
     async fn publish(self, until: Until) -> Result<()> {
         match self.by {
             By::Client => self.publish_alone(until).await,
-            By::Busway => super::send(&*self.transport.sender().await?, IN_FLIGHT, until).await,
+            By::Busway => self.send(until).await,
         }
+    }
+
+    async fn send(&self, until: Until) -> Result<()> {
+        super::send(&*self.transport.sender().await?, IN_FLIGHT, until).await
     }
 
     /// Answers come nearly in the order of the events: of the oldest ones the last is waited for first, so that a task is woken once for all of them.

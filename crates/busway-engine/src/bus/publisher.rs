@@ -115,18 +115,17 @@ impl<T: EventType> Publisher<T> {
         &self,
         payload: T,
         patience: Patience,
-        done: impl Fn(Receipt) -> R,
-        later: impl Fn(Box<Later<T>>) -> R,
+        done: impl FnOnce(Receipt) -> R,
+        later: impl FnOnce(Box<Later<T>>) -> R,
     ) -> R {
         let Kind::Topic { core, topic, idle } = &self.kind else {
             return later(closed(self.draft(payload)).into());
         };
         let Some(core) = core.upgrade() else { return later(closed(self.draft(payload)).into()) };
         if !core.takes_payloads() {
-            return match core.publish(Event::new(topic, payload), Source::Outside, patience) {
-                Ok(receipt) => done(receipt),
-                Err(left) => later(left),
-            };
+            return core
+                .publish(Event::new(topic, payload), Source::Outside, patience)
+                .map_or_else(later, done);
         }
         let stamp = core.stamp();
         let desk = core.desk();
@@ -151,10 +150,7 @@ impl<T: EventType> Publisher<T> {
             }
             Err(astray) => {
                 drop(way);
-                match core.go_around(desk, topic, astray, &stamp, patience) {
-                    Ok(receipt) => done(receipt),
-                    Err(left) => later(left),
-                }
+                core.go_around(desk, topic, astray, &stamp, patience).map_or_else(later, done)
             }
         }
     }

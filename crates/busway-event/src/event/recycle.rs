@@ -230,34 +230,32 @@ impl Empty {
     /// Lets an event go. `None` when somebody else holds it too, or its envelope is used only once.
     #[inline]
     pub fn of(event: AnyEvent) -> Option<Self> {
-        let mut inner = event.inner;
-        // A glance, which spares those who share an event an exchange that must fail.
-        if Arc::strong_count(&inner) > 1 {
-            return None;
-        }
-        // What others did to it before they let go is seen from here on.
-        fence(Ordering::Acquire);
-        // Most payloads are values that nothing happens to when they are dropped: they lie there until the next one is written over them, and
-        // the envelope is claimed once instead of twice.
-        if !inner.is_as_good_as_empty() {
-            Arc::get_mut(&mut inner)?.empty()?;
-        }
-        Some(Self(inner))
+        emptied(event.inner).map(Self)
     }
+}
+
+/// An envelope without its payload, when nobody else has a part in it and it may be used again.
+#[inline]
+fn emptied<E: Envelope + ?Sized>(mut inner: Arc<E>) -> Option<Arc<E>> {
+    // A glance, which spares those who share an event an exchange that must fail.
+    if Arc::strong_count(&inner) > 1 {
+        return None;
+    }
+    // What others did to it before they let go is seen from here on.
+    fence(Ordering::Acquire);
+    // Most payloads are values that nothing happens to when they are dropped: they lie there until the next one is written over them, and
+    // the envelope is claimed once instead of twice.
+    if !inner.is_as_good_as_empty() {
+        Arc::get_mut(&mut inner)?.empty()?;
+    }
+    Some(inner)
 }
 
 impl<T: EventType> Event<T> {
     /// Lets it go. `None` when somebody else holds it too, or its envelope is used only once. Otherwise the payload is dropped, as [`Empty::of`] does.
     #[inline]
     pub fn into_empty(self) -> Option<Empty> {
-        let mut inner = self.inner;
-        if Arc::strong_count(&inner) > 1 {
-            return None;
-        }
-        fence(Ordering::Acquire);
-        if !inner.is_as_good_as_empty() {
-            Arc::get_mut(&mut inner)?.empty()?;
-        }
+        let inner = emptied(self.inner)?;
         Some(Empty(inner))
     }
 }

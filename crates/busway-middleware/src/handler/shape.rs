@@ -144,7 +144,7 @@ pub(super) fn requirements_of<M: Mode, Args: Arguments<M>>() -> Requirements {
 }
 
 macro_rules! arguments {
-    ($($arg:ident),*) => {
+    ($($arg:ident),* $(; $($own:tt)*)?) => {
         impl<M: Mode, $($arg: FromDelivery<M>),*> Arguments<M> for ($($arg,)*) {
             fn take(_delivery: &Delivery) -> Result<Self, ExtractError> {
                 Ok(($($arg::from_delivery(_delivery)?,)*))
@@ -153,25 +153,10 @@ macro_rules! arguments {
             fn require(_requirements: &mut Requirements) {
                 $($arg::require(_requirements);)*
             }
+
+            $($($own)*)?
         }
     };
-}
-
-impl<M: Mode, A: FromDelivery<M>> Arguments<M> for (A,) {
-    const LENT: bool = A::LENT;
-
-    fn take(delivery: &Delivery) -> Result<Self, ExtractError> {
-        Ok((A::from_delivery(delivery)?,))
-    }
-
-    #[inline]
-    fn take_lent(event: AnyEvent) -> Result<Self, AnyEvent> {
-        Ok((A::from_loan(event)?,))
-    }
-
-    fn require(requirements: &mut Requirements) {
-        A::require(requirements);
-    }
 }
 
 macro_rules! arguments_beside_batch {
@@ -194,6 +179,14 @@ macro_rules! arguments_beside_batch {
 }
 
 arguments!();
+arguments! { A1;
+    const LENT: bool = A1::LENT;
+
+    #[inline]
+    fn take_lent(event: AnyEvent) -> Result<Self, AnyEvent> {
+        Ok((A1::from_loan(event)?,))
+    }
+}
 arguments!(A1, A2);
 arguments!(A1, A2, A3);
 arguments!(A1, A2, A3, A4);
