@@ -183,6 +183,9 @@ impl Settings {
     pub(crate) fn member(&self, group: &str, member: &str) -> ClientConfig {
         let mut config = self.base();
         config.set("group.id", group).set("client.id", member);
+        // A broker answers who joins only when all of the group have, or are taken for dead, and what is asked behind that on the same connection waits as long. A commit that were
+        // given up meanwhile would take the connection with it, and the question to join: a group under load would begin to form anew again and again.
+        config.set("socket.timeout.ms", (self.timeout + self.session).as_millis().to_string());
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "earliest").set("isolation.level", "read_committed");
         config.set("partition.assignment.strategy", "cooperative-sticky");

@@ -11,6 +11,8 @@ use rdkafka::producer::future_producer::FutureProducerContext;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::world::TIMEOUT;
+
 /// One or several brokers, with the producer that they live in: it is also how a test writes what is not of busway's.
 pub(crate) struct Cluster {
     producer: FutureProducer,
@@ -93,7 +95,7 @@ impl Cluster {
 /// With times that suit tests.
 pub(crate) fn builder_to(brokers: &str) -> KafkaBuilder {
     KafkaTransport::builder(brokers)
-        .timeout(Duration::from_secs(5))
+        .timeout(TIMEOUT)
         .session_timeout(Duration::from_secs(6))
         .setting("topic.metadata.refresh.interval.ms", "1000")
 }

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::transport::{Receiver, TransportError, Verdict};
-use busway_kafka::KafkaTransport;
+use busway_engine::transport::{Receiver, Transport as _, TransportError, Verdict};
 use parking_lot::Mutex;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::timeout;
 
 use crate::cluster::Cluster;
 use crate::world::{
-    PATIENCE, event, number, numbers, receive, reception, send, settle, take, told, with_orders,
+    PATIENCE, TIMEOUT, event, number, numbers, orders, receive, reception, send, settle, take, told,
+    with_orders,
 };
 
 /// What members saw, all of them together.
@@ -63,27 +63,40 @@ async fn work(member: usize, receiver: Arc<dyn Receiver>, seen: Arc<Seen>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_join_and_leave_under_load_lose_nothing_and_keep_the_order_of_keys() {
-    let (cluster, transport) = with_orders(PARTITIONS).await;
-    join_and_leave(&cluster, transport, false).await;
+    let cluster = Cluster::of(1);
+    join_and_leave(&cluster, TIMEOUT, |_| {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebalance_that_is_delayed_loses_nothing_and_keeps_the_order_of_keys() {
-    let (cluster, transport) = with_orders(PARTITIONS).await;
-    join_and_leave(&cluster, transport, true).await;
+    let cluster = Cluster::of(1);
+    join_and_leave(&cluster, TIMEOUT, delay).await;
+}
+
+/// A commit that is sent while a group forms waits behind the question to join. Were it given up after the timeout, its connection would be, and the question with it:
+/// the group would begin to form anew again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_takes_longer_to_form_than_the_timeout_forms_all_the_same() {
+    let cluster = Cluster::of(1);
+    join_and_leave(&cluster, Duration::from_secs(1), |_| {}).await;
 }
 
 /// What members ask the broker takes long from now on, and first it says that the group is being changed.
 fn delay(cluster: &Cluster) {
     let (mock, again) = (cluster.mock(), RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS);
     mock.broker_round_trip_time(1, Duration::from_millis(150)).unwrap();
-    for asked in [RDKafkaApiKey::JoinGroup, RDKafkaApiKey::SyncGroup, RDKafkaApiKey::OffsetCommit] {
-        mock.request_errors(asked, &[again; 3]);
-    }
+    mock.request_errors(RDKafkaApiKey::JoinGroup, &[again; 3]);
+    mock.request_errors(RDKafkaApiKey::OffsetCommit, &[again; 3]);
+    // Each of these costs the group a round, which lasts as long as a session.
+    mock.request_errors(RDKafkaApiKey::SyncGroup, &[again]);
 }
 
 /// A second member joins while a first one works, and later the first one leaves.
-async fn join_and_leave(cluster: &Cluster, transport: KafkaTransport, is_delayed: bool) {
+async fn join_and_leave(cluster: &Cluster, time: Duration, trouble: impl FnOnce(&Cluster)) {
+    cluster.make("orders", PARTITIONS);
+    let connect = || async { cluster.builder().timeout(time).connect().await.unwrap() };
+    let transport = connect().await;
+    transport.prepare(&[orders(PARTITIONS)]).await.unwrap();
     let seen = Arc::new(Seen::default());
     let wanted = reception().in_flight_max(16);
     let first = receive(&transport, &wanted.clone().member("first")).await;
@@ -94,14 +107,12 @@ async fn join_and_leave(cluster: &Cluster, transport: KafkaTransport, is_delayed
             let keys = u32::try_from(KEYS).unwrap();
             let some = (0..keys).map(|key| event(round * keys + key, Some(&format!("key-{key}")))).collect();
             send(&sending, some).await;
-            timeout(Duration::from_millis(40), std::future::pending::<()>()).await.unwrap_err();
+            timeout(Duration::from_millis(80), std::future::pending::<()>()).await.unwrap_err();
         }
     });
     until(|| seen.count() > EVENTS / 10).await;
-    let another = cluster.connect().await;
-    if is_delayed {
-        delay(cluster);
-    }
+    let another = connect().await;
+    trouble(cluster);
     let second = receive(&another, &wanted.clone().member("second")).await;
     let helping = tokio::spawn(work(2, Arc::clone(&second), Arc::clone(&seen)));
     until(|| seen.busy.lock().contains(&2)).await;
@@ -127,8 +138,11 @@ async fn join_and_leave(cluster: &Cluster, transport: KafkaTransport, is_delayed
             }
         }
     };
-    timeout(PATIENCE, committed).await.unwrap();
+    let is_committed = timeout(PATIENCE, committed).await.is_ok();
+    let positions = positions(cluster);
+    assert!(is_committed, "not all of it is committed: {positions:?}");
     assert_eq!(all_positions(cluster), EVENTS, "a position passes what is settled, and no more");
+    assert!(!positions.contains(&0), "whichever partitions a member has, it has something to do");
     let settled = seen.settled.lock().clone();
     assert!(settled.values().all(|times| *times == 1), "settled is never delivered again: {settled:?}");
     let mut last = BTreeMap::new();
@@ -183,10 +197,12 @@ async fn a_group_that_does_not_take_a_member_is_said_to_it() {
     }
 }
 
+fn positions(cluster: &Cluster) -> Vec<i64> {
+    (0..PARTITIONS).map(|partition| cluster.position("stock", "orders", i32::from(partition))).collect()
+}
+
 fn all_positions(cluster: &Cluster) -> usize {
-    let positions =
-        (0..PARTITIONS).map(|partition| cluster.position("stock", "orders", i32::from(partition)));
-    usize::try_from(positions.sum::<i64>()).unwrap()
+    usize::try_from(positions(cluster).iter().sum::<i64>()).unwrap()
 }
 
 async fn until(holds: impl Fn() -> bool) {
@@ -198,6 +214,7 @@ async fn until(holds: impl Fn() -> bool) {
     timeout(PATIENCE, holding).await.unwrap();
 }
 
-const EVENTS: usize = 1_200;
-const KEYS: usize = 6;
+const EVENTS: usize = 2_400;
+/// So many that each partition has some of them.
+const KEYS: usize = 24;
 const PARTITIONS: u16 = 8;

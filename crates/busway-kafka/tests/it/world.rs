@@ -15,6 +15,8 @@ use crate::cluster::Cluster;
 
 /// So long nothing takes that is to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+/// So long a broker has to answer, where a test says nothing else.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(5);
 /// So long is waited for what is not to happen.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(600);
 
