@@ -185,9 +185,9 @@ impl Desk {
                 sent = self.out.send(received) => if sent.is_err() { return back() },
             },
         }
-        // Who closes drops all that wait, of which this may not have been one yet.
+        // Who closes drops all that wait, of which this may not have been one yet. Or it is settled already, and somebody was told so.
         if self.closing.is_cancelled() {
-            return back();
+            self.waiting.lock().remove(&id);
         }
         outcome(self.decided(id, decided).await, self.utc())
     }

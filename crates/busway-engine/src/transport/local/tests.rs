@@ -14,7 +14,9 @@ use super::LocalTransport;
 use crate::bus::Bus;
 use crate::dead_letters::Selection;
 use crate::durable::StartAt;
-use crate::transport::{DeliveryId, Letter, Received, Receiver, Reception, TransportError, Verdict};
+use crate::transport::{
+    DeliveryId, Letter, Received, Receiver, Reception, Transport as _, TransportError, Verdict,
+};
 
 const NAME: &str = "to-there";
 
@@ -81,6 +83,22 @@ async fn nothing_comes(bus: &Bus, from: &Arc<dyn Receiver>) {
         tokio::task::yield_now().await;
     }
     assert!(bus.core().durable.named(NAME).is_some());
+}
+
+/// A handler may be on its way to waiting for its verdict while somebody has taken its event already, has settled it, and closes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_member_settles_before_it_closes_comes_to_nobody_again() {
+    let (_folder, bus) = with_events(0, 1).await;
+    let transport = LocalTransport::new(&bus);
+    let reception = Reception::new("", NAME, Filter::new("orders.#").unwrap());
+    for round in 0..2_000 {
+        let member = transport.receiver(&reception).await.unwrap();
+        publish(&bus, round..round + 1, 1).await;
+        let came = receive(&member, 1).await;
+        assert_eq!(number(&came[0]), round, "the one before was settled");
+        settle(&member, done(&came)).await;
+        soon(member.close()).await.unwrap();
+    }
 }
 
 #[tokio::test]
