@@ -93,11 +93,14 @@ impl Core {
         };
         let mut desk = self.desk.lock();
         let place = Place { topic: Arc::clone(&record.topic), partition: record.partition };
-        let is_kept = desk.arrived(&place, record, event, due, attempt, is_meant);
+        let arrival = desk.arrived(&place, record, event, due, attempt, is_meant);
         let is_at_limit = desk.is_at_limit(&place);
         drop(desk);
-        if is_kept {
+        if arrival.is_kept {
             self.arrived.notify_one();
+        }
+        if arrival.is_anew {
+            self.bump();
         }
         is_at_limit
     }

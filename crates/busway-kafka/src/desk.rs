@@ -41,6 +41,14 @@ struct Out {
     until: Instant,
 }
 
+/// What became of a record that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    pub(crate) is_kept: bool,
+    /// The log of its partition was made anew: who has settled something of the old one is to look at once.
+    pub(crate) is_anew: bool,
+}
+
 /// What is kept at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -113,7 +121,7 @@ impl Desk {
         places.iter().for_each(|place| self.revoke(place));
     }
 
-    /// A record was read of a partition, which is this event or none. It waits until `due`, if it is told so; what is not meant for this subscription is settled by itself. Whether it is kept.
+    /// A record was read of a partition, which is this event or none. It waits until `due`, if it is told so; what is not meant for this subscription is settled by itself.
     pub(crate) fn arrived(
         &mut self,
         place: &Place,
@@ -122,11 +130,14 @@ impl Desk {
         due: Option<Instant>,
         attempt: u32,
         is_meant: bool,
-    ) -> bool {
-        let Some(mut part) = self.parts.get_mut(place) else { return false };
+    ) -> Arrival {
+        let left = Arrival { is_kept: false, is_anew: false };
+        let Some(mut part) = self.parts.get_mut(place) else { return left };
         let offset = record.offset;
         let mut read = part.gap.read(offset);
-        if read == Read::Reset {
+        let is_anew = read == Read::Reset;
+        let left = Arrival { is_anew, ..left };
+        if is_anew {
             let (topic, partition, position) = (&place.topic, place.partition, part.gap.position());
             tracing::warn!(
                 %topic, partition, position, offset,
@@ -136,14 +147,14 @@ impl Desk {
             part.restart(self.next_serial, offset);
             read = part.gap.read(offset);
             self.forget_all(place);
-            let Some(anew) = self.parts.get_mut(place) else { return false };
+            let Some(anew) = self.parts.get_mut(place) else { return left };
             part = anew;
         }
         match read {
-            Read::Again | Read::Reset => return false,
+            Read::Again | Read::Reset => return left,
             Read::Settled => {
                 part.changed += 1;
-                return false;
+                return left;
             }
             Read::New => {}
         }
@@ -151,10 +162,10 @@ impl Desk {
         if !is_meant || !is_wanted {
             part.gap.settle(offset);
             part.changed += 1;
-            return false;
+            return left;
         }
         part.put(record, event, due, attempt);
-        true
+        Arrival { is_kept: true, ..left }
     }
 
     /// Hands over what is ready, so many at most, each until a time.

@@ -45,6 +45,10 @@ fn offsets(taken: &[Received]) -> Vec<u64> {
 }
 
 fn arrived(desk: &mut Desk, record: Record, due: Option<Instant>, attempt: u32, is_meant: bool) -> bool {
+    arrival(desk, record, due, attempt, is_meant).is_kept
+}
+
+fn arrival(desk: &mut Desk, record: Record, due: Option<Instant>, attempt: u32, is_meant: bool) -> Arrival {
     let event = record.event();
     let place = Place { topic: Arc::clone(&record.topic), partition: record.partition };
     desk.arrived(&place, record, event, due, attempt, is_meant)
@@ -188,7 +192,8 @@ async fn a_log_that_was_made_anew_is_read_from_its_beginning() {
     let taken = desk.take(100, now, now + WAIT);
     let ticket = desk.done(taken[0].id).unwrap();
     let changes = desk.changes(None);
-    assert!(arrived(&mut desk, record(4_900, None), None, 1, true), "what is there now is an event");
+    let anew = arrival(&mut desk, record(4_900, None), None, 1, true);
+    assert_eq!(anew, Arrival { is_kept: true, is_anew: true }, "what is there now is an event");
     // What was settled of the old one is nothing to it.
     desk.committed(&changes);
     assert_eq!((ticket.heard(), desk.changes(None)), (Heard::Never, vec![]));
