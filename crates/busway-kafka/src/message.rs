@@ -36,9 +36,8 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     pub(crate) fn of(event: &AnyEvent, settings: &Settings) -> Result<Self, TransportError> {
-        let cloudevents::BorrowedHeaders { attributes, content_type, body, .. } =
-            cloudevents::to_borrowed_headers(event)
-                .map_err(|error| TransportError::Refused(error.to_string()))?;
+        let cloudevents::Binary { attributes, content_type, body, .. } =
+            cloudevents::to_binary(event).map_err(|error| TransportError::Refused(error.to_string()))?;
         let (len, limit) = (body.len(), settings.payload_bytes_max());
         if len > limit {
             return Err(TransportError::TooLarge { len, limit });
@@ -150,34 +149,30 @@ impl Record {
         let content_type = content_type.and_then(|(_, value)| text(value));
         let is_structured = content_type.is_some_and(|text| starts_with(text, STRUCTURED));
         let mut import = Import::new().payload_bytes_max(body.len().max(PAYLOAD_BYTES_MAX));
-        let mut completed = (false, false);
-        loop {
-            let read = match content_type.filter(|_| is_structured) {
-                Some(text) if starts_with(text, cloudevents::CONTENT_TYPE) => {
-                    cloudevents::from_json(&body, &import)
-                }
-                Some(text) => {
-                    return Err(format!("events in {} are not read, in JSON they are", text.escape_debug()));
-                }
-                None => self.arriving(content_type)?.event(body.clone(), &import),
-            };
-            // Each at most once: what is missing then is missing.
-            match (&read, self.time()) {
-                (Err(CloudEventError::Missing { attribute: "time" }), Some(millis)) if !completed.0 => {
-                    let taken = Timestamp::from_nanos(millis.saturating_mul(1_000_000));
-                    (import, completed.0) = (import.received_at(taken), true);
-                }
-                (Err(CloudEventError::Missing { attribute: "subject" }), _) if !completed.1 => {
-                    let Ok(topic) = Topic::new(&self.topic) else {
-                        return Err(
-                            "it has no subject, and its Kafka topic is not the name of one".to_owned()
-                        );
-                    };
-                    (import, completed.1) = (import.topic(TopicFrom::Fixed(topic)), true);
-                }
-                _ => return read.map_err(|error| error.to_string()),
-            }
+        if let Some(millis) = self.time() {
+            import = import.taken_at(Timestamp::from_nanos(millis.saturating_mul(1_000_000)));
         }
+        let topic = || Topic::new(&self.topic).map_or(TopicFrom::Subject, TopicFrom::SubjectOr);
+        let read = match content_type.filter(|_| is_structured) {
+            Some(text) if starts_with(text, cloudevents::CONTENT_TYPE) => {
+                cloudevents::from_json(&body, &import.topic(topic()))
+            }
+            Some(text) => {
+                return Err(format!("events in {} are not read, in JSON they are", text.escape_debug()));
+            }
+            None => {
+                let arriving = self.arriving(content_type)?;
+                // Nearly every event has one, and needs no other made.
+                let import = if arriving.has_subject() { import } else { import.topic(topic()) };
+                arriving.event(body, &import)
+            }
+        };
+        read.map_err(|error| match error {
+            CloudEventError::Missing { attribute: "subject" } => {
+                "it has no subject, and its Kafka topic is not the name of one".to_owned()
+            }
+            error => error.to_string(),
+        })
     }
 
     fn arriving<'a>(&'a self, content_type: Option<&'a str>) -> Result<Arriving<'a>, String> {

@@ -13,7 +13,7 @@ use std::str::FromStr as _;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
 use busway_engine::transport::TransportError;
-use busway_event::cloudevents::{self, Arriving, CloudEventError, Import, TopicFrom};
+use busway_event::cloudevents::{self, Arriving, Import, TopicFrom};
 use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{AnyEvent, Timestamp};
 use bytes::Bytes;
@@ -38,8 +38,8 @@ impl Outgoing {
     pub(crate) fn new(event: &AnyEvent, subjects: &Subjects) -> Result<Self, TransportError> {
         let refused = |error: &dyn std::fmt::Display| TransportError::Refused(error.to_string());
         let subject = subjects.of(event.topic())?;
-        let cloudevents::BorrowedHeaders { attributes, content_type, body, .. } =
-            cloudevents::to_borrowed_headers(event).map_err(|error| refused(&error))?;
+        let cloudevents::Binary { attributes, content_type, body, .. } =
+            cloudevents::to_binary(event).map_err(|error| refused(&error))?;
         let (mut headers, mut id) = (Headers::new(), None);
         for (name, value) in attributes {
             match &*name {
@@ -158,35 +158,27 @@ pub(crate) fn event(
     subjects: &Subjects,
     taken: Option<Timestamp>,
 ) -> Result<AnyEvent, String> {
-    let limit = message.payload.len().max(PAYLOAD_BYTES_MAX);
-    let mut import = Import::new().payload_bytes_max(limit);
-    let mut completed = (false, false);
-    loop {
-        let Found { content_type, arriving } = Found::new(message);
-        let read = match content_type.filter(|text| is_structured(text)) {
-            Some(text) if media_type(text).eq_ignore_ascii_case(cloudevents::CONTENT_TYPE) => {
-                cloudevents::from_json(&message.payload, &import)
-            }
-            Some(text) => {
-                return Err(format!("events in {} are not read, in JSON they are", text.escape_debug()));
-            }
-            None => arriving?.event(message.payload.clone(), &import),
-        };
-        let error = match read {
-            Ok(event) => return Ok(event),
-            Err(error) => error,
-        };
-        // Each at most once: what is missing then is missing.
-        match (&error, taken, subjects.topic(&message.subject)) {
-            (CloudEventError::Missing { attribute: "time" }, Some(taken), _) if !completed.0 => {
-                (import, completed.0) = (import.received_at(taken), true);
-            }
-            (CloudEventError::Missing { attribute: "subject" }, _, Some(topic)) if !completed.1 => {
-                (import, completed.1) = (import.topic(TopicFrom::Fixed(topic)), true);
-            }
-            _ => return Err(chain(&error)),
-        }
+    let mut import = Import::new().payload_bytes_max(message.payload.len().max(PAYLOAD_BYTES_MAX));
+    if let Some(taken) = taken {
+        import = import.taken_at(taken);
     }
+    let topic = || subjects.topic(&message.subject).map_or(TopicFrom::Subject, TopicFrom::SubjectOr);
+    let Found { content_type, arriving } = Found::new(message);
+    let read = match content_type.filter(|text| is_structured(text)) {
+        Some(text) if media_type(text).eq_ignore_ascii_case(cloudevents::CONTENT_TYPE) => {
+            cloudevents::from_json(&message.payload, &import.topic(topic()))
+        }
+        Some(text) => {
+            return Err(format!("events in {} are not read, in JSON they are", text.escape_debug()));
+        }
+        None => {
+            let arriving = arriving?;
+            // Nearly every event has one, and needs no other made.
+            let import = if arriving.has_subject() { import } else { import.topic(topic()) };
+            arriving.event(message.payload.clone(), &import)
+        }
+    };
+    read.map_err(|error| chain(&error))
 }
 
 /// What is found among the headers of a message.

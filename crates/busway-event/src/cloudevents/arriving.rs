@@ -55,6 +55,12 @@ impl<'a> Arriving<'a> {
         self.0.has(Known::ContentType)
     }
 
+    /// Whether `subject` has arrived.
+    #[must_use]
+    pub fn has_subject(&self) -> bool {
+        self.0.has(Known::Subject)
+    }
+
     /// Puts the attributes that become metadata pairs in the order of their names, for protocols whose headers come in none. Otherwise they are in that of their arrival.
     pub fn by_name(mut self) -> Self {
         self.0.sort_others();
@@ -72,7 +78,35 @@ impl<'a> Arriving<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::cloudevents::TopicFrom;
+    use crate::topic::Topic;
+
+    #[test]
+    fn what_was_known_on_the_way_is_of_an_event_that_does_not_say_it() {
+        let (topic, taken) = (Topic::new("a.b").unwrap(), "2026-01-31T10:00:00Z".parse().unwrap());
+        let read = |said: &[(&str, &'static str)]| {
+            let mut arriving = Arriving::new();
+            let wanted = [("specversion", "1.0"), ("id", "1"), ("source", "/s"), ("type", "t")];
+            for (name, value) in wanted.iter().chain(said) {
+                arriving.attribute(name, *value).unwrap();
+            }
+            assert_eq!(arriving.has_subject(), said.iter().any(|(name, _)| *name == "subject"));
+            let import = Import::new().topic(TopicFrom::SubjectOr(topic.clone())).taken_at(taken);
+            let event = arriving.event(Bytes::new(), &import).unwrap();
+            (event.topic().to_string(), event.time().to_string(), event.header().ttl())
+        };
+        let expiry = ("expirytime", "2026-01-31T10:00:07Z");
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let (known, said) = ("2026-01-31T10:00:00Z".to_owned(), "2026-01-31T10:00:05Z".to_owned());
+        assert_eq!(read(&[expiry]), ("a.b".to_owned(), known, seconds(7)));
+        assert_eq!(
+            read(&[("subject", "c"), ("time", "2026-01-31T10:00:05Z"), expiry]),
+            ("c".to_owned(), said, seconds(2))
+        );
+    }
 
     #[test]
     fn a_refused_attribute_leaves_those_before_it_as_they_were() {

@@ -50,7 +50,9 @@ pub(super) fn event(
     let meta = meta(&mut attributes, source)?;
     let mut metadata = Metadata::draft(&meta.producer, version);
     let topic = topic(&mut attributes, &mut metadata, import)?;
-    let Some(time) = time(&mut attributes, Known::Time)?.or(import.received_at) else {
+    let said = time(&mut attributes, Known::Time)?;
+    let received_at = import.received_at.or(import.taken_at.filter(|_| said.is_none()));
+    let Some(time) = said.or(received_at) else {
         return Err(CloudEventError::Missing { attribute: "time" });
     };
     let content_type = content_type(&mut attributes, &mut metadata)?;
@@ -70,9 +72,9 @@ pub(super) fn event(
     if let Some(priority) = attributes.take(Known::Priority)? {
         parts.priority = priority.parse().map_err(CloudEventError::Priority)?;
     }
-    parts.ttl = match meta.ttl.filter(|_| import.received_at.is_none()) {
+    parts.ttl = match meta.ttl.filter(|_| received_at.is_none()) {
         Some(exact) => attributes.take(Known::Expiry).map(|_| Some(exact))?,
-        None => ttl(&mut attributes, import.received_at.map_or(time, |received_at| received_at.max(time)))?,
+        None => ttl(&mut attributes, received_at.map_or(time, |received_at| received_at.max(time)))?,
     };
     trace(&mut attributes, &mut parts.metadata);
     pairs(attributes, &meta.pairs, &mut parts.metadata)?;
@@ -95,11 +97,13 @@ fn topic(
     metadata: &mut MetadataDraft,
     import: &Import,
 ) -> Result<Topic, CloudEventError> {
+    let said = |subject| Topic::new(subject).map_err(|error| CloudEventError::invalid(Invalid::Topic(error)));
     match &import.topic {
-        TopicFrom::Subject => {
-            let subject = attributes.require(Known::Subject)?;
-            Topic::new(subject).map_err(|error| CloudEventError::invalid(Invalid::Topic(error)))
-        }
+        TopicFrom::Subject => said(attributes.require(Known::Subject)?),
+        TopicFrom::SubjectOr(topic) => match attributes.take(Known::Subject)? {
+            Some(subject) => said(subject),
+            None => Ok(topic.clone()),
+        },
         TopicFrom::Fixed(topic) => {
             if let Some(subject) =
                 attributes.take(Known::Subject)?.filter(|subject| subject != topic.as_str())

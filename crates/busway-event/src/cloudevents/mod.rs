@@ -118,15 +118,15 @@ pub fn from_json_items(
     Ok(json::read_batch(json::document(json)?, import)?.collect())
 }
 
-/// An event in binary mode: attributes as the headers of a message, the payload as its body.
+/// An event in binary mode: attributes as the headers of a message, the payload as its body. Texts that the event has are borrowed from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Binary {
-    /// Names without the prefix that a protocol gives them (`ce-`, `ce_`, `cloudEvents:`), and values as text. Values are
-    /// Unicode: a protocol whose headers are ASCII encodes them, as its binding says. All but the content type.
-    pub attributes: Vec<(String, String)>,
+pub struct Binary<'a> {
+    /// Names without the prefix that a protocol gives them (`ce-`, `ce_`, `cloudEvents:`), and values as text. Names that the specification or busway gives are static,
+    /// in lower case. Values are Unicode: a protocol whose headers are ASCII encodes them, as its binding says. All but the content type.
+    pub attributes: Vec<(Cow<'static, str>, Cow<'a, str>)>,
     /// The value of the protocol's own content type header.
-    pub content_type: String,
+    pub content_type: Cow<'static, str>,
     /// The payload.
     pub body: Bytes,
 }
@@ -135,53 +135,9 @@ pub struct Binary {
 ///
 /// # Errors
 /// As [`to_json`].
-pub fn to_binary(event: &AnyEvent) -> Result<Binary, EncodeError> {
-    let Headers { attributes, content_type, body } = to_headers(event)?;
-    let attributes = attributes.into_iter().map(|(name, value)| (name.into_owned(), value)).collect();
-    Ok(Binary { attributes, content_type: content_type.into_owned(), body })
-}
-
-/// [`Binary`] for those who send many events: what is the same in all of them is not owned by any.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Headers {
-    /// As [`Binary::attributes`]: names that the specification or busway gives are static, in lower case.
-    pub attributes: Vec<(Cow<'static, str>, String)>,
-    /// The value of the protocol's own content type header.
-    pub content_type: Cow<'static, str>,
-    /// The payload.
-    pub body: Bytes,
-}
-
-/// The event in binary mode, as [`to_binary`].
-///
-/// # Errors
-/// As [`to_json`].
-pub fn to_headers(event: &AnyEvent) -> Result<Headers, EncodeError> {
-    let BorrowedHeaders { attributes, content_type, body } = to_borrowed_headers(event)?;
-    let attributes = attributes.into_iter().map(|(name, value)| (name, value.into_owned())).collect();
-    Ok(Headers { attributes, content_type, body })
-}
-
-/// [`Headers`] for those who write them somewhere at once: texts that the event has are borrowed from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BorrowedHeaders<'a> {
-    /// As [`Headers::attributes`].
-    pub attributes: Vec<(Cow<'static, str>, Cow<'a, str>)>,
-    /// The value of the protocol's own content type header.
-    pub content_type: Cow<'static, str>,
-    /// The payload.
-    pub body: Bytes,
-}
-
-/// The event in binary mode, as [`to_binary`].
-///
-/// # Errors
-/// As [`to_json`].
-pub fn to_borrowed_headers(event: &AnyEvent) -> Result<BorrowedHeaders<'_>, EncodeError> {
+pub fn to_binary(event: &AnyEvent) -> Result<Binary<'_>, EncodeError> {
     let export::Exported { attributes, content_type, body, .. } = export::exported(event, Form::Attributes)?;
-    Ok(BorrowedHeaders { attributes, content_type, body })
+    Ok(Binary { attributes, content_type, body })
 }
 
 /// The event of a message in binary mode. `attributes` are names without the protocol's prefix, in any case, and
@@ -221,13 +177,19 @@ pub struct Import {
     topic: TopicFrom,
     payload_bytes_max: usize,
     received_at: Option<Timestamp>,
+    taken_at: Option<Timestamp>,
 }
 
 impl Import {
     /// Topics from `subject`, payloads up to 1 MiB, `time` required.
     #[must_use]
     pub const fn new() -> Self {
-        Self { topic: TopicFrom::Subject, payload_bytes_max: PAYLOAD_BYTES_MAX, received_at: None }
+        Self {
+            topic: TopicFrom::Subject,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
+            received_at: None,
+            taken_at: None,
+        }
     }
 
     /// Where topics come from. Default: [`TopicFrom::Subject`].
@@ -249,6 +211,13 @@ impl Import {
         self.received_at = Some(time);
         self
     }
+
+    /// When somebody on the way, a broker, took the event in: the time of one that says none, from where the rest of its time to live counts then. One that says its time is
+    /// read as without this. Default: nobody did.
+    pub const fn taken_at(mut self, time: Timestamp) -> Self {
+        self.taken_at = Some(time);
+        self
+    }
 }
 
 impl Default for Import {
@@ -264,6 +233,8 @@ pub enum TopicFrom {
     /// Its `subject`, which must be a topic: what busway itself exports.
     #[default]
     Subject,
+    /// The same, and this topic for an event that has none.
+    SubjectOr(Topic),
     /// All events go to one topic; a `subject` that is another text is kept as metadata pair `ce-subject`.
     Fixed(Topic),
 }

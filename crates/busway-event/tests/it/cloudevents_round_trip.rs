@@ -36,8 +36,8 @@ pub(crate) fn essence(event: &AnyEvent) -> (String, Encoded, Vec<(String, String
 }
 
 /// As a protocol would carry it: the content type among the headers.
-fn receive(binary: Binary, import: &Import) -> AnyEvent {
-    let content_type = ("datacontenttype".to_owned(), binary.content_type);
+fn receive(binary: Binary<'_>, import: &Import) -> AnyEvent {
+    let content_type = ("datacontenttype".into(), binary.content_type);
     from_binary(binary.attributes.into_iter().chain([content_type]), binary.body, import).unwrap()
 }
 
@@ -222,13 +222,14 @@ fn an_empty_payload_has_no_data_and_comes_back_empty() {
 
 #[test]
 fn the_content_type_of_binary_mode_stands_beside_the_attributes() {
-    let binary = to_binary(&published(&Metadata::draft("shop", 1), b"x")).unwrap();
+    let event = published(&Metadata::draft("shop", 1), b"x");
+    let binary = to_binary(&event).unwrap();
     assert_eq!(
-        (binary.content_type.as_str(), &binary.body),
+        (&*binary.content_type, &binary.body),
         ("application/octet-stream", &Bytes::from_static(b"x"))
     );
     assert!(!binary.attributes.iter().any(|(name, _)| name == "datacontenttype"));
-    assert!(binary.attributes.contains(&("specversion".to_owned(), "1.0".to_owned())));
+    assert!(binary.attributes.contains(&("specversion".into(), "1.0".into())));
 }
 
 #[derive(Debug, serde::Serialize, serde::Deserialize)]

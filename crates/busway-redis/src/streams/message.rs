@@ -8,17 +8,17 @@
 
 use busway_engine::transport::{TransportError, Unreadable};
 use busway_event::AnyEvent;
-use busway_event::cloudevents::{self, BorrowedHeaders, CloudEventError, Import};
+use busway_event::cloudevents::{self, Arriving, Binary, Import};
 use bytes::Bytes;
 
 /// An event on its way out: the fields of its entry.
 #[derive(Debug)]
-pub(super) struct Fields<'a>(BorrowedHeaders<'a>);
+pub(super) struct Fields<'a>(Binary<'a>);
 
 impl<'a> Fields<'a> {
     pub(super) fn of(event: &'a AnyEvent) -> Result<Self, TransportError> {
-        let headers = cloudevents::to_borrowed_headers(event)
-            .map_err(|error| TransportError::Refused(error.to_string()))?;
+        let headers =
+            cloudevents::to_binary(event).map_err(|error| TransportError::Refused(error.to_string()))?;
         let len = headers.body.len();
         if len > PAYLOAD_BYTES_MAX {
             return Err(TransportError::TooLarge { len, limit: PAYLOAD_BYTES_MAX });
@@ -78,7 +78,7 @@ pub(super) fn from_fields(place: String, fields: Vec<Bytes>) -> Result<AnyEvent,
 }
 
 fn read(fields: &[Bytes]) -> Result<AnyEvent, String> {
-    let (mut attributes, mut body) = (Vec::with_capacity(fields.len() / 2), None);
+    let (mut arriving, mut is_event, mut body) = (Arriving::new(), false, None);
     for pair in fields.chunks_exact(2) {
         let [name, value] = pair else { continue };
         let Ok(name) = std::str::from_utf8(name) else { continue };
@@ -90,20 +90,22 @@ fn read(fields: &[Bytes]) -> Result<AnyEvent, String> {
             }
             CONTENT_TYPE => "datacontenttype",
             name => match name.strip_prefix(PREFIX) {
-                Some(attribute) => attribute,
+                Some(attribute) => {
+                    is_event = true;
+                    attribute
+                }
                 None => continue,
             },
         };
         let value = std::str::from_utf8(value)
             .map_err(|error| format!("the field \"{}\" is no text: {error}", name.escape_debug()))?;
-        attributes.push((attribute, value));
+        arriving.attribute(attribute, value).map_err(|error| error.to_string())?;
     }
-    if attributes.iter().all(|(name, _)| *name == "datacontenttype") {
+    if !is_event {
         return Err("it has no fields that begin with \"ce_\": it is no CloudEvent".to_owned());
     }
     let import = Import::new().payload_bytes_max(PAYLOAD_BYTES_MAX);
-    let event = cloudevents::from_binary(attributes, body.unwrap_or_default(), &import);
-    event.map_err(|error: CloudEventError| error.to_string())
+    arriving.event(body.unwrap_or_default(), &import).map_err(|error| error.to_string())
 }
 
 /// What is no text is shown as well as it can be.
