@@ -348,7 +348,7 @@ fn each_built_in_middleware_does_what_it_is_for() {
         "1 done, 1 failed, 2 dead",
         "in pairs: 6 of 6",
         "at once: Some(\"a\"), Some(\"b\")",
-        "then: None",
+        "then nothing more: true",
         "faster: Some(\"c\")",
     ];
     assert_eq!(lines, expected, "{printed}");

@@ -244,17 +244,15 @@ impl Receiver for LocalReceiver {
     fn receive(&self, max: usize) -> TransportFuture<'_, Result<Vec<Received>, TransportError>> {
         Box::pin(async move {
             let mut incoming = self.incoming.lock().await;
-            let first = tokio::select! {
+            let mut all = Vec::new();
+            let count = tokio::select! {
                 biased;
-                () = self.desk.closing.cancelled() => None,
-                first = incoming.recv() => first,
-                () = self.ending.cancelled() => None,
+                () = self.desk.closing.cancelled() => 0,
+                count = incoming.recv_many(&mut all, max.max(1)) => count,
+                () = self.ending.cancelled() => 0,
             };
-            let mut all = vec![first.ok_or(TransportError::Closed)?];
-            while all.len() < max
-                && let Ok(next) = incoming.try_recv()
-            {
-                all.push(next);
+            if count == 0 {
+                return Err(TransportError::Closed);
             }
             Ok(all)
         })
