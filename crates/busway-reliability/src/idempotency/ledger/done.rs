@@ -47,24 +47,20 @@ impl DoneKeys {
     /// Until when a key is done.
     #[inline]
     pub(super) fn until(&self, key: IdempotencyKey) -> Option<Instant> {
-        let (_, number) = self.find(self.half(key), key)?;
-        self.ring.get(self.index(number))?.until
+        self.ring.get(self.index(self.find(self.half(key), key)?))?.until
     }
 
     /// Done until then, or longer if it was so before; the last in the order now.
     pub(super) fn put(&mut self, key: IdempotencyKey, mut until: Instant) {
         let half = self.half(key);
-        let number = self.first.wrapping_add(u32::try_from(self.ring.len()).unwrap_or(u32::MAX));
-        match self.find(half, key) {
-            Some((at, before)) => {
-                let before = self.index(before);
-                if let Some(before) = self.ring.get_mut(before).and_then(|record| record.until.take()) {
-                    until = until.max(before);
-                }
-                self.places.renumber(at, half, number);
+        if let Some(before) = self.find(half, key) {
+            let at = self.index(before);
+            if let Some(before) = self.ring.get_mut(at).and_then(|record| record.until.take()) {
+                until = until.max(before);
             }
-            None => self.places.insert(half, number),
+            self.places.forget(half, before);
         }
+        self.places.insert(half, self.first.wrapping_add(u32::try_from(self.ring.len()).unwrap_or(u32::MAX)));
         self.ring.push_back(Record { key, until: Some(until) });
         if self.ring.len() > self.places.len() * 2 + RECORDS_SPARE {
             self.close_up();
@@ -78,10 +74,7 @@ impl DoneKeys {
                 if !goes(until, self.places.len()) {
                     return;
                 }
-                let first = self.first;
-                if let Some((at, _)) = self.places.find(self.half(key), |number| number == first) {
-                    self.places.remove(at);
-                }
+                self.places.forget(self.half(key), self.first);
             }
             self.ring.pop_front();
             self.first = self.first.wrapping_add(1);
@@ -102,10 +95,11 @@ impl DoneKeys {
         Half::of(self.hashing.hash_one(key))
     }
 
+    /// The number of a key. The table knows numbers of records that have gone, or were done again, for a while longer: they are nobody's.
     #[inline]
-    fn find(&self, half: Half, key: IdempotencyKey) -> Option<(usize, u32)> {
-        let is_it = |number| self.ring.get(self.index(number)).is_some_and(|record| record.key == key);
-        self.places.find(half, is_it)
+    fn find(&self, half: Half, key: IdempotencyKey) -> Option<u32> {
+        let is_it = |record: &Record| record.until.is_some() && record.key == key;
+        self.places.find(half, |number| self.ring.get(self.index(number)).is_some_and(is_it))
     }
 
     #[inline]

@@ -138,6 +138,45 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Long enough for what is entered and taken out many keys at a time, and for tables that grow; keys are new as a rule, and come again now and then.
+    #[test]
+    fn many_keys_and_a_plain_list_of_the_last_agree(
+        most in 1_usize..600,
+        steps in prop::collection::vec((any::<u32>(), 0_u8..16), 1..3_000),
+    ) {
+        let (mut ledger, mut list, mut new) = (Ledger::new(most), std::collections::VecDeque::new(), 0);
+        let wide = |number: u32| {
+            IdempotencyKey::from_bytes(u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes())
+        };
+        for (random, kind) in steps {
+            let number = if kind == 0 { random % (new + 1) } else { new };
+            new = new.max(number + 1);
+            let is_done = list.contains(&number);
+            prop_assert_eq!(ledger.lease(wide(number), lease(1, 1), epoch(), SECOND) == Asked::Done, is_done);
+            if !is_done || kind == 0 {
+                ledger.done(wide(number), lease(1, 1), epoch(), SECOND);
+                list.retain(|other| *other != number);
+                list.push_back(number);
+                if list.len() > most {
+                    list.pop_front();
+                }
+            }
+            prop_assert_eq!(ledger.done_keys(), list.len());
+        }
+        for number in 0..new + 10 {
+            prop_assert_eq!(ledger.is_done(wide(number), epoch()), list.contains(&number), "{}", number);
+        }
+        // All of them run out at once.
+        let later = epoch() + SECOND;
+        ledger.done(wide(new), lease(1, 1), later, SECOND);
+        prop_assert_eq!((ledger.done_keys(), ledger.is_done(wide(new), later)), (1, true));
+        prop_assert!((0..new).all(|number| !ledger.is_done(wide(number), later)));
+    }
+}
+
 #[test]
 fn what_an_earlier_epoch_says_changes_nothing() {
     let (mut ledger, now) = (Ledger::new(8), epoch());
