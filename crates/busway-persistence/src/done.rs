@@ -63,6 +63,8 @@ pub(crate) struct DoneLog {
     first: u64,
     next: u64,
     keys: u64,
+    /// Until when the first row is kept, once that was looked for: a row of thousands of keys is not decoded again for each settlement.
+    first_until: Option<Timestamp>,
 }
 
 /// The rows of all subscriptions that have written some in this opening, and what a batch has changed of them.
@@ -111,7 +113,7 @@ impl DoneLogs {
         let database = shared.databases.done;
         for keys in done.keys.chunks(ROW_KEYS_MAX) {
             let key = done_key(number, log.next);
-            database.put(txn, &key, &row::encode(&key, &to_row(keys))?)?;
+            database.put(txn, &key, &to_row(&key, keys))?;
             log.next += 1;
             log.keys += keys.len() as u64;
         }
@@ -166,19 +168,24 @@ impl DoneLog {
             return Ok(false);
         }
         let key = done_key(number, self.first);
+        let is_too_many = self.keys > keys_max as u64;
+        if !is_too_many && self.first_until.is_some_and(|until| until > now) {
+            return Ok(false);
+        }
         let Some(value) = shared.databases.done.get(txn, &key)? else {
-            self.first += 1;
+            (self.first, self.first_until) = (self.first + 1, None);
             return Ok(true);
         };
         let keys = keys_of(value);
-        let is_too_many = self.keys > keys_max as u64;
-        // A damaged one says nothing of its times: who reads it is told.
-        let has_run_out = || from_row(&key, value).is_ok_and(|keys| keys.iter().all(|key| key.until <= now));
-        if !is_too_many && !has_run_out() {
-            return Ok(false);
+        if !is_too_many {
+            let until = kept_until(&key, value);
+            self.first_until = Some(until);
+            if until > now {
+                return Ok(false);
+            }
         }
         shared.databases.done.delete(txn, &key)?;
-        self.first += 1;
+        (self.first, self.first_until) = (self.first + 1, None);
         self.keys = self.keys.saturating_sub(keys);
         Ok(true)
     }
@@ -211,9 +218,23 @@ fn done_key(subscription: u32, row: u64) -> [u8; 12] {
     key
 }
 
-/// The bytes of a key in their order, as a number of 16 bytes, little endian: which is how they lie in the row.
-fn to_row(keys: &[DoneKey]) -> Vec<(u128, i64)> {
-    keys.iter().map(|done| (u128::from_le_bytes(done.key), done.until.as_nanos())).collect()
+/// A row of keys: how many there are, and each with its time, all little endian. The bytes of a key lie in their order, which `from_row` reads as a number of 16 bytes. Written
+/// by hand, for it is one for each settlement and thousands of keys long.
+fn to_row(key: &[u8], keys: &[DoneKey]) -> Vec<u8> {
+    row::written(key, 8 + keys.len() * KEY_BYTES, |body| {
+        body.extend((keys.len() as u64).to_le_bytes());
+        for DoneKey { key, until } in keys {
+            body.extend(key);
+            body.extend(until.as_nanos().to_le_bytes());
+        }
+    })
+}
+
+/// When all keys of a row have run out. A damaged one says nothing of its times, and stays: who reads it is told.
+fn kept_until(key: &[u8], value: &[u8]) -> Timestamp {
+    let until = |keys: Vec<DoneKey>| keys.iter().map(|done| done.until).max();
+    let none = Timestamp::from_nanos(i64::MIN);
+    from_row(key, value).map_or(Timestamp::from_nanos(i64::MAX), |keys| until(keys).unwrap_or(none))
 }
 
 fn from_row(key: &[u8], value: &[u8]) -> Result<Vec<DoneKey>, Corrupt> {

@@ -28,6 +28,18 @@ pub(crate) fn encode<T: Serialize + ?Sized>(key: &[u8], value: &T) -> heed::Resu
     Ok(row)
 }
 
+/// A row under `key` whose body, of so many bytes about, is written by hand: byte for byte what [`encode`] would have made of its value.
+pub(crate) fn written(key: &[u8], body_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut row = Vec::with_capacity(HEAD_BYTES + body_bytes);
+    row.extend([VERSION, 0, 0, 0, 0]);
+    write(&mut row);
+    if let Some((head, body)) = row.split_first_chunk_mut::<HEAD_BYTES>() {
+        let [a, b, c, d] = checksum(key, body).to_le_bytes();
+        *head = [VERSION, a, b, c, d];
+    }
+    row
+}
+
 /// The value of a row under `key`; `kind` names it in the error.
 pub(crate) fn decode<T: DeserializeOwned>(kind: &str, key: &[u8], row: &[u8]) -> Result<T, Corrupt> {
     let body = checked(kind, key, row)?;

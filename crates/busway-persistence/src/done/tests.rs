@@ -54,7 +54,10 @@ fn the_bytes_of_the_rows_are_those_of_version_one() {
     let keys = [DoneKey { key: counting, until: time(0) }, key(0xab, 1)];
     let at = done_key(3, 5);
     assert_eq!(row::hex(&at), "000000030000000000000005");
-    let bytes = row::encode(&at, &to_row(&keys)).unwrap();
+    let bytes = to_row(&at, &keys);
+    let value: Vec<(u128, i64)> =
+        keys.iter().map(|done| (u128::from_le_bytes(done.key), done.until.as_nanos())).collect();
+    assert_eq!(bytes, row::encode(&at, &value).unwrap());
     assert_eq!(row::hex(&bytes), GOLDEN);
     assert_eq!(from_row(&at, &bytes).unwrap(), keys);
     assert_eq!(keys_of(&bytes), 2);
