@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 
 use super::DurableCore;
 use super::member::Member;
-use super::once::Wait;
+use super::once::{Claimed, Wait};
 use super::patience::Patience;
 use super::window::Started;
 use crate::idempotency::KeyDone;
@@ -80,10 +80,11 @@ pub(super) async fn attempt(
     member: &Member,
     slot: &mut Slot,
     started: &Started<AnyEvent>,
-    done: Option<KeyDone>,
+    claimed: Option<&Claimed<'_>>,
 ) -> Ended {
     let mut conflicts: u32 = 0;
-    let event = core.event(started.place, done);
+    // Only for what is committed: it takes a look at the clock.
+    let event = || core.event(started.place, claimed.and_then(Claimed::done));
     let copier = core.guard.as_ref().and_then(|guard| guard.copier());
     if let Err(ended) = core.marked(member, started).await {
         return ended;
@@ -95,7 +96,7 @@ pub(super) async fn attempt(
         let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);
         let mut delivery = core.delivery(started, lost, gap.as_ref());
-        let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), event, copier));
+        let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), event(), copier));
         if let Some(desk) = &desk {
             delivery.insert(Arc::clone(desk));
         }
@@ -115,7 +116,7 @@ pub(super) async fn attempt(
         let committed = match desk.is_some() || !emits.is_empty() {
             true => {
                 answer.extend(desk.iter().flat_map(|desk| desk.take_answer()));
-                contained(conclude(core, event, desk, &outcome, emits)).await
+                contained(conclude(core, event(), desk, &outcome, emits)).await
             }
             false => None,
         };

@@ -28,8 +28,6 @@ pub(super) struct Claimed<'a> {
     keeper: &'a Keeper,
     held: Held,
     end: End,
-    /// With the bus's own store: what is stored with the settlement, should the handler be done.
-    done: Option<KeyDone>,
     /// When its event was decided, which saves another look at the clock.
     decided: Option<Instant>,
 }
@@ -67,10 +65,9 @@ impl DurableCore {
     /// Takes its key in this process. `Err`: what it has come to without an attempt.
     #[inline]
     fn take_key<'a>(&'a self, keeper: &'a Keeper, started: &Started<AnyEvent>) -> Result<Claimed<'a>, Ended> {
-        let ended = match keeper.enter(&started.event, self.services.clock.now()) {
+        let ended = match keeper.enter(&started.event, &*self.services.clock) {
             Entered::Held(held) => {
-                let done = keeper.key_done(&held, self.services.clock.utc());
-                return Ok(Claimed { core: self, keeper, held, end: End::Undone, done, decided: None });
+                return Ok(Claimed { core: self, keeper, held, end: End::Undone, decided: None });
             }
             Entered::Duplicate => Ended::Decided(Outcome::Skip),
             Entered::NoKey(error) => Ended::Decided(keeper.without_key(error)),
@@ -166,8 +163,10 @@ pub(super) fn note_key(
 ) {
     let Some(claimed) = claimed else { return };
     claimed.decided = Some(at.now);
-    let done = claimed.done.filter(|_| claimed.end == End::Done);
-    if let (Verdict::Settled, Some(done)) = (verdict, done) {
+    if matches!(verdict, Verdict::Settled)
+        && claimed.end == End::Done
+        && let Some(done) = claimed.keeper.key_done(&claimed.held, at.utc)
+    {
         hand.window.key_done(place.partition, done);
     }
 }
@@ -187,9 +186,9 @@ impl Wait {
 }
 
 impl Claimed<'_> {
-    /// What is to be stored with the settlement.
-    pub(super) const fn done(&self) -> Option<KeyDone> {
-        self.done
+    /// What a transaction stores with the settlement, should it be done with its handler: with the bus's own store.
+    pub(super) fn done(&self) -> Option<KeyDone> {
+        self.keeper.key_done(&self.held, self.core.services.clock.utc())
     }
 
     /// The handler has ended so, and what it did in a transaction is committed: tells a shared store, before the key is let go so.
@@ -249,10 +248,7 @@ pub(super) async fn claim<'a>(
     let Some(keeper) = &core.keeper else { return Ok(None) };
     // Its first attempt, and nobody else to be asked: nothing of that waits, and most events are of this kind.
     if started.attempt == NonZeroU32::MIN && keeper.is_in_own_store() {
-        return core.take_key(keeper, started).map(|claimed| {
-            keeper.leased();
-            Some(claimed)
-        });
+        return core.take_key(keeper, started).map(Some);
     }
     let reached = core.abort.run_until_cancelled(claim_when_reached(core, member, started)).await;
     reached.unwrap_or(Err(Ended::CutShort))
@@ -292,8 +288,7 @@ pub(super) async fn attempt_once<'a>(
     started: &Started<AnyEvent>,
     claimed: Option<Claimed<'a>>,
 ) -> (Ended, Option<Claimed<'a>>) {
-    let done = claimed.as_ref().and_then(Claimed::done);
-    let ended = attempt(core, member, slot, started, done).await;
+    let ended = attempt(core, member, slot, started, claimed.as_ref()).await;
     let Some(mut claimed) = claimed else { return (ended, None) };
     let is_done = match &ended {
         Ended::Decided(outcome) => outcome.is_done(),

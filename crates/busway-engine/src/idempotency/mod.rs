@@ -19,7 +19,7 @@ mod stats;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use busway_event::{AnyEvent, Timestamp};
@@ -32,8 +32,9 @@ use tokio::sync::Notify;
 use self::local::LocalCache;
 pub(crate) use self::shared::{LOOK_AGAIN, Leased, Throttled};
 pub(crate) use self::stage::{Known, Once};
-use self::stats::Counts;
 pub use self::stats::IdempotencyStats;
+use self::stats::{Counts, TurnCounts};
+use crate::clock::Clock;
 use crate::settings::{Origin, Setting};
 #[doc(inline)]
 pub use busway_reliability::{
@@ -54,8 +55,6 @@ pub(crate) struct Keeper {
     changed: Notify,
     /// Who this is, among the processes that share a store.
     owner: u64,
-    /// Numbers the attempts.
-    epochs: AtomicU64,
     counts: Counts,
     /// Whether a shared store could not be reached when it was asked last.
     is_away: AtomicBool,
@@ -73,6 +72,9 @@ struct Turns {
     ledger: Ledger,
     /// Parked events that wait for a key to be let go.
     waiting: HashMap<IdempotencyKey, BTreeSet<Position>>,
+    /// Numbers the attempts.
+    epochs: u64,
+    counts: TurnCounts,
 }
 
 impl Turns {
@@ -162,7 +164,12 @@ impl Keeper {
     fn new(settings: &Idempotency, subscription: Arc<str>, place: Place) -> Option<Self> {
         let buckets = settings.rate_of_retries().filter(|_| !matches!(place, Place::Shared(..)));
         let buckets = buckets.map(|(rate, burst)| Mutex::new(KeyedBuckets::new(rate, burst, BUCKETS_MAX)));
-        let turns = Turns { ledger: Ledger::new(settings.most_keys()), waiting: HashMap::new() };
+        let turns = Turns {
+            ledger: Ledger::new(settings.most_keys()),
+            waiting: HashMap::new(),
+            epochs: 0,
+            counts: TurnCounts::default(),
+        };
         Some(Self {
             source: settings.source()?.clone(),
             settings: settings.clone(),
@@ -172,7 +179,6 @@ impl Keeper {
             buckets,
             changed: Notify::new(),
             owner: fastrand::u64(..),
-            epochs: AtomicU64::new(0),
             counts: Counts::default(),
             is_away: AtomicBool::new(false),
         })
@@ -206,7 +212,7 @@ impl Keeper {
     /// Takes the key of an event, in this process. Waits for nothing; allocates nothing for a key that the local cache or the bus's own
     /// store knows as done.
     #[inline]
-    pub(crate) fn enter(&self, event: &AnyEvent, now: Instant) -> Entered {
+    pub(crate) fn enter(&self, event: &AnyEvent, clock: &dyn Clock) -> Entered {
         let key = match self.source.key(event) {
             Ok(key) => key,
             Err(error) => {
@@ -215,25 +221,28 @@ impl Keeper {
             }
         };
         if let Place::Shared(_, local) | Place::Memory(local) = &self.place
-            && local.is_done(key, now)
+            && local.is_done(key, clock.now())
         {
             self.counts.local_hits.fetch_add(1, Ordering::Relaxed);
             return Entered::Duplicate;
         }
-        let owner = self.epochs.fetch_add(1, Ordering::Relaxed);
-        let lease = Lease { owner, epoch: 0 };
-        // For as long as the attempt lasts: who holds it lets go of it in any case.
-        let asked = self.turns.lock().ledger.lease(key, lease, now, Duration::MAX);
-        let counter = match asked {
-            Asked::Leased => &self.counts.misses,
-            Asked::Done => &self.counts.store_hits,
-            Asked::Busy { .. } => &self.counts.busy,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        match asked {
-            Asked::Leased => Entered::Held(Held { key, lease, is_shared: false }),
-            Asked::Done => Entered::Duplicate,
-            Asked::Busy { .. } => Entered::Busy(key),
+        let mut turns = self.turns.lock();
+        let lease = Lease { owner: turns.epochs, epoch: 0 };
+        turns.epochs += 1;
+        // For as long as the attempt lasts: who holds it lets go of it in any case. The clock is read for a key that is known alone.
+        match turns.ledger.hold(key, lease, || clock.now()) {
+            Asked::Leased => {
+                turns.counts.misses += 1;
+                Entered::Held(Held { key, lease, is_shared: false })
+            }
+            Asked::Done => {
+                turns.counts.store_hits += 1;
+                Entered::Duplicate
+            }
+            Asked::Busy { .. } => {
+                turns.counts.busy += 1;
+                Entered::Busy(key)
+            }
         }
     }
 
@@ -321,7 +330,7 @@ impl Keeper {
     }
 
     pub(crate) fn stats(&self) -> IdempotencyStats {
-        self.counts.stats()
+        self.counts.stats(self.turns.lock().counts, !matches!(self.place, Place::Shared(..)))
     }
 
     /// All of its settings, to be compared.

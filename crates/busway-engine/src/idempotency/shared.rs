@@ -59,18 +59,10 @@ impl Keeper {
         Throttled::Yes(wait)
     }
 
-    /// A key is an attempt's, and nobody else was to be asked.
-    #[inline]
-    pub(crate) fn leased(&self) {
-        self.counts.leased.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Asks the shared store for the key too, if there is one.
     pub(crate) async fn lease(&self, held: &mut Held, clock: &dyn Clock) -> Leased {
-        let Place::Shared(store, local) = &self.place else {
-            self.leased();
-            return Leased::Yes;
-        };
+        // Nobody else is to be asked: it was leased when it was entered, and is counted as that.
+        let Place::Shared(store, local) = &self.place else { return Leased::Yes };
         let claim = self.claim(held);
         // An answer behind the end of the lease would be none.
         let lease = self.settings.lease_time();

@@ -29,7 +29,7 @@ impl Middleware for Once {
     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
         let (keeper, clock) = (&*self.0, &*self.1);
         loop {
-            let held = match keeper.enter(delivery.event(), clock.now()) {
+            let held = match keeper.enter(delivery.event(), clock) {
                 Entered::Duplicate => return Outcome::Skip,
                 Entered::NoKey(error) => return keeper.without_key(error),
                 Entered::Busy(key) => {

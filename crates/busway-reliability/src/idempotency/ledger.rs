@@ -1,14 +1,13 @@
 //! The states of keys in one process: who handles what, and what is done.
 
 mod done;
+mod leases;
 mod places;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use self::done::DoneKeys;
-use super::hashing::KeyHashing;
+use self::leases::Leases;
 use super::key::IdempotencyKey;
 use crate::deadline::after;
 
@@ -35,7 +34,7 @@ use crate::deadline::after;
 /// ```
 #[derive(Debug)]
 pub struct Ledger {
-    leases: HashMap<IdempotencyKey, Held, KeyHashing>,
+    leases: Leases,
     /// So many leases are there before those that have run out are looked for.
     sweep_at: usize,
     done: DoneKeys,
@@ -45,7 +44,21 @@ pub struct Ledger {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     lease: Lease,
-    until: Instant,
+    /// `None`: until it is let go.
+    until: Option<Instant>,
+}
+
+impl Held {
+    fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// What somebody else is told who asks now.
+    fn keeps_off(&self, other: &Self, now: Instant) -> Option<Asked> {
+        let takes_over = self.lease.owner == other.lease.owner && self.lease.epoch <= other.lease.epoch;
+        let until = self.until.unwrap_or_else(|| after(now, Duration::MAX));
+        (!self.is_over(now) && !takes_over).then_some(Asked::Busy { until })
+    }
 }
 
 /// Who has, or asks for, a lease. An owner has one attempt at a key at a time: a later epoch of the same owner takes over from an earlier
@@ -86,7 +99,7 @@ impl Ledger {
     #[must_use]
     pub fn new(done_max: usize) -> Self {
         Self {
-            leases: HashMap::default(),
+            leases: Leases::default(),
             sweep_at: SWEEP_MIN,
             done: DoneKeys::new(),
             done_max: done_max.clamp(1, DONE_MAX),
@@ -95,31 +108,39 @@ impl Ledger {
 
     /// absent → leased. A lease that has run out is none.
     pub fn lease(&mut self, key: IdempotencyKey, lease: Lease, now: Instant, length: Duration) -> Asked {
-        if self.is_done(key, now) {
-            return Asked::Done;
-        }
-        let held = Held { lease, until: after(now, length) };
-        match self.leases.entry(key) {
-            Entry::Occupied(mut there) => {
-                let Held { lease: other, until } = *there.get();
-                let takes_over = other.owner == lease.owner && other.epoch <= lease.epoch;
-                if until > now && !takes_over {
-                    return Asked::Busy { until };
-                }
-                there.insert(held);
+        self.take(key, Held { lease, until: Some(after(now, length)) }, || now)
+    }
+
+    /// absent → leased, until it is [done](Self::done) or [released](Self::release): whoever asks must see to that. Who comes meanwhile is told of a time far ahead.
+    /// `now` is asked only about a key that is known, since a reading of the clock is a good part of what a new one costs.
+    #[inline]
+    pub fn hold(&mut self, key: IdempotencyKey, lease: Lease, now: impl FnOnce() -> Instant) -> Asked {
+        self.take(key, Held { lease, until: None }, now)
+    }
+
+    #[inline]
+    fn take(&mut self, key: IdempotencyKey, held: Held, now: impl FnOnce() -> Instant) -> Asked {
+        let (done, other) = (self.done.until(key), self.leases.get(key));
+        let is_new = done.is_none() && other.is_none();
+        // Else as a rule nobody asks what time it is.
+        if !is_new || self.leases.len() >= self.sweep_at {
+            let now = now();
+            if done.is_some_and(|until| until > now) {
+                return Asked::Done;
             }
-            Entry::Vacant(place) => {
-                place.insert(held);
-                self.sweep(now);
+            if let Some(busy) = other.and_then(|other| other.keeps_off(&held, now)) {
+                return busy;
             }
+            self.sweep(now);
         }
+        self.leases.put(key, held);
         Asked::Leased
     }
 
     /// leased → done; whatever the state was: an effect that has happened has happened.
     pub fn done(&mut self, key: IdempotencyKey, lease: Lease, now: Instant, ttl: Duration) -> Marked {
-        let held = self.leases.remove(&key);
-        let is_its_own = held.is_some_and(|held| held.lease == lease && held.until > now);
+        let held = self.leases.remove(key);
+        let is_its_own = held.is_some_and(|held| held.lease == lease && !held.is_over(now));
         self.restore(key, after(now, ttl), now);
         match is_its_own {
             true => Marked::InTime,
@@ -129,9 +150,9 @@ impl Ledger {
 
     /// leased → absent. `false`: it was no longer this one's, and nothing has changed.
     pub fn release(&mut self, key: IdempotencyKey, lease: Lease) -> bool {
-        let is_its_own = self.leases.get(&key).is_some_and(|held| held.lease == lease);
+        let is_its_own = self.leases.get(key).is_some_and(|held| held.lease == lease);
         if is_its_own {
-            self.leases.remove(&key);
+            self.leases.remove(key);
         }
         is_its_own
     }
@@ -156,7 +177,7 @@ impl Ledger {
     /// Whether somebody has the key now.
     #[must_use]
     pub fn is_leased(&self, key: IdempotencyKey, now: Instant) -> bool {
-        self.leases.get(&key).is_some_and(|held| held.until > now)
+        self.leases.get(key).is_some_and(|held| !held.is_over(now))
     }
 
     /// Keys that are remembered as done; some may have run out.
@@ -166,10 +187,11 @@ impl Ledger {
     }
 
     fn sweep(&mut self, now: Instant) {
-        if self.leases.len() >= self.sweep_at {
-            self.leases.retain(|_, held| held.until > now);
-            self.sweep_at = SWEEP_MIN.max(self.leases.len() * 2);
+        if self.leases.len() < self.sweep_at {
+            return;
         }
+        self.leases.retain(|held| !held.is_over(now));
+        self.sweep_at = SWEEP_MIN.max(self.leases.len() * 2);
     }
 }
 

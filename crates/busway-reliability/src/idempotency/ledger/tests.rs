@@ -188,6 +188,22 @@ fn what_an_earlier_epoch_says_changes_nothing() {
 }
 
 #[test]
+fn what_is_held_ends_when_it_is_let_go_and_asks_for_the_time_of_what_is_known_alone() {
+    let (mut ledger, now) = (Ledger::new(8), epoch());
+    let nobody_asks = || -> Instant { unreachable!("the key is new") };
+    assert_eq!(ledger.hold(key(1), lease(1, 1), nobody_asks), Asked::Leased);
+    let a_year_on = now + SECOND * (365 * 24 * 3_600);
+    assert!(
+        matches!(ledger.hold(key(1), lease(2, 1), || a_year_on), Asked::Busy { until } if until > a_year_on)
+    );
+    assert!(ledger.is_leased(key(1), a_year_on) && ledger.release(key(1), lease(1, 1)));
+    assert_eq!(ledger.hold(key(1), lease(2, 1), nobody_asks), Asked::Leased);
+    assert_eq!(ledger.done(key(1), lease(2, 1), a_year_on, SECOND), Marked::InTime);
+    assert_eq!(ledger.hold(key(1), lease(3, 1), || a_year_on), Asked::Done);
+    assert_eq!(ledger.hold(key(1), lease(3, 1), || a_year_on + SECOND), Asked::Leased, "its time is over");
+}
+
+#[test]
 fn leases_of_those_who_died_do_not_pile_up() {
     let (mut ledger, mut now) = (Ledger::new(8), epoch());
     for number in 0..10_000_u32 {
