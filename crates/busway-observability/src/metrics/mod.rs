@@ -3,28 +3,29 @@
 //! Two buses of a process, or two tests, have nothing in common. What a bus keeps account of anyway is read from a [`BusNumbers`] when somebody renders, and costs
 //! nothing before; how long things took comes as [`Signal`]s, of which a few are taken.
 //!
-//! Labels are bounded by what the program declares: `subscription`, `filter`, `outcome`, `policy`, `step`, `state`, `kind`, and `tenant` from a list that is given.
+//! Labels are bounded by what the program declares: `subscription`, `filter` (of those without a name, and once of the others), `outcome`, `policy`, `step`, `state`, `kind`, and `tenant` from a list that is given.
 //! Never an id, a key or a topic: a million of those would be a million series.
 
 mod families;
 mod names;
 mod read;
+mod sheets;
 mod timed;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use busway_event::{Metadata, MetadataError};
 use metrics::Recorder;
-use metrics_exporter_prometheus::{
-    BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
-};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusRecorder};
 use parking_lot::Mutex;
 use thiserror::Error;
 
 use self::families::Recorded;
 use self::read::Read;
+use self::sheets::{Handles, Sheets};
 use self::timed::Timed;
 use crate::collector::{Collector, Wants};
 use crate::numbers::{BusNumbers, Source};
@@ -48,7 +49,7 @@ pub struct Metrics {
 }
 
 struct Shared {
-    handle: PrometheusHandle,
+    handles: Handles,
     recorded: Recorded,
     timed: Timed,
     /// Samples since they were taken in last: nobody may render for days.
@@ -92,11 +93,12 @@ impl Metrics {
     /// Metrics with the defaults.
     #[must_use]
     pub fn new() -> Self {
-        let recorder = recorder().unwrap_or_else(|error| {
+        let sheets = Sheets::new(recorder).unwrap_or_else(|error| {
             tracing::error!(%error, "histograms of the metrics have no buckets");
-            PrometheusBuilder::new().build_recorder()
+            let Ok(plain) = Sheets::new(|| Ok::<_, Infallible>(PrometheusBuilder::new().build_recorder()));
+            plain
         });
-        Self::on(recorder, None)
+        Self::on(sheets, None)
     }
 
     /// Counts events apart by tenant too, where a metadata field names it: `busway_tenant_events_total`. Tenants that are not in the list are counted as
@@ -115,13 +117,13 @@ impl Metrics {
         let mut draft = Metadata::draft("tenants", 1);
         draft.set(field, "one");
         draft.build().map_err(MetricsProblem::Field)?;
-        let recorder = recorder().map_err(|error| MetricsProblem::Recorder { reason: error.to_string() })?;
-        Ok(Self::on(recorder, Some((field.to_owned(), tenants))))
+        let refused = |error: BuildError| MetricsProblem::Recorder { reason: error.to_string() };
+        Ok(Self::on(Sheets::new(recorder).map_err(refused)?, Some((field.to_owned(), tenants))))
     }
 
-    fn on(prometheus: PrometheusRecorder, tenants: Option<(String, Vec<String>)>) -> Self {
-        let handle = prometheus.handle();
-        let recorded = Recorded::new(Arc::new(prometheus));
+    fn on(sheets: Sheets, tenants: Option<(String, Vec<String>)>) -> Self {
+        let handles = sheets.handles();
+        let recorded = Recorded::new(Arc::new(sheets));
         let tenants = tenants.map(|(field, tenants)| {
             recorded.describe(&names::TENANT_FAMILY);
             let counters = families::TenantCounters::new(&recorded, tenants);
@@ -129,7 +131,7 @@ impl Metrics {
         });
         let (timed, read) = (Timed::new(&recorded), Mutex::default());
         let samples = AtomicU32::new(0);
-        let shared = Shared { handle, recorded, timed, samples, read, source: Mutex::new(None), tenants };
+        let shared = Shared { handles, recorded, timed, samples, read, source: Mutex::new(None), tenants };
         Self { shared: Arc::new(shared) }
     }
 
@@ -154,10 +156,11 @@ impl Metrics {
 
     /// All of them, in the Prometheus text format. It reads the store of its bus: for a thread that may wait.
     ///
-    /// Gauges of subscriptions that are gone are 0; what was counted stays.
+    /// Gauges of subscriptions that are gone are 0; what was counted stays. With histograms of a hundred subscriptions and more it has a second thread while it
+    /// renders, which has ended when it returns.
     #[must_use]
     pub fn render(&self) -> String {
-        let Shared { handle, recorded, read, .. } = &*self.shared;
+        let Shared { handles, recorded, timed, read, .. } = &*self.shared;
         {
             // Held around both: what two renderings read is taken in the order in which it was read.
             let mut read = read.lock();
@@ -165,8 +168,7 @@ impl Metrics {
                 read.take(recorded, &numbers);
             }
         }
-        handle.run_upkeep();
-        handle.render()
+        handles.render(timed.subscriptions() >= SIDE_BY_SIDE)
     }
 
     /// Its bus as it is now; `None` without one. It reads the store: for a thread that may wait.
@@ -204,7 +206,7 @@ impl Collector for Metrics {
     }
 
     fn collect(&self, signal: &Signal<'_>) {
-        let Shared { handle, recorded, timed, samples, tenants, .. } = &*self.shared;
+        let Shared { handles, recorded, timed, samples, tenants, .. } = &*self.shared;
         if let (Some(Tenants { field, counters }), Signal::Settled { event, outcome, .. }) = (tenants, signal)
         {
             counters.count(event.metadata().get(field), outcome.label());
@@ -213,7 +215,7 @@ impl Collector for Metrics {
         if signal.wants() == Wants::TIMES
             && samples.fetch_add(1, Ordering::Relaxed) % SAMPLES_MAX == SAMPLES_MAX - 1
         {
-            handle.run_upkeep();
+            handles.run_upkeep();
         }
     }
 }
@@ -222,9 +224,14 @@ fn recorder() -> Result<PrometheusRecorder, BuildError> {
     let of = |name: &str| Matcher::Full(name.to_owned());
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &names::SECONDS)?
+        .set_buckets_for_metric(of(names::HANDLER), &names::HANDLER_SECONDS)?
+        .set_buckets_for_metric(of(names::END_TO_END), &names::END_TO_END_SECONDS)?
         .set_buckets_for_metric(of(names::COMMIT_EVENTS), &names::SHARED)?;
     Ok(builder.build_recorder())
 }
 
 /// So many samples are taken in at once: some 64 KiB of them wait at most, a thread's worth of what it measured meanwhile not counted.
 const SAMPLES_MAX: u32 = 8_192;
+
+/// With histograms of so many subscriptions these are rendered on a second thread: two milliseconds of work, where a thread is begun and ended in a tenth of one.
+const SIDE_BY_SIDE: usize = 100;

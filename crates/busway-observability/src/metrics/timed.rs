@@ -74,6 +74,11 @@ impl Timed {
         }
     }
 
+    /// As many subscriptions have histograms.
+    pub(super) fn subscriptions(&self) -> usize {
+        self.subscriptions.read().len()
+    }
+
     fn of(&self, recorded: &Recorded, subscription: &str) -> Arc<OfSubscription> {
         if let Some(of) = self.subscriptions.read().get(subscription) {
             return Arc::clone(of);
