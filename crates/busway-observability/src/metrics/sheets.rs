@@ -8,9 +8,11 @@
 //! A sheet is rendered as it is when its turn comes: what is recorded meanwhile is in this text or in the next one, as it ever was with series of one recorder. What is
 //! read of the bus has been set before the first sheet is begun.
 
+use std::io;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{PrometheusHandle, PrometheusRecorder};
@@ -30,7 +32,7 @@ pub(super) struct Handles(Vec<PrometheusHandle>);
 /// Metrics with a sheet of their own: histograms, of each subscription.
 const OWN: [&str; 2] = [names::HANDLER, names::END_TO_END];
 
-/// The others are on as many. Each is a seventh of all lines at most, which is as long as one thread may wait for the other one.
+/// The others are on as many, the longest of them with a ninth of the lines: a thread waits for no more than one such sheet of the other one.
 const OTHERS: usize = 6;
 
 impl Sheets {
@@ -60,16 +62,15 @@ impl Handles {
     /// The text of all, with the samples that wait taken in: no upkeep is needed before. `are_many`: there are so many series that a second thread is
     /// less than what it saves. It has ended when this returns.
     pub(super) fn render(&self, are_many: bool) -> String {
-        let next = AtomicUsize::new(0);
-        let render = || {
-            let mut text = Vec::new();
-            while let Some(sheet) = self.0.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // There is always room in a vector.
-                _ = sheet.render_to_write(&mut text);
-            }
-            text
-        };
-        let text = if are_many { beside(&render) } else { render() };
+        let rendering = Arc::new(Rendering { sheets: self.0.clone(), next: AtomicUsize::new(0) });
+        // Without a second thread, as there may be no more, the first one renders all.
+        let second = are_many.then(|| start(Arc::clone(&rendering)).ok()).flatten();
+        let mut text = rendering.run();
+        match second.map(JoinHandle::join) {
+            Some(Ok(other)) => text.extend_from_slice(&other),
+            Some(Err(panic)) => resume_unwind(panic),
+            None => {}
+        }
         String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
@@ -79,18 +80,28 @@ impl Handles {
     }
 }
 
-/// What two threads render. Without a second one, as there may be no more, the first one renders all.
-fn beside(render: &(impl Fn() -> Vec<u8> + Sync)) -> Vec<u8> {
-    thread::scope(|scope| {
-        let second = thread::Builder::new().name("busway-scrape".to_owned()).spawn_scoped(scope, render);
-        let mut text = render();
-        match second.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(other)) => text.extend_from_slice(&other),
-            Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => {}
+/// One rendering, by as many threads as run it.
+struct Rendering {
+    sheets: Vec<PrometheusHandle>,
+    /// The first that nobody has taken.
+    next: AtomicUsize,
+}
+
+impl Rendering {
+    /// The text of those that no other thread takes. When it panics, as the exporter might, the other thread ends with the last sheet all the same.
+    fn run(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        while let Some(sheet) = self.sheets.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            // There is always room in a vector.
+            _ = sheet.render_to_write(&mut text);
         }
         text
-    })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a rendering owns its thread, and waits for its end")]
+fn start(rendering: Arc<Rendering>) -> io::Result<JoinHandle<Vec<u8>>> {
+    thread::Builder::new().name("busway-scrape".to_owned()).spawn(move || rendering.run())
 }
 
 impl Recorder for Sheets {
