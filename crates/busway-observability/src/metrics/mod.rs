@@ -1,10 +1,10 @@
-//! Metrics: of one bus, on a recorder of its own, as Prometheus text.
+//! Metrics: of one bus, on recorders of its own, as Prometheus text.
 //!
 //! Two buses of a process, or two tests, have nothing in common. What a bus keeps account of anyway is read from a [`BusNumbers`] when somebody renders, and costs
 //! nothing before; how long things took comes as [`Signal`]s, of which a few are taken.
 //!
-//! Labels are bounded by what the program declares: `subscription`, `filter` (of those without a name, and once of the others), `outcome`, `policy`, `step`, `state`, `kind`, and `tenant` from a list that is given.
-//! Never an id, a key or a topic: a million of those would be a million series.
+//! Labels are bounded by what the program declares: `subscription`, `filter` (of those without a name, and once of the others), `outcome`, `policy`, `step`, `state`,
+//! `kind`, and `tenant` from a list that is given. Never an id, a key or a topic: a million of those would be a million series.
 
 mod families;
 mod names;
@@ -161,6 +161,7 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> String {
         let Shared { handles, recorded, timed, read, .. } = &*self.shared;
+        let rendering = handles.begin(timed.subscriptions() >= SIDE_BY_SIDE);
         {
             // Held around both: what two renderings read is taken in the order in which it was read.
             let mut read = read.lock();
@@ -168,7 +169,7 @@ impl Metrics {
                 read.take(recorded, &numbers);
             }
         }
-        handles.render(timed.subscriptions() >= SIDE_BY_SIDE)
+        rendering.finish()
     }
 
     /// Its bus as it is now; `None` without one. It reads the store: for a thread that may wait.

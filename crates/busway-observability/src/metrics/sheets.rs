@@ -6,12 +6,13 @@
 //!
 //! # Races
 //! A sheet is rendered as it is when its turn comes: what is recorded meanwhile is in this text or in the next one, as it ever was with series of one recorder. What is
-//! read of the bus has been set before the first sheet is begun.
+//! read of the bus is set by the thread that asked while the second one renders the sheets that have nothing of it. The first one sets `is_read` behind that, and takes
+//! sheets behind that: until then only the second one takes any, and of the others none.
 
 use std::io;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -59,19 +60,14 @@ impl Sheets {
 }
 
 impl Handles {
-    /// The text of all, with the samples that wait taken in: no upkeep is needed before. `are_many`: there are so many series that a second thread is
-    /// less than what it saves. It has ended when this returns.
-    pub(super) fn render(&self, are_many: bool) -> String {
-        let rendering = Arc::new(Rendering { sheets: self.0.clone(), next: AtomicUsize::new(0) });
+    /// Begins a rendering. `are_many`: there are so many histograms that a second thread is less than what it saves; it begins with those that have a sheet
+    /// of their own, of which nothing is read from the bus.
+    pub(super) fn begin(&self, are_many: bool) -> Begun {
+        let (next, is_read) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let rendering = Arc::new(Rendering { sheets: self.0.clone(), next, is_read });
         // Without a second thread, as there may be no more, the first one renders all.
         let second = are_many.then(|| start(Arc::clone(&rendering)).ok()).flatten();
-        let mut text = rendering.run();
-        match second.map(JoinHandle::join) {
-            Some(Ok(other)) => text.extend_from_slice(&other),
-            Some(Err(panic)) => resume_unwind(panic),
-            None => {}
-        }
-        String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        Begun { rendering, second }
     }
 
     /// Takes samples in that wait.
@@ -80,18 +76,45 @@ impl Handles {
     }
 }
 
-/// One rendering, by as many threads as run it.
+/// A rendering that has begun. Dropped, as when reading the bus panics, its second thread ends when it comes to what is read of that.
+pub(super) struct Begun {
+    rendering: Arc<Rendering>,
+    second: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Begun {
+    /// The text of all, with the samples that wait taken in: no upkeep is needed before. What is read of the bus has been set by now. The second thread has ended
+    /// when this returns.
+    pub(super) fn finish(self) -> String {
+        // Pairs with the load of the second thread.
+        self.rendering.is_read.store(true, Ordering::Release);
+        let mut text = self.rendering.run();
+        match self.second.map(JoinHandle::join) {
+            Some(Ok(other)) => text.extend_from_slice(&other),
+            Some(Err(panic)) => resume_unwind(panic),
+            None => {}
+        }
+        String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+}
+
+/// What both threads know of a rendering.
 struct Rendering {
     sheets: Vec<PrometheusHandle>,
     /// The first that nobody has taken.
     next: AtomicUsize,
+    /// Whether what is read of the bus has been set.
+    is_read: AtomicBool,
 }
 
 impl Rendering {
-    /// The text of those that no other thread takes. When it panics, as the exporter might, the other thread ends with the last sheet all the same.
+    /// The text of those that the other thread does not take. A thread that comes to what is read of the bus too early leaves it all to the other one, which is
+    /// reading, so neither waits.
     fn run(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        while let Some(sheet) = self.sheets.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+        while self.is_read.load(Ordering::Acquire) || self.next.load(Ordering::Relaxed) < OWN.len() {
+            // Who looked just before the other one had read, and took a sheet just behind it, sees by this what had been read.
+            let Some(sheet) = self.sheets.get(self.next.fetch_add(1, Ordering::AcqRel)) else { break };
             // There is always room in a vector.
             _ = sheet.render_to_write(&mut text);
         }

@@ -186,7 +186,8 @@ fn of_many_subscriptions_two_threads_render_each_metric_once_and_whole() {
             (subscription.into(), "orders.#".to_owned(), Kind::Durable, 7);
         numbers.subscriptions.push(own);
     }
-    assert!(metrics.attach(told(numbers)));
+    let source = told(numbers);
+    assert!(metrics.attach(Arc::clone(&source) as Arc<_>));
     let text = metrics.render();
     let again = metrics.render();
     let of = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
@@ -211,6 +212,17 @@ fn of_many_subscriptions_two_threads_render_each_metric_once_and_whole() {
     }
     let series = r#"busway_events_delivered_total{subscription="load-149",outcome="done"}"#;
     assert!((value(&again, series) - 7.0).abs() < 1e-9);
+
+    // Whichever thread renders them: what was read for a text is in it.
+    for pending in 1..=20_u32 {
+        for own in &mut source.0.lock().as_mut().unwrap().subscriptions {
+            own.pending = pending.into();
+        }
+        let text = metrics.render();
+        let told = text.lines().filter_map(|line| line.strip_prefix("busway_pending_events{"));
+        let told: Vec<&str> = told.filter_map(|line| line.split_once(' ')).map(|(_, value)| value).collect();
+        assert_eq!(told, vec![pending.to_string().as_str(); MANY]);
+    }
 }
 
 #[test]
