@@ -61,7 +61,7 @@ impl KafkaBuilder {
     }
 
     /// How long a broker has to answer, and a record to be acknowledged, retries included. Members of a group have patience with their brokers for
-    /// a [session](Self::session_timeout) more, as has who waits until what was settled is committed: so long a group may take to form anew. Default 10 s; from 1 s to 5 minutes.
+    /// twice as long and a [session](Self::session_timeout), 5 minutes at most; who waits until what was settled is committed for as long and a session: so long a group may take to form anew. Default 10 s; from 1 s to 5 minutes.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self

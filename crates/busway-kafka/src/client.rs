@@ -179,13 +179,18 @@ impl Settings {
         made.map_err(|error| said(&self.brokers, "making a client", &error))
     }
 
+    /// How long a member waits for an answer of its broker: while its group is formed anew, others of it may ask twice what was settled before they join.
+    fn patience(&self) -> Duration {
+        (2 * self.timeout + self.session).min(PATIENCE_MAX)
+    }
+
     /// The settings of members of a group. What a group keeps is never less than all: where it knows nothing it begins at the beginning.
     pub(crate) fn member(&self, group: &str, member: &str) -> ClientConfig {
         let mut config = self.base();
         config.set("group.id", group).set("client.id", member);
         // A broker answers who joins only when all of the group have, or are taken for dead, and what is asked behind that on the same connection waits as long. A commit that were
         // given up meanwhile would take the connection with it, and the question to join: a group under load would begin to form anew again and again.
-        config.set("socket.timeout.ms", (self.timeout + self.session).as_millis().to_string());
+        config.set("socket.timeout.ms", self.patience().as_millis().to_string());
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "earliest").set("isolation.level", "read_committed");
         config.set("partition.assignment.strategy", "cooperative-sticky");
@@ -218,12 +223,25 @@ impl fmt::Debug for Settings {
 /// Records that wait in a producer, and their bytes.
 const QUEUED_MAX: &str = "100000";
 const QUEUED_KIB_MAX: usize = 128 << 10;
+/// The longest that librdkafka waits for an answer (`socket.timeout.ms`).
+const PATIENCE_MAX: Duration = Duration::from_secs(300);
 /// What a consumer reads ahead of its member.
 const PREFETCHED_KIB_MAX: &str = "16384";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builder::KafkaBuilder;
+
+    #[test]
+    fn the_longest_times_make_a_member_that_librdkafka_takes() {
+        let longest = Duration::from_secs(300);
+        let settings = KafkaBuilder::new("b:9092").settings;
+        let settings = Settings { timeout: longest, session: longest, ..settings };
+        let made: Result<BaseConsumer<Quiet>, _> =
+            settings.member("stock", "first").create_with_context(Quiet(Trouble::new(longest)));
+        assert!(made.is_ok(), "{:?}", made.err());
+    }
 
     #[test]
     fn what_went_wrong_long_ago_explains_nothing() {

@@ -116,7 +116,7 @@ pub(super) async fn attempt(
         let committed = match desk.is_some() || !emits.is_empty() {
             true => {
                 answer.extend(desk.iter().flat_map(|desk| desk.take_answer()));
-                contained(conclude(core, event(), desk, &outcome, emits)).await
+                contained(conclude(core, event, desk, &outcome, emits)).await
             }
             false => None,
         };
@@ -212,14 +212,14 @@ impl DurableCore {
 /// Commits what a handler leaves.
 pub(super) async fn conclude(
     core: &DurableCore,
-    event: EventOf,
+    event: impl FnOnce() -> EventOf,
     desk: Option<Arc<TxDesk>>,
     outcome: &Outcome,
     emits: Vec<AnyDraft>,
 ) -> Option<Committed> {
     match desk {
         Some(desk) => desk.conclude(outcome, emits).await,
-        None => commit(&core.ground(), &[event], Record::default(), emits).await,
+        None => commit(&core.ground(), &[event()], Record::default(), emits).await,
     }
 }
 

@@ -126,16 +126,17 @@ async fn answer(
 ) -> Answered {
     let storing = match outcome.is_done() && !emits.is_empty() {
         false => Storing::ToBe,
-        true => match contained(conclude(core, core.event(started.place, None), None, &outcome, emits)).await
-        {
-            None => Storing::ToBe,
-            Some(Committed::Stored | Committed::Before) => Storing::Is,
-            Some(Committed::Lost(reason)) => {
-                core.flow.fail(&reason);
-                return Answered::Lost;
+        true => {
+            match contained(conclude(core, || core.event(started.place, None), None, &outcome, emits)).await {
+                None => Storing::ToBe,
+                Some(Committed::Stored | Committed::Before) => Storing::Is,
+                Some(Committed::Lost(reason)) => {
+                    core.flow.fail(&reason);
+                    return Answered::Lost;
+                }
+                Some(Committed::Again | Committed::Later(_) | Committed::Failed(_)) => return Answered::Not,
             }
-            Some(Committed::Again | Committed::Later(_) | Committed::Failed(_)) => return Answered::Not,
-        },
+        }
     };
     report(core, &started.event, &outcome, Some("breaker"));
     Answered::Is(judge(core, member, (started, &outcome, storing), core.moment()))

@@ -180,7 +180,7 @@ pub(super) async fn next<S>(
     }
 }
 
-/// What may start with the member now, as `start` takes it. Most events are there already: to listen for more before looking cost a tenth of what an event does.
+/// What may start with the member now, as `start` takes it. Most events are there already, and to listen for more takes a lock and a place in a list.
 fn at_once<S>(
     core: &Arc<DurableCore>,
     member: &Member,

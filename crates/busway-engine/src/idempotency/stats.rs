@@ -89,7 +89,7 @@ impl Counts {
     }
 }
 
-/// What is counted under the lock that is held for it anyway: three atomic counters were a tenth of what a new key costs.
+/// What is counted under the lock that is held for it anyway: three atomic counters would be a tenth of what a new key costs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TurnCounts {
     pub(super) store_hits: u64,

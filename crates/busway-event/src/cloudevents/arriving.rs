@@ -55,10 +55,10 @@ impl<'a> Arriving<'a> {
         self.0.has(Known::ContentType)
     }
 
-    /// Whether `subject` has arrived.
+    /// Whether a `subject` has arrived that is not empty, which is as good as none.
     #[must_use]
     pub fn has_subject(&self) -> bool {
-        self.0.has(Known::Subject)
+        self.0.says(Known::Subject)
     }
 
     /// Puts the attributes that become metadata pairs in the order of their names, for protocols whose headers come in none. Otherwise they are in that of their arrival.
@@ -93,7 +93,7 @@ mod tests {
             for (name, value) in wanted.iter().chain(said) {
                 arriving.attribute(name, *value).unwrap();
             }
-            assert_eq!(arriving.has_subject(), said.iter().any(|(name, _)| *name == "subject"));
+            assert_eq!(arriving.has_subject(), said.contains(&("subject", "c")));
             let import = Import::new().topic(TopicFrom::SubjectOr(topic.clone())).taken_at(taken);
             let event = arriving.event(Bytes::new(), &import).unwrap();
             (event.topic().to_string(), event.time().to_string(), event.header().ttl())
@@ -101,7 +101,8 @@ mod tests {
         let expiry = ("expirytime", "2026-01-31T10:00:07Z");
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         let (known, said) = ("2026-01-31T10:00:00Z".to_owned(), "2026-01-31T10:00:05Z".to_owned());
-        assert_eq!(read(&[expiry]), ("a.b".to_owned(), known, seconds(7)));
+        assert_eq!(read(&[expiry]), ("a.b".to_owned(), known.clone(), seconds(7)));
+        assert_eq!(read(&[("subject", "")]), ("a.b".to_owned(), known, None));
         assert_eq!(
             read(&[("subject", "c"), ("time", "2026-01-31T10:00:05Z"), expiry]),
             ("c".to_owned(), said, seconds(2))

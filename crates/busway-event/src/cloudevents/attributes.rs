@@ -172,6 +172,11 @@ impl<'a> Attributes<'a> {
         self.known.get(known as usize).is_some_and(Option::is_some)
     }
 
+    /// The same, and that it has a text.
+    pub(super) fn says(&self, known: Known) -> bool {
+        self.known.get(known as usize).and_then(Option::as_ref).is_some_and(|value| !value.text.is_empty())
+    }
+
     /// Puts those that not all imports look for in the order of their names.
     pub(super) fn sort_others(&mut self) {
         self.others.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));

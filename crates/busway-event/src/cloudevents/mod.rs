@@ -213,7 +213,7 @@ impl Import {
     }
 
     /// When somebody on the way, a broker, took the event in: the time of one that says none, from where the rest of its time to live counts then. One that says its time is
-    /// read as without this. Default: nobody did.
+    /// read as without this, and [`received_at`](Self::received_at), where both are set, is what counts. Default: nobody did.
     pub const fn taken_at(mut self, time: Timestamp) -> Self {
         self.taken_at = Some(time);
         self
@@ -233,7 +233,7 @@ pub enum TopicFrom {
     /// Its `subject`, which must be a topic: what busway itself exports.
     #[default]
     Subject,
-    /// The same, and this topic for an event that has none.
+    /// The same, and this topic for an event that has none, or an empty one.
     SubjectOr(Topic),
     /// All events go to one topic; a `subject` that is another text is kept as metadata pair `ce-subject`.
     Fixed(Topic),

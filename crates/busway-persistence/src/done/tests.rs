@@ -65,6 +65,26 @@ fn the_bytes_of_the_rows_are_those_of_version_one() {
 
 const GOLDEN: &str = "018051ca4d0200000000000000000102030405060708090a0b0c0d0e0f0000b0d4acc66c18abababababababababababababababab00ca4a10adc66c18";
 
+/// More keys than a row takes: each row is what the encoder of all rows would write, and all are read again.
+#[test]
+fn a_settlement_of_more_keys_than_a_row_takes_has_several() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let reader = register(&store);
+    let count = 2 * ROW_KEYS_MAX + 7;
+    let keys: Vec<DoneKey> =
+        (0..count as u128).map(|number| DoneKey { key: number.to_le_bytes(), until: time(60) }).collect();
+    settle(&store, reader, DoneKeys { keys: keys.clone(), keys_max: 100_000 }, 0);
+    assert_eq!(rows(&store), 3);
+    assert_eq!(store.done_keys(reader).unwrap(), keys);
+    let at = done_key(reader, 0);
+    for row_of in keys.chunks(ROW_KEYS_MAX) {
+        let value: Vec<(u128, i64)> =
+            row_of.iter().map(|done| (u128::from_le_bytes(done.key), done.until.as_nanos())).collect();
+        assert_eq!(to_row(&at, row_of), row::encode(&at, &value).unwrap());
+    }
+}
+
 #[test]
 fn keys_outlive_the_store_in_their_order_and_go_with_their_subscription() {
     let dir = tempfile::tempdir().unwrap();

@@ -115,7 +115,7 @@ impl Idempotency {
         }
     }
 
-    /// For how long a key that is done is remembered. Default 24 h; from 1 ms to 366 days. An ephemeral subscription without a shared store
+    /// For how long a key that is done is remembered: from the decision on, and across a restart, for a handler in a transaction, from the beginning of its attempt. Default 24 h; from 1 ms to 366 days. An ephemeral subscription without a shared store
     /// remembers for the shorter of this and [`local_ttl`](Self::local_ttl).
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;

@@ -114,10 +114,14 @@ impl Places {
     }
 
     fn is_full(&self) -> bool {
-        (self.len + self.gone.len() + 1) * 8 > self.marks.len() * 5
+        !self.has_room(1)
     }
 
-    /// Writes what is late, takes out what is gone, and makes room for one more.
+    const fn has_room(&self, more: usize) -> bool {
+        (self.len + self.gone.len() + more) * 8 <= self.marks.len() * 5
+    }
+
+    /// Writes what is late, takes out what is gone, and makes room for as many as may be late then: with room for one alone each would be written by itself.
     #[cold]
     fn catch_up(&mut self) {
         // No line is asked for behind another one: the processor fetches as many at once as it can.
@@ -131,7 +135,7 @@ impl Places {
         while let Some(entry) = self.gone.pop() {
             self.remove(entry);
         }
-        if self.is_full() {
+        while !self.has_room(LATE_MAX) {
             self.grow();
         }
     }
