@@ -2,6 +2,7 @@
 //!
 //! Decisions elsewhere take `now` as an argument, so a test can drive them with a clock of its own (the test kit has one).
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use busway_event::Timestamp;
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Where a bus takes its time from.
-pub trait Clock: fmt::Debug + Send + Sync + 'static {
+pub trait Clock: Any + fmt::Debug + Send + Sync {
     /// Monotonic time: what waits and deadlines are measured with.
     fn now(&self) -> Instant;
 
@@ -65,8 +66,8 @@ impl Clock for SystemClock {
             let now = clock.raw();
             let passed = clock.delta_as_nanos(ticks, now);
             if now >= ticks && passed < ANCHOR_NANOS_MAX {
-                // Below a millisecond: no cast can fail.
-                return Timestamp::from_nanos(nanos.saturating_add(i64::try_from(passed).unwrap_or(0)));
+                // Below a millisecond, for which the anchor leaves room: neither can fail.
+                return Timestamp::from_nanos(nanos.wrapping_add(passed.cast_signed()));
             }
             Timestamp::from_nanos(anchored(clock, anchor))
         })
@@ -92,7 +93,7 @@ fn anchored(clock: &quanta::Clock, anchor: &Cell<Anchor>) -> i64 {
     let ticks = clock.raw();
     // A thread that was interrupted in between notes nothing: the two readings do not belong together.
     if clock.delta_as_nanos(before, ticks) < ANCHOR_ERROR_NANOS_MAX {
-        anchor.set(Anchor { ticks, nanos });
+        anchor.set(Anchor { ticks, nanos: nanos.min(i64::MAX - ANCHOR_NANOS_MAX.cast_signed()) });
     }
     nanos
 }

@@ -15,18 +15,33 @@ use uuid::Uuid;
 /// Makes the next id; `time` is the wall clock now. All buses draw from the counter of their thread.
 #[inline]
 pub(crate) fn next(time: Timestamp) -> EventId {
-    let millis = u64::try_from(time.as_millis()).unwrap_or(0);
-    let floor = (millis & MILLIS_MAX) << COUNTER_BITS;
     LAST.with(|latest| {
-        let last = latest.word.get();
-        let word = floor.max(last.wrapping_add(1));
-        latest.word.set(word);
-        // The counter tells the ids of one thread and millisecond apart; random bits are for those of others.
-        if (word ^ last) >> COUNTER_BITS != 0 || latest.random.get() == 0 {
-            latest.random.set(fastrand::u64(1..));
+        let word = latest.word.get().wrapping_add(1);
+        // A clock that went back is far behind the beginning, as a number without a sign.
+        let since = time.as_nanos().wrapping_sub(latest.began.get()).cast_unsigned();
+        if since >= NANOS_OF_MILLI || word & COUNTER_MAX == 0 {
+            return begun(latest, time);
         }
+        latest.word.set(word);
         of(word, latest.random.get())
     })
+}
+
+/// The first id of a millisecond, as this thread sees it, or the first behind a counter that ran over.
+#[cold]
+fn begun(latest: &Last, time: Timestamp) -> EventId {
+    let millis = time.as_millis();
+    let floor = (u64::try_from(millis).unwrap_or(0) & MILLIS_MAX) << COUNTER_BITS;
+    let last = latest.word.get();
+    let word = floor.max(last.wrapping_add(1));
+    latest.word.set(word);
+    // Of a clock that went back this is a time before that of the word: the next id is the last one plus 1 all the same.
+    latest.began.set(millis.saturating_mul(NANOS_OF_MILLI.cast_signed()));
+    // The counter tells the ids of one thread and millisecond apart; random bits are for those of others.
+    if (word ^ last) >> COUNTER_BITS != 0 {
+        latest.random.set(fastrand::u64(..));
+    }
+    of(word, latest.random.get())
 }
 
 #[inline]
@@ -41,13 +56,18 @@ fn of(word: u64, random: u64) -> EventId {
 /// What the latest id of a thread was made of.
 struct Last {
     word: Cell<u64>,
-    /// 0: none was drawn yet.
+    /// The nanoseconds at which the millisecond began that was looked at last: an id of the same one needs no division.
+    began: Cell<i64>,
     random: Cell<u64>,
 }
 
 thread_local! {
-    static LAST: Last = const { Last { word: Cell::new(0), random: Cell::new(0) } };
+    /// The counter is full, so that the first id of a thread draws its random bits.
+    static LAST: Last =
+        const { Last { word: Cell::new(COUNTER_MAX), began: Cell::new(0), random: Cell::new(0) } };
 }
+
+const NANOS_OF_MILLI: u64 = 1_000_000;
 
 const COUNTER_BITS: u32 = 16;
 const COUNTER_MAX: u64 = (1 << COUNTER_BITS) - 1;

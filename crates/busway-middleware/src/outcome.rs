@@ -178,6 +178,16 @@ pub trait IntoReply {
 
     /// The outcome and the events.
     fn into_reply(self) -> Reply;
+
+    /// The same when it says more than that the event is done: most replies do not, and nothing is made and moved for them. Default: looks at
+    /// [`into_reply`](Self::into_reply).
+    #[inline]
+    fn beyond_done(self) -> Option<Reply>
+    where
+        Self: Sized,
+    {
+        Some(self.into_reply()).filter(|reply| !reply.is_plain())
+    }
 }
 
 impl IntoReply for () {
@@ -186,6 +196,11 @@ impl IntoReply for () {
     #[inline]
     fn into_reply(self) -> Reply {
         Outcome::Done.into()
+    }
+
+    #[inline]
+    fn beyond_done(self) -> Option<Reply> {
+        None
     }
 }
 
@@ -212,6 +227,14 @@ impl<R: IntoReply, E: Into<BoxError>> IntoReply for Result<R, E> {
         match self {
             Ok(reply) => reply.into_reply(),
             Err(error) => Outcome::of_error(error.into()).into(),
+        }
+    }
+
+    #[inline]
+    fn beyond_done(self) -> Option<Reply> {
+        match self {
+            Ok(reply) => reply.beyond_done(),
+            Err(error) => Some(Outcome::of_error(error.into()).into()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The inside of a bus.
 
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Weak};
 
@@ -18,6 +19,7 @@ use super::entries::Entries;
 use super::services::Services;
 use super::shutdown::Closing;
 use crate::breaker::Guard;
+use crate::clock::SystemClock;
 use crate::durable::Durables;
 use crate::log::Log;
 use crate::named::Named;
@@ -30,6 +32,8 @@ use crate::subscription::{Entry, SubscriptionCore};
 #[derive(Debug)]
 pub(crate) struct BusCore {
     pub(crate) services: Arc<Services>,
+    /// Whether the clock is the machine's: it is read without being asked which one it is.
+    pub(super) has_system_clock: bool,
     pub(crate) router: Router<Entry>,
     pub(crate) publish_steps: PublishRegistry,
     /// Metadata of events that bring none: the producer's name.
@@ -82,7 +86,10 @@ pub(crate) struct BusParts {
 
 impl BusCore {
     pub(crate) fn new(parts: BusParts) -> Arc<Self> {
+        let clock: &dyn Any = &*parts.services.clock;
+        let has_system_clock = clock.is::<SystemClock>();
         Arc::new(Self {
+            has_system_clock,
             services: Arc::new(parts.services),
             router: Router::new(),
             publish_steps: parts.publish_steps,
@@ -113,6 +120,14 @@ impl BusCore {
     /// This thread's desk.
     #[inline]
     pub(crate) fn desk(&self) -> &Desk {
+        match self.desks.get() {
+            Some(desk) => desk,
+            None => self.new_desk(),
+        }
+    }
+
+    #[cold]
+    fn new_desk(&self) -> &Desk {
         self.desks.get_or(|| {
             let tally: Arc<DeskTally> = Arc::default();
             self.desk_tallies.lock().push(Arc::clone(&tally));

@@ -31,8 +31,8 @@ use std::cell::{Cell, Ref, RefCell};
 use std::ptr;
 use std::sync::Arc;
 
-use busway_event::{AnyEvent, Event, EventId, EventType, Invalid, Stamp, Topic};
-use busway_middleware::chain::{LeftOver, attempt, call_lent, call_plain, take_envelope};
+use busway_event::{AnyEvent, Empty, Event, EventId, EventType, Invalid, Stamp, Topic};
+use busway_middleware::chain::{attempt, call_lent, call_plain, take_envelope};
 use busway_middleware::{Delivery, Outcome, Reply};
 use busway_observability::Wants;
 use busway_router::Generation;
@@ -42,7 +42,7 @@ use super::desk::Desk;
 use super::dispatch::Source;
 use super::offering::{Passage, receipt};
 use super::publish::{Now, Original, Patience};
-use crate::mailbox::{Arrival, Ended, Share};
+use crate::mailbox::{Arrival, Beginning, Ended, Share};
 use crate::subscription::{Member, SubscriptionCore};
 use crate::sync::{Ordering, fence, fence_behind_exchange};
 
@@ -152,7 +152,7 @@ impl BusCore {
         self.log.is_none()
             && self.publish_steps.is_empty()
             && !self.services.traces_publish()
-            && self.admit(Source::Outside).is_ok()
+            && self.closing.admits(Source::Outside)
     }
 
     /// Lays the way to a topic whose only subscription is this one, if it is straight and was sought. `generation` is from before the match.
@@ -191,40 +191,59 @@ impl BusCore {
         payload: T,
         stamp: &Stamp<'_>,
     ) -> Result<(), Astray<T>> {
-        let idle = &*self.services.idle;
         // Code of the user's, before anybody is counted in.
-        let mut key = match stamp.key_of(&payload) {
+        let key = match stamp.key_of(&payload) {
             Ok(key) => key,
             Err(reason) => return Err(Astray::Invalid(Box::new((payload, reason)))),
         };
-        let filled = match take_envelope() {
-            Some(empty) => {
-                let beginning = way.share.begin(idle);
-                match empty.fill(&way.topic, &mut key, payload, stamp) {
-                    Ok(event) => {
-                        fence_behind_exchange();
-                        Ok((event, beginning))
-                    }
-                    Err(payload) => Err(payload),
-                }
-            }
-            None => Err(payload),
+        let Some(empty) = take_envelope() else {
+            return self.go_without_envelope(desk, way, payload, stamp);
         };
-        let (event, beginning) = match filled {
-            Ok(filled) => filled,
+        let beginning = way.share.begin(&self.services.idle);
+        let event = match empty.fill(&way.topic, key, payload, stamp) {
+            Ok(event) => event,
             Err(payload) => {
-                let event = made_elsewhere(desk, &way.topic, payload, stamp)?;
-                let beginning = way.share.begin(idle);
-                fence(Ordering::SeqCst);
-                (event, beginning)
+                drop(beginning);
+                return self.go_without_envelope(desk, way, payload, stamp);
             }
         };
+        fence_behind_exchange();
+        self.go_on_straight(desk, way, event, beginning, stamp)
+    }
+
+    /// The same where no envelope lies at hand, or one for another type. The payload is asked for its key once more.
+    #[cold]
+    #[inline(never)]
+    fn go_without_envelope<T: EventType>(
+        &self,
+        desk: &Desk,
+        way: &Straight,
+        payload: T,
+        stamp: &Stamp<'_>,
+    ) -> Result<(), Astray<T>> {
+        let event = desk.event(&way.topic, payload, stamp).map_err(Astray::Invalid)?;
+        let event = event.into_typed::<T>().map_err(Astray::Event)?;
+        let beginning = way.share.begin(&self.services.idle);
+        fence(Ordering::SeqCst);
+        self.go_on_straight(desk, way, event, beginning, stamp)
+    }
+
+    /// Behind the fence.
+    #[inline]
+    fn go_on_straight<T: EventType>(
+        &self,
+        desk: &Desk,
+        way: &Straight,
+        event: Event<T>,
+        beginning: Beginning<'_>,
+        stamp: &Stamp<'_>,
+    ) -> Result<(), Astray<T>> {
         if !way.is_open(self) {
             drop(beginning);
-            return Err(Astray::Event(event));
+            return Err(Astray::Event(event.into()));
         }
         beginning.stays();
-        way.hand_over(desk, event, stamp.id);
+        way.hand_over(desk, event, stamp);
         Ok(())
     }
 
@@ -263,25 +282,24 @@ impl Straight {
     }
 
     #[inline]
-    fn hand_over(&self, desk: &Desk, event: AnyEvent, id: EventId) {
+    fn hand_over<T: EventType>(&self, desk: &Desk, event: Event<T>, stamp: &Stamp<'_>) {
         // The lag is told to those who take deliveries; it is of this event all the same.
         _ = self.core.mailbox.take_lagged();
-        let (mut reply, mut left) = (None, None);
-        call_lent(event, &self.member.handler, &mut reply, &mut left);
-        if let Some(LeftOver::Whole(event)) = left {
-            left = Some(LeftOver::Whole(self.call_otherwise(event, &mut reply)));
-        }
+        let (mut event, mut reply, mut empty) = (Some(event), None, None);
+        call_lent(&mut event, &self.member.handler, &mut reply, &mut empty);
+        // For what the handler could not do with.
+        let whole = event.map(|event| self.call_otherwise(event.into(), &mut reply));
         match reply {
             None => self.share.ended(Ended::Done),
-            Some(reply) => self.said(id, reply),
+            Some(reply) => self.said(stamp.id, reply),
         }
         desk.published(1);
-        if let Some(left) = left {
-            self.put_away(desk, left);
+        if whole.is_some() || empty.is_some() {
+            self.put_away(desk, whole, empty);
         }
     }
 
-    /// For an event of another type than the handler's, and where somebody wants a span around it.
+    /// For an event of another type than the handler's.
     #[cold]
     fn call_otherwise(&self, event: AnyEvent, reply: &mut Option<Reply>) -> AnyEvent {
         let delivery = Delivery::live(event, Arc::clone(&self.core.scope), 0);
@@ -304,25 +322,15 @@ impl Straight {
 
     /// Behind the count, and behind the look for who waits: an event's drop is code of the user's.
     #[cold]
-    fn put_away(&self, desk: &Desk, left: LeftOver) {
+    fn put_away(&self, desk: &Desk, whole: Option<AnyEvent>, empty: Option<Empty>) {
         self.core.services.idle.touch();
-        match left {
-            LeftOver::Whole(event) => desk.let_go(event),
-            LeftOver::Envelope(empty) => desk.send_back(empty),
+        if let Some(empty) = empty {
+            desk.send_back(empty);
+        }
+        if let Some(event) = whole {
+            desk.let_go(event);
         }
     }
-}
-
-/// Makes an event where no envelope lies at hand, or one for another type. Its payload is asked for its key once more.
-#[cold]
-#[inline(never)]
-fn made_elsewhere<T: EventType>(
-    desk: &Desk,
-    topic: &Topic,
-    payload: T,
-    stamp: &Stamp<'_>,
-) -> Result<AnyEvent, Astray<T>> {
-    desk.event(topic, payload, stamp).map_err(Astray::Invalid)
 }
 
 /// Where the way to a topic is, if there is one.

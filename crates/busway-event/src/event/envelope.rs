@@ -84,6 +84,7 @@ impl<T: EventType> Typed<T> {
         self.renew_but_key(topic, payload, stamp);
     }
 
+    #[inline]
     fn renew_but_key(&mut self, topic: &Topic, payload: T, stamp: &Stamp<'_>) {
         self.payload = Some(payload);
         self.header.renew::<T>(topic, stamp);

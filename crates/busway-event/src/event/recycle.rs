@@ -205,7 +205,7 @@ impl Home {
 pub struct Empty(Arc<dyn Envelope>);
 
 impl Empty {
-    /// The event that [`Envelopes::any_event`] makes, in this envelope. What its payload breaks was [looked at](Stamp::key_of) before; its key is taken.
+    /// The event that [`Envelopes::any_event`] makes, in this envelope. What its payload breaks was [looked at](Stamp::key_of) before, which gave the key.
     ///
     /// An atomic exchange lies between the call and its return: nobody else can have a part in the envelope, and that is how it is found out.
     ///
@@ -215,16 +215,14 @@ impl Empty {
     pub fn fill<T: EventType>(
         self,
         topic: &Topic,
-        key: &mut Option<Key>,
+        key: Option<Key>,
         payload: T,
         stamp: &Stamp<'_>,
-    ) -> Result<AnyEvent, T> {
-        let Self(mut inner) = self;
-        match claimed::<T>(&mut inner) {
-            Some(typed) => typed.renew(topic, key.take(), payload, stamp),
-            None => return Err(payload),
-        }
-        Ok(AnyEvent { inner })
+    ) -> Result<Event<T>, T> {
+        let Some(mut inner) = typed::<T>(self.0) else { return Err(payload) };
+        let Some(typed) = Arc::get_mut(&mut inner) else { return Err(payload) };
+        typed.renew(topic, key, payload, stamp);
+        Ok(Event { inner })
     }
 
     /// Lets an event go. `None` when somebody else holds it too, or its envelope is used only once.

@@ -4,14 +4,14 @@
 use std::any::Any;
 use std::task::{Context, Poll};
 
-use busway_event::AnyEvent;
+use busway_event::{Empty, Event, EventType};
 use tracing::Instrument as _;
 
 use super::attempt;
 use super::panicked::{Panicked, contain};
 use super::run::{HANDLER, Slot};
 use crate::delivery::Delivery;
-use crate::extract::loan::{self, LeftOver};
+use crate::extract::{Loan, loan};
 use crate::handler::{AnyHandler, Called, Invocation};
 use crate::mode::Mode;
 use crate::outcome::{Outcome, Reply};
@@ -26,28 +26,24 @@ pub fn call_plain<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>, reply: 
     }
 }
 
-/// Hands the caller's own event to a sync handler that [takes nothing else](AnyHandler::lends), otherwise as [`call_plain`]. The event is not to be had
-/// afterwards; its envelope is where [`take_envelope`](super::take_envelope) finds it, unless somebody shares the event. An event that the handler cannot do with is left
-/// in `left`, as is the envelope of a call within such a call; nothing was called with the first.
+/// Hands the caller's own event to a sync handler that [takes nothing else](AnyHandler::lends), otherwise as [`call_plain`]; there is no span around
+/// it, so who calls has asked whether [one is wanted](attempt::is_wanted). The event is moved out of its place; its envelope is
+/// where [`take_envelope`](super::take_envelope) finds it afterwards, unless somebody shares the event. That of a call within such a call is put into `left`. An
+/// event that the handler cannot do with stays in its place: nothing was called.
 ///
 /// What is left comes by a reference, because a result that is put down in two words and read back in one piece has to wait for both.
 #[inline]
-pub fn call_lent<M: Mode>(
-    event: AnyEvent,
+pub fn call_lent<M: Mode, T: EventType>(
+    event: &mut Option<Event<T>>,
     handler: &AnyHandler<M>,
     reply: &mut Option<Reply>,
-    left: &mut Option<LeftOver>,
+    left: &mut Option<Empty>,
 ) {
-    if !handler.lends() || attempt::is_wanted() {
-        *left = Some(LeftOver::Whole(event));
+    if !handler.lends() {
         return;
     }
-    loan::during(left, |left| {
-        let called = contain(|| match handler.call_lent(event, reply) {
-            Ok(()) => {}
-            Err(event) => *left = Some(LeftOver::Whole(event)),
-        });
-        if let Err(panic) = called {
+    loan::during(left, || {
+        if let Err(panic) = contain(|| handler.call_lent(&mut Loan::of(event), reply)) {
             *reply = Some(Panicked::in_node(HANDLER, &*panic).into());
         }
     });

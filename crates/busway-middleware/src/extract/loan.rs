@@ -14,7 +14,9 @@
 //! is slow to be read in one piece, and long since written when the next publish comes. Beyond a bus's end it is memory, one envelope a thread. A call
 //! within a call says what it brought, which is one more.
 
+use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 
 use busway_event::{AnyEvent, Empty, Event, EventType};
 
@@ -26,32 +28,66 @@ thread_local! {
     static LIES_THERE: Cell<Option<Empty>> = const { Cell::new(None) };
 }
 
-/// What is left of a call with an event on loan, beside what lies at the counter.
-#[derive(Debug)]
-pub enum LeftOver {
-    /// The event itself: the handler was not called.
-    Whole(AnyEvent),
-    /// The envelope, of a call within another one.
-    Envelope(Empty),
+/// An event that a caller lends: it lies with the caller, and is moved from there by who takes it.
+pub struct Loan<'a> {
+    event: &'a mut dyn Lent,
 }
 
-/// Runs `call`, which must not unwind, with the counter open. What a call within a call brings back is left over; what one by itself does lies there. A
-/// thread that is ending gets nothing back.
+impl<'a> Loan<'a> {
+    /// Of the event that lies there, if one does.
+    #[inline]
+    pub(crate) const fn of<T: EventType>(event: &'a mut Option<Event<T>>) -> Self {
+        Self { event }
+    }
+
+    /// The event, if it has a payload of type `T`, and nobody has taken it.
+    #[inline]
+    #[must_use]
+    pub fn take<T: EventType>(&mut self) -> Option<Event<T>> {
+        let event: &mut dyn Any = &mut *self.event;
+        event.downcast_mut::<Option<Event<T>>>()?.take()
+    }
+
+    /// The event, whatever its payload, if nobody has taken it.
+    #[must_use]
+    pub fn take_any(&mut self) -> Option<AnyEvent> {
+        self.event.take_any()
+    }
+}
+
+impl fmt::Debug for Loan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Loan")
+    }
+}
+
+/// The place of an event whose type is not known.
+trait Lent: Any {
+    fn take_any(&mut self) -> Option<AnyEvent>;
+}
+
+impl<T: EventType> Lent for Option<Event<T>> {
+    fn take_any(&mut self) -> Option<AnyEvent> {
+        self.take().map(AnyEvent::from)
+    }
+}
+
+/// Runs `call`, which must not unwind, with the counter open. What a call within a call brings back is put into `left`; what one by itself does lies
+/// there. A thread that is ending gets nothing back.
 #[inline]
-pub(crate) fn during(left: &mut Option<LeftOver>, call: impl FnOnce(&mut Option<LeftOver>)) {
-    let was_open = IS_OPEN.replace(true);
-    call(left);
+pub(crate) fn during(left: &mut Option<Empty>, call: impl FnOnce()) {
+    let was_open = IS_OPEN.with(|is_open| is_open.replace(true));
+    call();
     if was_open {
         return leave(left);
     }
-    IS_OPEN.set(false);
+    // Not by `LocalKey::set`, which is for values that are made first.
+    IS_OPEN.with(|is_open| is_open.set(false));
 }
 
 #[cold]
-fn leave(left: &mut Option<LeftOver>) {
-    if left.is_none() {
-        *left = take().map(LeftOver::Envelope);
-    }
+fn leave(left: &mut Option<Empty>) {
+    *left = take();
 }
 
 /// The envelope that came back last.
@@ -85,6 +121,12 @@ mod tests {
     use crate::extract::{FromDelivery, Payload};
     use crate::mode::Ephemeral;
 
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    struct Other;
+    impl EventType for Other {
+        const NAME: &'static str = "other";
+    }
+
     fn event(envelopes: &mut Envelopes<Raw>, text: &'static str) -> AnyEvent {
         let metadata = Metadata::draft("test", 1).build().unwrap();
         let stamp = Stamp::new(EventId::foreign("test", text), Timestamp::from_nanos(7), &metadata);
@@ -96,13 +138,24 @@ mod tests {
     }
 
     fn lent(text: &'static str) -> Payload<Raw> {
-        <Payload<Raw> as FromDelivery<Ephemeral>>::from_loan(event(&mut Envelopes::new(), text)).unwrap()
+        let mut event = event(&mut Envelopes::new(), text).into_typed::<Raw>().ok();
+        <Payload<Raw> as FromDelivery<Ephemeral>>::from_loan(&mut Loan::of(&mut event)).unwrap()
     }
 
-    fn call(call: impl FnOnce()) -> Option<LeftOver> {
+    fn call(call: impl FnOnce()) -> Option<Empty> {
         let mut left = None;
-        during(&mut left, |_| call());
+        during(&mut left, call);
         left
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_taken() {
+        let mut event = event(&mut Envelopes::new(), "x").into_typed::<Raw>().ok();
+        let mut loan = Loan::of(&mut event);
+        assert!(loan.take::<Other>().is_none());
+        assert!(<Payload<Other> as FromDelivery<Ephemeral>>::from_loan(&mut loan).is_none());
+        assert_eq!(loan.take_any().unwrap().into_typed::<Raw>().unwrap().payload().0, "x");
+        assert!(loan.take::<Raw>().is_none(), "it is taken");
     }
 
     #[test]
@@ -135,7 +188,7 @@ mod tests {
     fn a_call_within_a_call_leaves_what_it_brought() {
         let outer = call(|| {
             let inner = call(|| drop(lent("inner")));
-            assert!(matches!(inner, Some(LeftOver::Envelope(_))));
+            assert!(inner.is_some());
             assert!(take().is_none());
             drop(lent("outer"));
         });

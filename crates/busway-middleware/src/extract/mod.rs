@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`Payload<T>`] | the value, shared, decoded when the event was not published as a `T` here |
 //! | [`Event<T>`](busway_event::Event) | the value with its header |
-//! | [`AnyEvent`] | the event as it is, never decoded |
+//! | [`AnyEvent`](busway_event::AnyEvent) | the event as it is, never decoded |
 //! | [`Meta`] | producer, version, trace, free pairs |
 //! | [`Topic`](busway_event::Topic) | the concrete topic |
 //! | [`Delivery`] | attempt, offset, replay, lag |
@@ -21,13 +21,14 @@ mod state;
 
 use std::any::{TypeId, type_name};
 
-use busway_event::{AnyEvent, DecodeError};
+use busway_event::DecodeError;
 
 use crate::delivery::Delivery;
 use crate::mode::Mode;
 use crate::outcome::{BoxError, Outcome};
 use crate::scope::Scope;
 
+pub use self::loan::Loan;
 pub use self::payload::{Meta, Payload};
 pub use self::state::{Extension, State};
 
@@ -53,11 +54,11 @@ pub trait FromDelivery<M: Mode>: Sized + Send + 'static {
     /// [`from_delivery`](Self::from_delivery) counts a reference. When the argument is dropped within the call, the caller has the event again; one that is kept
     /// is the handler's. Asked only when it is [`LENT`](Self::LENT).
     ///
-    /// # Errors
-    /// The event, when this takes a delivery, or another event. Default: always.
+    /// `None`, the default, when this takes a delivery, or another event; what was not taken stays the caller's, who makes a delivery of it.
     #[inline]
-    fn from_loan(event: AnyEvent) -> Result<Self, AnyEvent> {
-        Err(event)
+    fn from_loan(loan: &mut Loan<'_>) -> Option<Self> {
+        let _ = loan;
+        None
     }
 
     /// Says what must be there before the first delivery; checked by `.to(…)`.

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use busway_event::{AnyEvent, Event, EventType, Metadata, Topic};
 
-use super::{ExtractError, FromDelivery, Requirements, loan};
+use super::{ExtractError, FromDelivery, Loan, Requirements, loan};
 use crate::delivery::Delivery;
 use crate::mode::Mode;
 
@@ -80,9 +80,8 @@ impl<M: Mode, T: EventType> FromDelivery<M> for Payload<T> {
     }
 
     #[inline]
-    fn from_loan(event: AnyEvent) -> Result<Self, AnyEvent> {
-        let event = event.into_typed()?;
-        Ok(Self { event: Some(event), give_back: Some(loan::give_back::<T>) })
+    fn from_loan(loan: &mut Loan<'_>) -> Option<Self> {
+        Some(Self { event: Some(loan.take()?), give_back: Some(loan::give_back::<T>) })
     }
 
     fn require(requirements: &mut Requirements) {

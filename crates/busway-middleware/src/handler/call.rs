@@ -4,11 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use busway_event::AnyEvent;
-
 use super::{Call, Called, Invocation, tell};
 use crate::delivery::Delivery;
-use crate::extract::ExtractError;
+use crate::extract::{ExtractError, Loan};
 use crate::outcome::{Outcome, Reply};
 
 /// An async handler: makes a future from a delivery.
@@ -82,33 +80,33 @@ where
 }
 
 /// What a sync handler is called with.
-pub(super) enum Given<'a> {
+pub(super) enum Given<'a, 'e> {
     Delivery(&'a Delivery),
-    /// The event alone, on loan.
-    Event(AnyEvent),
+    /// The event alone.
+    Loan(&'a mut Loan<'e>),
 }
 
-/// A sync handler: makes a reply from what it is given, or gives back an event that it cannot do with.
+/// A sync handler: makes a reply from what it is given, and puts it down if it says more than `Done`; or was not called, with an event on loan that
+/// it cannot do with.
 pub(super) struct SyncCall<C> {
     pub(super) call: C,
 }
 
-impl<C: Fn(Given<'_>) -> Result<Reply, AnyEvent> + Send + Sync + 'static> Call for SyncCall<C> {
+impl<C> Call for SyncCall<C>
+where
+    C: Fn(Given<'_, '_>, &mut Option<Reply>) -> Called + Send + Sync + 'static,
+{
     fn invocation(self: Arc<Self>) -> Box<dyn Invocation> {
         Box::new(SyncInvocation { call: self, reply: None })
     }
 
     fn call_into(&self, delivery: &Delivery, reply: &mut Option<Reply>) -> Called {
-        // An event alone is given back, and here is none.
-        if let Ok(said) = (self.call)(Given::Delivery(delivery)) {
-            tell(said, reply);
-        }
-        Called::Yes
+        (self.call)(Given::Delivery(delivery), reply)
     }
 
     #[inline]
-    fn call_lent(&self, event: AnyEvent, reply: &mut Option<Reply>) -> Result<(), AnyEvent> {
-        (self.call)(Given::Event(event)).map(|said| tell(said, reply))
+    fn call_lent(&self, loan: &mut Loan<'_>, reply: &mut Option<Reply>) -> Called {
+        (self.call)(Given::Loan(loan), reply)
     }
 }
 
@@ -117,7 +115,10 @@ struct SyncInvocation<C> {
     reply: Option<Reply>,
 }
 
-impl<C: Fn(Given<'_>) -> Result<Reply, AnyEvent> + Send + Sync + 'static> Invocation for SyncInvocation<C> {
+impl<C> Invocation for SyncInvocation<C>
+where
+    C: Fn(Given<'_, '_>, &mut Option<Reply>) -> Called + Send + Sync + 'static,
+{
     fn start(&mut self, delivery: &Delivery) {
         // By the one way in, so that the handler's code is there once.
         let mut reply = None;

@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use busway_event::AnyEvent;
-
 use super::call::{AsyncCall, Given, SyncCall};
 use super::shape::{Arguments, AsyncForm, ReplyOf, Shape, SyncForm};
-use super::{AnyHandler, Run};
+use super::{AnyHandler, Called, Run};
 use crate::delivery::Delivery;
 use crate::extract::ExtractError;
 use crate::mode::Mode;
@@ -105,15 +103,22 @@ macro_rules! shape_of_sync_function {
                 let f = self.0;
                 let lends = !R::MAY_EMIT && <($($arg,)*) as Arguments<M>>::LENT;
                 // One way into the function, so that its code is there once.
-                let call = move |given: Given<'_>| -> Result<Reply, AnyEvent> {
+                let call = move |given: Given<'_, '_>, reply: &mut Option<Reply>| -> Called {
                     let taken: Result<_, ExtractError> = match given {
                         Given::Delivery(delivery) => Arguments::<M>::take(delivery),
-                        Given::Event(event) => Ok(Arguments::<M>::take_lent(event)?),
+                        Given::Loan(loan) => match Arguments::<M>::take_lent(loan) {
+                            Some(taken) => Ok(taken),
+                            None => return Called::No,
+                        },
                     };
-                    match taken {
-                        Ok(($($value,)*)) => Ok(f($($value),*).into_replies_to(1)),
-                        Err(error) => Ok(Outcome::from(error).into()),
+                    let said = match taken {
+                        Ok(($($value,)*)) => f($($value),*).into_replies_to(1),
+                        Err(error) => Some(Outcome::from(error).into()),
+                    };
+                    if said.is_some() {
+                        *reply = said;
                     }
+                    Called::Yes
                 };
                 AnyHandler::new::<F, ($($arg,)*)>(Run::$wrapper, SyncCall { call }).lending(lends)
             }

@@ -27,11 +27,9 @@ pub use self::batch::{Batch, BatchHandler, IntoBatchReply, batch};
 pub use self::function::{Blocking, Inline, blocking, inline};
 
 pub(crate) use self::batch::BatchCall;
-use busway_event::AnyEvent;
-
 use self::shape::{Arguments, requirements_of};
 use crate::delivery::Delivery;
-use crate::extract::Requirements;
+use crate::extract::{Loan, Requirements};
 use crate::mode::{Durable, Ephemeral, Mode};
 use crate::outcome::{Outcome, Reply};
 
@@ -120,13 +118,10 @@ impl<M: Mode> AnyHandler<M> {
         self.lends
     }
 
-    /// As [`call_into`](Self::call_into), with an event on loan.
-    ///
-    /// # Errors
-    /// The event, when it does not fit: nothing was called.
+    /// As [`call_into`](Self::call_into), with an event on loan. One that does not fit is there afterwards: nothing was called.
     #[inline]
-    pub(crate) fn call_lent(&self, event: AnyEvent, reply: &mut Option<Reply>) -> Result<(), AnyEvent> {
-        self.call.call_lent(event, reply)
+    pub(crate) fn call_lent(&self, loan: &mut Loan<'_>, reply: &mut Option<Reply>) -> Called {
+        self.call.call_lent(loan, reply)
     }
 
     /// The batch form, when the handler is one.
@@ -254,7 +249,7 @@ fn tell(said: Reply, reply: &mut Option<Reply>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Called {
     Yes,
-    /// It is not sync.
+    /// It is not sync, or the event that is lent does not fit.
     No,
 }
 
@@ -267,9 +262,9 @@ trait Call: Send + Sync {
         Called::No
     }
 
-    /// Calls a sync handler with an event on loan; the event comes back when it does not fit.
-    fn call_lent(&self, event: AnyEvent, _reply: &mut Option<Reply>) -> Result<(), AnyEvent> {
-        Err(event)
+    /// Calls a sync handler with an event on loan, if it fits.
+    fn call_lent(&self, _loan: &mut Loan<'_>, _reply: &mut Option<Reply>) -> Called {
+        Called::No
     }
 
     fn batch(&self) -> Option<&dyn BatchCall> {

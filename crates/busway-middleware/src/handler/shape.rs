@@ -6,11 +6,11 @@
 
 use std::marker::PhantomData;
 
-use busway_event::{AnyEvent, EventType};
+use busway_event::EventType;
 
 use super::{AnyHandler, IntoHandler};
 use crate::delivery::Delivery;
-use crate::extract::{ExtractError, FromBatch, FromDelivery, Requirements};
+use crate::extract::{ExtractError, FromBatch, FromDelivery, Loan, Requirements};
 use crate::mode::Mode;
 use crate::outcome::{IntoReply, Reply};
 
@@ -70,7 +70,8 @@ impl Form for AsyncForm {
 }
 
 impl Form for SyncForm {
-    type Replies = Reply;
+    /// `None`: it is done, and says no more.
+    type Replies = Option<Reply>;
 }
 
 impl Form for BatchForm {
@@ -96,8 +97,8 @@ impl<R: IntoReply> ReplyOf<SyncForm> for R {
     const MAY_EMIT: bool = R::MAY_EMIT;
 
     #[inline]
-    fn into_replies_to(self, _events: usize) -> Reply {
-        self.into_reply()
+    fn into_replies_to(self, _events: usize) -> Option<Reply> {
+        self.beyond_done()
     }
 }
 
@@ -120,13 +121,10 @@ pub trait Arguments<M: Mode>: Sized {
     /// Whether they need the event alone, and give it back, see [`FromDelivery::LENT`].
     const LENT: bool = false;
 
-    /// Takes them out of an event that is the caller's own.
-    ///
-    /// # Errors
-    /// The event, when they need more, or another one.
+    /// Takes them out of an event that is the caller's own; `None` when they need more, or another one.
     #[inline]
-    fn take_lent(event: AnyEvent) -> Result<Self, AnyEvent> {
-        Err(event)
+    fn take_lent(_loan: &mut Loan<'_>) -> Option<Self> {
+        None
     }
 
     /// Says what they need.
@@ -183,8 +181,8 @@ arguments! { A1;
     const LENT: bool = A1::LENT;
 
     #[inline]
-    fn take_lent(event: AnyEvent) -> Result<Self, AnyEvent> {
-        Ok((A1::from_loan(event)?,))
+    fn take_lent(loan: &mut Loan<'_>) -> Option<Self> {
+        Some((A1::from_loan(loan)?,))
     }
 }
 arguments!(A1, A2);
