@@ -62,11 +62,14 @@ impl Clock for SystemClock {
     fn utc(&self) -> Timestamp {
         let Some(clock) = TICKER.get() else { return Timestamp::from_nanos(system_nanos()) };
         ANCHOR.with(|anchor| {
-            let Anchor { ticks, nanos } = anchor.get();
+            // The counter first: so nothing has to be kept while it is read.
             let now = clock.raw();
-            let passed = clock.delta_as_nanos(ticks, now);
-            if now >= ticks && passed < ANCHOR_NANOS_MAX {
-                // Below a millisecond, for which the anchor leaves room: neither can fail.
+            let Anchor { ticks, nanos, ticks_max, rate } = anchor.get();
+            // A counter that went back is far beyond all of this, as a number without a sign.
+            let passed = now.wrapping_sub(ticks);
+            if passed < ticks_max {
+                // Of less than a millisecond, and of one the anchor has left room for: neither can run over.
+                let passed = passed.wrapping_mul(rate) >> RATE_BITS;
                 return Timestamp::from_nanos(nanos.wrapping_add(passed.cast_signed()));
             }
             Timestamp::from_nanos(anchored(clock, anchor))
@@ -93,7 +96,7 @@ fn anchored(clock: &quanta::Clock, anchor: &Cell<Anchor>) -> i64 {
     let ticks = clock.raw();
     // A thread that was interrupted in between notes nothing: the two readings do not belong together.
     if clock.delta_as_nanos(before, ticks) < ANCHOR_ERROR_NANOS_MAX {
-        anchor.set(Anchor { ticks, nanos: nanos.min(i64::MAX - ANCHOR_NANOS_MAX.cast_signed()) });
+        anchor.set(Anchor::of(clock, ticks, nanos));
     }
     nanos
 }
@@ -111,11 +114,28 @@ fn system_nanos() -> i64 {
 struct Anchor {
     ticks: u64,
     nanos: i64,
+    /// For so many ticks it holds; none at first.
+    ticks_max: u64,
+    /// Nanoseconds of 2^32 ticks.
+    rate: u64,
+}
+
+impl Anchor {
+    fn of(clock: &quanta::Clock, ticks: u64, nanos: i64) -> Self {
+        let rate = clock.delta_as_nanos(0, 1 << RATE_BITS);
+        // The product of the two is the limit in nanoseconds, shifted: it fits.
+        let ticks_max = (ANCHOR_NANOS_MAX << RATE_BITS).checked_div(rate).unwrap_or(0);
+        Self { ticks, nanos: nanos.min(i64::MAX - ANCHOR_NANOS_MAX.cast_signed()), ticks_max, rate }
+    }
 }
 
 thread_local! {
-    static ANCHOR: Cell<Anchor> = const { Cell::new(Anchor { ticks: 0, nanos: 0 }) };
+    static ANCHOR: Cell<Anchor> =
+        const { Cell::new(Anchor { ticks: 0, nanos: 0, ticks_max: 0, rate: 0 }) };
 }
+
+/// Of the fraction in an [`Anchor`]'s rate: a millisecond of nanoseconds, shifted by them, is a word still.
+const RATE_BITS: u32 = 32;
 
 /// The counter of the processor, once it is calibrated. Where there is none that is steady, quanta reads the system's
 /// monotonic clock.

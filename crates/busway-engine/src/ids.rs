@@ -23,7 +23,7 @@ pub(crate) fn next(time: Timestamp) -> EventId {
             return begun(latest, time);
         }
         latest.word.set(word);
-        of(word, latest.random.get())
+        of(word, latest.tail.get())
     })
 }
 
@@ -39,17 +39,22 @@ fn begun(latest: &Last, time: Timestamp) -> EventId {
     latest.began.set(millis.saturating_mul(NANOS_OF_MILLI.cast_signed()));
     // The counter tells the ids of one thread and millisecond apart; random bits are for those of others.
     if (word ^ last) >> COUNTER_BITS != 0 {
-        latest.random.set(fastrand::u64(..));
+        latest.tail.set(tail_of(fastrand::u64(..)));
     }
-    of(word, latest.random.get())
+    of(word, latest.tail.get())
+}
+
+/// What stays the same for a millisecond: the variant, room for 4 bits of the counter, 58 random bits.
+const fn tail_of(random: u64) -> u64 {
+    VARIANT | random >> 6
 }
 
 #[inline]
-fn of(word: u64, random: u64) -> EventId {
+fn of(word: u64, tail: u64) -> EventId {
     let counter = word & COUNTER_MAX;
     // 12 bits of the counter fill rand_a, behind the version; the other 4 the top of rand_b, behind the variant.
     let high = word & !COUNTER_MAX | VERSION_7 | counter >> 4;
-    let low = VARIANT | (counter & 0xf) << 58 | random >> 6;
+    let low = tail | (counter & 0xf) << 58;
     EventId::new(Uuid::from_u64_pair(high, low))
 }
 
@@ -58,13 +63,13 @@ struct Last {
     word: Cell<u64>,
     /// The nanoseconds at which the millisecond began that was looked at last: an id of the same one needs no division.
     began: Cell<i64>,
-    random: Cell<u64>,
+    tail: Cell<u64>,
 }
 
 thread_local! {
     /// The counter is full, so that the first id of a thread draws its random bits.
     static LAST: Last =
-        const { Last { word: Cell::new(COUNTER_MAX), began: Cell::new(0), random: Cell::new(0) } };
+        const { Last { word: Cell::new(COUNTER_MAX), began: Cell::new(0), tail: Cell::new(tail_of(0)) } };
 }
 
 const NANOS_OF_MILLI: u64 = 1_000_000;
@@ -84,7 +89,7 @@ mod tests {
 
     #[test]
     fn an_id_is_version_7_and_bears_its_time() {
-        let id = of(0x0192_f0c1_2b3d << COUNTER_BITS | 0xabcd, u64::MAX);
+        let id = of(0x0192_f0c1_2b3d << COUNTER_BITS | 0xabcd, tail_of(u64::MAX));
         assert_eq!(id.as_uuid().get_version_num(), 7);
         assert_eq!(id.as_uuid().get_variant(), uuid::Variant::RFC4122);
         assert!(id.to_string().starts_with("0192f0c1-2b3d-7abc-b7"), "{id}");

@@ -64,7 +64,7 @@ pub use crate::codec::{Codec, CodecId, DecodeError, EncodeError};
 pub use crate::contract::Contract;
 pub use crate::draft::{AnyDraft, DELAY_MAX, Draft, DraftHead, Due, IntoTopic, Invalid, LeftOut, Stamp};
 pub use crate::durability::Durability;
-pub use crate::event::{AnyEvent, Empty, Envelopes, Event, Header, Parts, Spent};
+pub use crate::event::{AnyEvent, Empty, Envelopes, Event, Form, Header, Moment, Parts, Spent};
 pub use crate::event_type::{Encoded, EventType};
 pub use crate::filter::{Filter, FilterError};
 pub use crate::id::{EventId, EventIdError};

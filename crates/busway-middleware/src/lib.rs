@@ -48,7 +48,7 @@ pub mod tower;
 pub use crate::chain::{Chain, ChainTrace, Next, Node, NodeTime, Progress, Registry, RegistryError, Stage};
 pub use crate::delivery::{Delivery, Gap, Position, Replay};
 pub use crate::extract::{
-    Extension, ExtractError, FromBatch, FromDelivery, FromScope, Meta, Payload, Requirements, State,
+    Extension, ExtractError, FromBatch, FromDelivery, FromScope, Loan, Meta, Payload, Requirements, State,
 };
 pub use crate::failure::Failure;
 pub use crate::handler::{

@@ -1,6 +1,5 @@
 //! The inside of a bus.
 
-use std::any::Any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Weak};
 
@@ -18,8 +17,8 @@ use super::ended::Ended;
 use super::entries::Entries;
 use super::services::Services;
 use super::shutdown::Closing;
+use super::stamping::Wall;
 use crate::breaker::Guard;
-use crate::clock::SystemClock;
 use crate::durable::Durables;
 use crate::log::Log;
 use crate::named::Named;
@@ -32,8 +31,7 @@ use crate::subscription::{Entry, SubscriptionCore};
 #[derive(Debug)]
 pub(crate) struct BusCore {
     pub(crate) services: Arc<Services>,
-    /// Whether the clock is the machine's: it is read without being asked which one it is.
-    pub(super) has_system_clock: bool,
+    pub(super) wall: Wall,
     pub(crate) router: Router<Entry>,
     pub(crate) publish_steps: PublishRegistry,
     /// Metadata of events that bring none: the producer's name.
@@ -86,10 +84,8 @@ pub(crate) struct BusParts {
 
 impl BusCore {
     pub(crate) fn new(parts: BusParts) -> Arc<Self> {
-        let clock: &dyn Any = &*parts.services.clock;
-        let has_system_clock = clock.is::<SystemClock>();
         Arc::new(Self {
-            has_system_clock,
+            wall: Wall::of(&parts.services.clock),
             services: Arc::new(parts.services),
             router: Router::new(),
             publish_steps: parts.publish_steps,

@@ -12,6 +12,7 @@ use busway_middleware::{Delivery, ExtractError, FromDelivery, FromScope, Mode, R
 use super::dispatch::Source;
 use super::offering::receipt;
 use super::publish::{Later, Now, Patience};
+use super::stamping::Wall;
 use super::{BusCore, PublishError, Receipt, Refused};
 use crate::idle::IdleWatch;
 
@@ -36,6 +37,8 @@ enum Kind {
         topic: Topic,
         /// Looked at behind the claim on the bus.
         idle: Arc<IdleWatch>,
+        /// `None` where all is for a log, which takes no payloads.
+        wall: Option<Wall>,
     },
     Handler {
         core: Weak<BusCore>,
@@ -46,7 +49,8 @@ enum Kind {
 impl<T: EventType> Publisher<T> {
     pub(crate) fn new(core: &Arc<BusCore>, topic: Topic) -> Self {
         let idle = Arc::clone(&core.services.idle);
-        Self { kind: Kind::Topic { core: Arc::downgrade(core), topic, idle }, payload: PhantomData }
+        let wall = core.log.is_none().then(|| core.wall.clone());
+        Self { kind: Kind::Topic { core: Arc::downgrade(core), topic, idle, wall }, payload: PhantomData }
     }
 
     /// The topic that it publishes to.
@@ -118,30 +122,34 @@ impl<T: EventType> Publisher<T> {
         done: impl FnOnce(Receipt) -> R,
         later: impl FnOnce(Box<Later<T>>) -> R,
     ) -> R {
-        let Kind::Topic { core, topic, idle } = &self.kind else {
-            return later(closed(self.draft(payload)).into());
+        let Kind::Topic { core, topic, idle, wall: Some(wall) } = &self.kind else {
+            return self.publish_draft_now(payload, patience).map_or_else(later, done);
         };
+        // Before the claim on the bus: an exchange waits for all that comes before it, and the one that comes before this is
+        // the end of the last publish, beside which the processor's counter is read meanwhile. And lent from here on, to be looked into behind an exchange: what was put down in words a moment ago is
+        // slow to be read in one piece.
+        let moment = wall.moment();
         let Some(core) = core.upgrade() else { return later(closed(self.draft(payload)).into()) };
-        if !core.takes_payloads() {
-            return core
-                .publish(Event::new(topic, payload), Source::Outside, patience)
-                .map_or_else(later, done);
-        }
-        let stamp = core.stamp();
         let desk = core.desk();
-        let way = match attempt::is_wanted() {
-            false => desk.ways.to(topic, core.router.generation()),
-            true => None,
+        let way = match core.takes_payloads_now() && !attempt::is_wanted() {
+            true => desk.ways.to(topic, core.router.generation()),
+            false => None,
         };
         let Some(straight) = &way else {
+            if !core.takes_payloads() {
+                return core
+                    .publish(Event::new(topic, payload), Source::Outside, patience)
+                    .map_or_else(later, done);
+            }
+            let stamp = core.stamp_of(&moment);
             return match core.publish_payload(desk, topic, payload, &stamp, patience) {
                 Ok(offered) => done(receipt(stamp.id, offered)),
                 Err(left) => later(left),
             };
         };
-        match core.go_straight(desk, straight, payload, &stamp) {
+        match core.go_straight(desk, straight, payload, &moment) {
             Ok(()) => {
-                let id = stamp.id;
+                let id = moment.id;
                 drop(way);
                 drop(core);
                 // Letting go of the bus was an exchange, behind the count of the event.
@@ -150,8 +158,18 @@ impl<T: EventType> Publisher<T> {
             }
             Err(astray) => {
                 drop(way);
-                core.go_around(desk, topic, astray, &stamp, patience).map_or_else(later, done)
+                core.go_around(desk, topic, astray, moment.id, patience).map_or_else(later, done)
             }
+        }
+    }
+
+    /// The same as a draft.
+    #[inline(never)]
+    fn publish_draft_now(&self, payload: T, patience: Patience) -> Now<T> {
+        let draft = self.draft(payload);
+        match self.core() {
+            Some(core) => core.publish(draft, Source::Outside, patience),
+            None => Err(closed(draft).into()),
         }
     }
 

@@ -31,8 +31,8 @@ use std::cell::{Cell, Ref, RefCell};
 use std::ptr;
 use std::sync::Arc;
 
-use busway_event::{AnyEvent, Empty, Event, EventId, EventType, Invalid, Stamp, Topic};
-use busway_middleware::chain::{attempt, call_lent, call_plain, take_envelope};
+use busway_event::{AnyEvent, Event, EventId, EventType, Form, Invalid, Moment, Topic};
+use busway_middleware::chain::{Lending, attempt, call_lent, call_plain, take_envelope};
 use busway_middleware::{Delivery, Outcome, Reply};
 use busway_observability::Wants;
 use busway_router::Generation;
@@ -42,15 +42,15 @@ use super::desk::Desk;
 use super::dispatch::Source;
 use super::offering::{Passage, receipt};
 use super::publish::{Now, Original, Patience};
-use crate::mailbox::{Arrival, Beginning, Ended, Share};
+use crate::mailbox::{Arrival, Ended, Share};
 use crate::subscription::{Member, SubscriptionCore};
 use crate::sync::{Ordering, fence, fence_behind_exchange};
 
 /// See the module.
 pub(crate) struct Straight {
     generation: Generation,
-    /// Keeps its text alive: what lies there is this topic.
-    topic: Topic,
+    /// Of its events. Keeps the topic's text alive: what lies there is this topic.
+    form: Form,
     core: Arc<SubscriptionCore>,
     member: Arc<Member>,
     share: Arc<Share>,
@@ -89,8 +89,9 @@ impl Ways {
     pub(crate) fn to(&self, topic: &Topic, generation: Generation) -> Option<Ref<'_, Straight>> {
         let way = self.places.get(place_of(topic))?.way.try_borrow().ok()?;
         Ref::filter_map(way, |way| {
-            way.as_deref()
-                .filter(|way| way.generation == generation && ptr::eq(way.topic.as_str(), topic.as_str()))
+            way.as_deref().filter(|way| {
+                way.generation == generation && ptr::eq(way.form.topic().as_str(), topic.as_str())
+            })
         })
         .ok()
     }
@@ -136,7 +137,7 @@ impl Ways {
     }
 
     fn lay(&self, way: Box<Straight>) {
-        let Some(place) = self.places.get(place_of(&way.topic)) else { return };
+        let Some(place) = self.places.get(place_of(way.form.topic())) else { return };
         let Ok(mut kept) = place.way.try_borrow_mut() else { return };
         let before = kept.replace(way);
         drop(kept);
@@ -149,10 +150,13 @@ impl BusCore {
     /// [`publish`](Self::publish).
     #[inline]
     pub(crate) fn takes_payloads(&self) -> bool {
-        self.log.is_none()
-            && self.publish_steps.is_empty()
-            && !self.services.traces_publish()
-            && self.closing.admits(Source::Outside)
+        self.log.is_none() && !self.services.traces_publish() && self.takes_payloads_now()
+    }
+
+    /// The same as far as it may change while a bus runs: where a way is, the rest is settled.
+    #[inline]
+    pub(crate) fn takes_payloads_now(&self) -> bool {
+        self.publish_steps.is_empty() && self.closing.admits(Source::Outside)
     }
 
     /// Lays the way to a topic whose only subscription is this one, if it is straight and was sought. `generation` is from before the match.
@@ -176,8 +180,9 @@ impl BusCore {
             return;
         }
         let share = core.mailbox.account.share();
-        let (topic, core, member) = (topic.clone(), Arc::clone(core), Arc::clone(member));
-        desk.ways.lay(Box::new(Straight { generation, topic, core, member, share }));
+        let form = Form::new(topic, &self.metadata, self.payload_bytes_max);
+        let (core, member) = (Arc::clone(core), Arc::clone(member));
+        desk.ways.lay(Box::new(Straight { generation, form, core, member, share }));
     }
 
     /// Publishes a payload by a straight way. The caller lets go of the bus behind it, and then looks for who waits.
@@ -189,26 +194,37 @@ impl BusCore {
         desk: &Desk,
         way: &Straight,
         payload: T,
-        stamp: &Stamp<'_>,
+        moment: &Moment,
     ) -> Result<(), Astray<T>> {
         // Code of the user's, before anybody is counted in.
-        let key = match stamp.key_of(&payload) {
+        let key = match way.form.key_of(&payload) {
             Ok(key) => key,
             Err(reason) => return Err(Astray::Invalid(Box::new((payload, reason)))),
         };
         let Some(empty) = take_envelope() else {
-            return self.go_without_envelope(desk, way, payload, stamp);
+            return self.go_without_envelope(desk, way, payload, moment);
         };
         let beginning = way.share.begin(&self.services.idle);
-        let event = match empty.fill(&way.topic, key, payload, stamp) {
+        // Apart, so that a key which is none for certain is not put down to be read again.
+        let filled = match key {
+            None => empty.fill(&way.form, payload, moment),
+            Some(key) => empty.fill_keyed(&way.form, key, payload, moment),
+        };
+        let event = match filled {
             Ok(event) => event,
             Err(payload) => {
                 drop(beginning);
-                return self.go_without_envelope(desk, way, payload, stamp);
+                return self.go_without_envelope(desk, way, *payload, moment);
             }
         };
         fence_behind_exchange();
-        self.go_on_straight(desk, way, event, beginning, stamp)
+        if !way.is_open(self) {
+            drop(beginning);
+            return Err(Astray::Event(event.into()));
+        }
+        beginning.stays();
+        way.hand_over(desk, event, moment);
+        Ok(())
     }
 
     /// The same where no envelope lies at hand, or one for another type. The payload is asked for its key once more.
@@ -219,31 +235,18 @@ impl BusCore {
         desk: &Desk,
         way: &Straight,
         payload: T,
-        stamp: &Stamp<'_>,
+        moment: &Moment,
     ) -> Result<(), Astray<T>> {
-        let event = desk.event(&way.topic, payload, stamp).map_err(Astray::Invalid)?;
-        let event = event.into_typed::<T>().map_err(Astray::Event)?;
+        let event = desk.event(way.form.topic(), payload, &way.form.stamp(moment));
+        let event = event.map_err(Astray::Invalid)?.into_typed::<T>().map_err(Astray::Event)?;
         let beginning = way.share.begin(&self.services.idle);
         fence(Ordering::SeqCst);
-        self.go_on_straight(desk, way, event, beginning, stamp)
-    }
-
-    /// Behind the fence.
-    #[inline]
-    fn go_on_straight<T: EventType>(
-        &self,
-        desk: &Desk,
-        way: &Straight,
-        event: Event<T>,
-        beginning: Beginning<'_>,
-        stamp: &Stamp<'_>,
-    ) -> Result<(), Astray<T>> {
         if !way.is_open(self) {
             drop(beginning);
             return Err(Astray::Event(event.into()));
         }
         beginning.stays();
-        way.hand_over(desk, event, stamp);
+        way.hand_over(desk, event, moment);
         Ok(())
     }
 
@@ -254,15 +257,15 @@ impl BusCore {
         desk: &Desk,
         topic: &Topic,
         astray: Astray<T>,
-        stamp: &Stamp<'_>,
+        id: EventId,
         patience: Patience,
     ) -> Now<T> {
         match astray {
             Astray::Event(event) => {
-                let arrival = Arrival::plain(stamp.id, event.weight());
+                let arrival = Arrival::plain(id, event.weight());
                 let passage = Passage::of(arrival, Source::Outside, patience);
                 match self.route(desk, topic, event, &passage) {
-                    Ok(offered) => Ok(receipt(stamp.id, offered)),
+                    Ok(offered) => Ok(receipt(id, offered)),
                     Err(unfinished) => Err(self.later(*unfinished, Original::AsItIs).into()),
                 }
             }
@@ -281,50 +284,75 @@ impl Straight {
         self.core.is_open() && self.member.is_plain(&bus.services.middleware)
     }
 
-    #[inline]
-    fn hand_over<T: EventType>(&self, desk: &Desk, event: Event<T>, stamp: &Stamp<'_>) {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "its one caller that is not cold is all that comes before it")]
+    fn hand_over<T: EventType>(&self, desk: &Desk, event: Event<T>, moment: &Moment) {
         // The lag is told to those who take deliveries; it is of this event all the same.
         _ = self.core.mailbox.take_lagged();
-        let (mut event, mut reply, mut empty) = (Some(event), None, None);
-        call_lent(&mut event, &self.member.handler, &mut reply, &mut empty);
-        // For what the handler could not do with.
-        let whole = event.map(|event| self.call_otherwise(event.into(), &mut reply));
+        let (mut event, mut reply) = (Some(event), None);
+        let lending = call_lent(&mut event, &self.member.handler, &mut reply);
+        let Some(reply) = reply else {
+            if lending == Lending::Over {
+                self.share.ended(Ended::Done);
+                return desk.published(1);
+            }
+            return self.end_otherwise(desk, (event.map(AnyEvent::from), lending), None, moment.id);
+        };
+        self.end_otherwise(desk, (event.map(AnyEvent::from), lending), Some(reply), moment.id);
+    }
+
+    /// What most events do not come to: the handler was not called, or within another call, or said something.
+    #[cold]
+    #[inline(never)]
+    fn end_otherwise(
+        &self,
+        desk: &Desk,
+        (mut event, lending): (Option<AnyEvent>, Lending),
+        mut reply: Option<Reply>,
+        id: EventId,
+    ) {
+        if lending == Lending::NotCalled {
+            event = self.call_otherwise(event, &mut reply);
+        }
         match reply {
             None => self.share.ended(Ended::Done),
-            Some(reply) => self.said(stamp.id, reply),
+            Some(reply) => self.said(id, reply),
         }
         desk.published(1);
-        if whole.is_some() || empty.is_some() {
-            self.put_away(desk, whole, empty);
+        if lending != Lending::Over {
+            self.put_away(desk, event);
         }
     }
 
     /// For an event of another type than the handler's.
-    #[cold]
-    fn call_otherwise(&self, event: AnyEvent, reply: &mut Option<Reply>) -> AnyEvent {
+    fn call_otherwise(&self, event: Option<AnyEvent>, reply: &mut Option<Reply>) -> Option<AnyEvent> {
+        let Some(event) = event else {
+            let lost = "its extractor took the event that it was lent, and gave no argument for it";
+            *reply = Some(Outcome::failed(lost).into());
+            return None;
+        };
         let delivery = Delivery::live(event, Arc::clone(&self.core.scope), 0);
         call_plain(&delivery, &self.member.handler, reply);
-        delivery.into_parts().0
+        Some(delivery.into_parts().0)
     }
 
-    #[cold]
     fn said(&self, id: EventId, reply: Reply) {
         let Reply { outcome, emits } = reply;
         let outcome = match emits.is_empty() {
             true => outcome,
             false => Outcome::failed("it emits events, and its reply's MAY_EMIT says that it does not"),
         };
-        self.core.report_if_failed((&self.topic, id), &outcome, None);
+        self.core.report_if_failed((self.form.topic(), id), &outcome, None);
         self.share.ended(Ended::of(&outcome));
         // Before an error is dropped, which is code of the user's.
         self.core.services.idle.touch();
     }
 
     /// Behind the count, and behind the look for who waits: an event's drop is code of the user's.
-    #[cold]
-    fn put_away(&self, desk: &Desk, whole: Option<AnyEvent>, empty: Option<Empty>) {
+    fn put_away(&self, desk: &Desk, whole: Option<AnyEvent>) {
         self.core.services.idle.touch();
-        if let Some(empty) = empty {
+        // That of a call within a call: the outer one's comes to the same place.
+        if let Some(empty) = take_envelope() {
             desk.send_back(empty);
         }
         if let Some(event) = whole {

@@ -40,7 +40,7 @@ pub(crate) use self::coalesce::{CoalesceKey, Coalescer};
 pub(crate) use self::offer::{Arrival, Blocked, Offer};
 use self::queues::Queues;
 use self::schedule::Schedule;
-pub(crate) use self::share::{Beginning, Share};
+pub(crate) use self::share::Share;
 pub(crate) use self::take::WorkerShare;
 use crate::clock::Clock;
 use crate::handover::HandOver;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use busway_engine::{Bus, Publisher, Receipt, Refused, Subscription};
 use busway_event::{Event, EventType};
-use busway_middleware::{IntoReply, Payload, Reply, inline};
+use busway_middleware::{
+    Delivery, ExtractError, FromDelivery, IntoReply, Loan, Mode, Payload, Reply, inline,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::world::{Number, account};
@@ -124,6 +126,35 @@ async fn what_a_reply_emits_that_says_it_does_not_is_a_failure_and_no_silence() 
     let (stats, seen) = (liar.stats(), seen.stats());
     assert_eq!((stats.done, stats.failed, seen.done), (50, 50, 0));
     assert!(stats.last_failure.unwrap().error.contains("MAY_EMIT"));
+}
+
+/// Takes what it is lent, and gives no argument for half of it.
+struct Greedy;
+
+impl<M: Mode> FromDelivery<M> for Greedy {
+    const LENT: bool = true;
+
+    fn from_delivery(_delivery: &Delivery) -> Result<Self, ExtractError> {
+        Ok(Self)
+    }
+
+    fn from_loan(mut loan: Loan<'_>) -> Option<Self> {
+        let number = loan.take::<Number>()?;
+        (number.payload().n < MANY / 2).then_some(Self)
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_an_extractor_took_and_did_not_use_is_a_failure_and_no_silence() {
+    let bus = Bus::memory().producer("test").start().await.unwrap();
+    let greedy = bus.subscribe("a").to(inline(|_: Greedy| {})).await.unwrap();
+    let publisher = bus.publisher::<Number>("a").unwrap();
+    for n in 0..MANY {
+        publisher.try_publish(Number { n }).unwrap();
+    }
+    let stats = greedy.stats();
+    assert_eq!((stats.done, stats.failed), (50, 50));
+    assert!(stats.last_failure.unwrap().error.contains("gave no argument"));
 }
 
 /// A payload whose drop panics, if it is told to.

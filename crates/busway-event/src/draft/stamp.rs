@@ -2,10 +2,9 @@
 
 use super::Invalid;
 use crate::codec::PAYLOAD_BYTES_MAX;
-use crate::event::{Header, TYPE_NAME_BYTES_MAX};
+use crate::event::TYPE_NAME_BYTES_MAX;
 use crate::event_type::EventType;
 use crate::id::EventId;
-use crate::key::Key;
 use crate::metadata::Metadata;
 use crate::timestamp::Timestamp;
 
@@ -30,27 +29,22 @@ impl<'a> Stamp<'a> {
         Self { id, time, metadata, payload_bytes_max: PAYLOAD_BYTES_MAX }
     }
 
-    /// The key of a payload, which keeps all rules that only payloads can break.
-    ///
-    /// # Errors
-    /// The rule that it breaks.
-    #[inline]
-    pub fn key_of<T: EventType>(&self, payload: &T) -> Result<Option<Key>, Invalid> {
-        Header::key_of(payload, self)
-    }
-
     /// Checks the rules that a type alone can break (when its code is compiled: a name or version that is none stops the
     /// build) and the length of a payload that knows its own.
     #[inline]
     pub(crate) fn check_payload<T: EventType>(&self, payload: &T) -> Result<(), Invalid> {
+        Self::check_length(payload, self.payload_bytes_max)
+    }
+
+    /// The same, with the limit alone.
+    #[inline]
+    pub(crate) fn check_length<T: EventType>(payload: &T, limit: usize) -> Result<(), Invalid> {
         const {
             assert!(T::VERSION > 0, "EventType::VERSION starts at 1");
             assert!(is_type_name(T::NAME), "EventType::NAME needs 1 to 255 bytes and no control character");
         }
         match payload.encoded_len() {
-            Some(len) if len > self.payload_bytes_max => {
-                Err(Invalid::PayloadTooLarge { len, limit: self.payload_bytes_max })
-            }
+            Some(len) if len > limit => Err(Invalid::PayloadTooLarge { len, limit }),
             _ => Ok(()),
         }
     }

@@ -4,8 +4,9 @@ use std::any::Any;
 use std::mem::needs_drop;
 use std::sync::{Arc, OnceLock};
 
-use super::Header;
+use super::form::{Form, Mark};
 use super::recycle::Home;
+use super::{Header, Moment};
 use crate::codec::{Bounded, CodecId, EncodeError};
 use crate::draft::Stamp;
 use crate::event_type::{Encoded, EventType};
@@ -54,6 +55,8 @@ pub(super) struct Typed<T> {
     pub(super) encoded: OnceLock<Box<Encoded>>,
     pub(super) payload_bytes_max: usize,
     pub(super) home: Option<Arc<Home>>,
+    /// Of which form all is that is said here beside payload, key, id and time.
+    pub(super) form: Option<Mark>,
 }
 
 impl<T> Typed<T> {
@@ -64,7 +67,8 @@ impl<T> Typed<T> {
         payload_bytes_max: usize,
         home: Option<Arc<Home>>,
     ) -> Self {
-        Self { payload: Some(payload), header, encoded: OnceLock::new(), payload_bytes_max, home }
+        let encoded = OnceLock::new();
+        Self { payload: Some(payload), header, encoded, payload_bytes_max, home, form: None }
     }
 
     #[expect(clippy::unreachable, reason = "an empty envelope has one owner: the pool, or who fills it")]
@@ -81,16 +85,37 @@ impl<T: EventType> Typed<T> {
     #[inline]
     pub(super) fn renew(&mut self, topic: &Topic, key: Option<Key>, payload: T, stamp: &Stamp<'_>) {
         self.header.set_key(key);
-        self.renew_but_key(topic, payload, stamp);
+        self.payload = Some(payload);
+        self.renew_head(topic, stamp);
     }
 
     #[inline]
-    fn renew_but_key(&mut self, topic: &Topic, payload: T, stamp: &Stamp<'_>) {
-        self.payload = Some(payload);
+    fn renew_head(&mut self, topic: &Topic, stamp: &Stamp<'_>) {
         self.header.renew::<T>(topic, stamp);
         if self.payload_bytes_max != stamp.payload_bytes_max {
             self.payload_bytes_max = stamp.payload_bytes_max;
         }
+        if self.form.is_some() {
+            self.form = None;
+        }
+    }
+
+    /// Becomes an event of a form; of one that it was of before, nothing but what differs is written.
+    #[inline]
+    pub(super) fn fill(&mut self, form: &Form, key: Option<Key>, payload: T, moment: &Moment) {
+        if self.form != Some(form.mark()) {
+            self.take_form(form, moment);
+        }
+        self.header.set_key(key);
+        self.payload = Some(payload);
+        self.header.at(moment.id, moment.time);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_form(&mut self, form: &Form, moment: &Moment) {
+        self.renew_head(form.topic(), &form.stamp(moment));
+        self.form = Some(form.mark());
     }
 }
 

@@ -45,8 +45,7 @@ impl Header {
     /// down and up, and make its cache line travel.
     #[inline]
     pub(crate) fn renew<T: EventType>(&mut self, topic: &Topic, stamp: &Stamp<'_>) {
-        self.id = stamp.id;
-        self.time = stamp.time;
+        self.at(stamp.id, stamp.time);
         if self.priority != Priority::default() {
             self.priority = Priority::default();
         }
@@ -64,6 +63,13 @@ impl Header {
         }
     }
 
+    /// Is that of another event which says the same.
+    #[inline]
+    pub(crate) const fn at(&mut self, id: EventId, time: Timestamp) {
+        self.id = id;
+        self.time = time;
+    }
+
     /// Takes a key, or none. Apart from the rest, so that a key which is none for certain is not put down to be read again.
     #[inline]
     pub(crate) fn set_key(&mut self, key: Option<Key>) {
@@ -76,9 +82,12 @@ impl Header {
 
     /// Checks what only the payload can break, and takes its key.
     #[inline]
-    pub(crate) fn key_of<T: EventType>(payload: &T, stamp: &Stamp<'_>) -> Result<Option<Key>, Invalid> {
+    pub(crate) fn key_of<T: EventType>(
+        payload: &T,
+        payload_bytes_max: usize,
+    ) -> Result<Option<Key>, Invalid> {
         let key = payload.key().map(Key::new).transpose()?;
-        stamp.check_payload(payload)?;
+        Stamp::check_length(payload, payload_bytes_max)?;
         Ok(key)
     }
 

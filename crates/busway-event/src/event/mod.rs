@@ -6,11 +6,13 @@
 
 mod any;
 mod envelope;
+mod form;
 mod header;
 mod receive;
 mod recycle;
 
 pub use self::any::AnyEvent;
+pub use self::form::{Form, Moment};
 pub use self::header::Header;
 pub use self::receive::{ORIGIN_ID_BYTES_MAX, Parts, TYPE_NAME_BYTES_MAX};
 pub use self::recycle::{BATCH, Empty, Envelopes, HOMES_MAX, KEPT_MAX, Spent};

@@ -23,7 +23,7 @@ use std::sync::atomic::{Ordering, fence};
 use parking_lot::Mutex;
 
 use super::envelope::{Envelope, Typed};
-use super::{AnyEvent, Event, Header};
+use super::{AnyEvent, Event, Form, Header, Moment};
 use crate::draft::{Invalid, Stamp};
 use crate::event_type::EventType;
 use crate::key::Key;
@@ -55,7 +55,7 @@ impl<T: EventType> Envelopes<T> {
         payload: T,
         stamp: &Stamp<'_>,
     ) -> Result<Event<T>, Box<(T, Invalid)>> {
-        let key = match Header::key_of(&payload, stamp) {
+        let key = match Header::key_of(&payload, stamp.payload_bytes_max) {
             Ok(key) => key,
             Err(reason) => return Err(Box::new((payload, reason))),
         };
@@ -82,7 +82,7 @@ impl<T: EventType> Envelopes<T> {
         payload: T,
         stamp: &Stamp<'_>,
     ) -> Result<AnyEvent, Box<(T, Invalid)>> {
-        let key = match Header::key_of(&payload, stamp) {
+        let key = match Header::key_of(&payload, stamp.payload_bytes_max) {
             Ok(key) => key,
             Err(reason) => return Err(Box::new((payload, reason))),
         };
@@ -110,6 +110,7 @@ impl<T: EventType> Envelopes<T> {
             typed.header = header;
             typed.payload = Some(payload);
             typed.payload_bytes_max = payload_bytes_max;
+            typed.form = None;
             return Event { inner };
         }
         self.allocate(header, payload, payload_bytes_max)
@@ -205,23 +206,34 @@ impl Home {
 pub struct Empty(Arc<dyn Envelope>);
 
 impl Empty {
-    /// The event that [`Envelopes::any_event`] makes, in this envelope. What its payload breaks was [looked at](Stamp::key_of) before, which gave the key.
+    /// An event of this form, in this envelope. What its payload breaks was [looked at](Form::key_of) before, and it has no key.
     ///
     /// An atomic exchange lies between the call and its return: nobody else can have a part in the envelope, and that is how it is found out.
     ///
     /// # Errors
-    /// The payload, when the envelope is one for another type.
+    /// The payload, when the envelope is one for another type. Boxed, so that the event comes in registers.
     #[inline]
-    pub fn fill<T: EventType>(
+    pub fn fill<T: EventType>(self, form: &Form, payload: T, moment: &Moment) -> Result<Event<T>, Box<T>> {
+        let Some(mut inner) = typed::<T>(self.0) else { return Err(Box::new(payload)) };
+        let Some(typed) = Arc::get_mut(&mut inner) else { return Err(Box::new(payload)) };
+        typed.fill(form, None, payload, moment);
+        Ok(Event { inner })
+    }
+
+    /// The same with the key that it has.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fill_keyed<T: EventType>(
         self,
-        topic: &Topic,
-        key: Option<Key>,
+        form: &Form,
+        key: Key,
         payload: T,
-        stamp: &Stamp<'_>,
-    ) -> Result<Event<T>, T> {
-        let Some(mut inner) = typed::<T>(self.0) else { return Err(payload) };
-        let Some(typed) = Arc::get_mut(&mut inner) else { return Err(payload) };
-        typed.renew(topic, key, payload, stamp);
+        moment: &Moment,
+    ) -> Result<Event<T>, Box<T>> {
+        let Some(mut inner) = typed::<T>(self.0) else { return Err(Box::new(payload)) };
+        let Some(typed) = Arc::get_mut(&mut inner) else { return Err(Box::new(payload)) };
+        typed.fill(form, Some(key), payload, moment);
         Ok(Event { inner })
     }
 

@@ -32,7 +32,7 @@ pub use self::batch::run_batch;
 pub(crate) use self::panicked::{Panicked, contain, drop_contained, message_of};
 pub use crate::extract::loan::take as take_envelope;
 
-pub use self::plain::{begin_plain, call_lent, call_plain, go_on_plain};
+pub use self::plain::{Lending, begin_plain, call_lent, call_plain, go_on_plain};
 pub use self::progress::Progress;
 pub use self::registry::{Registry, RegistryError};
 pub(crate) use self::run::HANDLER;

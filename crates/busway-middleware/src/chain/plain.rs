@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::task::{Context, Poll};
 
-use busway_event::{Empty, Event, EventType};
+use busway_event::{Event, EventType};
 use tracing::Instrument as _;
 
 use super::attempt;
@@ -28,25 +28,40 @@ pub fn call_plain<M: Mode>(delivery: &Delivery, handler: &AnyHandler<M>, reply: 
 
 /// Hands the caller's own event to a sync handler that [takes nothing else](AnyHandler::lends), otherwise as [`call_plain`]; there is no span around
 /// it, so who calls has asked whether [one is wanted](attempt::is_wanted). The event is moved out of its place; its envelope is
-/// where [`take_envelope`](super::take_envelope) finds it afterwards, unless somebody shares the event. That of a call within such a call is put into `left`. An
-/// event that the handler cannot do with stays in its place: nothing was called.
-///
-/// What is left comes by a reference, because a result that is put down in two words and read back in one piece has to wait for both.
+/// where [`take_envelope`](super::take_envelope) finds it afterwards, unless somebody shares the event.
 #[inline]
 pub fn call_lent<M: Mode, T: EventType>(
     event: &mut Option<Event<T>>,
     handler: &AnyHandler<M>,
     reply: &mut Option<Reply>,
-    left: &mut Option<Empty>,
-) {
+) -> Lending {
     if !handler.lends() {
-        return;
+        return Lending::NotCalled;
     }
-    loan::during(left, || {
-        if let Err(panic) = contain(|| handler.call_lent(&mut Loan::of(event), reply)) {
-            *reply = Some(Panicked::in_node(HANDLER, &*panic).into());
-        }
-    });
+    let (called, was_lending) =
+        loan::during(|| match contain(|| handler.call_lent(Loan::of(event), reply)) {
+            Ok(called) => called,
+            Err(panic) => {
+                *reply = Some(Panicked::in_node(HANDLER, &*panic).into());
+                Called::Yes
+            }
+        });
+    match (called, was_lending) {
+        (Called::Yes, false) => Lending::Over,
+        (Called::Yes, true) => Lending::Within,
+        (Called::No, _) => Lending::NotCalled,
+    }
+}
+
+/// How a handler was [called with an event on loan](call_lent).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lending {
+    /// It was called.
+    Over,
+    /// It was called within another such call, whose envelope should find its place free.
+    Within,
+    /// It was not called: the event is another one than it takes. It lies in its place, unless an extractor has taken it and then not used it.
+    NotCalled,
 }
 
 #[cold]

@@ -72,22 +72,15 @@ impl<T: EventType> Lent for Option<Event<T>> {
     }
 }
 
-/// Runs `call`, which must not unwind, with the counter open. What a call within a call brings back is put into `left`; what one by itself does lies
-/// there. A thread that is ending gets nothing back.
+/// Runs `call`, which must not unwind, with the counter open. Says whether it was open before: what a call within a call brings back lies there too, and
+/// is to be [taken](take) by its caller, so that the outer one finds the place free. A thread that is ending gets nothing back.
 #[inline]
-pub(crate) fn during(left: &mut Option<Empty>, call: impl FnOnce()) {
+pub(crate) fn during<R>(call: impl FnOnce() -> R) -> (R, bool) {
+    // Not by the verbs of `LocalKey`, which are for values that are made first.
     let was_open = IS_OPEN.with(|is_open| is_open.replace(true));
-    call();
-    if was_open {
-        return leave(left);
-    }
-    // Not by `LocalKey::set`, which is for values that are made first.
-    IS_OPEN.with(|is_open| is_open.set(false));
-}
-
-#[cold]
-fn leave(left: &mut Option<Empty>) {
-    *left = take();
+    let result = call();
+    IS_OPEN.with(|is_open| is_open.set(was_open));
+    (result, was_open)
 }
 
 /// The envelope that came back last.
@@ -107,10 +100,18 @@ pub(super) fn give_back<T: EventType>(event: Event<T>) {
         true => contain(|| event.into_empty()).ok().flatten(),
     };
     let Some(empty) = empty else { return };
-    if IS_OPEN.get() {
-        let lay_there = LIES_THERE.try_with(|place| place.replace(Some(empty)));
-        drop(lay_there);
+    if IS_OPEN.with(Cell::get)
+        && let Ok(Some(before)) = LIES_THERE.try_with(|place| place.replace(Some(empty)))
+    {
+        free(before);
     }
+}
+
+/// Two came back within one call.
+#[cold]
+#[inline(never)]
+fn free(envelope: Empty) {
+    drop(envelope);
 }
 
 #[cfg(test)]
@@ -139,21 +140,19 @@ mod tests {
 
     fn lent(text: &'static str) -> Payload<Raw> {
         let mut event = event(&mut Envelopes::new(), text).into_typed::<Raw>().ok();
-        <Payload<Raw> as FromDelivery<Ephemeral>>::from_loan(&mut Loan::of(&mut event)).unwrap()
+        <Payload<Raw> as FromDelivery<Ephemeral>>::from_loan(Loan::of(&mut event)).unwrap()
     }
 
     fn call(call: impl FnOnce()) -> Option<Empty> {
-        let mut left = None;
-        during(&mut left, call);
-        left
+        let ((), was_open) = during(call);
+        was_open.then(take).flatten()
     }
 
     #[test]
     fn what_does_not_fit_is_not_taken() {
         let mut event = event(&mut Envelopes::new(), "x").into_typed::<Raw>().ok();
+        assert!(<Payload<Other> as FromDelivery<Ephemeral>>::from_loan(Loan::of(&mut event)).is_none());
         let mut loan = Loan::of(&mut event);
-        assert!(loan.take::<Other>().is_none());
-        assert!(<Payload<Other> as FromDelivery<Ephemeral>>::from_loan(&mut loan).is_none());
         assert_eq!(loan.take_any().unwrap().into_typed::<Raw>().unwrap().payload().0, "x");
         assert!(loan.take::<Raw>().is_none(), "it is taken");
     }

@@ -56,7 +56,7 @@ pub trait FromDelivery<M: Mode>: Sized + Send + 'static {
     ///
     /// `None`, the default, when this takes a delivery, or another event; what was not taken stays the caller's, who makes a delivery of it.
     #[inline]
-    fn from_loan(loan: &mut Loan<'_>) -> Option<Self> {
+    fn from_loan(loan: Loan<'_>) -> Option<Self> {
         let _ = loan;
         None
     }

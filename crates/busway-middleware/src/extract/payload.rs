@@ -80,7 +80,7 @@ impl<M: Mode, T: EventType> FromDelivery<M> for Payload<T> {
     }
 
     #[inline]
-    fn from_loan(loan: &mut Loan<'_>) -> Option<Self> {
+    fn from_loan(mut loan: Loan<'_>) -> Option<Self> {
         Some(Self { event: Some(loan.take()?), give_back: Some(loan::give_back::<T>) })
     }
 

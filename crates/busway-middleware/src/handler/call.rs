@@ -80,10 +80,10 @@ where
 }
 
 /// What a sync handler is called with.
-pub(super) enum Given<'a, 'e> {
+pub(super) enum Given<'a> {
     Delivery(&'a Delivery),
     /// The event alone.
-    Loan(&'a mut Loan<'e>),
+    Loan(Loan<'a>),
 }
 
 /// A sync handler: makes a reply from what it is given, and puts it down if it says more than `Done`; or was not called, with an event on loan that
@@ -94,7 +94,7 @@ pub(super) struct SyncCall<C> {
 
 impl<C> Call for SyncCall<C>
 where
-    C: Fn(Given<'_, '_>, &mut Option<Reply>) -> Called + Send + Sync + 'static,
+    C: Fn(Given<'_>, &mut Option<Reply>) -> Called + Send + Sync + 'static,
 {
     fn invocation(self: Arc<Self>) -> Box<dyn Invocation> {
         Box::new(SyncInvocation { call: self, reply: None })
@@ -105,7 +105,7 @@ where
     }
 
     #[inline]
-    fn call_lent(&self, loan: &mut Loan<'_>, reply: &mut Option<Reply>) -> Called {
+    fn call_lent(&self, loan: Loan<'_>, reply: &mut Option<Reply>) -> Called {
         (self.call)(Given::Loan(loan), reply)
     }
 }
@@ -117,7 +117,7 @@ struct SyncInvocation<C> {
 
 impl<C> Invocation for SyncInvocation<C>
 where
-    C: Fn(Given<'_, '_>, &mut Option<Reply>) -> Called + Send + Sync + 'static,
+    C: Fn(Given<'_>, &mut Option<Reply>) -> Called + Send + Sync + 'static,
 {
     fn start(&mut self, delivery: &Delivery) {
         // By the one way in, so that the handler's code is there once.

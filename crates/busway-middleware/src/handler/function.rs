@@ -103,7 +103,7 @@ macro_rules! shape_of_sync_function {
                 let f = self.0;
                 let lends = !R::MAY_EMIT && <($($arg,)*) as Arguments<M>>::LENT;
                 // One way into the function, so that its code is there once.
-                let call = move |given: Given<'_, '_>, reply: &mut Option<Reply>| -> Called {
+                let call = move |given: Given<'_>, reply: &mut Option<Reply>| -> Called {
                     let taken: Result<_, ExtractError> = match given {
                         Given::Delivery(delivery) => Arguments::<M>::take(delivery),
                         Given::Loan(loan) => match Arguments::<M>::take_lent(loan) {

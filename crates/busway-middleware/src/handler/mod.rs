@@ -120,7 +120,7 @@ impl<M: Mode> AnyHandler<M> {
 
     /// As [`call_into`](Self::call_into), with an event on loan. One that does not fit is there afterwards: nothing was called.
     #[inline]
-    pub(crate) fn call_lent(&self, loan: &mut Loan<'_>, reply: &mut Option<Reply>) -> Called {
+    pub(crate) fn call_lent(&self, loan: Loan<'_>, reply: &mut Option<Reply>) -> Called {
         self.call.call_lent(loan, reply)
     }
 
@@ -263,7 +263,7 @@ trait Call: Send + Sync {
     }
 
     /// Calls a sync handler with an event on loan, if it fits.
-    fn call_lent(&self, _loan: &mut Loan<'_>, _reply: &mut Option<Reply>) -> Called {
+    fn call_lent(&self, _loan: Loan<'_>, _reply: &mut Option<Reply>) -> Called {
         Called::No
     }
 

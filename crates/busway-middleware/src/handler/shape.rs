@@ -123,7 +123,7 @@ pub trait Arguments<M: Mode>: Sized {
 
     /// Takes them out of an event that is the caller's own; `None` when they need more, or another one.
     #[inline]
-    fn take_lent(_loan: &mut Loan<'_>) -> Option<Self> {
+    fn take_lent(_loan: Loan<'_>) -> Option<Self> {
         None
     }
 
@@ -181,7 +181,7 @@ arguments! { A1;
     const LENT: bool = A1::LENT;
 
     #[inline]
-    fn take_lent(loan: &mut Loan<'_>) -> Option<Self> {
+    fn take_lent(loan: Loan<'_>) -> Option<Self> {
         Some((A1::from_loan(loan)?,))
     }
 }

@@ -142,3 +142,61 @@ fn each_publisher_gets_its_own_back_and_too_many_are_given_back_early() {
         assert_eq!(address(&desk.event(envelopes, Plain(2), 2)), place);
     }
 }
+
+fn empty(event: Event<Plain>) -> Empty {
+    event.into_empty().unwrap()
+}
+
+#[test]
+fn an_envelope_of_the_same_form_says_what_is_new() {
+    let desk = Desk::new();
+    let form = Form::new(&desk.topic, &desk.metadata, 64);
+    let moment = |nanos: i64| {
+        let Stamp { id, time, .. } = desk.stamp(nanos);
+        Moment { id, time }
+    };
+    let mut envelopes = Envelopes::new();
+    let first = envelopes.event(&desk.topic, Plain(0), &desk.stamp(0)).map_err(|_| ()).unwrap();
+    let mut event = empty(first).fill(&form, Plain(1), &moment(1)).unwrap();
+    for (nanos, key) in [(2, None), (3, Some("k")), (4, None), (5, Some("l")), (6, Some("m")), (7, None)] {
+        let payload = Plain(u8::try_from(nanos).unwrap());
+        event = match key {
+            None => empty(event).fill(&form, payload, &moment(nanos)).unwrap(),
+            Some(key) => {
+                let key = Key::new(key).unwrap();
+                empty(event).fill_keyed(&form, key, payload, &moment(nanos)).unwrap()
+            }
+        };
+        assert_eq!((i64::from(event.payload().0), event.time().as_nanos()), (nanos, nanos));
+        assert_eq!((event.id(), event.key().map(Key::as_str)), (moment(nanos).id, key));
+        assert_eq!((event.topic(), event.metadata().producer()), (&desk.topic, "test"));
+    }
+}
+
+#[test]
+fn whoever_writes_something_else_into_an_envelope_takes_its_form_away() {
+    let desk = Desk::new();
+    let (form, other) = (Form::new(&desk.topic, &desk.metadata, 64), Topic::new("x.y").unwrap());
+    let Stamp { id, time, .. } = desk.stamp(1);
+    let moment = Moment { id, time };
+    let mut envelopes = Envelopes::<Plain>::new();
+    let first = envelopes.event(&desk.topic, Plain(0), &desk.stamp(0)).map_err(|_| ()).unwrap();
+    let event = empty(first).fill(&form, Plain(1), &moment).unwrap();
+    // By the way of a payload without a draft.
+    let last = Cell::new(Some(empty(event)));
+    let event = envelopes.any_event(&last, &other, Plain(2), &desk.stamp(2)).map_err(|_| ()).unwrap();
+    assert_eq!(*event.topic(), other);
+    let event = Empty::of(event).unwrap().fill(&form, Plain(3), &moment).unwrap();
+    assert_eq!((event.topic(), event.payload().0), (&desk.topic, 3));
+    // By the way of a draft.
+    envelopes.free.push(empty(event).0);
+    let draft = Event::new(&other, Plain(4)).priority(Priority::P0).ttl(std::time::Duration::from_secs(1));
+    let event = draft.finish_in(&desk.stamp(4), &mut envelopes).map_err(|(_, reason)| reason).unwrap();
+    assert!(envelopes.free.is_empty(), "its envelope is that of the events before");
+    let event = empty(event).fill(&form, Plain(5), &moment).unwrap();
+    assert_eq!((event.topic(), event.priority(), event.ttl()), (&desk.topic, Priority::default(), None));
+    // And by another form.
+    let event = empty(event).fill(&Form::new(&other, &desk.metadata, 64), Plain(6), &moment).unwrap();
+    let event = empty(event).fill(&form, Plain(7), &moment).unwrap();
+    assert_eq!((event.topic(), event.payload().0), (&desk.topic, 7));
+}
