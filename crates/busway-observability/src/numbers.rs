@@ -118,7 +118,7 @@ pub struct SubscriptionNumbers {
 }
 
 impl SubscriptionNumbers {
-    /// Adds another one that is counted with it: programs begin and end as many without a name as they like.
+    /// Adds another one that is counted with it: programs begin and end as many without a name as they like, and groups may share one.
     pub fn join(&mut self, other: &Self) {
         for (sum, count) in [
             (&mut self.offered, other.offered),
@@ -130,12 +130,24 @@ impl SubscriptionNumbers {
             (&mut self.dropped, other.dropped),
             (&mut self.expired, other.expired),
             (&mut self.abandoned, other.abandoned),
+            (&mut self.lost, other.lost),
+            (&mut self.late, other.late),
+            (&mut self.conflicts, other.conflicts),
             (&mut self.waiting, other.waiting),
             (&mut self.running, other.running),
+            (&mut self.parked, other.parked),
+            (&mut self.hung, other.hung),
+            (&mut self.letters, other.letters),
+            (&mut self.no_room, other.no_room),
             (&mut self.pending, other.pending),
         ] {
             *sum = sum.saturating_add(count);
         }
+        self.oldest = self.oldest.max(other.oldest);
+        self.dedup = match (self.dedup.take(), other.dedup) {
+            (Some(one), Some(other)) => Some(one.joined(other)),
+            (one, other) => one.or(other),
+        };
         self.capacity = self.capacity.zip(other.capacity).map(|(one, other)| one.saturating_add(other));
     }
 }
@@ -158,6 +170,20 @@ pub struct DedupNumbers {
     pub passed: u64,
     /// Events handled that the shared store could not be told of.
     pub untold: u64,
+}
+
+impl DedupNumbers {
+    fn joined(self, other: Self) -> Self {
+        Self {
+            local_hits: self.local_hits.saturating_add(other.local_hits),
+            store_hits: self.store_hits.saturating_add(other.store_hits),
+            misses: self.misses.saturating_add(other.misses),
+            busy: self.busy.saturating_add(other.busy),
+            unreachable: self.unreachable.saturating_add(other.unreachable),
+            passed: self.passed.saturating_add(other.passed),
+            untold: self.untold.saturating_add(other.untold),
+        }
+    }
 }
 
 /// A channel with a breaker at one moment.

@@ -144,7 +144,7 @@ impl Metrics {
             return false;
         }
         *self.shared.source.lock() = Some(source);
-        *read = Read::default();
+        std::mem::take(&mut *read).end();
         true
     }
 

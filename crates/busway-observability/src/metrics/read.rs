@@ -1,6 +1,8 @@
 //! What is read: the accounts of a bus, set as they are whenever somebody renders.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use metrics::{Gauge, Label};
@@ -17,6 +19,7 @@ pub(super) struct Read {
     bus: Option<OfBus>,
     store: Option<OfStore>,
     subscriptions: HashMap<Who, OfSubscription>,
+    gauges: HashMap<Who, Vec<Gauge>>,
     breakers: HashMap<String, OfBreaker>,
 }
 
@@ -25,6 +28,40 @@ type Who = (Arc<str>, String, Kind);
 
 fn who(numbers: &SubscriptionNumbers) -> Who {
     (Arc::clone(&numbers.name), numbers.filter.clone(), numbers.kind)
+}
+
+/// Whose series they are: those of a name, whatever its filter, or of a filter, without one.
+fn series(numbers: &SubscriptionNumbers) -> Who {
+    match numbers.name.is_empty() {
+        true => who(numbers),
+        false => (Arc::clone(&numbers.name), String::new(), numbers.kind),
+    }
+}
+
+/// The numbers of one subscription as a rule, and of several while one takes the place of another, or where groups have one name.
+struct Sum<'a> {
+    numbers: Cow<'a, SubscriptionNumbers>,
+    is_several: bool,
+}
+
+fn sums<'a>(
+    all: impl Iterator<Item = &'a SubscriptionNumbers>,
+    of: impl Fn(&SubscriptionNumbers) -> Who,
+) -> HashMap<Who, Sum<'a>> {
+    let mut sums: HashMap<Who, Sum<'a>> = HashMap::new();
+    for numbers in all {
+        match sums.entry(of(numbers)) {
+            Entry::Vacant(place) => {
+                place.insert(Sum { numbers: Cow::Borrowed(numbers), is_several: false });
+            }
+            Entry::Occupied(mut place) => {
+                let sum = place.get_mut();
+                sum.numbers.to_mut().join(numbers);
+                sum.is_several = true;
+            }
+        }
+    }
+    sums
 }
 
 struct OfBus {
@@ -45,12 +82,13 @@ struct OfStore {
     is_faulted: Gauge,
 }
 
-/// In the order of [`counted`] and [`gauged`].
+/// In the order of [`counted`].
 struct OfSubscription {
     /// Of one with a name: which filter it has.
     info: Option<Gauge>,
+    /// Whether it was several when it was rendered last: then what is less is no beginning.
+    was_several: bool,
     counters: Vec<Rising>,
-    gauges: Vec<Gauge>,
     dedup: Option<Vec<Rising>>,
 }
 
@@ -87,13 +125,27 @@ impl Read {
         if let Some(store) = &numbers.store {
             self.store.get_or_insert_with(|| OfStore::new(recorded)).take(store);
         }
-        let there: HashSet<Who> = numbers.subscriptions.iter().map(who).collect();
-        self.subscriptions.retain(|who, handles| there.contains(who) || handles.is_gone());
-        for numbers in &numbers.subscriptions {
-            let handles = self.subscriptions.entry(who(numbers));
-            handles.or_insert_with(|| OfSubscription::new(recorded, numbers)).take(recorded, numbers);
+        let there = sums(numbers.subscriptions.iter(), who);
+        self.subscriptions.retain(|who, of| there.contains_key(who) || of.is_gone());
+        for (who, sum) in &there {
+            let of = self.subscriptions.entry(who.clone());
+            of.or_insert_with(|| OfSubscription::new(recorded, &sum.numbers)).take(recorded, sum);
+        }
+        let there = sums(numbers.subscriptions.iter(), series);
+        self.gauges.retain(|series, gauges| there.contains_key(series) || are_gone(gauges));
+        for (series, sum) in there {
+            let new = || gauged(&sum.numbers).map(|(name, _)| recorded.gauge(name, own_labels(&sum.numbers)));
+            let gauges = self.gauges.entry(series).or_insert_with(|| new().collect());
+            gauges.iter().zip(gauged(&sum.numbers)).for_each(|(gauge, (_, value))| gauge.set(value));
         }
         self.take_channels(recorded, &numbers.channels);
+    }
+
+    /// The bus is gone: nothing of it is there any more.
+    pub(super) fn end(&self) {
+        self.subscriptions.values().for_each(|of| _ = of.is_gone());
+        self.gauges.values().for_each(|gauges| _ = are_gone(gauges));
+        self.breakers.values().for_each(OfBreaker::is_gone);
     }
 
     /// Topics are many: channels are summed by subscription.
@@ -111,10 +163,8 @@ impl Read {
             *opened += channel.opened;
             *waiting += channel.waiting;
         }
-        for of in self.breakers.iter().filter(|(name, _)| !sums.contains_key(name.as_str())).map(|(_, of)| of)
-        {
-            of.states.iter().chain([&of.waiting]).for_each(|gauge| gauge.set(0.0));
-        }
+        let gone = self.breakers.iter().filter(|(name, _)| !sums.contains_key(name.as_str()));
+        gone.for_each(|(_, of)| of.is_gone());
         for (subscription, (states, [refused, opened, waiting])) in sums {
             if !self.breakers.contains_key(subscription) {
                 self.breakers.insert(subscription.to_owned(), OfBreaker::new(recorded, subscription));
@@ -153,53 +203,69 @@ impl OfStore {
 
 impl OfSubscription {
     fn new(recorded: &Recorded, numbers: &SubscriptionNumbers) -> Self {
-        // The name says which one it is. A label more is a twentieth of what a rendering costs, so the filter is told once, and of those without a name, which
-        // it tells apart.
-        let is_named = !numbers.name.is_empty();
-        let filter = || Label::new("filter", numbers.filter.clone());
         let labels = |more: Option<(&'static str, &'static str)>| {
-            let mut all = labels(&numbers.name, []);
-            all.extend((!is_named).then(filter));
+            let mut all = own_labels(numbers);
             all.extend(more.map(|(name, value)| Label::new(name, value)));
             all
         };
         let info = || {
-            let mut all = labels(None);
-            all.push(filter());
+            let mut all = own_labels(numbers);
+            all.push(Label::new("filter", numbers.filter.clone()));
             recorded.gauge(names::SUBSCRIPTION, all)
         };
         Self {
-            info: is_named.then(info),
+            info: (!numbers.name.is_empty()).then(info),
+            was_several: false,
             counters: counted(numbers).map(|(name, more, _)| recorded.rising(name, labels(more))).collect(),
-            gauges: gauged(numbers).map(|(name, _)| recorded.gauge(name, labels(None))).collect(),
             dedup: None,
         }
     }
 
-    /// Its subscription is gone: nothing of it is there any more. `false`, for it is not kept.
+    /// Its subscription is gone. `false`, for it is not kept.
     fn is_gone(&self) -> bool {
-        self.gauges.iter().chain(&self.info).for_each(|gauge| gauge.set(0.0));
+        self.info.iter().for_each(|info| info.set(0.0));
         false
     }
 
-    fn take(&mut self, recorded: &Recorded, numbers: &SubscriptionNumbers) {
-        let is_sum = numbers.name.is_empty();
-        for (counter, (.., count)) in self.counters.iter_mut().zip(counted(numbers)) {
-            match is_sum {
-                true => counter.rise_by_sum(count),
-                false => counter.rise_to(count),
-            }
-        }
-        self.gauges.iter().zip(gauged(numbers)).for_each(|(gauge, (_, value))| gauge.set(value));
+    fn take(&mut self, recorded: &Recorded, sum: &Sum<'_>) {
+        let numbers = &*sum.numbers;
+        let is_sum = numbers.name.is_empty() || sum.is_several || self.was_several;
+        self.was_several = sum.is_several;
+        let rise = |counter: &mut Rising, count| match is_sum {
+            true => counter.rise_by_sum(count),
+            false => counter.rise_to(count),
+        };
+        self.counters
+            .iter_mut()
+            .zip(counted(numbers))
+            .for_each(|(counter, (.., count))| rise(counter, count));
         self.info.iter().for_each(|info| info.set(1.0));
         if let Some(dedup) = &numbers.dedup {
             let counters = self.dedup.get_or_insert_with(|| {
-                let of = |step: &str| labels(&numbers.name, [("step", step.to_owned())]);
+                let of = |step: &'static str| {
+                    let mut all = own_labels(numbers);
+                    all.push(Label::new("step", step));
+                    all
+                };
                 steps(dedup).iter().map(|(step, _)| recorded.rising(names::DEDUP, of(step))).collect()
             });
-            counters.iter_mut().zip(steps(dedup)).for_each(|(counter, (_, count))| counter.rise_to(count));
+            counters.iter_mut().zip(steps(dedup)).for_each(|(counter, (_, count))| rise(counter, count));
         }
     }
+}
+
+/// Nothing of what they measure is there any more. `false`, for they are not kept.
+fn are_gone(gauges: &[Gauge]) -> bool {
+    gauges.iter().for_each(|gauge| gauge.set(0.0));
+    false
+}
+
+/// The name says which one it is. A label more is a twentieth of what a rendering costs, so the filter is told once, and of those without a name, which it
+/// tells apart.
+fn own_labels(numbers: &SubscriptionNumbers) -> Vec<Label> {
+    let mut all = labels(&numbers.name, []);
+    all.extend(numbers.name.is_empty().then(|| Label::new("filter", numbers.filter.clone())));
+    all
 }
 
 type Counted = (&'static str, Option<(&'static str, &'static str)>, u64);
@@ -274,6 +340,11 @@ impl OfBreaker {
             opened: counter(names::BREAKER_OPENED),
             waiting: recorded.gauge(names::BREAKER_WAITING, labels(subscription, [])),
         }
+    }
+
+    /// There is no such channel any more.
+    fn is_gone(&self) {
+        self.states.iter().chain([&self.waiting]).for_each(|gauge| gauge.set(0.0));
     }
 }
 

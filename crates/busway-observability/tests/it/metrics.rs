@@ -104,6 +104,10 @@ fn how_long_things_took_is_in_histograms_down_to_microseconds() {
         counts.iter().zip([0.0, 1.0, 2.0, 3.0, 3.0]).all(|(is, should)| (is - should).abs() < 1e-9),
         "{counts:?}"
     );
+    let bounds =
+        |name: &str| text.lines().filter(|line| line.starts_with(&format!("{name}_bucket{{"))).count();
+    let of = ["handler", "end_to_end", "publish"].map(|of| bounds(&format!("busway_{of}_duration_seconds")));
+    assert_eq!(of, [16, 14, 23], "with the one that has no bound");
     assert!((value(&text, "busway_publish_duration_seconds_count") - 1.0).abs() < 1e-9);
     assert!((value(&text, r#"busway_commit_requests_bucket{le="128"}"#) - 1.0).abs() < 1e-9);
     assert!(value(&text, r#"busway_commit_requests_bucket{le="64"}"#).abs() < 1e-9);
@@ -241,6 +245,48 @@ fn a_name_with_another_filter_counts_on_and_one_filter_is_told_of() {
     assert!((value(&text, r#"busway_pending_events{subscription="stock"}"#) - 9.0).abs() < 1e-9);
 }
 
+/// As while one takes the place of another, or where groups have one name.
+#[test]
+fn several_of_one_name_are_counted_together_and_nothing_is_counted_twice() {
+    counted_together("orders.#");
+    counted_together("orders.paid");
+}
+
+fn counted_together(filter: &str) {
+    let mut numbers = busy();
+    let mut heir = numbers.subscriptions.first().unwrap().clone();
+    (heir.filter, heir.done, heir.pending) = (filter.to_owned(), 0, 1);
+    if let Some(dedup) = &mut heir.dedup {
+        dedup.misses += 1;
+    }
+    numbers.subscriptions.push(heir);
+    let (metrics, source) = (Metrics::new(), told(busy()));
+    assert!(metrics.attach(Arc::clone(&source) as Arc<_>));
+    let done = r#"busway_events_delivered_total{subscription="stock",outcome="done"}"#;
+    let of = |done_of: u64| {
+        if let Some(numbers) = source.0.lock().as_mut() {
+            numbers.subscriptions.last_mut().unwrap().done = done_of;
+        }
+        metrics.render()
+    };
+    assert!((value(&metrics.render(), done) - 7.0).abs() < 1e-9);
+    *source.0.lock() = Some(numbers);
+    for heirs in [0, 0, 2] {
+        let text = of(heirs);
+        let expected = 7.0 + f64::from(u32::try_from(heirs).unwrap());
+        assert!((value(&text, done) - expected).abs() < 1e-9, "{heirs}");
+        assert!((value(&text, r#"busway_pending_events{subscription="stock"}"#) - 10.0).abs() < 1e-9);
+        for filter in ["orders.#", filter] {
+            let info = format!(r#"busway_subscription_info{{subscription="stock",filter="{filter}"}}"#);
+            assert!((value(&text, &info) - 1.0).abs() < 1e-9);
+        }
+    }
+    // The one before has ended: what it was has been counted.
+    source.0.lock().as_mut().unwrap().subscriptions.remove(0);
+    assert!((value(&of(2), done) - 9.0).abs() < 1e-9);
+    assert!((value(&of(5), done) - 12.0).abs() < 1e-9, "three more since");
+}
+
 #[test]
 fn those_without_a_name_are_told_apart_by_their_filters() {
     let metrics = Metrics::new();
@@ -273,10 +319,17 @@ fn a_subscription_that_comes_back_goes_on_counting() {
     let series = r#"busway_events_delivered_total{subscription="stock",outcome="done"}"#;
     assert!((value(&metrics.render(), series) - 10.0).abs() < 1e-9, "7 before, and 3 since");
     assert!((value(&metrics.render(), series) - 10.0).abs() < 1e-9, "nothing is counted twice");
-    // The same for a bus that takes the place of one that is gone.
+    // The same for a bus that takes the place of one that is gone, of which nothing is there any more.
     *source.0.lock() = None;
-    assert!(metrics.attach(told(busy())));
-    assert!((value(&metrics.render(), series) - 17.0).abs() < 1e-9);
+    let mut next = busy();
+    next.subscriptions[0].filter = "orders.paid".to_owned();
+    next.channels.clear();
+    assert!(metrics.attach(told(next)));
+    let text = metrics.render();
+    assert!((value(&text, series) - 17.0).abs() < 1e-9);
+    let gone = r#"busway_subscription_info{subscription="stock",filter="orders.#"}"#;
+    assert!(value(&text, gone).abs() < 1e-9);
+    assert!(value(&text, r#"busway_breaker_state{subscription="stock",state="open"}"#).abs() < 1e-9);
 }
 
 #[test]
