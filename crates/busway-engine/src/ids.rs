@@ -106,6 +106,23 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_one_moment_rise_past_the_end_of_its_counter_and_say_its_millisecond() {
+        let millis_of = |id: EventId| id.as_uuid().as_u128() >> 80;
+        let moment = 4_000_000_000_000_000_000;
+        let mut last = next(Timestamp::from_nanos(moment));
+        assert_eq!(millis_of(last), 4_000_000_000_000);
+        for _ in 0..70_000 {
+            let id = next(Timestamp::from_nanos(moment + 999_999));
+            assert!(id > last, "{id} after {last}");
+            last = id;
+        }
+        assert_eq!(millis_of(last), 4_000_000_000_001, "the counter ran over into the time");
+        let behind = [2_000_000, 2_999_999, 3_000_000]
+            .map(|nanos| millis_of(next(Timestamp::from_nanos(moment + nanos))));
+        assert_eq!(behind, [4_000_000_000_002, 4_000_000_000_002, 4_000_000_000_003]);
+    }
+
+    #[test]
     #[expect(clippy::disallowed_methods, reason = "the test needs threads")]
     fn ids_of_many_threads_are_all_different() {
         let make = || (0..10_000).map(|_| next(Timestamp::from_nanos(1))).collect::<Vec<_>>();

@@ -77,7 +77,7 @@ fn of_bus(bus: &Arc<BusCore>) -> BusNumbers {
 fn of_ephemeral(entry: &Entry) -> SubscriptionNumbers {
     let (stats, settings) = (entry.stats(), &entry.settings);
     let mut numbers = SubscriptionNumbers::default();
-    (numbers.name, numbers.filter) = (stats.name, entry.filter.to_string());
+    (numbers.id, numbers.name, numbers.filter) = (entry.id, stats.name, entry.filter.to_string());
     let tally = stats.tally;
     (numbers.offered, numbers.dropped) = (tally.offered, tally.dropped);
     (numbers.expired, numbers.abandoned) = (tally.expired, tally.abandoned);
@@ -94,7 +94,7 @@ fn of_ephemeral(entry: &Entry) -> SubscriptionNumbers {
 fn of_durable(core: &DurableCore) -> SubscriptionNumbers {
     let (stats, lag) = (core.stats(), core.lag());
     let mut numbers = SubscriptionNumbers::default();
-    (numbers.name, numbers.filter) = (stats.name, core.filter.to_string());
+    (numbers.id, numbers.name, numbers.filter) = (core.id, stats.name, core.filter.to_string());
     numbers.kind = Kind::Durable;
     (numbers.done, numbers.failed, numbers.dead) = (stats.done, stats.failed, stats.dead);
     // Those that were not given up are attempted again.

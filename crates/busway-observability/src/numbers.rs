@@ -63,6 +63,8 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct SubscriptionNumbers {
+    /// Which one it is: no other one of its bus has the same, nor will have. Of those without a name it says nothing.
+    pub id: u64,
     /// Its name; empty for the sum of all subscriptions of a filter that were given none.
     pub name: Arc<str>,
     /// Its filter.

@@ -292,7 +292,8 @@ impl Straight {
         let (mut event, mut reply) = (Some(event), None);
         let lending = call_lent(&mut event, &self.member.handler, &mut reply);
         let Some(reply) = reply else {
-            if lending == Lending::Over {
+            // What nobody has taken is still here, to be put away like any other.
+            if lending == Lending::Over && event.is_none() {
                 self.share.ended(Ended::Done);
                 return desk.published(1);
             }
@@ -319,7 +320,7 @@ impl Straight {
             Some(reply) => self.said(id, reply),
         }
         desk.published(1);
-        if lending != Lending::Over {
+        if lending != Lending::Over || event.is_some() {
             self.put_away(desk, event);
         }
     }

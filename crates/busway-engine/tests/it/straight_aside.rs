@@ -1,5 +1,6 @@
 //! The straight way to an inline handler, where a payload's own code takes long, breaks a rule or panics: nobody waits for it, and nobody is forgotten.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -171,6 +172,39 @@ impl Drop for Brittle {
     fn drop(&mut self) {
         assert!(!self.breaks, "as it was told");
     }
+}
+
+/// Needs no more of what it is lent than that it is there.
+struct Tick;
+
+impl<M: Mode> FromDelivery<M> for Tick {
+    const LENT: bool = true;
+
+    fn from_delivery(_delivery: &Delivery) -> Result<Self, ExtractError> {
+        Ok(Self)
+    }
+
+    fn from_loan(_loan: Loan<'_>) -> Option<Self> {
+        Some(Self)
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_its_extractor_left_where_it_was_is_let_go_of_behind_all_that_somebody_waits_for() {
+    let bus = Bus::memory().producer("test").start().await.unwrap();
+    let subscription = bus.subscribe("a").to(inline(|_: Tick| {})).await.unwrap();
+    let publisher = bus.publisher::<Brittle>("a").unwrap();
+    let mut broken = 0;
+    for n in 0..MANY {
+        let publish = || publisher.try_publish(Brittle { breaks: n == MANY / 2 }).map(|_receipt| ());
+        match catch_unwind(AssertUnwindSafe(publish)) {
+            Ok(told) => told.unwrap(),
+            Err(_) => broken += 1,
+        }
+    }
+    let stats = subscription.stats();
+    assert_eq!((broken, stats.done, stats.failed, stats.running), (1, 100, 0, 0));
+    bus.idle().await;
 }
 
 #[tokio::test]

@@ -54,7 +54,9 @@ pub trait FromDelivery<M: Mode>: Sized + Send + 'static {
     /// [`from_delivery`](Self::from_delivery) counts a reference. When the argument is dropped within the call, the caller has the event again; one that is kept
     /// is the handler's. Asked only when it is [`LENT`](Self::LENT).
     ///
-    /// `None`, the default, when this takes a delivery, or another event; what was not taken stays the caller's, who makes a delivery of it.
+    /// `None`, the default, when this takes a delivery, or another event; what was not taken stays the caller's, who makes a delivery of it. With `Some` an event that was
+    /// not taken is let go of behind the call. Taken without an argument is a failure of the attempt. Only a [`Payload`] brings the event back when it is dropped: an
+    /// extractor that has one inside of it makes that by its `from_loan`; any other that takes the event has a new one made for the next publish.
     #[inline]
     fn from_loan(loan: Loan<'_>) -> Option<Self> {
         let _ = loan;

@@ -1,8 +1,8 @@
 //! What is read: the accounts of a bus, set as they are whenever somebody renders.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use metrics::{Gauge, Label};
@@ -19,46 +19,34 @@ pub(super) struct Read {
     bus: Option<OfBus>,
     store: Option<OfStore>,
     subscriptions: HashMap<Who, OfSubscription>,
-    gauges: HashMap<Who, Vec<Gauge>>,
+    gauges: HashMap<Series, Vec<Gauge>>,
     breakers: HashMap<String, OfBreaker>,
 }
 
-/// A name that comes back with another filter, or as another kind, is another subscription: it counts on in the series of that name.
-type Who = (Arc<str>, String, Kind);
+/// Who is counted by itself: a subscription with a name, or all of a filter that have none. A name that comes back is another subscription: it counts on in the series of
+/// that name.
+type Who = (u64, Arc<str>, String, Kind);
 
 fn who(numbers: &SubscriptionNumbers) -> Who {
-    (Arc::clone(&numbers.name), numbers.filter.clone(), numbers.kind)
+    let id = if numbers.name.is_empty() { 0 } else { numbers.id };
+    (id, Arc::clone(&numbers.name), numbers.filter.clone(), numbers.kind)
 }
 
-/// Whose series they are: those of a name, whatever its filter, or of a filter, without one.
-fn series(numbers: &SubscriptionNumbers) -> Who {
-    match numbers.name.is_empty() {
-        true => who(numbers),
-        false => (Arc::clone(&numbers.name), String::new(), numbers.kind),
-    }
+/// Whose gauges they are: those of a name, whatever its filter, or of a filter, without one.
+type Series = (Arc<str>, String, Kind);
+
+fn series(numbers: &SubscriptionNumbers) -> Series {
+    let filter = if numbers.name.is_empty() { numbers.filter.clone() } else { String::new() };
+    (Arc::clone(&numbers.name), filter, numbers.kind)
 }
 
-/// The numbers of one subscription as a rule, and of several while one takes the place of another, or where groups have one name.
-struct Sum<'a> {
-    numbers: Cow<'a, SubscriptionNumbers>,
-    is_several: bool,
-}
-
-fn sums<'a>(
-    all: impl Iterator<Item = &'a SubscriptionNumbers>,
-    of: impl Fn(&SubscriptionNumbers) -> Who,
-) -> HashMap<Who, Sum<'a>> {
-    let mut sums: HashMap<Who, Sum<'a>> = HashMap::new();
+/// What gauges measure: one subscription as a rule, and several while one takes the place of another, or where groups have one name.
+fn sums(all: &[SubscriptionNumbers]) -> HashMap<Series, Cow<'_, SubscriptionNumbers>> {
+    let mut sums: HashMap<Series, Cow<'_, SubscriptionNumbers>> = HashMap::new();
     for numbers in all {
-        match sums.entry(of(numbers)) {
-            Entry::Vacant(place) => {
-                place.insert(Sum { numbers: Cow::Borrowed(numbers), is_several: false });
-            }
-            Entry::Occupied(mut place) => {
-                let sum = place.get_mut();
-                sum.numbers.to_mut().join(numbers);
-                sum.is_several = true;
-            }
+        match sums.entry(series(numbers)) {
+            Entry::Vacant(place) => _ = place.insert(Cow::Borrowed(numbers)),
+            Entry::Occupied(mut place) => place.get_mut().to_mut().join(numbers),
         }
     }
     sums
@@ -86,8 +74,6 @@ struct OfStore {
 struct OfSubscription {
     /// Of one with a name: which filter it has.
     info: Option<Gauge>,
-    /// Whether it was several when it was rendered last: then what is less is no beginning.
-    was_several: bool,
     counters: Vec<Rising>,
     dedup: Option<Vec<Rising>>,
 }
@@ -125,18 +111,18 @@ impl Read {
         if let Some(store) = &numbers.store {
             self.store.get_or_insert_with(|| OfStore::new(recorded)).take(store);
         }
-        let there = sums(numbers.subscriptions.iter(), who);
-        self.subscriptions.retain(|who, of| there.contains_key(who) || of.is_gone());
-        for (who, sum) in &there {
-            let of = self.subscriptions.entry(who.clone());
-            of.or_insert_with(|| OfSubscription::new(recorded, &sum.numbers)).take(recorded, sum);
+        let there: HashSet<Who> = numbers.subscriptions.iter().map(who).collect();
+        self.subscriptions.retain(|who, of| there.contains(who) || of.is_gone());
+        for numbers in &numbers.subscriptions {
+            let of = self.subscriptions.entry(who(numbers));
+            of.or_insert_with(|| OfSubscription::new(recorded, numbers)).take(recorded, numbers);
         }
-        let there = sums(numbers.subscriptions.iter(), series);
-        self.gauges.retain(|series, gauges| there.contains_key(series) || are_gone(gauges));
-        for (series, sum) in there {
-            let new = || gauged(&sum.numbers).map(|(name, _)| recorded.gauge(name, own_labels(&sum.numbers)));
+        let sums = sums(&numbers.subscriptions);
+        self.gauges.retain(|series, gauges| sums.contains_key(series) || are_gone(gauges));
+        for (series, sum) in sums {
+            let new = || gauged(&sum).map(|(name, _)| recorded.gauge(name, own_labels(&sum)));
             let gauges = self.gauges.entry(series).or_insert_with(|| new().collect());
-            gauges.iter().zip(gauged(&sum.numbers)).for_each(|(gauge, (_, value))| gauge.set(value));
+            gauges.iter().zip(gauged(&sum)).for_each(|(gauge, (_, value))| gauge.set(value));
         }
         self.take_channels(recorded, &numbers.channels);
     }
@@ -146,6 +132,7 @@ impl Read {
         self.subscriptions.values().for_each(|of| _ = of.is_gone());
         self.gauges.values().for_each(|gauges| _ = are_gone(gauges));
         self.breakers.values().for_each(OfBreaker::is_gone);
+        self.store.iter().for_each(OfStore::is_gone);
     }
 
     /// Topics are many: channels are summed by subscription.
@@ -199,6 +186,11 @@ impl OfStore {
         self.oldest_reader.set(store.oldest_reader.as_secs_f64());
         self.is_faulted.set(f64::from(u8::from(store.is_faulted)));
     }
+
+    fn is_gone(&self) {
+        let all = [&self.used, &self.map, &self.readers, &self.oldest_reader, &self.is_faulted];
+        all.iter().for_each(|gauge| gauge.set(0.0));
+    }
 }
 
 impl OfSubscription {
@@ -215,7 +207,6 @@ impl OfSubscription {
         };
         Self {
             info: (!numbers.name.is_empty()).then(info),
-            was_several: false,
             counters: counted(numbers).map(|(name, more, _)| recorded.rising(name, labels(more))).collect(),
             dedup: None,
         }
@@ -227,10 +218,8 @@ impl OfSubscription {
         false
     }
 
-    fn take(&mut self, recorded: &Recorded, sum: &Sum<'_>) {
-        let numbers = &*sum.numbers;
-        let is_sum = numbers.name.is_empty() || sum.is_several || self.was_several;
-        self.was_several = sum.is_several;
+    fn take(&mut self, recorded: &Recorded, numbers: &SubscriptionNumbers) {
+        let is_sum = numbers.name.is_empty();
         let rise = |counter: &mut Rising, count| match is_sum {
             true => counter.rise_by_sum(count),
             false => counter.rise_to(count),

@@ -234,7 +234,9 @@ fn a_name_with_another_filter_counts_on_and_one_filter_is_told_of() {
     let (metrics, source) = (Metrics::new(), told(busy()));
     assert!(metrics.attach(Arc::clone(&source) as Arc<_>));
     drop(metrics.render());
-    source.0.lock().as_mut().unwrap().subscriptions[0].filter = "orders.paid".to_owned();
+    let next =
+        |numbers: &mut SubscriptionNumbers| (numbers.id, numbers.filter) = (9, "orders.paid".to_owned());
+    next(&mut source.0.lock().as_mut().unwrap().subscriptions[0]);
     let text = metrics.render();
     let info = |filter| {
         value(&text, &format!(r#"busway_subscription_info{{subscription="stock",filter="{filter}"}}"#))
@@ -255,7 +257,7 @@ fn several_of_one_name_are_counted_together_and_nothing_is_counted_twice() {
 fn counted_together(filter: &str) {
     let mut numbers = busy();
     let mut heir = numbers.subscriptions.first().unwrap().clone();
-    (heir.filter, heir.done, heir.pending) = (filter.to_owned(), 0, 1);
+    (heir.id, heir.filter, heir.done, heir.pending) = (9, filter.to_owned(), 0, 1);
     if let Some(dedup) = &mut heir.dedup {
         dedup.misses += 1;
     }
@@ -283,8 +285,8 @@ fn counted_together(filter: &str) {
     }
     // The one before has ended: what it was has been counted.
     source.0.lock().as_mut().unwrap().subscriptions.remove(0);
-    assert!((value(&of(2), done) - 9.0).abs() < 1e-9);
-    assert!((value(&of(5), done) - 12.0).abs() < 1e-9, "three more since");
+    assert!((value(&of(40), done) - 47.0).abs() < 1e-9, "and what its heir has done meanwhile");
+    assert!((value(&of(43), done) - 50.0).abs() < 1e-9, "three more since");
 }
 
 #[test]
@@ -324,12 +326,14 @@ fn a_subscription_that_comes_back_goes_on_counting() {
     let mut next = busy();
     next.subscriptions[0].filter = "orders.paid".to_owned();
     next.channels.clear();
+    next.store = None;
     assert!(metrics.attach(told(next)));
     let text = metrics.render();
     assert!((value(&text, series) - 17.0).abs() < 1e-9);
     let gone = r#"busway_subscription_info{subscription="stock",filter="orders.#"}"#;
     assert!(value(&text, gone).abs() < 1e-9);
     assert!(value(&text, r#"busway_breaker_state{subscription="stock",state="open"}"#).abs() < 1e-9);
+    assert!(value(&text, "busway_store_bytes").abs() < 1e-9);
 }
 
 #[test]
