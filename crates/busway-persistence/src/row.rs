@@ -21,11 +21,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(key: &[u8], value: &T) -> heed::Resu
     if body.len() > ROW_BYTES_MAX {
         return Err(heed::Error::Encoding(format!("a row of {} bytes", body.len()).into()));
     }
-    let mut row = Vec::with_capacity(HEAD_BYTES + body.len());
-    row.push(VERSION);
-    row.extend(checksum(key, &body).to_le_bytes());
-    row.extend(body);
-    Ok(row)
+    Ok(written(key, body.len(), |row| row.extend(body)))
 }
 
 /// A row under `key` whose body, of so many bytes about, is written by hand: byte for byte what [`encode`] would have made of its value.

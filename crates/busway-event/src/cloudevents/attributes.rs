@@ -204,8 +204,15 @@ impl<'a> Attributes<'a> {
     /// # Errors
     /// The value is missing, empty or no string.
     pub(super) fn require(&mut self, known: Known) -> Result<Cow<'a, str>, CloudEventError> {
-        let text = self.take(known)?.filter(|text| !text.is_empty());
-        text.ok_or(CloudEventError::Missing { attribute: known.name() })
+        self.take_said(known)?.ok_or(CloudEventError::Missing { attribute: known.name() })
+    }
+
+    /// Takes a string out; an empty one is as good as none.
+    ///
+    /// # Errors
+    /// The value is no string.
+    pub(super) fn take_said(&mut self, known: Known) -> Result<Option<Cow<'a, str>>, CloudEventError> {
+        Ok(self.take(known)?.filter(|text| !text.is_empty()))
     }
 
     /// Takes a string out whose name is none of those that all imports look for.

@@ -100,8 +100,7 @@ fn topic(
     let said = |subject| Topic::new(subject).map_err(|error| CloudEventError::invalid(Invalid::Topic(error)));
     match &import.topic {
         TopicFrom::Subject => said(attributes.require(Known::Subject)?),
-        TopicFrom::SubjectOr(topic) => match attributes.take(Known::Subject)?.filter(|said| !said.is_empty())
-        {
+        TopicFrom::SubjectOr(topic) => match attributes.take_said(Known::Subject)? {
             Some(subject) => said(subject),
             None => Ok(topic.clone()),
         },

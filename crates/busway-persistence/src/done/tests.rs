@@ -46,6 +46,13 @@ fn rows(store: &Store) -> usize {
     usize::try_from(store.shared().databases.done.len(&txn).unwrap()).unwrap()
 }
 
+/// What the encoder of all rows makes of these.
+fn encoded(at: &[u8], keys: &[DoneKey]) -> Vec<u8> {
+    let value: Vec<(u128, i64)> =
+        keys.iter().map(|done| (u128::from_le_bytes(done.key), done.until.as_nanos())).collect();
+    row::encode(at, &value).unwrap()
+}
+
 /// Keys and rows as every version before wrote them: `docs/design/format.md`.
 #[test]
 fn the_bytes_of_the_rows_are_those_of_version_one() {
@@ -55,9 +62,7 @@ fn the_bytes_of_the_rows_are_those_of_version_one() {
     let at = done_key(3, 5);
     assert_eq!(row::hex(&at), "000000030000000000000005");
     let bytes = to_row(&at, &keys);
-    let value: Vec<(u128, i64)> =
-        keys.iter().map(|done| (u128::from_le_bytes(done.key), done.until.as_nanos())).collect();
-    assert_eq!(bytes, row::encode(&at, &value).unwrap());
+    assert_eq!(bytes, encoded(&at, &keys));
     assert_eq!(row::hex(&bytes), GOLDEN);
     assert_eq!(from_row(&at, &bytes).unwrap(), keys);
     assert_eq!(keys_of(&bytes), 2);
@@ -79,9 +84,7 @@ fn a_settlement_of_more_keys_than_a_row_takes_has_several() {
     assert_eq!(store.done_keys(reader).unwrap(), keys);
     let at = done_key(reader, 0);
     for row_of in keys.chunks(ROW_KEYS_MAX) {
-        let value: Vec<(u128, i64)> =
-            row_of.iter().map(|done| (u128::from_le_bytes(done.key), done.until.as_nanos())).collect();
-        assert_eq!(to_row(&at, row_of), row::encode(&at, &value).unwrap());
+        assert_eq!(to_row(&at, row_of), encoded(&at, row_of));
     }
 }
 
