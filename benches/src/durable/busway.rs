@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,10 +11,9 @@ use busway::Durability;
 use busway::prelude::*;
 use busway_persistence::{ReadLimits, Store, StoreOptions};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Runtime;
 
+use super::awaited::{self, Publish};
 use super::event::event;
 use super::flight::{Counts, Until, flying};
 use super::folder::Folder;
@@ -21,16 +21,27 @@ use super::lap::{Holding, SyncedLap};
 use super::written::Written;
 use crate::terms::{Terms, two_workers};
 
-/// Publishes for one lap with so many events in flight: up to [`TASKS_MAX`] by as many tasks, each of which awaits its receipt before its next
-/// publish; more as futures of one task.
+/// Publishes for one lap with so many events in flight, each awaited to its receipt.
 ///
 /// # Errors
 /// The bus fails, or its log holds something else than it was given.
 pub fn lap(terms: &Terms, in_flight: usize) -> Result<SyncedLap> {
-    measured(terms, in_flight, |runtime, bus, until| match in_flight {
-        ..=TASKS_MAX => runtime.block_on(by_tasks(bus, in_flight, until)),
-        _ => runtime.block_on(async move { tokio::spawn(by_futures(bus, in_flight, until)).await? }),
+    measured(terms, in_flight, |runtime, bus, until| {
+        let publisher = Arc::new(bus.publisher::<Raw>(TOPIC)?);
+        awaited::in_flight(runtime, Synced(publisher), in_flight, until)
     })
+}
+
+/// One handle, which all tasks share.
+#[derive(Clone)]
+struct Synced(Arc<Publisher<Raw>>);
+
+impl Publish for Synced {
+    async fn publish(&self, number: u64) -> Result<()> {
+        let receipt = self.0.publish(payload(number)).await?;
+        ensure!(receipt.durability == Durability::Synced, "{receipt}");
+        Ok(())
+    }
 }
 
 /// The same through `publish_batch`, so many events at a time.
@@ -57,40 +68,6 @@ fn measured(
     runtime.block_on(bus.shutdown(Duration::from_secs(10)));
     drop(runtime);
     lap.verified(&holding(folder.path(), per_sync)?)
-}
-
-async fn by_tasks(bus: Bus, tasks: usize, until: Until) -> Result<()> {
-    let task = || {
-        let (bus, until) = (bus.clone(), until.clone());
-        tokio::spawn(async move {
-            let publisher = bus.publisher::<Raw>(TOPIC)?;
-            while let Some(numbers) = until.take(1) {
-                let receipt = publisher.publish(payload(numbers.start)).await?;
-                ensure!(receipt.durability == Durability::Synced, "{receipt}");
-            }
-            Ok(())
-        })
-    };
-    let running: Vec<_> = (0..tasks).map(|_| task()).collect();
-    for task in running {
-        task.await??;
-    }
-    Ok(())
-}
-
-async fn by_futures(bus: Bus, in_flight: usize, until: Until) -> Result<()> {
-    let publisher = bus.publisher::<Raw>(TOPIC)?;
-    let mut flying = FuturesUnordered::new();
-    loop {
-        while flying.len() < in_flight
-            && let Some(numbers) = until.take(1)
-        {
-            flying.push(publisher.publish(payload(numbers.start)));
-        }
-        let Some(receipt) = flying.next().await else { return Ok(()) };
-        let receipt = receipt?;
-        ensure!(receipt.durability == Durability::Synced, "{receipt}");
-    }
 }
 
 async fn by_batches(bus: Bus, count: usize, until: Until) -> Result<()> {
@@ -137,8 +114,6 @@ fn holding(folder: &Path, in_flight: usize) -> Result<Holding> {
 }
 
 const TOPIC: &str = "events.measured";
-/// More publishers than this are futures of one task.
-const TASKS_MAX: usize = 64;
 /// Where LMDB writes the number of a transaction into its first two pages (`mdb.c`: `MDB_page`, `MDB_meta`), on machines of 64 bits with
 /// pages of 4 KiB.
 const TRANSACTION_AT: usize = 16 + 4 + 4 + 8 + 8 + 2 * 48 + 8;

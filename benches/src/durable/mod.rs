@@ -6,6 +6,7 @@
 //!
 //! A contender is a function `lap(terms, per_sync)`, one file each; [`lap`] holds the clock that all of them share.
 
+pub mod awaited;
 pub mod counts;
 pub mod event;
 pub mod flight;
@@ -18,6 +19,7 @@ pub mod busway_store;
 pub mod file;
 pub mod fjall;
 pub mod lmdb;
+pub mod lmdb_awaited;
 pub mod redb;
 pub mod sqlite;
 
@@ -51,6 +53,8 @@ const STORE: Appender = Appender { name: "busway-store", version: on_bus::versio
 const STORE_BATCHES: Appender =
     Appender { name: "busway-store", version: on_bus::version, lap: busway_store::batches };
 const LMDB: Appender = Appender { name: "lmdb", version: || version_of("heed"), lap: lmdb::lap };
+const AWAITED: Appender =
+    Appender { name: "lmdb-awaited", version: || version_of("heed"), lap: lmdb_awaited::lap };
 const REDB: Appender = Appender { name: "redb", version: || version_of("redb"), lap: redb::lap };
 const FJALL: Appender = Appender { name: "fjall", version: || version_of("fjall"), lap: fjall::lap };
 const SQLITE: Appender = Appender { name: "sqlite", version: || version_of("rusqlite"), lap: sqlite::lap };
@@ -66,7 +70,7 @@ pub fn measure_1(terms: &Terms) -> Result<Vec<Suite>> {
         unit: EVENTS,
         note: "256 bytes an event, one at a time, each synced before the next is begun",
     };
-    measure(terms, question, 1, &[BUSWAY, STORE, LMDB, REDB, FJALL, SQLITE, FILE])
+    measure(terms, question, 1, &[BUSWAY, STORE, AWAITED, LMDB, REDB, FJALL, SQLITE, FILE])
 }
 
 /// Runs the suite with 64 events a sync.
@@ -79,7 +83,7 @@ pub fn measure_64(terms: &Terms) -> Result<Vec<Suite>> {
         unit: EVENTS,
         note: "256 bytes an event, nothing counts before it is synced; a bare store commits 64 at a time",
     };
-    measure(terms, question, 64, &[BUSWAY, STORE, LMDB, REDB, FJALL, SQLITE, FILE])
+    measure(terms, question, 64, &[BUSWAY, STORE, AWAITED, LMDB, REDB, FJALL, SQLITE, FILE])
 }
 
 /// Runs the suite with 4,096 events a sync.
@@ -92,7 +96,7 @@ pub fn measure_4096(terms: &Terms) -> Result<Vec<Suite>> {
         unit: EVENTS,
         note: "256 bytes an event, nothing counts before it is synced; a bare store commits 4,096 at a time",
     };
-    measure(terms, question, 4_096, &[BUSWAY, STORE, LMDB, REDB, FJALL, SQLITE, FILE])
+    measure(terms, question, 4_096, &[BUSWAY, STORE, AWAITED, LMDB, REDB, FJALL, SQLITE, FILE])
 }
 
 /// Runs the suite with batches of 4,096 events.
@@ -112,7 +116,8 @@ pub fn measure_batch_4096(terms: &Terms) -> Result<Vec<Suite>> {
 const EVENTS: Unit = Unit::PerSecond("events/s");
 
 /// How the bare stores are set up, for the notes.
-const SETTINGS: &str = "lmdb: heed, default sync, one named database, append; redb: default durability; fjall: batch and SyncData; \
+const SETTINGS: &str = "lmdb: heed, default sync, one named database, append; lmdb-awaited: the same behind a thread and \
+                        tokio's oneshot, each event awaited; redb: default durability; fjall: batch and SyncData; \
                         sqlite: WAL, synchronous=FULL; file-fdatasync: a file written full of zeros beforehand, one write and one \
                         fdatasync, no index and no checksum: the floor";
 
@@ -176,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_bus_and_its_store_keep_what_they_are_given() {
-        for appender in [BUSWAY, BATCHES, STORE, STORE_BATCHES] {
+        for appender in [BUSWAY, BATCHES, STORE, STORE_BATCHES, AWAITED] {
             for in_flight in [1, 64, 100] {
                 let lap = (appender.lap)(&TERMS, in_flight).unwrap();
                 assert!(lap.events > 0 && lap.syncs > 0 && lap.syncs <= lap.events, "{lap:?}");
