@@ -9,13 +9,15 @@
 //! `BUSWAY_KILL_CYCLES` sets how often (default 100), `BUSWAY_KILL_SEED` which moments.
 //!
 //! Modules, in reading order: `child` is killed, `account` is what is known of its events; `letters` is about kills between failures,
-//! dead letters and redrives, `poison` about children that die of an event by themselves.
+//! dead letters and redrives, `poison` about children that die of an event by themselves, `waiting` about
+//! kills while events wait to be due.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 mod account;
 mod child;
 mod letters;
 mod poison;
+mod waiting;
 
 use std::env;
 use std::io::{BufRead as _, BufReader};
