@@ -57,7 +57,7 @@ async fn live(dir: &Path, first: u64, publishes: u64) {
             }
         }
     }
-    while bus.scheduled(1).await.unwrap().events.first().is_some() {
+    while !bus.scheduled(1).await.unwrap().events.is_empty() {
         bus.idle().await;
         tokio::task::yield_now().await;
     }
