@@ -51,33 +51,43 @@ impl Bus {
 fn of_bus(bus: &Arc<BusCore>) -> BusNumbers {
     bus.sweep();
     let mut numbers = bus.passed();
-    let ephemeral = bus.entries();
-    let ephemeral = ephemeral.iter().filter(|entry| entry.state() != State::Stopped);
+    let (ephemeral, durable, past) = bus.all_counted();
+    numbers.past = past;
     let mut unnamed: BTreeMap<String, SubscriptionNumbers> = BTreeMap::new();
-    for entry in ephemeral {
+    for entry in &ephemeral {
         let mut own = of_ephemeral(entry);
-        if !entry.is_unnamed() {
+        if entry.state() == State::Stopped {
+            // Its handlers may still run: it is to be forgotten.
+            numbers.past.push(own.counts());
+            continue;
+        }
+        if !own.name.is_empty() {
             numbers.subscriptions.push(own);
             continue;
         }
-        // One for each connection, say: they are counted together, or there would be ever more series.
-        own.name = "".into();
-        match unnamed.entry(own.filter.clone()) {
-            Place::Vacant(place) => _ = place.insert(own),
+        match unnamed.entry(std::mem::take(&mut own.filter)) {
+            Place::Vacant(place) => {
+                own.filter.clone_from(place.key());
+                place.insert(own);
+            }
             Place::Occupied(mut sum) => sum.get_mut().join(&own),
         }
     }
     numbers.subscriptions.extend(unnamed.into_values());
-    numbers.subscriptions.extend(bus.durable.list().iter().map(|core| of_durable(core)));
+    numbers.subscriptions.extend(durable.iter().map(|core| of_durable(core)));
     numbers.channels = bus.breaker_statuses().iter().map(of_channel).collect();
     numbers.store = bus.log.as_ref().and_then(|log| log.with(of_store));
     numbers
 }
 
-fn of_ephemeral(entry: &Entry) -> SubscriptionNumbers {
+/// Those without a name are called nothing here. One for each connection, say: they are counted together, or there would be ever more series.
+pub(crate) fn of_ephemeral(entry: &Entry) -> SubscriptionNumbers {
     let (stats, settings) = (entry.stats(), &entry.settings);
     let mut numbers = SubscriptionNumbers::default();
     (numbers.id, numbers.name, numbers.filter) = (entry.id, stats.name, entry.filter.to_string());
+    if entry.is_unnamed() {
+        numbers.name = "".into();
+    }
     let tally = stats.tally;
     (numbers.offered, numbers.dropped) = (tally.offered, tally.dropped);
     (numbers.expired, numbers.abandoned) = (tally.expired, tally.abandoned);
@@ -93,6 +103,17 @@ fn of_ephemeral(entry: &Entry) -> SubscriptionNumbers {
 
 fn of_durable(core: &DurableCore) -> SubscriptionNumbers {
     let (stats, lag) = (core.stats(), core.lag());
+    let mut numbers = counts_of_durable(core);
+    (numbers.waiting, numbers.running) = (stats.ready, stats.running);
+    (numbers.parked, numbers.hung) = (stats.parked, stats.hung);
+    numbers.letters = core.log.with(|store| store.dead_letter_count(core.number)).unwrap_or_default();
+    (numbers.pending, numbers.oldest) = (lag.events, lag.age);
+    numbers
+}
+
+/// What a durable subscription has counted, without a look into the store.
+pub(crate) fn counts_of_durable(core: &DurableCore) -> SubscriptionNumbers {
+    let stats = core.stats();
     let mut numbers = SubscriptionNumbers::default();
     (numbers.id, numbers.name, numbers.filter) = (core.id, stats.name, core.filter.to_string());
     numbers.kind = Kind::Durable;
@@ -100,10 +121,7 @@ fn of_durable(core: &DurableCore) -> SubscriptionNumbers {
     // Those that were not given up are attempted again.
     (numbers.skipped, numbers.retried) = (stats.skipped, stats.failed);
     (numbers.lost, numbers.late, numbers.conflicts) = (stats.lost, stats.late, stats.conflicts);
-    (numbers.waiting, numbers.running) = (stats.ready, stats.running);
-    (numbers.parked, numbers.hung, numbers.no_room) = (stats.parked, stats.hung, stats.no_room);
-    numbers.letters = core.log.with(|store| store.dead_letter_count(core.number)).unwrap_or_default();
-    (numbers.pending, numbers.oldest) = (lag.events, lag.age);
+    numbers.no_room = stats.no_room;
     numbers.dedup = stats.idempotency.as_ref().map(of_dedup);
     numbers
 }

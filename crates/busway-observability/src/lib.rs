@@ -43,6 +43,7 @@ pub mod numbers;
 pub mod otel;
 pub mod redact;
 pub mod signal;
+mod sums;
 pub mod trace;
 
 pub use crate::collector::{Collector, Collectors, Wants};
@@ -61,4 +62,5 @@ pub use crate::numbers::{
 pub use crate::otel::{Exporting, HeadSampler, OpenTelemetry, Otlp, OtlpError};
 pub use crate::redact::{Redact, Redactor, Secret};
 pub use crate::signal::{Circuit, FallbackKind, Signal};
+pub use crate::sums::{CountSums, PAST_SERIES_MAX};
 pub use crate::trace::{Relation, Tracer, Tracing};

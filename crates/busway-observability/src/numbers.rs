@@ -28,6 +28,9 @@ pub struct BusNumbers {
     pub unstored: u64,
     /// Subscriptions that have not stopped.
     pub subscriptions: Vec<SubscriptionNumbers>,
+    /// What those that have stopped counted, summed by [`CountSums`]. Each subscription is in one of the two, never in both or in neither. Of those that ended
+    /// when [`PAST_SERIES_MAX`] series were here already, and none of theirs, it says nothing.
+    pub past: Vec<SubscriptionNumbers>,
     /// Channels with a breaker, those that were used last.
     pub channels: Vec<ChannelNumbers>,
     /// The store, if there is one.
@@ -120,6 +123,14 @@ pub struct SubscriptionNumbers {
 }
 
 impl SubscriptionNumbers {
+    /// What it has counted so far, without what it measures now.
+    #[must_use]
+    pub fn counts(&self) -> Self {
+        let [waiting, running, parked, hung, letters, pending] = [0; 6];
+        let (capacity, oldest) = (None, None);
+        Self { waiting, capacity, running, parked, hung, letters, pending, oldest, ..self.clone() }
+    }
+
     /// Adds another one that is counted with it: programs begin and end as many without a name as they like, and groups may share one.
     pub fn join(&mut self, other: &Self) {
         for (sum, count) in [

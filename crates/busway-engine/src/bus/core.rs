@@ -23,6 +23,7 @@ use crate::durable::Durables;
 use crate::log::Log;
 use crate::named::Named;
 use crate::remote::Remotes;
+use crate::seen;
 use crate::settings::Levels;
 use crate::stats::{BusStats, State, SubscriptionStats};
 use crate::subscription::{Entry, SubscriptionCore};
@@ -50,7 +51,7 @@ pub(crate) struct BusCore {
     /// Whether there ever was an inline subscription.
     inline: AtomicBool,
     /// Also held while subscriptions are forgotten or summed, so that each is in one of the two.
-    ended: Mutex<Ended>,
+    pub(super) ended: Mutex<Ended>,
     /// Held while a subscription is checked and entered, and while it is decided that one ends: names and groups are found
     /// or made in one step, and whoever enters does so before the bus closes or not at all.
     registering: Mutex<()>,
@@ -211,7 +212,8 @@ impl BusCore {
     pub(crate) fn forget(&self, core: &SubscriptionCore) {
         let mut ended = self.ended.lock();
         let entry = self.entries.remove(core.id);
-        if entry.is_some() {
+        if let Some(entry) = &entry {
+            ended.counted(&seen::of_ephemeral(entry));
             ended.push(Arc::clone(&core.mailbox.account));
         }
         // Behind the lock goes what may be the last of a handler, and run code of its own.

@@ -1,8 +1,9 @@
-//! What is left of subscriptions that have ended: their accounts.
+//! What is left of subscriptions that have ended: their accounts, and what they counted under their names.
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
+use busway_observability::{CountSums, PAST_SERIES_MAX, SubscriptionNumbers};
 use busway_reliability::Tally;
 
 use crate::mailbox::Account;
@@ -13,6 +14,7 @@ use crate::mailbox::Account;
 pub(super) struct Ended {
     folded: Tally,
     accounts: Vec<Arc<Account>>,
+    counted: CountSums,
     /// So many are there before those that nobody holds are looked for.
     fold_at: usize,
 }
@@ -29,6 +31,15 @@ impl Ended {
             self.fold();
             self.fold_at = self.accounts.len() * 2;
         }
+    }
+
+    /// What one has counted under its name. Who still is in the middle of an offer to it is not in it.
+    pub(super) fn counted(&mut self, numbers: &SubscriptionNumbers) {
+        self.counted.add_within(PAST_SERIES_MAX, numbers);
+    }
+
+    pub(super) fn past(&self) -> Vec<SubscriptionNumbers> {
+        self.counted.iter().cloned().collect()
     }
 
     fn fold(&mut self) {

@@ -4,13 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use busway_observability::{BusNumbers, Collector, Collectors, Metrics, Redactor, Signal, Wants};
+use busway_observability::{
+    BusNumbers, Collector, Collectors, Metrics, Redactor, Signal, SubscriptionNumbers, Wants,
+};
 
 use super::builder::BusBuilder;
 use super::core::BusCore;
 use super::services::Services;
+use crate::durable::DurableCore;
 use crate::log::StorePlan;
-use crate::seen::Seen;
+use crate::seen::{self, Seen};
+use crate::subscription::Entry;
 
 impl BusBuilder {
     /// Is told of the [`Signal`]s that it wants, where they happen. As many as there are, in their order. Default: nobody is told.
@@ -59,6 +63,20 @@ impl StorePlan {
 }
 
 impl BusCore {
+    /// Forgets a durable subscription that has ended, but for what it has counted.
+    pub(crate) fn forget_durable(&self, core: &DurableCore) {
+        let mut ended = self.ended.lock();
+        if self.durable.leave(core) {
+            ended.counted(&seen::counts_of_durable(core));
+        }
+    }
+
+    /// All subscriptions that are not forgotten, and what those that are have counted.
+    pub(crate) fn all_counted(&self) -> (Vec<Arc<Entry>>, Vec<Arc<DurableCore>>, Vec<SubscriptionNumbers>) {
+        let ended = self.ended.lock();
+        (self.entries(), self.durable.list(), ended.past())
+    }
+
     /// Its publishes, and nothing of its subscriptions yet.
     pub(crate) fn passed(&self) -> BusNumbers {
         let (mut numbers, log) = (BusNumbers::default(), self.log.as_ref());

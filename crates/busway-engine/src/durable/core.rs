@@ -283,7 +283,7 @@ impl DurableCore {
         let (number, now) = (self.number, self.services.clock.utc());
         self.log.lend(&self.services, move |store| store.detach(number, now)).await;
         if let Some(bus) = self.bus.upgrade() {
-            bus.durable.leave(self);
+            bus.forget_durable(self);
             self.services.idle.touch();
         }
     }

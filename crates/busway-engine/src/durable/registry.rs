@@ -119,9 +119,14 @@ impl Durables {
         self.subscriptions.write().push(core);
     }
 
-    /// Forgets one that has ended.
-    pub(super) fn leave(&self, core: &DurableCore) {
-        self.subscriptions.write().retain(|other| other.id != core.id);
+    /// Forgets one that has ended; whether it was there.
+    pub(crate) fn leave(&self, core: &DurableCore) -> bool {
+        let left = {
+            let mut subscriptions = self.subscriptions.write();
+            let at = subscriptions.iter().position(|other| other.id == core.id);
+            at.map(|at| subscriptions.remove(at))
+        };
         self.free_name(&core.name);
+        left.is_some()
     }
 }

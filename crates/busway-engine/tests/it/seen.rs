@@ -1,5 +1,6 @@
 //! What is seen of a bus: signals, numbers, metrics, health.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,6 +123,55 @@ async fn the_metrics_of_a_bus_say_what_its_accounts_say() {
     let (commits, timed) = (of("busway_store_commits_total"), of("busway_commit_duration_seconds_count"));
     assert!(timed >= 7.0 && (commits - timed).abs() <= 2.0, "{commits} commits, {timed} of them timed");
     mail.resume();
+    bus.finish().await;
+}
+
+/// Of what is counted, in no order.
+fn lines(text: &str) -> BTreeSet<&str> {
+    text.lines().filter(|line| line.contains("_total")).collect()
+}
+
+#[tokio::test]
+async fn what_a_subscription_counted_before_it_ended_is_in_the_next_rendering_and_goes_on_under_its_name() {
+    let (dir, metrics) = (dir(), Metrics::new());
+    let bus = TestBus::open(dir.path(), |builder| with_orders(builder).metrics(&metrics)).await;
+    let heard = Recorder::<Number>::new();
+    let stored = stock(&bus).to(heard.handler()).await.unwrap();
+    for round in 1..=2 {
+        let mail = bus.subscribe("orders.#").name("mail").to(heard.handler()).await.unwrap();
+        let unnamed = bus.subscribe("orders.#").to(heard.handler()).await.unwrap();
+        publish(&bus, 0..2).await;
+        bus.settle().await;
+        mail.pause();
+        if round == 2 {
+            // Once nobody has looked at it while it was there.
+            drop(metrics.render());
+        }
+        publish(&bus, 2..5).await;
+        bus.settle().await;
+        mail.abort();
+        unnamed.stop().await;
+        let text = metrics.render();
+        let counts = [
+            (r#"busway_events_delivered_total{subscription="mail",outcome="done"}"#, 2),
+            (r#"busway_events_abandoned_total{subscription="mail"}"#, 3),
+            (r#"busway_events_delivered_total{subscription="",filter="orders.#",outcome="done"}"#, 5),
+        ];
+        for (series, count) in counts {
+            let line = format!("{series} {}", count * round);
+            assert!(text.lines().any(|one| one == line), "{line} is not in:\n{text}");
+        }
+        let depths: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("busway_queue_depth{subscription=\"mail\""))
+            .collect();
+        assert!(depths.iter().all(|line| line.ends_with(" 0")), "{depths:?}");
+    }
+    stored.stop().await;
+    let line = r#"busway_events_delivered_total{subscription="stock",outcome="done"} 10"#;
+    let text = metrics.render();
+    assert!(text.lines().any(|one| one == line), "{line} is not in:\n{text}");
+    assert_eq!(lines(&text), lines(&metrics.render()), "nothing has happened");
     bus.finish().await;
 }
 

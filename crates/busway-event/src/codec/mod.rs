@@ -146,12 +146,18 @@ impl Bounded {
     /// # Errors
     /// [`EncodeError::TooLarge`] when they do not fit; nothing is appended then.
     pub fn extend(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        let len = (self.bytes.len() - self.before).saturating_add(bytes.len());
+        self.has_room(bytes.len())?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Whether so many more bytes fit, for who knows beforehand how many there are.
+    fn has_room(&mut self, more: usize) -> Result<(), EncodeError> {
+        let len = (self.bytes.len() - self.before).saturating_add(more);
         if len > self.limit {
             self.overflowed = Some(len);
             return Err(EncodeError::TooLarge { len, limit: self.limit });
         }
-        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 

@@ -13,10 +13,7 @@ impl<M: Message + Default> Codec<M> for Protobuf {
 
     fn encode(value: &M, out: &mut Bounded) -> Result<(), EncodeError> {
         // The length is known beforehand, so a message that does not fit costs no memory.
-        let len = value.encoded_len();
-        if len > out.limit.saturating_sub(out.bytes.len()) {
-            return Err(EncodeError::TooLarge { len, limit: out.limit });
-        }
+        out.has_room(value.encoded_len())?;
         value.encode(&mut out.bytes).map_err(|cause| EncodeError::Failed { reason: cause.to_string() })
     }
 
@@ -39,6 +36,16 @@ mod tests {
         let mut small = Bounded::new(3);
         let refused = Protobuf::encode(&"hello".to_owned(), &mut small);
         assert_eq!(refused, Err(EncodeError::TooLarge { len: 7, limit: 3 }));
+    }
+
+    #[test]
+    fn what_is_framed_counts_alone() {
+        let mut framed = Bounded::behind(vec![0; 16], 7);
+        Protobuf::encode(&"hello".to_owned(), &mut framed).unwrap();
+        assert_eq!(framed.into_bytes()[16..], *b"\x0a\x05hello");
+        let mut small = Bounded::behind(vec![0; 16], 6);
+        let refused = Protobuf::encode(&"hello".to_owned(), &mut small);
+        assert_eq!(refused, Err(EncodeError::TooLarge { len: 7, limit: 6 }));
     }
 
     #[test]

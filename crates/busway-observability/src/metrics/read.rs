@@ -12,24 +12,33 @@ use super::names;
 use super::timed::labels;
 use crate::numbers::{BusNumbers, ChannelNumbers, DedupNumbers, Kind, StoreNumbers, SubscriptionNumbers};
 use crate::signal::Circuit;
+use crate::sums::CountSums;
 
 /// Handles of what was there when it was rendered last.
 #[derive(Default)]
 pub(super) struct Read {
     bus: Option<OfBus>,
     store: Option<OfStore>,
-    subscriptions: HashMap<Who, OfSubscription>,
+    counts: HashMap<Counts, OfCounts>,
+    filters: HashMap<Named, Gauge>,
     gauges: HashMap<Series, Vec<Gauge>>,
     breakers: HashMap<String, OfBreaker>,
 }
 
-/// Who is counted by itself: a subscription with a name, or all of a filter that have none. A name that comes back is another subscription: it counts on in the series of
-/// that name.
-type Who = (u64, Arc<str>, String, Kind);
+/// What was counted: `filter` only of those without a name, and the overflow policy, by whose name events are dropped.
+type Counts = (Arc<str>, String, Kind, &'static str);
 
-fn who(numbers: &SubscriptionNumbers) -> Who {
-    let id = if numbers.name.is_empty() { 0 } else { numbers.id };
-    (id, Arc::clone(&numbers.name), numbers.filter.clone(), numbers.kind)
+fn counts(numbers: &SubscriptionNumbers) -> Counts {
+    let (name, filter, kind) = series(numbers);
+    (name, filter, kind, numbers.policy)
+}
+
+/// A subscription with a name, and its filter.
+type Named = (Arc<str>, String, Kind);
+
+fn named(numbers: &SubscriptionNumbers) -> Option<Named> {
+    let named = || (Arc::clone(&numbers.name), numbers.filter.clone(), numbers.kind);
+    (!numbers.name.is_empty()).then(named)
 }
 
 /// Whose gauges they are: those of a name, whatever its filter, or of a filter, without one.
@@ -71,9 +80,7 @@ struct OfStore {
 }
 
 /// In the order of [`counted`].
-struct OfSubscription {
-    /// Of one with a name: which filter it has.
-    info: Option<Gauge>,
+struct OfCounts {
     counters: Vec<Rising>,
     dedup: Option<Vec<Rising>>,
 }
@@ -111,12 +118,8 @@ impl Read {
         if let Some(store) = &numbers.store {
             self.store.get_or_insert_with(|| OfStore::new(recorded)).take(store);
         }
-        let there: HashSet<Who> = numbers.subscriptions.iter().map(who).collect();
-        self.subscriptions.retain(|who, of| there.contains(who) || of.is_gone());
-        for numbers in &numbers.subscriptions {
-            let of = self.subscriptions.entry(who(numbers));
-            of.or_insert_with(|| OfSubscription::new(recorded, numbers)).take(recorded, numbers);
-        }
+        self.take_counts(recorded, numbers);
+        self.take_filters(recorded, &numbers.subscriptions);
         let sums = sums(&numbers.subscriptions);
         self.gauges.retain(|series, gauges| sums.contains_key(series) || are_gone(gauges));
         for (series, sum) in sums {
@@ -129,10 +132,34 @@ impl Read {
 
     /// The bus is gone: nothing of it is there any more.
     pub(super) fn end(&self) {
-        self.subscriptions.values().for_each(|of| _ = of.is_gone());
+        self.filters.values().for_each(|filter| filter.set(0.0));
         self.gauges.values().for_each(|gauges| _ = are_gone(gauges));
         self.breakers.values().for_each(OfBreaker::is_gone);
         self.store.iter().for_each(OfStore::is_gone);
+    }
+
+    /// What was counted under a name stays, whoever bears it now.
+    fn take_counts(&mut self, recorded: &Recorded, numbers: &BusNumbers) {
+        let mut sums = CountSums::default();
+        numbers.subscriptions.iter().chain(&numbers.past).for_each(|numbers| sums.add(numbers));
+        for sum in sums.iter() {
+            let of = self.counts.entry(counts(sum)).or_insert_with(|| OfCounts::new(recorded, sum));
+            of.take(recorded, sum);
+        }
+    }
+
+    /// Which filter a subscription with a name has.
+    fn take_filters(&mut self, recorded: &Recorded, subscriptions: &[SubscriptionNumbers]) {
+        let there: HashSet<Named> = subscriptions.iter().filter_map(named).collect();
+        let gone = self.filters.extract_if(|named, _| !there.contains(named));
+        gone.for_each(|(_, filter)| filter.set(0.0));
+        for named in there {
+            let new = |(name, filter, _): &Named| {
+                recorded.gauge(names::SUBSCRIPTION, labels(name, [("filter", filter.clone())]))
+            };
+            let filter = self.filters.entry(named).or_insert_with_key(new);
+            filter.set(1.0);
+        }
     }
 
     /// Topics are many: channels are summed by subscription.
@@ -193,52 +220,33 @@ impl OfStore {
     }
 }
 
-impl OfSubscription {
+impl OfCounts {
     fn new(recorded: &Recorded, numbers: &SubscriptionNumbers) -> Self {
         let labels = |more: Option<(&'static str, &'static str)>| {
             let mut all = own_labels(numbers);
             all.extend(more.map(|(name, value)| Label::new(name, value)));
             all
         };
-        let info = || {
-            let mut all = own_labels(numbers);
-            all.push(Label::new("filter", numbers.filter.clone()));
-            recorded.gauge(names::SUBSCRIPTION, all)
-        };
-        Self {
-            info: (!numbers.name.is_empty()).then(info),
-            counters: counted(numbers).map(|(name, more, _)| recorded.rising(name, labels(more))).collect(),
-            dedup: None,
-        }
+        let counters = counted(numbers).map(|(name, more, _)| recorded.rising(name, labels(more)));
+        Self { counters: counters.collect(), dedup: None }
     }
 
-    /// Its subscription is gone. `false`, for it is not kept.
-    fn is_gone(&self) -> bool {
-        self.info.iter().for_each(|info| info.set(0.0));
-        false
-    }
-
-    fn take(&mut self, recorded: &Recorded, numbers: &SubscriptionNumbers) {
-        let is_sum = numbers.name.is_empty();
-        let rise = |counter: &mut Rising, count| match is_sum {
-            true => counter.rise_by_sum(count),
-            false => counter.rise_to(count),
-        };
-        self.counters
-            .iter_mut()
-            .zip(counted(numbers))
-            .for_each(|(counter, (.., count))| rise(counter, count));
-        self.info.iter().for_each(|info| info.set(1.0));
-        if let Some(dedup) = &numbers.dedup {
+    fn take(&mut self, recorded: &Recorded, sum: &SubscriptionNumbers) {
+        let counters = self.counters.iter_mut().zip(counted(sum));
+        counters.for_each(|(counter, (.., count))| counter.rise_by_sum(count));
+        if let Some(dedup) = &sum.dedup {
             let counters = self.dedup.get_or_insert_with(|| {
                 let of = |step: &'static str| {
-                    let mut all = own_labels(numbers);
+                    let mut all = own_labels(sum);
                     all.push(Label::new("step", step));
                     all
                 };
                 steps(dedup).iter().map(|(step, _)| recorded.rising(names::DEDUP, of(step))).collect()
             });
-            counters.iter_mut().zip(steps(dedup)).for_each(|(counter, (_, count))| rise(counter, count));
+            counters
+                .iter_mut()
+                .zip(steps(dedup))
+                .for_each(|(counter, (_, count))| counter.rise_by_sum(count));
         }
     }
 }
