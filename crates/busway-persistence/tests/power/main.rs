@@ -10,7 +10,7 @@
 //!
 //! Modules, in reading order: `scenario` is what is tried, `recording` lets it work under the shim, `log` is what the
 //! shim wrote, `volume` what a disk makes of it, `images` what may be found afterwards, `judging` looks at that, `trial`
-//! holds it together. `disk` cuts the power of a real file system instead. `random` chooses; `durable` is the store, `bare` LMDB by itself; `model` and `seen` try the harness.
+//! holds it together. `disk` cuts the power of a real file system instead. `random` chooses; `durable` is the store, `waiting` its schedule and an audit, `bare` LMDB by itself; `model` and `seen` try the harness.
 #![cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
 #![expect(clippy::disallowed_methods, reason = "a test opens files of its own and measures its own speed")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
@@ -28,6 +28,7 @@ mod scenario;
 mod seen;
 mod trial;
 mod volume;
+mod waiting;
 
 use std::env;
 use std::path::Path;
@@ -41,9 +42,10 @@ use crate::recording::{Recording, SCENARIO, Syncs, WORK};
 use crate::scenario::{Acker, Scenario, Verdict};
 use crate::seen::CALLS;
 use crate::trial::{Bad, KEPT, Outcome};
+use crate::waiting::WAITING;
 
 /// All that a child can be told to do.
-static SCENARIOS: [&Scenario; 7] = [&DURABLE, &BARE, &NAMELESS, &LATE, &MAPPED, &CALLS, &TRAPS];
+static SCENARIOS: [&Scenario; 8] = [&DURABLE, &WAITING, &BARE, &NAMELESS, &LATE, &MAPPED, &CALLS, &TRAPS];
 
 #[test]
 #[ignore = "the entry of the harness's children, which set what they are to do"]
@@ -70,6 +72,16 @@ fn the_store_loses_nothing() {
 #[test]
 fn the_store_with_swallowed_syncs_loses_in_every_worst_image() {
     every_worst_image_loses(&DURABLE, Syncs::Swallowed);
+}
+
+#[test]
+fn what_waits_is_published_once_and_an_audit_stays_whole() {
+    loses_nothing(&WAITING, 500);
+}
+
+#[test]
+fn what_waits_is_lost_with_swallowed_syncs_in_every_worst_image() {
+    every_worst_image_loses(&WAITING, Syncs::Swallowed);
 }
 
 #[test]
