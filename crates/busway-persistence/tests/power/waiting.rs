@@ -118,7 +118,7 @@ fn due(number: u64) -> Timestamp {
 
 /// Of those that wait.
 const fn is_taken_back(number: u64) -> bool {
-    number % 3 != 0 && number.is_multiple_of(7)
+    !number.is_multiple_of(3) && number.is_multiple_of(7)
 }
 
 const EVENTS: u64 = 240;
