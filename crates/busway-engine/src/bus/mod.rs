@@ -144,7 +144,7 @@ impl Bus {
     /// # Errors
     /// [`PublishError::Refused`] when the bus is closed.
     pub async fn forward(&self, event: AnyEvent) -> Result<Receipt, PublishError<AnyEvent>> {
-        self.core().forward(event).await
+        self.core().forward(event, None).await
     }
 
     /// Where the event with this id lies in the log; `None` when it does not, or no longer. Appends that are under way are waited

@@ -195,14 +195,22 @@ impl BusCore {
         Later::Refused(PublishError::refused(draft, reason))
     }
 
+    /// Publishes an event as it is. `asked`: what it has to survive whatever its stream says; one that no stream captures is refused then.
     pub(crate) async fn forward(
         self: &Arc<Self>,
         event: AnyEvent,
+        asked: Option<Durability>,
     ) -> Result<Receipt, PublishError<AnyEvent>> {
         if let Some(log) = self.log.as_ref().filter(|log| log.captures(event.topic())) {
-            return self.forward_with_log(log, event).await;
+            return self.forward_with_log(log, event, asked).await;
         }
-        if let Err(reason) = self.admit(Source::Outside) {
+        let admitted = self.admit(Source::Outside).and_then(|()| match asked {
+            Some(durability) => {
+                Err(Refused::NotDurable { topic: event.topic().as_str().to_owned(), durability })
+            }
+            None => Ok(()),
+        });
+        if let Err(reason) = admitted {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(PublishError::refused(event, reason));
         }

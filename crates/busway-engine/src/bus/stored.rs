@@ -153,6 +153,7 @@ impl BusCore {
         self: &Arc<Self>,
         log: &Log,
         event: AnyEvent,
+        asked: Option<Durability>,
     ) -> Result<Receipt, PublishError<AnyEvent>> {
         let refused = |event, reason| {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -163,7 +164,7 @@ impl BusCore {
         }
         let entry = log.entry(event, true, self.services.clock.utc(), self.payload_bytes_max);
         let entry = entry.map_err(|(event, reason)| refused(event, reason.into()))?;
-        let durability = self.durability(log, &entry, None);
+        let durability = self.durability(log, &entry, asked);
         self.store_event(entry, durability).await.inspect_err(|error| {
             if error.reason().is_some() {
                 self.refused.fetch_add(1, Ordering::Relaxed);

@@ -42,6 +42,14 @@ struct Hand {
     is_paused: bool,
 }
 
+impl Hand {
+    /// Adds a delivery to the event's, if that is here.
+    fn joins(&mut self, event: EventId, delivery: DeliveryId) -> bool {
+        let there = self.events.get_mut(&event);
+        there.map(|there| there.deliveries.push(delivery)).is_some()
+    }
+}
+
 /// An event that is with the subscription.
 #[derive(Debug)]
 struct InHand {
@@ -109,8 +117,7 @@ impl Feed {
     pub(super) fn take(&self, event: &AnyEvent, arrived: Arrived) -> bool {
         let bytes = event.weight();
         let mut hand = self.hand.lock();
-        if let Some(there) = hand.events.get_mut(&event.id()) {
-            there.deliveries.push(arrived.id);
+        if hand.joins(event.id(), arrived.id) {
             drop(hand);
             self.figures.count(Figure::Joined);
             return false;
@@ -124,6 +131,15 @@ impl Feed {
             InHand { deliveries: vec![id], delivery, attempts: 1, offset, partition, bytes },
         );
         true
+    }
+
+    /// Whether the event is in hand: then this delivery ends with it.
+    pub(super) fn joins(&self, event: EventId, delivery: DeliveryId) -> bool {
+        let joins = self.hand.lock().joins(event, delivery);
+        if joins {
+            self.figures.count(Figure::Joined);
+        }
+        joins
     }
 
     /// Gives a delivery up unattempted.

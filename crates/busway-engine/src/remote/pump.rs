@@ -159,12 +159,17 @@ impl Pump {
             feed.figures.count(Figure::LedElsewhere);
             return feed.tell(id, Verdict::Done);
         }
-        if attempt > self.deliveries_max {
+        let (is_worn_out, is_expired) = (attempt > self.deliveries_max, self.is_expired(&event));
+        // What is worked on here already is not judged anew.
+        if (is_worn_out || is_expired) && feed.joins(event.id(), id) {
+            return;
+        }
+        if is_worn_out {
             feed.figures.count(Figure::WornOut);
             let letter = delivered_too_often(attempt.get(), self.deliveries_max.get(), feed.name());
             return feed.give_up(id, letter);
         }
-        if self.is_expired(&event) {
+        if is_expired {
             feed.figures.count(Figure::Expired);
             return feed.tell(id, Verdict::Done);
         }

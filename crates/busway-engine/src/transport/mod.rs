@@ -135,7 +135,8 @@ pub trait Receiver: Debug + Send + Sync + 'static {
         verdicts: Vec<(DeliveryId, Verdict)>,
     ) -> TransportFuture<'_, Vec<Result<(), TransportError>>>;
 
-    /// Says that deliveries are still worked on, so that they are not given to another member.
+    /// Says that deliveries are still worked on, so that they are not given to another member. One that is [`Gone`](TransportError::Gone) is an error, and keeps nothing
+    /// from the others.
     fn renew<'a>(&'a self, deliveries: &'a [DeliveryId]) -> TransportFuture<'a, Result<(), TransportError>>;
 
     /// Leaves the subscription, which stays. What was delivered to it and is not settled goes to other members, or to who comes next, without waiting for

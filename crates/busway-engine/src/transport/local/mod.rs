@@ -29,7 +29,8 @@ use crate::bus::{Bus, BusCore, PublishError, Refused};
 
 /// A bus of this process as a transport. It sees what is published on the bus, and what it sends is published there.
 ///
-/// With a store: all that durable subscriptions promise. Without one, events are in memory, and received are those that are sent while somebody is a member.
+/// With a store: all that durable subscriptions promise; what is sent is synced when that is said, also into a stream that wants less of what is published, and what no
+/// stream captures is refused. Without one, events are in memory, and received are those that are sent while somebody is a member.
 #[derive(Debug, Clone)]
 pub struct LocalTransport {
     bus: Bus,
@@ -108,7 +109,8 @@ impl Transport for LocalTransport {
     }
 
     fn sender(&self) -> TransportFuture<'_, Result<Arc<dyn Sender>, TransportError>> {
-        let sender = LocalSender { bus: Arc::downgrade(self.bus.core()) };
+        let asked = self.is_durable.then_some(Durability::Synced);
+        let sender = LocalSender { bus: Arc::downgrade(self.bus.core()), asked };
         Box::pin(async { Ok(Arc::new(sender) as Arc<dyn Sender>) })
     }
 
@@ -132,6 +134,8 @@ impl Transport for LocalTransport {
 #[derive(Debug)]
 struct LocalSender {
     bus: Weak<BusCore>,
+    /// What is said to be sent survives that, whatever its stream does with what is published.
+    asked: Option<Durability>,
 }
 
 impl Sender for LocalSender {
@@ -142,7 +146,7 @@ impl Sender for LocalSender {
                 return Err(SendError::refused(event, TransportError::Closed));
             };
             let again = event.clone();
-            match bus.forward(event).await {
+            match bus.forward(event, self.asked).await {
                 Ok(receipt) => {
                     let sent = Sent::new(receipt.durability);
                     Ok(receipt.position.map_or(sent, |position| sent.at(position.offset)))

@@ -277,9 +277,14 @@ impl Receiver for LocalReceiver {
     fn renew<'a>(&'a self, deliveries: &'a [DeliveryId]) -> TransportFuture<'a, Result<(), TransportError>> {
         let end = self.desk.end();
         let mut waiting = self.desk.waiting.lock();
-        let renewed = deliveries.iter().try_for_each(|DeliveryId(id)| {
-            waiting.get_mut(id).map(|waiting| waiting.until = end).ok_or_else(|| gone(*id))
-        });
+        // One that is gone keeps nothing from the others.
+        let mut renewed = Ok(());
+        for DeliveryId(id) in deliveries {
+            match waiting.get_mut(id) {
+                Some(waiting) => waiting.until = end,
+                None => renewed = renewed.and_then(|()| Err(gone(*id))),
+            }
+        }
         drop(waiting);
         Box::pin(async { renewed })
     }

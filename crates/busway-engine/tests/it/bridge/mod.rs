@@ -7,10 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use busway_engine::bridge::{BridgeError, BridgeState};
-use busway_engine::transport::{LocalTransport, Reception, TransportError};
+use busway_engine::transport::{
+    DeliveryId, LocalTransport, Received, Reception, Transport as _, TransportError, Verdict,
+};
 use busway_engine::{Bus, Selection, Stream};
-use busway_event::{Event, Filter, Priority, Raw};
+use busway_event::{Durability, Event, Filter, Priority, Raw, Topic};
 use busway_reliability::Rate;
+
+use crate::remote::world::{Scripted, delivery, of, parts};
 
 use self::world::{Place, Way, by_key, open, order, until};
 
@@ -88,7 +92,7 @@ async fn publishes_succeed_while_the_broker_is_down_and_all_arrive_when_it_is_ba
     let forwarder = here.bus.forwarder("to-there", "orders.#").longest_wait(SOON).to(&way).await.unwrap();
     for number in 0..50 {
         let receipt = here.bus.publish(order(number, Some("k"))).await.unwrap();
-        assert_eq!(receipt.durability, busway_event::Durability::Synced);
+        assert_eq!(receipt.durability, Durability::Synced);
     }
     let failed = || match forwarder.stats().state {
         BridgeState::Waiting { failed, reason } if reason.contains("it is down") => u64::from(failed),
@@ -186,6 +190,35 @@ async fn what_is_ingested_is_synced_here_before_it_is_settled_there() {
     seen.reaches(51).await;
     until(|| again.stats().carried >= 1).await;
     assert_eq!(seen.now().len(), 51);
+}
+
+#[tokio::test]
+async fn what_no_stream_captures_is_a_letter_where_it_came_from_and_not_settled_there() {
+    let (here, broker) = (Place::open().await, Scripted::able());
+    let reception = Reception::new("orders", "to-here", Filter::new("orders.#").unwrap());
+    let ingest = here.bus.ingest(reception).from(&broker).await.unwrap();
+    let mut elsewhere = parts("a", None);
+    elsewhere.topic = Topic::new("bills.paid").unwrap();
+    broker.deliver([Received::new(DeliveryId(1), Ok(of(elsewhere, "a"))), delivery(2, "b", None)]);
+    let told = broker.told(2).await;
+    let verdict = |number| told.iter().find(|(id, _)| *id == number).map(|(_, verdict)| verdict);
+    let Some(Verdict::Dead(letter)) = verdict(1) else { panic!("{told:?}") };
+    assert!(letter.reason.contains("no stream captures \"bills.paid\""), "{}", letter.reason);
+    assert_eq!(verdict(2), Some(&Verdict::Done));
+    assert_eq!(ingest.stats().carried, 1);
+}
+
+#[tokio::test]
+async fn what_is_ingested_is_synced_also_into_a_stream_that_wants_less_of_what_is_published() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = Stream::new("orders").capture("orders.#").durability(Durability::Memory);
+    let bus = Bus::open(folder.path()).stream(stream).start().await.unwrap();
+    let sender = LocalTransport::new(&bus).sender().await.unwrap();
+    let mut sent = sender.send(vec![of(parts("a", None), "a")]).await;
+    let sent = sent.remove(0).unwrap();
+    assert_eq!((sent.durability, sent.offset), (Durability::Synced, Some(0)));
+    let published = bus.publish(order(1, None)).await.unwrap();
+    assert_eq!(published.durability, Durability::Memory);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Subscriptions at a transport.
 
 mod at_a_bus;
-mod world;
+pub(crate) mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -139,6 +139,21 @@ async fn an_event_that_is_delivered_again_while_it_runs_is_not_started_twice() {
     gate.open();
     assert_eq!(broker.told(2).await, [done(1), done(2)]);
     assert_eq!(seen.count(), 1);
+}
+
+#[tokio::test]
+async fn an_event_that_runs_is_not_worn_out_by_being_delivered_meanwhile() {
+    let (bus, broker, gate) = (memory().await, Scripted::able(), Gate::closed());
+    let seen = Recorder::<Raw>::new();
+    let stock = bus.subscribe("orders.#").on(&broker, "orders", "stock").deliveries_max(1);
+    let stock = stock.to(seen.scripted(&Script::new([Step::Wait(gate.clone())]))).await.unwrap();
+    broker.deliver([delivery(1, "a", None)]);
+    gate.reached(1).await;
+    broker.deliver([again(delivery(2, "a", None), 2)]);
+    until(|| stock.stats().joined == 1).await;
+    gate.open();
+    assert_eq!(broker.told(2).await, [done(1), done(2)]);
+    assert_eq!((seen.count(), stock.stats().worn_out), (1, 0));
 }
 
 #[tokio::test]

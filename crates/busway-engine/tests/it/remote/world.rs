@@ -17,66 +17,66 @@ use tokio::time::timeout;
 
 /// See the module. A clone is the same one.
 #[derive(Debug, Clone)]
-pub(super) struct Scripted {
-    pub(super) capabilities: Capabilities,
-    pub(super) post: Arc<Post>,
+pub(crate) struct Scripted {
+    pub(crate) capabilities: Capabilities,
+    pub(crate) post: Arc<Post>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Post {
+pub(crate) struct Post {
     coming: Mutex<VecDeque<Result<Vec<Received>, TransportError>>>,
     told: Mutex<Vec<(u64, Verdict)>>,
     renewed: Mutex<Vec<u64>>,
     /// The most that was asked for at once.
     asked_max: Mutex<usize>,
     /// What is told is not heard.
-    pub(super) is_deaf: Mutex<bool>,
-    pub(super) is_closed: Mutex<bool>,
+    pub(crate) is_deaf: Mutex<bool>,
+    pub(crate) is_closed: Mutex<bool>,
     /// Somebody waits for what comes.
     is_asked: Mutex<bool>,
     rung: Notify,
 }
 
 impl Scripted {
-    pub(super) fn able() -> Self {
+    pub(crate) fn able() -> Self {
         let capabilities = Capabilities::new(Durability::Synced).native(Capability::ALL);
         Self { capabilities, post: Arc::default() }
     }
 
-    pub(super) fn deliver(&self, received: impl IntoIterator<Item = Received>) {
+    pub(crate) fn deliver(&self, received: impl IntoIterator<Item = Received>) {
         self.post.coming.lock().push_back(Ok(received.into_iter().collect()));
         self.post.rung.notify_one();
     }
 
-    pub(super) fn fail(&self, error: TransportError) {
+    pub(crate) fn fail(&self, error: TransportError) {
         self.post.coming.lock().push_back(Err(error));
         self.post.rung.notify_one();
     }
 
     /// Waits until so many verdicts have come; gives back all there are.
-    pub(super) async fn told(&self, count: usize) -> Vec<(u64, Verdict)> {
+    pub(crate) async fn told(&self, count: usize) -> Vec<(u64, Verdict)> {
         until(|| self.post.told.lock().len() >= count).await;
         self.post.told.lock().clone()
     }
 
-    pub(super) fn told_now(&self) -> Vec<(u64, Verdict)> {
+    pub(crate) fn told_now(&self) -> Vec<(u64, Verdict)> {
         self.post.told.lock().clone()
     }
 
-    pub(super) fn renewed(&self) -> Vec<u64> {
+    pub(crate) fn renewed(&self) -> Vec<u64> {
         self.post.renewed.lock().clone()
     }
 
-    pub(super) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         *self.post.is_asked.lock()
     }
 
-    pub(super) fn asked_max(&self) -> usize {
+    pub(crate) fn asked_max(&self) -> usize {
         *self.post.asked_max.lock()
     }
 }
 
-pub(super) async fn until(holds: impl Fn() -> bool) {
+pub(crate) async fn until(holds: impl Fn() -> bool) {
     let wait = async {
         while !holds() {
             tokio::task::yield_now().await;
@@ -85,25 +85,25 @@ pub(super) async fn until(holds: impl Fn() -> bool) {
     timeout(Duration::from_secs(30), wait).await.unwrap();
 }
 
-pub(super) fn parts(id: &str, key: Option<&str>) -> Parts {
+pub(crate) fn parts(id: &str, key: Option<&str>) -> Parts {
     let (topic, time) = (Topic::new("orders.made").unwrap(), SystemClock.utc());
     let mut parts = Parts::new(EventId::foreign("shop", id), time, topic, Metadata::draft("shop", 1));
     parts.key = key.map(Into::into);
     parts
 }
 
-pub(super) fn of(parts: Parts, payload: &str) -> AnyEvent {
+pub(crate) fn of(parts: Parts, payload: &str) -> AnyEvent {
     let bytes = payload.to_owned().into();
     let encoded = Encoded { type_name: "raw".into(), version: 1, codec: CodecId::Raw, bytes };
     AnyEvent::receive(parts, encoded).unwrap()
 }
 
 /// A delivery whose event has this id, and a payload that is the id too.
-pub(super) fn delivery(number: u64, id: &str, key: Option<&str>) -> Received {
+pub(crate) fn delivery(number: u64, id: &str, key: Option<&str>) -> Received {
     Received::new(DeliveryId(number), Ok(of(parts(id, key), id))).at(number)
 }
 
-pub(super) fn no_event(number: u64) -> Received {
+pub(crate) fn no_event(number: u64) -> Received {
     let unreadable = Unreadable::new("orders.made", "?".into(), "no ce-id");
     Received::new(DeliveryId(number), Err(Box::new(unreadable)))
 }
@@ -207,12 +207,12 @@ impl Receiver for Post {
     }
 }
 
-pub(super) fn down() -> TransportError {
+pub(crate) fn down() -> TransportError {
     TransportError::Unreachable { address: "broker:1".to_owned(), reason: "it is down".to_owned() }
 }
 
 /// Delivered for the how-manieth time.
-pub(super) fn again(received: Received, attempt: u32) -> Received {
+pub(crate) fn again(received: Received, attempt: u32) -> Received {
     assert!(NonZeroU32::new(attempt).is_some());
     received.attempt(attempt)
 }
