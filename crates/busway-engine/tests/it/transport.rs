@@ -36,11 +36,11 @@ async fn a_delivery_that_is_gone_keeps_the_renewal_from_no_other_one() {
     for name in ["a", "b"] {
         bus.publish(Event::new("orders.made", Raw::from(name)).key(name)).await.unwrap();
     }
-    let mut received = Vec::new();
-    while received.len() < 2 {
-        received.extend(ends(receiver.receive(8)).await.unwrap());
+    let mut page = Vec::new();
+    while page.len() < 2 {
+        page.extend(ends(receiver.receive(8)).await.unwrap());
     }
-    let [first, second] = [0, 1].map(|at| received[at].id);
+    let [first, second] = [0, 1].map(|at: usize| page[at].id);
     assert_eq!(receiver.settle(vec![(first, Verdict::Done)]).await, [Ok(())]);
     clock.advance(reception.ack_wait * 2 / 3);
     let renewed = receiver.renew(&[first, second]).await;
