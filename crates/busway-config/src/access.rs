@@ -1,7 +1,8 @@
 //! Rules of who may publish and subscribe what, enforced.
 //!
 //! Publishing is judged in the last publish stage, by the producer that the event names, else by the bus's own. Handling is judged for each delivery, in
-//! [`Stage::Decode`], by the name of the subscription; a route that may not subscribe to all of its filter is refused before that, when its
+//! [`Stage::Decode`], by the name of the subscription, or of the route that it is a part of: both halves of a route whose stream is carried are the route, and of a group in memory
+//! each member is its own. What carries a stream is the bus itself, and is not judged: whoever is given the events then is. A route that may not subscribe to all of its filter is refused before that, when its
 //! configuration is applied. Both stand on [`Authorize`].
 //!
 //! These are **guard rails within a process**: code in it can name itself as it likes, or reach around the bus. They keep mistakes small; they stop nobody who
@@ -132,8 +133,9 @@ struct Handling(Arc<ArcSwap<Standing>>);
 
 impl SyncMiddleware for Handling {
     fn before(&self, delivery: &mut Delivery) -> Flow {
-        let subscription = delivery.scope().subscription();
-        match judge(&self.0.load(), subscription, Action::Subscribe, delivery.event().topic()) {
+        // What the bus carries for others is judged where they handle it.
+        let Some(identity) = delivery.scope().identity() else { return Flow::Continue };
+        match judge(&self.0.load(), identity, Action::Subscribe, delivery.event().topic()) {
             Ok(()) => Flow::Continue,
             Err(refusal) => Flow::Stop(Outcome::dead(refusal)),
         }

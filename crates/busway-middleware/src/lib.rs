@@ -60,7 +60,7 @@ pub use crate::mode::{Durable, Ephemeral, Mode, ModeKind};
 pub use crate::outcome::{BoxError, Emit, IntoReply, Outcome, Permanent, Reply};
 pub use crate::passing::{Pass, PassMiddleware};
 pub use crate::publish::{PublishMiddleware, PublishRefused, PublishRegistry, PublishStage};
-pub use crate::scope::{Scope, States};
+pub use crate::scope::{Identity, Scope, States};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

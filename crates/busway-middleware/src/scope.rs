@@ -47,13 +47,28 @@ impl fmt::Debug for States {
     }
 }
 
-/// What all deliveries of one subscription share.
+/// Who a subscription is to rules of who may handle what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Identity {
+    /// The one of its name.
+    #[default]
+    Name,
+    /// Another one: it is a part of something that has that name.
+    Other(Arc<str>),
+    /// The bus itself: it carries events for others, which are asked in its place.
+    Bus,
+}
+
+/// What all deliveries of one subscription share; or, where members of a group are not the same to rules, of one member.
+#[derive(Clone)]
 pub struct Scope {
     subscription: Arc<str>,
     filter: Filter,
     mode: ModeKind,
     states: States,
-    redaction: Option<Box<Redaction>>,
+    identity: Identity,
+    redaction: Option<Arc<Redaction>>,
 }
 
 /// Makes a text showable: a bus's redaction, as a function of texts.
@@ -63,13 +78,30 @@ impl Scope {
     /// The scope of a subscription.
     #[must_use]
     pub fn new(subscription: impl Into<Arc<str>>, filter: Filter, mode: ModeKind, states: States) -> Self {
-        Self { subscription: subscription.into(), filter, mode, states, redaction: None }
+        let (subscription, identity) = (subscription.into(), Identity::Name);
+        Self { subscription, filter, mode, states, identity, redaction: None }
     }
 
     /// Sets what makes texts of failures showable. Default: they are shown as they are.
     pub fn with_redaction(mut self, redaction: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
-        self.redaction = Some(Box::new(redaction));
+        self.redaction = Some(Arc::new(redaction));
         self
+    }
+
+    /// Sets who it is to rules. Default: the one of its name.
+    pub fn with_identity(mut self, identity: Identity) -> Self {
+        self.identity = identity;
+        self
+    }
+
+    /// As whom its deliveries are judged: by whoever keeps rules of who may handle what. `None`: they are the bus's own, and are not judged.
+    #[must_use]
+    pub fn identity(&self) -> Option<&str> {
+        match &self.identity {
+            Identity::Name => Some(&self.subscription),
+            Identity::Other(identity) => Some(identity),
+            Identity::Bus => None,
+        }
     }
 
     /// The subscription's name.
@@ -114,6 +146,7 @@ impl fmt::Debug for Scope {
             .field("filter", &self.filter)
             .field("mode", &self.mode)
             .field("states", &self.states)
+            .field("identity", &self.identity)
             .finish_non_exhaustive()
     }
 }

@@ -22,8 +22,7 @@ impl Config {
         let own: BTreeSet<&str> =
             state.routes.values().filter_map(|live| Some(live.durable_name()?.as_str())).collect();
         for (name, route) in self.routes.iter() {
-            // As its deliveries will bear it.
-            let identity = route.durable.as_ref().map_or(name.as_str(), |durable| durable.as_str());
+            let identity = route.identity(name.value());
             if let Some(reason) = rules.refuses(identity, route.filter.value()) {
                 let message = format!("\"{}\" may not subscribe to this: {reason}", escaped(identity));
                 problems.push(Problem::at(route.filter.place(), message));

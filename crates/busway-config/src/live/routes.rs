@@ -290,7 +290,8 @@ fn subscribe(bus: &Bus, wanted: &Wanted) -> SubscribeBuilder {
 
 /// A builder with everything that a route says and an ephemeral subscription can be told.
 pub(super) fn base(bus: &Bus, name: &Given<String>, route: &Route, made: &Made) -> SubscribeBuilder {
-    let mut builder = bus.subscribe(route.filter.as_str()).name(name.value());
+    let mut builder =
+        bus.subscribe(route.filter.as_str()).name(name.value()).identity(route.identity(name.value()));
     if let Some(limits) = &route.limits {
         builder = builder.settings(limits.settings());
     }

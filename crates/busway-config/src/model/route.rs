@@ -41,6 +41,13 @@ section! {
     }
 }
 
+impl Route {
+    /// As whom it is judged by rules of access, also where a part of it is at a broker or in a group.
+    pub(crate) fn identity<'a>(&'a self, name: &'a str) -> &'a str {
+        self.durable.as_ref().map_or(name, |durable| durable.as_str())
+    }
+}
+
 section! {
     /// How often a failing event is attempted, and how far apart.
     RetrySection, "retry" {

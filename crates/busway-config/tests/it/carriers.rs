@@ -50,14 +50,28 @@ async fn until(mut holds: impl FnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_goes_through_all_modes_under_load_and_each_event_is_handled_once() {
+    through_all_modes("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_that_allow_a_route_its_stream_allow_it_in_all_modes() {
+    let rules = "\
+access:
+- { effect: allow, identity: shop, action: publish, filter: orders.# }
+- { effect: allow, identity: stock, action: subscribe, filter: orders.# }
+";
+    through_all_modes(rules).await;
+}
+
+async fn through_all_modes(rules: &str) {
     let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let broker = broker(&there).await;
-    let (bus, seen) = service(&here, &broker, &format!("{STREAMS}{ROUTE}")).await;
+    let (bus, seen) = service(&here, &broker, &format!("{rules}{STREAMS}{ROUTE}")).await;
     let mut number = 0;
     let modes = ["mirror", "compare", "remote", "local", "remote", "mirror", "local"];
     for mode in modes {
         // Before, while and behind: no publish waits for a switch.
-        let switched = config(&carried(mode));
+        let switched = config(&format!("{rules}{}", carried(mode)));
         let switch = switched.apply(&bus);
         let load = async {
             for _ in 0..40 {

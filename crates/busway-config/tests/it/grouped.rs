@@ -65,6 +65,30 @@ async fn one_that_goes_its_own_way_leaves_the_others_their_events() {
 }
 
 #[tokio::test]
+async fn each_member_is_judged_by_its_own_rule_also_when_who_founded_the_group_has_gone() {
+    let rules = |routes: &[&str]| {
+        let rule = |route: &&str| {
+            format!("- {{ effect: allow, identity: {route}, action: subscribe, filter: a }}\n")
+        };
+        let route = |route: &&str| format!("  {route}: {{ filter: a, handler: {route}, group: g }}\n");
+        config(&format!(
+            "access:\n- {{ effect: allow, identity: test, action: publish, filter: a }}\n{}routes:\n{}",
+            routes.iter().map(rule).collect::<String>(),
+            routes.iter().map(route).collect::<String>(),
+        ))
+    };
+    let (bus, seen) = started(rules(&["one", "two"])).await;
+    publish_ten(&bus, "a", 0).await;
+    bus.settle().await;
+    assert_eq!(taken(&seen), (BTreeSet::from(["one", "two"]), (0..10).collect()));
+    rules(&["two"]).apply(&bus).await.unwrap();
+    publish_ten(&bus, "a", 10).await;
+    bus.settle().await;
+    assert_eq!(taken(&seen), (BTreeSet::from(["two"]), (10..20).collect()));
+    bus.assert_balanced();
+}
+
+#[tokio::test]
 async fn members_that_go_the_same_way_take_the_place_of_their_group() {
     let (bus, seen) = started(members(("a", 1), ("a", 1))).await;
     publish_ten(&bus, "a", 0).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busway_event::{Filter, FilterError};
+use busway_middleware::Identity;
 use busway_reliability::Rate;
 
 use super::pump::{FIRST_WAIT, LONGEST_WAIT, Work};
@@ -29,6 +30,7 @@ pub struct Forwarder {
     rate: Option<Rate>,
     longest_wait: Duration,
     through: Option<Through>,
+    identity: Identity,
 }
 
 /// What stands between the log and the bridge.
@@ -56,6 +58,7 @@ impl Bus {
             rate: None,
             longest_wait: LONGEST_WAIT,
             through: None,
+            identity: Identity::Name,
         }
     }
 }
@@ -97,12 +100,19 @@ impl Forwarder {
         self
     }
 
+    /// Sets who it is to rules of access.
+    pub(crate) fn identity(mut self, identity: Identity) -> Self {
+        self.identity = identity;
+        self
+    }
+
     /// Begins.
     ///
     /// # Errors
     /// [`BridgeError`]. One of this name that was told to end is waited for. A broker that cannot be reached now is an error of [`Transport::sender`] for some transports; when it is lost later the forwarder waits for it.
     pub async fn to(self, transport: &dyn Transport) -> Result<Bridge, BridgeError> {
-        let Self { bus, name, filter, stream, start_at, in_flight, rate, longest_wait, through } = self;
+        let Self { bus, name, filter, stream, start_at, in_flight, rate, longest_wait, through, identity } =
+            self;
         let filter = filter.map_err(|reason| BridgeError::Filter { name: name.clone(), reason })?;
         let core = bus.core();
         let Some(log) = &core.log else { return Err(BridgeError::NoStore { name }) };
@@ -124,7 +134,8 @@ impl Forwarder {
         let reception = Reception::new(stream.unwrap_or_default(), &*name, filter)
             .start_at(start_at)
             .in_flight_max(in_flight)
-            .ack_wait(FOREVER);
+            .ack_wait(FOREVER)
+            .identity(identity);
         let from = LocalTransport::new(&bus).by_the_page(&reception).await.map_err(refused)?;
         let from = match through {
             Some(Through(wrap)) => wrap(from),

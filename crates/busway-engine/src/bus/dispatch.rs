@@ -212,7 +212,7 @@ impl BusCore {
             place.set(Some(slot));
             return (begun == Begun::Closed).then_some(event);
         }
-        let mut delivery = slot.delivery(core, event);
+        let mut delivery = slot.delivery(core, member, event);
         let Slot { chain, progress, .. } = &mut *slot;
         let chain = chain.get(member, &self.services.middleware);
         let within = if chain.has_async() { None } else { self.services.traced(&delivery) };
@@ -293,7 +293,7 @@ impl BusCore {
     pub(crate) async fn run_inline_async(&self, call: InlineCall, dispatched: &mut Dispatched) {
         let InlineCall { run, member, event } = call;
         let core = &run.core;
-        let mut delivery = delivery_of(core, event);
+        let mut delivery = delivery_of(core, &member, event);
         let mut progress = progress_of(core);
         let mut invocation = member.handler.invocation();
         let chain = member.chain(&self.services.middleware);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use busway_event::Filter;
-use busway_middleware::Stage;
+use busway_middleware::{Identity, Stage};
 use busway_persistence::{ReadTables as _, WriteTables as _};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -297,10 +297,10 @@ impl CutOver {
         self.bus.upgrade().ok_or_else(|| CutOverError::Closed { stream: self.led.stream.to_string() })
     }
 
-    /// One forwarder for all that the stream captures, so that keys keep their order.
+    /// One forwarder for all that the stream captures, so that keys keep their order. Whoever handles an event at the broker is judged there.
     async fn forward(&self, bus: &Bus, transport: &dyn Transport) -> Result<Bridge, CutOverError> {
         let stream = &*self.led.stream;
-        let forwarder = bus.forwarder(carrier_name(stream), "#").of_stream(stream);
+        let forwarder = bus.forwarder(carrier_name(stream), "#").of_stream(stream).identity(Identity::Bus);
         let begun = forwarder.through(Box::new(self.stamp(bus))).to(transport).await;
         begun.map_err(|reason| CutOverError::Bridge { stream: stream.to_owned(), reason: Box::new(reason) })
     }
@@ -346,9 +346,10 @@ impl CutOver {
             let reception = |name: &str| {
                 Reception::new(&*self.led.stream, name, filter.clone()).start_at(StartAt::Latest)
             };
+
             broker.push(transport.receiver(&reception(&there)).await.map_err(failed)?);
             let local = LocalTransport::new(bus);
-            log.push(local.receiver(&reception(&name)).await.map_err(failed)?);
+            log.push(local.receiver(&reception(&name).identity(Identity::Bus)).await.map_err(failed)?);
         }
         let services = Arc::clone(&core.services);
         let stream = Arc::clone(&self.led.stream);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use busway_event::{Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
-use busway_middleware::{AnyHandler, Durable, IntoHandler, ModeKind, Registry, Stage};
+use busway_middleware::{AnyHandler, Durable, Identity, IntoHandler, ModeKind, Registry, Stage};
 use busway_persistence::{Registered, RequestError, STREAM_NAME_BYTES_MAX, Store};
 use busway_reliability::{Caution, Idempotency, Order};
 use busway_router::GroupRule;
@@ -53,6 +53,8 @@ pub struct DurableBuilder {
     pub(super) middleware: Registry,
     /// Nobody is called: its events are [taken](super::taking).
     pub(super) is_taken: bool,
+    /// Who it is to rules of access: as whoever founds the group says.
+    identity: Identity,
     pub(super) problems: Vec<SubscribeProblem>,
     pub(super) heritage: Option<Heritage>,
 }
@@ -84,6 +86,7 @@ impl DurableBuilder {
             rule,
             middleware,
             is_taken: false,
+            identity: Identity::Name,
             problems,
             heritage,
         }
@@ -93,6 +96,12 @@ impl DurableBuilder {
     /// comes to know it.
     pub fn of_stream(mut self, stream: impl Into<String>) -> Self {
         self.stream = Some(stream.into());
+        self
+    }
+
+    /// Sets who it is to rules of access.
+    pub(crate) fn identity(mut self, identity: Identity) -> Self {
+        self.identity = identity;
         self
     }
 
@@ -293,6 +302,7 @@ impl DurableBuilder {
         states.insert(PublisherSource { core: Arc::downgrade(bus), subscription: id });
         states.insert(Stopping::of(stopping.clone()));
         let scope = bus.services.shown.scope(&name, filter.clone(), ModeKind::Durable, states);
+        let scope = scope.with_identity(self.identity.clone());
         let mut window = window(&settings);
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);

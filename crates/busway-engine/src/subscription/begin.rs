@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use busway_event::Filter;
-use busway_middleware::{AnyHandler, Chain, Ephemeral, Registry, RegistryError, Run, Stage, Step};
+use busway_middleware::{AnyHandler, Chain, Ephemeral, Identity, Registry, RegistryError, Run, Stage, Step};
 use busway_reliability::{Idempotency, Retry};
 
 use super::builder::SubscribeBuilder;
@@ -145,7 +145,7 @@ impl SubscribeBuilder {
     ) -> Subscription {
         let again = self.again();
         let shown = self.name.as_deref().unwrap_or(filter.as_str());
-        let with = (self.middleware, self.idempotent.as_ref(), again);
+        let with = (self.middleware, self.idempotent.as_ref(), (again, self.identity));
         let (clock, heritage) = (&self.bus.services.clock, self.heritage.as_ref());
         let member = Self::member(0, handler, with, (shown, clock, heritage));
         let name = self.name.map(Into::into);
@@ -174,10 +174,10 @@ impl SubscribeBuilder {
     fn member(
         id: u64,
         handler: AnyHandler<Ephemeral>,
-        (middleware, idempotent, again): (Registry, Option<&Idempotency>, Option<Arc<Again>>),
+        (middleware, idempotent, (again, identity)): Own<'_>,
         (subscription, clock, heritage): (&str, &Arc<dyn Clock>, Option<&Heritage>),
     ) -> Arc<Member> {
-        let mut member = Member::new(id, handler, middleware, again);
+        let mut member = Member::new(id, handler, middleware, (again, identity));
         let keeper = idempotent.and_then(|idempotency| {
             let inherited = heritage.and_then(|heritage| heritage.keeper(idempotency));
             inherited.or_else(|| Keeper::ephemeral(idempotency, subscription.into()).map(Arc::new))
@@ -197,7 +197,7 @@ impl SubscribeBuilder {
     ) -> Subscription {
         let id = core.next_member();
         let again = self.again();
-        let with = (self.middleware, self.idempotent.as_ref(), again);
+        let with = (self.middleware, self.idempotent.as_ref(), (again, self.identity));
         let (clock, heritage) = (&self.bus.services.clock, self.heritage.as_ref());
         let member = Self::member(id, handler, with, (&core.name, clock, heritage));
         core.add(Arc::clone(&member));
@@ -208,6 +208,9 @@ impl SubscribeBuilder {
         Subscription::new(entry, member)
     }
 }
+
+/// What a member does not share with others of its group.
+type Own<'a> = (Registry, Option<&'a Idempotency>, (Option<Arc<Again>>, Identity));
 
 /// Settings of a group's new member that differ from the group's.
 fn differences(core: &SubscriptionCore, wanted: &Effective) -> Vec<SubscribeProblem> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use busway_event::{AnyEvent, Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
-use busway_middleware::{Ephemeral, IntoHandler, Registry, Stage};
+use busway_middleware::{Ephemeral, Identity, IntoHandler, Registry, Stage};
 use busway_reliability::{FailureClass, Idempotency, Order, Overflow, Retry};
 use busway_router::GroupRule;
 
@@ -31,6 +31,7 @@ pub struct SubscribeBuilder {
     pub(crate) bus: Arc<BusCore>,
     pub(crate) filter: Result<Filter, FilterError>,
     pub(crate) name: Option<String>,
+    pub(super) identity: Identity,
     pub(crate) settings: Settings,
     pub(crate) group: Option<Arc<str>>,
     pub(super) rule: Option<GroupRule>,
@@ -53,6 +54,7 @@ impl SubscribeBuilder {
             bus,
             filter: filter.into_filter(),
             name: None,
+            identity: Identity::Name,
             settings: Settings::new(),
             group: None,
             rule: None,
@@ -113,6 +115,13 @@ impl SubscribeBuilder {
     /// The name in statistics, logs and reports; unique in the bus. Default: the filter with a number.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// As whom rules of access judge what it is given. Default: its name. In a group it is of this member. Made [durable](Self::durable) it is judged by its
+    /// name in the store.
+    pub fn identity(mut self, identity: impl Into<Arc<str>>) -> Self {
+        self.identity = Identity::Other(identity.into());
         self
     }
 

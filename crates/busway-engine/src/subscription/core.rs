@@ -266,6 +266,9 @@ impl SubscriptionCore {
 
     /// Adds a member.
     pub(crate) fn add(&self, member: Arc<Member>) {
+        if self.group.is_some() {
+            member.be_among_others(&self.scope);
+        }
         let mut members = self.members.write();
         members.push(member);
         self.staffed.store(false, Ordering::Release);

@@ -247,6 +247,11 @@ impl Entry {
         states.insert(PublisherSource { core: Weak::clone(&self.bus), subscription: self.id });
         states.insert(Stopping::of(stopping.clone()));
         let scope = bus.services.shown.scope(&name, self.filter.clone(), ModeKind::Ephemeral, states);
+        // Of a group each member has its own.
+        let scope = match group {
+            Some(_) => scope,
+            None => scope.with_identity(self.member.identity.clone()),
+        };
         let clock = Arc::clone(&bus.services.clock);
         let core = SubscriptionCore::new(SubscriptionParts {
             entry: Arc::downgrade(self),

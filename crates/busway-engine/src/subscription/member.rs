@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
-use busway_middleware::{AnyHandler, Chain, Ephemeral, IntoStep as _, Registry, Stage};
+use busway_middleware::{AnyHandler, Chain, Ephemeral, Identity, IntoStep as _, Registry, Scope, Stage};
 use thread_local::ThreadLocal;
 
+use super::core::SubscriptionCore;
 use crate::clock::Clock;
 use crate::idempotency::{Keeper, Known, Once};
 use crate::worker::{Again, Slot};
@@ -22,6 +23,10 @@ pub(crate) struct Member {
     pub(crate) middleware: Registry,
     /// Whether events are attempted again.
     pub(crate) again: Option<Arc<Again>>,
+    /// Who it is to rules of access.
+    pub(super) identity: Identity,
+    /// What its deliveries share, when that is not what those of its group share.
+    scope: OnceLock<Arc<Scope>>,
     /// Which keys are done, when it is idempotent. Its middleware has it too.
     pub(crate) keeper: Option<Arc<Keeper>>,
     /// Workers that were started.
@@ -67,11 +72,25 @@ impl Member {
         id: u64,
         handler: AnyHandler<Ephemeral>,
         middleware: Registry,
-        again: Option<Arc<Again>>,
+        (again, identity): (Option<Arc<Again>>, Identity),
     ) -> Self {
         let (workers, left) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (merged, slots) = (OnceLock::new(), OnceLock::new());
-        Self { id, handler, middleware, again, keeper: None, workers, left, merged, slots }
+        let (merged, slots, scope) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let keeper = None;
+        Self { id, handler, middleware, again, identity, scope, keeper, workers, left, merged, slots }
+    }
+
+    /// Before anything is handled: joins others, to whom rules may be different.
+    pub(super) fn be_among_others(&self, scope: &Scope) {
+        if self.identity != Identity::Name {
+            _ = self.scope.set(Arc::new(scope.clone().with_identity(self.identity.clone())));
+        }
+    }
+
+    /// What its deliveries share.
+    #[inline]
+    pub(crate) fn scope<'a>(&'a self, core: &'a SubscriptionCore) -> &'a Arc<Scope> {
+        self.scope.get().unwrap_or(&core.scope)
     }
 
     /// Before anything is handled: what is asked for twice is handled once.

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use busway_event::Filter;
+use busway_middleware::Identity;
 
 use crate::durable::StartAt;
 
@@ -25,6 +26,8 @@ pub struct Reception {
     pub ack_wait: Duration,
     /// Deliveries that may be under way at this member. Default 256.
     pub in_flight_max: NonZeroUsize,
+    /// Who it is to rules of access, where it is a subscription of a bus.
+    pub(crate) identity: Identity,
 }
 
 impl Reception {
@@ -40,6 +43,7 @@ impl Reception {
             start_at: StartAt::Stored,
             ack_wait: Duration::from_secs(30),
             in_flight_max: IN_FLIGHT,
+            identity: Identity::Name,
         }
     }
 
@@ -66,6 +70,12 @@ impl Reception {
         if let Some(events) = NonZeroUsize::new(events) {
             self.in_flight_max = events;
         }
+        self
+    }
+
+    /// Sets who it is to rules of access.
+    pub(crate) fn identity(mut self, identity: Identity) -> Self {
+        self.identity = identity;
         self
     }
 }

@@ -95,7 +95,7 @@ pub(super) async fn attempts_again(
             () = clock.sleep_until(clock.now() + delay.min(WAIT_MAX)) => {}
         }
         attempt = attempt.saturating_add(1);
-        let scope = Arc::clone(&core.scope);
+        let scope = Arc::clone(member.scope(core));
         let shown = core.feed.as_ref().map_or(attempt, |feed| feed.attempted_again(event.id(), attempt));
         let mut delivery = Delivery::live(event.clone(), scope, 0).with_attempt(shown);
         place = core.services.traced(&delivery);

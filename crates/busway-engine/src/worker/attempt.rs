@@ -41,8 +41,8 @@ impl Slot {
 
     /// A delivery that tells what was lost since the one before.
     #[inline]
-    pub(crate) fn delivery(&mut self, core: &SubscriptionCore, event: AnyEvent) -> Delivery {
-        let scope = self.scope.take().unwrap_or_else(|| Arc::clone(&core.scope));
+    pub(crate) fn delivery(&mut self, core: &SubscriptionCore, member: &Member, event: AnyEvent) -> Delivery {
+        let scope = self.scope.take().unwrap_or_else(|| Arc::clone(member.scope(core)));
         said_by_the_broker(core, Delivery::live(event, scope, core.mailbox.take_lagged()))
     }
 
@@ -105,7 +105,7 @@ pub(crate) async fn handle(
     aborted: Aborted<'_, '_>,
 ) -> Ended {
     let Job { event, ticket } = job;
-    let mut delivery = slot.delivery(core, event);
+    let mut delivery = slot.delivery(core, member, event);
     let attempt = async {
         let place = core.services.traced(&delivery);
         let outcome = within(place.as_ref(), async {
@@ -163,12 +163,12 @@ pub(crate) enum Begun {
 /// Begins to handle an event without middleware, and counts its end when the handler does not wait.
 #[inline]
 pub(crate) fn begin(
-    core: &SubscriptionCore,
+    (core, member): (&SubscriptionCore, &Member),
     slot: &mut Slot,
     event: AnyEvent,
     context: &mut Context<'_>,
 ) -> Begun {
-    let delivery = slot.delivery(core, event);
+    let delivery = slot.delivery(core, member, event);
     let mut reply = None;
     if begin_plain(&delivery, &mut *slot.invocation, context, &mut reply).is_pending() {
         return Begun::Under(delivery, None);
@@ -230,8 +230,11 @@ pub(crate) async fn go_on(
 }
 
 /// A delivery that tells what was lost since the one before.
-pub(crate) fn delivery_of(core: &SubscriptionCore, event: AnyEvent) -> Delivery {
-    said_by_the_broker(core, Delivery::live(event, Arc::clone(&core.scope), core.mailbox.take_lagged()))
+pub(crate) fn delivery_of(core: &SubscriptionCore, member: &Member, event: AnyEvent) -> Delivery {
+    said_by_the_broker(
+        core,
+        Delivery::live(event, Arc::clone(member.scope(core)), core.mailbox.take_lagged()),
+    )
 }
 
 /// With what its broker says of it, when it has come from one.

@@ -56,7 +56,7 @@ async fn handle(
     jobs: Vec<Job>,
 ) -> Option<Vec<AnyEvent>> {
     let (events, tickets): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.event, job.ticket)).unzip();
-    let mut deliveries: Vec<_> = events.into_iter().map(|event| delivery_of(core, event)).collect();
+    let mut deliveries: Vec<_> = events.into_iter().map(|event| delivery_of(core, member, event)).collect();
     let chain = chain.get(member, &core.services.middleware);
     let place = core.services.all_traced(&deliveries);
     let run = run_batch(chain, &mut deliveries, &member.handler, progress);

@@ -120,7 +120,7 @@ fn handle_now(
     if !slot.is_plain(core, member, &event) {
         return Some(Drained::Behind(Job { event, ticket: ticket_of(ticket) }));
     }
-    match begin(core, slot, event, context) {
+    match begin((core, member), slot, event, context) {
         Begun::Handled(event) => {
             if let Some(ticket) = ticket {
                 core.mailbox.finish(&ticket);

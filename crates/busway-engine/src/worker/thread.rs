@@ -71,7 +71,7 @@ fn handle_here(
     if is_traced {
         return handle_traced(core, member, slot, event, &ticket);
     }
-    let mut delivery = slot.delivery(core, event);
+    let mut delivery = slot.delivery(core, member, event);
     if slot.is_plain(core, member, delivery.event()) {
         let mut reply = None;
         call_plain(&delivery, &member.handler, &mut reply);
@@ -110,7 +110,7 @@ fn handle_traced(
     event: AnyEvent,
     ticket: &Ticket,
 ) -> Option<AnyEvent> {
-    let mut delivery = slot.delivery(core, event);
+    let mut delivery = slot.delivery(core, member, event);
     let place = core.services.traced(&delivery);
     let _entered = place.as_ref().map(Place::enter);
     let chain = slot.chain.get(member, &core.services.middleware);

@@ -114,7 +114,7 @@ async fn durable(bus: &Bus, desk: &Arc<Desk>, reception: &Reception) -> Result<M
 /// A member of the durable subscription of this name.
 pub(super) fn subscribing_durably(bus: &Bus, reception: &Reception) -> DurableBuilder {
     let builder = subscribing(bus, reception).durable(reception.name.clone());
-    let builder = builder.start_at(reception.start_at).group(GROUP);
+    let builder = builder.start_at(reception.start_at).group(GROUP).identity(reception.identity.clone());
     match reception.stream.as_str() {
         "" => builder,
         stream => builder.of_stream(stream),
