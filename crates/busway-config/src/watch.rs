@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use crate::diff::Diff;
-use crate::live::tell;
+use crate::live::{NotPut, tell};
 use crate::load::environment;
 use crate::model::Config;
 use crate::parse::Format;
@@ -38,7 +38,8 @@ pub struct WatchBuilder {
 
 /// A file that is watched, and applied to a bus each time that it says something else.
 ///
-/// A file that is wrong changes nothing: what is in force stays in force, the error is logged and kept in the [`status`](Watcher::status). It works on a
+/// A file that is wrong changes nothing: what is in force stays in force, the error is logged and kept in the [`status`](Watcher::status). One that could not be put in
+/// force, as a broker did not answer, is tried again after one poll, then two, four, up to 16, and when somebody [asks](Watcher::look). It works on a
 /// thread of its own, which ends when this is dropped, or when the bus is gone; what is in force stays so. Dropped while a file is being applied, it cuts
 /// that short: a part of the file may be in force then. While it applies one it keeps the bus.
 #[derive(Debug)]
@@ -166,6 +167,7 @@ impl WatchBuilder {
             is_told,
             asked: Vec::new(),
             last: seen,
+            rest: Rest::default(),
         };
         let thread = std::thread::Builder::new().name("busway-config".to_owned());
         #[expect(
@@ -230,6 +232,24 @@ struct Work {
     asked: Vec<oneshot::Sender<()>>,
     /// What the file said when it was last looked at.
     last: Seen,
+    rest: Rest,
+}
+
+/// How long a file that cannot be put in force is left alone while it says the same: putting it in force and taking it back stops what runs.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Polls until it is tried again.
+    left: u32,
+    /// The last time as many as this.
+    polls: u32,
+}
+
+impl Rest {
+    /// Twice as long as the last time.
+    fn longer(&mut self) {
+        self.polls = self.polls.saturating_mul(2).clamp(1, REST_POLLS_MAX);
+        self.left = self.polls;
+    }
 }
 
 impl Work {
@@ -239,7 +259,8 @@ impl Work {
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Told::Changed) if self.is_over_before_quiet() => return,
                 Ok(Told::Look(asked)) => self.asked.push(asked),
-                Ok(Told::Changed) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Told::Changed) => {}
+                Err(RecvTimeoutError::Timeout) => self.rest.left = self.rest.left.saturating_sub(1),
             }
             let Some(bus) = self.bus.upgrade() else { return };
             if self.look(&bus).is_none() {
@@ -272,13 +293,21 @@ impl Work {
     fn look(&mut self, bus: &Bus) -> Option<()> {
         let seen = Config::source(&self.builder.path);
         // What was refused may fit meanwhile: a store that could not be asked, an environment.
-        let differs = seen != self.last || self.shared.status.lock().last_error.is_some();
-        if differs {
+        let may_fit = || self.shared.status.lock().last_error.is_some();
+        let is_new = seen != self.last;
+        if is_new || ((!self.asked.is_empty() || self.rest.left == 0) && may_fit()) {
             let reloading = bus.reloading();
             let outcome = match self.builder.config(&seen) {
                 Ok(config) => self.put(&config, bus)?,
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             };
+            if is_new || outcome.is_ok() {
+                self.rest = Rest::default();
+            }
+            if outcome.as_ref().is_err_and(|refused| refused.was_begun) {
+                self.rest.longer();
+            }
+            let outcome = outcome.map_err(|refused| refused.error);
             match outcome.as_ref().is_err_and(|error| self.is_known(error)) {
                 true => reloading.unchanged(),
                 false => {
@@ -294,7 +323,7 @@ impl Work {
     }
 
     /// Applying waits for handlers, and a handler may not end.
-    fn put(&self, config: &Config, bus: &Bus) -> Option<Result<Diff, ConfigError>> {
+    fn put(&self, config: &Config, bus: &Bus) -> Option<Result<Diff, NotPut>> {
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
@@ -376,5 +405,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
+/// A file that fails in being put in force is tried again after so many polls at the latest.
+const REST_POLLS_MAX: u32 = 16;
 /// A file that goes on changing is read after so many times as long.
 const QUIETS_MAX: u32 = 10;

@@ -6,6 +6,7 @@
 mod fit;
 mod leaving;
 mod log_filter;
+mod order;
 mod routes;
 mod starting;
 mod state;
@@ -55,7 +56,7 @@ impl Config {
                 ..config.clone()
             });
             drop(state);
-            let outcome = Box::pin(config.put(&bus)).await;
+            let outcome = Box::pin(config.put(&bus)).await.map_err(|refused| refused.error);
             tell(bus.configuring(), &outcome);
             outcome.map(drop).map_err(Into::into)
         })
@@ -105,27 +106,29 @@ impl Config {
     /// also when ephemeral ones that others have taken the place of have handled what they had.
     ///
     /// # Errors
-    /// [`ConfigError`] lists everything that is wrong. Then the configuration in force stays so; what was begun of this one is taken back.
+    /// [`ConfigError`] lists everything that is wrong. Then the configuration in force stays so; what was begun of this one is taken back. Routes in memory that are gone leave
+    /// when all else has begun, so that they lose no event when it does not, unless another route needs their group or their name.
     ///
     /// # Cancel safety
     /// Not safe: dropped before it ends, a part may be in force, and rules of both. [`pending`](Self::pending) says what is left; applying again, this one or another,
     /// waits for what was ending, and makes it whole.
     pub async fn apply(&self, bus: &Bus) -> Result<Diff, ConfigError> {
         let reloading = bus.reloading();
-        let outcome = Box::pin(self.put(bus)).await;
+        let outcome = Box::pin(self.put(bus)).await.map_err(|refused| refused.error);
         tell(reloading, &outcome);
         outcome
     }
 
     /// As [`apply`](Self::apply), and nobody is told.
-    pub(crate) async fn put(&self, bus: &Bus) -> Result<Diff, ConfigError> {
+    pub(crate) async fn put(&self, bus: &Bus) -> Result<Diff, NotPut> {
         let in_force = bus.attached::<InForce>();
         let mut state = in_force.state.lock().await;
         let before = state.in_force();
         let diff = self.diff(&before);
         let made = self.prepared(bus, &state, &before)?;
         // The first thing that is put in force: nothing of what is refused is.
-        in_force.log_filter.set(self.log_filter()).map_err(|problem| ConfigError::of(vec![problem]))?;
+        let log_filter = in_force.log_filter.set(self.log_filter());
+        log_filter.map_err(|problem| ConfigError::of(vec![problem]))?;
         let after = self.in_force_after(&before);
         let failures = Box::pin(state.exchange(after, made, bus)).await;
         if !failures.is_empty() {
@@ -134,7 +137,7 @@ impl Config {
             if let Err(problem) = in_force.log_filter.set(filter) {
                 tracing::error!(%problem, "the filter of the log could not be set back");
             }
-            return Err(ConfigError::of(failures));
+            return Err(NotPut { error: ConfigError::of(failures), was_begun: true });
         }
         Ok(diff)
     }
@@ -195,6 +198,19 @@ impl Config {
             (None, None) => None,
         };
         Some(after)
+    }
+}
+
+/// Why a configuration is not in force.
+pub(crate) struct NotPut {
+    pub(crate) error: ConfigError,
+    /// Whether it was found only when a part of it was in force already, which was taken back.
+    pub(crate) was_begun: bool,
+}
+
+impl From<ConfigError> for NotPut {
+    fn from(error: ConfigError) -> Self {
+        Self { error, was_begun: false }
     }
 }
 

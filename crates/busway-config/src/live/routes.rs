@@ -11,6 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::leaving::Leaving;
+use super::order::Order;
 use super::starting::begin;
 use super::steps::{Made, Stack};
 use super::transports::Carriers;
@@ -36,6 +37,26 @@ pub(super) enum Running {
     /// Of a stream that is carried: what is led here, and what is led there.
     Carried(DurableSubscription, Option<RemoteSubscription>),
 }
+
+/// What is in force, to be changed.
+pub(super) struct InForce<'a> {
+    pub(super) live: &'a mut BTreeMap<String, Live>,
+    pub(super) carriers: &'a mut Carriers,
+    pub(super) leaving: &'a Leaving,
+    pub(super) heritages: &'a mut Heritages,
+}
+
+/// What is to be known of a change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// Access rules are: what was taken in may be handled whenever.
+    pub(super) are_rules_same: bool,
+    /// To what was in force.
+    pub(super) is_back: bool,
+}
+
+/// What routes that have left had learnt, by name: for those that come back.
+pub(super) type Heritages = BTreeMap<String, Heritage>;
 
 /// A route that is to be in force, with what it needs.
 pub(super) struct Wanted {
@@ -67,30 +88,41 @@ pub(super) fn make(
 
 /// Starts, alters and stops routes until what is in force is what is wanted. Gives back what went wrong: a route that could not begin is not in force.
 ///
-/// It returns when those have ended that had to end first, and unless told otherwise when those have that others took the place of.
+/// What may fail for others' reasons comes first: new routes at brokers, and when one of them does not begin nothing else has changed. What would lose events
+/// comes last: routes that nothing takes the place of leave when all else has begun, and not at all when it has not.
+///
+/// On the way back it goes on whatever fails: as much is restored as can be.
+///
+/// It returns when those have ended that had to end first, and where access rules differ when those have that others took the place of.
 pub(super) async fn reconcile(
-    (live, carriers, leaving): (&mut BTreeMap<String, Live>, &mut Carriers, &Leaving),
+    InForce { live, carriers, leaving, heritages }: InForce<'_>,
     (wanted, carried): (Vec<Wanted>, Named<CarrierSection>),
-    may_outlast: bool,
+    way: Way,
     bus: &Bus,
 ) -> Vec<Problem> {
-    let parting = parting(live, &wanted);
+    let order = Order::of(live, &wanted, leaving);
+    let (ahead, wanted): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|wanted| order.ahead.contains(wanted.name.value()));
+    let ahead = with_heritages(ahead, heritages);
+    let mut failures = begin_all(bus, (live, carriers, leaving), ahead).await;
+    if !failures.is_empty() && !way.is_back {
+        return failures;
+    }
     let differing = carriers.differing(&carried);
-    let names: BTreeSet<String> = wanted.iter().map(|wanted| wanted.name.value().clone()).collect();
     let durable = |wanted: &Wanted| wanted.route.durable.as_ref().map(|name| name.as_str().to_owned());
     let durables: BTreeSet<String> = wanted.iter().filter_map(durable).collect();
-    let gone: Vec<String> = live.keys().filter(|name| !names.contains(*name)).cloned().collect();
-    gone.iter().filter_map(|name| live.remove(name)).for_each(|gone| gone.leave(leaving));
+    for gone in order.first.iter().filter_map(|name| live.remove(name)) {
+        gone.leave(leaving, heritages);
+    }
     let mut restarted: Vec<(Wanted, Live)> = Vec::new();
     let mut begun: Vec<Wanted> = Vec::new();
-    let mut failures = Vec::new();
     for wanted in wanted {
         let Some(old) = live.remove(wanted.name.value()) else {
             begun.push(wanted);
             continue;
         };
         let is_recarried = old.is_in(&differing, bus);
-        match old.succession(&wanted.route, parting.contains(wanted.name.value()), is_recarried) {
+        match old.succession(&wanted.route, order.parting.contains(wanted.name.value()), is_recarried) {
             Succession::Same => {
                 let name = wanted.name.value().clone();
                 let (altered, problems) = old.altered(wanted);
@@ -99,8 +131,8 @@ pub(super) async fn reconcile(
             }
             Succession::Takeover => match take_over(bus, wanted, old).await {
                 Ok((new, old)) => {
-                    if !may_outlast {
-                        old.leave(leaving);
+                    if !way.are_rules_same {
+                        old.leave(leaving, heritages);
                     }
                     live.insert(new.name.value().clone(), new);
                 }
@@ -113,56 +145,55 @@ pub(super) async fn reconcile(
         }
     }
     // What ends first: names become free, and a group is made anew only when all of its members have gone.
-    let heritages: Vec<_> = restarted.iter().map(|(_, old)| Some(old.heritage())).collect();
-    let mut again = Vec::new();
+    let mut starts = Vec::new();
     for (wanted, old) in restarted {
-        old.leave(leaving);
-        again.push(wanted);
+        let kept = heritages.get(wanted.name.value()).cloned();
+        starts.push((wanted, Some(kept.unwrap_or_else(|| old.heritage()))));
+        old.leave(leaving, heritages);
     }
     leaving.ended().await;
     carriers.retain_local(&durables);
     failures.extend(carriers.exchange(&differing, &carried, bus).await);
-    let fresh = begun.into_iter().map(|wanted| (wanted, None));
-    let starts = again.into_iter().zip(heritages).chain(fresh);
-    let starts = starts.map(|(wanted, heritage)| begin(bus, (carriers, leaving), wanted, heritage));
+    starts.extend(with_heritages(begun, heritages));
+    failures.extend(begin_all(bus, (live, carriers, leaving), starts).await);
+    leaving.ended().await;
+    failures.extend(carriers.begin().await);
+    if failures.is_empty() || way.is_back {
+        for gone in order.last.iter().filter_map(|name| live.remove(name)) {
+            gone.leave(leaving, heritages);
+        }
+        leaving.ended().await;
+    }
+    failures
+}
+
+/// What is not in force, with what it had learnt when it was.
+fn with_heritages(wanted: Vec<Wanted>, heritages: &Heritages) -> Vec<(Wanted, Option<Heritage>)> {
+    let with = |wanted: Wanted| {
+        let heritage = heritages.get(wanted.name.value()).cloned();
+        (wanted, heritage)
+    };
+    wanted.into_iter().map(with).collect()
+}
+
+/// Begins routes at once. Gives back what went wrong.
+async fn begin_all(
+    bus: &Bus,
+    (live, carriers, leaving): (&mut BTreeMap<String, Live>, &Carriers, &Leaving),
+    starts: Vec<(Wanted, Option<Heritage>)>,
+) -> Vec<Problem> {
+    let starts =
+        starts.into_iter().map(|(wanted, heritage)| begin(bus, (carriers, leaving), wanted, heritage));
     // Each is taken up when it has begun: dropped before the last has, this loses hold of none that runs.
     let mut starting: FuturesUnordered<_> = starts.collect();
+    let mut failures = Vec::new();
     while let Some(result) = starting.next().await {
         match result {
             Ok(new) => _ = live.insert(new.name.value().clone(), new),
             Err(problem) => failures.push(problem),
         }
     }
-    drop(starting);
-    leaving.ended().await;
-    failures.extend(carriers.begin().await);
     failures
-}
-
-/// Members of groups in memory that go another way than those who stay: they leave their group, which is there as before, and begin anew. Members that go the
-/// same way all together are not among them: there the new group takes the place of the old one.
-fn parting(live: &BTreeMap<String, Live>, wanted: &[Wanted]) -> BTreeSet<String> {
-    let mut groups: BTreeMap<(&str, &str), Vec<(&Route, &Wanted)>> = BTreeMap::new();
-    for wanted in wanted {
-        let Some(old) = live.get(wanted.name.value()).map(|live| &live.route) else { continue };
-        if let (None, Some(group)) = (&old.durable, &old.group) {
-            groups.entry((old.filter.as_str(), group.as_str())).or_default().push((old, wanted));
-        }
-    }
-    let is_same = |one: &Route, other: &Route| {
-        one.filter == other.filter && one.group == other.group && one.limits == other.limits
-    };
-    let mut parting = BTreeSet::new();
-    for members in groups.into_values() {
-        let [(_, first), rest @ ..] = members.as_slice() else { continue };
-        let stays_one = |wanted: &Wanted| is_same(&first.route, &wanted.route);
-        let keeps_group = |old: &Route, new: &Route| old.group == new.group;
-        let is_together = rest.is_empty()
-            || members.iter().all(|(old, wanted)| stays_one(wanted) && keeps_group(old, &wanted.route));
-        let differing = members.iter().filter(|(old, wanted)| !is_together && !is_same(old, &wanted.route));
-        parting.extend(differing.map(|(_, wanted)| wanted.name.value().clone()));
-    }
-    parting
 }
 
 /// How a route becomes another one of its name.
@@ -232,13 +263,19 @@ impl Live {
         }
     }
 
+    pub(super) const fn route(&self) -> &Route {
+        &self.route
+    }
+
     /// What was said of it.
     pub(super) fn said(&self) -> (Given<String>, Route) {
         (self.name.clone(), self.route.clone())
     }
 
     /// Handles what it had, and ends.
-    fn leave(self, leaving: &Leaving) {
+    fn leave(self, leaving: &Leaving, heritages: &mut Heritages) {
+        let heritage = self.heritage();
+        heritages.entry(self.name.value().clone()).or_insert(heritage);
         let durable = self.durable_name().map(|name| name.as_str().to_owned());
         let names = durable.into_iter().chain([self.name.value().clone()]).collect();
         let end = match self.running {

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::leaving::Leaving;
 use super::log_filter::LogFilter;
 use super::nothing;
-use super::routes::{self, Live, Wanted};
+use super::routes::{self, Heritages, Live, Wanted, Way};
 use super::steps::{Made, Stack};
 use super::transports::Carriers;
 use crate::access::{Access, Rules};
@@ -35,6 +35,8 @@ pub(super) struct State {
     pub(super) routes: BTreeMap<String, Live>,
     pub(super) carriers: Carriers,
     pub(super) leaving: Leaving,
+    /// Of routes that have left since what is in force was last whole.
+    heritages: Heritages,
     pub(super) stack: Stack,
     access: Access,
     is_access_judged: bool,
@@ -76,24 +78,28 @@ impl State {
         let carriers = config.carriers.clone();
         self.config = Some(config);
         self.is_whole = false;
+        // One that is there knows more than it did.
+        self.heritages.retain(|name, _| !self.routes.contains_key(name));
         self.access.widen(Arc::clone(&rules));
-        let failures = self.reconcile((routes, carriers), are_rules_same, bus).await;
+        let failures = self.reconcile((routes, carriers), Way { are_rules_same, is_back: false }, bus).await;
         if failures.is_empty() {
             self.access.set(rules);
             self.is_whole = true;
+            self.heritages.clear();
         }
         failures
     }
 
-    /// See [`routes::reconcile`]. Where the rules are the same, nobody waits for what others took the place of.
+    /// See [`routes::reconcile`].
     async fn reconcile(
         &mut self,
         wanted: (Vec<Wanted>, Named<CarrierSection>),
-        are_rules_same: bool,
+        way: Way,
         bus: &Bus,
     ) -> Vec<Problem> {
-        let live = (&mut self.routes, &mut self.carriers, &self.leaving);
-        Box::pin(routes::reconcile(live, wanted, are_rules_same, bus)).await
+        let Self { routes: live, carriers, leaving, heritages, .. } = self;
+        let in_force = routes::InForce { live, carriers, leaving, heritages };
+        Box::pin(routes::reconcile(in_force, wanted, way, bus)).await
     }
 
     /// Back to a configuration that was in force.
@@ -107,13 +113,17 @@ impl State {
             are_rules_same = tried.access == before.access;
             tried.middleware.clone_from(&before.middleware);
         }
-        problems.extend(self.reconcile((routes, before.carriers.clone()), are_rules_same, bus).await);
+        let way = Way { are_rules_same, is_back: true };
+        problems.extend(self.reconcile((routes, before.carriers.clone()), way, bus).await);
         self.access.set(Arc::new(Rules::of(&before.access)));
         for problem in &problems {
             tracing::error!(%problem, "what was in force could not be restored as a whole");
         }
         self.config = Some(before);
         self.is_whole = problems.is_empty();
+        if self.is_whole {
+            self.heritages.clear();
+        }
     }
 
     /// Has access judged once there are rules: whom nobody asked to judge costs nothing. Without rules in force yet, everything may be.

@@ -168,6 +168,11 @@ impl CarrierSection {
 }
 
 impl AtSection {
+    /// What the subscription of a route is called there.
+    pub(super) fn name_there<'a>(&'a self, route: &'a str) -> &'a str {
+        self.subscription.as_ref().map_or(route, |name| name.as_str())
+    }
+
     /// Its transport.
     pub(super) fn registered(&self, bus: &Bus) -> Result<Arc<dyn Transport>, Problem> {
         bus.named_transport(self.transport.value()).ok_or_else(|| no_transport(bus, &self.transport))
@@ -180,9 +185,7 @@ impl AtSection {
         builder: SubscribeBuilder,
         transport: &'a dyn Transport,
     ) -> RemoteBuilder<'a> {
-        let subscription =
-            self.subscription.as_ref().map_or_else(|| name.value().as_str(), |name| name.as_str());
-        let mut builder = builder.on(transport, self.stream.value(), subscription);
+        let mut builder = builder.on(transport, self.stream.value(), self.name_there(name.value()));
         builder = match &self.member {
             Some(member) => builder.member(member.value()),
             None => builder.member(bus.describe().producer),

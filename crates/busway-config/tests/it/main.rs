@@ -7,6 +7,7 @@ mod carriers;
 mod diff;
 mod documents;
 mod environment;
+mod failing;
 mod grouped;
 mod hostile;
 mod loading;

@@ -1,0 +1,101 @@
+//! In which order routes are changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::leaving::Leaving;
+use super::routes::{Live, Wanted};
+use crate::model::Route;
+use crate::value::Name;
+
+/// Which routes are not changed with all the others, by name.
+pub(super) struct Order {
+    /// New ones at brokers for which nobody has to go: they begin before anything else changes.
+    pub(super) ahead: BTreeSet<String>,
+    /// Those that are gone and have to go before others begin, or may, since nothing of theirs is lost meanwhile.
+    pub(super) first: BTreeSet<String>,
+    /// Those that are gone and would lose what is published if they were to come back: they go when all else has begun.
+    pub(super) last: BTreeSet<String>,
+    /// See [`parting`].
+    pub(super) parting: BTreeSet<String>,
+}
+
+impl Order {
+    pub(super) fn of(live: &BTreeMap<String, Live>, wanted: &[Wanted], leaving: &Leaving) -> Self {
+        let names: BTreeSet<&str> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
+        let gone = live.iter().filter(|(name, _)| !names.contains(name.as_str()));
+        let (first, last): (Vec<_>, Vec<_>) =
+            gone.partition(|(name, live)| makes_room(name, live.route(), wanted));
+        let is_free = |wanted: &&Wanted| {
+            let (name, route) = (wanted.name.as_str(), &wanted.route);
+            route.at.is_some()
+                && !live.contains_key(name)
+                && !leaving.bear(name)
+                && live.iter().all(|(other, live)| {
+                    let durable = live.durable_name().map(Name::as_str);
+                    durable.is_none_or(|durable| durable != name && !is_there_as(durable, (name, route)))
+                        && !are_one_there((other, live.route()), (name, route))
+                })
+        };
+        let name_of = |(name, _): (&String, &Live)| name.clone();
+        Self {
+            ahead: wanted.iter().filter(is_free).map(|wanted| wanted.name.value().clone()).collect(),
+            first: first.into_iter().map(name_of).collect(),
+            last: last.into_iter().map(name_of).collect(),
+            parting: parting(live, wanted),
+        }
+    }
+}
+
+/// Whether one that is gone leaves before others begin: it loses nothing, as a durable one, or another one needs its name or its group.
+fn makes_room(name: &str, gone: &Route, wanted: &[Wanted]) -> bool {
+    let needs = |wanted: &Wanted| {
+        let route = &wanted.route;
+        let name_of_durable = route.durable.as_ref().map(|durable| durable.as_str());
+        // What is led at a broker bears that of the durable one too.
+        let behind = name_of_durable.and_then(|durable| name.strip_prefix(durable));
+        behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('@'))
+            || name_of_durable.is_some_and(|durable| is_there_as(durable, (name, gone)))
+            || (gone.group.is_some() && gone.group == route.group && gone.filter == route.filter)
+            || are_one_there((name, gone), (wanted.name.as_str(), route))
+    };
+    gone.durable.is_some() || wanted.iter().any(needs)
+}
+
+/// Whether it is at a broker under this name.
+fn is_there_as(durable: &str, (name, route): (&str, &Route)) -> bool {
+    route.at.as_ref().is_some_and(|at| at.name_there(name) == durable)
+}
+
+/// Whether they are members of one subscription at a broker.
+fn are_one_there((one, first): (&str, &Route), (other, second): (&str, &Route)) -> bool {
+    let (Some(first), Some(second)) = (&first.at, &second.at) else { return false };
+    first.transport == second.transport
+        && first.stream == second.stream
+        && first.name_there(one) == second.name_there(other)
+}
+
+/// Members of groups in memory that go another way than those who stay: they leave their group, which is there as before, and begin anew. Members that go the
+/// same way all together are not among them: there the new group takes the place of the old one.
+fn parting(live: &BTreeMap<String, Live>, wanted: &[Wanted]) -> BTreeSet<String> {
+    let mut groups: BTreeMap<(&str, &str), Vec<(&Route, &Wanted)>> = BTreeMap::new();
+    for wanted in wanted {
+        let Some(old) = live.get(wanted.name.value()).map(Live::route) else { continue };
+        if let (None, Some(group)) = (&old.durable, &old.group) {
+            groups.entry((old.filter.as_str(), group.as_str())).or_default().push((old, wanted));
+        }
+    }
+    let is_same = |one: &Route, other: &Route| {
+        one.filter == other.filter && one.group == other.group && one.limits == other.limits
+    };
+    let mut parting = BTreeSet::new();
+    for members in groups.into_values() {
+        let [(_, first), rest @ ..] = members.as_slice() else { continue };
+        let stays_one = |wanted: &Wanted| is_same(&first.route, &wanted.route);
+        let keeps_group = |old: &Route, new: &Route| old.group == new.group;
+        let is_together = rest.is_empty()
+            || members.iter().all(|(old, wanted)| stays_one(wanted) && keeps_group(old, &wanted.route));
+        let differing = members.iter().filter(|(old, wanted)| !is_together && !is_same(old, &wanted.route));
+        parting.extend(differing.map(|(_, wanted)| wanted.name.value().clone()));
+    }
+    parting
+}

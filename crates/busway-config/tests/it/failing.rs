@@ -1,0 +1,201 @@
+//! Configurations that fail at a broker when they are put in force: what becomes of what was in force before.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use busway_config::Watcher;
+use busway_engine::transport::{
+    Capabilities, LocalTransport, Receiver, Reception, Sender, Transport, TransportError, TransportFuture,
+};
+use busway_engine::{Bus, Stream};
+use busway_event::Event;
+use busway_testkit::Gate;
+use tempfile::TempDir;
+
+use crate::world::{Number, Seen, config, publish};
+
+/// The way to a bus that fails while it is told to: it lets those wait who ask, and then says that it does not answer.
+#[derive(Debug, Clone)]
+struct Failing {
+    way: LocalTransport,
+    gate: Gate,
+    is_failing: Arc<AtomicBool>,
+    asked: Arc<AtomicU64>,
+}
+
+impl Failing {
+    fn new(broker: &Bus) -> Self {
+        let (gate, is_failing, asked) = (Gate::closed(), Arc::default(), Arc::default());
+        Self { way: LocalTransport::new(broker), gate, is_failing, asked }
+    }
+
+    fn fail(&self, is_failing: bool) {
+        self.is_failing.store(is_failing, Ordering::SeqCst);
+    }
+
+    async fn answer(&self) -> Result<(), TransportError> {
+        if !self.is_failing.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.gate.pass().await;
+        let (address, reason) = ("broker".to_owned(), "it does not answer".to_owned());
+        Err(TransportError::Unreachable { address, reason })
+    }
+}
+
+impl Transport for Failing {
+    fn kind(&self) -> &'static str {
+        "failing"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.way.capabilities()
+    }
+
+    fn prepare<'a>(&'a self, streams: &'a [Stream]) -> TransportFuture<'a, Result<(), TransportError>> {
+        Box::pin(async move {
+            self.answer().await?;
+            self.way.prepare(streams).await
+        })
+    }
+
+    fn sender(&self) -> TransportFuture<'_, Result<Arc<dyn Sender>, TransportError>> {
+        self.way.sender()
+    }
+
+    fn receiver<'a>(
+        &'a self,
+        reception: &'a Reception,
+    ) -> TransportFuture<'a, Result<Arc<dyn Receiver>, TransportError>> {
+        Box::pin(async move {
+            self.answer().await?;
+            self.way.receiver(reception).await
+        })
+    }
+
+    fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
+        self.way.close()
+    }
+}
+
+/// A broker, the way to it, and a service with this configuration whose handlers note what they are given.
+struct World {
+    broker: Bus,
+    way: Failing,
+    bus: Bus,
+    seen: Seen,
+    _folders: [TempDir; 2],
+}
+
+async fn started(text: &str) -> World {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let stream = Stream::new("orders").capture("orders.#");
+    let broker = Bus::open(folders[0].path()).stream(stream).producer("broker").start().await.unwrap();
+    let (seen, way) = (Seen::default(), Failing::new(&broker));
+    let builder = Bus::open(folders[1].path()).producer("shop").transport("nats", way.clone());
+    let builder = ["one", "two"].into_iter().fold(builder, |builder, name| seen.register(builder, name));
+    let bus = config(text).configure(builder).start().await.unwrap_or_else(|error| panic!("{error}"));
+    World { broker, way, bus, seen, _folders: folders }
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap();
+}
+
+const STREAMS: &str = "streams: { orders: { capture: [orders.#] } }\n";
+const AT: &str = "at: { transport: nats, stream: orders, subscription: there }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_was_to_go_is_given_what_is_published_while_a_broker_does_not_answer() {
+    let wanted = [
+        format!("{STREAMS}routes: {{ there: {{ filter: orders.#, handler: two, {AT} }} }}\n"),
+        format!("{STREAMS}carriers: {{ orders: {{ transport: nats, mode: mirror }} }}\n"),
+    ];
+    for wanted in wanted {
+        let before = format!("{STREAMS}routes: {{ audit: {{ filter: audit, handler: one }} }}\n");
+        let World { way, bus, seen, .. } = &started(&before).await;
+        way.fail(true);
+        let wanted = config(&wanted);
+        let applying = wanted.apply(bus);
+        tokio::pin!(applying);
+        tokio::select! {
+            outcome = &mut applying => panic!("nobody has answered: {outcome:?}"),
+            () = way.gate.reached(1) => {}
+        }
+        publish(bus, "audit", 1).await;
+        until(|| seen.len() == 1).await;
+        way.gate.open();
+        let refused = applying.await.unwrap_err().to_string();
+        assert!(refused.contains("it does not answer"), "{refused}");
+        publish(bus, "audit", 2).await;
+        until(|| seen.len() == 2).await;
+        assert_eq!(seen.take(), [("one", 1), ("one", 2)]);
+        assert!(config(&before).pending(bus).await.is_empty(), "what was in force is");
+        way.fail(false);
+        wanted.apply(bus).await.unwrap_or_else(|error| panic!("{error}"));
+        publish(bus, "audit", 3).await;
+        bus.idle().await;
+        assert_eq!(seen.take(), [], "now it is gone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_comes_back_knows_what_it_had_done() {
+    let there = |more: &str| {
+        let once = "idempotency: { by: metadata, fields: [order] }";
+        format!("routes: {{ there: {{ filter: orders.#, handler: one, {once}, {AT}{more} }} }}\n")
+    };
+    let World { broker, way, bus, seen, .. } = &started(&there("")).await;
+    let place = async |number| {
+        broker.publish(Event::new("orders.made", Number(number)).meta("order", "7")).await.unwrap();
+    };
+    place(1).await;
+    until(|| seen.len() == 1).await;
+    way.fail(true);
+    let wanted = config(&there(", limits: { concurrency: 2 }"));
+    let applying = wanted.apply(bus);
+    tokio::pin!(applying);
+    tokio::select! {
+        outcome = &mut applying => panic!("nobody has answered: {outcome:?}"),
+        () = way.gate.reached(1) => {}
+    }
+    // The way back is free again.
+    way.fail(false);
+    way.gate.open();
+    assert!(applying.await.is_err());
+    place(2).await;
+    broker.publish(Event::new("orders.made", Number(3)).meta("order", "8")).await.unwrap();
+    until(|| !seen.take().iter().all(|(_, number)| *number == 1)).await;
+    place(4).await;
+    until(|| bus.stats().subscriptions.iter().any(|one| one.skipped == 2)).await;
+    assert_eq!(seen.take(), [], "order 7 was done before");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_tries_what_fails_at_a_broker_less_and_less_often() {
+    let World { way, bus, .. } = &started("{}").await;
+    let (folder, way) = (tempfile::tempdir().unwrap(), way.clone());
+    let path = folder.path().join("busway.yaml");
+    std::fs::write(&path, "{}").unwrap();
+    let builder = Watcher::of(&path).quiet(Duration::from_millis(5)).poll(Duration::from_millis(10));
+    let watcher = builder.environment([]).start(bus).await.unwrap();
+    way.fail(true);
+    way.gate.open();
+    std::fs::write(&path, format!("routes: {{ there: {{ filter: orders.#, handler: one, {AT} }} }}\n"))
+        .unwrap();
+    // One, two, four and eight polls apart.
+    until(|| way.asked.load(Ordering::SeqCst) == 5).await;
+    let status = watcher.status();
+    assert!(status.looks >= 15, "{status:?}");
+    assert_eq!((status.applied, status.refused), (0, 1), "it is said once");
+    // Whoever asks does not wait.
+    way.fail(false);
+    assert_eq!(watcher.look().await.applied, 1);
+}
