@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: everything at once, each with its place.
 
+use std::any::Any;
 use std::fmt;
 
 use crate::source::Place;
@@ -196,6 +197,13 @@ pub(crate) fn escaped(text: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+/// Says of code of somebody else's that it panicked, and with which text.
+pub(crate) fn panicked(who: &str, panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("{who} panicked: {}", escaped(text.unwrap_or("it does not say why")))
 }
 
 /// Characters that turn the direction of a text, or are not seen at all.

@@ -146,6 +146,10 @@ impl fmt::Debug for Place {
 /// Reads a file of text that is no larger than [`FILE_BYTES_MAX`].
 pub(crate) fn read(path: &Path) -> Result<Arc<Source>, ReadFileError> {
     check_owner(path)?;
+    // Whoever opens a pipe waits until somebody writes into it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(ReadFileError::NoFile);
+    }
     #[expect(
         clippy::disallowed_methods,
         reason = "configuration is read here and nowhere else: once, and up to a bound"

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ use crate::live::{NotPut, tell};
 use crate::load::environment;
 use crate::model::Config;
 use crate::parse::Format;
-use crate::problem::{ConfigError, escaped};
+use crate::problem::{ConfigError, escaped, panicked};
 use crate::source::Source;
 
 /// How a file is watched. Setters never fail; [`start`](WatchBuilder::start) begins.
@@ -297,10 +298,7 @@ impl Work {
         let is_new = seen != self.last;
         if is_new || ((!self.asked.is_empty() || self.rest.left == 0) && may_fit()) {
             let reloading = bus.reloading();
-            let outcome = match self.builder.config(&seen) {
-                Ok(config) => self.put(&config, bus)?,
-                Err(error) => Err(error.into()),
-            };
+            let outcome = self.tried(&seen, bus)?;
             if is_new || outcome.is_ok() {
                 self.rest = Rest::default();
             }
@@ -320,6 +318,18 @@ impl Work {
         self.shared.status.lock().looks += 1;
         self.asked.drain(..).for_each(|asked| _ = asked.send(()));
         Some(())
+    }
+
+    /// Puts what the file says in force. Code of the program does a part of that: when it panics, this file is refused, and the next one is looked at all the same.
+    fn tried(&self, seen: &Seen, bus: &Bus) -> Option<Result<Diff, NotPut>> {
+        let tried = catch_unwind(AssertUnwindSafe(|| match self.builder.config(seen) {
+            Ok(config) => self.put(&config, bus),
+            Err(error) => Some(Err(error.into())),
+        }));
+        tried.unwrap_or_else(|panic| {
+            let message = panicked("what was to put it in force", &*panic);
+            Some(Err(ConfigError::without_place(message).into()))
+        })
     }
 
     /// Applying waits for handlers, and a handler may not end.

@@ -1,6 +1,7 @@
 //! The filter of the log, which the program sets as its configurations say.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use busway_engine::Bus;
@@ -8,7 +9,7 @@ use busway_middleware::BoxError;
 use parking_lot::Mutex;
 
 use super::state::InForce;
-use crate::problem::Problem;
+use crate::problem::{Problem, panicked};
 use crate::read::Given;
 
 /// See the module. Without somebody who sets it, nothing is done.
@@ -44,8 +45,12 @@ impl LogFilter {
             (Arc::clone(&setter.set), filter.clone())
         };
         // Code of the program: no lock is held.
-        if let Err(error) = set(&filter) {
-            let message = format!("it is no filter of logs: {error}");
+        let message = match catch_unwind(AssertUnwindSafe(|| set(&filter))) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("it is no filter of logs: {error}")),
+            Err(panic) => Some(panicked("what sets the filter of the log", &*panic)),
+        };
+        if let Some(message) = message {
             return Err(match wanted {
                 Some(wanted) => Problem::at(wanted.place(), message),
                 None => Problem::without_place(message),

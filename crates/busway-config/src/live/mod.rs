@@ -14,7 +14,10 @@ mod steps;
 mod told;
 mod transports;
 
+use std::panic::AssertUnwindSafe;
+
 use busway_engine::{Bus, BusBuilder};
+use futures_util::FutureExt as _;
 
 pub use self::log_filter::on_log_filter;
 use self::routes::Wanted;
@@ -24,7 +27,7 @@ pub(crate) use self::told::tell;
 use crate::diff::Diff;
 use crate::model::Config;
 use crate::parse::Format;
-use crate::problem::{ConfigError, Problem};
+use crate::problem::{ConfigError, Problem, panicked};
 use crate::read::{Given, Named};
 
 impl Config {
@@ -106,7 +109,7 @@ impl Config {
     /// also when ephemeral ones that others have taken the place of have handled what they had.
     ///
     /// # Errors
-    /// [`ConfigError`] lists everything that is wrong. Then the configuration in force stays so; what was begun of this one is taken back. Routes in memory that are gone leave
+    /// [`ConfigError`] lists everything that is wrong, a panic of a transport or of what sets the filter of the log too. Then the configuration in force stays so; what was begun of this one is taken back. Routes in memory that are gone leave
     /// when all else has begun, so that they lose no event when it does not, unless another route needs their group or their name.
     ///
     /// # Cancel safety
@@ -130,7 +133,10 @@ impl Config {
         let log_filter = in_force.log_filter.set(self.log_filter());
         log_filter.map_err(|problem| ConfigError::of(vec![problem]))?;
         let after = self.in_force_after(&before);
-        let failures = Box::pin(state.exchange(after, made, bus)).await;
+        let exchanged = AssertUnwindSafe(Box::pin(state.exchange(after, made, bus))).catch_unwind().await;
+        let failures = exchanged.unwrap_or_else(|panic| {
+            vec![Problem::without_place(panicked("what was to put it in force", &*panic))]
+        });
         if !failures.is_empty() {
             Box::pin(state.take_back(before, bus)).await;
             let filter = state.config.as_ref().and_then(Self::log_filter);

@@ -1,6 +1,7 @@
 //! Routes in force, and how they become others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 
 use busway_engine::remote::RemoteSubscription;
 use busway_engine::{
@@ -16,7 +17,7 @@ use super::starting::begin;
 use super::steps::{Made, Stack};
 use super::transports::Carriers;
 use crate::model::{CarrierSection, IdempotencySection, Route};
-use crate::problem::{Problem, escaped};
+use crate::problem::{Problem, escaped, panicked};
 use crate::read::{Given, Named};
 use crate::value::Name;
 
@@ -182,8 +183,12 @@ async fn begin_all(
     (live, carriers, leaving): (&mut BTreeMap<String, Live>, &Carriers, &Leaving),
     starts: Vec<(Wanted, Option<Heritage>)>,
 ) -> Vec<Problem> {
-    let starts =
-        starts.into_iter().map(|(wanted, heritage)| begin(bus, (carriers, leaving), wanted, heritage));
+    let starts = starts.into_iter().map(|(wanted, heritage)| async {
+        let name = wanted.name.clone();
+        // Transports are the program's code too.
+        let begun = AssertUnwindSafe(begin(bus, (carriers, leaving), wanted, heritage)).catch_unwind().await;
+        begun.unwrap_or_else(|panic| Err(Problem::at(name.place(), panicked("what begins it", &*panic))))
+    });
     // Each is taken up when it has begun: dropped before the last has, this loses hold of none that runs.
     let mut starting: FuturesUnordered<_> = starts.collect();
     let mut failures = Vec::new();

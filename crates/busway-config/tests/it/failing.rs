@@ -21,13 +21,14 @@ struct Failing {
     way: LocalTransport,
     gate: Gate,
     is_failing: Arc<AtomicBool>,
+    is_panicking: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
 }
 
 impl Failing {
     fn new(broker: &Bus) -> Self {
-        let (gate, is_failing, asked) = (Gate::closed(), Arc::default(), Arc::default());
-        Self { way: LocalTransport::new(broker), gate, is_failing, asked }
+        let (is_failing, is_panicking, asked) = (Arc::default(), Arc::default(), Arc::default());
+        Self { way: LocalTransport::new(broker), gate: Gate::closed(), is_failing, is_panicking, asked }
     }
 
     fn fail(&self, is_failing: bool) {
@@ -35,6 +36,7 @@ impl Failing {
     }
 
     async fn answer(&self) -> Result<(), TransportError> {
+        assert!(!self.is_panicking.load(Ordering::SeqCst), "nobody knows this broker");
         if !self.is_failing.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -198,4 +200,30 @@ async fn a_watcher_tries_what_fails_at_a_broker_less_and_less_often() {
     // Whoever asks does not wait.
     way.fail(false);
     assert_eq!(watcher.look().await.applied, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_survives_the_panics_of_transports_and_says_what_panicked() {
+    let wanted = [
+        format!("{STREAMS}routes: {{ there: {{ filter: orders.#, handler: two, {AT} }} }}\n"),
+        format!("{STREAMS}carriers: {{ orders: {{ transport: nats, mode: mirror }} }}\n"),
+    ];
+    for wanted in wanted {
+        let before = format!("{STREAMS}routes: {{ audit: {{ filter: audit, handler: one }} }}\n");
+        let World { way, bus, seen, .. } = &started(STREAMS).await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("busway.yaml");
+        std::fs::write(&path, &before).unwrap();
+        let watcher = Watcher::of(&path).environment([]).start(bus).await.unwrap();
+        way.is_panicking.store(true, Ordering::SeqCst);
+        std::fs::write(&path, &wanted).unwrap();
+        let refused = watcher.look().await.last_error.unwrap().to_string();
+        assert!(refused.contains("panicked: nobody knows this broker"), "{refused}");
+        publish(bus, "audit", 1).await;
+        until(|| seen.len() == 1).await;
+        assert!(config(&before).pending(bus).await.is_empty(), "what was in force is");
+        way.is_panicking.store(false, Ordering::SeqCst);
+        let status = watcher.look().await;
+        assert_eq!((status.applied, status.refused), (1, 1), "{:?}", status.last_error);
+    }
 }

@@ -98,6 +98,22 @@ fn a_large_file_is_refused_before_it_is_read() {
     assert!(error.contains("has 10485760 bytes; a configuration has at most 4194304"), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_into_which_nobody_writes_is_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pipe.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let (tell, told) = std::sync::mpsc::channel();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "who waits for a pipe waits for ever, and cannot be cut short"
+    )]
+    std::thread::spawn(move || tell.send(Config::load_with(&path, []).unwrap_err().to_string()));
+    let error = told.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+    assert!(error.contains("no regular file"), "{error}");
+}
+
 #[test]
 fn what_is_no_text_no_file_or_empty_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -117,3 +117,27 @@ async fn a_watcher_keeps_no_bus_and_ends_with_it() {
     // Its thread is gone, or goes: it answers nobody, and nobody waits for it for ever.
     _ = watcher.look().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_filter_that_panics_refuses_its_file_and_no_other_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("busway.yaml");
+    let with_filter = |filter: &str, handler: &str| {
+        let filter = format!("observability: {{ log: {{ filter: {filter} }} }}\n");
+        std::fs::write(&path, filter + &text(handler)).unwrap();
+    };
+    with_filter("info", "one");
+    let bus = bus().await;
+    let watcher = watched(&bus, &path).await;
+    busway_config::on_log_filter(&bus, "info", |filter: &str| {
+        assert!(filter != "bad", "it is out of order");
+        Ok::<(), &str>(())
+    });
+    with_filter("bad", "two");
+    let status = until(&watcher, |status| status.refused == 1).await;
+    let error = status.last_error.unwrap().to_string();
+    assert!(error.contains("what sets the filter of the log panicked: it is out of order"), "{error}");
+    assert!(error.contains("busway.yaml:1:33"), "{error}");
+    with_filter("debug", "two");
+    until(&watcher, |status| status.applied == 1).await;
+}
