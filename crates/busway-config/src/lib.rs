@@ -37,6 +37,7 @@ mod check;
 mod convert;
 mod declare;
 mod diff;
+mod index;
 mod live;
 mod load;
 mod model;

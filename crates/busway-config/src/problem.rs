@@ -136,8 +136,7 @@ impl fmt::Display for Problem {
         write!(f, "{place}: {}", self.message)?;
         let number = place.line().to_string();
         let margin = " ".repeat(number.len());
-        if let Some(line) = place.source_line() {
-            let (shown, before, width) = cropped(&line, place.column(), place.width());
+        if let Some((shown, before, width)) = cropped(place) {
             write!(f, "\n{margin} |\n{number} | {shown}\n{margin} | ")?;
             write!(f, "{}{}", " ".repeat(before), "^".repeat(width))?;
         }
@@ -149,18 +148,17 @@ impl fmt::Display for Problem {
 }
 
 /// As much of a line as people want to see, escaped; how far the marked part is in, and how wide it is.
-fn cropped(line: &str, column: u32, width: u32) -> (String, usize, usize) {
-    let column = usize::try_from(column).unwrap_or(usize::MAX) - 1;
-    let width = usize::try_from(width).unwrap_or(usize::MAX);
-    let from = column.saturating_sub(CONTEXT);
-    let mut shown = String::new();
-    let mut before = 0;
-    let mut marked = 0;
-    if from > 0 {
+fn cropped(place: &Place) -> Option<(String, usize, usize)> {
+    let column = usize::try_from(place.column()).unwrap_or(usize::MAX) - 1;
+    let width = usize::try_from(place.width()).unwrap_or(usize::MAX);
+    let window = place.window(column.saturating_sub(CONTEXT), 2 * CONTEXT)?;
+    let (mut shown, mut before, mut marked) = (String::new(), 0, 0);
+    if window.from > 0 {
         shown.push('…');
         before = 1;
     }
-    for (at, character) in line.chars().enumerate().skip(from).take(2 * CONTEXT) {
+    for (at, character) in window.text.chars().enumerate() {
+        let at = at + window.from;
         let text = match character {
             // One column wide, as it is counted.
             '\t' => " ".to_owned(),
@@ -174,10 +172,10 @@ fn cropped(line: &str, column: u32, width: u32) -> (String, usize, usize) {
         }
         shown.push_str(&text);
     }
-    if line.chars().count() > from + 2 * CONTEXT {
+    if window.goes_on {
         shown.push('…');
     }
-    (shown, before, marked.clamp(1, 2 * CONTEXT))
+    Some((shown, before, marked.clamp(1, 2 * CONTEXT)))
 }
 
 /// A text of the user's, so that it cannot be taken for something else: control characters and directions are escaped. At most 256 characters.

@@ -2,8 +2,6 @@
 //!
 //! It goes by names, since what a value means is known by whoever registered what takes it. A secret under another name is shown.
 
-use std::borrow::Cow;
-
 use crate::node::{Kind, Node};
 
 /// Whether what is called so does not belong into a log.
@@ -32,24 +30,16 @@ pub(crate) fn mark(node: &mut Node, is_within: bool) {
     }
 }
 
-/// A line, what stands behind the first name that is secret hidden: so that a place in it stays where it is.
-pub(crate) fn hidden(line: &str) -> Cow<'_, str> {
-    match end_of_first_secret(line) {
-        Some(from) => hidden_from(line, from),
-        None => Cow::Borrowed(line),
-    }
-}
-
-/// A line that is a secret from there on. How long it is can still be seen.
-pub(crate) fn hidden_from(line: &str, from: usize) -> Cow<'_, str> {
+/// A part of a line that is a secret from there on: a place in it stays where it is, and how long it is can still be seen.
+pub(crate) fn hidden_from(line: &str, from: usize) -> String {
     let is_shown = |letter: char| letter.is_whitespace() || "\"'{}[],:=#".contains(letter);
     let (before, behind) = line.split_at(from);
     let behind = behind.chars().map(|letter| if is_shown(letter) { letter } else { '*' });
-    Cow::Owned(before.chars().chain(behind).collect())
+    before.chars().chain(behind).collect()
 }
 
-/// Where the first name that is secret ends.
-fn end_of_first_secret(line: &str) -> Option<usize> {
+/// Where the first name of a line that is secret ends: what stands behind it is shown to nobody.
+pub(crate) fn end_of_first_secret(line: &str) -> Option<usize> {
     let ends = [':', '=', ',', '{', '}', '[', ']'];
     let mut from = 0;
     for part in line.split_inclusive(ends) {
@@ -102,7 +92,8 @@ mod tests {
             ("api key = 'p@$!'", "api key = '****'"),
         ];
         for (line, expected) in cases {
-            assert_eq!(hidden(line), expected);
+            let from = end_of_first_secret(line).unwrap_or(line.len());
+            assert_eq!(hidden_from(line, from), expected);
         }
     }
 }

@@ -2,24 +2,45 @@
 //!
 //! A file is read whole, once, and never beyond [`FILE_BYTES_MAX`]; what is not a file of text is refused before anything is parsed.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use crate::index::Index;
 use crate::problem::escaped;
-use crate::secret::{hidden, hidden_from, is_secret};
+use crate::secret::{end_of_first_secret, hidden_from, is_secret};
 
 /// A text with a name: a file, or an environment variable. `Debug` shows the name alone: secrets may be in the text.
-#[derive(PartialEq, Eq)]
 pub(crate) struct Source {
     name: String,
     text: String,
-    /// Where each line begins, in bytes.
-    lines: Vec<usize>,
+    /// Where its lines and characters are: a file may be one line, of which each value has a place.
+    index: Index,
     /// Whether all of it is.
     is_secret: bool,
+    /// Where the first secret of a line begins, of the line that was last shown: all problems of a file may be in one.
+    last_shown: Mutex<Option<(u32, Option<usize>)>>,
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.text, self.is_secret) == (&other.name, &other.text, other.is_secret)
+    }
+}
+
+impl Eq for Source {}
+
+/// As much of a line as is shown of it, secrets hidden.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) text: String,
+    /// Characters before it, and whether there are some behind.
+    pub(crate) from: usize,
+    pub(crate) goes_on: bool,
 }
 
 impl Source {
@@ -33,8 +54,8 @@ impl Source {
     }
 
     fn of(name: String, text: String, is_secret: bool) -> Self {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { name, text, lines, is_secret }
+        let index = Index::of(&text);
+        Self { name, text, index, is_secret, last_shown: Mutex::default() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -45,28 +66,31 @@ impl Source {
         &self.text
     }
 
-    /// A line without its end, from 1.
-    pub(crate) fn line(&self, number: u32) -> Option<&str> {
-        let at = usize::try_from(number).ok()?.checked_sub(1)?;
-        let begin = *self.lines.get(at)?;
-        let end = self.lines.get(at + 1).copied().unwrap_or(self.text.len());
-        Some(self.text.get(begin..end)?.trim_end_matches(['\n', '\r']))
+    /// Characters of a line, without the spaces that it ends with.
+    pub(crate) fn width_of(&self, line: u32) -> Option<usize> {
+        Some(self.index.characters(&self.text, self.index.trimmed(line)?))
     }
 
-    /// The place of some of its bytes.
-    pub(crate) fn place(self: &Arc<Self>, bytes: std::ops::Range<usize>) -> Place {
-        let line = self.lines.partition_point(|begin| *begin <= bytes.start).max(1);
-        let begin = self.lines.get(line - 1).copied().unwrap_or(0);
-        let count = |range: std::ops::Range<usize>| {
-            let text = self.text.get(range).unwrap_or_default();
-            u32::try_from(text.lines().next().unwrap_or_default().chars().count()).unwrap_or(u32::MAX)
-        };
+    /// The place of some of its bytes; of what goes over several lines, as much as is in the first.
+    pub(crate) fn place(self: &Arc<Self>, bytes: Range<usize>) -> Place {
+        let number = self.index.line_at(bytes.start);
+        let line = self.index.line(number).unwrap_or(0..self.text.len());
+        let count = |range| u32::try_from(self.index.characters(&self.text, range)).unwrap_or(u32::MAX);
         Place {
-            column: count(begin..bytes.start).saturating_add(1),
-            width: count(bytes.clone()).max(1),
-            line: u32::try_from(line).unwrap_or(u32::MAX),
+            column: count(line.start..bytes.start).saturating_add(1),
+            width: count(bytes.start..bytes.end.min(line.end)).max(1),
+            line: number,
             source: Arc::clone(self),
             is_secret: self.is_secret,
+        }
+    }
+
+    /// Where the first secret of a line begins, in its bytes.
+    fn secret_of(&self, number: u32, line: &str) -> Option<usize> {
+        let mut last = self.last_shown.lock();
+        match *last {
+            Some((shown, from)) if shown == number => from,
+            _ => last.insert((number, end_of_first_secret(line))).1,
         }
     }
 
@@ -123,10 +147,20 @@ impl Place {
         self.width
     }
 
-    /// Its line, secrets hidden.
-    pub(crate) fn source_line(&self) -> Option<Cow<'_, str>> {
-        let line = self.source.line(self.line)?;
-        Some(if self.is_secret { hidden_from(line, 0) } else { hidden(line) })
+    /// Some characters of its line, from one on, secrets hidden.
+    pub(crate) fn window(&self, from: usize, characters: usize) -> Option<Window> {
+        let Source { text, index, .. } = &*self.source;
+        let bytes = index.line(self.line)?;
+        let line = text.get(bytes.clone())?;
+        let byte_of = |characters| index.byte_of(text, &bytes, characters) - bytes.start;
+        let shown = byte_of(from)..byte_of(from.saturating_add(characters));
+        let secret = if self.is_secret { Some(0) } else { self.source.secret_of(self.line, line) };
+        let window = line.get(shown.clone())?;
+        let window = match secret {
+            Some(secret) if secret < shown.end => hidden_from(window, secret.saturating_sub(shown.start)),
+            _ => window.to_owned(),
+        };
+        Some(Window { text: window, from, goes_on: shown.end < line.len() })
     }
 }
 
@@ -220,7 +254,10 @@ mod tests {
         let source = Source::new("a.toml", "ä = 1\nbß = \"xy\"\n");
         let place = source.place(13..17);
         assert_eq!((place.line(), place.column(), place.width()), (2, 6, 4));
-        assert_eq!(place.source_line().as_deref(), Some("bß = \"xy\""));
+        let text = "bß = \"xy\"".to_owned();
+        assert_eq!(place.window(0, 60), Some(Window { text, from: 0, goes_on: false }));
+        let text = "ß =".to_owned();
+        assert_eq!(place.window(1, 3), Some(Window { text, from: 1, goes_on: true }));
         assert_eq!(place.to_string(), "a.toml:2:6");
         let end = source.place(source.text().len()..source.text().len());
         assert_eq!((end.line(), end.column(), end.width()), (3, 1, 1));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 
-use super::DEPTH_MAX;
+use super::{DEPTH_MAX, NODES_MAX, too_deep, too_many};
 use crate::node::{Entry, Kind, Node};
 use crate::problem::{Problem, escaped};
 use crate::source::Source;
@@ -18,7 +18,7 @@ pub(super) fn parse(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
         let message = message.split(" at line ").next().unwrap_or("it is not JSON");
         return Err(vec![Problem::at(&place, escaped(message))]);
     }
-    let mut walk = Walk { source, at: 0, depth: 0, problems: Vec::new() };
+    let mut walk = Walk { source, at: 0, depth: 0, nodes: 0, problems: Vec::new() };
     let node = walk.value();
     match walk.problems.is_empty() {
         true => Ok(node),
@@ -30,6 +30,7 @@ struct Walk<'a> {
     source: &'a Arc<Source>,
     at: usize,
     depth: usize,
+    nodes: usize,
     problems: Vec<Problem>,
 }
 
@@ -48,20 +49,24 @@ impl Walk<'_> {
     fn value(&mut self) -> Node {
         let first = self.peek();
         let begin = self.at;
+        self.nodes += 1;
         let kind = match first {
-            Some('{' | '[') if self.depth == DEPTH_MAX => {
-                let place = self.source.place(begin..begin + 1);
-                let message = format!("lists and tables within each other, more than {DEPTH_MAX} deep");
-                self.problems.push(Problem::at(&place, message));
-                self.at = self.source.text().len();
-                Kind::Null
-            }
+            _ if self.nodes > NODES_MAX => self.stop(too_many()),
+            Some('{' | '[') if self.depth == DEPTH_MAX => self.stop(too_deep()),
             Some('{') => self.table(),
             Some('[') => self.list(),
             Some('"') => Kind::Text(self.text()),
             _ => self.word(),
         };
         Node::new(kind, self.source.place(begin..self.at))
+    }
+
+    /// Nothing behind this is looked at.
+    fn stop(&mut self, message: String) -> Kind {
+        let place = self.source.place(self.at..self.at + 1);
+        self.problems.push(Problem::at(&place, message));
+        self.at = self.source.text().len();
+        Kind::Null
     }
 
     fn list(&mut self) -> Kind {

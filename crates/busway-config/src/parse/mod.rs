@@ -49,6 +49,14 @@ pub(crate) fn parse(source: &Arc<Source>, format: Format) -> Result<Node, Vec<Pr
     }
 }
 
+fn too_deep() -> String {
+    format!("lists and tables within each other, more than {DEPTH_MAX} deep")
+}
+
+fn too_many() -> String {
+    format!("there are more than {NODES_MAX} values")
+}
+
 /// Levels of lists and tables within each other: three times as many as any setting needs.
 const DEPTH_MAX: usize = 24;
 /// Values of a file: some thousand routes with all that can be said of them.

@@ -75,9 +75,9 @@ fn place_of(location: &Location, source: &Arc<Source>) -> Place {
     let (line, column) = (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX));
     let width = u32::try_from(location.span().len()).unwrap_or(u32::MAX);
     // Of what goes over several lines, as much as is in the first.
-    let rest = source.line(line).map_or(1, |text| {
+    let rest = source.width_of(line).map_or(1, |characters| {
         let begin = usize::try_from(column).unwrap_or(usize::MAX).saturating_sub(1);
-        text.trim_end().chars().count().saturating_sub(begin)
+        characters.saturating_sub(begin)
     });
     source.place_at(line, column, width.min(u32::try_from(rest).unwrap_or(u32::MAX)))
 }

@@ -29,6 +29,38 @@ fn deep_nesting_is_refused_in_every_format() {
 }
 
 #[test]
+fn values_are_bounded_in_every_format_also_in_one_line() {
+    let numbers = vec!["0"; 500_000].join(",");
+    let cases =
+        [(format!("{{\"x\":[{numbers}]}}"), Format::Json), (format!("x = [{numbers}]"), Format::Toml)];
+    for (text, format) in cases {
+        let message = refused(&text, format);
+        assert!(message.contains("there are more than 200000 values"), "{format:?}: {message}");
+        assert!(message.lines().count() < 6, "it is said once: {message}");
+    }
+    let inner = format!("{}0{}", "[".repeat(30), "]".repeat(30));
+    let message = refused(&format!("x = {inner}"), Format::Toml);
+    assert!(message.contains("more than 24 deep"), "{message}");
+}
+
+#[test]
+fn an_honest_file_of_one_line_is_read_and_what_is_wrong_with_it_shown() {
+    let text = |field: &str| {
+        let route = |at| format!("\"route-{at}\":{{\"filter\":\"a.{at}\",\"{field}\":\"one\"}}");
+        format!("{{\"routes\":{{{}}}}}", (0..10_000).map(route).collect::<Vec<_>>().join(","))
+    };
+    for format in [Format::Json, Format::Yaml] {
+        let config = Config::parse("one-line", &text("handler"), format).unwrap();
+        assert_eq!(config.routes.iter().count(), 10_000);
+        let error = Config::parse("one-line", &text("handles"), format).unwrap_err();
+        assert_eq!(error.problems().len(), 1_000);
+        let shown = error.problems().last().unwrap().to_string();
+        assert!(shown.contains("did you mean") || shown.contains("missing"), "{shown}");
+        assert!(error.to_string().len() < 1_000_000);
+    }
+}
+
+#[test]
 fn aliases_do_not_multiply() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..20 {
