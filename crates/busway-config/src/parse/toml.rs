@@ -72,7 +72,7 @@ impl Walk<'_> {
     fn count(&mut self, span: &Range<usize>) -> Walked<()> {
         self.nodes += 1;
         match self.nodes > NODES_MAX {
-            true => Err(self.beyond(span, too_many())),
+            true => Err(self.beyond(span, too_many()).into()),
             false => Ok(()),
         }
     }
@@ -80,7 +80,7 @@ impl Walk<'_> {
     /// What is one level deeper.
     fn within(&mut self, span: &Range<usize>, inner: impl FnOnce(&mut Self) -> Walked<Kind>) -> Walked<Kind> {
         if self.depth == DEPTH_MAX {
-            return Err(self.beyond(span, too_deep()));
+            return Err(self.beyond(span, too_deep()).into());
         }
         self.depth += 1;
         let kind = inner(self);
@@ -88,7 +88,7 @@ impl Walk<'_> {
         kind
     }
 
-    fn beyond(&self, span: &Range<usize>, message: String) -> Box<Problem> {
-        Box::new(Problem::at(&self.source.place(span.start..span.start + 1), message))
+    fn beyond(&self, span: &Range<usize>, message: String) -> Problem {
+        Problem::at(&self.source.place(span.start..span.start + 1), message)
     }
 }

@@ -20,24 +20,24 @@ use crate::world::{Number, Seen, config, publish};
 struct Failing {
     way: LocalTransport,
     gate: Gate,
-    is_failing: Arc<AtomicBool>,
+    is_down: Arc<AtomicBool>,
     is_panicking: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
 }
 
 impl Failing {
     fn new(broker: &Bus) -> Self {
-        let (is_failing, is_panicking, asked) = (Arc::default(), Arc::default(), Arc::default());
-        Self { way: LocalTransport::new(broker), gate: Gate::closed(), is_failing, is_panicking, asked }
+        let (is_down, is_panicking, asked) = (Arc::default(), Arc::default(), Arc::default());
+        Self { way: LocalTransport::new(broker), gate: Gate::closed(), is_down, is_panicking, asked }
     }
 
-    fn fail(&self, is_failing: bool) {
-        self.is_failing.store(is_failing, Ordering::SeqCst);
+    fn fail(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::SeqCst);
     }
 
     async fn answer(&self) -> Result<(), TransportError> {
         assert!(!self.is_panicking.load(Ordering::SeqCst), "nobody knows this broker");
-        if !self.is_failing.load(Ordering::SeqCst) {
+        if !self.is_down.load(Ordering::SeqCst) {
             return Ok(());
         }
         self.asked.fetch_add(1, Ordering::SeqCst);

@@ -3,7 +3,9 @@
 //! The *directory* is watched, not the file: editors put a new file in its place, and mounted volumes swap a link. What is told is only that something
 //! happened; whether the file says something else is found by reading it. File systems that tell nothing are looked at now and then.
 
-use std::collections::VecDeque;
+mod rest;
+mod status;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,8 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
+use self::rest::Rest;
+pub use self::status::{Reload, WatchStatus};
 use crate::diff::Diff;
 use crate::live::{NotPut, tell};
 use crate::load::environment;
@@ -55,42 +59,6 @@ struct Shared {
     status: Mutex<WatchStatus>,
     /// Whoever waits for a file to be applied waits no longer.
     end: Notify,
-}
-
-/// What a watcher has seen and done.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct WatchStatus {
-    /// How often the file was read.
-    pub looks: u64,
-    /// How often it was applied, of those.
-    pub applied: u64,
-    /// How often it was refused, of those.
-    pub refused: u64,
-    /// Why what the file says now is not in force; `None` when it is.
-    pub last_error: Option<ConfigError>,
-    /// What differed with the last reloads, oldest first: as many as are kept.
-    pub history: VecDeque<Reload>,
-}
-
-/// What became of a file that said something else than before.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Reload {
-    /// It was applied; this differed.
-    Applied(Diff),
-    /// It was refused; nothing has changed.
-    Refused(ConfigError),
-}
-
-/// For people: what differed, or what was wrong.
-impl fmt::Display for Reload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Applied(diff) => write!(f, "applied:\n{diff}"),
-            Self::Refused(error) => write!(f, "refused:\n{error}"),
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -236,23 +204,6 @@ struct Work {
     rest: Rest,
 }
 
-/// How long a file that cannot be put in force is left alone while it says the same: putting it in force and taking it back stops what runs.
-#[derive(Debug, Default)]
-struct Rest {
-    /// Polls until it is tried again.
-    left: u32,
-    /// The last time as many as this.
-    polls: u32,
-}
-
-impl Rest {
-    /// Twice as long as the last time.
-    fn longer(&mut self) {
-        self.polls = self.polls.saturating_mul(2).clamp(1, REST_POLLS_MAX);
-        self.left = self.polls;
-    }
-}
-
 impl Work {
     fn run(mut self) {
         loop {
@@ -261,7 +212,7 @@ impl Work {
                 Ok(Told::Changed) if self.is_over_before_quiet() => return,
                 Ok(Told::Look(asked)) => self.asked.push(asked),
                 Ok(Told::Changed) => {}
-                Err(RecvTimeoutError::Timeout) => self.rest.left = self.rest.left.saturating_sub(1),
+                Err(RecvTimeoutError::Timeout) => self.rest.polled(),
             }
             let Some(bus) = self.bus.upgrade() else { return };
             if self.look(&bus).is_none() {
@@ -296,15 +247,10 @@ impl Work {
         // What was refused may fit meanwhile: a store that could not be asked, an environment.
         let may_fit = || self.shared.status.lock().last_error.is_some();
         let is_new = seen != self.last;
-        if is_new || ((!self.asked.is_empty() || self.rest.left == 0) && may_fit()) {
+        if is_new || ((!self.asked.is_empty() || self.rest.is_over()) && may_fit()) {
             let reloading = bus.reloading();
             let outcome = self.tried(&seen, bus)?;
-            if is_new || outcome.is_ok() {
-                self.rest = Rest::default();
-            }
-            if outcome.as_ref().is_err_and(|refused| refused.was_begun) {
-                self.rest.longer();
-            }
+            self.rest.after(outcome.as_ref().is_err_and(|refused| refused.was_begun), is_new);
             let outcome = outcome.map_err(|refused| refused.error);
             match outcome.as_ref().is_err_and(|error| self.is_known(error)) {
                 true => reloading.unchanged(),
@@ -415,7 +361,5 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// A file that fails in being put in force is tried again after so many polls at the latest.
-const REST_POLLS_MAX: u32 = 16;
 /// A file that goes on changing is read after so many times as long.
 const QUIETS_MAX: u32 = 10;
