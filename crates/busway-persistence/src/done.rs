@@ -13,15 +13,16 @@
 //! # A crash
 //! As with the settlement: the row and what goes for it are there, or neither is.
 
+mod rows;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use busway_event::Timestamp;
 use heed::{RoTxn, RwTxn};
 
-use crate::corrupt::Corrupt;
+use self::rows::{from_row, kept_until, keys_of, to_row};
 use crate::error::ReadError;
-use crate::row;
 use crate::shared::Shared;
 use crate::store::Store;
 
@@ -218,42 +219,7 @@ fn done_key(subscription: u32, row: u64) -> [u8; 12] {
     key
 }
 
-/// A row of keys: how many there are, and each with its time, all little endian. The bytes of a key lie in their order, which `from_row` reads as a number of 16 bytes. Written
-/// by hand, for it is one for each settlement and thousands of keys long.
-fn to_row(key: &[u8], keys: &[DoneKey]) -> Vec<u8> {
-    row::written(key, 8 + keys.len() * KEY_BYTES, |body| {
-        body.extend((keys.len() as u64).to_le_bytes());
-        for DoneKey { key, until } in keys {
-            body.extend(key);
-            body.extend(until.as_nanos().to_le_bytes());
-        }
-    })
-}
-
-/// When all keys of a row have run out. A damaged one says nothing of its times, and stays: who reads it is told.
-fn kept_until(key: &[u8], value: &[u8]) -> Timestamp {
-    let until = |keys: Vec<DoneKey>| keys.iter().map(|done| done.until).max();
-    let none = Timestamp::from_nanos(i64::MIN);
-    from_row(key, value).map_or(Timestamp::from_nanos(i64::MAX), |keys| until(keys).unwrap_or(none))
-}
-
-fn from_row(key: &[u8], value: &[u8]) -> Result<Vec<DoneKey>, Corrupt> {
-    let keys: Vec<(u128, i64)> = row::decode("done keys", key, value)?;
-    let done =
-        |(key, until): (u128, i64)| DoneKey { key: key.to_le_bytes(), until: Timestamp::from_nanos(until) };
-    Ok(keys.into_iter().map(done).collect())
-}
-
-/// By the length of a row.
-const fn keys_of(value: &[u8]) -> u64 {
-    (value.len().saturating_sub(ROW_HEAD_BYTES) / KEY_BYTES) as u64
-}
-
-/// Version, checksum, and how many keys there are.
-const ROW_HEAD_BYTES: usize = 1 + 4 + 8;
-/// A key and a time.
-const KEY_BYTES: usize = 16 + 8;
-/// A row of about a hundred kilobytes.
+/// A row of a hundred kilobytes at most.
 const ROW_KEYS_MAX: usize = 4_096;
 /// Rows that go beside those that came.
 const ROWS_AT_ONCE: usize = 8;

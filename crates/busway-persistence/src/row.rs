@@ -1,6 +1,6 @@
 //! Rows: small structures under a key of their own, in the same dress.
 //!
-//! A row is a version (1 byte), the checksum (CRC32C, 4 bytes, little endian) of version, key and body, and the body: bincode 2
+//! A row is a version (1 byte; 1, but for rows that say otherwise), the checksum (CRC32C, 4 bytes, little endian) of version, key and body, and the body: bincode 2
 //! in its `legacy()` layout. The key is part of the checksum, so that a row in the wrong place is seen.
 
 use std::fmt::Write as _;
@@ -21,17 +21,22 @@ pub(crate) fn encode<T: Serialize + ?Sized>(key: &[u8], value: &T) -> heed::Resu
     if body.len() > ROW_BYTES_MAX {
         return Err(heed::Error::Encoding(format!("a row of {} bytes", body.len()).into()));
     }
-    Ok(written(key, body.len(), |row| row.extend(body)))
+    Ok(written(key, VERSION, body.len(), |row| row.extend(body)))
 }
 
-/// A row under `key` whose body, of so many bytes about, is written by hand: byte for byte what [`encode`] would have made of its value.
-pub(crate) fn written(key: &[u8], body_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+/// A row of a version under `key` whose body, of so many bytes about, is written by hand.
+pub(crate) fn written(
+    key: &[u8],
+    version: u8,
+    body_bytes: usize,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
     let mut row = Vec::with_capacity(HEAD_BYTES + body_bytes);
-    row.extend([VERSION, 0, 0, 0, 0]);
+    row.extend([version, 0, 0, 0, 0]);
     write(&mut row);
     if let Some((head, body)) = row.split_first_chunk_mut::<HEAD_BYTES>() {
-        let [a, b, c, d] = checksum(key, body).to_le_bytes();
-        *head = [VERSION, a, b, c, d];
+        let [a, b, c, d] = checksum(version, key, body).to_le_bytes();
+        *head = [version, a, b, c, d];
     }
     row
 }
@@ -52,28 +57,38 @@ pub(crate) fn glance<'a, T: Deserialize<'a>>(kind: &str, key: &[u8], row: &'a [u
     glanced.map(|(value, _)| value).map_err(|error| corrupt(kind, key, error.to_string()))
 }
 
-fn corrupt(kind: &str, key: &[u8], reason: String) -> Corrupt {
+pub(crate) fn corrupt(kind: &str, key: &[u8], reason: String) -> Corrupt {
     Corrupt { place: format!("{kind} under {}", hex(key)), reason }
 }
 
 /// The body of a row whose version and checksum are right.
 fn checked<'a>(kind: &str, key: &[u8], row: &'a [u8]) -> Result<&'a [u8], Corrupt> {
+    opened(kind, key, row, VERSION).map(|(_, body)| body)
+}
+
+/// Version and body of a row whose checksum is right, and whose version is no newer than that.
+pub(crate) fn opened<'a>(
+    kind: &str,
+    key: &[u8],
+    row: &'a [u8],
+    newest: u8,
+) -> Result<(u8, &'a [u8]), Corrupt> {
     let corrupt = |reason: String| corrupt(kind, key, reason);
     let Some((&[version, a, b, c, d], body)) = row.split_first_chunk::<HEAD_BYTES>() else {
         return Err(corrupt(format!("it has {} bytes, fewer than its head", row.len())));
     };
-    if version != VERSION {
-        return Err(corrupt(format!("its version is {version}, this program reads {VERSION}")));
+    if !(VERSION..=newest).contains(&version) {
+        return Err(corrupt(format!("its version is {version}, this program reads {newest}")));
     }
-    let (stored, made) = (u32::from_le_bytes([a, b, c, d]), checksum(key, body));
+    let (stored, made) = (u32::from_le_bytes([a, b, c, d]), checksum(version, key, body));
     if stored != made {
         return Err(corrupt(format!("its checksum is {stored:08x}, its bytes make {made:08x}")));
     }
-    Ok(body)
+    Ok((version, body))
 }
 
-fn checksum(key: &[u8], body: &[u8]) -> u32 {
-    let head = crc32c::crc32c_append(crc32c::crc32c(&[VERSION]), key);
+fn checksum(version: u8, key: &[u8], body: &[u8]) -> u32 {
+    let head = crc32c::crc32c_append(crc32c::crc32c(&[version]), key);
     crc32c::crc32c_append(head, body)
 }
 
@@ -87,8 +102,10 @@ pub(crate) fn hex(key: &[u8]) -> String {
 
 type Layout = Configuration<LittleEndian, Fixint, Limit<ROW_BYTES_MAX>>;
 const LAYOUT: Layout = bincode::config::legacy().with_limit::<ROW_BYTES_MAX>();
+/// The first, and the only one of most rows.
 const VERSION: u8 = 1;
-const HEAD_BYTES: usize = 5;
+/// Version and checksum.
+pub(crate) const HEAD_BYTES: usize = 5;
 /// No row is larger; a length that is read from a damaged one asks for no more memory than this.
 const ROW_BYTES_MAX: usize = 4 << 20;
 

@@ -1,4 +1,4 @@
-//! Rows of keys: their bytes, what goes, and a model of it.
+//! Rows of keys: what goes, and a model of it. Their bytes: `rows/tests`.
 
 use std::sync::mpsc;
 
@@ -6,6 +6,7 @@ use busway_event::Filter;
 use proptest::prelude::*;
 
 use super::*;
+use crate::row;
 use crate::{Settlement, StoreOptions, Stream};
 
 const fn time(seconds: i64) -> Timestamp {
@@ -46,31 +47,7 @@ fn rows(store: &Store) -> usize {
     usize::try_from(store.shared().databases.done.len(&txn).unwrap()).unwrap()
 }
 
-/// What the encoder of all rows makes of these.
-fn encoded(at: &[u8], keys: &[DoneKey]) -> Vec<u8> {
-    let value: Vec<(u128, i64)> =
-        keys.iter().map(|done| (u128::from_le_bytes(done.key), done.until.as_nanos())).collect();
-    row::encode(at, &value).unwrap()
-}
-
-/// Keys and rows as every version before wrote them: `docs/design/format.md`.
-#[test]
-fn the_bytes_of_the_rows_are_those_of_version_one() {
-    let mut counting = [0; 16];
-    (0..).zip(&mut counting).for_each(|(number, byte)| *byte = number);
-    let keys = [DoneKey { key: counting, until: time(0) }, key(0xab, 1)];
-    let at = done_key(3, 5);
-    assert_eq!(row::hex(&at), "000000030000000000000005");
-    let bytes = to_row(&at, &keys);
-    assert_eq!(bytes, encoded(&at, &keys));
-    assert_eq!(row::hex(&bytes), GOLDEN);
-    assert_eq!(from_row(&at, &bytes).unwrap(), keys);
-    assert_eq!(keys_of(&bytes), 2);
-}
-
-const GOLDEN: &str = "018051ca4d0200000000000000000102030405060708090a0b0c0d0e0f0000b0d4acc66c18abababababababababababababababab00ca4a10adc66c18";
-
-/// More keys than a row takes: each row is what the encoder of all rows would write, and all are read again.
+/// More keys than a row takes.
 #[test]
 fn a_settlement_of_more_keys_than_a_row_takes_has_several() {
     let dir = tempfile::tempdir().unwrap();
@@ -82,10 +59,6 @@ fn a_settlement_of_more_keys_than_a_row_takes_has_several() {
     settle(&store, reader, DoneKeys { keys: keys.clone(), keys_max: 100_000 }, 0);
     assert_eq!(rows(&store), 3);
     assert_eq!(store.done_keys(reader).unwrap(), keys);
-    let at = done_key(reader, 0);
-    for row_of in keys.chunks(ROW_KEYS_MAX) {
-        assert_eq!(to_row(&at, row_of), encoded(&at, row_of));
-    }
 }
 
 #[test]
@@ -110,6 +83,33 @@ fn keys_outlive_the_store_in_their_order_and_go_with_their_subscription() {
     store.remove_subscription("reader", Box::new(move |result| answer.send(result).unwrap()));
     answered.recv().unwrap().unwrap();
     assert_eq!(rows(&store), 0);
+}
+
+/// A store that an earlier version wrote rows of keys into: they are read before those of today, and go when their time has come.
+#[test]
+fn rows_of_version_one_are_read_and_go_like_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let reader = register(&store);
+    let old = |store: &Store, rows: &[(u64, DoneKey)]| {
+        let shared = store.shared();
+        let put = |mut txn: RwTxn<'_>| {
+            for (row, done) in rows {
+                let at = done_key(reader, *row);
+                let value = [(u128::from_le_bytes(done.key), done.until.as_nanos())];
+                shared.databases.done.put(&mut txn, &at, &row::encode(&at, &value[..]).unwrap()).unwrap();
+            }
+            txn.commit().unwrap();
+        };
+        shared.gate.write(put).unwrap();
+    };
+    old(&store, &[(0, key(1, 10)), (1, key(2, 30)), (2, key(3, 20))]);
+    settle(&store, reader, DoneKeys::one(key(4, 60), 1_000), 0);
+    assert_eq!(kept(&store, reader), [1, 2, 3, 4]);
+    settle(&store, reader, DoneKeys::one(key(5, 60), 1_000), 10);
+    assert_eq!(kept(&store, reader), [2, 3, 4, 5]);
+    settle(&store, reader, DoneKeys::one(key(6, 60), 4), 10);
+    assert_eq!(kept(&store, reader), [3, 4, 5, 6], "and they count among those that are too many");
 }
 
 #[test]
