@@ -74,6 +74,8 @@ impl Settlements {
     /// All of them, to be stored.
     pub(crate) fn take(&mut self) -> Option<Settlement> {
         let mut gathered = std::mem::take(&mut self.gathered);
+        // The next one has about as many keys: room for them at once, for they would be moved again and again.
+        self.gathered.done.keys.reserve(gathered.done.keys.len().min(KEYS_AHEAD));
         gathered.settled = joined(gathered.settled);
         gathered.passes_only = !std::mem::take(&mut self.has_decided);
         (!gathered.is_empty()).then_some(gathered)
@@ -92,6 +94,9 @@ impl Settlements {
         self.gathered = settlement;
     }
 }
+
+/// Room that is made for keys before there are any: 24 bytes each.
+const KEYS_AHEAD: usize = 1_024;
 
 /// The same offsets in as few runs as there can be.
 fn joined(mut runs: Vec<(u64, u64)>) -> Vec<(u64, u64)> {

@@ -3,11 +3,13 @@
 mod done;
 mod leases;
 mod places;
+mod rising;
 
 use std::time::{Duration, Instant};
 
 use self::done::DoneKeys;
 use self::leases::Leases;
+use self::rising::Rising;
 use super::key::IdempotencyKey;
 use crate::deadline::after;
 
@@ -39,6 +41,8 @@ pub struct Ledger {
     sweep_at: usize,
     done: DoneKeys,
     done_max: usize,
+    /// Has noted all keys that are, or were, leased or done.
+    rising: Rising,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +50,8 @@ struct Held {
     lease: Lease,
     /// `None`: until it is let go.
     until: Option<Instant>,
+    /// The key was not among those that are done when it was leased. It is not since: whoever says that it is takes the lease away.
+    is_new: bool,
 }
 
 impl Held {
@@ -103,27 +109,32 @@ impl Ledger {
             sweep_at: SWEEP_MIN,
             done: DoneKeys::new(),
             done_max: done_max.clamp(1, DONE_MAX),
+            rising: Rising::default(),
         }
     }
 
     /// absent → leased. A lease that has run out is none.
     pub fn lease(&mut self, key: IdempotencyKey, lease: Lease, now: Instant, length: Duration) -> Asked {
-        self.take(key, Held { lease, until: Some(after(now, length)) }, || now)
+        self.take(key, Held { lease, until: Some(after(now, length)), is_new: false }, || now)
     }
 
     /// absent → leased, until it is [done](Self::done) or [released](Self::release): whoever asks must see to that. Who comes meanwhile is told of a time far ahead.
     /// `now` is asked only about a key that is known, since a reading of the clock is a good part of what a new one costs.
     #[inline]
     pub fn hold(&mut self, key: IdempotencyKey, lease: Lease, now: impl FnOnce() -> Instant) -> Asked {
-        self.take(key, Held { lease, until: None }, now)
+        self.take(key, Held { lease, until: None, is_new: false }, now)
     }
 
     #[inline]
-    fn take(&mut self, key: IdempotencyKey, held: Held, now: impl FnOnce() -> Instant) -> Asked {
-        let (done, other) = (self.done.until(key), self.leases.get(key));
-        let is_new = done.is_none() && other.is_none();
+    fn take(&mut self, key: IdempotencyKey, mut held: Held, now: impl FnOnce() -> Instant) -> Asked {
+        // Most keys are ids that rise: above all others it is none of them, and is not looked for.
+        let (done, other) = match self.rising.note(key) {
+            true => (None, None),
+            false => (self.done.until(key), self.leases.get(key)),
+        };
+        let (is_done, is_leased) = (done.is_some(), other.is_some());
         // Else as a rule nobody asks what time it is.
-        if !is_new || self.leases.len() >= self.sweep_at {
+        if is_done || is_leased || self.leases.len() >= self.sweep_at {
             let now = now();
             if done.is_some_and(|until| until > now) {
                 return Asked::Done;
@@ -133,7 +144,11 @@ impl Ledger {
             }
             self.sweep(now);
         }
-        self.leases.put(key, held);
+        held.is_new = !is_done;
+        match is_leased {
+            true => self.leases.put(key, held),
+            false => self.leases.put_new(key, held),
+        }
         Asked::Leased
     }
 
@@ -141,7 +156,7 @@ impl Ledger {
     pub fn done(&mut self, key: IdempotencyKey, lease: Lease, now: Instant, ttl: Duration) -> Marked {
         let held = self.leases.remove(key);
         let is_its_own = held.is_some_and(|held| held.lease == lease && !held.is_over(now));
-        self.restore(key, after(now, ttl), now);
+        self.remember(key, after(now, ttl), now, held.is_some_and(|held| held.is_new));
         match is_its_own {
             true => Marked::InTime,
             false => Marked::Late,
@@ -159,10 +174,22 @@ impl Ledger {
 
     /// Done until then, as it was known before. In the order in which they are given, the first are forgotten first.
     pub fn restore(&mut self, key: IdempotencyKey, until: Instant, now: Instant) {
+        if self.leases.len() > 0 {
+            self.leases.is_new_no_more(key);
+        }
+        self.remember(key, until, now, false);
+    }
+
+    fn remember(&mut self, key: IdempotencyKey, until: Instant, now: Instant, is_new: bool) {
         if until <= now {
             return;
         }
-        self.done.put(key, until);
+        if is_new {
+            self.done.put_new(key, until);
+        } else {
+            _ = self.rising.note(key);
+            self.done.put(key, until);
+        }
         // What has run out at the front, and what is too many: as many steps as were taken before, over all calls.
         self.done.forget_while(|until, keys| until <= now || keys > self.done_max);
     }

@@ -60,6 +60,17 @@ impl DoneKeys {
             }
             self.places.forget(half, before);
         }
+        self.append(half, key, until);
+    }
+
+    /// The same of a key that is known not to be there.
+    #[inline]
+    pub(super) fn put_new(&mut self, key: IdempotencyKey, until: Instant) {
+        self.append(self.half(key), key, until);
+    }
+
+    #[inline]
+    fn append(&mut self, half: Half, key: IdempotencyKey, until: Instant) {
         self.places.insert(half, self.first.wrapping_add(u32::try_from(self.ring.len()).unwrap_or(u32::MAX)));
         self.ring.push_back(Record { key, until: Some(until) });
         if self.ring.len() > self.places.len() * 2 + RECORDS_SPARE {

@@ -21,6 +21,15 @@ impl Leases {
         self.few.len() + self.others.len()
     }
 
+    /// What is held of it becomes known as done in another way.
+    pub(super) fn is_new_no_more(&mut self, key: IdempotencyKey) {
+        if let Some((_, held)) = self.few.iter_mut().find(|(other, _)| *other == key) {
+            held.is_new = false;
+        } else if let Some(held) = self.others.get_mut(&key) {
+            held.is_new = false;
+        }
+    }
+
     #[inline]
     pub(super) fn get(&self, key: IdempotencyKey) -> Option<&Held> {
         match self.few.iter().find(|(other, _)| *other == key) {
@@ -40,6 +49,15 @@ impl Leases {
             self.few.push((key, held));
         } else {
             self.others.insert(key, held);
+        }
+    }
+
+    /// One that is not there.
+    #[inline]
+    pub(super) fn put_new(&mut self, key: IdempotencyKey, held: Held) {
+        match self.few.len() < FEW {
+            true => self.few.push((key, held)),
+            false => _ = self.others.insert(key, held),
         }
     }
 
@@ -85,7 +103,7 @@ mod tests {
                         map.retain(|_, epoch| *epoch % 2 == 0);
                     }
                     _ => {
-                        leases.put(key(number), Held { lease: Lease { owner: 1, epoch }, until: None });
+                        leases.put(key(number), Held { lease: Lease { owner: 1, epoch }, until: None, is_new: false });
                         map.insert(number, epoch);
                     }
                 }

@@ -7,8 +7,8 @@
 //!   they lie in a cache where the entries do not. A mark that is another key's costs a look at its entry, and never more.
 //! * **Entries**, eight bytes a place: half of a hash, and a number. They are read where a mark says so.
 //!
-//! A line of entries is in no cache, and who writes one under a lock waits for it when the lock is let go. So places are marked at once, and entries are *late*: they are written, and those of
-//! keys that are gone taken out, when there are [`LATE_MAX`] of them. Then their lines are fetched all at the same time, which takes a tenth of one after the other.
+//! A line of either is in no near cache, and who writes one under a lock waits for it when the lock is let go. So keys are *late*: they lie in a short list that every look goes through, and get
+//! their places, and those that are gone lose theirs, when there are [`LATE_MAX`] of them. Then their lines are fetched all at the same time, which takes a tenth of one after the other.
 
 use std::hint::black_box;
 
@@ -17,14 +17,32 @@ use std::hint::black_box;
 pub(super) struct Places {
     /// Zero: nobody. As many as a power of two.
     marks: Vec<u8>,
-    /// As many; zero where nobody is, and where one is late.
+    /// As many; zero where nobody is.
     entries: Vec<u64>,
-    /// Entries of places that are marked, to be written there.
-    late: Vec<(usize, u64)>,
-    /// Entries that nobody asks for any more, and whose places are marked still.
+    late: Late,
+    /// Entries that nobody asks for any more, and that have, or will have, a place still.
     gone: Vec<u64>,
     /// Without those that are gone.
     len: usize,
+}
+
+/// Keys that have no place yet. Halves lie by themselves: a look at all of them is a few steps of a processor that compares several at once.
+#[derive(Debug, Default)]
+struct Late {
+    halves: Vec<u32>,
+    numbers: Vec<u32>,
+}
+
+impl Late {
+    #[inline]
+    fn find(&self, half: Half, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        // As a rule it is not: without an end in between, which would keep several from being compared at once.
+        if !self.halves.iter().fold(false, |is_there, other| is_there | (*other == half.0)) {
+            return None;
+        }
+        let mut both = self.halves.iter().zip(&self.numbers);
+        both.find(|&(other, number)| *other == half.0 && is_it(*number)).map(|(_, number)| *number)
+    }
 }
 
 /// Half of a key's hash.
@@ -61,7 +79,7 @@ impl Half {
 impl Places {
     pub(super) fn new() -> Self {
         let (marks, entries) = (vec![0; PLACES_MIN], vec![0; PLACES_MIN]);
-        Self { marks, entries, late: Vec::new(), gone: Vec::new(), len: 0 }
+        Self { marks, entries, late: Late::default(), gone: Vec::new(), len: 0 }
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -72,13 +90,16 @@ impl Places {
     #[inline]
     pub(super) fn find(&self, half: Half, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let mut at = self.home(half.0);
+        if let Some(number) = self.late.find(half, &is_it) {
+            return Some(number);
+        }
         loop {
             let mark = self.mark(at);
             if mark == 0 {
                 return None;
             }
             if mark == half.mark() {
-                let entry = self.entry_or_late(at);
+                let entry = self.entry(at);
                 if half.is_in(entry) && is_it(number(entry)) {
                     return Some(number(entry));
                 }
@@ -90,11 +111,11 @@ impl Places {
     /// Enters a key that is not there.
     #[inline]
     pub(super) fn insert(&mut self, half: Half, number: u32) {
-        if self.late.len() >= LATE_MAX || self.is_full() {
+        if self.late.halves.len() >= LATE_MAX {
             self.catch_up();
         }
-        let at = self.mark_for(half);
-        self.late.push((at, half.with(number)));
+        self.late.halves.push(half.0);
+        self.late.numbers.push(number);
         self.len += 1;
     }
 
@@ -113,30 +134,30 @@ impl Places {
         *self = Self::new();
     }
 
-    fn is_full(&self) -> bool {
-        !self.has_room(1)
+    /// Whether all have room, those that are late and those that are gone too.
+    const fn has_room(&self) -> bool {
+        (self.len + self.gone.len()) * 8 <= self.marks.len() * 5
     }
 
-    const fn has_room(&self, more: usize) -> bool {
-        (self.len + self.gone.len() + more) * 8 <= self.marks.len() * 5
-    }
-
-    /// Writes what is late, takes out what is gone, and makes room for as many as may be late then: with room for one alone each would be written by itself.
+    /// Gives those that are late a place, and takes out what is gone.
     #[cold]
     fn catch_up(&mut self) {
-        // No line is asked for behind another one: the processor fetches as many at once as it can.
-        let late = self.late.iter().map(|&(at, _)| at);
-        let gone = self.gone.iter().map(|&entry| self.home(half_of(entry)));
-        black_box(late.chain(gone).fold(0, |all, at| all ^ self.entry(at)));
-        // Late ones first: one of them may be gone.
-        while let Some((at, entry)) = self.late.pop() {
-            self.set(at, entry);
+        while !self.has_room() {
+            self.grow();
         }
+        let Late { mut halves, mut numbers } = std::mem::take(&mut self.late);
+        // No line is asked for behind another one: the processor fetches as many at once as it can.
+        let homes = halves.iter().copied().chain(self.gone.iter().map(|&entry| half_of(entry)));
+        let lines = homes.map(|half| self.home(half)).map(|at| u64::from(self.mark(at)) ^ self.entry(at));
+        black_box(lines.fold(0, |all, line| all ^ line));
+        // Late ones first: one of them may be gone.
+        for (half, number) in halves.drain(..).zip(numbers.drain(..)) {
+            let at = self.mark_for(Half(half));
+            self.set(at, Half(half).with(number));
+        }
+        self.late = Late { halves, numbers };
         while let Some(entry) = self.gone.pop() {
             self.remove(entry);
-        }
-        while !self.has_room(LATE_MAX) {
-            self.grow();
         }
     }
 
@@ -215,15 +236,6 @@ impl Places {
         self.entries.get(at).copied().unwrap_or_default()
     }
 
-    /// That of a place that is marked.
-    #[inline]
-    fn entry_or_late(&self, at: usize) -> u64 {
-        match self.entry(at) {
-            0 => self.late.iter().find(|(late, _)| *late == at).map_or(0, |&(_, entry)| entry),
-            entry => entry,
-        }
-    }
-
     #[inline]
     fn set(&mut self, at: usize, entry: u64) {
         if let Some(place) = self.entries.get_mut(at) {
@@ -252,7 +264,7 @@ const fn half_of(entry: u64) -> u32 {
 
 /// Before the first key.
 const PLACES_MIN: usize = 16;
-/// A kilobyte of entries, and some microseconds when they are written.
+/// Half a kilobyte that a look goes through, and some microseconds when they are given their places.
 const LATE_MAX: usize = 64;
 
 #[cfg(test)]
