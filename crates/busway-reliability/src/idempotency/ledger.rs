@@ -2,7 +2,9 @@
 
 mod done;
 mod leases;
+mod order;
 mod places;
+mod record;
 mod rising;
 
 use std::time::{Duration, Instant};

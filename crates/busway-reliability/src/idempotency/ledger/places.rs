@@ -36,8 +36,8 @@ struct Late {
 impl Late {
     #[inline]
     fn find(&self, half: Half, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        // As a rule it is not: without an end in between, which would keep several from being compared at once.
-        if !self.halves.iter().fold(false, |is_there, other| is_there | (*other == half.0)) {
+        // As a rule it is not, and this compares several at once.
+        if !self.halves.contains(&half.0) {
             return None;
         }
         let mut both = self.halves.iter().zip(&self.numbers);
@@ -82,6 +82,7 @@ impl Places {
         Self { marks, entries, late: Late::default(), gone: Vec::new(), len: 0 }
     }
 
+    #[cfg(test)]
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -90,13 +91,10 @@ impl Places {
     #[inline]
     pub(super) fn find(&self, half: Half, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let mut at = self.home(half.0);
-        if let Some(number) = self.late.find(half, &is_it) {
-            return Some(number);
-        }
         loop {
             let mark = self.mark(at);
             if mark == 0 {
-                return None;
+                return self.late.find(half, is_it);
             }
             if mark == half.mark() {
                 let entry = self.entry(at);

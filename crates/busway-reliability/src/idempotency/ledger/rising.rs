@@ -15,20 +15,18 @@ pub(super) struct Rising {
 impl Rising {
     /// Notes a key. `true`: it is none of those that were noted before.
     #[inline]
-    pub(super) const fn note(&mut self, key: IdempotencyKey) -> bool {
-        let number = u128::from_be_bytes(*key.as_bytes());
-        let is_above = is_version_7(number) && number > self.highest;
-        if is_above {
-            self.highest = number;
-        }
-        is_above
+    pub(super) fn note(&mut self, key: IdempotencyKey) -> bool {
+        let Some(id) = rising(key).filter(|id| *id > self.highest) else { return false };
+        self.highest = id;
+        true
     }
 }
 
-/// By its version and its variant.
+/// The key as a number, if it is an id of version 7, by version and variant.
 #[inline]
-const fn is_version_7(number: u128) -> bool {
-    number >> 76 & 0xf == 7 && number >> 62 & 0b11 == 0b10
+pub(super) fn rising(key: IdempotencyKey) -> Option<u128> {
+    let id = u128::from_be_bytes(*key.as_bytes());
+    (id >> 76 & 0xf == 7 && id >> 62 & 0b11 == 0b10).then_some(id)
 }
 
 #[cfg(test)]
