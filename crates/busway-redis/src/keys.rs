@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busway_reliability::{Answer, Claim, IdempotencyStore, Rate, StoreFuture, Unreachable};
-use redis::aio::ConnectionManager;
 use redis::{RedisError, ScriptInvocation};
 
 use crate::builder::RedisKeysBuilder;
+use crate::line::Line;
 use crate::script::Scripts;
 
 /// Idempotency keys in a Redis server, for several processes. Clones share one connection, which carries many calls at once and comes back by itself.
@@ -18,7 +18,7 @@ use crate::script::Scripts;
 pub struct RedisKeys(Arc<Inner>);
 
 struct Inner {
-    connection: ConnectionManager,
+    connection: Line,
     server: String,
     prefix: String,
     timeout: Duration,
@@ -39,12 +39,7 @@ impl RedisKeys {
         RedisKeysBuilder::new(url)
     }
 
-    pub(crate) fn new(
-        connection: ConnectionManager,
-        server: String,
-        prefix: String,
-        timeout: Duration,
-    ) -> Self {
+    pub(crate) fn new(connection: Line, server: String, prefix: String, timeout: Duration) -> Self {
         Self(Arc::new(Inner { connection, server, prefix, timeout, scripts: Scripts::new() }))
     }
 

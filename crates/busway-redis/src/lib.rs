@@ -35,6 +35,7 @@
 
 mod builder;
 mod keys;
+mod line;
 mod link;
 mod script;
 mod streams;

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ErrorKind, InfoDict, ServerErrorKind};
+use redis::io::tcp::TcpSettings;
+use redis::{Client, ErrorKind, InfoDict, IntoConnectionInfo as _, ServerErrorKind};
+
+use crate::line::Line;
 
 /// A connection to a server that was looked at: it evicts nothing.
 pub(crate) struct Link {
     pub(crate) client: Client,
-    pub(crate) connection: ConnectionManager,
+    pub(crate) connection: Line,
     /// Its address, without credentials.
     pub(crate) server: String,
 }
@@ -35,7 +37,9 @@ pub(crate) async fn connect(url: &str, prefix: &str, timeout: Duration) -> Resul
         return Err(LinkError::Timeout { timeout });
     }
     // The text may hold a password: it is not repeated.
-    let client = Client::open(url).map_err(|error| LinkError::Url { reason: error.to_string() })?;
+    let unusable = |error: redis::RedisError| LinkError::Url { reason: error.to_string() };
+    let address = url.into_connection_info().map_err(unusable)?;
+    let client = Client::open(address.set_tcp_settings(tcp(timeout))).map_err(unusable)?;
     let server = client.get_connection_info().addr().to_string();
     let late = |what: &str| LinkError::Unreachable {
         server: server.clone(),
@@ -48,9 +52,10 @@ pub(crate) async fn connect(url: &str, prefix: &str, timeout: Duration) -> Resul
             false => LinkError::Unreachable { server, reason },
         }
     };
-    let connecting = ConnectionManager::new_with_config(client.clone(), config(timeout, Some(timeout)));
-    let connected = tokio::time::timeout(timeout, connecting).await;
-    let mut connection = connected.map_err(|_| late("connection"))?.map_err(failed)?;
+    let mut connection = Line::new(&client, timeout, Some(timeout)).map_err(failed)?;
+    let ping = redis::cmd("PING");
+    let connected = tokio::time::timeout(timeout, ping.exec_async(&mut connection)).await;
+    connected.map_err(|_| late("connection"))?.map_err(failed)?;
     let mut question = redis::cmd("INFO");
     question.arg("memory");
     let info: InfoDict = tokio::time::timeout(timeout, question.query_async(&mut connection))
@@ -64,13 +69,12 @@ pub(crate) async fn connect(url: &str, prefix: &str, timeout: Duration) -> Resul
     }
 }
 
-/// How a connection comes back by itself. `response`: how long an answer may take; `None` for one that waits.
-pub(crate) fn config(timeout: Duration, response: Option<Duration>) -> ConnectionManagerConfig {
-    ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(timeout))
-        .set_response_timeout(response)
-        .set_number_of_retries(RECONNECTS)
-        .set_max_delay(RECONNECT_DELAY_MAX)
+/// What was sent and is not heard of ends the connection, which then comes back: a way that swallows everything would hold it for a quarter of an hour.
+fn tcp(timeout: Duration) -> TcpSettings {
+    let settings = TcpSettings::default();
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(timeout.max(UNHEARD_MIN));
+    settings
 }
 
 /// Whether the server says that it will not, and not that it cannot.
@@ -88,6 +92,6 @@ pub(crate) fn is_word(word: &str) -> bool {
 pub(crate) const PREFIX: &str = "busway";
 pub(crate) const PREFIX_CHARS_MAX: usize = 64;
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(60);
-/// Of a call that finds the connection gone: whoever called is told soon, and asks again later.
-const RECONNECTS: usize = 2;
-const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(500);
+/// Packets are lost and sent again within less than that.
+#[cfg(target_os = "linux")]
+const UNHEARD_MIN: Duration = Duration::from_secs(5);

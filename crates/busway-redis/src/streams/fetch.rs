@@ -13,6 +13,7 @@ use super::error::late;
 use super::held::Delivery;
 use super::message::from_fields;
 use super::shared::Shared;
+use crate::line::Line;
 
 /// A membership: what every question to the server says.
 #[derive(Debug)]
@@ -164,7 +165,7 @@ impl Membership {
     /// Waits until there is something behind these places, or for a while. Changes nothing at the server.
     pub(super) async fn wait(
         self: Arc<Self>,
-        mut connection: redis::aio::ConnectionManager,
+        mut connection: Line,
         places: Vec<String>,
     ) -> Result<(), TransportError> {
         let mut question = redis::cmd("XREAD");

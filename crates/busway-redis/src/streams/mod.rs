@@ -53,6 +53,7 @@ mod transaction;
 
 use std::sync::Arc;
 
+use crate::line::Line;
 use busway_engine::transport::{
     Capabilities, Receiver, Reception, Sender, Transport, TransportError, TransportFuture,
 };
@@ -124,7 +125,7 @@ impl RedisTransport {
 }
 
 /// A name that the server gives only once: its own run and its time.
-async fn incarnation(mut connection: redis::aio::ConnectionManager) -> redis::RedisResult<String> {
+async fn incarnation(mut connection: Line) -> redis::RedisResult<String> {
     let mut question = redis::cmd("INFO");
     question.arg("server");
     let info: redis::InfoDict = question.query_async(&mut connection).await?;

@@ -11,7 +11,6 @@ use busway_engine::transport::{
     DeliveryId, Received, Receiver, Reception, TransportError, TransportFuture, Verdict,
 };
 use parking_lot::Mutex;
-use redis::aio::ConnectionManager;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +22,7 @@ use super::held::Held;
 use super::place::{Place, beginning};
 use super::settle::{Word, gone};
 use super::shared::Shared;
-use crate::link;
+use crate::line::Line;
 
 /// A member. It has no task of its own: what is under way when a call is dropped waits in its state for the next one.
 pub(super) struct RedisReceiver {
@@ -35,7 +34,7 @@ pub(super) struct RedisReceiver {
     freed: Notify,
     put_off: Notify,
     /// For questions that wait: nothing else gets through meanwhile.
-    waiting_line: ConnectionManager,
+    waiting_line: Line,
     closing: CancellationToken,
 }
 
@@ -102,9 +101,8 @@ impl RedisReceiver {
             _ => return Err(missing()),
         };
         // One that waits may be answered late: its own timeout is above.
-        let config = link::config(shared.timeout, None);
-        let waiting_line = ConnectionManager::new_lazy_with_config(shared.link.client.clone(), config)
-            .map_err(|error| shared.said(&error))?;
+        let waiting_line =
+            Line::new(&shared.link.client, shared.timeout, None).map_err(|error| shared.said(&error))?;
         let membership = Membership {
             shared: Arc::clone(shared),
             stream: stream.clone(),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use busway_engine::transport::{Ability, Capabilities, Capability};
 use busway_event::Durability;
 use redis::InfoDict;
-use redis::aio::ConnectionManager;
 
 use super::message::PAYLOAD_BYTES_MAX;
+use crate::line::Line;
 
 /// What becomes of what the server has taken when it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub(super) enum Standing {
 
 impl Standing {
     /// Asks the server. A server that does not let its settings be read says less, and promises less.
-    pub(super) async fn of(connection: &mut ConnectionManager) -> redis::RedisResult<Self> {
-        let setting = async |connection: &mut ConnectionManager, name: &str| {
+    pub(super) async fn of(connection: &mut Line) -> redis::RedisResult<Self> {
+        let setting = async |connection: &mut Line, name: &str| {
             let mut question = redis::cmd("CONFIG");
             question.arg("GET").arg(name);
             let pair: redis::RedisResult<Vec<String>> = question.query_async(connection).await;

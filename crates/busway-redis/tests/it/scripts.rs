@@ -162,3 +162,27 @@ async fn on_redis_a_server_that_went_away_is_unreachable_within_the_timeout_and_
     }
     assert!(matches!(answer, Ok(Answer::Busy { .. })), "it has kept its keys: {answer:?}");
 }
+
+#[tokio::test]
+#[ignore = "needs a redis-server; `cargo xtask test` starts one"]
+async fn on_redis_a_server_that_let_nobody_in_for_a_while_is_connected_to_again() {
+    let server = Server::start().await;
+    server.command(&["ACL", "SETUSER", "shop", "on", ">right", "~*", "&*", "+@all"]).await;
+    let url = server.url().replace("redis://", "redis://shop:right@");
+    let keys = RedisKeys::builder(&url).timeout(Duration::from_millis(300)).connect().await.unwrap();
+    assert_eq!(keys.lease(&claim(1, 1, 1), LONG).await, Ok(Answer::Leased));
+    server.command(&["ACL", "SETUSER", "shop", "resetpass", ">other"]).await;
+    server.command(&["CLIENT", "KILL", "USER", "shop"]).await;
+    // The first one may only find out that its connection is gone.
+    let mut denied = keys.lease(&claim(2, 1, 1), LONG).await.unwrap_err();
+    while !denied.to_string().contains("AuthenticationFailed") {
+        denied = keys.lease(&claim(2, 1, 1), LONG).await.unwrap_err();
+    }
+    server.command(&["ACL", "SETUSER", "shop", "resetpass", ">right"]).await;
+    let comes_back = async {
+        while keys.lease(&claim(3, 1, 1), LONG).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), comes_back).await.unwrap();
+}
