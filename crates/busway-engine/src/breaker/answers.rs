@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use busway_event::{AnyDraft, AnyEvent, Key, Topic};
 use busway_middleware::Outcome;
+use busway_middleware::chain::drop_contained;
 
 /// Copies what a handler returns, to be remembered.
 #[derive(Debug, Clone, Copy)]
@@ -37,13 +38,13 @@ struct Answer {
 impl Answers {
     pub(super) fn remember(&mut self, event: &AnyEvent, drafts: Vec<AnyDraft>) {
         self.tick += 1;
-        self.answers.insert(name_of(event), Answer { drafts, used: self.tick });
+        drop_contained(self.answers.insert(name_of(event), Answer { drafts, used: self.tick }));
         if self.answers.len() > ANSWERS_MAX {
             let mut used: Vec<u64> = self.answers.values().map(|answer| answer.used).collect();
             // A tenth at a time: finding the oldest looks at all of them.
             let (_, oldest, _) = used.select_nth_unstable(ANSWERS_MAX / 10);
             let oldest = *oldest;
-            self.answers.retain(|_, answer| answer.used > oldest);
+            self.answers.extract_if(|_, answer| answer.used <= oldest).for_each(drop_contained);
         }
     }
 

@@ -19,6 +19,7 @@ use super::led::{Guarding, Led};
 use super::stamping::Stamping;
 use crate::bridge::{Bridge, BridgeError, Forwarders};
 use crate::bus::{Bus, WeakBus};
+use crate::clock::WAIT_MAX;
 use crate::durable::{CursorError, DurableBuilder, StartAt};
 use crate::remote::RemoteBuilder;
 use crate::subscription::SubscribeBuilder;
@@ -199,9 +200,9 @@ impl CutOver {
         self.mode
     }
 
-    /// How long one side of a comparison may be behind the other before that is a difference. Default 30 s.
-    pub const fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    /// How long one side of a comparison may be behind the other before that is a difference. Default 30 s, at most a year.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience.min(WAIT_MAX);
         self
     }
 

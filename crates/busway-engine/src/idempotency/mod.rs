@@ -15,6 +15,8 @@ mod local;
 mod shared;
 mod stage;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -220,17 +222,32 @@ impl Keeper {
                 return Entered::NoKey(error);
             }
         };
+        self.take(key, clock, || {})
+    }
+
+    /// The same of its key. `asked` is run behind the look into the cache, when nothing is held: for a test.
+    #[inline]
+    fn take(&self, key: IdempotencyKey, clock: &dyn Clock, asked: impl FnOnce()) -> Entered {
         if let Place::Shared(_, local) | Place::Memory(local) = &self.place
             && local.is_done(key, clock.now())
         {
             self.counts.local_hits.fetch_add(1, Ordering::Relaxed);
             return Entered::Duplicate;
         }
+        asked();
         let mut turns = self.turns.lock();
         let lease = Lease { owner: turns.epochs, epoch: 0 };
         turns.epochs += 1;
         // For as long as the attempt lasts: who holds it lets go of it in any case. The clock is read for a key that is known alone.
         match turns.ledger.hold(key, lease, || clock.now()) {
+            // Who held it may have been done since the cache was asked: it says so there before it lets go, under this lock.
+            Asked::Leased if matches!(&self.place, Place::Memory(local) if local.is_done(key, clock.now())) =>
+            {
+                turns.ledger.release(key, lease);
+                drop(turns);
+                self.counts.local_hits.fetch_add(1, Ordering::Relaxed);
+                Entered::Duplicate
+            }
             Asked::Leased => {
                 turns.counts.misses += 1;
                 Entered::Held(Held { key, lease, is_shared: false })

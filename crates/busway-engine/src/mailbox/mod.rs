@@ -30,6 +30,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use busway_event::{AnyEvent, Key, Priority};
+use busway_middleware::chain::drop_contained;
 use busway_reliability::{ByteBudget, Lane, Overflow};
 use busway_router::GroupRule;
 
@@ -166,12 +167,14 @@ impl Mailbox {
         while let Some(waiting) = self.pop_any() {
             self.budget.release(waiting.weight());
             self.account.abandoned(1);
+            drop_contained(waiting);
         }
         if let Some(schedule) = &self.schedule {
             let left = schedule.lock().drain();
             for waiting in left {
                 self.budget.release(waiting.weight());
                 self.account.abandoned(1);
+                drop_contained(waiting);
             }
         }
     }

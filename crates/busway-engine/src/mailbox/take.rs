@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Weak;
 
 use busway_event::{AnyEvent, Key, Priority};
+use busway_middleware::chain::drop_contained;
 use busway_reliability::Lane;
 use busway_router::Share;
 
@@ -81,6 +82,7 @@ impl Mailbox {
         }
         self.budget.release(waiting.weight());
         self.account.expired();
+        drop_contained(waiting);
         None
     }
 
@@ -99,26 +101,32 @@ impl Mailbox {
 
     fn take_scheduled(&self, schedule: &Mutex<Schedule>, member: u64, freed: &mut bool) -> Option<Job> {
         let mut schedule = schedule.lock();
-        loop {
+        // Let go of behind the lock: their drops are code of the program's.
+        let mut expired = Vec::new();
+        let job = loop {
             match schedule.start(member) {
                 Some((waiting, lane)) => {
                     *freed = true;
-                    let expired = self.expired(&waiting);
+                    let is_expired = self.expired(&waiting);
                     // Its bytes count while it waits, in a queue or for its lane.
                     let job = self.job_of(waiting, lane, member);
-                    if !expired {
-                        return Some(job);
+                    if !is_expired {
+                        break Some(job);
                     }
                     self.account.expired();
                     schedule.finish(&job.ticket);
+                    expired.push(job.event);
                 }
-                None if !schedule.has_room() => return None,
-                None => {
-                    let fresh = self.take_fresh(&mut schedule.intake, freed)?;
-                    schedule.assign(fresh, self.settings.order);
-                }
+                None if !schedule.has_room() => break None,
+                None => match self.take_fresh(&mut schedule.intake, freed) {
+                    Some(fresh) => schedule.assign(fresh, self.settings.order),
+                    None => break None,
+                },
             }
-        }
+        };
+        drop(schedule);
+        expired.into_iter().for_each(drop_contained);
+        job
     }
 
     #[inline]

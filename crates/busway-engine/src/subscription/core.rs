@@ -259,8 +259,11 @@ impl SubscriptionCore {
     fn supply(self: &Arc<Self>, member: &Arc<Member>) {
         let limit = self.settings.concurrency.get() as usize;
         let one_more = |workers: usize| (workers < limit).then_some(workers + 1);
-        if member.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok() {
-            worker::start(self, member);
+        let is_one_more = member.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
+        if is_one_more && !worker::start(self, member) {
+            // The next event tries again.
+            member.workers.fetch_sub(1, Ordering::Relaxed);
+            self.staffed.store(false, Ordering::Release);
         }
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use busway_event::{AnyEvent, Spent};
 use busway_middleware::Run;
+use busway_middleware::chain::contained;
 
 use crate::handover::Sleeper;
 use crate::mailbox::{Bell, Job, WorkerShare};
@@ -24,9 +25,9 @@ use crate::subscription::{Member, SubscriptionCore};
 pub(crate) use self::again::Again;
 pub(crate) use self::attempt::{Slot, delivery_of, progress_of};
 
-/// Starts one more worker of `member`.
+/// Starts one more worker of `member`; `false` when there is no thread to be had.
 #[expect(clippy::disallowed_methods, reason = "this module is the supervisor: it owns every task and thread")]
-pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) {
+pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) -> bool {
     let (core, member) = (Arc::clone(core), Arc::clone(member));
     let runtime = core.services.runtime.clone();
     let token = core.tracker.token();
@@ -43,6 +44,7 @@ pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) {
             };
             if let Err(error) = std::thread::Builder::new().name(name).spawn(work) {
                 tracing::error!(%error, "no thread for a blocking handler: its events wait");
+                return false;
             }
         }
         Run::Batch(max) => {
@@ -62,6 +64,7 @@ pub(crate) fn start(core: &Arc<SubscriptionCore>, member: &Arc<Member>) {
             drop(runtime.spawn(work));
         }
     }
+    true
 }
 
 /// A worker's way of getting events, and of letting them go.
@@ -163,10 +166,10 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// Lets go of an event that is settled.
+    /// Lets go of an event that is settled. Its payload's drop is code of the program's: what it does is no end of a worker.
     #[inline]
     fn let_go(&mut self, event: AnyEvent) {
-        self.spent.put(event);
+        contained(|| self.spent.put(event));
     }
 
     fn rest(&mut self) {

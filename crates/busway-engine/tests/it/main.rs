@@ -7,6 +7,7 @@ mod again;
 mod asleep;
 mod bounds;
 mod bridge;
+mod brittle;
 mod churn;
 mod cutover;
 mod dependency;

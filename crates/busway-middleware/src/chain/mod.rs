@@ -29,7 +29,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::batch::run_batch;
-pub(crate) use self::panicked::{Panicked, contain, drop_contained, message_of};
+pub(crate) use self::panicked::{Panicked, contain, message_of};
+pub use self::panicked::{contained, drop_contained};
 pub use crate::extract::loan::take as take_envelope;
 
 pub use self::plain::{Lending, begin_plain, call_lent, call_plain, go_on_plain};

@@ -27,11 +27,20 @@ pub(crate) fn contain<T>(work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Se
     catch_unwind(AssertUnwindSafe(work))
 }
 
-/// Drops user code that belongs to nobody's outcome: a panic in it is logged and ends there.
-pub(crate) fn drop_contained<T>(code: T) {
-    if let Err(panic) = contain(|| drop(code)) {
-        tracing::error!(panic = log_text(&message_of(&*panic)), "a middleware panicked while it was dropped");
+/// Runs user code that belongs to nobody's outcome, as drops do: a panic in it is logged and ends there.
+#[inline]
+pub fn contained(code: impl FnOnce()) {
+    if let Err(panic) = contain(code) {
+        tracing::error!(
+            panic = log_text(&message_of(&*panic)),
+            "what belongs to the program panicked while it was dropped"
+        );
     }
+}
+
+/// Drops user code.
+pub fn drop_contained<T>(code: T) {
+    contained(|| drop(code));
 }
 
 /// What the panic said, when it said so in a text.

@@ -1,0 +1,67 @@
+//! Payloads whose drop panics: they end neither workers nor a shutdown.
+
+use std::time::Duration;
+
+use busway_engine::{Bus, ShutdownEnd};
+use busway_event::{Event, EventType};
+use busway_middleware::Payload;
+use busway_reliability::Order;
+use serde::{Deserialize, Serialize};
+
+use crate::world::ends;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Brittle {
+    breaks: bool,
+}
+
+impl EventType for Brittle {
+    const NAME: &'static str = "brittle";
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        assert!(!self.breaks, "as it was told");
+    }
+}
+
+async fn publish(bus: &Bus, breaks: bool) {
+    bus.publish(Event::new("a", Brittle { breaks })).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_outlives_what_it_lets_go_of() {
+    for order in [Order::Key, Order::None] {
+        let bus = Bus::memory().start().await.unwrap();
+        let handler = |payload: Payload<Brittle>| async move { drop(payload) };
+        let one = bus.subscribe("a").concurrency(1).order(order).to(handler).await.unwrap();
+        for breaks in [true, false, true, false] {
+            publish(&bus, breaks).await;
+        }
+        ends(bus.idle()).await;
+        let stats = one.stats();
+        assert_eq!(stats.done + stats.failed, 4, "{stats:?}");
+        assert!(ends(bus.shutdown(Duration::from_secs(5))).await.is_drained());
+    }
+}
+
+#[tokio::test]
+async fn what_has_expired_or_is_abandoned_ends_nobody() {
+    for order in [Order::Key, Order::None] {
+        let bus = Bus::memory().start().await.unwrap();
+        let handler = |payload: Payload<Brittle>| async move { drop(payload) };
+        let one = bus.subscribe("a").concurrency(2).order(order).to(handler).await.unwrap();
+        one.pause();
+        let late = Event::new("a", Brittle { breaks: true }).ttl(Duration::from_nanos(1));
+        bus.publish(late).await.unwrap();
+        publish(&bus, false).await;
+        one.resume();
+        ends(bus.idle()).await;
+        assert_eq!((one.stats().tally.expired, one.stats().done), (1, 1));
+        one.pause();
+        publish(&bus, true).await;
+        publish(&bus, false).await;
+        let report = ends(bus.shutdown(Duration::ZERO)).await;
+        assert_eq!((report.end, report.tally.abandoned), (ShutdownEnd::Abandoned, 2), "{report}");
+    }
+}
