@@ -134,14 +134,24 @@ impl NatsReceiver {
         Some(Received::new(id, event).at(sequence).attempt(times))
     }
 
-    /// That all of these are still worked on.
-    fn progress(&self, deliveries: &[DeliveryId]) -> Result<Vec<(Subject, AckKind, usize)>, TransportError> {
-        let mut look = self.desk.look();
-        let mut word = |id: &DeliveryId| {
-            let found = look.find(*id)?;
-            Ok((found.reply.clone(), AckKind::Progress, found.lane))
-        };
-        deliveries.iter().map(&mut word).collect()
+    /// That these are still worked on: what is said of those that are here, and the first that is not.
+    fn progress(
+        &self,
+        deliveries: &[DeliveryId],
+    ) -> (Vec<DeliveryId>, Vec<Word>, Result<(), TransportError>) {
+        let (mut look, mut first) = (self.desk.look(), Ok(()));
+        let (mut here, mut words) =
+            (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
+        for id in deliveries {
+            match look.find(*id) {
+                Ok(found) => {
+                    here.push(*id);
+                    words.push((found.reply.clone(), AckKind::Progress, found.lane));
+                }
+                Err(gone) => first = first.and(Err(gone)),
+            }
+        }
+        (here, words, first)
     }
 
     /// Gives back what was fetched, handed over or not.
@@ -197,11 +207,12 @@ impl Receiver for NatsReceiver {
             if self.is_closed() {
                 return Err(TransportError::Closed);
             }
-            let words = self.progress(deliveries)?;
+            // One that is gone says nothing of the others.
+            let (here, words, gone) = self.progress(deliveries);
             let renewed = self.say(words.into_iter()).await;
-            let heard = deliveries.iter().zip(&renewed).filter(|(_, renewed)| renewed.is_ok());
+            let heard = here.iter().zip(&renewed).filter(|(_, renewed)| renewed.is_ok());
             heard.for_each(|(id, _)| self.desk.renew(*id));
-            renewed.into_iter().collect()
+            renewed.into_iter().fold(gone, Result::and)
         })
     }
 
@@ -223,6 +234,9 @@ impl fmt::Debug for NatsReceiver {
         f.debug_struct("NatsReceiver").field("consumers", &names).finish_non_exhaustive()
     }
 }
+
+/// What is said of a delivery, and the lane that it came on.
+type Word = (Subject, AckKind, usize);
 
 /// The least time after which something is delivered again.
 pub(crate) const AGAIN_MIN: Duration = Duration::from_millis(1);

@@ -196,3 +196,24 @@ async fn on_nats_settled_is_settled_at_the_server() {
     let left = consumer.fetch().max_messages(1).messages().await.unwrap().collect::<Vec<_>>().await;
     assert!(left.is_empty());
 }
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn on_nats_one_delivery_that_is_gone_does_not_stop_the_renewal_of_others() {
+    let wait = Duration::from_secs(1);
+    let (_server, transport) = orders().await;
+    send_numbers(&transport, 1..=2).await;
+    let receiver = join(&transport, &reception("stock", "#").ack_wait(wait)).await;
+    let all = receive(&*receiver, 2).await;
+    let (gone, held) = (&all[..1], &all[1..]);
+    settle(&*receiver, gone, &Verdict::Done).await;
+    // The second lives by these alone: longer than two of its times.
+    let begun = Instant::now();
+    while begun.elapsed() < wait * 5 / 2 {
+        let told = receiver.renew(&[gone[0].id, held[0].id]).await;
+        assert!(matches!(told, Err(TransportError::Gone { .. })), "{told:?}");
+        let came = tokio::time::timeout(wait / 4, receiver.receive(1)).await;
+        assert!(came.is_err(), "it is held, and came again: {came:?}");
+    }
+    settle(&*receiver, held, &Verdict::Done).await;
+}
