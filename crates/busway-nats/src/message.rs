@@ -7,7 +7,8 @@
 //! | `traceparent`, `tracestate` | again under their own names, for programs that know nothing of `CloudEvents` |
 //! | `Content-Type: application/cloudevents+json` | on the way in: the body is the whole event |
 //!
-//! A message with no time is of the time at which the stream took it, and one with no subject attribute is about the subject that it came on.
+//! A message with no time is of the time at which the stream took it, and its topic is the subject that it came on, by which the server
+//! filters and permits: a subject attribute that says something else is kept as the metadata pair `ce-subject`. It is the topic only of what came on a subject that is none.
 
 use std::str::FromStr as _;
 
@@ -162,8 +163,8 @@ pub(crate) fn event(
     if let Some(taken) = taken {
         import = import.taken_at(taken);
     }
-    let topic = || subjects.topic(&message.subject).map_or(TopicFrom::Subject, TopicFrom::SubjectOr);
-    let Found { content_type, arriving } = Found::new(message);
+    let topic = || subjects.topic(&message.subject).map_or(TopicFrom::Subject, TopicFrom::Fixed);
+    let Found { content_type, about, arriving } = Found::new(message);
     let read = match content_type.filter(|text| is_structured(text)) {
         Some(text) if media_type(text).eq_ignore_ascii_case(cloudevents::CONTENT_TYPE) => {
             cloudevents::from_json(&message.payload, &import.topic(topic()))
@@ -173,8 +174,9 @@ pub(crate) fn event(
         }
         None => {
             let arriving = arriving?;
-            // Nearly every event has one, and needs no other made.
-            let import = if arriving.has_subject() { import } else { import.topic(topic()) };
+            // Nearly every event is about the subject that it came on, and needs no other topic made.
+            let is_usual = about.is_some() && about == subjects.name(&message.subject);
+            let import = if is_usual { import } else { import.topic(topic()) };
             arriving.event(message.payload.clone(), &import)
         }
     };
@@ -184,17 +186,22 @@ pub(crate) fn event(
 /// What is found among the headers of a message.
 struct Found<'a> {
     content_type: Option<&'a str>,
+    /// The subject attribute as it stands in its header.
+    about: Option<&'a str>,
     /// In binary mode. What is wrong with it is of no interest in the other one.
     arriving: Result<Arriving<'a>, String>,
 }
 
 impl<'a> Found<'a> {
     fn new(message: &'a Message) -> Self {
-        let (mut content_type, mut arriving) = (None, Ok(Arriving::new()));
+        let (mut content_type, mut about, mut arriving) = (None, None, Ok(Arriving::new()));
         for (name, values) in message.headers.iter().flat_map(HeaderMap::iter) {
             let name: &str = name.as_ref();
             match name.split_at_checked(PREFIX.len()) {
                 Some((prefix, attribute)) if prefix.eq_ignore_ascii_case(PREFIX) => {
+                    if attribute.eq_ignore_ascii_case("subject") {
+                        about = values.first().map(HeaderValue::as_str);
+                    }
                     for value in values {
                         let added =
                             arriving.as_mut().map(|arriving| add(arriving, attribute, value.as_str()));
@@ -209,7 +216,7 @@ impl<'a> Found<'a> {
                 _ => {}
             }
         }
-        Self { content_type, arriving: arriving.and_then(|arriving| complete(arriving, content_type)) }
+        Self { content_type, about, arriving: arriving.and_then(|arriving| complete(arriving, content_type)) }
     }
 }
 

@@ -48,12 +48,16 @@ impl Subjects {
 
     /// The topic of a subject, in a partition or not, if it is one.
     pub(crate) fn topic(&self, subject: &str) -> Option<Topic> {
+        Topic::new(self.name(subject)?).ok()
+    }
+
+    /// What the topic of a subject is called if it is one.
+    pub(crate) fn name<'a>(&self, subject: &'a str) -> Option<&'a str> {
         let subject = partition::plain(subject);
-        let name = match self.prefix.as_str() {
-            "" => subject,
-            prefix => subject.strip_prefix(prefix)?.strip_prefix('.')?,
-        };
-        Topic::new(name).ok()
+        match self.prefix.as_str() {
+            "" => Some(subject),
+            prefix => subject.strip_prefix(prefix)?.strip_prefix('.'),
+        }
     }
 
     /// The pattern of all subjects of topics.

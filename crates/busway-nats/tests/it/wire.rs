@@ -120,3 +120,37 @@ async fn on_nats_events_and_other_things_of_programs_without_busway_are_delivere
     settle(&*receiver, &came, &Verdict::Done).await;
     nothing_comes(&*receiver).await;
 }
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn on_nats_the_topic_is_the_subject_that_it_was_published_on_whatever_the_event_is_about() {
+    let (server, transport) = orders().await;
+    let receiver = join(&transport, &reception("stock", "orders.#")).await;
+    let plain = server.plain().await;
+    for about in ["invoice-4711", "payments.approved"] {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("ce-specversion", "1.0"),
+            ("ce-id", about),
+            ("ce-source", "/billing"),
+            ("ce-type", "paid"),
+            ("ce-subject", about),
+        ] {
+            headers.insert(name, value);
+        }
+        plain.publish_with_headers("orders.paid", headers, "{}".into()).await.unwrap().await.unwrap();
+        let json = format!(
+            r#"{{"specversion":"1.0","id":"{about}/2","source":"/billing","type":"paid","subject":"{about}","data":{{}}}}"#
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert("Content-Type", "application/cloudevents+json");
+        plain.publish_with_headers("orders.paid", headers, json.into()).await.unwrap().await.unwrap();
+        let came = receive(&*receiver, 2).await;
+        for one in &came {
+            let event = one.event.as_ref().unwrap();
+            assert_eq!(event.topic().as_str(), "orders.paid");
+            assert_eq!(event.metadata().get("ce-subject"), Some(about));
+        }
+        settle(&*receiver, &came, &Verdict::Done).await;
+    }
+}
