@@ -166,7 +166,7 @@ impl Plan {
         let stream = stream.map_err(|error| fault::request(&link.address, "naming a stream", &error))?;
         let made = stream.create_consumer_strict(config).await;
         match made {
-            Ok(consumer) => Ok(found(consumer.cached_info())),
+            Ok(consumer) => self.check(consumer.cached_info()),
             Err(error) => match error.kind() {
                 // Another member was faster.
                 ConsumerCreateStrictErrorKind::AlreadyExists => self.found_after(link).await,
@@ -230,6 +230,20 @@ impl Plan {
         }
         if config.headers_only {
             return differs("headers_only", "true".to_owned(), "false".to_owned());
+        }
+        // It would be removed while no member is there, and with it what is settled.
+        let idle = config.inactive_threshold;
+        if !idle.is_zero() {
+            return differs("inactive_threshold", format!("{idle:?}"), "none".to_owned());
+        }
+        // Requests beyond these are refused, all of them.
+        if !config.max_expires.is_zero() {
+            return differs("max_expires", format!("{:?}", config.max_expires), "none".to_owned());
+        }
+        for (setting, limit) in [("max_batch", config.max_batch), ("max_bytes", config.max_bytes)] {
+            if limit > 0 {
+                return differs(setting, limit.to_string(), "none".to_owned());
+            }
         }
         if self.keeps_order && config.max_ack_pending != 1 {
             return differs("max_ack_pending", config.max_ack_pending.to_string(), "1".to_owned());

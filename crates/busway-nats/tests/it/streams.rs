@@ -102,6 +102,10 @@ async fn on_nats_a_consumer_that_is_something_else_is_incompatible() {
         ("none", pull::Config { ack_policy: AckPolicy::All, ..base() }, "ack_policy"),
         ("few", pull::Config { max_deliver: 3, ..base() }, "max_deliver"),
         ("bare", pull::Config { headers_only: true, ..base() }, "headers_only"),
+        ("idle", pull::Config { inactive_threshold: wait, ..base() }, "inactive_threshold"),
+        ("brief", pull::Config { max_expires: wait / 3, ..base() }, "max_expires"),
+        ("small", pull::Config { max_batch: 16, ..base() }, "max_batch"),
+        ("light", pull::Config { max_bytes: 1_000, ..base() }, "max_bytes"),
         ("hasty", pull::Config { ack_wait: wait / 2, ..base() }, "ack_wait"),
     ] {
         stream.create_consumer(named(name, config)).await.unwrap();
