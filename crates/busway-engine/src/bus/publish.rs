@@ -204,12 +204,9 @@ impl BusCore {
         if let Some(log) = self.log.as_ref().filter(|log| log.captures(event.topic())) {
             return self.forward_with_log(log, event, asked).await;
         }
-        let admitted = self.admit(Source::Outside).and_then(|()| match asked {
-            Some(durability) => {
-                Err(Refused::NotDurable { topic: event.topic().as_str().to_owned(), durability })
-            }
-            None => Ok(()),
-        });
+        let not_durable = |durability| Refused::NotDurable { topic: event.topic().to_string(), durability };
+        let admitted =
+            self.admit(Source::Outside).and_then(|()| asked.map_or(Ok(()), |asked| Err(not_durable(asked))));
         if let Err(reason) = admitted {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(PublishError::refused(event, reason));

@@ -1,3 +1,5 @@
+//! Who may handle a key when two ask for it.
+
 use super::*;
 use crate::clock::SystemClock;
 
