@@ -47,6 +47,17 @@ impl Run {
         Self { tip, links: Vec::new(), slot: 0, last: 0, places: Vec::new(), marks: Vec::new() }
     }
 
+    /// Adds a record. A link ends with its segment, so that retention leaves none that begins in what is gone, and with [`LINK_RECORDS_MAX`] records, whose marks are one row.
+    fn add(&mut self, hashing: &Hashing, (partition, slot): (u32, u16), offset: u64, hash: &Hash) {
+        if self.slot != slot || self.marks.len() >= LINK_RECORDS_MAX {
+            self.close(hashing);
+            self.slot = slot;
+        }
+        add_to_run(&mut self.places, partition, offset, hash);
+        self.marks.push(mark(hash));
+        self.last = offset;
+    }
+
     /// Makes a link of what is there.
     fn close(&mut self, hashing: &Hashing) {
         if self.marks.is_empty() {
@@ -70,14 +81,7 @@ pub(crate) fn take(
 ) {
     let Some(audited) = shared.audited(partition) else { return };
     let Some(run) = run(state, partition) else { return };
-    // A link ends with its segment, so that retention leaves none that begins in what is gone.
-    if run.slot != slot {
-        run.close(&audited.hashing);
-        run.slot = slot;
-    }
-    add_to_run(&mut run.places, partition, offset, hash);
-    run.marks.push(mark(hash));
-    run.last = offset;
+    run.add(&audited.hashing, (partition, slot), offset, hash);
 }
 
 fn run(state: &mut State, partition: u32) -> Option<&mut Run> {
@@ -179,4 +183,31 @@ pub(crate) fn removed(
         shared.databases.heads.put(txn, &place, &row::encode(&place, &floor)?)?;
     }
     Ok(())
+}
+
+/// Half a megabyte of marks: far less than a row may have, whatever a batch stores.
+const LINK_RECORDS_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_records_a_batch_has_each_link_is_a_row() {
+        let hashing = Hashing::new(None);
+        let mut run = Run::behind(Tip { chain: [0; 32], next: 0, since: 0, head_at: None });
+        for offset in 0..600_000 {
+            run.add(&hashing, (3, 1), offset, &[7; 32]);
+        }
+        run.close(&hashing);
+        let ends: Vec<_> = run.links.iter().map(|(last, link)| (*last, link.marks.len())).collect();
+        assert_eq!(
+            (ends.len(), ends.first(), ends.last()),
+            (10, Some(&(65_535, 65_536)), Some(&(599_999, 10_176)))
+        );
+        for (offset, link) in &run.links {
+            row::encode(&key(3, *offset), link).unwrap();
+        }
+        assert_eq!((run.tip.next, run.tip.since), (600_000, 600_000));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use busway_event::{CloudEventError, EventId, Topic};
+use busway_event::{CloudEventError, EventId, Timestamp, Topic};
 
 use super::Imported;
 use crate::append::Position;
@@ -50,6 +50,14 @@ pub enum LineError {
         id: EventId,
         /// Where the other one lies.
         first: Position,
+    },
+    /// Another event that waits to be due bears its id.
+    #[error("its id {id} is borne by another event, which waits until {due}")]
+    ConflictScheduled {
+        /// The id.
+        id: EventId,
+        /// When the other one is due.
+        due: Timestamp,
     },
 }
 

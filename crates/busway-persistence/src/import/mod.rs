@@ -174,7 +174,8 @@ impl Importing {
             }
             Err(AppendError::Refused {
                 entries,
-                reason: Refusal::Conflict { .. } | Refusal::TwiceInBatch { .. },
+                reason:
+                    Refusal::Conflict { .. } | Refusal::ConflictScheduled { .. } | Refusal::TwiceInBatch { .. },
             }) if entries.len() > 1 => {
                 for (line, entry) in lines.iter().zip(entries) {
                     if self.ends.as_ref().is_none_or(|(ends, _)| line < ends) {
@@ -185,6 +186,10 @@ impl Importing {
             }
             Err(AppendError::Refused { reason: Refusal::Conflict { id, first: at }, .. }) => {
                 self.bad(first, LineError::Conflict { id, first: at });
+                Ok(())
+            }
+            Err(AppendError::Refused { reason: Refusal::ConflictScheduled { id, due }, .. }) => {
+                self.bad(first, LineError::ConflictScheduled { id, due });
                 Ok(())
             }
             Err(AppendError::Refused { reason, .. }) => Err(self.error(first, reason.into())),

@@ -236,6 +236,27 @@ fn a_conflict_in_the_middle_of_a_batch_ends_an_import_behind_all_before_it() {
 }
 
 #[test]
+fn a_line_whose_id_waits_to_be_due_is_a_conflict_like_any_other() {
+    let (here, there) = (dir(), dir());
+    let (from, to) = (open(here.path(), one()), open(there.path(), one()));
+    for number in 0..10 {
+        from.put(entry(&from, "a", number)).unwrap();
+    }
+    let waiting = to.entry(event_with_id("a", 77, id(4)), true, at(0)).unwrap();
+    to.put(waiting.wait_until(at(100), None)).unwrap();
+    let text = exported(&from, all());
+    let error = to.import(Import::stream("all"), &mut text.as_bytes(), at(0)).unwrap_err();
+    let due =
+        |reason: &LineError| matches!(reason, LineError::ConflictScheduled { due, .. } if *due == at(100));
+    assert!(matches!(&error.source, ImportCause::Line(reason) if due(reason)), "{error}");
+    assert_eq!((error.line, error.imported.stored), (5, 4));
+    let skipping = Import::stream("all").bad_lines(BadLines::Skip);
+    let imported = to.import(skipping, &mut text.as_bytes(), at(0)).unwrap();
+    assert_eq!((imported.stored, imported.repeated, imported.skipped), (5, 4, 1));
+    assert!(due(&imported.bad[0].reason), "{:?}", imported.bad);
+}
+
+#[test]
 fn a_store_that_refuses_ends_an_import_with_the_line_and_what_was_done() {
     let (here, there) = (dir(), dir());
     let from = open(here.path(), one());
