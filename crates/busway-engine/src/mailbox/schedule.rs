@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroU32;
 
-use busway_event::Key;
+use busway_event::{Key, Priority};
 use busway_reliability::{Admission, Lane, Lanes, Order, PriorityLimits, Running, Start};
 use busway_router::{GroupRule, MemberId, MemberLoad, Rotation, Share, choose};
 
@@ -91,6 +91,16 @@ impl Schedule {
     /// Whether another event may be taken out of the queues.
     pub(super) fn has_room(&self) -> bool {
         !self.members.is_empty() && self.waiting() < self.window
+    }
+
+    /// Whether an event of this priority may be taken out of its queue beyond that: what fills the room is of priorities that are at their limits, none of
+    /// this one is among it, and it could start. One of each priority at most.
+    pub(super) fn has_room_for(&self, priority: Priority) -> bool {
+        let lacks = |member: &Member| member.ready.get(priority.index()).is_some_and(VecDeque::is_empty);
+        self.assigned > 0
+            && self.waiting() < self.window + Priority::ALL.len()
+            && self.running.has_room(priority)
+            && self.members.iter().all(lacks)
     }
 
     /// Events that wait for their lane or for a worker.

@@ -5,7 +5,7 @@ use std::sync::Weak;
 
 use busway_event::{AnyEvent, Key, Priority};
 use busway_middleware::chain::drop_contained;
-use busway_reliability::Lane;
+use busway_reliability::{Lane, Order};
 use busway_router::Share;
 
 use super::queues::Slot;
@@ -117,11 +117,16 @@ impl Mailbox {
                     schedule.finish(&job.ticket);
                     expired.push(job.event);
                 }
-                None if !schedule.has_room() => break None,
-                None => match self.take_fresh(&mut schedule.intake, freed) {
-                    Some(fresh) => schedule.assign(fresh, self.settings.order),
-                    None => break None,
-                },
+                None => {
+                    let fresh = match schedule.has_room() {
+                        true => self.take_fresh(&mut schedule.intake, freed),
+                        false => self.take_lacking(&schedule, freed),
+                    };
+                    match fresh {
+                        Some(fresh) => schedule.assign(fresh, self.settings.order),
+                        None => break None,
+                    }
+                }
             }
         };
         drop(schedule);
@@ -206,6 +211,24 @@ impl Mailbox {
                 return Some(waiting);
             }
         }
+    }
+
+    /// The oldest event of a priority that could start while others are at their limits, the most urgent first. Events in the order of their keys have one queue, whatever
+    /// their priorities.
+    fn take_lacking(&self, schedule: &Schedule, freed: &mut bool) -> Option<Waiting> {
+        if self.settings.order == Order::Key {
+            return None;
+        }
+        let oldest = |priority| {
+            while let Some(slot) = self.queues.pop(priority) {
+                *freed = true;
+                if let Some(waiting) = self.resolve(slot).and_then(|waiting| self.fresh(waiting)) {
+                    return Some(waiting);
+                }
+            }
+            None
+        };
+        Priority::ALL.into_iter().filter(|priority| schedule.has_room_for(*priority)).find_map(oldest)
     }
 
     /// Any waiting event, least urgent queue first.

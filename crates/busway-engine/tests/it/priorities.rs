@@ -85,6 +85,35 @@ async fn a_priority_runs_at_most_as_many_as_its_limit_at_once() {
 }
 
 #[tokio::test]
+async fn a_flood_of_one_priority_that_is_at_its_limit_keeps_no_other_from_its_places() {
+    let bus = TestBus::start().await;
+    let (recorder, gate) = (Recorder::<Number>::new(), Gate::closed());
+    let script = Script::new((0..40).map(|_| Step::Wait(gate.clone())));
+    let builder = bus.subscribe("a").capacity(8).concurrency(16);
+    builder.to(recorder.scripted(&script)).await.unwrap();
+    let publish = async |priority: Priority, count: u32| {
+        for n in 0..count {
+            bus.publish(number("a", n).priority(priority)).await.unwrap();
+        }
+    };
+    publish(Priority::P3, 8).await;
+    gate.reached(8).await;
+    // They fill what is taken in beforehand, and none of them may start.
+    publish(Priority::P3, 8).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    publish(Priority::P0, 2).await;
+    publish(Priority::P1, 1).await;
+    gate.reached(11).await;
+    assert_eq!(first(&recorder, 11), [2, 1, 0, 8]);
+    gate.open();
+    bus.settle().await;
+    assert_eq!(recorder.count(), 19);
+    bus.finish().await;
+}
+
+#[tokio::test]
 async fn an_event_expires_exactly_at_its_time_to_live() {
     let bus = TestBus::start().await;
     let recorder = Recorder::<Number>::new();
