@@ -1,8 +1,8 @@
 //! Which keys are new for sure, without a look at any other: ids that rise.
 //!
 //! An id that busway makes begins with its time (version 7 of a UUID, RFC 9562), so that in a log nearly each is above all before it. One that is above all that were ever noted is none of
-//! them. That is no guess: it is compared with the highest, and where it is not above that nothing is said. Keys of other kinds are digests or drawn by lot. They are left out,
-//! since one of them would be above all ids for ever.
+//! them. That is no guess: it is compared with the highest, and where it is not above that nothing is said. Keys of other kinds are digests or drawn by lot, and are left out.
+//! One digest of 64 passes for an id, and is above all of them as a rule: who mixes both has ids that are looked for, as all were before, and nothing is wrong.
 
 use super::super::key::IdempotencyKey;
 

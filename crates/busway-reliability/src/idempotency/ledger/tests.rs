@@ -8,8 +8,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::epoch::epoch;
 
+/// A digest, or an id: those of 1, 3, 5 and so on rise in another order than their numbers, so that they come above, between and below one another.
 fn key(number: u8) -> IdempotencyKey {
-    IdempotencyKey::from_bytes([number; 16])
+    let mut bytes = [number; 16];
+    if !number.is_multiple_of(2) {
+        (bytes[0], bytes[6], bytes[8]) = (number.wrapping_mul(7) % 16, 0x70, 0x80);
+    }
+    IdempotencyKey::from_bytes(bytes)
 }
 
 const fn lease(owner: u64, epoch: u64) -> Lease {
@@ -23,6 +28,8 @@ enum Step {
     Lease(u8, Lease, u64),
     Done(u8, Lease, u64),
     Release(u8, Lease),
+    /// Known to be done for so long, as from a store.
+    Restore(u8, u64),
     Pass(u64),
 }
 
@@ -32,6 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0_u8..4, lease(), 1_u64..4).prop_map(|(key, lease, length)| Step::Lease(key, lease, length)),
         2 => (0_u8..4, lease(), 1_u64..6).prop_map(|(key, lease, ttl)| Step::Done(key, lease, ttl)),
         2 => (0_u8..4, lease()).prop_map(|(key, lease)| Step::Release(key, lease)),
+        1 => (0_u8..4, 1_u64..6).prop_map(|(key, ttl)| Step::Restore(key, ttl)),
         2 => (1_u64..4).prop_map(Step::Pass),
     ];
     prop::collection::vec(step, 1..80)
@@ -109,6 +117,17 @@ proptest! {
                 Step::Release(number, lease) => {
                     prop_assert_eq!(ledger.release(key(number), lease), model.release(number, lease));
                 }
+                // Keys are restored before anybody asks for them.
+                Step::Restore(number, ttl) if !matches!(model.states.get(&number), Some(State::Leased(..))) => {
+                    let ttl_secs = SECOND * u32::try_from(ttl).unwrap();
+                    ledger.restore(key(number), now + ttl_secs, now);
+                    let before = match model.state(number) {
+                        Some(State::Done(until)) => until,
+                        _ => 0,
+                    };
+                    model.states.insert(number, State::Done(before.max(model.now + ttl)));
+                }
+                Step::Restore(..) => {}
                 Step::Pass(seconds) => {
                     now += SECOND * u32::try_from(seconds).unwrap();
                     model.now += seconds;

@@ -74,6 +74,28 @@ async fn keys_that_are_done_are_so_after_a_restart_until_their_time_is_over() {
 }
 
 #[tokio::test]
+async fn ids_that_are_done_are_so_after_a_restart_and_newer_ones_are_new() {
+    let (dir, clock, recorder) = (dir(), ManualClock::new(), Recorder::<Number>::new());
+    let by_id = || Idempotency::by_id();
+    for round in 0_u32..3 {
+        let bus = open_on(&clock, &dir).await;
+        let subscription = stock(&bus).idempotent(by_id()).to(recorder.handler()).await.unwrap();
+        for n in 0..5 {
+            bus.publish(number("orders.created", round * 5 + n)).await.unwrap();
+        }
+        bus.settle().await;
+        let seen = recorder.count();
+        assert_eq!(seen, usize::try_from(round + 1).unwrap() * 5);
+        // All of them once more, those of the rounds before too.
+        bus.cursor("stock").seek(StartAt::Earliest).await.unwrap();
+        bus.settle().await;
+        assert_eq!(recorder.count(), seen, "round {round}: {}", steps(&subscription));
+        bus.finish().await;
+        clock.advance(Duration::from_secs(60));
+    }
+}
+
+#[tokio::test]
 async fn a_failure_leaves_nothing_and_the_next_attempt_handles_the_event() {
     let (dir, recorder) = (dir(), Recorder::<Number>::new());
     let bus = open(&dir).await;
