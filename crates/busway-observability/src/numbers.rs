@@ -28,8 +28,8 @@ pub struct BusNumbers {
     pub unstored: u64,
     /// Subscriptions that have not stopped.
     pub subscriptions: Vec<SubscriptionNumbers>,
-    /// What those that have stopped counted, summed by [`CountSums`]. Each subscription is in one of the two, never in both or in neither. Of those that ended
-    /// when [`PAST_SERIES_MAX`] series were here already, and none of theirs, it says nothing.
+    /// What those that have stopped counted, summed by [`CountSums`](crate::CountSums). Each subscription is in one of the two, never in both or in neither. Of those that ended
+    /// when [`PAST_SERIES_MAX`](crate::PAST_SERIES_MAX) series were here already, and none of theirs, it says nothing.
     pub past: Vec<SubscriptionNumbers>,
     /// Channels with a breaker, those that were used last.
     pub channels: Vec<ChannelNumbers>,
