@@ -126,9 +126,9 @@ async fn the_metrics_of_a_bus_say_what_its_accounts_say() {
     bus.finish().await;
 }
 
-/// Of what is counted, in no order.
+/// What subscriptions counted, in no order.
 fn lines(text: &str) -> BTreeSet<&str> {
-    text.lines().filter(|line| line.contains("_total")).collect()
+    text.lines().filter(|line| line.contains("_total{subscription")).collect()
 }
 
 #[tokio::test]
