@@ -41,9 +41,9 @@ pub(crate) async fn connect(url: &str, prefix: &str, timeout: Duration) -> Resul
     let address = url.into_connection_info().map_err(unusable)?;
     let client = Client::open(address.set_tcp_settings(tcp(timeout))).map_err(unusable)?;
     let server = client.get_connection_info().addr().to_string();
-    let late = |what: &str| LinkError::Unreachable {
+    let late = |_| LinkError::Unreachable {
         server: server.clone(),
-        reason: format!("no {what} within {timeout:?}"),
+        reason: format!("no answer within {timeout:?}"),
     };
     let failed = |error: redis::RedisError| {
         let (server, reason) = (server.clone(), error.to_string());
@@ -53,14 +53,11 @@ pub(crate) async fn connect(url: &str, prefix: &str, timeout: Duration) -> Resul
         }
     };
     let mut connection = Line::new(&client, timeout, Some(timeout)).map_err(failed)?;
-    let ping = redis::cmd("PING");
-    let connected = tokio::time::timeout(timeout, ping.exec_async(&mut connection)).await;
-    connected.map_err(|_| late("connection"))?.map_err(failed)?;
     let mut question = redis::cmd("INFO");
     question.arg("memory");
     let info: InfoDict = tokio::time::timeout(timeout, question.query_async(&mut connection))
         .await
-        .map_err(|_| late("answer"))?
+        .map_err(late)?
         .map_err(failed)?;
     let policy: Option<String> = info.get("maxmemory_policy");
     match policy.as_deref() {

@@ -146,6 +146,11 @@ impl Read {
             let of = self.counts.entry(counts(sum)).or_insert_with(|| OfCounts::new(recorded, sum));
             of.take(recorded, sum);
         }
+        // Of names that the bus no longer remembers, there being too many of them.
+        if self.counts.len() > sums.iter().count() {
+            let there: HashSet<Counts> = sums.iter().map(counts).collect();
+            self.counts.retain(|counts, _| there.contains(counts));
+        }
     }
 
     /// Which filter a subscription with a name has.
