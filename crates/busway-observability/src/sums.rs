@@ -1,6 +1,7 @@
 //! Counts that go on when a subscription ends and another one takes its name.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::numbers::{Kind, SubscriptionNumbers};
@@ -12,7 +13,7 @@ pub struct CountSums {
 }
 
 /// What is counted together.
-type Series = (Arc<str>, Option<String>, Kind, &'static str);
+pub(crate) type Series = (Arc<str>, Option<String>, Kind, &'static str);
 
 fn series(numbers: &SubscriptionNumbers) -> Series {
     let filter = numbers.name.is_empty().then(|| numbers.filter.clone());
@@ -22,23 +23,26 @@ fn series(numbers: &SubscriptionNumbers) -> Series {
 impl CountSums {
     /// Adds what one has counted: what it measures now is left out.
     pub fn add(&mut self, numbers: &SubscriptionNumbers) {
-        let counts = numbers.counts();
-        match self.sums.get_mut(&series(numbers)) {
-            Some(sum) => sum.join(&counts),
-            None => _ = self.sums.insert(series(numbers), counts),
-        }
+        self.add_within(usize::MAX, numbers);
     }
 
     /// The same, unless there are `max` sums already and none of its own.
     pub fn add_within(&mut self, max: usize, numbers: &SubscriptionNumbers) {
-        if self.sums.len() < max || self.sums.contains_key(&series(numbers)) {
-            self.add(numbers);
+        let (is_full, counts) = (self.sums.len() >= max, numbers.counts());
+        match self.sums.entry(series(numbers)) {
+            Entry::Occupied(mut sum) => sum.get_mut().join(&counts),
+            Entry::Vacant(place) if !is_full => _ = place.insert(counts),
+            Entry::Vacant(_) => {}
         }
     }
 
     /// The sums, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &SubscriptionNumbers> {
         self.sums.values()
+    }
+
+    pub(crate) fn by_series(&self) -> &HashMap<Series, SubscriptionNumbers> {
+        &self.sums
     }
 }
 

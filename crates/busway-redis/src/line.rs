@@ -103,7 +103,7 @@ impl ConnectionLike for Line {
 }
 
 /// Whether the server would not have whoever calls.
-fn is_locked_out(error: &RedisError) -> bool {
+pub(crate) fn is_locked_out(error: &RedisError) -> bool {
     error.kind() == ErrorKind::AuthenticationFailed || matches!(error.code(), Some("WRONGPASS" | "NOAUTH"))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::io::tcp::TcpSettings;
 use redis::{Client, ErrorKind, InfoDict, IntoConnectionInfo as _, ServerErrorKind};
 
-use crate::line::Line;
+use crate::line::{Line, is_locked_out};
 
 /// A connection to a server that was looked at: it evicts nothing.
 pub(crate) struct Link {
@@ -76,8 +76,9 @@ fn tcp(timeout: Duration) -> TcpSettings {
 
 /// Whether the server says that it will not, and not that it cannot.
 pub(crate) fn is_denied(error: &redis::RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm))
-        || matches!(error.code(), Some("WRONGPASS" | "NOAUTH" | "NOPERM"))
+    let may_not =
+        error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) || error.code() == Some("NOPERM");
+    may_not || is_locked_out(error)
 }
 
 /// Whether it may be a part of a key's name.

@@ -347,7 +347,6 @@ impl CutOver {
             let reception = |name: &str| {
                 Reception::new(&*self.led.stream, name, filter.clone()).start_at(StartAt::Latest)
             };
-
             broker.push(transport.receiver(&reception(&there)).await.map_err(failed)?);
             let local = LocalTransport::new(bus);
             log.push(local.receiver(&reception(&name).identity(Identity::Bus)).await.map_err(failed)?);

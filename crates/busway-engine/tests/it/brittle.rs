@@ -3,27 +3,11 @@
 use std::time::Duration;
 
 use busway_engine::{Bus, ShutdownEnd};
-use busway_event::{Event, EventType};
+use busway_event::Event;
 use busway_middleware::Payload;
 use busway_reliability::Order;
-use serde::{Deserialize, Serialize};
 
-use crate::world::ends;
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Brittle {
-    breaks: bool,
-}
-
-impl EventType for Brittle {
-    const NAME: &'static str = "brittle";
-}
-
-impl Drop for Brittle {
-    fn drop(&mut self) {
-        assert!(!self.breaks, "as it was told");
-    }
-}
+use crate::world::{Brittle, ends};
 
 async fn publish(bus: &Bus, breaks: bool) {
     bus.publish(Event::new("a", Brittle { breaks })).await.unwrap();

@@ -13,7 +13,7 @@ use busway_middleware::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::world::{Number, account};
+use crate::world::{Brittle, Number, account};
 
 /// More than it takes for a thread to know the way.
 const MANY: u32 = 100;
@@ -156,22 +156,6 @@ async fn an_event_that_an_extractor_took_and_did_not_use_is_a_failure_and_no_sil
     let stats = greedy.stats();
     assert_eq!((stats.done, stats.failed), (50, 50));
     assert!(stats.last_failure.unwrap().error.contains("gave no argument"));
-}
-
-/// A payload whose drop panics, if it is told to.
-#[derive(Debug, Serialize, Deserialize)]
-struct Brittle {
-    breaks: bool,
-}
-
-impl EventType for Brittle {
-    const NAME: &'static str = "brittle";
-}
-
-impl Drop for Brittle {
-    fn drop(&mut self) {
-        assert!(!self.breaks, "as it was told");
-    }
 }
 
 /// Needs no more of what it is lent than that it is there.

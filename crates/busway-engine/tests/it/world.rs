@@ -18,6 +18,22 @@ impl EventType for Number {
     const NAME: &'static str = "number";
 }
 
+/// A payload whose drop panics, if it is told to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Brittle {
+    pub(crate) breaks: bool,
+}
+
+impl EventType for Brittle {
+    const NAME: &'static str = "brittle";
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        assert!(!self.breaks, "as it was told");
+    }
+}
+
 /// An event on `topic`.
 pub(crate) fn number(topic: &str, n: u32) -> Draft<Number> {
     Event::new(topic, Number { n })

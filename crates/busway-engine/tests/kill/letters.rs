@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -18,7 +17,7 @@ use busway_persistence::{LetterKey, LetterQuery, Store, StoreOptions};
 use busway_reliability::Retry;
 
 use crate::child::number_of;
-use crate::{Chance, number_in};
+use crate::{Chance, follow_lines, number_in, say};
 
 #[test]
 #[ignore = "the entry of the children, which are told where the store is"]
@@ -184,21 +183,7 @@ fn run(dir: &Path, plan: Plan, kill_behind: Option<u64>, heard: &mut Heard) -> b
             command.env(variable, number.to_string());
         }
     }
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut lines = 0;
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        // The last line may be cut.
-        let Ok(line) = line else { break };
-        heard.hear(&line);
-        lines += u64::from(line.ends_with('.'));
-        // What it says until it is dead counts: read on.
-        if kill_behind == Some(lines) {
-            child.kill().unwrap();
-        }
-    }
-    let ended = child.wait().unwrap();
-    assert!(kill_behind.is_some() || ended.success(), "the child ended with {ended}");
-    ended.success()
+    follow_lines(command.stderr(Stdio::null()), kill_behind, |line| heard.hear(line))
 }
 
 #[test]
@@ -253,11 +238,6 @@ fn a_redrive_that_is_interrupted_by_kills_neither_loses_nor_doubles() {
 
 fn stream() -> Stream {
     Stream::new("orders").capture("orders.#")
-}
-
-fn say(line: &str) {
-    // One call, so that a line is whole or missing; the harness may have begun a line.
-    std::io::stdout().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }
 
 const DIR: &str = "BUSWAY_LETTERS_DIR";

@@ -20,7 +20,7 @@ mod poison;
 mod waiting;
 
 use std::env;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -100,32 +100,62 @@ impl Moment {
 
 fn run(dir: &Path, cycle: u64, moment: &Moment, account: &mut Account) {
     let (events, bytes) = moment.size();
-    let mut child = Command::new(env::current_exe().unwrap())
+    let mut command = Command::new(env::current_exe().unwrap());
+    let command = command
         .args(["--exact", "child_entry", "--ignored", "--nocapture"])
         .env(DIR, dir)
         .env(FIRST, (cycle * 1_000).to_string())
         .env(EVENTS, events.to_string())
         .env(BYTES, bytes.to_string())
-        .stdout(Stdio::piped())
         // What a child that is not killed has found wrong.
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let (mut receipts, mut is_killed) = (0, false);
+        .stderr(Stdio::inherit());
+    let mut receipts = 0;
     account.begin_run();
+    let ended = follow(command, |line| {
+        account.hear(line);
+        receipts += u64::from(line.starts_with("ACK "));
+        moment.is_now(line, receipts)
+    });
+    assert!(ended.is_killed || ended.is_success, "cycle {cycle}: the child did not come to its end");
+}
+
+/// How a child ended.
+struct Ended {
+    is_killed: bool,
+    /// It came to its end all the same, or because nobody killed it.
+    is_success: bool,
+}
+
+/// Runs a child, and kills it behind the first line of which `is_moment` says so. What it says until it is dead counts: `is_moment` is told of each line.
+fn follow(command: &mut Command, mut is_moment: impl FnMut(&str) -> bool) -> Ended {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut is_killed = false;
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         // The last line may be cut.
         let Ok(line) = line else { break };
-        account.hear(&line);
-        receipts += u64::from(line.starts_with("ACK "));
-        // What it says until it is dead counts: read on.
-        if !is_killed && moment.is_now(&line, receipts) {
+        if is_moment(&line) && !is_killed {
             child.kill().unwrap();
             is_killed = true;
         }
     }
-    let ended = child.wait().unwrap();
-    assert!(is_killed || ended.success(), "cycle {cycle}: the child ended with {ended}");
+    Ended { is_killed, is_success: child.wait().unwrap().success() }
+}
+
+/// The same behind so many lines that are whole; whether it came to its end. One that nobody kills has to.
+fn follow_lines(command: &mut Command, kill_behind: Option<u64>, mut hear: impl FnMut(&str)) -> bool {
+    let mut lines = 0;
+    let ended = follow(command, |line| {
+        hear(line);
+        lines += u64::from(line.ends_with('.'));
+        kill_behind == Some(lines)
+    });
+    assert!(kill_behind.is_some() || ended.is_success, "the child did not come to its end");
+    ended.is_success
+}
+
+/// A child says a line, which is whole or missing: one call. The test harness may have begun a line.
+fn say(line: &str) {
+    std::io::stdout().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }
 
 fn number_in(variable: &str) -> Option<u64> {

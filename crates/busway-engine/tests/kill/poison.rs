@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +16,7 @@ use busway_persistence::{ReadLimits, Store, StoreOptions};
 use busway_reliability::Order;
 
 use crate::child::number_of;
+use crate::say;
 
 #[test]
 #[ignore = "the entry of the children, which are told where the store is"]
@@ -244,11 +244,6 @@ fn run(dir: &Path, plan: Plan) -> Lived {
 
 fn stream() -> Stream {
     Stream::new("orders").capture("orders.#")
-}
-
-fn say(line: &str) {
-    // One call, so that a line is whole or missing; the harness may have begun a line.
-    std::io::stdout().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }
 
 const DIR: &str = "BUSWAY_POISON_DIR";

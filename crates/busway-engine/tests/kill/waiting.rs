@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use busway_event::{Event, EventId, Raw, Timestamp};
 use busway_persistence::{ReadLimits, Store, StoreOptions};
 
 use crate::child::number_of;
-use crate::{Chance, number_in};
+use crate::{Chance, follow_lines, number_in, say};
 
 #[test]
 #[ignore = "the entry of the children, which are told where the store is"]
@@ -158,20 +157,7 @@ fn run(dir: &Path, (first, publishes): (u64, u64), kill_behind: Option<u64>, hea
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "waiting::waiting_child", "--ignored", "--nocapture"]);
     command.env(DIR, dir).env(FIRST, first.to_string()).env(PUBLISHES, publishes.to_string());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut lines = 0;
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        // The last line may be cut.
-        let Ok(line) = line else { break };
-        heard.hear(&line);
-        lines += u64::from(line.ends_with('.'));
-        // What it says until it is dead counts: read on.
-        if kill_behind == Some(lines) {
-            child.kill().unwrap();
-        }
-    }
-    let ended = child.wait().unwrap();
-    assert!(kill_behind.is_some() || ended.success(), "the child ended with {ended}");
+    _ = follow_lines(command.stderr(Stdio::inherit()), kill_behind, |line| heard.hear(line));
 }
 
 #[test]
@@ -210,11 +196,6 @@ fn stream() -> Stream {
 
 fn ticks() -> Stream {
     Stream::new("ticks").capture("ticks.#").audit(Audit::forever().heads(5, Duration::from_secs(60)))
-}
-
-fn say(line: &str) {
-    // One call, so that a line is whole or missing; the harness may have begun a line.
-    std::io::stdout().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }
 
 const TICK: Duration = Duration::from_millis(10);

@@ -12,25 +12,17 @@ use super::names;
 use super::timed::labels;
 use crate::numbers::{BusNumbers, ChannelNumbers, DedupNumbers, Kind, StoreNumbers, SubscriptionNumbers};
 use crate::signal::Circuit;
-use crate::sums::CountSums;
+use crate::sums::{self, CountSums};
 
 /// Handles of what was there when it was rendered last.
 #[derive(Default)]
 pub(super) struct Read {
     bus: Option<OfBus>,
     store: Option<OfStore>,
-    counts: HashMap<Counts, OfCounts>,
+    counts: HashMap<sums::Series, OfCounts>,
     filters: HashMap<Named, Gauge>,
     gauges: HashMap<Series, Vec<Gauge>>,
     breakers: HashMap<String, OfBreaker>,
-}
-
-/// What was counted: `filter` only of those without a name, and the overflow policy, by whose name events are dropped.
-type Counts = (Arc<str>, String, Kind, &'static str);
-
-fn counts(numbers: &SubscriptionNumbers) -> Counts {
-    let (name, filter, kind) = series(numbers);
-    (name, filter, kind, numbers.policy)
 }
 
 /// A subscription with a name, and its filter.
@@ -142,14 +134,15 @@ impl Read {
     fn take_counts(&mut self, recorded: &Recorded, numbers: &BusNumbers) {
         let mut sums = CountSums::default();
         numbers.subscriptions.iter().chain(&numbers.past).for_each(|numbers| sums.add(numbers));
-        for sum in sums.iter() {
-            let of = self.counts.entry(counts(sum)).or_insert_with(|| OfCounts::new(recorded, sum));
+        let sums = sums.by_series();
+        // Those of names that the bus no longer remembers go: there are too many of them.
+        self.counts.retain(|series, _| sums.contains_key(series));
+        for (series, sum) in sums {
+            if !self.counts.contains_key(series) {
+                self.counts.insert(series.clone(), OfCounts::new(recorded, sum));
+            }
+            let Some(of) = self.counts.get_mut(series) else { continue };
             of.take(recorded, sum);
-        }
-        // Of names that the bus no longer remembers, there being too many of them.
-        if self.counts.len() > sums.iter().count() {
-            let there: HashSet<Counts> = sums.iter().map(counts).collect();
-            self.counts.retain(|counts, _| there.contains(counts));
         }
     }
 
