@@ -82,6 +82,33 @@ impl<'t> Databases<'t> {
         ring.get(usize::from(slot)).copied()
     }
 
+    /// Bytes of the pages that hold something, as the transaction sees them: of all databases, without the list of pages that are free.
+    pub(crate) fn live_bytes(&self, txn: &RwTxn<'_>) -> heed::Result<u64> {
+        let fixed = [
+            self.meta,
+            self.names,
+            self.segments,
+            self.subscriptions,
+            self.cursors,
+            self.parked,
+            self.dead,
+            self.ids,
+            self.segment_ids,
+            self.links,
+            self.heads,
+            self.done,
+            self.schedule,
+            self.tables,
+        ];
+        let mut bytes = 0_u64;
+        for database in fixed.iter().chain(self.rings.iter().flatten()) {
+            let stat = database.stat(txn)?;
+            let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
+            bytes += pages as u64 * u64::from(stat.page_size);
+        }
+        Ok(bytes)
+    }
+
     /// How many databases a store with these rings has.
     pub(crate) fn count(rings: &[u16]) -> u32 {
         FIXED + rings.iter().map(|&slots| u32::from(slots)).sum::<u32>()

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the mapped file is changed by nobody else | [`open`](crate::open) took our own lock before, refused file systems that cannot lock, and looked at the header; nothing in the crate opens the file for writing beside LMDB |
 //! | one environment a file and process | the same lock: a second open fails there, also through links, because paths are resolved first |
-//! | no transaction is open while the map grows | every transaction is begun through [`Gate`], and growing takes all of it |
+//! | no transaction is open while the map grows or shrinks | every transaction is begun through [`Gate`], and a change of size takes all of it |
 
 use std::cell::Cell;
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use heed::types::Bytes as Blob;
 use heed::{CompactionOption, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::figures::{Reader, Readers};
 
@@ -124,11 +124,24 @@ impl Gate {
     /// Grows the map, when no transaction is open. Waits for those that are; new ones wait for it. Does nothing when somebody else
     /// made it as large meanwhile.
     pub(crate) fn grow(&self, map_size: usize) -> heed::Result<()> {
-        let _alone = self.open.write();
-        if self.map_size() >= map_size {
-            return Ok(());
+        let alone = self.open.write();
+        match self.map_size() >= map_size {
+            true => Ok(()),
+            false => self.resize(map_size, &alone),
         }
-        // SAFETY: no transaction is open in this process: each holds the gate for reading while it lives.
+    }
+
+    /// Makes the map smaller, though never smaller than the file. Waits as [`grow`](Self::grow) does.
+    pub(crate) fn shrink(&self, map_size: usize) -> heed::Result<()> {
+        let alone = self.open.write();
+        match self.map_size() <= map_size {
+            true => Ok(()),
+            false => self.resize(map_size, &alone),
+        }
+    }
+
+    fn resize(&self, map_size: usize, _alone: &RwLockWriteGuard<'_, ()>) -> heed::Result<()> {
+        // SAFETY: no transaction is open in this process: each holds the gate for reading while it lives, and the caller all of it.
         #[expect(unsafe_code, reason = "LMDB does not check that no transaction is open; the gate does")]
         unsafe {
             self.env.resize(map_size)

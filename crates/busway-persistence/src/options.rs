@@ -67,7 +67,8 @@ impl StoreOptions {
         self
     }
 
-    /// As large as the store's file may grow, in bytes; then publishes are refused. Default 1 TiB.
+    /// As large as the store's file may grow, in bytes; then publishes are refused until retention lets segments go. Default 1 TiB. Settlements, and
+    /// retention itself, may use an eighth more (1 MiB at least), because taking away needs pages too; publishes never do.
     pub const fn bytes_max(mut self, bytes: u64) -> Self {
         self.bytes_max = bytes;
         self

@@ -61,6 +61,8 @@ pub(crate) struct SegmentSize {
     bytes: u64,
     count: u64,
     age: Option<Duration>,
+    /// What segments hold at least that take one of the last databases, see [`LAST_SLOTS`].
+    last_bytes: u64,
 }
 
 impl SegmentSize {
@@ -76,6 +78,7 @@ impl SegmentSize {
             bytes: limit.map_or(unlimited, |bytes| (bytes / parts).max(SEGMENT_BYTES_MIN)),
             count: retention.count.map_or(u64::MAX, |count| (count / parts).max(1)),
             age: retention.age.map(|age| age / u32::try_from(parts).unwrap_or(1)),
+            last_bytes: retention.cap.map_or(0, |cap| cap.bytes / (LAST_SLOTS + 1)),
         }
     }
 
@@ -126,7 +129,7 @@ impl Log {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    pub(crate) fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+    pub(crate) fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> + ExactSizeIterator {
         self.segments.iter()
     }
 
@@ -139,8 +142,10 @@ impl Log {
     /// Where the next event goes: begins another segment when the newest is full and a database is free. The segment that it
     /// goes to, and its offset.
     pub(crate) fn place(&mut self, bytes: u64, now: Timestamp) -> (u16, u64) {
+        let is_last = u64::from(self.slots) <= self.segments.len() as u64 + LAST_SLOTS;
         if let Some(newest) = self.segments.back()
             && self.size.is_reached_by(newest, now)
+            && (!is_last || newest.bytes >= self.size.last_bytes)
             && let Some(slot) = self.free_slot()
         {
             let first = newest.next;
@@ -185,20 +190,49 @@ impl Log {
         self.segments.iter().take(oldest).take_while(may_go).count()
     }
 
+    /// How many of the oldest segments go when the partition is at its cap: those that nobody needs, the newest too. A limit by number or bytes
+    /// does not hold them, because nothing could ever be published then that makes up for them; an age does, it comes by itself.
+    pub(crate) fn settled_at_cap(&self, retention: &Retention, settled: u64, now: Timestamp) -> usize {
+        if retention.count.is_none() && retention.bytes.is_none() {
+            return 0;
+        }
+        let is_old = |segment: &Segment| {
+            retention.age.is_none_or(|limit| now.saturating_since(segment.last_at) > limit)
+        };
+        let may_go = |segment: &&Segment| segment.count() > 0 && segment.next <= settled && is_old(segment);
+        self.segments.iter().take_while(may_go).count()
+    }
+
     /// Lets the oldest segment go, unless it is the only one.
     pub(crate) fn drop_oldest(&mut self) -> Option<Segment> {
         (self.segments.len() > 1).then(|| self.segments.pop_front()).flatten()
+    }
+
+    /// The same of the only one too: an empty one takes its place.
+    pub(crate) fn drop_oldest_or_only(&mut self) -> Option<Segment> {
+        if let [only] = self.segments.make_contiguous()
+            && only.count() > 0
+            && let Some(slot) = self.free_slot()
+        {
+            let next = self.next();
+            self.segments.push_back(Segment::empty(slot, next));
+        }
+        self.drop_oldest()
     }
 }
 
 /// Bytes of a segment of a stream that keeps everything.
 const SEGMENT_BYTES: u64 = 64 << 20;
+/// A partition with a cap keeps so many databases for segments that hold a part of the cap each. Otherwise all would be taken by small ones while a
+/// subscription falls behind, and the newest grow to all that is left of the cap, which then goes at once or not at all.
+const LAST_SLOTS: u64 = 3;
 /// A segment of less than this would be begun and emptied all the time.
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::AtCap;
 
     const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000_000);
 
@@ -241,6 +275,28 @@ mod tests {
     fn a_full_ring_lets_the_newest_segment_grow() {
         let log = log(Retention::forever().count(10), 3, 100, 10);
         assert_eq!(log.segments().map(Segment::count).collect::<Vec<_>>(), [10, 10, 80]);
+    }
+
+    #[test]
+    fn the_last_databases_below_a_cap_hold_a_part_of_it_each() {
+        let retention = Retention::forever().count(10).cap(1_000, AtCap::RefusePublish);
+        let log = log(retention, 8, 100, 10);
+        // The count says 1; the last three hold a quarter of the cap before the next one begins.
+        assert_eq!(log.segments().map(Segment::count).collect::<Vec<_>>(), [1, 1, 1, 1, 25, 25, 25, 21]);
+    }
+
+    #[test]
+    fn what_nobody_needs_goes_at_the_cap_the_only_segment_too() {
+        let retention = Retention::forever().count(50);
+        let mut log = log(retention, 3, 40, 10);
+        assert_eq!(log.settled_at_cap(&retention, 39, NOW), 0, "one event is needed");
+        assert_eq!(log.settled_at_cap(&retention, 40, NOW), 1);
+        assert_eq!(log.settled_at_cap(&retention.age(Duration::from_secs(1)), 40, NOW), 0, "an age holds");
+        assert_eq!(log.settled_at_cap(&Retention::forever(), 40, NOW), 0, "everything is kept");
+        assert_eq!(log.drop_oldest_or_only().map(|segment| (segment.first, segment.next)), Some((0, 40)));
+        assert_eq!((log.first(), log.next(), log.bytes()), (40, 40, 0));
+        assert_eq!(log.drop_oldest_or_only(), None, "it is empty");
+        assert_eq!(log.place(10, NOW).1, 40);
     }
 
     #[test]

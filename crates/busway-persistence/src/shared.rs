@@ -204,19 +204,6 @@ impl Shared {
     pub(crate) const fn bytes_max(&self) -> u64 {
         self.limits.bytes_max
     }
-
-    /// Doubles the map, up to the store's limit. `false` when it is there.
-    pub(crate) fn grow_map(&self) -> heed::Result<bool> {
-        let now = self.gate.map_size();
-        let limit = usize::try_from(self.limits.bytes_max).unwrap_or(usize::MAX);
-        let next = now.saturating_mul(2).min(limit) / MAP_STEP * MAP_STEP;
-        if next <= now {
-            return Ok(false);
-        }
-        self.gate.grow(next)?;
-        tracing::info!(from = now, to = next, "the store's map has grown");
-        Ok(true)
-    }
 }
 
 impl std::fmt::Debug for Shared {

@@ -191,7 +191,8 @@ impl Retention {
         self
     }
 
-    /// A partition grows no larger than this many bytes, whatever its subscriptions have settled. Default: no cap.
+    /// A partition grows no larger than this many bytes, whatever its subscriptions have settled. Default: no cap. At the cap what everybody has
+    /// settled goes although a limit by number or bytes would keep it; what an age keeps, or [`forever`](Self::forever), stays.
     pub const fn cap(mut self, bytes: u64, then: AtCap) -> Self {
         self.cap = Some(Cap { bytes, then });
         self

@@ -129,8 +129,8 @@ impl BusBuilder {
         self
     }
 
-    /// How large the file of the store may grow, in bytes; then publishes are refused. Default 1 TiB. Of no effect without a
-    /// store.
+    /// How large the file of the store may grow, in bytes; then publishes are refused until retention lets segments go. Settlements, and retention
+    /// itself, may use an eighth more (1 MiB at least). Default 1 TiB. Of no effect without a store.
     pub fn store_bytes_max(self, bytes: u64) -> Self {
         self.with_options(|options| options.bytes_max(bytes))
     }

@@ -48,13 +48,22 @@ impl Outcome {
     }
 }
 
-/// Applies all of a batch within a transaction. A request that is refused has stored nothing of its own.
+/// What became of a batch.
+pub(super) struct Applied {
+    /// Of each request, in their order.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Segments that retention has let go.
+    pub(super) freed: usize,
+}
+
+/// Applies all of a batch within a transaction, and lets go up to so many segments. A request that is refused has stored nothing of its own.
 pub(super) fn apply(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
     batch: &mut [Request],
-) -> heed::Result<Vec<Outcome>> {
+    segments: usize,
+) -> heed::Result<Applied> {
     let mut outcomes = Vec::with_capacity(batch.len());
     let mut stores = false;
     for request in batch {
@@ -95,11 +104,11 @@ pub(super) fn apply(
     }
     records::flush(shared, state, txn)?;
     audit::write(shared, state, txn)?;
-    retain::free_expired(shared, state, txn)?;
+    let freed = retain::free_expired(shared, state, txn, segments)?;
     dead::write_counts(shared, state, txn)?;
     stores |= write_rows(shared, state, txn)?;
     marks::write_rows(shared, state, txn, stores)?;
-    Ok(outcomes)
+    Ok(Applied { outcomes, freed })
 }
 
 /// Runs a transaction. All that it leaves to be stored is checked before anything of it is.

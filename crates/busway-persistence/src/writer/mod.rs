@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | a request breaks a rule (an id that another event bears, a full partition) | the others | the request is refused, before anything of it was written |
 //! | the map is full | nothing yet: the map grows, and the same batch is applied again | – |
+//! | the map is full and as large as the store may be | settlements and what retention lets go, in the store's reserve, see `room.rs` | appends and transactions are refused |
 //! | the disk is full | settlements, in a second transaction without what adds to the store | appends and transactions are refused |
 //! | writing or syncing fails | unknown | all get [`Unknown`](crate::AppendError::Unknown), and from now on nothing is written: the system may have dropped pages that it could not write, so that a later sync that succeeds would say nothing about them |
 //!
@@ -25,7 +26,9 @@ mod letters;
 mod marks;
 mod records;
 mod retain;
+mod room;
 mod state;
+mod storing;
 mod subscriptions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +37,6 @@ use std::time::Instant;
 
 use busway_event::Timestamp;
 use crossbeam_channel::{Receiver, TryRecvError};
-use heed::MdbError;
 
 use self::answer::contain;
 use self::apply::Outcome;
@@ -45,8 +47,8 @@ pub(crate) use self::records::{
 pub(crate) use self::state::{Position, State, Subscription};
 use crate::append::{Append, Entry};
 use crate::dead::Operate;
-use crate::error::{Fault, Refusal};
-use crate::figures::{Commit, now};
+use crate::error::Fault;
+use crate::figures::Commit;
 use crate::open::Claimed;
 use crate::schedule::ScheduleRequest;
 use crate::settle::{Marking, OnSettled, Quarantining, Register, Remove, Seek, Settle};
@@ -86,6 +88,22 @@ impl Request {
         }
     }
 
+    /// Whether it takes away, and keeps nothing but how far somebody is: of the others a copy of an event may stay.
+    fn takes_away(&self) -> bool {
+        match self {
+            Self::Settle(request) => {
+                request.settlement.dead.is_empty() && request.settlement.parked.is_empty()
+            }
+            Self::Remove(_)
+            | Self::Seek(_)
+            | Self::Leave(..)
+            | Self::Retain(_)
+            | Self::Flush(_)
+            | Self::End => true,
+            _ => false,
+        }
+    }
+
     /// Whether something is written for it in most cases.
     const fn stores(&self) -> bool {
         !matches!(self, Self::Register(_) | Self::Leave(..) | Self::Retain(_) | Self::Flush(_))
@@ -116,15 +134,10 @@ pub(crate) struct Writer {
     requests: Receiver<Request>,
     state: State,
     cohort: Cohort,
+    /// Something was committed, and may have left pages that no batch could use yet, see `room.rs`.
+    leaves_pages: bool,
     /// The last field: what is let go last, when the store's handle is gone and so is the environment.
     claimed: Arc<Claimed>,
-}
-
-/// Why a batch was not stored.
-enum Failure {
-    MapFull,
-    DiskFull,
-    Broken(Fault),
 }
 
 impl Writer {
@@ -134,7 +147,7 @@ impl Writer {
         state: State,
         claimed: Arc<Claimed>,
     ) -> Self {
-        Self { shared, requests, state, cohort: Cohort::default(), claimed }
+        Self { shared, requests, state, cohort: Cohort::default(), leaves_pages: false, claimed }
     }
 
     /// Works until every handle of the store is gone and everything that was asked for is done.
@@ -172,56 +185,6 @@ impl Writer {
                 Err(_) => return,
             }
         }
-    }
-
-    /// Stores a batch and answers it.
-    fn store(&mut self, batch: &mut Vec<Request>) {
-        if let Some(fault) = self.shared.fault.get() {
-            refuse(batch.extract_if(.., |request| request.adds()), &Refusal::Faulted);
-            return leave_open(batch, &fault.clone());
-        }
-        if let Err(refusal) = self.shared.has_room() {
-            refuse(batch.extract_if(.., |request| request.adds()), &refusal);
-        }
-        loop {
-            let begun = self.shared.on_committed.is_some().then(now);
-            let no_room = match self.attempt(batch) {
-                Ok(outcomes) => {
-                    self.committed(begun, batch.len());
-                    return self.answer(batch, outcomes);
-                }
-                Err(Failure::MapFull) => match self.shared.grow_map() {
-                    Ok(true) => continue,
-                    Ok(false) => Refusal::StoreFull { limit: self.shared.bytes_max() },
-                    Err(error) => return self.fail(batch, fault("growing the map", &error)),
-                },
-                // Nothing was stored, if LMDB can still begin: it cannot when the block that ends a commit was begun.
-                Err(Failure::DiskFull) => match self.shared.gate.write(|txn| drop(txn)) {
-                    Ok(()) => self.shared.storage_full(),
-                    Err(error) => return self.fail(batch, fault("committing", &error)),
-                },
-                Err(Failure::Broken(fault)) => return self.fail(batch, fault),
-            };
-            // What adds to the store goes first; when that was not it, nothing of the batch has room.
-            self.state.begin();
-            match batch.iter().any(Request::adds) {
-                true => refuse(batch.extract_if(.., |request| request.adds()), &no_room),
-                false => return refuse(batch.drain(..), &no_room),
-            }
-        }
-    }
-
-    /// Applies a batch in one transaction and commits it.
-    fn attempt(&mut self, batch: &mut [Request]) -> Result<Vec<Outcome>, Failure> {
-        let Self { shared, state, .. } = self;
-        state.begin();
-        let applied = shared.gate.write(|mut txn| {
-            let outcomes =
-                apply::apply(shared, state, &mut txn, batch).map_err(|error| failure("writing", &error))?;
-            txn.commit().map_err(|error| failure("committing", &error))?;
-            Ok(outcomes)
-        });
-        applied.unwrap_or_else(|error| Err(failure("beginning a transaction", &error)))
     }
 
     fn committed(&self, begun: Option<Instant>, requests: usize) {
@@ -265,44 +228,6 @@ impl Writer {
             request.answer(outcome);
         }
     }
-
-    /// The storage has failed: says so to everybody, now and from now on.
-    fn fail(&mut self, batch: &mut Vec<Request>, fault: Fault) {
-        tracing::error!(
-            doing = fault.doing,
-            reason = fault.reason,
-            "the store has failed; it acknowledges nothing more"
-        );
-        self.state.begin();
-        let fault = self.shared.fault.get_or_init(|| fault).clone();
-        leave_open(batch, &fault);
-    }
-}
-
-fn refuse(requests: impl Iterator<Item = Request>, reason: &Refusal) {
-    requests.for_each(|request| request.refuse(reason.clone()));
-}
-
-fn leave_open(batch: &mut Vec<Request>, fault: &Fault) {
-    batch.drain(..).for_each(|request| request.leave_open(fault));
-}
-
-fn failure(doing: &'static str, error: &heed::Error) -> Failure {
-    match error {
-        heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
-        heed::Error::Io(error) if is_disk_full(error) => Failure::DiskFull,
-        error => Failure::Broken(fault(doing, error)),
-    }
-}
-
-/// No space, over quota, or over the size that this process may give a file: nothing was committed, and LMDB goes on.
-fn is_disk_full(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-}
-
-fn fault(doing: &'static str, error: &heed::Error) -> Fault {
-    Fault { doing, reason: error.to_string() }
 }
 
 /// A transaction counts for so many records: it takes its time on the writer's thread, and others wait for the commit.

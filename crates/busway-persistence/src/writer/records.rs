@@ -96,25 +96,24 @@ pub(crate) fn make_room(
             *needed.entry(entry.partition).or_default() += entry.bytes() as u64;
         }
     }
-    let is_over = |state: &State, partition: u32, needed: u64, cap: u64| {
-        state.log(partition).is_some_and(|log| log.bytes() + needed > cap)
-    };
     for (&partition, &needed) in &needed {
         let Some((stream, cap)) = shared.cap_of_partition(partition) else { continue };
-        if is_over(state, partition, needed, cap.bytes) {
-            retain::free_expired_of(shared, state, txn, partition)?;
-        }
         // What can never fit must not cost the others their place.
-        let newest = state.log(partition).and_then(|log| log.newest()).map_or(0, |newest| newest.bytes);
-        let may_drop = cap.then == AtCap::DropOldest && newest + needed <= cap.bytes;
-        if is_over(state, partition, needed, cap.bytes) && !may_drop {
+        let can_fit = needed <= cap.bytes;
+        if retain::is_over_cap(shared, state, partition, needed) {
+            retain::free_expired_of(shared, state, txn, partition, usize::MAX)?;
+        }
+        if can_fit && cap.then == AtCap::RefusePublish {
+            retain::free_settled_of(shared, state, txn, partition, needed)?;
+        }
+        let may_drop = can_fit && cap.then == AtCap::DropOldest;
+        if retain::is_over_cap(shared, state, partition, needed) && !may_drop {
             let (stream, partition) = (stream.to_owned(), shared.index_in_stream(partition));
             return Ok(Err(Refusal::Capped { stream, partition, cap: cap.bytes }));
         }
     }
     for (partition, needed) in needed {
-        let Some((_, cap)) = shared.cap_of_partition(partition) else { continue };
-        while is_over(state, partition, needed, cap.bytes)
+        while retain::is_over_cap(shared, state, partition, needed)
             && retain::free_oldest(shared, state, txn, partition)?
         {}
     }

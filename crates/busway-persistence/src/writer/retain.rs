@@ -5,15 +5,21 @@ use heed::RwTxn;
 use super::state::State;
 use crate::audit;
 use crate::layout::slot_key;
-use crate::segment::Segment;
+use crate::segment::{Log, Segment};
 use crate::shared::Shared;
 
-/// Frees what retention lets go, in every partition: time passes in those too that nobody writes to.
-pub(super) fn free_expired(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>) -> heed::Result<()> {
+/// Frees what retention lets go, in every partition, up to so many segments: time passes in those too that nobody writes to. Says how many.
+pub(super) fn free_expired(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    at_most: usize,
+) -> heed::Result<usize> {
+    let mut freed = 0;
     for partition in 0..u32::try_from(shared.partitions.len()).unwrap_or(u32::MAX) {
-        free_expired_of(shared, state, txn, partition)?;
+        freed += free_expired_of(shared, state, txn, partition, at_most - freed)?;
     }
-    Ok(())
+    Ok(freed)
 }
 
 /// The same in one partition.
@@ -22,31 +28,69 @@ pub(super) fn free_expired_of(
     state: &mut State,
     txn: &mut RwTxn<'_>,
     partition: u32,
-) -> heed::Result<()> {
-    let Some(retention) = shared.retention_of(partition) else { return Ok(()) };
-    let Some(log) = state.log(partition) else { return Ok(()) };
+    at_most: usize,
+) -> heed::Result<usize> {
+    let Some(retention) = shared.retention_of(partition) else { return Ok(0) };
+    let Some(log) = state.log(partition) else { return Ok(0) };
     // Most of the time nothing has expired, whatever is settled; that is cheaper to ask.
     if log.expired(&retention, u64::MAX, state.now) == 0 {
-        return Ok(());
+        return Ok(0);
     }
-    for _ in 0..log.expired(&retention, state.needed_from(partition), state.now) {
+    let expired = log.expired(&retention, state.needed_from(partition), state.now).min(at_most);
+    for _ in 0..expired {
+        free_oldest(shared, state, txn, partition)?;
+    }
+    Ok(expired)
+}
+
+/// Frees what nobody needs in a partition that is at its cap, until it is below it with so many bytes more.
+pub(super) fn free_settled_of(
+    shared: &Shared,
+    state: &mut State,
+    txn: &mut RwTxn<'_>,
+    partition: u32,
+    needed: u64,
+) -> heed::Result<()> {
+    let Some(retention) = shared.retention_of(partition) else { return Ok(()) };
+    let settled = state.needed_from(partition);
+    let may_go = state.log(partition).map_or(0, |log| log.settled_at_cap(&retention, settled, state.now));
+    for _ in 0..may_go {
+        if !is_over_cap(shared, state, partition, needed) {
+            break;
+        }
         free_oldest(shared, state, txn, partition)?;
     }
     Ok(())
 }
 
-/// Empties the oldest segment of a partition, unless it is the only one: says whether it did.
+/// Whether a partition has a cap, and is above it with so many bytes more.
+pub(super) fn is_over_cap(shared: &Shared, state: &State, partition: u32, needed: u64) -> bool {
+    let Some((_, cap)) = shared.cap_of_partition(partition) else { return false };
+    state.log(partition).is_some_and(|log| log.bytes() + needed > cap.bytes)
+}
+
+/// Empties the oldest segment of a partition, unless there is nothing in it: says whether it did.
 pub(super) fn free_oldest(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
     partition: u32,
 ) -> heed::Result<bool> {
-    let Some(freed) = state.log_mut(partition).and_then(crate::segment::Log::drop_oldest) else {
+    let Some(log) = state.log(partition) else { return Ok(false) };
+    let is_only = log.segments().len() == 1;
+    if is_only {
+        // Its records may not lie in it yet, and would be put where another segment begins.
+        super::records::flush(shared, state, txn)?;
+    }
+    let Some(freed) = state.log_mut(partition).and_then(Log::drop_oldest_or_only) else {
         return Ok(false);
     };
     state.staged.touched.remove(&(partition, freed.slot));
     empty(shared, txn, partition, freed)?;
+    if let (true, Some(newest)) = (is_only, state.log(partition).and_then(Log::newest)) {
+        // Without its row the offsets would begin anew after a crash.
+        state.staged.touched.insert((partition, newest.slot));
+    }
     audit::removed(shared, state, txn, partition, freed.next)?;
     Ok(true)
 }

@@ -12,7 +12,7 @@ use crate::world::{Waiting, at, dir, entry, event, id, number_of, one, open, opt
 
 const ALL: LetterKey = LetterKey { subscription: 1, partition: 0, offset: 0 };
 
-fn letter(offset: u64) -> DeadLetter {
+pub(crate) fn letter(offset: u64) -> DeadLetter {
     let attempts =
         vec![Attempt { at: at(i64::try_from(offset).unwrap()), error: "no connection".to_owned() }];
     let reason = format!("given up after 1 attempts: error {}", offset % 3);

@@ -8,6 +8,7 @@ mod attendance;
 mod audits;
 mod backups;
 mod bad_input;
+mod full;
 mod given_ids;
 mod letters;
 mod lines;

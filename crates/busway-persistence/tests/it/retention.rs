@@ -148,3 +148,61 @@ fn a_cap_may_take_the_oldest_events_from_who_needs_them() {
     let kept = store.entry(event("a", 1_999, 2_000), true, at(1_999)).unwrap();
     assert_eq!(store.put(kept).unwrap().offset, 1_999);
 }
+
+#[test]
+fn a_partition_that_grew_to_its_cap_behind_a_full_ring_takes_events_when_all_is_settled() {
+    let dir = dir();
+    let cap = Retention::forever().count(20).cap(300_000, AtCap::RefusePublish);
+    let mut number = 0;
+    for _ in 0..3 {
+        let store = open(dir.path(), keeping(cap));
+        let subscription = store.join("slow", "#", vec![(0, 0)]).unwrap().number;
+        while put(&store, number, 2_000).is_ok() {
+            number += 1;
+        }
+        let (_, next) = store.bounds(0).unwrap();
+        store.decide(subscription, Settlement { settled: vec![(0, next)], ..Default::default() }).unwrap();
+        for _ in 0..60 {
+            assert_eq!(put(&store, number, 2_000).unwrap(), number);
+            number += 1;
+        }
+    }
+}
+
+#[test]
+fn an_event_larger_than_half_of_the_cap_takes_the_place_of_another() {
+    for (then, retention) in
+        [(AtCap::DropOldest, Retention::forever()), (AtCap::RefusePublish, Retention::forever().count(1))]
+    {
+        let dir = dir();
+        let open = || open(dir.path(), keeping(retention.cap(300_000, then)));
+        let store = open();
+        for number in 0..4 {
+            assert_eq!(put(&store, number, 160_000).unwrap(), number, "{then:?}");
+        }
+        assert_eq!(store.bounds(0), Some((3, 4)));
+        // Two that do not fit beside each other, in one commit: the second one is there.
+        if then == AtCap::DropOldest {
+            let two = (4..6).map(|number| store.entry(event("a", number, 160_000), true, at(4)).unwrap());
+            let [one, other] = two.collect::<Vec<_>>().try_into().unwrap();
+            let (answer, answered) = std::sync::mpsc::channel();
+            let told = move |answer: std::sync::mpsc::Sender<_>| {
+                Box::new(move |result: Result<_, AppendError>| answer.send(result.is_ok()).unwrap())
+            };
+            store.append(one, told(answer.clone())).unwrap();
+            store.append(other, told(answer)).unwrap();
+            assert_eq!(answered.iter().take(2).collect::<Vec<_>>(), [true, true]);
+        } else {
+            put(&store, 4, 160_000).unwrap();
+            put(&store, 5, 160_000).unwrap();
+        }
+        drop(store);
+        let store = open();
+        assert_eq!(store.bounds(0), Some((5, 6)), "offsets go on");
+        assert_eq!(store.all(0, 5).unwrap(), [(5, 5)]);
+        // What can never fit is refused, and takes nobody's place, though offsets are those of before.
+        let error = put(&store, 6, 310_000).unwrap_err();
+        assert!(matches!(error, AppendError::Refused { reason: Refusal::Capped { .. }, .. }), "{error}");
+        assert_eq!(store.bounds(0), Some((5, 6)));
+    }
+}

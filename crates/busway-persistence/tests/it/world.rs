@@ -36,7 +36,8 @@ pub(crate) fn id(number: u64) -> EventId {
 
 /// An event whose payload is its number, padded to some length.
 pub(crate) fn event(topic: &str, number: u64, len: usize) -> AnyEvent {
-    let payload = Raw::from(format!("{number:0len$}").into_bytes());
+    let digits = number.to_string();
+    let payload = Raw::from(("0".repeat(len.saturating_sub(digits.len())) + &digits).into_bytes());
     let draft = Event::new(topic, payload).key(format!("key-{}", number % 5));
     finished(draft, id(number))
 }

@@ -1,0 +1,185 @@
+//! Storing a batch: again with more room, and without what has none.
+
+use heed::MdbError;
+
+use super::apply::{self, Applied};
+use super::room::{self, Reserve};
+use super::{Request, Writer};
+use crate::error::{Fault, Refusal};
+use crate::figures::now;
+
+/// Why a batch was not stored.
+enum Failure {
+    MapFull,
+    DiskFull,
+    Broken(Fault),
+}
+
+impl Writer {
+    /// Stores a batch and answers it.
+    pub(super) fn store(&mut self, batch: &mut Vec<Request>) {
+        if let Some(fault) = self.shared.fault.get() {
+            refuse(batch.extract_if(.., |request| request.adds()), &Refusal::Faulted);
+            return leave_open(batch, &fault.clone());
+        }
+        if let Err(refusal) = self.shared.has_room() {
+            refuse(batch.extract_if(.., |request| request.adds()), &refusal);
+        }
+        let (mut reserve, mut freed) = (Reserve::None, false);
+        loop {
+            let begun = self.shared.on_committed.is_some().then(now);
+            let failure =
+                match self.attempt(batch, reserve, if reserve == Reserve::None { usize::MAX } else { 0 }) {
+                    Ok(Applied { outcomes, .. }) => {
+                        self.leaves_pages |= !batch.is_empty();
+                        self.committed(begun, batch.len());
+                        self.answer(batch, outcomes);
+                        break;
+                    }
+                    Err(failure) => failure,
+                };
+            let no_room = match self.make_room(failure, reserve, batch) {
+                Ok(None) => continue,
+                Ok(Some(refusal)) => refusal,
+                Err(fault) => return self.fail(batch, fault),
+            };
+            self.state.begin();
+            let is_limit = matches!(no_room, Refusal::StoreFull { .. });
+            // What adds to the store goes first; when that was not it, what keeps something; then nothing of the batch has room.
+            let adds = batch.iter().any(Request::adds);
+            if adds && is_limit && !freed {
+                // What may go makes room for what comes.
+                freed = true;
+                self.free_in_reserve();
+            } else if adds {
+                refuse(batch.extract_if(.., |request| request.adds()), &no_room);
+            } else if is_limit && reserve == Reserve::None {
+                reserve = Reserve::Half;
+            } else if is_limit && reserve == Reserve::Half {
+                refuse(batch.extract_if(.., |request| !request.takes_away()), &no_room);
+                reserve = Reserve::All;
+            } else {
+                refuse(batch.drain(..), &no_room);
+                break;
+            }
+        }
+        if reserve != Reserve::None {
+            self.free_in_reserve();
+        }
+    }
+
+    /// Lets go what has expired, a segment a commit, in a store that has no room to do so otherwise.
+    fn free_in_reserve(&mut self) {
+        loop {
+            let failure = match self.attempt(&mut [], Reserve::All, 1) {
+                Ok(Applied { freed, .. }) => {
+                    self.leaves_pages |= freed > 0;
+                    self.answer(&mut Vec::new(), Vec::new());
+                    match freed {
+                        0 => return,
+                        _ => continue,
+                    }
+                }
+                Err(failure) => failure,
+            };
+            match self.make_room(failure, Reserve::All, &[]) {
+                Ok(None) => {}
+                // It stays as it was, and is tried again behind the next batch.
+                Ok(Some(_)) => return self.state.begin(),
+                Err(fault) => return self.fail(&mut Vec::new(), fault),
+            }
+        }
+    }
+
+    /// Room for a batch that had none: `None` when it may be tried again, else why there is none.
+    fn make_room(
+        &mut self,
+        failure: Failure,
+        reserve: Reserve,
+        batch: &[Request],
+    ) -> Result<Option<Refusal>, Fault> {
+        let resizing = |error| fault("resizing the map", &error);
+        match failure {
+            Failure::MapFull if room::grow(&self.shared, reserve).map_err(resizing)? => Ok(None),
+            Failure::MapFull
+                if (reserve == Reserve::All || batch.iter().any(Request::adds))
+                    && std::mem::take(&mut self.leaves_pages) =>
+            {
+                room::take_what_was_left(&self.shared, reserve)
+                    .map_err(|error| fault("committing", &error))?;
+                Ok(None)
+            }
+            Failure::MapFull => Ok(Some(Refusal::StoreFull { limit: self.shared.bytes_max() })),
+            // Nothing was stored, if LMDB can still begin: it cannot when the block that ends a commit was begun.
+            Failure::DiskFull => match self.shared.gate.write(|txn| drop(txn)) {
+                Ok(()) => Ok(Some(self.shared.storage_full())),
+                Err(error) => Err(fault("committing", &error)),
+            },
+            Failure::Broken(fault) => Err(fault),
+        }
+    }
+
+    /// Applies a batch in one transaction, lets go up to so many segments, and commits it.
+    fn attempt(
+        &mut self,
+        batch: &mut [Request],
+        reserve: Reserve,
+        segments: usize,
+    ) -> Result<Applied, Failure> {
+        let Self { shared, state, .. } = self;
+        state.begin();
+        if batch.iter().any(Request::adds) {
+            room::keep_to_limit(shared)
+                .map_err(|error| Failure::Broken(fault("resizing the map", &error)))?;
+        }
+        let applied = shared.gate.write(|mut txn| {
+            let applied = apply::apply(shared, state, &mut txn, batch, segments)
+                .map_err(|error| failure("writing", &error))?;
+            let fits = room::fits(shared, &txn, reserve).map_err(|error| failure("writing", &error))?;
+            if !fits {
+                return Err(Failure::MapFull);
+            }
+            txn.commit().map_err(|error| failure("committing", &error))?;
+            Ok(applied)
+        });
+        applied.unwrap_or_else(|error| Err(failure("beginning a transaction", &error)))
+    }
+
+    /// The storage has failed: says so to everybody, now and from now on.
+    pub(super) fn fail(&mut self, batch: &mut Vec<Request>, fault: Fault) {
+        tracing::error!(
+            doing = fault.doing,
+            reason = fault.reason,
+            "the store has failed; it acknowledges nothing more"
+        );
+        self.state.begin();
+        let fault = self.shared.fault.get_or_init(|| fault).clone();
+        leave_open(batch, &fault);
+    }
+}
+
+fn refuse(requests: impl Iterator<Item = Request>, reason: &Refusal) {
+    requests.for_each(|request| request.refuse(reason.clone()));
+}
+
+fn leave_open(batch: &mut Vec<Request>, fault: &Fault) {
+    batch.drain(..).for_each(|request| request.leave_open(fault));
+}
+
+fn failure(doing: &'static str, error: &heed::Error) -> Failure {
+    match error {
+        heed::Error::Mdb(MdbError::MapFull) => Failure::MapFull,
+        heed::Error::Io(error) if is_disk_full(error) => Failure::DiskFull,
+        error => Failure::Broken(fault(doing, error)),
+    }
+}
+
+/// No space, over quota, or over the size that this process may give a file: nothing was committed, and LMDB goes on.
+fn is_disk_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+fn fault(doing: &'static str, error: &heed::Error) -> Fault {
+    Fault { doing, reason: error.to_string() }
+}
