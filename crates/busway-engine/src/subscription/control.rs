@@ -63,7 +63,7 @@ impl SubscriptionCore {
     /// Handles what waits, then ends: by the policy `Disconnect`, or by `stop`.
     fn drain(self: &Arc<Self>) {
         self.advance(State::Draining);
-        if !self.mailbox.is_empty() {
+        if self.has_waiting() {
             self.ensure_worker();
         }
     }

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::entry::Entry;
 use super::member::Member;
+use super::owed::Owed;
 use super::takeover::Succession;
 use crate::bus::{BusCore, Services};
 use crate::mailbox::{Mailbox, Supervise};
@@ -51,6 +52,8 @@ pub(crate) struct SubscriptionCore {
     pub(crate) feed: Option<Arc<Feed>>,
     /// Of one that takes another's place: when that has ended, and who takes its own.
     pub(super) succession: Succession,
+    /// Events that breakers have put aside.
+    pub(crate) owed: Owed,
     /// Readable without the token's lock, and set before it is cancelled.
     aborted: AtomicBool,
     /// See [`is_staffed`](Self::is_staffed).
@@ -102,6 +105,7 @@ impl SubscriptionCore {
             inline: OnceLock::new(),
             state: AtomicU8::new(RUNNING),
             succession: Succession::default(),
+            owed: Owed::default(),
             aborted: AtomicBool::new(false),
             staffed: AtomicBool::new(false),
             // The entry has the first one.
@@ -182,6 +186,7 @@ impl SubscriptionCore {
         self.advance(State::Stopped);
         self.unroute();
         self.mailbox.close();
+        self.abandon_owed();
         self.tracker.close();
         self.touch();
     }

@@ -11,6 +11,7 @@ mod heritage;
 mod inline;
 mod into_filter;
 mod member;
+mod owed;
 mod place;
 mod takeover;
 

@@ -56,7 +56,8 @@ pub(super) struct Predecessor {
 impl SubscribeBuilder {
     /// Takes the place of `subscription` when it begins: at one moment what is published goes to this one, each event to one of the two. The old one handles
     /// what it had and ends; this one starts nothing before that. It may have another filter, handler and settings, and the same name; it
-    /// [inherits](Self::inherit) what the old one has learnt. One that is paused leaves its place paused, and handles what it had.
+    /// [inherits](Self::inherit) what the old one has learnt. One that is paused leaves its place paused, and handles what it had; but what its breaker has
+    /// [put aside](crate::Fallback::ack_and_retry_later) is the new one's.
     ///
     /// Of a group this joins the old one's group, if it asks for the same, and the old one leaves it. If it asks for something else, another filter or other
     /// limits, it takes the place of the whole group: all members of the old one handle what they had and end. They may take part in the new one by taking over in
@@ -120,6 +121,8 @@ impl Predecessor {
         // Held by now: an event that is sent on from a place further back starts behind those of the old one.
         place.give(&self.entry, heir);
         _ = old.succession.place.set(Arc::clone(place));
+        // Whoever puts another one aside from here on finds the heir by itself.
+        old.hand_owed_on(new.as_ref());
         // From here on publishers that still have the old table are sent on by themselves.
         old.mailbox.shut();
         if old.state() == State::Paused {

@@ -188,7 +188,7 @@ impl<'a> Intake<'a> {
     fn is_over(&self) -> bool {
         match self.core.state() {
             State::Stopped => true,
-            State::Draining if self.core.mailbox.is_empty() => {
+            State::Draining if !self.core.has_waiting() => {
                 // What comes from now on comes too late, and is counted so.
                 self.core.close();
                 true

@@ -4,6 +4,7 @@
 
 mod accounting;
 mod again;
+mod aside;
 mod asleep;
 mod bounds;
 mod bridge;
