@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 
 use super::DurableCore;
 use super::member::Member;
-use super::once::{Claimed, Wait};
+use super::once::{Claimed, Wait, keep_key};
 use super::patience::Patience;
 use super::window::Started;
 use crate::idempotency::KeyDone;
@@ -74,19 +74,32 @@ pub(super) enum Ended {
     Waits(Wait),
 }
 
+/// The last things that may hand an event back.
+async fn may_begin(
+    core: &Arc<DurableCore>,
+    member: &Member,
+    started: &Started<AnyEvent>,
+    claimed: Option<&mut Claimed<'_>>,
+) -> Result<(), Ended> {
+    core.marked(member, started).await?;
+    keep_key(claimed).await
+}
+
 /// Makes an attempt.
 pub(super) async fn attempt(
     core: &Arc<DurableCore>,
     member: &Member,
     slot: &mut Slot,
     started: &Started<AnyEvent>,
-    claimed: Option<&Claimed<'_>>,
+    mut claimed: Option<&mut Claimed<'_>>,
 ) -> Ended {
     let mut conflicts: u32 = 0;
     // Only for what is committed: it takes a look at the clock.
-    let event = || core.event(started.place, claimed.and_then(Claimed::done));
+    let event = |claimed: Option<&mut Claimed<'_>>| {
+        core.event(started.place, claimed.and_then(|claimed| claimed.done()))
+    };
     let copier = core.guard.as_ref().and_then(|guard| guard.copier());
-    if let Err(ended) = core.marked(member, started).await {
+    if let Err(ended) = may_begin(core, member, started, claimed.as_deref_mut()).await {
         return ended;
     }
     // Behind the last thing that may hand the event back: who gets it is told of what is gone.
@@ -96,7 +109,9 @@ pub(super) async fn attempt(
         let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);
         let mut delivery = core.delivery(started, lost, gap.as_ref());
-        let desk = member.is_transactional.then(|| TxDesk::new(core.ground(), event(), copier));
+        let desk = member
+            .is_transactional
+            .then(|| TxDesk::new(core.ground(), event(claimed.as_deref_mut()), copier));
         if let Some(desk) = &desk {
             delivery.insert(Arc::clone(desk));
         }
@@ -116,6 +131,7 @@ pub(super) async fn attempt(
         let committed = match desk.is_some() || !emits.is_empty() {
             true => {
                 answer.extend(desk.iter().flat_map(|desk| desk.take_answer()));
+                let event = || event(claimed.as_deref_mut());
                 contained(conclude(core, event, desk, &outcome, emits)).await
             }
             false => None,
@@ -142,6 +158,9 @@ pub(super) async fn attempt(
                 core.flow.fail(&reason);
                 return Ended::CutShort;
             }
+        }
+        if let Err(ended) = keep_key(claimed.as_deref_mut()).await {
+            return ended;
         }
     }
 }

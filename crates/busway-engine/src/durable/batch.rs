@@ -119,6 +119,7 @@ impl<'a> Worker<'a> {
         {
             return self.hand_back(&ended, batch, open, claims).await;
         }
+        self.keep_keys(batch, open, claims).await;
         let deliveries = self.deliveries(batch, open);
         let mut conflicts = 0;
         while !open.is_empty() {
@@ -158,6 +159,7 @@ impl<'a> Worker<'a> {
                 Some(Wait::Conflict) if !self.core.again(&mut conflicts).await => return Going::No,
                 _ => {}
             }
+            self.keep_keys(batch, open, claims).await;
         }
         Going::On
     }

@@ -2,6 +2,7 @@
 
 use busway_event::AnyEvent;
 use busway_middleware::Outcome;
+use futures_util::future::join_all;
 
 use super::attempt::Ended;
 use super::batch::{Going, Worker};
@@ -113,6 +114,35 @@ impl<'a> Worker<'a> {
             open.retain(|open| *open != at);
         }
         Ok(claims)
+    }
+
+    /// Sees to it that no lease runs out under the handler that is about to be called: when one might, all are asked for anew, at the same time, so that each
+    /// lasts from now on. Who does not have its key then goes its way without the others.
+    pub(super) async fn keep_keys(
+        &mut self,
+        batch: &[Started<AnyEvent>],
+        open: &mut Vec<usize>,
+        claims: &mut [Option<Claimed<'a>>],
+    ) {
+        if !claims.iter().flatten().any(Claimed::is_short) {
+            return;
+        }
+        let asked = claims.iter_mut().enumerate().filter_map(|(at, claimed)| Some((at, claimed.as_mut()?)));
+        let asked = asked.map(|(at, claimed)| async move { (at, claimed.lease_anew().await) });
+        for (at, asked) in join_all(asked).await {
+            let Err(ended) = asked else { continue };
+            drop(claims.get_mut(at).and_then(Option::take));
+            let call = self.calls.get_mut(at).and_then(Option::take);
+            self.core.call_ended(call.as_ref(), None);
+            open.retain(|open| *open != at);
+            match (batch.get(at), ended) {
+                (Some(started), Ended::Decided(outcome)) => self.decide_alone(started, &outcome),
+                (Some(started), Ended::Waits(wait)) => {
+                    self.core.waits(started.place, wait, self.core.moment());
+                }
+                _ => {}
+            }
+        }
     }
 
     /// An event is decided without its handler.

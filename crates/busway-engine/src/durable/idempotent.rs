@@ -21,7 +21,8 @@ impl DurableBuilder {
     /// more, then the event is settled all the same (`untold`), and a duplicate of it may be handled again.
     ///
     /// An event whose key another one has is parked until that one has ended, and charged no attempt. While a shared store cannot be reached
-    /// events wait, uncharged: nothing more is handled until it answers. A lease that is shorter than the [deadline](Self::deadline) is refused. Keys are the subscription's own: another subscription handles the same event too. Sending it back with
+    /// events wait, uncharged: nothing more is handled until it answers. A lease that is no longer than the [deadline](Self::deadline) is refused:
+    /// what it is longer is the time that the store has for an answer, and a key that was asked for longer ago is asked for anew before its handler runs. Keys are the subscription's own: another subscription handles the same event too. Sending it back with
     /// [`seek`](crate::CursorHandle::seek) forgets no key: what is done is skipped.
     ///
     /// Members of a [group](Self::group) share their keys, and want the same.
@@ -35,10 +36,10 @@ impl DurableBuilder {
         problems.into_iter().map(SubscribeProblem::Idempotency).chain(self.lease_problem())
     }
 
-    /// Within one process a lease lasts for as long as its attempt.
+    /// A lease has to outlast the deadline by what asking for it takes; within one process it lasts for as long as its attempt.
     fn lease_problem(&self) -> Option<SubscribeProblem> {
         let lease = self.idempotent.as_ref().filter(|wanted| wanted.shared_store().is_some())?.lease_time();
-        let deadline = self.deadline.filter(|deadline| lease < *deadline)?;
+        let deadline = self.deadline.filter(|deadline| lease <= *deadline)?;
         Some(SubscribeProblem::LeaseTooShort { lease, deadline })
     }
 
@@ -56,7 +57,7 @@ impl DurableBuilder {
         services: &Services,
         number: u32,
     ) -> Result<Option<Box<Keeper>>, SubscribeProblem> {
-        let keeper = |idempotency| Keeper::durable(idempotency, self.name.as_str().into());
+        let keeper = |wanted| Keeper::durable(wanted, self.name.as_str().into(), self.deadline);
         let Some(keeper) = self.idempotent.as_ref().and_then(keeper) else { return Ok(None) };
         if keeper.is_in_own_store() {
             let keys = log.lend(services, move |store| store.done_keys(number)).await;

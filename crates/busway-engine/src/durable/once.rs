@@ -20,7 +20,7 @@ use super::hand::Hand;
 use super::member::Member;
 use super::patience::{Patience, TELL_MAX};
 use super::window::{Moment, Started, Verdict};
-use crate::idempotency::{Entered, Held, Keeper, KeyDone, Leased, Throttled, Waiters};
+use crate::idempotency::{Entered, Held, Keeper, KeyDone, LOOK_AGAIN, Leased, Throttled, Waiters};
 
 /// A key that an attempt has. Dropped, it is let go undone.
 pub(super) struct Claimed<'a> {
@@ -191,6 +191,29 @@ impl Claimed<'_> {
         self.keeper.key_done(&self.held, self.core.services.clock.utc())
     }
 
+    /// Whether its lease might run out under an attempt that begins now.
+    #[inline]
+    pub(super) fn is_short(&self) -> bool {
+        self.keeper.is_short(&self.held, &*self.core.services.clock)
+    }
+
+    /// Asks for its lease anew. `Err`: what its event has come to without an attempt; the key is another's, or there is still too little left of its lease.
+    pub(super) async fn lease_anew(&mut self) -> Result<(), Ended> {
+        let clock = &*self.core.services.clock;
+        let leased = self.keeper.lease_anew(&mut self.held, clock).await;
+        let (waiters, ended) = match leased {
+            Leased::Yes if !self.is_short() => return Ok(()),
+            Leased::Duplicate => (Waiters::All, Ended::Decided(Outcome::Skip)),
+            Leased::Later(delay) => (Waiters::None, Ended::Waits(Wait::behind(delay))),
+            Leased::Yes | Leased::Away => {
+                self.keeper.give_back(&self.held, clock).await;
+                (Waiters::None, Ended::Waits(Wait::behind(LOOK_AGAIN)))
+            }
+        };
+        self.end = End::HandedBack(waiters);
+        Err(ended)
+    }
+
     /// The handler has ended so, and what it did in a transaction is committed: tells a shared store, before the key is let go so.
     ///
     /// Its effect has happened: it must not be handled again for that the store cannot be told. It is told again until it has heard; once the
@@ -280,16 +303,29 @@ pub(super) async fn give_back(member: &Member, claimed: Option<Claimed<'_>>) {
     }
 }
 
+/// Sees to it that the lease of a key does not run out under the handler that is about to be called: its tokens, its mark or room in the store may have been waited
+/// for. `Err`: what its event has come to without it.
+#[inline]
+pub(super) async fn keep_key(claimed: Option<&mut Claimed<'_>>) -> Result<(), Ended> {
+    match claimed.filter(|claimed| claimed.is_short()) {
+        None => Ok(()),
+        // Boxed: it is rare, and not to be in the way of all others.
+        Some(claimed) => Box::pin(claimed.lease_anew()).await,
+    }
+}
+
 /// Makes an attempt at an event whose key is its own, if it needs one.
 pub(super) async fn attempt_once<'a>(
     core: &'a Arc<DurableCore>,
     member: &Member,
     slot: &mut Slot,
     started: &Started<AnyEvent>,
-    claimed: Option<Claimed<'a>>,
+    mut claimed: Option<Claimed<'a>>,
 ) -> (Ended, Option<Claimed<'a>>) {
-    let ended = attempt(core, member, slot, started, claimed.as_ref()).await;
-    let Some(mut claimed) = claimed else { return (ended, None) };
+    let ended = attempt(core, member, slot, started, claimed.as_mut()).await;
+    let Some(mut claimed) = claimed.filter(|claimed| !matches!(claimed.end, End::HandedBack(_))) else {
+        return (ended, None);
+    };
     let is_done = match &ended {
         Ended::Decided(outcome) => outcome.is_done(),
         Ended::Stored => true,

@@ -32,6 +32,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use self::local::LocalCache;
+use self::shared::ANSWER_WITHIN;
 pub(crate) use self::shared::{LOOK_AGAIN, Leased, Throttled};
 pub(crate) use self::stage::{Known, Once};
 pub use self::stats::IdempotencyStats;
@@ -60,6 +61,8 @@ pub(crate) struct Keeper {
     counts: Counts,
     /// Whether a shared store could not be reached when it was asked last.
     is_away: AtomicBool,
+    /// How old a lease of a shared store may be when an attempt begins.
+    slack: Duration,
 }
 
 /// Where keys that are done are kept.
@@ -80,6 +83,12 @@ struct Turns {
 }
 
 impl Turns {
+    const fn next_epoch(&mut self) -> u64 {
+        let epoch = self.epochs;
+        self.epochs += 1;
+        epoch
+    }
+
     fn take_waiting(&mut self, key: IdempotencyKey, waiters: Waiters) -> BTreeSet<Position> {
         // As a rule.
         if self.waiting.is_empty() {
@@ -125,8 +134,12 @@ pub(crate) enum Entered {
 pub(crate) struct Held {
     pub(crate) key: IdempotencyKey,
     lease: Lease,
+    /// Of its claim in a shared store: rising, also from one time to the next that it is asked for.
+    epoch: u64,
     /// Whether a shared store knows of it, and is to be told what becomes of it.
     pub(crate) is_shared: bool,
+    /// When a shared store was asked for the lease that it has there: it lasts from then on, or longer.
+    asked: Option<Instant>,
 }
 
 /// What is stored of a key with the settlement of its event.
@@ -137,10 +150,18 @@ pub(crate) struct KeyDone {
 }
 
 impl Keeper {
-    /// For a durable subscription: the keys lie in a shared store, or in the bus's own.
-    pub(crate) fn durable(settings: &Idempotency, subscription: Arc<str>) -> Option<Self> {
+    /// For a durable subscription: the keys lie in a shared store, or in the bus's own. A lease is to outlast an attempt that takes as long as the deadline.
+    pub(crate) fn durable(
+        settings: &Idempotency,
+        subscription: Arc<str>,
+        deadline: Option<Duration>,
+    ) -> Option<Self> {
         let place = Self::shared(settings).unwrap_or(Place::Own);
-        Self::new(settings, subscription, place)
+        let mut keeper = Self::new(settings, subscription, place)?;
+        if let Some(deadline) = deadline {
+            keeper.slack = settings.lease_time().saturating_sub(deadline);
+        }
+        Some(keeper)
     }
 
     /// What it was made of.
@@ -183,6 +204,7 @@ impl Keeper {
             owner: fastrand::u64(..),
             counts: Counts::default(),
             is_away: AtomicBool::new(false),
+            slack: settings.lease_time().min(ANSWER_WITHIN),
         })
     }
 
@@ -236,8 +258,7 @@ impl Keeper {
         }
         asked();
         let mut turns = self.turns.lock();
-        let lease = Lease { owner: turns.epochs, epoch: 0 };
-        turns.epochs += 1;
+        let lease = Lease { owner: turns.next_epoch(), epoch: 0 };
         // For as long as the attempt lasts: who holds it lets go of it in any case. The clock is read for a key that is known alone.
         match turns.ledger.hold(key, lease, || clock.now()) {
             // Who held it may have been done since the cache was asked: it says so there before it lets go, under this lock.
@@ -250,7 +271,7 @@ impl Keeper {
             }
             Asked::Leased => {
                 turns.counts.misses += 1;
-                Entered::Held(Held { key, lease, is_shared: false })
+                Entered::Held(Held { key, lease, epoch: lease.owner, is_shared: false, asked: None })
             }
             Asked::Done => {
                 turns.counts.store_hits += 1;
@@ -261,6 +282,10 @@ impl Keeper {
                 Entered::Busy(key)
             }
         }
+    }
+
+    fn next_epoch(&self) -> u64 {
+        self.turns.lock().next_epoch()
     }
 
     /// Lets a key go in this process, and says who of those that wait for it has its turn: all when its event has been handled, `is_done`, and are

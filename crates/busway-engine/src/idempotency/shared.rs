@@ -64,13 +64,17 @@ impl Keeper {
         // Nobody else is to be asked: it was leased when it was entered, and is counted as that.
         let Place::Shared(store, local) = &self.place else { return Leased::Yes };
         let claim = self.claim(held);
-        // An answer behind the end of the lease would be none.
-        let lease = self.settings.lease_time();
-        let within = lease.min(ANSWER_WITHIN);
+        // An answer that leaves too little of the lease would be none.
+        let (lease, within) = (self.settings.lease_time(), self.slack.min(ANSWER_WITHIN));
+        // It lasts from when the store was asked, or longer.
+        let asked = clock.now();
         match self.reached(&**store, (clock, within), || store.lease(&claim, lease)).await {
             Some(Answer::Leased) => {
-                self.counts.leased.fetch_add(1, Ordering::Relaxed);
-                held.is_shared = true;
+                // Asked anew, it is the same attempt.
+                if !std::mem::replace(&mut held.is_shared, true) {
+                    self.counts.leased.fetch_add(1, Ordering::Relaxed);
+                }
+                held.asked = Some(asked);
                 Leased::Yes
             }
             Some(Answer::Done) => {
@@ -85,11 +89,27 @@ impl Keeper {
             None => match self.settings.while_unreachable() {
                 OnUnreachable::Pass => {
                     self.counts.passed.fetch_add(1, Ordering::Relaxed);
+                    held.asked = None;
                     Leased::Yes
                 }
                 _ => Leased::Away,
             },
         }
+    }
+
+    /// Whether its lease might run out before an attempt that begins now has ended: it has to be asked for anew.
+    #[inline]
+    pub(crate) fn is_short(&self, held: &Held, clock: &dyn Clock) -> bool {
+        held.asked.is_some_and(|asked| clock.now().saturating_duration_since(asked) > self.slack)
+    }
+
+    /// Asks for a lease anew, as a later attempt of the same owner does: then it lasts from now on.
+    pub(crate) async fn lease_anew(&self, held: &mut Held, clock: &dyn Clock) -> Leased {
+        if held.asked.is_none() {
+            return Leased::Yes;
+        }
+        held.epoch = self.next_epoch();
+        self.lease(held, clock).await
     }
 
     /// The handler was done: tells the shared store, if it knows of the key; until `deadline`, if there is one. `false`: it could not be told, and is to be told again.
@@ -153,7 +173,7 @@ impl Keeper {
 
     fn claim(&self, held: &Held) -> Claim {
         let subscription = Arc::clone(&self.subscription);
-        Claim { subscription, key: held.key, owner: self.owner, epoch: held.lease.owner }
+        Claim { subscription, key: held.key, owner: self.owner, epoch: held.epoch }
     }
 
     fn unreachable(&self, unreachable: &Unreachable) {
@@ -166,7 +186,7 @@ impl Keeper {
 }
 
 /// How long a store that has no bound of its own may take to answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How soon a shared store is asked again: for a lease that may be given back before it runs out, or when it could not be reached.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);

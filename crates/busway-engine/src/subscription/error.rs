@@ -80,9 +80,9 @@ pub enum SubscribeProblem {
         "members of an ephemeral group have no keys in common: give .idempotent(…) a shared store, or make the group durable"
     )]
     IdempotentInGroup,
-    /// A lease that runs out before the handler must be done.
+    /// A lease that runs out before the handler must be done, or just then.
     #[error(
-        "a lease of {lease:?} ends before the deadline of {deadline:?}, and a duplicate might be handled beside its first: give .idempotent(…) a longer .lease(…), or .deadline(…) less"
+        "a lease of {lease:?} leaves no time to ask for it before the deadline of {deadline:?}, and a duplicate might be handled beside its first: give .idempotent(…) a longer .lease(…), or .deadline(…) less"
     )]
     LeaseTooShort {
         /// The lease in the shared store.

@@ -122,7 +122,7 @@ impl Idempotency {
         self
     }
 
-    /// Longest time of a lease in a shared store. Longer than the longest handler takes (give it a timeout), else a duplicate may run
+    /// Longest time of a lease in a shared store. Longer than the longest handler takes (give it a timeout) and asking for it, else a duplicate may run
     /// beside it; a process that dies keeps its keys from others for so long. Default 30 s; from 1 ms to 24 h. Within one process a lease lasts for
     /// as long as its attempt.
     pub const fn lease(mut self, lease: Duration) -> Self {

@@ -15,7 +15,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unreachable>
 ///
 /// Times are durations: the store measures them with its own clock, so that the clocks of its callers need not agree.
 ///
-/// A store had better bound its calls itself: one that has not answered after five seconds counts as one that cannot be reached, and its future is dropped.
+/// A store had better bound its calls itself: one that has not answered after five seconds counts as one that cannot be reached, and its future is dropped; so does one
+/// that has not answered about a lease while more of that is left than the deadline of its subscription.
 ///
 /// # Cancel safety
 /// A future that is dropped may have done its step or not. A lease that nobody knows of ends by itself.

@@ -155,10 +155,15 @@ async fn of_many_that_wait_for_a_key_only_the_next_has_its_turn_when_it_is_let_g
 async fn what_cannot_hold_is_refused_when_the_subscription_begins() {
     let (dir, clock) = (dir(), ManualClock::new());
     let (keys, bus) = (SharedKeys::new(&clock), open(&dir).await);
-    let (lease, deadline) = (Duration::from_secs(2), Duration::from_secs(3));
-    let short = stock(&bus).deadline(deadline).idempotent(shared(&keys).lease(lease));
-    let error = short.to(async |_: Payload<Number>| {}).await.unwrap_err();
-    assert_eq!(error.problems(), [SubscribeProblem::LeaseTooShort { lease, deadline }]);
+    let deadline = Duration::from_secs(3);
+    // Of the very length it leaves no time to ask for it.
+    let mut lease = Duration::from_secs(2);
+    for short in [lease, deadline] {
+        lease = short;
+        let short = stock(&bus).deadline(deadline).idempotent(shared(&keys).lease(lease));
+        let error = short.to(async |_: Payload<Number>| {}).await.unwrap_err();
+        assert_eq!(error.problems(), [SubscribeProblem::LeaseTooShort { lease, deadline }]);
+    }
     // The bus's own store leases for as long as the attempt lasts.
     stock(&bus)
         .deadline(deadline)

@@ -7,6 +7,7 @@ mod ephemeral;
 mod guarded;
 mod shared;
 mod silent;
+mod slow;
 
 use std::sync::Arc;
 use std::time::Duration;
