@@ -100,12 +100,13 @@ impl Config {
     /// |---|---|
     /// | its middleware | swapped where it stands; deliveries that have begun end with what they began with |
     /// | anything else, of an ephemeral one | a new subscription takes the place of the old one in the routing table, at one moment: each event reaches one of them. The new one begins when the old one has handled what it had; meanwhile its queue fills, and its overflow policy decides. An inline handler has no queue and does not wait |
+    /// | its name, of an ephemeral one in no group whose filter and handler stay | the same: it takes its own place under the new name |
     /// | anything else, of a durable one | running handlers end, then it goes on at its cursor; what is published meanwhile waits in the log |
     /// | anything of one at a broker, or of what carries the stream of a durable one | running handlers end, then it goes on where broker or cursor stand |
     /// | of a member of a group in memory | the new member joins, then the old one leaves; members whose filter or limits differ alike take the place of their group together, one that goes its own way leaves the others and begins anew |
     ///
     /// Circuits of a breaker, keys that are done in memory, and rates that were earned survive where they are set as before. It returns when durable
-    /// subscriptions that differ have begun again, which is when their running handlers have ended, and those of routes that are gone; where access rules differ,
+    /// subscriptions that differ have begun again, which is when their running handlers have ended, and those of routes that are gone or have another name; where access rules differ,
     /// also when ephemeral ones that others have taken the place of have handled what they had.
     ///
     /// # Errors

@@ -17,12 +17,17 @@ pub(super) struct Order {
     pub(super) last: BTreeSet<String>,
     /// See [`parting`].
     pub(super) parting: BTreeSet<String>,
+    /// What routes are called until now that are to have another name: see [`renamed`].
+    pub(super) renamed: BTreeMap<String, String>,
 }
 
 impl Order {
     pub(super) fn of(live: &BTreeMap<String, Live>, wanted: &[Wanted], leaving: &Leaving) -> Self {
         let names: BTreeSet<&str> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
-        let gone = live.iter().filter(|(name, _)| !names.contains(name.as_str()));
+        let renamed = renamed(live, wanted, &names, leaving);
+        let stay: BTreeSet<&str> = renamed.values().map(String::as_str).collect();
+        let gone =
+            live.iter().filter(|(name, _)| !names.contains(name.as_str()) && !stay.contains(name.as_str()));
         let (first, last): (Vec<_>, Vec<_>) =
             gone.partition(|(name, live)| makes_room(name, live.route(), wanted));
         let is_free = |wanted: &&Wanted| {
@@ -42,6 +47,7 @@ impl Order {
             first: first.into_iter().map(name_of).collect(),
             last: last.into_iter().map(name_of).collect(),
             parting: parting(live, wanted),
+            renamed,
         }
     }
 }
@@ -72,6 +78,43 @@ fn are_one_there((one, first): (&str, &Route), (other, second): (&str, &Route)) 
     first.transport == second.transport
         && first.stream == second.stream
         && first.name_there(one) == second.name_there(other)
+}
+
+/// Routes in memory that have another name and the filter and handler that they had, by the name that they are to have: each takes the place of what it was at one moment,
+/// as a route does that keeps its name, so that no event is handled by both. Of several that are alike the one that differs in nothing else. Members of
+/// a group are not among them: the others have what comes meanwhile.
+fn renamed(
+    live: &BTreeMap<String, Live>,
+    wanted: &[Wanted],
+    names: &BTreeSet<&str>,
+    leaving: &Leaving,
+) -> BTreeMap<String, String> {
+    let is_plain = |route: &Route| route.durable.is_none() && route.at.is_none() && route.group.is_none();
+    let is_like = |one: &Route, other: &Route| one.filter == other.filter && one.handler == other.handler;
+    let mut gone: BTreeMap<&String, &Route> =
+        live.iter().map(|(name, live)| (name, live.route())).filter(|(_, route)| is_plain(route)).collect();
+    gone.retain(|name, _| !names.contains(name.as_str()));
+    let is_new = |wanted: &&Wanted| {
+        let name = wanted.name.value();
+        is_plain(&wanted.route) && !live.contains_key(name) && !leaving.bear(name)
+    };
+    let mut left: Vec<&Wanted> = wanted.iter().filter(is_new).collect();
+    let mut renamed = BTreeMap::new();
+    for is_all in [true, false] {
+        left.retain(|new| {
+            let is_it = |route: &Route| match is_all {
+                true => *route == new.route,
+                false => is_like(route, &new.route),
+            };
+            let Some(before) = gone.iter().find(|(_, route)| is_it(route)).map(|(name, _)| *name) else {
+                return true;
+            };
+            gone.remove(before);
+            renamed.insert(new.name.value().clone(), before.clone());
+            false
+        });
+    }
+    renamed
 }
 
 /// Members of groups in memory that go another way than those who stay: they leave their group, which is there as before, and begin anew. Members that go the

@@ -118,12 +118,18 @@ pub(super) async fn reconcile(
     let mut restarted: Vec<(Wanted, Live)> = Vec::new();
     let mut begun: Vec<Wanted> = Vec::new();
     for wanted in wanted {
-        let Some(old) = live.remove(wanted.name.value()) else {
+        let name = wanted.name.value();
+        let renamed = order.renamed.get(name);
+        let Some(old) = live.remove(renamed.unwrap_or(name)) else {
             begun.push(wanted);
             continue;
         };
         let is_recarried = old.is_in(&differing, bus);
-        match old.succession(&wanted.route, order.parting.contains(wanted.name.value()), is_recarried) {
+        let succession = match renamed {
+            Some(_) => Succession::Takeover,
+            None => old.succession(&wanted.route, order.parting.contains(name), is_recarried),
+        };
+        match succession {
             Succession::Same => {
                 let name = wanted.name.value().clone();
                 let (altered, problems) = old.altered(wanted);
@@ -132,7 +138,8 @@ pub(super) async fn reconcile(
             }
             Succession::Takeover => match take_over(bus, wanted, old).await {
                 Ok((new, old)) => {
-                    if !way.are_rules_same {
+                    // A name that is free again is waited for.
+                    if !way.are_rules_same || renamed.is_some() {
                         old.leave(leaving, heritages);
                     }
                     live.insert(new.name.value().clone(), new);

@@ -149,6 +149,36 @@ async fn a_route_that_was_to_go_is_given_what_is_published_while_a_broker_does_n
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_was_renamed_has_its_name_back_when_a_broker_does_not_answer() {
+    let routes = |name: &str, more: &str| {
+        format!(
+            "routes: {{ {name}: {{ filter: audit, handler: two }}, there: {{ filter: orders.#, handler: one, {AT}{more} }} }}\n"
+        )
+    };
+    let before = routes("a", "");
+    let World { way, bus, seen, .. } = &started(&before).await;
+    way.fail(true);
+    let wanted = config(&routes("b", ", limits: { concurrency: 2 }"));
+    let applying = wanted.apply(bus);
+    tokio::pin!(applying);
+    tokio::select! {
+        outcome = &mut applying => panic!("nobody has answered: {outcome:?}"),
+        () = way.gate.reached(1) => {}
+    }
+    publish(bus, "audit", 1).await;
+    way.fail(false);
+    way.gate.open();
+    assert!(applying.await.is_err());
+    publish(bus, "audit", 2).await;
+    until(|| seen.len() >= 2).await;
+    bus.idle().await;
+    assert_eq!(seen.take(), [("two", 1), ("two", 2)], "once each");
+    let stats = bus.stats();
+    assert!(stats.subscription("a").is_some() && stats.subscription("b").is_none(), "{stats}");
+    assert!(config(&before).pending(bus).await.is_empty(), "what was in force is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_comes_back_knows_what_it_had_done() {
     let there = |more: &str| {
         let once = "idempotency: { by: metadata, fields: [order] }";

@@ -125,6 +125,29 @@ async fn what_a_route_had_taken_in_is_handled_though_its_rule_goes_with_it() {
 }
 
 #[tokio::test]
+async fn what_is_published_while_a_route_is_renamed_is_handled_once() {
+    let (bus, seen, gate) = slow("routes: { a: { filter: x, handler: slow } }").await;
+    publish(&bus, "x", 1).await;
+    gate.reached(1).await;
+    let renamed = config("routes: { b: { filter: x, handler: slow } }");
+    let applying = renamed.apply(&bus);
+    tokio::pin!(applying);
+    assert!(
+        futures_util::poll!(&mut applying).is_pending(),
+        "it waits for the old one, whose name is free then"
+    );
+    let offered = bus.publish(Event::new("x", Number(2))).await.unwrap().offered;
+    assert_eq!(offered, 1, "to the one that has the place");
+    gate.open();
+    applying.await.unwrap();
+    bus.settle().await;
+    assert_eq!(seen.take(), [("slow", 1), ("slow", 2)]);
+    let names: Vec<_> = bus.stats().subscriptions.iter().map(|stats| stats.name.to_string()).collect();
+    assert_eq!(names, ["b"]);
+    bus.assert_balanced();
+}
+
+#[tokio::test]
 async fn what_was_taken_in_under_rules_that_were_cut_short_is_handled_when_others_come() {
     let text = |filter: &str, more: &str| {
         let rules = format!(

@@ -111,6 +111,23 @@ async fn reloads_of_an_ephemeral_route_and_its_rules_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn routes_in_memory_that_are_renamed_lose_and_double_nothing() {
+    // With another capacity every other time, and with rules or without; beside another one that is renamed too.
+    loses_and_doubles_nothing(|round| {
+        let name = ["a", "b", "c"][usize::try_from(round % 3).unwrap()];
+        let capacity = 1 + round / 2 % 2;
+        let rules = match round % 5 {
+            0 => "",
+            _ => "{ effect: allow, identity: '*', action: subscribe, filter: '#' }, { effect: allow, identity: '*', action: publish, filter: '#' }",
+        };
+        config(&format!(
+            "access: [{rules}]\nroutes: {{ {name}: {{ filter: load.x, handler: one, limits: {{ capacity: {capacity}, overflow: block }} }}, {name}2: {{ filter: y, handler: one }} }}",
+        ))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn reloads_of_a_durable_route_lose_and_double_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let text = |round: u64| {
