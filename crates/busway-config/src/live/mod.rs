@@ -14,6 +14,7 @@ mod steps;
 mod told;
 mod transports;
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use busway_engine::{Bus, BusBuilder};
@@ -135,11 +136,16 @@ impl Config {
         log_filter.map_err(|problem| ConfigError::of(vec![problem]))?;
         let after = self.in_force_after(&before);
         let exchanged = AssertUnwindSafe(Box::pin(state.exchange(after, made, bus))).catch_unwind().await;
-        let failures = exchanged.unwrap_or_else(|panic| {
-            vec![Problem::without_place(panicked("what was to put it in force", &*panic))]
-        });
+        let mut failures =
+            exchanged.unwrap_or_else(|panic| vec![has_panicked("what was to put it in force", &*panic)]);
         if !failures.is_empty() {
-            Box::pin(state.take_back(before, bus)).await;
+            let back = AssertUnwindSafe(Box::pin(state.take_back(before, bus))).catch_unwind().await;
+            if let Err(panic) = back {
+                // What is in force then is known, and made whole by the next one.
+                let problem = has_panicked("what was to take it back", &*panic);
+                tracing::error!(%problem, "what was in force could not be restored as a whole");
+                failures.push(problem);
+            }
             let filter = state.config.as_ref().and_then(Self::log_filter);
             if let Err(problem) = in_force.log_filter.set(filter) {
                 tracing::error!(%problem, "the filter of the log could not be set back");
@@ -219,6 +225,10 @@ impl From<ConfigError> for NotPut {
     fn from(error: ConfigError) -> Self {
         Self { error, was_begun: false }
     }
+}
+
+fn has_panicked(who: &str, panic: &(dyn Any + Send)) -> Problem {
+    Problem::without_place(panicked(who, panic))
 }
 
 /// A configuration that says nothing.

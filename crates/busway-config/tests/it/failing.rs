@@ -179,6 +179,28 @@ async fn a_route_that_was_renamed_has_its_name_back_when_a_broker_does_not_answe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_back_that_panics_is_said_and_the_next_configuration_makes_all_whole() {
+    let carried = |mode: &str| {
+        let carriers = format!("carriers: {{ orders: {{ transport: nats, mode: {mode} }} }}\n");
+        format!("{STREAMS}{carriers}routes: {{ audit: {{ filter: audit, handler: one }} }}\n")
+    };
+    let before = carried("mirror");
+    let World { way, bus, seen, .. } = &started(&before).await;
+    way.is_panicking.store(true, Ordering::SeqCst);
+    let refused = config(&carried("compare")).apply(bus).await.unwrap_err().to_string();
+    assert!(refused.contains("nobody knows this broker"), "{refused}");
+    assert!(refused.contains("what was to take it back panicked"), "{refused}");
+    publish(bus, "audit", 1).await;
+    until(|| seen.len() == 1).await;
+    way.is_panicking.store(false, Ordering::SeqCst);
+    config(&before).apply(bus).await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(config(&before).pending(bus).await.is_empty());
+    publish(bus, "audit", 2).await;
+    until(|| seen.len() == 2).await;
+    assert_eq!(seen.take(), [("one", 1), ("one", 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_comes_back_knows_what_it_had_done() {
     let there = |more: &str| {
         let once = "idempotency: { by: metadata, fields: [order] }";

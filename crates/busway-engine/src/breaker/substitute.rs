@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use busway_event::Topic;
+use busway_middleware::chain::drop_contained;
 use busway_middleware::{Delivery, Outcome, Reply};
 use thiserror::Error;
 
@@ -42,7 +43,10 @@ impl Guard {
                     Substitute::Answer(reply)
                 }
                 // What it says is nobody's attempt: the event waits for its handler.
-                Ok(_) => Substitute::Wait,
+                Ok(reply) => {
+                    drop_contained(reply);
+                    Substitute::Wait
+                }
                 Err(_) => {
                     tracing::error!(
                         subscription = self.subscription(),

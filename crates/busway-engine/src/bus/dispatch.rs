@@ -22,7 +22,7 @@ use super::{BusCore, Refused};
 use crate::mailbox::Offer;
 use crate::subscription::{Begun, Entry, Member, SubscriptionCore};
 use crate::traced::ended;
-use crate::worker::{Slot, delivery_of, progress_of};
+use crate::worker::{Slot, delivery_of, let_go, progress_of};
 
 /// Who publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,6 +243,7 @@ impl BusCore {
         // Settled before the delivery is taken apart: what a middleware left in it is dropped then, by code of the user's.
         core.settle(delivery.event(), &outcome, progress.cut_by());
         core.inline_ended();
+        let_go(outcome);
         let event = slot.keep(delivery);
         place.set(Some(slot));
         desk.let_go(event);
@@ -282,7 +283,10 @@ impl BusCore {
                 let emitting = Emitting { run: InlineRun::new(core), event, emits };
                 return Err(Box::new(Unsettled::Emits(emitting)));
             }
-            Some(Reply { outcome, .. }) => core.settle(&event, &outcome, None),
+            Some(Reply { outcome, .. }) => {
+                core.settle(&event, &outcome, None);
+                let_go(outcome);
+            }
         }
         core.inline_ended();
         desk.let_go(event);
@@ -309,7 +313,7 @@ impl BusCore {
             self.create_emits(&mut emits);
         }
         let (event, _) = delivery.into_parts();
-        dispatched.inline_ran(run, event, (&outcome, emits), &mut progress);
+        dispatched.inline_ran(run, event, (outcome, emits), &mut progress);
     }
 
     /// Whether a publish from there passes now.
@@ -356,7 +360,7 @@ impl Dispatched {
         &mut self,
         run: InlineRun,
         event: AnyEvent,
-        (outcome, emits): (&Outcome, Vec<AnyDraft>),
+        (outcome, emits): (Outcome, Vec<AnyDraft>),
         progress: &mut Progress,
     ) {
         if let Some(trace) = progress.take_trace() {

@@ -7,6 +7,7 @@ use busway_middleware::{BoxError, Outcome};
 
 use super::Source;
 use crate::subscription::SubscriptionCore;
+use crate::worker::let_go;
 
 /// An inline handler under way, begun by [`SubscriptionCore::begin_inline`]. Counted as cut short when its publisher gives
 /// up before it is settled.
@@ -27,9 +28,10 @@ impl InlineRun {
         Self { core: Arc::clone(core), ended: Settled::No }
     }
 
-    pub(super) fn settle(mut self, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-        self.core.settle(event, outcome, cut_by);
+    pub(super) fn settle(mut self, event: &AnyEvent, outcome: Outcome, cut_by: Option<&str>) {
+        self.core.settle(event, &outcome, cut_by);
         self.ended = Settled::Yes;
+        let_go(outcome);
     }
 }
 
@@ -58,6 +60,6 @@ impl Emitting {
     /// Settles the handler: done, unless one of its events was refused.
     pub(crate) fn settle(self, refused: Option<impl Into<BoxError>>) {
         let outcome = refused.map_or(Outcome::Done, Outcome::failed);
-        self.run.settle(&self.event, &outcome, None);
+        self.run.settle(&self.event, outcome, None);
     }
 }

@@ -45,6 +45,7 @@ use super::publish::{Now, Original, Patience};
 use crate::mailbox::{Arrival, Ended, Share};
 use crate::subscription::{Member, SubscriptionCore};
 use crate::sync::{Ordering, fence, fence_behind_exchange};
+use crate::worker::let_go;
 
 /// See the module.
 pub(crate) struct Straight {
@@ -347,6 +348,7 @@ impl Straight {
         self.share.ended(Ended::of(&outcome));
         // Before an error is dropped, which is code of the user's.
         self.core.services.idle.touch();
+        let_go(outcome);
     }
 
     /// Behind the count, and behind the look for who waits: an event's drop is code of the user's.

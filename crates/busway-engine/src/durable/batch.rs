@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use busway_event::{AnyDraft, AnyEvent};
-use busway_middleware::chain::run_batch;
+use busway_middleware::chain::{drop_contained, run_batch};
 use busway_middleware::{BoxError, Delivery, Outcome, Progress};
 use busway_observability::trace::{Place, within};
 use futures_util::future::join_all;
@@ -29,12 +29,12 @@ use super::member::Member;
 use super::once::{Claimed, note_key};
 use super::traced::concluded;
 use super::window::Started;
-use super::worker::{Storing, judge, next, report};
+use super::worker::{InHand, Storing, judge, next, report};
 use crate::breaker::{Call, Reach};
 use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
 
 /// Works until the subscription starts nothing more, or the member has left.
-pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
+pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize, in_hand: &mut InHand) {
     let reach = core.guard.clone().map(Reach::new);
     let (chain, progress, calls) = (ChainCache::new(core, member), Vec::new(), Vec::new());
     let mut worker = Worker { core, member, chain, reach, progress, calls, place: None };
@@ -42,10 +42,13 @@ pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
         worker.calls.clear();
         worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
         // Those that are not decided yet, by their places in the batch: rising.
-        let mut open: Vec<usize> = (0..batch.len()).collect();
-        let place = core.place_of_all(&batch).map(Arc::new);
+        in_hand.open.extend(0..batch.len());
+        in_hand.batch = batch;
+        let InHand { batch, open, .. } = &mut *in_hand;
+        let batch = &*batch;
+        let place = core.place_of_all(batch).map(Arc::new);
         worker.place.clone_from(&place);
-        let handled = within(place.as_deref(), worker.handle_once(&batch, &mut open));
+        let handled = within(place.as_deref(), worker.handle_once(batch, open));
         let handled = core.abort.run_until_cancelled(handled).await;
         worker.place = None;
         if handled != Some(Going::On) {
@@ -53,6 +56,7 @@ pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize) {
             core.cut_short(open.iter().filter_map(|at| batch.get(*at)).map(|started| started.place));
             return;
         }
+        in_hand.let_go();
         tokio::task::yield_now().await;
     }
 }
@@ -242,11 +246,10 @@ impl<'a> Worker<'a> {
         claims: &mut [Option<Claimed<'a>>],
     ) {
         let Self { core, member, progress, calls, place, .. } = self;
-        let (at, mut ended) = (core.moment(), Vec::with_capacity(round.len()));
-        open.clear();
+        let (at, mut ended, mut left) = (core.moment(), Vec::with_capacity(round.len()), Vec::new());
         for (item, progress) in round.into_iter().zip(progress) {
             let (Fate::Decided(storing), Some(started)) = (item.fate, batch.get(item.at)) else {
-                open.push(item.at);
+                left.push(item.at);
                 continue;
             };
             if let Some(trace) = progress.take_trace() {
@@ -261,10 +264,13 @@ impl<'a> Worker<'a> {
             let claimed = claims.get_mut(item.at).and_then(Option::take);
             let verdict = judge(core, member, (started, &item.outcome, storing), at);
             concluded(place.as_deref(), started, &item.outcome, &verdict);
+            drop_contained(item.outcome);
             ended.push((started.place, verdict, claimed));
         }
         let mut let_go = Vec::new();
         {
+            // From here on, whatever panics: they are decided.
+            *open = left;
             let mut hand = core.hand.lock();
             for (place, verdict, mut claimed) in ended {
                 note_key(&mut hand, place, &verdict, claimed.as_mut(), at);

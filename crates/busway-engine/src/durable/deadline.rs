@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use busway_middleware::chain::drop_contained;
 use busway_middleware::{Outcome, Run};
 use busway_observability::Signal;
 use busway_persistence::Position;
@@ -113,6 +114,7 @@ impl DurableCore {
                     outcome = outcome.label(),
                     "the result of a handler that could not be cancelled comes too late"
                 );
+                drop_contained(outcome);
             }
             None => {}
         }

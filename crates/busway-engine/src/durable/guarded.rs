@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use busway_event::{AnyEvent, Filter};
+use busway_middleware::chain::drop_contained;
 use busway_middleware::{Outcome, Reply};
 use busway_reliability::Room;
 
@@ -139,7 +140,9 @@ async fn answer(
         }
     };
     report(core, &started.event, &outcome, Some("breaker"));
-    Answered::Is(judge(core, member, (started, &outcome, storing), core.moment()))
+    let verdict = judge(core, member, (started, &outcome, storing), core.moment());
+    drop_contained(outcome);
+    Answered::Is(verdict)
 }
 
 impl DurableCore {

@@ -1,6 +1,7 @@
 //! The workers of a durable subscription: each runs one handler after the other. Those of batches are in `batch`.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,9 +10,11 @@ use std::time::Instant;
 
 use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
+use busway_middleware::chain::drop_contained;
 use busway_middleware::{Outcome, Run};
 use busway_observability::Signal;
 use busway_observability::trace::within;
+use futures_util::FutureExt as _;
 use tokio_util::sync::WaitForCancellationFuture;
 
 use super::attempt::{Ended, Slot};
@@ -59,36 +62,82 @@ pub(super) fn start(core: &Arc<DurableCore>, member: &Arc<Member>) -> bool {
     spawned.is_ok()
 }
 
-/// Works until the subscription starts nothing more, or the member has left.
+/// What a worker has in hand: known to whoever goes on when the program's own code panics where nobody expects it.
+#[derive(Default)]
+pub(super) struct InHand {
+    /// What is handled by itself.
+    one: Option<Started<AnyEvent>>,
+    /// What is handled together.
+    pub(super) batch: Vec<Started<AnyEvent>>,
+    /// Of a batch, those that are not decided yet, by their places: rising.
+    pub(super) open: Vec<usize>,
+}
+
+/// Works until the subscription starts nothing more, or the member has left. What is handled or has failed is let go of in the end, by drops that are the program's code, and a
+/// handler that is cancelled too: should one panic, what is in hand has failed, and the worker goes on.
 async fn work(core: &Arc<DurableCore>, member: &Arc<Member>) {
-    match member.handler.run() {
-        Run::Batch(max) => batch::work(core, member, max.get()).await,
-        _ => handle_each(core, member).await,
+    let mut in_hand = InHand::default();
+    loop {
+        let worked = match member.handler.run() {
+            Run::Batch(max) => {
+                AssertUnwindSafe(batch::work(core, member, max.get(), &mut in_hand)).catch_unwind().await
+            }
+            _ => AssertUnwindSafe(handle_each(core, member, &mut in_hand)).catch_unwind().await,
+        };
+        let Err(panic) = worked else { break };
+        drop_contained(panic);
+        in_hand.fail(core, member);
     }
+    in_hand.let_go();
     leave(core, member);
 }
 
-async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
+impl InHand {
+    /// All is decided, or given back.
+    #[inline]
+    pub(super) fn let_go(&mut self) {
+        self.open.clear();
+        self.one.take().into_iter().chain(self.batch.drain(..)).for_each(drop_contained);
+    }
+
+    #[cold]
+    fn fail(&mut self, core: &Arc<DurableCore>, member: &Member) {
+        let of_batch = self.open.iter().filter_map(|at| self.batch.get(*at));
+        for started in self.one.iter().chain(of_batch) {
+            let (outcome, at) = (Outcome::failed("the program panicked beside its handler"), core.moment());
+            let call = core.unwatch(member, started.place, None);
+            core.call_ended(call.as_ref(), Some(&outcome));
+            report(core, &started.event, &outcome, None);
+            let verdict = judge(core, member, (started, &outcome, Storing::ToBe), at);
+            core.decided(started.place, verdict, None, at);
+        }
+        self.let_go();
+    }
+}
+
+async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InHand) {
     let mut slot = Slot::new(core, member);
     let mut reach = core.guard.clone().map(Reach::new);
     let mut aborted = pin!(core.abort.cancelled());
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
+        let started = &*in_hand.one.insert(started);
         // Its key first: what is done already is nobody's call, and is not answered in its place either.
         let mut place = None;
-        let (ended, claimed, call) = match claim(core, member, &started).await {
-            Ok(claimed) => match ask(core, member, reach.as_mut(), &started).await {
+        let (ended, claimed, call) = match claim(core, member, started).await {
+            Ok(claimed) => match ask(core, member, reach.as_mut(), started).await {
                 Asked::Attempt(call) => {
                     // From here on it may hang.
-                    let call = core.watch(member, &started, call);
-                    place = core.place_of(&started);
+                    let call = core.watch(member, started, call);
+                    place = core.place_of(started);
                     // Where it is made: a move would copy it.
-                    let attempt = pin!(attempt_once(core, member, &mut slot, &started, claimed));
+                    let attempt = pin!(attempt_once(core, member, &mut slot, started, claimed));
                     let attempt = pin!(within(place.as_ref(), attempt));
                     let ended = unless_cut_short(aborted.as_mut(), attempt).await;
                     let (ended, claimed) = ended.unwrap_or((Ended::CutShort, None));
                     (ended, claimed, core.unwatch(member, started.place, call))
                 }
                 Asked::Over => {
+                    in_hand.let_go();
                     give_back(member, claimed).await;
                     continue;
                 }
@@ -108,6 +157,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
             Ended::Waits(wait) => {
                 core.call_ended(call.as_ref(), None);
                 core.waits(started.place, wait, core.moment());
+                in_hand.let_go();
                 continue;
             }
         };
@@ -117,10 +167,12 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member) {
         core.call_ended(call.as_ref(), Some(&outcome));
         report(core, &started.event, &outcome, slot.progress.cut_by());
         let at = core.moment();
-        let verdict = judge(core, member, (&started, &outcome, storing), at);
-        concluded(place.as_ref(), &started, &outcome, &verdict);
+        let verdict = judge(core, member, (started, &outcome, storing), at);
+        concluded(place.as_ref(), started, &outcome, &verdict);
         drop(place);
         core.decided(started.place, verdict, claimed, at);
+        in_hand.let_go();
+        drop_contained(outcome);
     }
 }
 

@@ -15,7 +15,7 @@ use busway_middleware::{Delivery, Outcome};
 use busway_observability::trace::{Place, within};
 use busway_reliability::{FailureClass, Retry};
 
-use super::attempt::{Slot, emit};
+use super::attempt::{Slot, emit, let_go};
 use crate::classify::Classifier;
 use crate::clock::WAIT_MAX;
 use crate::settings::{Origin, Setting};
@@ -94,6 +94,7 @@ pub(super) async fn attempts_again(
             () = core.stopping.cancelled() => return outcome,
             () = clock.sleep_until(clock.now() + delay.min(WAIT_MAX)) => {}
         }
+        let_go(outcome);
         attempt = attempt.saturating_add(1);
         let scope = Arc::clone(member.scope(core));
         let shown = core.feed.as_ref().map_or(attempt, |feed| feed.attempted_again(event.id(), attempt));

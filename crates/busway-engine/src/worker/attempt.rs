@@ -6,7 +6,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent};
-use busway_middleware::chain::{begin_plain, go_on_plain, run};
+use busway_middleware::chain::{begin_plain, drop_contained, go_on_plain, run};
 use busway_middleware::{Delivery, Invocation, Outcome, Progress, Reply, Scope};
 use busway_observability::trace::within;
 use tokio_util::sync::WaitForCancellationFuture;
@@ -135,7 +135,7 @@ pub(crate) async fn handle(
     };
     match outcome {
         Some(outcome) => {
-            settle(core, delivery.event(), &ticket, &outcome, slot.progress.cut_by());
+            settle(core, delivery.event(), &ticket, outcome, slot.progress.cut_by());
             Ended::Settled(slot.keep(delivery))
         }
         None => {
@@ -180,6 +180,7 @@ pub(crate) fn begin(
         }
         Some(Reply { outcome, emits }) if emits.is_empty() && slot.is_over_with(&outcome) => {
             core.settle(delivery.event(), &outcome, None);
+            let_go(outcome);
             Begun::Handled(slot.keep(delivery))
         }
         reply => Begun::Under(delivery, reply),
@@ -219,7 +220,7 @@ pub(crate) async fn go_on(
     };
     match outcome {
         Some(outcome) => {
-            settle(core, delivery.event(), &ticket, &outcome, None);
+            settle(core, delivery.event(), &ticket, outcome, None);
             Ended::Settled(slot.keep(delivery))
         }
         None => {
@@ -266,11 +267,20 @@ pub(crate) fn settle(
     core: &SubscriptionCore,
     event: &AnyEvent,
     ticket: &Ticket,
-    outcome: &Outcome,
+    outcome: Outcome,
     cut_by: Option<&str>,
 ) {
-    core.settle(event, outcome, cut_by);
+    core.settle(event, &outcome, cut_by);
     core.mailbox.finish(ticket);
+    let_go(outcome);
+}
+
+/// Lets go of an outcome that is counted. An error's drop is code of the program's: what it does is no end of a worker, and nothing of who publishes.
+#[inline]
+pub(crate) fn let_go(outcome: Outcome) {
+    if let Outcome::Failed(_) | Outcome::Dead(_) = outcome {
+        drop_contained(outcome);
+    }
 }
 
 pub(crate) fn cut_short(core: &SubscriptionCore, ticket: &Ticket) {

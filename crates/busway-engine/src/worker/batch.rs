@@ -79,7 +79,7 @@ async fn handle(
         match core.abort.run_until_cancelled(emitted).await {
             Some(outcome) => {
                 ended(place.as_ref(), &outcome);
-                settle(core, delivery.event(), ticket, &outcome, progress.cut_by());
+                settle(core, delivery.event(), ticket, outcome, progress.cut_by());
             }
             None => cut_short(core, ticket),
         }

@@ -23,7 +23,7 @@ use crate::stats::State;
 use crate::subscription::{Member, SubscriptionCore};
 
 pub(crate) use self::again::Again;
-pub(crate) use self::attempt::{Slot, delivery_of, progress_of};
+pub(crate) use self::attempt::{Slot, delivery_of, let_go, progress_of};
 
 /// Starts one more worker of `member`; `false` when there is no thread to be had.
 #[expect(clippy::disallowed_methods, reason = "this module is the supervisor: it owns every task and thread")]

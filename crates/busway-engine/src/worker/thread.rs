@@ -76,13 +76,13 @@ fn handle_here(
         let mut reply = None;
         call_plain(&delivery, &member.handler, &mut reply);
         let Some(Reply { outcome, emits }) = reply else {
-            settle(core, delivery.event(), &ticket, &Outcome::Done, None);
+            settle(core, delivery.event(), &ticket, Outcome::Done, None);
             return Some(slot.keep(delivery));
         };
         if !emits.is_empty() {
             return end_with_emits(core, slot, delivery, &ticket, outcome, emits);
         }
-        settle(core, delivery.event(), &ticket, &outcome, None);
+        settle(core, delivery.event(), &ticket, outcome, None);
         return Some(slot.keep(delivery));
     }
     let chain = slot.chain.get(member, &core.services.middleware);
@@ -97,7 +97,7 @@ fn handle_here(
         let emits = slot.progress.take_emits();
         return end_with_emits(core, slot, delivery, &ticket, outcome, emits);
     }
-    settle(core, delivery.event(), &ticket, &outcome, slot.progress.cut_by());
+    settle(core, delivery.event(), &ticket, outcome, slot.progress.cut_by());
     Some(slot.keep(delivery))
 }
 
@@ -124,7 +124,7 @@ fn handle_traced(
         let emits = slot.progress.take_emits();
         return end_with_emits(core, slot, delivery, ticket, outcome, emits);
     }
-    settle(core, delivery.event(), ticket, &outcome, slot.progress.cut_by());
+    settle(core, delivery.event(), ticket, outcome, slot.progress.cut_by());
     Some(slot.keep(delivery))
 }
 
@@ -144,7 +144,7 @@ fn end_with_emits(
         return None;
     };
     // Nobody cut it short: it was the handler that wanted something published.
-    settle(core, delivery.event(), ticket, &outcome, None);
+    settle(core, delivery.event(), ticket, outcome, None);
     Some(slot.keep(delivery))
 }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use busway_engine::{Bus, ShutdownEnd};
 use busway_event::Event;
-use busway_middleware::Payload;
+use busway_middleware::{
+    AnyHandler, Batch, BoxError, Ephemeral, IntoHandler, Payload, Permanent, batch, blocking, inline,
+};
 use busway_reliability::Order;
 
-use crate::world::{Brittle, ends};
+use crate::world::{Breaks, Brittle, Number, ends, number};
 
 async fn publish(bus: &Bus, breaks: bool) {
     bus.publish(Event::new("a", Brittle { breaks })).await.unwrap();
@@ -47,5 +49,41 @@ async fn what_has_expired_or_is_abandoned_ends_nobody() {
         publish(&bus, false).await;
         let report = ends(bus.shutdown(Duration::ZERO)).await;
         assert_eq!((report.end, report.tally.abandoned), (ShutdownEnd::Abandoned, 2), "{report}");
+    }
+}
+
+/// Every third fails with it, and every third is dead of it.
+fn outcome(n: u32) -> Result<(), BoxError> {
+    match n % 3 {
+        0 => Ok(()),
+        1 => Err(Breaks.into()),
+        _ => Err(Permanent(Breaks).into()),
+    }
+}
+
+fn forms() -> [AnyHandler<Ephemeral>; 4] {
+    [
+        IntoHandler::<Ephemeral, _>::into_handler(async |number: Payload<Number>| outcome(number.n)),
+        IntoHandler::<Ephemeral, _>::into_handler(blocking(|number: Payload<Number>| outcome(number.n))),
+        IntoHandler::<Ephemeral, _>::into_handler(inline(|number: Payload<Number>| outcome(number.n))),
+        IntoHandler::<Ephemeral, _>::into_handler(batch(|numbers: Batch<Number>| {
+            let outcomes = numbers.iter().map(|number| outcome(number.payload().n));
+            std::future::ready(outcomes.collect::<Vec<_>>())
+        })),
+    ]
+}
+
+#[tokio::test]
+async fn a_worker_outlives_the_errors_that_it_lets_go_of() {
+    for (form, handler) in forms().into_iter().enumerate() {
+        let bus = Bus::memory().start().await.unwrap();
+        let one = bus.subscribe("a").concurrency(1).to(handler).await.unwrap();
+        for n in 0..12 {
+            bus.publish(number("a", n)).await.unwrap();
+        }
+        ends(bus.idle()).await;
+        let stats = one.stats();
+        assert_eq!((stats.done, stats.failed, stats.dead, stats.running), (4, 4, 4, 0), "{form}: {stats}");
+        assert!(ends(bus.shutdown(Duration::from_secs(5))).await.is_drained());
     }
 }

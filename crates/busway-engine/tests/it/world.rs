@@ -34,6 +34,24 @@ impl Drop for Brittle {
     }
 }
 
+/// An error, or something that a handler has, whose drop panics.
+#[derive(Debug)]
+pub(crate) struct Breaks;
+
+impl std::fmt::Display for Breaks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it breaks")
+    }
+}
+
+impl std::error::Error for Breaks {}
+
+impl Drop for Breaks {
+    fn drop(&mut self) {
+        panic!("as it was told");
+    }
+}
+
 /// An event on `topic`.
 pub(crate) fn number(topic: &str, n: u32) -> Draft<Number> {
     Event::new(topic, Number { n })

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use busway_event::AnyEvent;
+use busway_middleware::chain::drop_contained;
 use busway_middleware::{Delivery, IntoHandler as _, Outcome, Position};
 use busway_observability::trace::Place;
 use busway_reliability::KeyHashing;
@@ -226,6 +227,7 @@ impl Taking {
                     report(core, &started.event, &outcome, None);
                     let verdict = judge(core, member, (started, &outcome, Storing::ToBe), at);
                     concluded(place.as_deref(), started, &outcome, &verdict);
+                    drop_contained(outcome);
                     verdict
                 }
             };

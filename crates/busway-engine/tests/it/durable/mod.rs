@@ -8,6 +8,7 @@ mod building;
 mod conflicts;
 mod cursors;
 mod dead_letters;
+mod drops;
 mod fallbacks;
 mod faults;
 mod full_letters;
