@@ -125,11 +125,7 @@ pub(super) async fn reconcile(
             continue;
         };
         let is_recarried = old.is_in(&differing, bus);
-        let succession = match renamed {
-            Some(_) => Succession::Takeover,
-            None => old.succession(&wanted.route, order.parting.contains(name), is_recarried),
-        };
-        match succession {
+        match old.succession(&wanted, order.parting.contains(name), is_recarried) {
             Succession::Same => {
                 let name = wanted.name.value().clone();
                 let (altered, problems) = old.altered(wanted);
@@ -208,7 +204,7 @@ async fn begin_all(
     failures
 }
 
-/// How a route becomes another one of its name.
+/// How a route becomes another one of its name, or of the name that it is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Succession {
     /// It is the same, but perhaps for its middleware.
@@ -238,14 +234,16 @@ impl Live {
             && stream().is_some_and(|stream| streams.contains(&stream))
     }
 
-    fn succession(&self, wanted: &Route, is_parting: bool, is_recarried: bool) -> Succession {
+    fn succession(&self, wanted: &Wanted, is_parting: bool, is_recarried: bool) -> Succession {
+        let has_its_name = self.name.value() == wanted.name.value();
+        let wanted = &wanted.route;
         let is_same = self.route == Route { middleware: self.route.middleware.clone(), ..wanted.clone() };
         let is_ephemeral =
             [&self.route, wanted].iter().all(|route| route.durable.is_none() && route.at.is_none());
         // Two subscriptions have its middleware: it is not swapped in one of them.
         let is_whole =
             !matches!(self.running, Running::Carried(..)) || self.route.middleware == wanted.middleware;
-        match (is_same && is_whole && !is_recarried, is_ephemeral) {
+        match (is_same && has_its_name && is_whole && !is_recarried, is_ephemeral) {
             (true, _) => Succession::Same,
             (false, true) if !is_parting => Succession::Takeover,
             (false, _) => Succession::Restart,

@@ -70,7 +70,7 @@ async fn a_worker_outlives_a_handler_that_breaks_when_its_deadline_cancels_it() 
     let bus = open(&dir).await;
     publish(&bus, 0..4).await;
     let handler = async |number: Payload<Number>| {
-        if number.n % 2 == 0 {
+        if number.n.is_multiple_of(2) {
             let _breaks = Breaks;
             std::future::pending::<()>().await;
         }
