@@ -103,7 +103,7 @@ impl Log {
 }
 
 impl Passing {
-    /// Events that were accepted came to this.
+    /// Events that were accepted came to this. Of a refusal those count that it holds: what went back to its publisher is not among them.
     pub(super) fn note_unstored(&self, events: u64, answer: &Answer) {
         let error = match answer {
             Answer::Decided(Ok(_)) => return,
@@ -114,6 +114,13 @@ impl Passing {
             && !is_of_the_event(reason)
         {
             self.refusing.refused(entries.iter().map(Entry::partition));
+        }
+        let events = match error {
+            Some(AppendError::Refused { entries, .. }) => u64::try_from(entries.len()).unwrap_or(u64::MAX),
+            _ => events,
+        };
+        if events == 0 {
+            return;
         }
         let before = self.counts.unstored.fetch_add(events, Ordering::Relaxed);
         warn_of_unstored(before, before.saturating_add(events), error);

@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use busway_event::Timestamp;
-use busway_persistence::{AppendError, Appended, Busy, Entry, Fault, Position, REQUESTS_MAX, Refusal, Store};
+use busway_persistence::{
+    AppendError, Appended, Busy, Entry, Fault, OnAppended, Position, REQUESTS_MAX, Refusal, Store,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pending::{Answer, Answered, Pending};
@@ -147,11 +149,17 @@ impl Log {
     ) -> Result<(), (Vec<Entry>, Refused)> {
         let account = Account { passing: Arc::clone(&self.passing), services: Arc::clone(services) };
         let mut under_way = UnderWay(Some(Held { account, told }));
-        let done = Box::new(move |result| under_way.decided(result));
+        let done: OnAppended = Box::new(move |result| under_way.decided(result));
         let store = self.store.read_recursive();
-        let Some(store) = &*store else { return Err((entries, Refused::Closed)) };
+        let Some(store) = &*store else {
+            not_taken(done);
+            return Err((entries, Refused::Closed));
+        };
         // Permits leave room in the writer's channel; when it is full all the same the store is not to be waited for.
-        store.append_batch(entries, done).map_err(|Busy((entries, _))| (entries, busy_or_faulted(store)))
+        store.append_batch(entries, done).map_err(|Busy((entries, done))| {
+            not_taken(done);
+            (entries, busy_or_faulted(store))
+        })
     }
 }
 
@@ -171,7 +179,7 @@ pub(super) struct Passing {
 pub(super) enum Told {
     /// Its publisher, who waits.
     Publisher(Arc<Pending>),
-    /// Nobody waits: so many events that are not stored are counted.
+    /// Nobody waits: so many events that are not stored are counted, when nothing is known of them one by one.
     Nobody { events: u64 },
 }
 
@@ -229,6 +237,11 @@ impl Drop for UnderWay {
     }
 }
 
+/// Ends an append whose entries go back to the publisher: of those that were refused there are none, so that none counts as lost.
+fn not_taken(done: OnAppended) {
+    done(Err(AppendError::Refused { entries: Vec::new(), reason: Refusal::Closed }));
+}
+
 fn busy_or_faulted(store: &Store) -> Refused {
     match store.fault() {
         Some(_) => Refused::Store(Refusal::Faulted),
@@ -271,9 +284,7 @@ mod tests {
     use crate::idle::IdleWatch;
     use crate::log::StorePlan;
 
-    #[tokio::test]
-    async fn without_room_a_publish_waits_to_its_deadline_and_gets_its_event_back() {
-        let dir = tempfile::tempdir().unwrap();
+    fn opened(dir: &tempfile::TempDir) -> (Arc<Log>, Arc<Services>) {
         let mut plan = StorePlan::new(dir.path().to_owned());
         plan.streams.push(Stream::new("orders").capture("orders.#"));
         plan.patience = Duration::ZERO;
@@ -287,11 +298,30 @@ mod tests {
             tracing: None,
             runtime: tokio::runtime::Handle::current(),
         });
+        (log, services)
+    }
+
+    /// An event with the id `foreign("test", "1")`.
+    fn entry(log: &Log) -> Entry {
         let metadata = Metadata::draft("test", 1).build().unwrap();
         let (id, now) = (EventId::foreign("test", "1"), Timestamp::from_nanos(1));
         let draft = Event::new("orders.created", Raw::from("{}"));
         let event = draft.finish(&Stamp::new(id, now, &metadata)).unwrap();
-        let entry = || log.entry(event.clone().into(), false, now, 1_024).unwrap();
+        log.entry(event.into(), false, now, 1_024).unwrap()
+    }
+
+    /// Holds up the writer until what is given back goes: nothing is committed meanwhile.
+    fn held_up(log: &Log) -> std::sync::mpsc::Sender<()> {
+        let (lets_go, held) = std::sync::mpsc::channel::<()>();
+        log.with(|store| store.flush(Box::new(move |_| _ = held.recv()))).unwrap();
+        lets_go
+    }
+
+    #[tokio::test]
+    async fn without_room_a_publish_waits_to_its_deadline_and_gets_its_event_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, services) = opened(&dir);
+        let entry = || entry(&log);
 
         let watch = services.runtime.spawn(log.watch_deadlines(&services));
         let all = u32::try_from(APPENDS_MAX).unwrap();
@@ -301,11 +331,9 @@ mod tests {
         assert!(matches!(*at_once, Unappended::NoPermit(_)));
         let refused = log.append(&services, vec![entry()]).await.unwrap_err();
         let NotAppended::Refused(entries, Refused::Busy { waited }) = refused else { panic!("{refused:?}") };
-        assert_eq!((entries[0].event().id(), waited), (id, Duration::ZERO));
+        assert_eq!((entries[0].event().id(), waited), (EventId::foreign("test", "1"), Duration::ZERO));
         drop(taken);
-        // The writer is held up: nothing is committed meanwhile.
-        let (lets_go, held) = std::sync::mpsc::channel::<()>();
-        log.with(|store| store.flush(Box::new(move |_| _ = held.recv()))).unwrap();
+        let lets_go = held_up(&log);
         // Now there is room, and no time to wait for the disk.
         let unknown = log.append(&services, vec![entry()]).await.unwrap_err();
         assert!(matches!(unknown, NotAppended::Unknown(UnknownCause::TimedOut { .. })), "{unknown:?}");
@@ -317,5 +345,22 @@ mod tests {
         assert!(matches!(refused, NotAppended::Refused(_, Refused::Closed)));
         assert_eq!(log.appending(), 0);
         watch.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_goes_back_to_who_wanted_it_in_memory_is_not_counted_as_unstored() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, services) = opened(&dir);
+        let lets_go = held_up(&log);
+        // As many requests as the writer holds: those that are let through here have no permit.
+        while log.with(|store| store.append(entry(&log), Box::new(|_| ())).is_ok()).unwrap() {}
+        let refused = log.try_accept(&services, vec![entry(&log)]).err().unwrap();
+        assert!(matches!(refused.reason, Refused::Busy { .. }), "{:?}", refused.reason);
+        assert_eq!((refused.entries.len(), log.unstored(), log.appending()), (1, 0, 0));
+        drop(lets_go);
+        log.close();
+        let refused = log.try_accept(&services, refused.entries).err().unwrap();
+        assert!(matches!(refused.reason, Refused::Closed), "{:?}", refused.reason);
+        assert_eq!((refused.entries.len(), log.unstored(), log.appending()), (1, 0, 0));
     }
 }
