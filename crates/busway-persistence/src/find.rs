@@ -1,7 +1,8 @@
 //! Finding: where an event lies, by its id or by when the store took it.
 //!
 //! Ids that publishers give are indexed. Ids that busway makes are not, because they say when they were made (UUID version 7):
-//! an event was taken within moments of that, so it is looked for among those that were taken around then.
+//! an event was taken within moments of that, so it is looked for among those that were taken around then. One that waited in the schedule
+//! came into the log later: its id is indexed when it does, see [`is_found_by_time`].
 
 use std::time::Duration;
 
@@ -141,6 +142,14 @@ fn made_at(id: EventId) -> Option<Timestamp> {
     let (seconds, nanos) = id.as_uuid().get_timestamp()?.to_unix();
     let seconds = i64::try_from(seconds).ok()?;
     Some(Timestamp::from_nanos(seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(nanos))?))
+}
+
+/// Whether an event that is taken at this time is found by its id though that is not indexed: the log is looked at around when the id was made.
+pub(crate) fn is_found_by_time(id: EventId, taken: Timestamp) -> bool {
+    let is_around = |made: Timestamp| {
+        made.saturating_sub(CLOCKS_APART) <= taken && taken <= made.saturating_add(PUBLISH_MAX)
+    };
+    made_at(id).is_some_and(is_around)
 }
 
 /// The id and the time of an append come from the same clock, read at different moments; it may step back in between.

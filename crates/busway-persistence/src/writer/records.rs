@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use busway_event::codec::PAYLOAD_BYTES_MAX;
 use busway_event::{EventId, Timestamp};
 use heed::{PutFlags, RwTxn};
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,9 @@ use super::state::State;
 use crate::append::{Entry, Position};
 use crate::audit;
 use crate::error::Refusal;
+use crate::find::is_found_by_time;
 use crate::layout::{chunk_key, place_key};
-use crate::record::{Packing, Place, Recorded};
+use crate::record::{Packing, Place, Recorded, body_hash};
 use crate::row;
 use crate::schedule;
 use crate::segment::Log;
@@ -20,7 +22,7 @@ use crate::shared::Shared;
 use crate::stored::Unreadable;
 use crate::stream::AtCap;
 
-/// Where an event lies whose publisher gave the id.
+/// Where an event lies whose publisher gave the id, or that came into the log long after its id was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GivenRow {
     pub(crate) partition: u32,
@@ -146,17 +148,36 @@ pub(crate) fn write(
             audit::take(shared, state, (entry.partition, slot), offset, hash);
         }
         if let Some(body) = entry.given {
-            let row = GivenRow { partition: entry.partition, offset, appended: entry.appended, body };
-            let key = given_key(entry.stream, entry.id());
-            shared.databases.ids.put(txn, &key, &row::encode(&key, &row)?)?;
-            shared.databases.segment_ids.put(
-                txn,
-                &segment_id_key(entry.partition, slot, entry.stream, entry.id()),
-                &[],
-            )?;
+            index_id(shared, txn, entry, slot, body)?;
         }
     }
     Ok(())
+}
+
+/// Lets an entry that was written be found by its id although nobody gave it and the log is not looked at around when it was taken.
+pub(crate) fn index_late(
+    shared: &Shared,
+    state: &State,
+    txn: &mut RwTxn<'_>,
+    entry: &Entry,
+) -> heed::Result<()> {
+    if entry.given.is_some() || is_found_by_time(entry.id(), entry.appended) {
+        return Ok(());
+    }
+    let slot = state.log(entry.partition).and_then(|log| log.at(entry.offset)).map(|segment| segment.slot);
+    let encoded = entry.event.encoded(PAYLOAD_BYTES_MAX);
+    let (Some(slot), Ok(encoded)) = (slot, encoded) else { return Ok(()) };
+    let body = body_hash(&encoded, entry.event.topic(), entry.event.key());
+    index_id(shared, txn, entry, slot, body)
+}
+
+/// Writes where the event with an id lies, and that this goes with its segment.
+fn index_id(shared: &Shared, txn: &mut RwTxn<'_>, entry: &Entry, slot: u16, body: u64) -> heed::Result<()> {
+    let Entry { partition, offset, appended, stream, .. } = *entry;
+    let row = GivenRow { partition, offset, appended, body };
+    let key = given_key(stream, entry.id());
+    shared.databases.ids.put(txn, &key, &row::encode(&key, &row)?)?;
+    shared.databases.segment_ids.put(txn, &segment_id_key(partition, slot, stream, entry.id()), &[])
 }
 
 /// Writes a record with its chunks, or adds one that is small to those in hand.

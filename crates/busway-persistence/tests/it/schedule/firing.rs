@@ -1,10 +1,10 @@
 //! What is due goes into the log: in order, once, across restarts.
 
-use busway_event::Timestamp;
-use busway_persistence::{ReadLimits, Stream};
+use busway_event::{EventId, Timestamp};
+use busway_persistence::{ReadLimits, Store, Stream};
 
 use super::{Scheduling, id_of, later, minutes, published, waiting};
-use crate::world::{Waiting, at, dir, entry, event, id, one, open, options};
+use crate::world::{Waiting, at, dir, entry, event, event_with_id, id, one, open, options};
 
 #[test]
 fn what_is_due_is_published_in_the_order_of_the_due_times_and_once() {
@@ -42,6 +42,35 @@ fn it_has_the_offset_and_the_time_of_when_it_fired_and_is_the_event_that_was_sch
     assert_eq!((id_of(&stored.event), stored.event.time()), (large.id(), at(0)));
     assert_eq!(stored.event.encoded(1 << 20).unwrap(), large.encoded(1 << 20).unwrap());
     assert_eq!(store.due(large.id()).unwrap(), None);
+    assert!(store.verify().unwrap().is_sound());
+}
+
+#[test]
+fn however_long_it_waited_it_is_found_by_the_id_that_busway_made() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    let made = |second: u64| {
+        let time = uuid::Timestamp::from_unix_time(1_700_000_000 + second, 0, 0, 0);
+        EventId::new(uuid::Uuid::new_v7(time))
+    };
+    let late = event_with_id("a.b", 1, made(0));
+    let entry_of_late = store.entry(late.clone(), false, at(0)).unwrap().wait_until(at(86_400), None);
+    store.schedule(vec![entry_of_late]).unwrap();
+    // More than are looked at before it is clear that all of them came later than an event of that id could.
+    let others = (0..20_000).map(|number| store.entry(event("a.b", number, 8), false, at(3_600)).unwrap());
+    store.put_all(others.collect()).unwrap();
+    assert_eq!(store.fire_all(86_400), 1);
+    let offset = |store: &Store, id| store.lookup(id).unwrap().map(|place| place.offset);
+    assert_eq!((offset(&store, late.id()), offset(&store, made(0))), (Some(20_000), None));
+    store.close();
+    let store = open(dir.path(), one());
+    assert_eq!(offset(&store, late.id()), Some(20_000));
+    let page = store.read(0, 20_000, None, ReadLimits::default()).unwrap();
+    assert!(!page.events[0].given_id, "nobody gave it");
+    // Who gives it all the same, to the same event, is told its place.
+    let given = |number| store.entry(event_with_id("a.b", number, late.id()), true, at(86_401)).unwrap();
+    assert_eq!(store.put(given(1)).unwrap().offset, 20_000);
+    assert!(store.put(given(2)).is_err());
     assert!(store.verify().unwrap().is_sound());
 }
 
