@@ -82,6 +82,15 @@ impl Cursor {
         end.saturating_sub(self.low).saturating_sub(settled)
     }
 
+    /// Events from `from` on and before `end` that are not settled.
+    #[must_use]
+    pub fn unsettled_between(&self, from: u64, end: u64) -> u64 {
+        match from < end {
+            true => self.unsettled_before(end).saturating_sub(self.unsettled_before(from)),
+            false => 0,
+        }
+    }
+
     /// As it is stored: the low mark, then start and end of each run.
     pub(crate) fn to_words(&self) -> Vec<u64> {
         let runs = self.runs().flat_map(|(start, end)| [start, end]);

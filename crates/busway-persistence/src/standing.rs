@@ -5,6 +5,7 @@ use busway_event::Timestamp;
 use crate::attendance;
 use crate::corrupt::Corrupt;
 use crate::cursor::Cursor;
+use crate::dead::{LetterKey, REDRIVEN};
 use crate::error::ReadError;
 use crate::layout::pair_key;
 use crate::row;
@@ -24,7 +25,8 @@ pub struct StoredSubscription {
     /// When somebody last did something for it, in this process or an earlier one: it was taken up, or something of it stored. To the hour, and by
     /// the times that the store was told. `None`: a store of before that was kept, which has not been told the time since.
     pub attended: Option<Timestamp>,
-    /// Each of its partitions: what it has settled there, and how many events failed and wait.
+    /// Each of its partitions: what it has settled there, and how many events failed, wait and are still there. What lies before the start of the log, and is not
+    /// settled, is gone, and nobody has told the subscription yet.
     pub standings: Vec<(u32, Cursor, u64)>,
 }
 
@@ -51,16 +53,27 @@ impl Shared {
             for entry in self.databases.cursors.prefix_iter(&txn, &number.to_be_bytes()).map_err(storage)? {
                 let (key, value) = entry.map_err(storage)?;
                 let ((_, partition), cursor) = stored::cursor(key, value)?;
-                let parked = self.databases.parked.prefix_iter(&txn, &pair_key(number, partition));
-                // What has a longer key belongs to the row before it.
-                let parked =
-                    parked.map_err(storage)?.filter(|row| row.as_ref().is_ok_and(|(key, _)| key.len() == 16));
-                let parked = parked.count();
-                standings.push((partition, cursor, u64::try_from(parked).unwrap_or(u64::MAX)));
+                let first = self.partition(partition).map_or(0, |partition| partition.bounds().0);
+                let mut parked = 0;
+                let rows = self.databases.parked.prefix_iter(&txn, &pair_key(number, partition));
+                for row in rows.map_err(storage)? {
+                    parked += u64::from(is_there(row.map_err(storage)?.0, first));
+                }
+                standings.push((partition, cursor, parked));
             }
             all.push(StoredSubscription { name, number, filter, attended, standings });
         }
         Ok(all)
+    }
+}
+
+/// Whether a parked row is of an event that the subscription can still be given, and the only such row of it: the event itself while it lies in a
+/// log that begins at `first`, and before that what says that it is a dead letter that was given again, which has the event.
+fn is_there(key: &[u8], first: u64) -> bool {
+    match LetterKey::read(key) {
+        Some((letter, [])) => letter.offset >= first,
+        Some((letter, [REDRIVEN])) => letter.offset < first,
+        _ => false,
     }
 }
 

@@ -141,11 +141,14 @@ impl Led {
         }
         let number = self.first_partition + u32::from(partition);
         let Ok(all) = stored(bus).await else { return names };
+        let first = bus.log.as_ref().and_then(|log| log.with(|store| store.bounds(number)).flatten());
+        // What is gone is left to nobody.
+        let first = first.map_or(0, |(first, _)| first);
         let is_behind = |name: &String| {
             let found = all.iter().find(|stored| stored.name == *name);
             let standings = found.into_iter().flat_map(|stored| &stored.standings);
             let mut here = standings.filter(|(partition, ..)| *partition == number);
-            here.any(|(_, cursor, parked)| cursor.unsettled_before(end) > 0 || *parked > 0)
+            here.any(|(_, cursor, parked)| cursor.unsettled_between(first, end) > 0 || *parked > 0)
         };
         names.into_iter().filter(is_behind).collect()
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::run;
-use busway_middleware::{BoxError, Chain, Delivery, Gap, Invocation, Outcome, Progress, Replay};
+use busway_middleware::{BoxError, Chain, Delivery, Invocation, Outcome, Progress, Replay};
 use busway_persistence::Position;
 use busway_reliability::Retry;
 use futures_util::FutureExt as _;
 
 use super::DurableCore;
+use super::gaps::Untold;
 use super::member::Member;
 use super::once::{Claimed, Wait, keep_key};
 use super::patience::Patience;
@@ -104,11 +105,11 @@ pub(super) async fn attempt(
     }
     // Behind the last thing that may hand the event back: who gets it is told of what is gone.
     let lost = core.counts.untold.swap(0, Ordering::Relaxed);
-    let gap = core.take_gap(started.place.partition);
+    let mut untold = core.take_gap(started.place.partition);
     loop {
         let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);
-        let mut delivery = core.delivery(started, lost, gap.as_ref());
+        let mut delivery = core.delivery(started, lost, untold.as_ref());
         let desk = member
             .is_transactional
             .then(|| TxDesk::new(core.ground(), event(claimed.as_deref_mut()), copier));
@@ -118,6 +119,7 @@ pub(super) async fn attempt(
         let run = run(chain, &mut delivery, &mut **invocation, progress);
         let begun = core.services.begun();
         let outcome = core.within_deadline((member, started.place), run).await;
+        core.told(&mut untold);
         if let Some(desk) = &desk {
             desk.settle_down().await;
         }
@@ -176,7 +178,12 @@ impl DurableCore {
         progress
     }
 
-    pub(super) fn delivery(&self, started: &Started<AnyEvent>, lost: u64, gap: Option<&Gap>) -> Delivery {
+    pub(super) fn delivery(
+        &self,
+        started: &Started<AnyEvent>,
+        lost: u64,
+        untold: Option<&Untold>,
+    ) -> Delivery {
         let mut delivery = Delivery::live(started.event.clone(), Arc::clone(&self.scope), lost)
             .with_attempt(started.attempt);
         if started.replay {
@@ -185,8 +192,8 @@ impl DurableCore {
         if let Some(position) = self.log.position(started.place) {
             delivery = delivery.with_position(position);
         }
-        match gap {
-            Some(gap) => delivery.with_gap(gap.clone()),
+        match untold {
+            Some(Untold { gap, .. }) => delivery.with_gap(gap.clone()),
             None => delivery,
         }
     }

@@ -25,6 +25,7 @@ use futures_util::future::join_all;
 
 use super::DurableCore;
 use super::attempt::{ChainCache, contained, later};
+use super::gaps::Untold;
 use super::member::Member;
 use super::once::{Claimed, note_key};
 use super::traced::concluded;
@@ -124,10 +125,11 @@ impl<'a> Worker<'a> {
             return self.hand_back(&ended, batch, open, claims).await;
         }
         self.keep_keys(batch, open, claims).await;
-        let deliveries = self.deliveries(batch, open);
+        let (deliveries, mut untold) = self.deliveries(batch, open);
         let mut conflicts = 0;
         while !open.is_empty() {
             let (mut round, groups) = self.round(&deliveries, open).await;
+            self.core.told(&mut untold);
             let commits = groups.into_iter().map(|group| self.commit((batch, claims), &mut round, group));
             let (mut groups, commits): (Vec<Vec<usize>>, Vec<_>) = commits.unzip();
             // At once: they share a commit of the store, and one that is refused costs the others nothing.
@@ -168,17 +170,21 @@ impl<'a> Worker<'a> {
         Going::On
     }
 
-    fn deliveries(&self, batch: &[Started<AnyEvent>], open: &[usize]) -> Vec<Delivery> {
+    fn deliveries(&self, batch: &[Started<AnyEvent>], open: &[usize]) -> (Vec<Delivery>, Vec<Untold>) {
         // Who comes first is told of what is gone.
         let mut lost = self.core.counts.untold.swap(0, Ordering::Relaxed);
+        let mut told = Vec::new();
         let delivery = |(at, started): (usize, &Started<AnyEvent>)| {
             if open.binary_search(&at).is_err() {
                 return self.core.delivery(started, 0, None);
             }
-            let gap = self.core.take_gap(started.place.partition);
-            self.core.delivery(started, std::mem::take(&mut lost), gap.as_ref())
+            let untold = self.core.take_gap(started.place.partition);
+            let delivery = self.core.delivery(started, std::mem::take(&mut lost), untold.as_ref());
+            told.extend(untold);
+            delivery
         };
-        batch.iter().enumerate().map(delivery).collect()
+        let deliveries = batch.iter().enumerate().map(delivery).collect();
+        (deliveries, told)
     }
 
     /// Lets the open events go through the chain once, and says which are to be committed together.

@@ -1,13 +1,12 @@
 //! The inside of a durable subscription, shared by its handle, its pump and its workers.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use busway_event::{AnyEvent, Filter};
-use busway_middleware::{self as middleware, ChainTrace, Gap, Scope};
+use busway_middleware::{ChainTrace, Scope};
 use busway_persistence::Position;
 use busway_reliability::Caution;
 use parking_lot::Mutex;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::flow::Flow;
+use super::gaps::Gaps;
 use super::hand::Hand;
 use super::member::Member;
 use super::pump;
@@ -66,8 +66,7 @@ pub(crate) struct DurableCore {
     /// Counts workers that have not ended.
     pub(super) workers: TaskTracker,
     pub(super) counts: Counts,
-    /// Offsets that are gone, by partition: those that no delivery has told of.
-    gaps: Mutex<BTreeMap<u32, (u64, u64)>>,
+    pub(super) gaps: Gaps,
     /// Which partition is read first.
     pub(super) turn: AtomicUsize,
     /// The storage could not be read a moment ago.
@@ -152,7 +151,7 @@ impl DurableCore {
             abort: CancellationToken::new(),
             workers: TaskTracker::new(),
             counts: Counts::default(),
-            gaps: Mutex::default(),
+            gaps: Gaps::default(),
             turn: AtomicUsize::new(0),
             is_unreadable: AtomicBool::new(false),
             alarms: Mutex::default(),
@@ -291,26 +290,6 @@ impl DurableCore {
     fn is_over(&self) -> bool {
         let is_stored = self.hand.lock().window.unsent().is_empty() && self.flow.is_clear();
         is_stored || self.flow.has_failed() || self.log.with(|_| ()).is_none()
-    }
-
-    /// Offsets of a partition are gone before they were settled.
-    pub(super) fn lose(&self, partition: u32, from: u64, to: u64) {
-        self.counts.lose(to.saturating_sub(from));
-        let mut gaps = self.gaps.lock();
-        let gap = gaps.entry(partition).or_insert((from, to));
-        *gap = (gap.0.min(from), gap.1.max(to));
-    }
-
-    /// The offsets of a partition that are gone, unless somebody was told.
-    pub(super) fn take_gap(&self, partition: u32) -> Option<Gap> {
-        // Most subscriptions lose nothing, ever.
-        if self.counts.lost.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let (from, to) = self.gaps.lock().remove(&partition)?;
-        let middleware::Position { stream, partition, .. } =
-            self.log.position(Position { partition, offset: from })?;
-        Some(Gap { stream, partition, from, to })
     }
 
     pub(super) fn failed(&self, failure: LastFailure) {

@@ -208,9 +208,11 @@ pub(crate) async fn stored(bus: &Arc<BusCore>) -> Result<Vec<StoredSubscription>
 fn standing(bus: &BusCore, stored: StoredSubscription) -> Standing {
     let partitions = stored.standings.iter().filter_map(|(partition, cursor, parked)| {
         let log = bus.log.as_ref()?;
-        let place = busway_persistence::Position { partition: *partition, offset: cursor.low() };
-        let (_, end) = log.with(|store| store.bounds(*partition)).flatten()?;
-        let behind = cursor.unsettled_before(end.max(cursor.low()));
+        let (first, end) = log.with(|store| store.bounds(*partition)).flatten()?;
+        // What is gone is nothing that it could still handle, though nobody may have told of it yet.
+        let next = cursor.next_unsettled(cursor.low().max(first));
+        let place = busway_persistence::Position { partition: *partition, offset: next };
+        let behind = cursor.unsettled_between(first, end);
         Some(PartitionStanding { next: log.position(place)?, behind, parked: *parked })
     });
     let partitions: Vec<PartitionStanding> = partitions.collect();

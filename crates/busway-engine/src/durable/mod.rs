@@ -20,6 +20,7 @@ mod core;
 mod cursor;
 mod deadline;
 mod flow;
+mod gaps;
 mod group;
 mod guarded;
 mod hand;

@@ -208,8 +208,8 @@ impl DurableCore {
         let at = self.moment();
         let verdict = match error {
             ReadError::BeforeStart { .. } => {
-                self.lose(place.partition, place.offset, place.offset + 1);
-                Verdict::Settled
+                self.lose_parked(place);
+                Verdict::Gone
             }
             ReadError::Corrupt(corrupt) => {
                 let handler = self.handler_name();
@@ -281,8 +281,8 @@ impl DurableCore {
         let at = self.moment();
         match error {
             ReadError::BeforeStart { first, .. } => {
-                self.hand.lock().window.gap(place.partition, *first);
-                self.lose(place.partition, place.offset, *first);
+                let events = self.hand.lock().window.gap(place.partition, *first);
+                self.lose_unread(place.partition, (place.offset, *first), events);
                 true
             }
             ReadError::Corrupt(corrupt) => {

@@ -288,7 +288,11 @@ pub(super) fn judge(
     }
     if started.replay {
         match verdict {
-            Verdict::Settled | Verdict::Stored | Verdict::Discarded | Verdict::Dead { .. } => {
+            Verdict::Settled
+            | Verdict::Stored
+            | Verdict::Discarded
+            | Verdict::Gone
+            | Verdict::Dead { .. } => {
                 core.forget_redrive(started.place);
             }
             Verdict::Park { .. } | Verdict::Wait(_) | Verdict::Later { .. } | Verdict::NoRoom { .. } => {}

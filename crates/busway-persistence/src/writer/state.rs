@@ -65,10 +65,11 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// The lowest offset that it needs the event of.
-    fn needs(&self) -> u64 {
-        let parked = self.parked.first().copied().unwrap_or(u64::MAX);
-        parked.min(self.cursor.low())
+    /// The lowest offset that it needs the event of, in a log that begins at `first`: what is before that is gone, though it is not settled
+    /// until the subscription was told.
+    fn needs(&self, first: u64) -> u64 {
+        let parked = self.parked.range(first..).next().copied().unwrap_or(u64::MAX);
+        parked.min(self.cursor.next_unsettled(first))
     }
 
     /// Whether an event of it waits.
@@ -207,8 +208,9 @@ impl State {
 
     /// The lowest offset of a partition that some subscription needs; the log's end when none does.
     pub(super) fn needed_from(&self, partition: u32) -> u64 {
+        let first = self.log(partition).map_or(0, Log::first);
         let positions = self.positions.iter().filter(|((_, at), _)| *at == partition);
-        let lowest = positions.map(|(_, position)| position.needs()).min();
+        let lowest = positions.map(|(_, position)| position.needs(first)).min();
         lowest.unwrap_or_else(|| self.log(partition).map_or(0, Log::next))
     }
 
@@ -228,8 +230,12 @@ impl State {
 
     /// The numbers of the subscriptions that have something left to do.
     pub(crate) fn with_work(&self) -> HashSet<u32> {
-        let end = |partition: u32| self.log(partition).map_or(0, Log::next);
-        let with_work = self.positions.iter().filter(|((_, at), position)| position.needs() < end(*at));
+        let bounds = |partition: u32| self.log(partition).map_or((0, 0), |log| (log.first(), log.next()));
+        let has_work = |((_, partition), position): &(&At, &Position)| {
+            let (first, end) = bounds(*partition);
+            position.needs(first) < end
+        };
+        let with_work = self.positions.iter().filter(has_work);
         with_work.map(|((number, _), _)| *number).collect()
     }
 

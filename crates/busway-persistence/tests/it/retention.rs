@@ -206,3 +206,21 @@ fn an_event_larger_than_half_of_the_cap_takes_the_place_of_another() {
         assert_eq!(store.bounds(0), Some((5, 6)));
     }
 }
+
+#[test]
+fn what_is_gone_and_not_settled_holds_nothing() {
+    let dir = dir();
+    let retention = Retention::forever().age(std::time::Duration::from_secs(100));
+    let store = open(dir.path(), keeping(retention.cap(1_000_000, AtCap::DropOldest)));
+    let slow = store.join("slow", "#", vec![(0, 0)]).unwrap().number;
+    for number in 0..2_000 {
+        put(&store, number, 2_000).unwrap();
+    }
+    let (first, next) = store.bounds(0).unwrap();
+    // Nobody has told it of what is gone, and the rest is nothing that it wants.
+    store.decide(slow, Settlement { settled: vec![(first, next)], ..Default::default() }).unwrap();
+    put(&store, 10_000, 8).unwrap();
+    assert!(store.bounds(0).unwrap().0 > first + 300);
+    let stored = store.join("slow", "#", vec![(0, 0)]).unwrap();
+    assert_eq!((stored.places[0].cursor.low(), stored.places[0].cursor.next_unsettled(first)), (0, next));
+}

@@ -21,6 +21,7 @@
 //! [`room`](Window::room), those that come back from being parked by `LOADS_MAX`.
 
 mod attempts;
+mod gone;
 mod look;
 mod parking;
 mod pausing;
@@ -32,7 +33,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use busway_event::{Priority, Timestamp, Topic};
-use busway_persistence::{Attempt, Cursor, DeadLetter, Place, Position, Settlement};
+use busway_persistence::{Attempt, Cursor, Place, Position, Settlement};
 use busway_reliability::{KeyHashing, PriorityLimits, Running};
 use busway_router::{KeyHash, Share};
 
@@ -180,6 +181,8 @@ pub(crate) enum Verdict {
     Discarded,
     /// It is finished, and the store knows: a transaction has settled it.
     Stored,
+    /// It is not there any more, and nobody was told of that yet: the store is told when somebody was.
+    Gone,
     /// It failed, and is attempted again.
     Park { error: String, delay: Duration },
     /// It was not attempted, and waits for its channel.
@@ -293,25 +296,6 @@ impl<E> Window<E> {
         reading.settlements.passed(past, next);
         reading.next = reading.cursor.next_unsettled(next);
         wanted.into_iter().for_each(|event| self.admit(partition, event, at));
-    }
-
-    /// The record at the reading position cannot be read: it is given up.
-    pub(crate) fn unreadable(&mut self, partition: u32, reason: String, handler: String, at: Moment) {
-        let Some(reading) = self.partitions.get_mut(&partition) else { return };
-        let offset = reading.next;
-        if !reading.cursor.is_settled(offset) {
-            let (attempts, attempt_count) = (Vec::new(), 0);
-            let letter = DeadLetter { offset, at: at.utc, reason, handler, attempts, attempt_count };
-            reading.settlements.dead(letter);
-        }
-        reading.next = reading.cursor.next_unsettled(offset + 1);
-    }
-
-    /// The log begins behind the reading position: what is before is gone.
-    pub(crate) fn gap(&mut self, partition: u32, first: u64) {
-        let Some(reading) = self.partitions.get_mut(&partition) else { return };
-        reading.settlements.passed(reading.next, first);
-        reading.next = reading.cursor.next_unsettled(first);
     }
 
     fn admit(&mut self, partition: u32, event: Fetched<E>, at: Moment) {

@@ -101,7 +101,7 @@ impl<E> Window<E> {
                 });
                 self.finish(place, so_far.lane);
             }
-            Verdict::Stored => self.finish(place, so_far.lane),
+            Verdict::Stored | Verdict::Gone => self.finish(place, so_far.lane),
             Verdict::Dead { error, reason, handler } => {
                 if let Some(error) = error {
                     so_far.note(at.utc, error);

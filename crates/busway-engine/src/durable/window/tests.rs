@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use busway_persistence::DeadLetter;
 use busway_reliability::PriorityLimits;
 use busway_router::MemberId;
 use proptest::prelude::*;
@@ -205,27 +206,6 @@ fn an_event_without_a_lane_holds_nobody() {
 }
 
 #[test]
-fn what_cannot_be_read_is_given_up_or_passed() {
-    let mut world = World::new(1);
-    world.window.unreadable(0, "damaged".to_owned(), "reserve".to_owned(), world.at);
-    world.window.gap(0, 7);
-    world.save();
-    assert_eq!((world.store.cursor.clone(), world.dead.len()), (Cursor::at(7), 1));
-    (0..1).for_each(|_| world.fetch(|_| Some(3), 9));
-    assert_eq!(world.starts(), Some(7));
-    world.ends(7, failed(SECOND));
-    world.wait(SECOND);
-    let taken = world.window.take_due(world.at.now);
-    world.window.not_loaded(taken[0], world.at.now + SECOND);
-    assert_eq!(world.window.next_due(), Some(world.at.now + SECOND));
-    world.wait(SECOND);
-    let taken = world.window.take_due(world.at.now);
-    world.window.lost(taken[0], Verdict::Settled, world.at);
-    world.save();
-    assert_eq!((world.store.cursor.clone(), world.store.parked.len()), (Cursor::at(8), 0));
-}
-
-#[test]
 fn the_last_attempts_are_kept_and_all_are_counted() {
     let mut world = World::new(1);
     world.fetch(|_| Some(3), 9);
@@ -396,3 +376,4 @@ proptest! {
 }
 
 mod redrives;
+mod unreadable;

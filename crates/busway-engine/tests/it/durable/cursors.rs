@@ -185,6 +185,78 @@ async fn a_subscription_is_told_once_of_events_that_are_gone() {
     bus.finish().await;
 }
 
+#[tokio::test]
+async fn events_that_are_gone_are_told_of_behind_a_restart_too_until_an_attempt_was_told() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let capped = |builder: BusBuilder| {
+        let retention = Retention::forever().cap(1 << 20, AtCap::DropOldest);
+        builder.stream(Stream::new("orders").capture("orders.#").retention(retention))
+    };
+    let told: Arc<parking_lot::Mutex<Vec<Told>>> = Arc::default();
+    let open = async || {
+        let bus = TestBus::open_on(clock.clone(), dir.path(), capped).await;
+        let tells = Arc::clone(&told);
+        let handler = move |_: Payload<Raw>, delivery: Delivery| {
+            tells.lock().push((delivery.offset().unwrap(), delivery.gap().cloned(), delivery.lagged()));
+            let is_first = delivery.offset() == Some(0);
+            async move { if is_first { Err("no connection") } else { Ok(()) } }
+        };
+        let stock = bus.subscribe("orders.created").durable("stock").start_at(StartAt::Earliest);
+        let subscription = stock.to(handler).await.unwrap();
+        (bus, subscription)
+    };
+    let flood = async |bus: &TestBus| {
+        for _ in 0..40 {
+            bus.publish(Event::new("orders.seen", Raw::from(bytes(60_000)))).await.unwrap();
+            bus.settle().await;
+        }
+    };
+    let created = async |bus: &TestBus| {
+        bus.publish(Event::new("orders.created", Raw::from("{}"))).await.unwrap();
+        bus.settle().await;
+        std::mem::take(&mut *told.lock())
+    };
+
+    // One that failed and waits is gone, and nothing else is attempted until the process ends.
+    let (bus, subscription) = open().await;
+    assert_eq!(created(&bus).await.len(), 1);
+    flood(&bus).await;
+    clock.advance(Duration::from_secs(3_600));
+    bus.settle().await;
+    assert_eq!((subscription.stats().lost, subscription.stats().parked), (1, 0));
+    bus.finish().await;
+    let (bus, subscription) = open().await;
+    bus.settle().await;
+    let standing = bus.cursor("stock").standing().await.unwrap();
+    assert!(!standing.is_holding, "nothing is held for what is gone: {standing:?}");
+    let gap = |told: &Told| told.1.as_ref().map(|gap| (gap.from, gap.to));
+    let first = created(&bus).await;
+    assert_eq!((first.len(), gap(&first[0]), first[0].2), (1, Some((0, 1)), 1));
+
+    // Some that it never saw are gone, and it finds out without an attempt.
+    subscription.pause();
+    flood(&bus).await;
+    subscription.resume();
+    bus.settle().await;
+    let lost = subscription.stats().lost - 1;
+    assert!(lost > 0);
+    bus.finish().await;
+    for times in 0..2 {
+        let (bus, subscription) = open().await;
+        bus.settle().await;
+        assert_eq!(subscription.stats().lost, lost, "told for the {times}th time");
+        bus.finish().await;
+    }
+    let (bus, _) = open().await;
+    let second = created(&bus).await;
+    assert_eq!((second.len(), gap(&second[0]), second[0].2), (1, Some((42, 42 + lost)), lost));
+    bus.finish().await;
+    let (bus, subscription) = open().await;
+    let third = created(&bus).await;
+    assert_eq!((gap(&third[0]), subscription.stats().lost), (None, 0), "it was told");
+    bus.finish().await;
+}
+
 fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
