@@ -58,6 +58,7 @@
 //! says where one lies, `verify` whether all are as they were written, `backup` copies all of it, `export` and `import` write events as lines and back, `audit`
 //! chains what must not be altered, `done` what must not be done again.
 
+mod aging;
 mod append;
 mod attendance;
 mod audit;

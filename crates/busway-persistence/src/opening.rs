@@ -21,6 +21,7 @@ use heed::types::Bytes as Blob;
 use heed::{CommitOrAbort, RwTxn};
 use uuid::Uuid;
 
+use crate::aging::AgedAtMost;
 use crate::attendance;
 use crate::audit::{self, AuditRow};
 use crate::dead::Rooms;
@@ -73,6 +74,7 @@ pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<(Shared, State,
         tables,
         partitions,
         fault: std::sync::OnceLock::new(),
+        aged_at_most: AgedAtMost::default(),
         id_window: options.id_window,
         limits: Limits {
             bytes_max: options.bytes_max,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::aging::AgedAtMost;
 use crate::append::Entry;
 use crate::audit::{AuditRow, Audited, OnHead};
 use crate::dead::Rooms;
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) partitions: Vec<Partition>,
     /// Set once, when storage has failed.
     pub(crate) fault: OnceLock<Fault>,
+    pub(crate) aged_at_most: AgedAtMost,
     /// For how long a given id is remembered.
     pub(crate) id_window: Duration,
     /// The largest value that needs one page at most.

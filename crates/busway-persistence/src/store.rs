@@ -263,12 +263,6 @@ impl Store {
         self.ask(Request::Remove(Remove { name: name.to_owned(), done: Some(done) }));
     }
 
-    /// Lets go what is older than its stream keeps it at this time. Appends do so too, by their own times; this is for times
-    /// when nobody appends. Waits while the writer is busy.
-    pub fn retain(&self, now: Timestamp) {
-        self.ask(Request::Retain(now));
-    }
-
     /// Reads events of a partition from an offset on, those whose topic the filter matches.
     ///
     /// # Errors

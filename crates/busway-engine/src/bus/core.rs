@@ -313,13 +313,14 @@ impl BusCore {
     /// Starts the task that offers committed events to ephemeral subscriptions, and the one that publishes what is due.
     pub(crate) fn start_relay(self: &Arc<Self>) {
         if let Some(log) = &self.log {
+            // First: it says what is old before something is stored.
+            let time = Arc::clone(log).keep_time(Arc::clone(&self.services));
+            drop(self.services.runtime.spawn(log.readers.track_future(time)));
             let relay = Arc::clone(log).relay(Arc::downgrade(self));
             drop(self.services.runtime.spawn(log.readers.track_future(relay)));
             let timer = Arc::clone(log).run_schedule(Arc::clone(&self.services), Arc::downgrade(self));
             drop(self.services.runtime.spawn(log.readers.track_future(timer)));
             drop(self.services.runtime.spawn(log.watch_deadlines(&self.services)));
-            let time = Arc::clone(log).keep_time(Arc::clone(&self.services));
-            drop(self.services.runtime.spawn(log.readers.track_future(time)));
         }
     }
 

@@ -32,11 +32,12 @@ pub(super) fn free_expired_of(
 ) -> heed::Result<usize> {
     let Some(retention) = shared.retention_of(partition) else { return Ok(0) };
     let Some(log) = state.log(partition) else { return Ok(0) };
+    let now = shared.aged_at_most.bound(state.now);
     // Most of the time nothing has expired, whatever is settled; that is cheaper to ask.
-    if log.expired(&retention, u64::MAX, state.now) == 0 {
+    if log.expired(&retention, u64::MAX, now) == 0 {
         return Ok(0);
     }
-    let expired = log.expired(&retention, state.needed_from(partition), state.now).min(at_most);
+    let expired = log.expired(&retention, state.needed_from(partition), now).min(at_most);
     for _ in 0..expired {
         free_oldest(shared, state, txn, partition)?;
     }
@@ -52,8 +53,8 @@ pub(super) fn free_settled_of(
     needed: u64,
 ) -> heed::Result<()> {
     let Some(retention) = shared.retention_of(partition) else { return Ok(()) };
-    let settled = state.needed_from(partition);
-    let may_go = state.log(partition).map_or(0, |log| log.settled_at_cap(&retention, settled, state.now));
+    let (settled, now) = (state.needed_from(partition), shared.aged_at_most.bound(state.now));
+    let may_go = state.log(partition).map_or(0, |log| log.settled_at_cap(&retention, settled, now));
     for _ in 0..may_go {
         if !is_over_cap(shared, state, partition, needed) {
             break;

@@ -39,7 +39,7 @@ pub(crate) struct State {
     /// Rows of keys that are done.
     pub(super) done: DoneLogs,
     pub(crate) staged: Staged,
-    /// The latest time that an event or a caller brought. Retention goes by it.
+    /// The latest time that an event or a caller brought. Retention goes by it, within [bounds](crate::aging).
     pub(crate) now: Timestamp,
 }
 

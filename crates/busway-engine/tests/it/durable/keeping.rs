@@ -4,7 +4,10 @@ use std::io::Cursor;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use busway_engine::{Audit, AuditKey, BackupError, Bus, Export, Import, ImportCause, StoreError, Stream};
+use busway_engine::{
+    Audit, AuditKey, BackupError, Bus, Clock as _, Export, Import, ImportCause, Retention, StartAt,
+    StoreError, Stream,
+};
 use busway_testkit::{ManualClock, Recorder, TestBus};
 
 use crate::world::{Number, turns};
@@ -94,6 +97,54 @@ async fn a_stream_that_nobody_publishes_to_any_more_has_its_head_all_the_same() 
     clock.advance(Duration::from_secs(61));
     let last = tokio::task::spawn_blocking(move || heads.recv().unwrap()).await.unwrap();
     assert_eq!(last.offset, 2);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_ahead_for_a_while_lets_nothing_go_before_its_time() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let hour = Duration::from_secs(3_600);
+    let build = |builder: busway_engine::BusBuilder| {
+        let retention = Retention::forever().age(hour);
+        builder.stream(Stream::new("orders").capture("orders.#").retention(retention))
+    };
+    let bus = TestBus::open_on(clock.clone(), dir.path(), build).await;
+    for n in 0..4 {
+        publish(&bus, [n]).await;
+        clock.advance(Duration::from_secs(600));
+    }
+    let right = clock.utc();
+    clock.set_utc(right.saturating_add(hour * 24 * 365));
+    publish(&bus, [4]).await;
+    clock.advance(Duration::from_secs(60));
+    bus.settle().await;
+    publish(&bus, [5]).await;
+    clock.set_utc(right.saturating_add(Duration::from_secs(120)));
+    clock.advance(Duration::from_secs(60));
+    bus.settle().await;
+    publish(&bus, [6]).await;
+    let kept = async |bus: &TestBus, name: &str| {
+        let seen = Recorder::<Number>::new();
+        let all = bus.subscribe("orders.#").durable(name).start_at(StartAt::Earliest);
+        let subscription = all.to(seen.handler()).await.unwrap();
+        bus.settle().await;
+        subscription.stop().await;
+        bus.cursor(name).remove().await.unwrap();
+        seen.payloads()
+    };
+    assert_eq!(kept(&bus, "one").await, numbers(0..7));
+    bus.finish().await;
+    // What was stored while it was ahead says so still, and moves nothing.
+    let bus = TestBus::open_on(clock.clone(), dir.path(), build).await;
+    publish(&bus, [7]).await;
+    assert_eq!(kept(&bus, "two").await, numbers(0..8));
+    // And time passes.
+    bus.finish().await;
+    clock.advance(hour);
+    let bus = TestBus::open_on(clock.clone(), dir.path(), build).await;
+    publish(&bus, [8]).await;
+    let left = kept(&bus, "three").await;
+    assert!(left.len() < 7 && left.last() == numbers([8]).last(), "{left:?}");
     bus.finish().await;
 }
 
