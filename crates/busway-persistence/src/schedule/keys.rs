@@ -1,5 +1,7 @@
 //! Keys and rows of the schedule. What lies where: see the folder's module.
 
+use std::time::Duration;
+
 use busway_event::{EventId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,15 @@ pub(super) struct IdRow {
     /// The hash of its body, when its publisher gave the id.
     pub(super) body: Option<u64>,
     pub(super) bytes: u64,
+}
+
+impl IdRow {
+    /// When its delay began, by the clock that the schedule went by then, which may have been another one than `taken`: a schedule does not go
+    /// back with the wall clock. Without a delay, when it was scheduled.
+    pub(super) fn began(&self) -> Timestamp {
+        let begun = |delay| self.due.saturating_sub(Duration::from_nanos(delay));
+        self.delay.map_or(self.taken, begun)
+    }
 }
 
 /// What was not published because it cannot be trusted.

@@ -113,7 +113,7 @@ fn unschedule(
     Ok(Ok(()))
 }
 
-/// What was scheduled later than now, by more than clocks are apart, was scheduled by a clock that was wrong: a delay of it
+/// What began later than now, by more than clocks are apart, began by a clock that was wrong: a delay of it
 /// begins anew. A time that was named stays.
 fn redate(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>, now: Timestamp) -> heed::Result<()> {
     let ahead = now.saturating_add(CLOCKS_APART);
@@ -124,7 +124,7 @@ fn redate(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>, now: Timestam
     for entry in shared.databases.schedule.prefix_iter(txn, &[ID])? {
         let (key, value) = entry?;
         let Ok(row) = row::decode::<IdRow>("scheduled id", key, value) else { continue };
-        if let Some(delay) = row.delay.filter(|_| row.taken > ahead) {
+        if let Some(delay) = row.delay.filter(|_| row.began() > ahead) {
             wrong.push((key.to_vec(), row, delay));
         }
     }

@@ -24,7 +24,7 @@ pub(crate) struct Waiting {
     pub(crate) bytes: u64,
     /// The number of the next event.
     pub(super) next: u64,
-    /// The latest time at which something that waits was scheduled.
+    /// The latest time at which something that waits [began](IdRow::began).
     pub(super) latest: Timestamp,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn held(txn: &RoTxn<'_>, databases: &Databases<'_>) -> heed::Result<W
             Ok(row) => {
                 waiting.bytes += row.bytes;
                 waiting.next = waiting.next.max(row.number + 1);
-                waiting.latest = waiting.latest.max(row.taken);
+                waiting.latest = waiting.latest.max(row.began());
             }
             Err(corrupt) => {
                 is_damaged = true;
@@ -104,7 +104,6 @@ pub(crate) fn put(
     waiting.next += 1;
     waiting.events += 1;
     waiting.bytes += bytes;
-    waiting.latest = waiting.latest.max(entry.appended);
     let schedule = shared.databases.schedule;
     entry.recorded.seal(Place { partition: SEALED_FOR, offset: slot.number });
     let head = HeadRow {
@@ -127,6 +126,8 @@ pub(crate) fn put(
         body: entry.given,
         bytes,
     };
+    let waiting = state.waiting_mut();
+    waiting.latest = waiting.latest.max(row.began());
     let key = id_key(entry.id(), entry.stream);
     schedule.put(txn, &key, &row::encode(&key, &row)?)
 }

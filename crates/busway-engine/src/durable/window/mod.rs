@@ -39,7 +39,6 @@ use busway_router::{KeyHash, Share};
 
 use super::lane::NO_LANE;
 use super::settlements::Settlements;
-use crate::clock::WAIT_MAX;
 use crate::idempotency::KeyDone;
 pub(crate) use pausing::{LaneOf, Wait};
 use retries::Retries;
@@ -240,7 +239,7 @@ impl<E> Window<E> {
     pub(crate) fn restore(&mut self, places: Vec<Place>, at: Moment) {
         for Place { partition, cursor, parked, redriven } in places {
             for row in parked {
-                let wait = row.due.saturating_since(at.utc).min(WAIT_MAX);
+                let wait = parking::wait_of(&row, at.utc);
                 let lane = (row.lane != NO_LANE).then_some(row.lane);
                 let due = at.now.checked_add(wait).unwrap_or(at.now);
                 let place = Position { partition, offset: row.offset };

@@ -201,6 +201,19 @@ impl ParkedEvent {
     }
 }
 
+/// How long a row that was stored still waits. What was noted later than now, by more than clocks are apart, was noted by a clock that was wrong. The wait
+/// behind an attempt begins anew then. What was not attempted waits for others of its lane, or for something that it asks for again when it comes
+/// back: nothing more is waited for.
+pub(super) fn wait_of(row: &Parked, utc: Timestamp) -> Duration {
+    let wait = row.due.saturating_since(utc).min(WAIT_MAX);
+    let ahead = utc.saturating_add(CLOCKS_APART);
+    match row.attempts.last() {
+        Some(last) if last.at > ahead => wait.min(row.due.saturating_since(last.at)),
+        None if row.due > ahead => Duration::ZERO,
+        _ => wait,
+    }
+}
+
 impl Attempted {
     /// Notes an attempt that failed.
     fn note(&mut self, at: Timestamp, error: String) {
@@ -214,6 +227,9 @@ impl Attempted {
 
 /// An event that is to be given up, when there is no room for its letter, is looked at again behind this.
 pub(super) const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A correction of a clock within this is what clocks do: as for what waits in the schedule.
+const CLOCKS_APART: Duration = Duration::from_secs(3_600);
 
 /// Parked events that are in hand again at one time, beside the [`room`](Window::room): whoever was parked must not wait for
 /// newcomers to leave.

@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
+use busway_engine::Clock as _;
 use busway_event::Timestamp;
 use busway_middleware::Outcome;
 use busway_reliability::Retry;
-use busway_testkit::{ManualClock, Recorder, Script, Step};
+use busway_testkit::{ManualClock, Recorder, Script, Step, TestBus};
 
 use super::{dir, numbers, open, open_on, order, publish, stock};
 use crate::world::{Number, number};
+
+async fn publish_of(bus: &TestBus, key: &str, numbers: impl IntoIterator<Item = u32>) {
+    for n in numbers {
+        bus.publish(order(key, n)).await.unwrap();
+    }
+}
 
 /// Fails so often, for sure as far apart as it may: the jitter is drawn from nothing.
 fn retry() -> Retry {
@@ -56,6 +63,30 @@ async fn a_parked_event_survives_a_restart_with_its_due_time_and_its_attempts() 
     stock(&bus).to(nothing.handler()).await.unwrap();
     bus.settle().await;
     assert_eq!(nothing.count(), 0);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn what_a_clock_far_ahead_has_parked_waits_no_longer_than_it_was_to_behind_the_next_start() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let right = clock.utc();
+    clock.set_utc(right.saturating_add(Duration::from_secs(365 * 86_400)));
+    let bus = open_on(&clock, &dir).await;
+    let fails = Recorder::<Number>::new();
+    let script = Script::new([Step::Fail("no connection")]);
+    stock(&bus).retry(retry()).to(fails.scripted(&script)).await.unwrap();
+    publish_of(&bus, "A-1", [1, 2]).await;
+    bus.settle().await;
+    assert_eq!(bus.stats().durable("stock").unwrap().parked, 2, "2 is parked behind 1");
+    bus.finish().await;
+    clock.set_utc(right);
+    let bus = open_on(&clock, &dir).await;
+    let recorder = Recorder::<Number>::new();
+    stock(&bus).retry(retry()).to(recorder.handler()).await.unwrap();
+    bus.settle().await;
+    clock.advance(Duration::from_secs(10));
+    bus.settle().await;
+    recorder.assert_payloads(&numbers([1, 2]));
     bus.finish().await;
 }
 

@@ -137,6 +137,27 @@ async fn a_delay_that_a_clock_far_ahead_has_begun_begins_anew_at_the_next_start(
 }
 
 #[tokio::test]
+async fn a_delay_that_was_begun_when_such_a_clock_had_been_set_right_begins_anew_too() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let right = clock.utc();
+    clock.set_utc(right.saturating_add(seconds(365 * 86_400)));
+    let (bus, _) = handled(&clock, &dir).await;
+    clock.set_utc(right);
+    let receipt = bus.publish(order(1).delay(seconds(60))).await.unwrap();
+    assert!(
+        receipt.due.unwrap() > right.saturating_add(seconds(86_400)),
+        "the schedule goes on from where it stood"
+    );
+    bus.finish().await;
+    let (bus, recorder) = handled(&clock, &dir).await;
+    assert_eq!(taken(&bus, &recorder).await, NONE);
+    turns().await;
+    clock.advance(seconds(60));
+    assert_eq!(taken(&bus, &recorder).await, [1]);
+    bus.finish().await;
+}
+
+#[tokio::test]
 async fn an_event_is_listed_and_taken_back_before_it_is_due_and_never_behind() {
     let (dir, clock) = (dir(), ManualClock::new());
     let (bus, recorder) = handled(&clock, &dir).await;

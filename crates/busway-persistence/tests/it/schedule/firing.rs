@@ -186,18 +186,20 @@ fn a_delay_that_was_begun_by_a_clock_far_ahead_begins_anew_and_a_time_that_was_n
         scheduled(2, day, day + 60, None),
         // Within what clocks are apart.
         scheduled(3, 3_000, 3_060, Some(minutes(1))),
+        // By a schedule that did not go back with the wall clock.
+        scheduled(4, 0, day + 120, Some(minutes(2))),
     ];
     store.schedule(entries).unwrap();
     store.close();
     let store = open(dir.path(), one());
     store.clock_is(0).unwrap();
-    assert_eq!(waiting(&store), [60, 3_060, day + 60]);
+    assert_eq!(waiting(&store), [60, 120, 3_060, day + 60]);
     assert_eq!((store.due(id(1)).unwrap(), store.due(id(2)).unwrap()), (Some(at(60)), Some(at(day + 60))));
     assert_eq!((store.fire_all(60), published(&store, 0)), (1, vec![1]));
     store.clock_is(0).unwrap();
     store.close();
     let store = open(dir.path(), one());
-    assert_eq!((store.fire_all(2 * day), published(&store, 0)), (2, vec![1, 3, 2]));
+    assert_eq!((store.fire_all(2 * day), published(&store, 0)), (3, vec![1, 4, 3, 2]));
 }
 
 #[test]
