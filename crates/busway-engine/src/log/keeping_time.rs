@@ -26,7 +26,10 @@ impl Log {
             self.with(|store| store.age_at_most(believed.time));
         }
         async move {
-            while goes_by_time {
+            if !goes_by_time {
+                return;
+            }
+            loop {
                 let next = services.clock.sleep_until(services.clock.now() + EVERY);
                 if self.ending.run_until_cancelled(next).await.is_none() {
                     return;
