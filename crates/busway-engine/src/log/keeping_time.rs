@@ -2,7 +2,7 @@
 //!
 //! # A wall clock that is ahead
 //! What is let go does not come back, so age is judged by both clocks: while the wall clock is ahead of where the monotonic one says that it
-//! should be, it counts for nothing, and time goes on from where it was believed last. Set back, it is believed at once. One that is still ahead
+//! should be, it counts for nothing (ADR 0050), and time goes on from where it was believed last. Set back, it is believed at once. One that is still ahead
 //! after an hour is believed too: a machine that slept has a monotonic clock that stood. The wall clock at the start is taken as it is.
 
 use std::sync::Arc;
