@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::pull;
 use busway_engine::transport::{DeliveryId, Letter, Transport, TransportError, Verdict};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use crate::server::{
@@ -11,6 +13,8 @@ use crate::server::{
 };
 
 const DELAY: Duration = Duration::from_millis(700);
+/// Of headers, which have 64 KiB at most in a stream.
+const WIDE: usize = 65_450;
 
 #[tokio::test]
 #[ignore = "needs nats-server"]
@@ -114,6 +118,54 @@ async fn on_nats_the_largest_event_that_is_taken_can_be_given_up() {
         server.plain().await.get_stream("busway_dead").await.unwrap().get_raw_message(1).await.unwrap();
     let reason = kept.headers.get("Busway-Dead-Reason").unwrap().as_str().to_owned();
     assert!(reason.starts_with("%C3%A4") && reason.len() > 900, "{}", reason.len());
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn on_nats_a_message_that_leaves_no_room_for_its_reason_is_kept_in_parts() {
+    let (server, transport) = orders().await;
+    let receiver = join(&transport, &reception("stock", "#")).await;
+    let plain = server.plain().await;
+    let limit = 1 << 20;
+    let payload = Bytes::from((0..limit).map(|at| b'a' + u8::try_from(at % 23).unwrap()).collect::<Vec<_>>());
+    let mut many = HeaderMap::new();
+    many.insert("X-Note", "n".repeat(WIDE).as_str());
+    let wide = Bytes::from_static(b"wide");
+    for (headers, body) in [(HeaderMap::new(), &payload), (many, &wide)] {
+        match headers.is_empty() {
+            true => plain.publish("orders.big", body.clone()).await.unwrap().await.unwrap(),
+            false => {
+                plain.publish_with_headers("orders.big", headers, body.clone()).await.unwrap().await.unwrap()
+            }
+        };
+    }
+    let all = receive(&*receiver, 2).await;
+    settle(&*receiver, &all, &Verdict::Dead(Letter::new("no event").attempts(1))).await;
+    nothing_comes(&*receiver).await;
+    let dead = plain.get_stream("busway_dead").await.unwrap();
+    for (sequence, is_wide) in [("1", false), ("2", true)] {
+        let (mut letter, mut rest) = (None, Vec::new());
+        for number in 1..=dead.cached_info().state.messages {
+            let kept = dead.get_raw_message(number).await.unwrap();
+            let header = |name: &str| kept.headers.get(name).map(|value| value.as_str().to_owned());
+            match header("Busway-Dead-Part") {
+                _ if header("Busway-Dead-Sequence").as_deref() != Some(sequence) => {}
+                Some(part) => rest.push((part.parse::<usize>().unwrap(), kept.payload)),
+                None => letter = Some(kept),
+            }
+        }
+        rest.sort_unstable();
+        let letter = letter.unwrap();
+        let header = |name: &str| letter.headers.get(name).map_or("", |value| value.as_str());
+        let parts = if is_wide { "" } else { "2" };
+        assert_eq!((header("Busway-Dead-Reason"), header("Busway-Dead-Parts")), ("no%20event", parts));
+        let content = rest.iter().fold(letter.payload.to_vec(), |all, (_, more)| [&*all, more].concat());
+        let headers: usize = header("Busway-Dead-Headers-Bytes").parse().unwrap_or_default();
+        assert_eq!(headers > WIDE, is_wide);
+        let (headers, body) = content.split_at(headers);
+        assert!(body == if is_wide { &*wide } else { &*payload }, "all of it is there");
+        assert!(!is_wide || headers.starts_with(b"X-Note: nn"));
+    }
 }
 
 #[tokio::test]
