@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::ConsumerInfoErrorKind;
-use async_nats::jetstream::stream::ConsumerCreateStrictErrorKind;
+use async_nats::jetstream::stream::{Config, ConsumerCreateStrictErrorKind};
 use busway_engine::StartAt;
 use busway_engine::transport::{Reception, TransportError};
 
@@ -21,6 +22,8 @@ use crate::{layout, partition, stream, subject};
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) stream: String,
+    /// When that was made: another one of its name is of another time.
+    pub(crate) stream_made: DateTime,
     /// The durable name of the whole.
     pub(crate) subscription: String,
     /// The durable name of this part of it: the same, or one for each partition.
@@ -45,6 +48,8 @@ pub(crate) struct Plan {
 pub(crate) struct Found {
     /// All up to this place of the stream are settled.
     pub(crate) floor: u64,
+    /// When it was made: another one of its name is of another time.
+    pub(crate) made: DateTime,
 }
 
 impl Plan {
@@ -53,9 +58,12 @@ impl Plan {
         subject::check_name("stream", &reception.stream)?;
         let name = subject::consumer(&reception.name)?;
         let start = start(reception.start_at)?;
-        let Some(stream) = stream::find(link, &reception.stream).await? else {
+        let Some(stream::Info { config: stream, created: stream_made, .. }) =
+            stream::info(link, &reception.stream).await?
+        else {
             return Err(no_stream(&reception.stream));
         };
+        keeps_consumers(&stream)?;
         link.layouts.learn(&stream);
         let partitions = partition::count(&stream.name, &stream.subjects);
         let within = partition::captured(&stream.name, partitions);
@@ -68,6 +76,7 @@ impl Plan {
         let wanted = filters(link, &patterns, &plain);
         let whole = Self {
             stream: reception.stream.clone(),
+            stream_made,
             subscription: name.clone(),
             name,
             keeps_order: false,
@@ -120,12 +129,30 @@ impl Plan {
         }
     }
 
-    /// Makes a consumer that was lost, behind what was settled.
-    pub(crate) async fn make_again(&self, link: &Link, floor: u64) -> Result<Found, TransportError> {
-        if stream::find(link, &self.stream).await?.is_none() {
+    /// Makes a consumer that was lost: behind what was settled, or at the beginning of a stream that is not the one of before. Also when that was made.
+    pub(crate) async fn make_again(
+        &self,
+        link: &Link,
+        floor: u64,
+        stream_made: DateTime,
+    ) -> Result<(Found, DateTime), TransportError> {
+        let stream = self.stream_now(link).await?;
+        keeps_consumers(&stream.config)?;
+        let start = match stream.created == stream_made {
+            true => DeliverPolicy::ByStartSequence { start_sequence: floor.saturating_add(1) },
+            // It counts anew, and all that is in it has come since this subscription was there.
+            false => DeliverPolicy::All,
+        };
+        Ok((self.make(link, start).await?, stream.created))
+    }
+
+    /// Its stream, as it is.
+    pub(crate) async fn stream_now(&self, link: &Link) -> Result<stream::Info, TransportError> {
+        let Some(stream) = stream::info(link, &self.stream).await? else {
             return Err(no_stream(&self.stream));
-        }
-        self.make(link, DeliverPolicy::ByStartSequence { start_sequence: floor.saturating_add(1) }).await
+        };
+        link.layouts.learn(&stream.config);
+        Ok(stream)
     }
 
     /// The consumer that is there, checked.
@@ -274,7 +301,21 @@ fn is_wider(filters: &[String], patterns: &[String]) -> bool {
 }
 
 const fn found(info: &consumer::Info) -> Found {
-    Found { floor: info.ack_floor.stream_sequence }
+    Found { floor: info.ack_floor.stream_sequence, made: info.created }
+}
+
+/// A stream may say that consumers are removed while no member is there, and with them what is settled.
+fn keeps_consumers(stream: &Config) -> Result<(), TransportError> {
+    let limits = stream.consumer_limits.as_ref();
+    match limits.map(|limits| limits.inactive_threshold).filter(|idle| !idle.is_zero()) {
+        None => Ok(()),
+        Some(idle) => Err(TransportError::Incompatible {
+            what: format!("stream {}", stream.name),
+            setting: "consumer_limits.inactive_threshold",
+            found: format!("{idle:?}"),
+            wanted: "none".to_owned(),
+        }),
+    }
 }
 
 /// An offset is a sequence, of which the server counts from 1: from 0 on is from the beginning.

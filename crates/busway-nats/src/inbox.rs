@@ -57,7 +57,11 @@ impl Inbox {
         Ok(Self {
             subscriber,
             address,
-            pulls: found.into_iter().map(Pull::new).collect(),
+            pulls: found
+                .into_iter()
+                .zip(plans)
+                .map(|(found, plan)| Pull::new(found, plan.stream_made))
+                .collect(),
             lanes: plans.iter().map(|plan| plan.name.clone()).zip(0..).collect(),
             first: plans.first().map(|plan| plan.name.clone()).unwrap_or_default(),
             connect: *link.connects.borrow(),

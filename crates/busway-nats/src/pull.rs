@@ -15,6 +15,7 @@
 
 use std::time::Duration;
 
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::consumer::pull::BatchConfig;
 use async_nats::{StatusCode, Subject};
 use busway_engine::transport::TransportError;
@@ -43,8 +44,10 @@ pub(crate) struct Pull {
     pub(crate) refused: Option<String>,
     /// Whether the consumer has to be looked at.
     is_doubtful: bool,
-    /// The consumer was lost and made again: what it had delivered is void.
+    /// The consumer was lost and made again, by this member or another: what it had delivered is void.
     pub(crate) is_void: bool,
+    /// When the consumer and its stream were made, as they are known.
+    made: (DateTime, DateTime),
     /// All up to this place are settled, as far as is known, and since when that is known.
     floor: (u64, Instant),
 }
@@ -60,7 +63,7 @@ struct Brought {
 
 impl Pull {
     /// Asks for nothing yet.
-    pub(crate) fn new(found: Found) -> Self {
+    pub(crate) fn new(found: Found, stream_made: DateTime) -> Self {
         let now = Instant::now();
         Self {
             number: 0,
@@ -72,6 +75,7 @@ impl Pull {
             refused: None,
             is_doubtful: false,
             is_void: false,
+            made: (found.made, stream_made),
             floor: (found.floor, now),
         }
     }
@@ -148,21 +152,25 @@ impl Pull {
         self.waiting == 0 && (self.is_doubtful || self.floor.1.elapsed() > FLOOR_AGE_MAX)
     }
 
-    /// Whether the consumer is still there; one that was lost is made again.
+    /// Whether the consumer is still there; one that was lost is made again. So is one whose stream was removed and made again: from the beginning, for what is in that one has not been
+    /// delivered.
     pub(crate) async fn look(&mut self, link: &Link, plan: &Plan) -> Result<(), TransportError> {
-        let found = match plan.find(link).await? {
-            Some(found) => found,
+        let (known, stream) = self.made;
+        let (found, stream) = match plan.find(link).await? {
+            Some(found) if found.made == known => (found, stream),
+            // Another member was faster.
+            Some(found) => (found, plan.stream_now(link).await?.created),
             None => {
                 tracing::warn!(
                     consumer = plan.name,
                     stream = plan.stream,
                     "a consumer was lost and is made again"
                 );
-                let made = plan.make_again(link, self.floor.0).await?;
-                self.is_void = true;
-                made
+                plan.make_again(link, self.floor.0, stream).await?
             }
         };
+        self.is_void |= found.made != known;
+        self.made = (found.made, stream);
         (self.floor, self.is_doubtful) = ((found.floor, Instant::now()), false);
         Ok(())
     }
@@ -230,7 +238,8 @@ mod tests {
 
     #[test]
     fn words_about_requests_of_before_end_nothing() {
-        let mut pull = Pull::new(Found { floor: 0 });
+        let made = async_nats::datetime::from_nanos(0).unwrap();
+        let mut pull = Pull::new(Found { floor: 0, made }, made);
         (pull.number, pull.waiting) = (3, 2);
         pull.told(2, StatusCode::TIMEOUT, "");
         pull.told(3, StatusCode::IDLE_HEARTBEAT, "");

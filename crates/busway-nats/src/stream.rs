@@ -14,6 +14,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
+pub(crate) use async_nats::jetstream::stream::Info;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use busway_engine::transport::TransportError;
 use busway_persistence::{AtCap, PARTITIONS_MAX, Stream};
@@ -110,8 +111,13 @@ pub(crate) fn dead(link: &Link) -> Config {
 
 /// What is at the server under this name.
 pub(crate) async fn find(link: &Link, name: &str) -> Result<Option<Config>, TransportError> {
+    Ok(info(link, name).await?.map(|info| info.config))
+}
+
+/// The same with when it was made.
+pub(crate) async fn info(link: &Link, name: &str) -> Result<Option<Info>, TransportError> {
     match link.context.get_stream(name).await {
-        Ok(stream) => Ok(Some(stream.cached_info().config.clone())),
+        Ok(stream) => Ok(Some(stream.cached_info().clone())),
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(said) if fault::is_missing(&said) => Ok(None),
             _ => Err(fault::request(&link.address, &format!("looking for stream {name}"), &error)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, ConsumerLimits, DiscardPolicy, StorageType};
 use busway_engine::transport::{Transport, TransportError, Verdict};
 use busway_persistence::{AtCap, Retention, Stream};
 
@@ -167,4 +167,54 @@ async fn on_nats_a_stream_that_is_not_there_is_gone() {
     send_numbers(&transport, 1..=1).await;
     let all = receive(&*receiver, 1).await;
     settle(&*receiver, &all, &Verdict::Done).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn on_nats_of_a_stream_that_was_made_again_all_is_delivered() {
+    let (server, transport) = orders().await;
+    send_numbers(&transport, 1..=4).await;
+    let first = join(&transport, &reception("stock", "#")).await;
+    assert_eq!(take(&*first, 3).await, [1, 2, 3]);
+    first.close().await.unwrap();
+    // It knows that three are settled, and has one that is not.
+    let receiver = join(&transport, &reception("stock", "#")).await;
+    let held = receive(&*receiver, 1).await;
+    let plain = server.plain().await;
+    let config = plain.get_stream("orders").await.unwrap().cached_info().config.clone();
+    plain.delete_stream("orders").await.unwrap();
+    plain.create_stream(config).await.unwrap();
+    send_numbers(&transport, 5..=7).await;
+    assert_eq!(take(&*receiver, 3).await, [5, 6, 7]);
+    // What the stream of before had delivered says nothing of this one.
+    let told = receiver.settle(vec![(held[0].id, Verdict::Done)]).await;
+    assert!(matches!(told[0], Err(TransportError::Gone { .. })), "{told:?}");
+    nothing_comes(&*receiver).await;
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn on_nats_a_stream_whose_consumers_are_removed_when_idle_is_incompatible() {
+    let server = Server::start();
+    let transport = server.transport().await;
+    let plain = server.plain().await;
+    let idle = Duration::from_secs(3_600);
+    let limits = ConsumerLimits { inactive_threshold: idle, ..Default::default() };
+    let config = Config {
+        name: "orders".to_owned(),
+        subjects: vec!["orders.>".to_owned()],
+        consumer_limits: Some(limits),
+        ..Default::default()
+    };
+    let stream = plain.create_stream(config).await.unwrap();
+    if stream.cached_info().config.consumer_limits.is_none() {
+        // A server before 2.10 has no such limits.
+        return;
+    }
+    let error = transport.receiver(&reception("stock", "#")).await.unwrap_err();
+    let TransportError::Incompatible { what, setting, found, .. } = &error else { panic!("{error}") };
+    assert_eq!((what.as_str(), *setting), ("stream orders", "consumer_limits.inactive_threshold"));
+    assert_eq!(*found, format!("{idle:?}"));
+    // Nothing was made that would be removed.
+    assert_eq!(plain.get_stream("orders").await.unwrap().cached_info().state.consumer_count, 0);
 }
