@@ -47,6 +47,11 @@ impl Layouts {
         self.known.read().iter().any(|layout| layout.partitions > 1)
     }
 
+    /// Whether this one has, as far as it is known.
+    pub(crate) fn is_divided(&self, stream: &str) -> bool {
+        self.known.read().iter().any(|layout| layout.stream == stream && layout.partitions > 1)
+    }
+
     /// Where an event with this key goes that is for this subject; `None` when it is not known which stream captures that.
     fn subject(&self, subject: &str, key: &Key) -> Option<String> {
         let known = self.known.read();
@@ -105,6 +110,7 @@ mod tests {
         assert!(!layouts.has_partitions());
         layouts.learn(&config("orders", &["orders", "orders.>", "~busway.orders.16.*.>"]));
         assert!(layouts.has_partitions());
+        assert!(layouts.is_divided("orders") && !layouts.is_divided("bills") && !layouts.is_divided("more"));
         assert_eq!(
             layouts.subject("orders.created", &key).as_deref(),
             Some("~busway.orders.16.14.orders.created")

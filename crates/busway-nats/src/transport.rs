@@ -42,27 +42,16 @@ impl NatsTransport {
     pub async fn reconnect(&self) -> Result<(), TransportError> {
         self.link.client.force_reconnect().await.map_err(|_| TransportError::Closed)
     }
-}
 
-impl fmt::Debug for NatsTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsTransport").field("servers", &self.link.address).finish_non_exhaustive()
-    }
-}
-
-impl Transport for NatsTransport {
-    fn kind(&self) -> &'static str {
-        "nats"
-    }
-
-    fn capabilities(&self) -> Capabilities {
+    /// What it can do, for streams that have partitions or have none.
+    fn able(&self, has_partitions: bool) -> Capabilities {
         let wildcards = match self.link.has_many_filters {
             true => Ability::Native,
             false => Ability::Emulated(
                 "a server before 2.10 takes one filter, within one subject of its stream: others come too where that is too wide, and the receiver acknowledges them unseen",
             ),
         };
-        let in_group = match self.link.layouts.has_partitions() {
+        let in_group = match has_partitions {
             true => Ability::Emulated(
                 "in streams declared with several partitions, for events that busway sends with a key: of each partition one event is under way at a time",
             ),
@@ -105,6 +94,27 @@ impl Transport for NatsTransport {
                 "{ON_NO_DISK}; the server does not tell clients its sync_interval, so this is assumed"
             )),
         }
+    }
+}
+
+impl fmt::Debug for NatsTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsTransport").field("servers", &self.link.address).finish_non_exhaustive()
+    }
+}
+
+impl Transport for NatsTransport {
+    fn kind(&self) -> &'static str {
+        "nats"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.able(self.link.layouts.has_partitions())
+    }
+
+    /// Of streams that were prepared or received from; one that is not known counts as one without partitions.
+    fn capabilities_of(&self, stream: &str) -> Capabilities {
+        self.able(self.link.layouts.is_divided(stream))
     }
 
     fn prepare<'a>(&'a self, streams: &'a [Stream]) -> TransportFuture<'a, Result<(), TransportError>> {

@@ -55,7 +55,9 @@ impl Ingest {
             return Err(BridgeError::NothingCaptured { name, filter: reception.filter.to_string() });
         }
         let refused = |reason| BridgeError::Transport { name: name.clone(), reason };
-        if let Ability::Missing(reason) = transport.capabilities().of(Capability::DeadLetters) {
+        if let Ability::Missing(reason) =
+            transport.capabilities_of(&reception.stream).of(Capability::DeadLetters)
+        {
             let (transport, capability) = (transport.kind(), Capability::DeadLetters);
             return Err(refused(TransportError::Missing {
                 transport,

@@ -185,7 +185,7 @@ impl RemoteBuilder<'_> {
 
     /// What it needs and the transport lacks.
     fn check_transport(&self) -> Result<(), RemoteError> {
-        let capabilities = self.transport.capabilities();
+        let capabilities = self.transport.capabilities_of(&self.reception.stream);
         let order =
             self.builder.bus.levels.resolve_shared(&self.reception.filter, &self.builder.settings).order;
         let mut needed = vec![(Capability::Renewal, "")];

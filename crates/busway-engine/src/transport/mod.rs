@@ -57,6 +57,13 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// What it can do. The same for as long as it is connected: found out when it was.
     fn capabilities(&self) -> Capabilities;
 
+    /// What it can do for subscriptions of this stream, as far as that depends on the stream: a broker may keep the order of keys among members in some streams and not in others. What it
+    /// can do at all, unless a transport says otherwise. Whoever wraps a transport passes this on.
+    fn capabilities_of(&self, stream: &str) -> Capabilities {
+        _ = stream;
+        self.capabilities()
+    }
+
     /// Makes streams that are not there, and checks those that are.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busway_engine::bridge::{Bridge, BridgeState};
-use busway_engine::remote::Members;
-use busway_engine::transport::{Reception, Transport};
+use busway_engine::remote::{Members, RemoteError};
+use busway_engine::transport::{Capability, Reception, Transport, TransportError};
 use busway_engine::{Bus, StartAt, Stream};
 use busway_event::{Event, Filter, Raw};
 use busway_nats::NatsTransport;
@@ -184,4 +184,25 @@ async fn until(holds: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs nats-server"]
+async fn on_nats_the_order_of_keys_is_that_of_the_stream_and_not_of_another() {
+    let server = Server::start();
+    let transport = server.transport().await;
+    let streams =
+        [Stream::new("orders").capture("orders.#").partitions(4), Stream::new("bills").capture("bills.#")];
+    transport.prepare(&streams).await.unwrap();
+    let bus = Bus::memory().start().await.unwrap();
+    let ignore = async |_: Event<Raw>| {};
+    let error = bus.subscribe("bills.#").on(&transport, "bills", "stock").to(ignore).await.unwrap_err();
+    let RemoteError::Transport { reason, .. } = &error else { panic!("{error}") };
+    assert!(
+        matches!(**reason, TransportError::Missing { capability: Capability::OrderPerKeyInGroup, .. }),
+        "{error}"
+    );
+    let alone = bus.subscribe("bills.#").on(&transport, "bills", "stock").members(Members::One);
+    alone.to(ignore).await.unwrap();
+    bus.subscribe("orders.#").on(&transport, "orders", "kept").to(ignore).await.unwrap();
 }
