@@ -2,11 +2,17 @@
 //!
 //! So a subscription that begins with what is published from now on begins there, however long it takes until its first member has partitions, and one that is known goes on
 //! where it stands. Kafka lets somebody who is no member commit as long as a group has none; when it has, it was founded, and this is done.
+//!
+//! # Two that found at the same time
+//! Kafka has no commit that only a group without a position takes. So each asks where a partition ends, then once more whether the other has committed meanwhile, and commits where it has not. Where the
+//! other commits in between all the same, its position is replaced by one that was asked for before that commit: what is published when either has returned is behind both, and none of it is skipped.
+//! What the first has settled by then may be delivered again.
 
 use busway_engine::StartAt;
 use busway_engine::transport::{Reception, TransportError};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::{Quiet, Settings, Trouble};
@@ -91,28 +97,75 @@ impl Founder<'_> {
     }
 
     fn place(&self, all: &TopicPartitionList, reception: &Reception) -> Result<(), TransportError> {
-        let what = format!("asking where subscription {} stands", reception.name);
-        let known = self
-            .client
-            .committed_offsets(all.clone(), self.settings.timeout)
-            .map_err(|error| self.said(&what, &error))?;
-        let mut beginning = TopicPartitionList::new();
+        let unknown = self.unknown(all, reception)?;
+        let beginnings = self.beginnings(&unknown, reception)?;
+        self.begin(&beginnings, all, reception)
+    }
+
+    /// Those of them in which the group has no position. Those in which it has are checked.
+    fn unknown(
+        &self,
+        places: &TopicPartitionList,
+        reception: &Reception,
+    ) -> Result<TopicPartitionList, TransportError> {
+        let mut unknown = TopicPartitionList::new();
+        if places.count() == 0 {
+            return Ok(unknown);
+        }
+        let known =
+            self.client.committed_offsets(places.clone(), self.settings.timeout).map_err(|error| {
+                self.said(&format!("asking where subscription {} stands", reception.name), &error)
+            })?;
         for place in known.elements() {
-            if let Offset::Offset(position) = place.offset() {
-                agree(reception, mark::of(position, &place))?;
-                continue;
+            match place.offset() {
+                Offset::Offset(position) => agree(reception, mark::of(position, &place))?,
+                _ => {
+                    unknown.add_partition(place.topic(), place.partition());
+                }
             }
+        }
+        Ok(unknown)
+    }
+
+    /// Where each of them is to begin.
+    fn beginnings(
+        &self,
+        unknown: &TopicPartitionList,
+        reception: &Reception,
+    ) -> Result<Vec<(String, i32, i64)>, TransportError> {
+        let beginning = |place: &TopicPartitionListElem<'_>| {
             let start = match place.topic() == reception.stream {
                 true => reception.start_at,
                 false => StartAt::Earliest,
             };
             let from = self.beginning(place.topic(), place.partition(), start)?;
-            let metadata = mark::written(from, &[], reception.filter.as_str());
-            let added =
-                beginning.add_partition_offset(place.topic(), place.partition(), Offset::Offset(from));
+            Ok((place.topic().to_owned(), place.partition(), from))
+        };
+        unknown.elements().iter().map(beginning).collect()
+    }
+
+    /// Commits the beginnings of those that have no position by now.
+    fn begin(
+        &self,
+        beginnings: &[(String, i32, i64)],
+        all: &TopicPartitionList,
+        reception: &Reception,
+    ) -> Result<(), TransportError> {
+        let mut asked = TopicPartitionList::new();
+        for (topic, partition, _) in beginnings {
+            asked.add_partition(topic, *partition);
+        }
+        let unknown = self.unknown(&asked, reception)?;
+        let what = format!("founding the subscription {}", reception.name);
+        let mut beginning = TopicPartitionList::new();
+        for (topic, partition, from) in beginnings {
+            if unknown.find_partition(topic, *partition).is_none() {
+                continue;
+            }
+            let added = beginning.add_partition_offset(topic, *partition, Offset::Offset(*from));
             added.map_err(|error| self.said(&what, &error))?;
-            if let Some(mut place) = beginning.find_partition(place.topic(), place.partition()) {
-                place.set_metadata(metadata);
+            if let Some(mut place) = beginning.find_partition(topic, *partition) {
+                place.set_metadata(mark::written(*from, &[], reception.filter.as_str()));
             }
         }
         if beginning.count() == 0 {
@@ -124,7 +177,7 @@ impl Founder<'_> {
             Err(KafkaError::ConsumerCommit(
                 Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress,
             )) => self.is_of_the_stream(all, reception),
-            Err(error) => Err(self.said(&format!("founding the subscription {}", reception.name), &error)),
+            Err(error) => Err(self.said(&what, &error)),
         }
     }
 
@@ -198,3 +251,41 @@ fn agree(reception: &Reception, mark: Option<Mark>) -> Result<(), TransportError
 }
 
 const GROUP_BYTES_MAX: usize = 249;
+
+#[cfg(test)]
+mod tests {
+    use busway_event::Filter;
+    use rdkafka::ClientConfig;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+    use super::*;
+    use crate::builder::KafkaBuilder;
+
+    #[test]
+    fn who_founds_what_another_has_founded_meanwhile_leaves_its_beginning() {
+        let mut config = ClientConfig::new();
+        let producer: BaseProducer = config.set("test.mock.num.brokers", "1").create().unwrap();
+        let mock = producer.client().mock_cluster().unwrap();
+        mock.create_topic("orders", 1, 1).unwrap();
+        let settings = KafkaBuilder::new(&mock.bootstrap_servers()).settings;
+        let trouble = Trouble::new(settings.timeout);
+        let reception = Reception::new("orders", "stock", Filter::new("#").unwrap());
+        let founder = || {
+            let client = group_client(&settings, &trouble, &reception).unwrap();
+            Founder { settings: &settings, trouble: &trouble, client }
+        };
+        let (slow, fast) = (founder(), founder());
+        let mut all = TopicPartitionList::new();
+        add(&mut all, "orders", 1);
+        // Nobody has founded it; then somebody has, and only then something is published.
+        let unknown = slow.unknown(&all, &reception).unwrap();
+        fast.place(&all, &reception).unwrap();
+        producer.send(BaseRecord::<(), str>::to("orders").partition(0).payload("1")).unwrap();
+        producer.flush(settings.timeout).unwrap();
+        let beginnings = slow.beginnings(&unknown, &reception).unwrap();
+        assert_eq!(beginnings, [("orders".to_owned(), 0, 1)]);
+        slow.begin(&beginnings, &all, &reception).unwrap();
+        let known = slow.client.committed_offsets(all, settings.timeout).unwrap();
+        assert_eq!(known.elements()[0].offset(), Offset::Offset(0));
+    }
+}
