@@ -44,6 +44,10 @@ impl Trouble {
 
     fn note_at(&self, error: &KafkaError, reason: &str, at: Instant) {
         let Some(code) = error.rdkafka_error_code() else { return };
+        // The end of one client says nothing of others. What it was is asked of that one.
+        if code == Code::Fatal {
+            return;
+        }
         let is_known = self.seen(at).is_some();
         // That nobody is there at all says less than why.
         if code != Code::AllBrokersDown || !is_known {
@@ -90,7 +94,7 @@ impl ClientContext for Quiet {
         if error.rdkafka_error_code() == Some(Code::Fatal) {
             tracing::error!(
                 reason,
-                "a Kafka client is of no use any more: another one has its transactional id, or its brokers have lost what it was told"
+                "a Kafka client is of no use any more: it may not write, another one has its transactional id, or its brokers have lost what it was told"
             );
             return;
         }

@@ -58,6 +58,17 @@ pub(crate) fn of_code(address: &str, what: &str, code: Code) -> TransportError {
     }
 }
 
+/// What is said of what a client was asked for whose end this is. Where it was not let write, somebody can put that right.
+pub(crate) fn of_fatal(address: &str, what: &str, code: Code, said: &str) -> TransportError {
+    match is_denied(code) {
+        true => TransportError::AccessDenied {
+            address: address.to_owned(),
+            reason: format!("{what}: {code}; {said}"),
+        },
+        false => TransportError::Closed,
+    }
+}
+
 /// Whether a broker does not let this client do that, or does not know it.
 pub(crate) const fn is_denied(code: Code) -> bool {
     matches!(
@@ -185,5 +196,8 @@ mod tests {
             assert_eq!(of_code("b:9092", "sending", code), TransportError::Closed, "{code}");
             assert!(!is_certain(code), "{code}");
         }
+        let of = |code| of_fatal("b:9092", "sending", code, "said so");
+        assert_eq!(of(Code::ProducerFenced), TransportError::Closed);
+        assert!(matches!(of(Code::ClusterAuthorizationFailed), TransportError::AccessDenied { .. }));
     }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use busway_engine::transport::TransportError;
 use busway_event::Topic;
 use busway_persistence::Stream;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, Producer as _};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::client::{Quiet, Settings, Trouble};
-use crate::fault::ended;
+use crate::fault::{ended, is_denied, of_fatal};
 use crate::transaction::Writer;
 
 /// A way to brokers.
@@ -21,7 +22,7 @@ pub(crate) struct Link {
     pub(crate) settings: Settings,
     pub(crate) trouble: Trouble,
     /// For what is sent outside of transactions: events, where there are none, and always what is put off or given up.
-    pub(crate) plain: FutureProducer<Quiet>,
+    plain: Mutex<Plain>,
     /// For transactions, one at a time: held by who has one under way.
     pub(crate) transactional: Option<Arc<tokio::sync::Mutex<Writer>>>,
     /// Of those that were prepared. Few, so that they are looked through.
@@ -30,20 +31,37 @@ pub(crate) struct Link {
     /// Held by who closes: whoever closes too waits until it is done. A tokio mutex, for it is held over the last answers.
     pub(crate) closing: tokio::sync::Mutex<()>,
     /// The last of the fields, so that it is the last to let go of the producers.
-    _aside: Aside,
+    aside: Aside,
 }
 
 /// Producers, once more: the last of each is let go of in a thread, for it blocks until its records are thrown out and its own threads have ended, and a link may be dropped
 /// anywhere.
-struct Aside(Option<(FutureProducer<Quiet>, Option<FutureProducer<Quiet>>)>);
+struct Aside(Mutex<[Option<FutureProducer<Quiet>>; 2]>);
+
+impl Aside {
+    /// Keeps another one in the place of the first.
+    fn exchange(&self, plain: FutureProducer<Quiet>) {
+        let [first, _] = &mut *self.0.lock();
+        let_go(first.replace(plain));
+    }
+}
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        let producers = self.0.take();
-        if let Err(error) = thread(move || drop(producers)) {
-            tracing::debug!(%error, "producers were let go of where their last user was");
-        }
+        let_go(std::mem::take(self.0.get_mut()));
     }
+}
+
+fn let_go<T: Send + 'static>(producers: T) {
+    if let Err(error) = thread(move || drop(producers)) {
+        tracing::debug!(%error, "producers were let go of where their last user was");
+    }
+}
+
+/// A producer and when it was made.
+struct Plain {
+    producer: FutureProducer<Quiet>,
+    made: Instant,
 }
 
 impl Link {
@@ -62,7 +80,8 @@ impl Link {
                 Some(producer)
             }
         };
-        let aside = Aside(Some((plain.clone(), transactional.clone())));
+        let aside = Aside(Mutex::new([Some(plain.clone()), transactional.clone()]));
+        let plain = Mutex::new(Plain { producer: plain, made: Instant::now() });
         let transactional =
             transactional.map(|producer| Arc::new(tokio::sync::Mutex::new(Writer::new(producer))));
         Ok(Self {
@@ -73,7 +92,7 @@ impl Link {
             streams: RwLock::default(),
             closed: watch::channel(false).0,
             closing: tokio::sync::Mutex::default(),
-            _aside: aside,
+            aside,
         })
     }
 
@@ -81,6 +100,46 @@ impl Link {
         match *self.closed.borrow() {
             true => Err(TransportError::Closed),
             false => Ok(()),
+        }
+    }
+
+    /// The producer that writes outside of transactions. One that was refused the right to write is of no use any more, whatever it is granted later: another one is in its place then, which
+    /// asks anew. Not more often than once a second, for each has threads and connections.
+    pub(crate) async fn plain(self: &Arc<Self>) -> Result<FutureProducer<Quiet>, TransportError> {
+        let producer = self.current();
+        if !is_refused(&producer) {
+            return Ok(producer);
+        }
+        let link = Arc::clone(self);
+        blocking(move || {
+            // Whoever comes meanwhile waits for the same.
+            let mut plain = link.plain.lock();
+            if is_refused(&plain.producer) && plain.made.elapsed() >= ANOTHER_EVERY {
+                let producer = link.settings.producer(None, &link.trouble)?;
+                link.aside.exchange(producer.clone());
+                *plain = Plain { producer, made: Instant::now() };
+                tracing::info!("a Kafka producer that was refused the right to write is made anew");
+            }
+            Ok(plain.producer.clone())
+        })
+        .await
+    }
+
+    /// The same as it is.
+    pub(crate) fn current(&self) -> FutureProducer<Quiet> {
+        self.plain.lock().producer.clone()
+    }
+
+    /// What is said of a record that this producer could not write.
+    pub(crate) fn said_of(
+        &self,
+        producer: &FutureProducer<Quiet>,
+        what: &str,
+        error: &KafkaError,
+    ) -> TransportError {
+        match producer.client().fatal_error() {
+            Some((code, said)) => of_fatal(&self.settings.brokers, what, code, &said),
+            None => self.said(what, error),
         }
     }
 
@@ -101,6 +160,11 @@ impl Link {
             reason: format!("{what}: no answer within {:?}", self.settings.timeout),
         }
     }
+}
+
+/// Whether its end is that a broker did not let it write.
+fn is_refused(producer: &FutureProducer<Quiet>) -> bool {
+    producer.client().fatal_error().is_some_and(|(code, _)| is_denied(code))
 }
 
 /// Asks in short turns, so that a refusal, which comes on its own, need not wait for the end of the time.
@@ -161,6 +225,8 @@ impl fmt::Debug for Link {
 }
 
 const TURN: Duration = Duration::from_millis(500);
+/// How soon a producer may be made in the place of one.
+const ANOTHER_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -50,7 +50,7 @@ pub(crate) async fn hand_over(
                 let limit = link.settings.elsewhere_bytes_max();
                 return Err((TransportError::TooLarge { len, limit }, true));
             }
-            _ => return Err((link.said(&format!("sending to {topic}"), &error), true)),
+            _ => return Err((link.said_of(producer, &format!("sending to {topic}"), &error), true)),
         }
     }
 }
@@ -58,6 +58,7 @@ pub(crate) async fn hand_over(
 /// What became of a record that was handed over.
 pub(crate) async fn answer(
     link: &Link,
+    producer: &FutureProducer<Quiet>,
     topic: &str,
     len: usize,
     delivery: DeliveryFuture,
@@ -71,7 +72,7 @@ pub(crate) async fn answer(
         }
         Ok(Ok(Err((error, _)))) => {
             let certain = error.rdkafka_error_code().is_some_and(is_certain);
-            Err((link.said(&format!("sending to {topic}"), &error), certain))
+            Err((link.said_of(producer, &format!("sending to {topic}"), &error), certain))
         }
         Ok(Err(_)) => Err((TransportError::Closed, false)),
         Err(_) => Err((link.late(&format!("sending to {topic}")), false)),
@@ -86,7 +87,7 @@ pub(crate) async fn produce(
 ) -> Result<Delivery, Unwritten> {
     let (topic, len) = (to.topic, to.value.map_or(0, <[u8]>::len));
     let delivery = hand_over(link, producer, to).await?;
-    answer(link, topic, len, delivery).await
+    answer(link, producer, topic, len, delivery).await
 }
 
 const FULL: std::time::Duration = std::time::Duration::from_millis(5);

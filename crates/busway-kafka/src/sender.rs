@@ -25,8 +25,11 @@ impl Sender for KafkaSender {
         Box::pin(async move {
             let answers = match &self.0.transactional {
                 None => {
-                    let built = events.iter().map(|event| build(&self.0, event)).collect();
-                    send_all(&self.0, &self.0.plain, built).await
+                    let built: Vec<_> = events.iter().map(|event| build(&self.0, event)).collect();
+                    match self.0.plain().await {
+                        Ok(producer) => send_all(&self.0, &producer, built).await,
+                        Err(reason) => built.iter().map(|_| Err((reason.clone(), true))).collect(),
+                    }
                 }
                 Some(writer) => transaction::send(&self.0, writer, &events).await,
             };
@@ -92,7 +95,7 @@ pub(crate) async fn send_all(
     let mut answers = Vec::with_capacity(begun.len());
     for one in begun {
         answers.push(match one {
-            Ok((topic, len, delivery)) => answer(link, &topic, len, delivery).await,
+            Ok((topic, len, delivery)) => answer(link, producer, &topic, len, delivery).await,
             Err(unwritten) => Err(unwritten),
         });
     }

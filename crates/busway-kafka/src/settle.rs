@@ -150,7 +150,8 @@ impl KafkaReceiver {
             timestamp: None,
             headers,
         };
-        if let Err((error, _)) = produce(&self.link, &self.link.plain, to).await {
+        let producer = self.link.plain().await?;
+        if let Err((error, _)) = produce(&self.link, &producer, to).await {
             if let TransportError::TooLarge { len, .. } = error {
                 let Record { topic: of, partition, offset, .. } = &record;
                 tracing::error!(

@@ -121,9 +121,9 @@ impl Transport for KafkaTransport {
             {
                 return Err(self.0.late("ending the transaction that is under way"));
             }
-            let link = Arc::clone(&self.0);
+            let (link, producer) = (Arc::clone(&self.0), self.0.current());
             blocking(move || {
-                let flushed = link.plain.flush(timeout);
+                let flushed = producer.flush(timeout);
                 flushed.map_err(|error| link.said("sending what was on its way", &error))
             })
             .await

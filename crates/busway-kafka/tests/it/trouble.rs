@@ -1,12 +1,14 @@
-//! What cannot be connected.
+//! What cannot be connected, or may not be written.
 
 use std::time::Duration;
 
-use busway_engine::transport::TransportError;
+use busway_engine::transport::{Transport as _, TransportError};
 use busway_kafka::KafkaTransport;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::Cluster;
+use crate::world::{PATIENCE, event, orders};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_not_there_is_an_error_in_bounded_time() {
@@ -38,6 +40,35 @@ async fn a_broker_that_does_not_know_who_this_is_is_an_error_in_bounded_time() {
     let error = timeout(Duration::from_secs(20), connecting).await.unwrap().unwrap_err();
     assert!(matches!(&error, TransportError::AccessDenied { .. } | TransportError::Refused(_)), "{error:?}");
     assert!(!format!("{error:?} {error}").contains("s3cr3t"), "{error}");
+}
+
+/// A producer that may not write is of no use any more, but not its transport.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_not_be_written_is_denied_and_goes_on_when_it_may() {
+    let cluster = Cluster::of(1);
+    cluster.make("orders", 1);
+    let refusals = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 2];
+    cluster.mock().request_errors(RDKafkaApiKey::InitProducerId, &refusals);
+    let transport = cluster.connect().await;
+    transport.prepare(&[orders(1)]).await.unwrap();
+    let sender = transport.sender().await.unwrap();
+    let mut denied = 0;
+    let sending = async {
+        loop {
+            match sender.send(vec![event(1, None)]).await.remove(0) {
+                Ok(sent) => return sent,
+                Err(error) => {
+                    let reason = error.reason();
+                    assert!(matches!(reason, TransportError::AccessDenied { .. }), "{reason:?}");
+                    denied += 1;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, sending).await.unwrap();
+    assert!(denied >= 2, "{denied}");
+    assert_eq!(cluster.records("orders").len(), 1);
 }
 
 #[cfg(not(feature = "ssl"))]
