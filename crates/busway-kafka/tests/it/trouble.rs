@@ -67,7 +67,8 @@ async fn what_may_not_be_written_is_denied_and_goes_on_when_it_may() {
         }
     };
     timeout(PATIENCE, sending).await.unwrap();
-    assert!(denied >= 2, "{denied}");
+    // The second producer at least: the first may have been replaced before anything was sent.
+    assert!(denied >= 1, "{denied}");
     assert_eq!(cluster.records("orders").len(), 1);
 }
 

@@ -64,7 +64,7 @@ async fn on_nats_what_it_can_do_and_what_acknowledged_means_is_said() {
     // Which depends on the streams.
     transport.prepare(&[busway_persistence::Stream::new("a").capture("a.#").partitions(4)]).await.unwrap();
     assert!(matches!(transport.capabilities().of(Capability::OrderPerKeyInGroup), Ability::Emulated(_)));
-    let order_in = |stream| transport.capabilities_of(stream).of(Capability::OrderPerKeyInGroup).clone();
+    let order_in = |stream| transport.capabilities_of(stream).of(Capability::OrderPerKeyInGroup);
     assert!(matches!((order_in("a"), order_in("b")), (Ability::Emulated(_), Ability::Missing(_))));
     assert!(capabilities.has(Capability::DeadLetters) && capabilities.has(Capability::Renewal));
     assert_eq!(capabilities.durability(), Durability::Written);
