@@ -131,12 +131,11 @@ impl Gate {
         }
     }
 
-    /// Makes the map smaller, though never smaller than the file. Waits as [`grow`](Self::grow) does.
+    /// Makes the map smaller, though never smaller than the file, if no transaction is open at the moment.
     pub(crate) fn shrink(&self, map_size: usize) -> heed::Result<()> {
-        let alone = self.open.write();
-        match self.map_size() <= map_size {
-            true => Ok(()),
-            false => self.resize(map_size, &alone),
+        match self.open.try_write() {
+            Some(alone) if self.map_size() > map_size => self.resize(map_size, &alone),
+            _ => Ok(()),
         }
     }
 

@@ -104,9 +104,11 @@
 //! | keep out of errors and logs | [`Redact`], [`Redactor`], [`BusBuilder::redact`] |
 //! | stop | [`Bus::shutdown`] |
 //! | exchange events with others | [`cloudevents`] |
+//! | carry them to other processes | [`transport`], [`bridge`], [`cutover`], [`remote`] |
 //!
 //! Each part is a crate of its own: `busway-event`, `busway-router`, `busway-middleware`, `busway-persistence`,
-//! `busway-reliability`, `busway-observability`, `busway-engine`. `busway-testkit` has a manual clock, recording handlers and assertions for your tests.
+//! `busway-reliability`, `busway-observability`, `busway-engine`, and by a feature `busway-config` and `busway-redis`. Beside the facade are
+//! `busway-nats` (JetStream) and `busway-kafka`, which bring clients of their own. `busway-testkit` has a manual clock, recording handlers and assertions for your tests.
 //!
 //! # Features
 //!
@@ -224,21 +226,21 @@ pub use busway_engine::{
     AnyPublisher, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Attempt,
     Audit, AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Breaker,
     BreakerStatus, Breakers, BuildError, BuildProblem, Bus, BusBuilder, BusStats, ChannelUnknown, Clock,
-    Comparison, Corrupt, CursorError, CursorHandle, Damaged, DeadLetter, DeadLetterError, DeadLetterId,
-    DeadLetterIdError, DeadLetterOperation, DeadLetterPage, DeadLetterPolicy, DeadLetterState, DeadLetters,
-    Description, Difference, Durability, DurableBuilder, DurableStats, DurableSubscription, EntryError,
-    Error, Export, ExportError, Exported, Fallback, FallbackKind, Fault, Heritage, History, HistoryError,
-    IdempotencyStats, Import, ImportCause, ImportError, Imported, InStore, IntoFilter, Lag, LineError,
-    LookupError, MakeError, OpenError, OperationKind, Origin, Pace, PageStart, Parameter, ParameterError,
-    PartitionStanding, PastEvent, PublishError, Publisher, Quarantine, RateHandle, RateLimit, ReadError,
-    ReadTables, Receipt, Redrive, Refusal, Refused, RequestError, Result, Retention, ScopedSubscription,
-    Selection, Setting, Settings, Shadow, ShadowEmit, ShadowWrite, ShutdownEnd, ShutdownReport, Snapshot,
-    Standing, StartAt, State as SubscriptionState, Stopping, StoreError, StoreTx, Stream, StreamProblem,
-    SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription, SubscriptionStats, SystemClock, Table,
-    TableKey, Target, Timeout, Transacted, TransactionError, Tx, TxError, UnknownCause, Verified,
-    VerifiedArchive, VerifiedAudit, WeakBus, WriteTables, breaker, bridge, bus, clock, cutover, dead_letters,
-    durable, history, idempotency, in_store, named, remote, schedule, settings, stages, stats, subscription,
-    transact, transport, verify_archive,
+    Comparison, Corrupt, CursorError, CursorHandle, Damaged, DamagedLetter, DeadLetter, DeadLetterError,
+    DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage, DeadLetterPolicy, DeadLetterState,
+    DeadLetters, Description, Difference, Durability, DurableBuilder, DurableStats, DurableSubscription,
+    EntryError, Error, Export, ExportError, Exported, Fallback, FallbackKind, Fault, Heritage, History,
+    HistoryError, IdempotencyStats, Import, ImportCause, ImportError, Imported, InStore, IntoFilter, Lag,
+    LineError, LookupError, MakeError, OpenError, OperationKind, Origin, Pace, PageStart, Parameter,
+    ParameterError, PartitionStanding, PastEvent, PublishError, Publisher, Quarantine, RateHandle, RateLimit,
+    ReadError, ReadTables, Receipt, Redrive, Refusal, Refused, RequestError, Result, Retention,
+    ScopedSubscription, Selection, Setting, Settings, Shadow, ShadowEmit, ShadowWrite, ShutdownEnd,
+    ShutdownReport, Snapshot, Standing, StartAt, State as SubscriptionState, Stopping, StoreError, StoreTx,
+    Stream, StreamProblem, SubscribeBuilder, SubscribeError, SubscribeProblem, Subscription,
+    SubscriptionStats, SystemClock, Table, TableKey, Target, Timeout, Transacted, TransactionError, Tx,
+    TxError, UnknownCause, Verified, VerifiedArchive, VerifiedAudit, WeakBus, WriteTables, breaker, bridge,
+    bus, clock, cutover, dead_letters, durable, history, idempotency, in_store, named, remote, schedule,
+    settings, stages, stats, subscription, transact, transport, verify_archive,
 };
 
 pub mod prelude;

@@ -212,7 +212,7 @@ const WITH_PROGRAMS: [WithPrograms; 6] = [
         prefix: "on_nats",
         // The same tests, and an older server.
         programs: &[(binary::OLD_NATS, binary::NATS.variable)],
-        needed: Needed::Nowhere,
+        needed: Needed::InCi,
         place: Place::Default,
     },
     WithPrograms {
@@ -248,7 +248,7 @@ const WITH_PROGRAMS: [WithPrograms; 6] = [
             (binary::PROMETHEUS, binary::PROMETHEUS.variable),
             (binary::PROMTOOL, binary::PROMTOOL.variable),
         ],
-        needed: Needed::Nowhere,
+        needed: Needed::InCi,
         place: Place::Default,
     },
 ];

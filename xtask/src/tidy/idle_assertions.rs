@@ -1,4 +1,4 @@
-//! Rule: no test evaluates a condition and drops the answer.
+//! Rule: no line is a bare `matches!(…);`, whose answer nobody looks at.
 
 use super::problem::Problem;
 use super::tree::Tree;

@@ -23,7 +23,7 @@
 //! - Behind: [`CutOver`] finds them, and goes on. Opening it again in the same mode changes nothing.
 //!
 //! # By hand, or by configuration
-//! A configuration says `carrier: { transport: …, mode: … }` of a stream, and its durable routes follow. By hand:
+//! A configuration says `carriers: { orders: { transport: …, mode: … } }`, and the durable routes of that stream follow. By hand:
 //! [`Bus::cut_over`](crate::Bus::cut_over) says who leads, [`local`](CutOver::local) and [`remote`](CutOver::remote) make the two
 //! subscriptions of which one handles each event, [`begin`](CutOver::begin) starts what carries.
 

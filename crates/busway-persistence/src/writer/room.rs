@@ -12,8 +12,9 @@
 //!
 //! The reserve is an eighth of the limit, and a MiB at least. Before the next batch that adds, the map is as large as the limit again, or as
 //! the file where that is larger: LMDB gives no page back to the disk, but uses those that were left. So in a file that is larger than the
-//! limit the map bounds nobody, and a batch may only be committed if what *lives* in the file is below its mark ([`fits`]). Half of the
-//! reserve is then free whenever retention needs it: dead letters cannot use it up, and what adds cannot either.
+//! limit the map bounds nobody, and while it is beyond the limit a batch may only be committed if what *lives* in the file is below its mark
+//! ([`fits`]). That is asked too where the map could not shrink because somebody reads, a backup for minutes. Half of the reserve is then free
+//! whenever retention needs it: dead letters cannot use it up, and what adds cannot either.
 //!
 //! What a commit leaves free is used by the second one behind it, because a crash falls back to the one before. Where all publishers wait
 //! for room there is no commit in between, and none between two segments that go; so before either finds no room, one is made that
@@ -59,7 +60,7 @@ pub(super) fn grow(shared: &Shared, reserve: Reserve) -> heed::Result<bool> {
     Ok(true)
 }
 
-/// Takes the reserve back.
+/// Takes the reserve back, unless somebody reads.
 pub(super) fn keep_to_limit(shared: &Shared) -> heed::Result<()> {
     let limit = end(shared, Reserve::None);
     // A glance first: beyond it the map is asked for by a file that is, too, and stays.

@@ -9,6 +9,8 @@ mod flights;
 mod flights_control;
 mod flights_store;
 #[cfg(feature = "http")]
+mod operators;
+#[cfg(feature = "http")]
 mod prometheus;
 mod reachable;
 mod ui;
