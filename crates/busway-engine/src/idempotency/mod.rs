@@ -10,6 +10,7 @@
 //!
 //! Nothing here waits but calls of a shared store. A lock is held for moments.
 
+mod kept;
 mod lately;
 mod local;
 mod shared;
@@ -31,6 +32,7 @@ use busway_reliability::{Asked, KeyedBuckets, Lease, Ledger};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+pub(crate) use self::kept::Kept;
 use self::local::LocalCache;
 use self::shared::ANSWER_WITHIN;
 pub(crate) use self::shared::{LOOK_AGAIN, Leased, Throttled};

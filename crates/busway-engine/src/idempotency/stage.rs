@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use busway_middleware::{Delivery, Flow, Middleware, Next, Outcome, SyncMiddleware};
 
-use super::{Entered, Held, Keeper, LOOK_AGAIN, Leased, Waiters};
+use super::kept::{Kept, LetGo};
+use super::{Entered, Keeper, LOOK_AGAIN, Leased};
 use crate::clock::Clock;
 
 /// In [`Stage::Idempotency`](busway_middleware::Stage::Idempotency), before [`Once`]: what the local cache knows as done goes no further. Most duplicates
@@ -28,6 +29,8 @@ pub(crate) struct Once(pub(crate) Arc<Keeper>, pub(crate) Arc<dyn Clock>);
 impl Middleware for Once {
     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
         let (keeper, clock) = (&*self.0, &*self.1);
+        // A step outside of it goes on inwards again: what came of the time before is forgotten.
+        drop(Kept::take(delivery));
         loop {
             let held = match keeper.enter(delivery.event(), clock) {
                 Entered::Duplicate => return Outcome::Skip,
@@ -44,12 +47,20 @@ impl Middleware for Once {
                 }
                 Entered::Held(held) => held,
             };
-            let mut held = LetGo { keeper, clock, held, is_done: None };
+            let (keeper_of_it, clock_of_it) = (Arc::clone(&self.0), Arc::clone(&self.1));
+            let mut held = LetGo { keeper: keeper_of_it, clock: clock_of_it, held, is_done: None };
             match keeper.lease(&mut held.held, clock).await {
                 Leased::Yes => {
                     held.is_done = Some(false);
                     let outcome = next.run(delivery).await;
-                    return held.conclude(outcome).await;
+                    let held = match outcome.is_done() {
+                        true => Kept::leave(delivery, held),
+                        false => Some(held),
+                    };
+                    return match held {
+                        Some(held) => held.conclude(outcome).await,
+                        None => outcome,
+                    };
                 }
                 Leased::Duplicate => return Outcome::Skip,
                 Leased::Later(wait) => {
@@ -62,39 +73,5 @@ impl Middleware for Once {
                 }
             }
         }
-    }
-}
-
-/// A key is let go whatever becomes of the attempt.
-struct LetGo<'a> {
-    keeper: &'a Keeper,
-    clock: &'a dyn Clock,
-    held: Held,
-    /// `None`: nothing was handled.
-    is_done: Option<bool>,
-}
-
-impl LetGo<'_> {
-    /// Tells a shared store of what has become of it.
-    async fn conclude(mut self, outcome: Outcome) -> Outcome {
-        self.is_done = Some(outcome.is_done());
-        if !outcome.is_done() {
-            self.keeper.give_back(&self.held, self.clock).await;
-            return outcome;
-        }
-        while !self.keeper.tell_done(&self.held, self.clock, None).await {
-            self.clock.sleep_until(self.clock.now() + LOOK_AGAIN).await;
-        }
-        outcome
-    }
-}
-
-impl Drop for LetGo<'_> {
-    fn drop(&mut self) {
-        // Nobody of an ephemeral subscription is parked.
-        drop(match self.is_done {
-            Some(is_done) => self.keeper.let_go(&self.held, is_done, self.clock.now()),
-            None => self.keeper.hand_back(&self.held, Waiters::All),
-        });
     }
 }

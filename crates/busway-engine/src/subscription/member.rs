@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
-use busway_middleware::{AnyHandler, Chain, Ephemeral, Identity, IntoStep as _, Registry, Scope, Stage};
+use busway_middleware::{
+    AnyHandler, Chain, Delivery, Ephemeral, Identity, IntoStep as _, Registry, Scope, Stage,
+};
 use thread_local::ThreadLocal;
 
 use super::core::SubscriptionCore;
 use crate::clock::Clock;
-use crate::idempotency::{Keeper, Known, Once};
+use crate::idempotency::{Keeper, Kept, Known, Once};
 use crate::worker::{Again, Slot};
 
 /// See the module.
@@ -104,6 +106,14 @@ impl Member {
             }
         }
         self.keeper = Some(keeper);
+    }
+
+    /// Gives a delivery what it needs to be [concluded](crate::idempotency::Kept) by who settles it.
+    #[inline]
+    pub(crate) fn equip(&self, delivery: &mut Delivery) {
+        if self.keeper.is_some() {
+            delivery.insert(Kept::default());
+        }
     }
 
     /// Leaves the group. The workers have to be woken to notice it.

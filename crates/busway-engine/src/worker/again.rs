@@ -15,7 +15,7 @@ use busway_middleware::{Delivery, Outcome};
 use busway_observability::trace::{Place, within};
 use busway_reliability::{FailureClass, Retry};
 
-use super::attempt::{Slot, emit, let_go};
+use super::attempt::{Slot, finish, let_go};
 use crate::classify::Classifier;
 use crate::clock::WAIT_MAX;
 use crate::settings::{Origin, Setting};
@@ -99,6 +99,7 @@ pub(super) async fn attempts_again(
         let scope = Arc::clone(member.scope(core));
         let shown = core.feed.as_ref().map_or(attempt, |feed| feed.attempted_again(event.id(), attempt));
         let mut delivery = Delivery::live(event.clone(), scope, 0).with_attempt(shown);
+        member.equip(&mut delivery);
         place = core.services.traced(&delivery);
         let Slot { invocation, progress, chain, .. } = &mut *slot;
         let chain = chain.get(member, &core.services.middleware);
@@ -107,7 +108,7 @@ pub(super) async fn attempts_again(
             if let Some(trace) = progress.take_trace() {
                 core.keep_trace(trace);
             }
-            emit(core, outcome, progress.take_emits()).await
+            finish(core, &delivery, outcome, progress.take_emits()).await
         };
         outcome = within(place.as_ref(), one_more).await;
         ended(place.as_ref(), &outcome);

@@ -13,6 +13,7 @@ use tokio_util::sync::WaitForCancellationFuture;
 
 use super::again::{Again, attempts_again};
 use crate::bus::Source;
+use crate::idempotency::Kept;
 use crate::mailbox::{Job, Ticket};
 use crate::subscription::{ChainCache, Member, SubscriptionCore};
 use crate::traced::ended;
@@ -106,6 +107,7 @@ pub(crate) async fn handle(
 ) -> Ended {
     let Job { event, ticket } = job;
     let mut delivery = slot.delivery(core, member, event);
+    member.equip(&mut delivery);
     let attempt = async {
         let place = core.services.traced(&delivery);
         let outcome = within(place.as_ref(), async {
@@ -115,9 +117,9 @@ pub(crate) async fn handle(
             if let Some(trace) = progress.take_trace() {
                 core.keep_trace(trace);
             }
-            match progress.has_emits() {
+            match progress.has_emits() || member.keeper.is_some() {
                 // Boxed: most attempts emit nothing, and the future of each is moved.
-                true => Box::pin(emit(core, outcome, progress.take_emits())).await,
+                true => Box::pin(finish(core, &delivery, outcome, progress.take_emits())).await,
                 false => outcome,
             }
         });
@@ -259,6 +261,21 @@ pub(crate) async fn emit(core: &SubscriptionCore, outcome: Outcome, emits: Vec<A
     match bus.publish_emits(emits, Source::Handler(core.id)).await {
         Ok(()) => outcome,
         Err(reason) => Outcome::failed(reason),
+    }
+}
+
+/// Publishes what a handler wants published, and then concludes the key of its event, if it has one: it is not done before.
+pub(crate) async fn finish(
+    core: &SubscriptionCore,
+    delivery: &Delivery,
+    outcome: Outcome,
+    emits: Vec<AnyDraft>,
+) -> Outcome {
+    let kept = Kept::take(delivery);
+    let outcome = emit(core, outcome, emits).await;
+    match kept {
+        Some(kept) => kept.conclude(outcome).await,
+        None => outcome,
     }
 }
 

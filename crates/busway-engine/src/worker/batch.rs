@@ -1,12 +1,14 @@
 //! A task that hands over many events at once.
 
+use std::pin::Pin;
+
 use busway_event::AnyEvent;
-use busway_middleware::Progress;
-use busway_middleware::chain::run_batch;
+use busway_middleware::chain::{EndOfItem, run_batch_with};
+use busway_middleware::{Delivery, Outcome, Progress};
 use busway_observability::trace::within;
 use tokio::sync::Notify;
 
-use super::attempt::{cut_short, delivery_of, emit, progress_of, settle};
+use super::attempt::{cut_short, delivery_of, emit, finish, progress_of, settle};
 use super::{Intake, Next};
 use crate::mailbox::{Bell, Job};
 use crate::subscription::{ChainCache, Member, SubscriptionCore};
@@ -57,9 +59,12 @@ async fn handle(
 ) -> Option<Vec<AnyEvent>> {
     let (events, tickets): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.event, job.ticket)).unzip();
     let mut deliveries: Vec<_> = events.into_iter().map(|event| delivery_of(core, member, event)).collect();
+    deliveries.iter_mut().for_each(|delivery| member.equip(delivery));
     let chain = chain.get(member, &core.services.middleware);
     let place = core.services.all_traced(&deliveries);
-    let run = run_batch(chain, &mut deliveries, &member.handler, progress);
+    let finish = Finish(core);
+    let end = member.keeper.is_some().then_some(&finish as &dyn EndOfItem);
+    let run = run_batch_with(chain, &mut deliveries, &member.handler, progress, end);
     let outcomes = tokio::select! {
         biased;
         outcomes = within(place.as_ref(), run) => outcomes,
@@ -86,4 +91,19 @@ async fn handle(
     }
     let events = deliveries.into_iter().map(|delivery| delivery.into_parts().0).collect();
     (!core.is_aborted()).then_some(events)
+}
+
+/// Publishes what came of an event with a key, and concludes its key, while others of its batch are under way: they may wait for that key, here or in another batch
+/// that has one for which this one waits.
+struct Finish<'a>(&'a SubscriptionCore);
+
+impl EndOfItem for Finish<'_> {
+    fn ended<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        outcome: Outcome,
+        progress: &'a mut Progress,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+        Box::pin(finish(self.0, delivery, outcome, progress.take_emits()))
+    }
 }

@@ -36,6 +36,31 @@ pub async fn run_batch<M: Mode>(
     handler: &AnyHandler<M>,
     progress: &mut [Progress],
 ) -> Option<Vec<Outcome>> {
+    run_batch_with(chain, deliveries, handler, progress, None).await
+}
+
+/// What is done with each event of a batch behind its chain, while others may be under way.
+pub trait EndOfItem: Sync {
+    /// The chain of an event has ended so: what it comes to.
+    fn ended<'a>(
+        &'a self,
+        delivery: &'a Delivery,
+        outcome: Outcome,
+        progress: &'a mut Progress,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+}
+
+/// As [`run_batch`], with something that is done with each event as soon as its own chain has ended: what waits in the chain of another event may wait for that.
+///
+/// # Cancel safety
+/// As that of [`run_batch`]; what is done behind the chains is dropped too.
+pub async fn run_batch_with<M: Mode>(
+    chain: &Chain,
+    deliveries: &mut [Delivery],
+    handler: &AnyHandler<M>,
+    progress: &mut [Progress],
+    end: Option<&dyn EndOfItem>,
+) -> Option<Vec<Outcome>> {
     let call = handler.batch()?;
     if deliveries.is_empty() || progress.len() < deliveries.len() {
         return None;
@@ -47,7 +72,13 @@ pub async fn run_batch<M: Mode>(
         .enumerate()
         .map(|(at, (delivery, progress))| {
             let mut enrol = Enrol { place: Place { at, round: 0 }, gather: Arc::clone(&gather) };
-            Item::Running(Box::pin(async move { run(chain, delivery, &mut enrol, progress).await }))
+            Item::Running(Box::pin(async move {
+                let outcome = run(chain, delivery, &mut enrol, progress).await;
+                match end {
+                    Some(end) => end.ended(delivery, outcome, progress).await,
+                    None => outcome,
+                }
+            }))
         })
         .collect();
     let mut running = None;

@@ -28,7 +28,7 @@ mod trace;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::batch::run_batch;
+pub use self::batch::{EndOfItem, run_batch, run_batch_with};
 pub(crate) use self::panicked::{Panicked, contain, message_of};
 pub use self::panicked::{contained, drop_contained};
 pub use crate::extract::loan::take as take_envelope;

@@ -1,6 +1,7 @@
 //! Subscriptions at a transport.
 
 mod at_a_bus;
+mod keys;
 pub(crate) mod world;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 mod batches;
 mod effects;
+mod emits;
 mod endings;
 mod ephemeral;
 mod guarded;
