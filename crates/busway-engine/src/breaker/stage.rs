@@ -10,6 +10,7 @@ use super::channel::{Channel, PLACES};
 use super::guard::{Call, Guard, NoCall};
 use super::met::Met;
 use super::substitute::Substitute;
+use crate::idempotency::Kept;
 
 /// See the module. What is inside of it is a call: middleware of the stages behind it, and the handler.
 #[derive(Debug)]
@@ -74,6 +75,7 @@ impl BreakerStage {
             },
             Substitute::Answer(reply) => next.answer(reply),
         };
+        Kept::substituted(delivery);
         self.guard.fell_back(channel, delivery.event(), self.guard.breaker().fallback.kind());
         Some(outcome)
     }

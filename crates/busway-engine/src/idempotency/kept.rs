@@ -1,6 +1,7 @@
 //! The key of an attempt in memory, kept from the handler until what it returned is published: a key is not done before its event is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use busway_middleware::{Delivery, Outcome};
 use parking_lot::Mutex;
@@ -10,20 +11,40 @@ use crate::clock::Clock;
 
 /// In each delivery of an idempotent subscription in memory, all copies of it: the key of an attempt whose handler was done. Whoever settles its event takes it from
 /// there and concludes it. Not for an inline handler: what that returns is published behind it by its publisher, and may come back to it.
-#[derive(Default)]
-pub(crate) struct Kept(Mutex<Option<LetGo>>);
+pub(crate) struct Kept {
+    held: Mutex<Option<LetGo>>,
+    is_inline: bool,
+    /// Something was done in the place of the handler.
+    is_substituted: AtomicBool,
+}
 
 impl Kept {
+    pub(crate) const fn new(is_inline: bool) -> Self {
+        Self { held: Mutex::new(None), is_inline, is_substituted: AtomicBool::new(false) }
+    }
+
     /// Takes the key that a chain has left.
     pub(crate) fn take(delivery: &Delivery) -> Option<LetGo> {
-        delivery.get::<Self>()?.0.lock().take()
+        delivery.get::<Self>()?.held.lock().take()
     }
 
     /// Leaves a key. It comes back when nobody is there who would conclude it.
     pub(super) fn leave(delivery: &Delivery, held: LetGo) -> Option<LetGo> {
-        let Some(kept) = delivery.get::<Self>() else { return Some(held) };
-        *kept.0.lock() = Some(held);
+        let Some(kept) = delivery.get::<Self>().filter(|kept| !kept.is_inline) else { return Some(held) };
+        *kept.held.lock() = Some(held);
         None
+    }
+
+    /// Notes that something was done in the place of the handler, which makes no key done.
+    pub(crate) fn substituted(delivery: &Delivery) {
+        if let Some(kept) = delivery.get::<Self>() {
+            kept.is_substituted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether something was done in the place of the handler since this was asked last.
+    pub(super) fn take_substituted(delivery: &Delivery) -> bool {
+        delivery.get::<Self>().is_some_and(|kept| kept.is_substituted.swap(false, Ordering::Relaxed))
     }
 }
 
@@ -37,18 +58,23 @@ pub(crate) struct LetGo {
 }
 
 impl LetGo {
-    /// The event has come to this. Tells a shared store, then lets the key go.
-    pub(crate) async fn conclude(mut self, outcome: Outcome) -> Outcome {
-        self.is_done = Some(outcome.is_done());
+    /// The event has come to this: its key is done, or given back.
+    pub(crate) async fn conclude(self, outcome: Outcome) -> Outcome {
+        self.end(outcome.is_done()).await;
+        outcome
+    }
+
+    /// Tells a shared store, then lets the key go.
+    pub(super) async fn end(mut self, is_done: bool) {
+        self.is_done = Some(is_done);
         let (keeper, clock) = (&*self.keeper, &*self.clock);
-        if !outcome.is_done() {
+        if !is_done {
             keeper.give_back(&self.held, clock).await;
-            return outcome;
+            return;
         }
         while !keeper.tell_done(&self.held, clock, None).await {
             clock.sleep_until(clock.now() + LOOK_AGAIN).await;
         }
-        outcome
     }
 }
 

@@ -31,6 +31,7 @@ impl Middleware for Once {
         let (keeper, clock) = (&*self.0, &*self.1);
         // A step outside of it goes on inwards again: what came of the time before is forgotten.
         drop(Kept::take(delivery));
+        Kept::take_substituted(delivery);
         loop {
             let held = match keeper.enter(delivery.event(), clock) {
                 Entered::Duplicate => return Outcome::Skip,
@@ -53,14 +54,13 @@ impl Middleware for Once {
                 Leased::Yes => {
                     held.is_done = Some(false);
                     let outcome = next.run(delivery).await;
-                    let held = match outcome.is_done() {
-                        true => Kept::leave(delivery, held),
-                        false => Some(held),
-                    };
-                    return match held {
-                        Some(held) => held.conclude(outcome).await,
-                        None => outcome,
-                    };
+                    // What was done in the handler's place is settled, and leaves its key as if nothing had been done.
+                    let is_done = outcome.is_done() && !Kept::take_substituted(delivery);
+                    let held = if is_done { Kept::leave(delivery, held) } else { Some(held) };
+                    if let Some(held) = held {
+                        held.end(is_done).await;
+                    }
+                    return outcome;
                 }
                 Leased::Duplicate => return Outcome::Skip,
                 Leased::Later(wait) => {

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use busway_middleware::{
-    AnyHandler, Chain, Delivery, Ephemeral, Identity, IntoStep as _, Registry, Scope, Stage,
+    AnyHandler, Chain, Delivery, Ephemeral, Identity, IntoStep as _, Registry, Run, Scope, Stage,
 };
 use thread_local::ThreadLocal;
 
@@ -112,7 +112,7 @@ impl Member {
     #[inline]
     pub(crate) fn equip(&self, delivery: &mut Delivery) {
         if self.keeper.is_some() {
-            delivery.insert(Kept::default());
+            delivery.insert(Kept::new(self.handler.run() == Run::Inline));
         }
     }
 

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use busway_engine::{Breaker, Fallback};
+use busway_event::Event;
+use busway_middleware::Delivery;
 use busway_reliability::Idempotency;
 use busway_testkit::{Gate, Recorder, Script, SharedKeys, Step, TestBus};
 
+use super::super::breakers::PAID;
 use super::super::numbers;
 use super::{once, publish};
-use crate::world::{Number, turns};
+use crate::dependency::Service;
+use crate::world::{Number, number, turns};
 
 #[tokio::test]
 async fn an_ephemeral_subscription_remembers_in_memory_for_as_long_as_its_cache_does() {
@@ -79,3 +84,39 @@ async fn a_step_of_the_same_name_is_a_problem() {
 struct Nothing;
 
 impl busway_middleware::SyncMiddleware for Nothing {}
+
+#[tokio::test]
+async fn what_was_done_in_the_handlers_place_leaves_its_key_as_it_was() {
+    let degraded = |_: &Delivery| Event::new("profiles.answered", Number { n: 0 });
+    for fallback in [Fallback::handler(degraded), Fallback::cached::<Number>()] {
+        for is_shared in [false, true] {
+            let (bus, service) = (TestBus::start().await, Service::default());
+            let keys = SharedKeys::new(bus.clock());
+            let once = if is_shared { once().store(keys.store()) } else { once() };
+            let breaker = Breaker::default().opens_after(1).open_for(Duration::from_secs(30));
+            let builder = bus.subscribe(PAID).breaker(breaker.fallback(fallback.clone())).idempotent(once);
+            let subscription = builder.to(service.answering()).await.unwrap();
+            let paid = |biz_id: &str, n| number(PAID, n).meta("bizId", biz_id);
+            bus.publish(paid("A", 1)).await.unwrap();
+            bus.settle().await;
+            service.down(PAID);
+            bus.publish(paid("B", 2)).await.unwrap();
+            bus.settle().await;
+            for n in [3, 4] {
+                bus.publish(paid("C", n)).await.unwrap();
+                bus.settle().await;
+            }
+            let stats = subscription.stats();
+            assert_eq!((stats.done, stats.failed, stats.skipped), (3, 1, 0), "{stats}");
+            service.up(PAID);
+            bus.clock().advance(Duration::from_secs(30));
+            for n in [5, 6] {
+                bus.publish(paid("C", n)).await.unwrap();
+                bus.settle().await;
+            }
+            assert_eq!(service.calls(PAID), [(1, 1), (2, 1), (5, 1)], "{}", subscription.stats());
+            assert_eq!(bus.published_on("profiles.answered").len(), 4);
+            bus.finish().await;
+        }
+    }
+}
