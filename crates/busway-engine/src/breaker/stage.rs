@@ -86,6 +86,10 @@ impl Middleware for BreakerStage {
         self.guard.named_as(delivery.scope());
         let mut has_fallen_back = false;
         loop {
+            // While it waited: a lease of a shared store may have been lost.
+            if has_fallen_back && Kept::is_over(delivery, self.guard.services().clock.now()) {
+                return Outcome::Skip;
+            }
             // Anew each time: it may have been forgotten while this waited, and another one is asked and forced in its place.
             let channel = self.met.channel(&self.guard, delivery.event().topic());
             let refused = match self.guard.permit(channel) {

@@ -2,6 +2,7 @@
 //! begins anew, and counts once.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use futures_util::FutureExt as _;
 use super::DurableCore;
 use super::gaps::Untold;
 use super::member::Member;
-use super::once::{Claimed, Wait, keep_key};
+use super::once::{Claimed, Wait, keep_key, keep_while};
 use super::patience::Patience;
 use super::window::Started;
 use crate::idempotency::KeyDone;
@@ -80,9 +81,9 @@ async fn may_begin(
     core: &Arc<DurableCore>,
     member: &Member,
     started: &Started<AnyEvent>,
-    claimed: Option<&mut Claimed<'_>>,
+    mut claimed: Option<&mut Claimed<'_>>,
 ) -> Result<(), Ended> {
-    core.marked(member, started).await?;
+    keep_while(claimed.as_deref_mut(), pin!(core.marked(member, started))).await?;
     keep_key(claimed).await
 }
 
@@ -118,7 +119,9 @@ pub(super) async fn attempt(
         }
         let run = run(chain, &mut delivery, &mut **invocation, progress);
         let begun = core.services.begun();
-        let outcome = core.within_deadline((member, started.place), run).await;
+        let outcome =
+            keep_while(claimed.as_deref_mut(), pin!(core.within_deadline((member, started.place), run)))
+                .await;
         core.told(&mut untold);
         if let Some(desk) = &desk {
             desk.settle_down().await;
@@ -147,12 +150,13 @@ pub(super) async fn attempt(
             Some(Committed::Stored | Committed::Before) => return Ended::Stored,
             Some(Committed::Failed(reason)) => return Ended::Decided(Outcome::failed(reason)),
             Some(Committed::Again) => {
-                if !core.again(&mut conflicts).await {
+                if !keep_while(claimed.as_deref_mut(), pin!(core.again(&mut conflicts))).await {
                     return Ended::CutShort;
                 }
             }
             Some(Committed::Later(reason)) => {
-                if let Some(ended) = later(core, member, &reason).await.ended() {
+                let later = pin!(later(core, member, &reason));
+                if let Some(ended) = keep_while(claimed.as_deref_mut(), later).await.ended() {
                     return ended;
                 }
             }

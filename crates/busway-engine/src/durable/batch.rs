@@ -14,6 +14,7 @@
 //! A round decides one event at least, unless there is a conflict or no room: of the last call all events are done or skipped, or one
 //! of them is decided otherwise.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -25,6 +26,7 @@ use futures_util::future::join_all;
 
 use super::DurableCore;
 use super::attempt::{ChainCache, contained, later};
+use super::batch_gate::keep_all;
 use super::gaps::Untold;
 use super::member::Member;
 use super::once::{Claimed, note_key};
@@ -120,7 +122,7 @@ impl<'a> Worker<'a> {
         }
         // While they are attempted one by one, a batch is one event.
         if let [only] = batch
-            && let Err(ended) = self.core.marked(self.member, only).await
+            && let Err(ended) = keep_all(claims, pin!(self.core.marked(self.member, only))).await
         {
             return self.hand_back(&ended, batch, open, claims).await;
         }
@@ -128,7 +130,7 @@ impl<'a> Worker<'a> {
         let (deliveries, mut untold) = self.deliveries(batch, open);
         let mut conflicts = 0;
         while !open.is_empty() {
-            let (mut round, groups) = self.round(&deliveries, open).await;
+            let (mut round, groups) = keep_all(claims, pin!(self.round(&deliveries, open))).await;
             self.core.told(&mut untold);
             let commits = groups.into_iter().map(|group| self.commit((batch, claims), &mut round, group));
             let (mut groups, commits): (Vec<Vec<usize>>, Vec<_>) = commits.unzip();
@@ -158,12 +160,17 @@ impl<'a> Worker<'a> {
             self.settle(batch, round, open, claims);
             match wait {
                 Some(Wait::Room(reason)) => {
-                    if let Some(ended) = later(self.core, self.member, &reason).await.ended() {
+                    let later = pin!(later(self.core, self.member, &reason));
+                    if let Some(ended) = keep_all(claims, later).await.ended() {
                         return self.hand_back(&ended, batch, open, claims).await;
                     }
                 }
-                Some(Wait::Conflict) if !self.core.again(&mut conflicts).await => return Going::No,
-                _ => {}
+                Some(Wait::Conflict) => {
+                    if !keep_all(claims, pin!(self.core.again(&mut conflicts))).await {
+                        return Going::No;
+                    }
+                }
+                None => {}
             }
             self.keep_keys(batch, open, claims).await;
         }

@@ -1,5 +1,9 @@
 //! Which events of a batch come to its handler: those whose idempotency keys are their own, and whose channels make calls.
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
+
 use busway_event::AnyEvent;
 use busway_middleware::Outcome;
 use futures_util::future::join_all;
@@ -151,5 +155,26 @@ impl<'a> Worker<'a> {
         report(core, &started.event, outcome, None);
         let verdict = judge(core, self.member, (started, outcome, Storing::ToBe), at);
         core.decided(started.place, verdict, None, at);
+    }
+}
+
+/// Does it, and keeps the leases of all keys meanwhile, if a shared store has some of them. One that is lost is [found](Worker::keep_keys) lost before the handler is
+/// called again.
+pub(super) async fn keep_all<T: Send>(
+    claims: &mut [Option<Claimed<'_>>],
+    work: Pin<&mut (impl Future<Output = T> + Send)>,
+) -> T {
+    if !claims.iter().flatten().any(Claimed::is_leased) {
+        return work.await;
+    }
+    let renewing = async {
+        join_all(claims.iter_mut().flatten().map(Claimed::renewing)).await;
+        // One of them at least had no end.
+        pending::<Infallible>().await
+    };
+    tokio::select! {
+        biased;
+        ended = work => ended,
+        never = renewing => match never {},
     }
 }

@@ -6,7 +6,9 @@
 //! now. A shared store is told behind the handler and before the settlement; what cannot be told is settled all the same in the end (`Claimed::tell`).
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::num::NonZeroU32;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -197,6 +199,17 @@ impl Claimed<'_> {
         self.keeper.is_short(&self.held, &*self.core.services.clock)
     }
 
+    /// Whether a shared store has a lease of it, which runs out.
+    #[inline]
+    pub(super) const fn is_leased(&self) -> bool {
+        self.held.is_leased()
+    }
+
+    /// Keeps its lease for as long as it is polled.
+    pub(super) async fn renewing(&mut self) -> Infallible {
+        self.keeper.renewing(&mut self.held, &*self.core.services.clock, |_| {}).await
+    }
+
     /// Asks for its lease anew. `Err`: what its event has come to without an attempt; the key is another's, or there is still too little left of its lease.
     pub(super) async fn lease_anew(&mut self) -> Result<(), Ended> {
         let clock = &*self.core.services.clock;
@@ -311,6 +324,28 @@ pub(super) async fn keep_key(claimed: Option<&mut Claimed<'_>>) -> Result<(), En
         None => Ok(()),
         // Boxed: it is rare, and not to be in the way of all others.
         Some(claimed) => Box::pin(claimed.lease_anew()).await,
+    }
+}
+
+/// Does it, and keeps the lease of a key meanwhile, if a shared store has one of it. One that is lost is [found](keep_key) lost before the handler is called again.
+#[inline]
+pub(super) async fn keep_while<T: Send>(
+    claimed: Option<&mut Claimed<'_>>,
+    work: Pin<&mut (impl Future<Output = T> + Send)>,
+) -> T {
+    match claimed.filter(|claimed| claimed.is_leased()) {
+        None => work.await,
+        // Boxed: it is rare, and not to be in the way of all others.
+        Some(claimed) => {
+            Box::pin(async {
+                tokio::select! {
+                    biased;
+                    ended = work => ended,
+                    never = claimed.renewing() => match never {},
+                }
+            })
+            .await
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use busway_middleware::{Delivery, Outcome};
 use parking_lot::Mutex;
@@ -16,11 +17,55 @@ pub(crate) struct Kept {
     is_inline: bool,
     /// Something was done in the place of the handler.
     is_substituted: AtomicBool,
+    /// With a shared store: until when the lease lasts that the attempt has there.
+    lease: Mutex<Option<Arc<LeaseEnd>>>,
+    /// Its lease was found over in the middle of the chain.
+    is_lost: AtomicBool,
+}
+
+/// When a lease is over, unless it is asked for again before.
+pub(super) struct LeaseEnd(Mutex<Instant>);
+
+impl LeaseEnd {
+    pub(super) fn is_at(&self, until: Instant) {
+        *self.0.lock() = until;
+    }
 }
 
 impl Kept {
     pub(crate) const fn new(is_inline: bool) -> Self {
-        Self { held: Mutex::new(None), is_inline, is_substituted: AtomicBool::new(false) }
+        let (is_substituted, is_lost) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { held: Mutex::new(None), is_inline, is_substituted, lease: Mutex::new(None), is_lost }
+    }
+
+    /// Notes until when the lease lasts that the attempt has.
+    pub(super) fn leased(delivery: &Delivery, until: Instant) -> Arc<LeaseEnd> {
+        let end = Arc::new(LeaseEnd(Mutex::new(until)));
+        if let Some(kept) = delivery.get::<Self>() {
+            *kept.lease.lock() = Some(Arc::clone(&end));
+        }
+        end
+    }
+
+    /// Whether the lease of the attempt is over, so that its handler must not be called: for who has waited in the chain. It gives up then, and the key is asked for
+    /// again.
+    pub(crate) fn is_over(delivery: &Delivery, now: Instant) -> bool {
+        let Some(kept) = delivery.get::<Self>() else { return false };
+        let is_over = kept.lease.lock().as_ref().is_some_and(|end| *end.0.lock() <= now);
+        if is_over {
+            kept.is_lost.store(true, Ordering::Relaxed);
+        }
+        is_over
+    }
+
+    /// Whether that was so since this was asked last.
+    pub(super) fn take_lost(delivery: &Delivery) -> bool {
+        let Some(kept) = delivery.get::<Self>().filter(|kept| kept.is_lost.swap(false, Ordering::Relaxed))
+        else {
+            return false;
+        };
+        *kept.lease.lock() = None;
+        true
     }
 
     /// Takes the key that a chain has left.
@@ -58,6 +103,18 @@ pub(crate) struct LetGo {
 }
 
 impl LetGo {
+    /// Does what is still to be done under its key.
+    pub(crate) async fn keep<T>(&mut self, work: impl Future<Output = T>) -> T {
+        if !self.held.is_leased() {
+            return work.await;
+        }
+        tokio::select! {
+            biased;
+            ended = work => ended,
+            never = self.keeper.renewing(&mut self.held, &*self.clock, |_| {}) => match never {},
+        }
+    }
+
     /// The event has come to this: its key is done, or given back.
     pub(crate) async fn conclude(self, outcome: Outcome) -> Outcome {
         self.end(outcome.is_done()).await;

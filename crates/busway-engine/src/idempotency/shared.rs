@@ -1,5 +1,7 @@
 //! Asking a store of keys that several processes share.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,6 +30,14 @@ pub(crate) enum Throttled {
     Yes(Duration),
     /// The shared store that knows cannot be reached.
     Away,
+}
+
+impl Held {
+    /// Whether a shared store has a lease of it, which runs out.
+    #[inline]
+    pub(crate) const fn is_leased(&self) -> bool {
+        self.asked.is_some()
+    }
 }
 
 impl Keeper {
@@ -97,6 +107,11 @@ impl Keeper {
         }
     }
 
+    /// Until when its lease in a shared store lasts, if it has one there.
+    pub(super) fn lease_end(&self, held: &Held) -> Option<Instant> {
+        held.asked.map(|asked| asked + self.settings.lease_time())
+    }
+
     /// Whether its lease might run out before an attempt that begins now has ended: it has to be asked for anew.
     #[inline]
     pub(crate) fn is_short(&self, held: &Held, clock: &dyn Clock) -> bool {
@@ -110,6 +125,47 @@ impl Keeper {
         }
         held.epoch = self.next_epoch();
         self.lease(held, clock).await
+    }
+
+    /// Keeps the lease of a shared store for as long as it is polled: asks for it again behind each third of it. `until` is told until when it lasts now; a lease that
+    /// turns out to be lost is over at once, and is not asked for any more.
+    pub(crate) async fn renewing(
+        &self,
+        held: &mut Held,
+        clock: &dyn Clock,
+        until: impl Fn(Instant) + Send,
+    ) -> Infallible {
+        let (lease, Some(mut asked)) = (self.settings.lease_time(), held.asked) else {
+            return pending().await;
+        };
+        loop {
+            clock.guard_until(asked + lease / 3).await;
+            asked = clock.now();
+            match self.renewed(held, clock).await {
+                Some(true) => {
+                    held.asked = Some(asked);
+                    until(asked + lease);
+                }
+                Some(false) => {
+                    until(asked);
+                    return pending().await;
+                }
+                // It may be reached the next time.
+                None => {}
+            }
+        }
+    }
+
+    /// Asks once more for a lease that an attempt has. `Some(false)`: it is another's by now, or the key is done. `None`: nothing was said.
+    async fn renewed(&self, held: &Held, clock: &dyn Clock) -> Option<bool> {
+        let Place::Shared(store, local) = &self.place else { return Some(true) };
+        let (claim, lease) = (self.claim(held), self.settings.lease_time());
+        let within = ANSWER_WITHIN.min(lease / 3);
+        let answer = self.reached(&**store, (clock, within), || store.lease(&claim, lease)).await?;
+        if answer == Answer::Done {
+            local.done(held.key, clock.now());
+        }
+        Some(answer == Answer::Leased)
     }
 
     /// The handler was done: tells the shared store, if it knows of the key; until `deadline`, if there is one. `false`: it could not be told, and is to be told again.

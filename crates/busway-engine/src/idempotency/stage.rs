@@ -53,7 +53,11 @@ impl Middleware for Once {
             match keeper.lease(&mut held.held, clock).await {
                 Leased::Yes => {
                     held.is_done = Some(false);
-                    let outcome = next.run(delivery).await;
+                    let outcome = leased(&mut held, delivery, &mut next).await;
+                    if Kept::take_lost(delivery) {
+                        held.is_done = None;
+                        continue;
+                    }
                     // What was done in the handler's place is settled, and leaves its key as if nothing had been done.
                     let is_done = outcome.is_done() && !Kept::take_substituted(delivery);
                     let held = if is_done { Kept::leave(delivery, held) } else { Some(held) };
@@ -73,5 +77,16 @@ impl Middleware for Once {
                 }
             }
         }
+    }
+}
+
+/// What is inside of it, under a lease that is kept meanwhile: inside it may wait for longer than a lease lasts.
+async fn leased(held: &mut LetGo, delivery: &mut Delivery, next: &mut Next<'_>) -> Outcome {
+    let Some(until) = held.keeper.lease_end(&held.held) else { return next.run(delivery).await };
+    let end = Kept::leased(delivery, until);
+    tokio::select! {
+        biased;
+        outcome = next.run(delivery) => outcome,
+        never = held.keeper.renewing(&mut held.held, &*held.clock, |until| end.is_at(until)) => match never {},
     }
 }

@@ -271,11 +271,13 @@ pub(crate) async fn finish(
     outcome: Outcome,
     emits: Vec<AnyDraft>,
 ) -> Outcome {
-    let kept = Kept::take(delivery);
-    let outcome = emit(core, outcome, emits).await;
-    match kept {
-        Some(kept) => kept.conclude(outcome).await,
-        None => outcome,
+    let published = emit(core, outcome, emits);
+    match Kept::take(delivery) {
+        Some(mut kept) => {
+            let outcome = kept.keep(published).await;
+            kept.conclude(outcome).await
+        }
+        None => published.await,
     }
 }
 

@@ -71,6 +71,8 @@ async fn on_redis_leases_and_done_keys_run_out_by_themselves() {
     }
     assert!(asked > 0, "it was held for a while");
     assert_eq!(keys.lease(&claim(1, 2, 2), LONG).await, Ok(Answer::Leased), "a later epoch of who has it");
+    assert_eq!(keys.lease(&claim(1, 2, 2), LONG).await, Ok(Answer::Leased), "the same, which goes on");
+    assert!(matches!(keys.lease(&claim(1, 2, 1), LONG).await, Ok(Answer::Busy { .. })), "an earlier one");
     // The first owner is late: what it gives back is not its own any more.
     keys.release(&claim(1, 1, 1)).await.unwrap();
     assert!(matches!(keys.lease(&claim(1, 3, 1), LONG).await, Ok(Answer::Busy { .. })));

@@ -69,7 +69,7 @@ impl Held {
     }
 }
 
-/// Who has, or asks for, a lease. An owner has one attempt at a key at a time: a later epoch of the same owner takes over from an earlier
+/// Who has, or asks for, a lease. An owner has one attempt at a key at a time: asked for again in its epoch, its lease lasts from then on; a later epoch of the same owner takes over from an earlier
 /// one, and what the earlier one says from then on changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {

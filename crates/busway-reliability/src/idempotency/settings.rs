@@ -122,8 +122,8 @@ impl Idempotency {
         self
     }
 
-    /// Longest time of a lease in a shared store. Longer than the longest handler takes (give it a timeout) and asking for it, else a duplicate may run
-    /// beside it; a process that dies keeps its keys from others for so long. Default 30 s; from 1 ms to 24 h. Within one process a lease lasts for
+    /// Longest time of a lease in a shared store. It is asked for again behind each third, for as long as a handler runs or what is before it waits; not while a blocking
+    /// handler holds up its thread, which has to be shorter. A process that dies keeps its keys from others for so long. Default 30 s; from 1 ms to 24 h. Within one process a lease lasts for
     /// as long as its attempt.
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;

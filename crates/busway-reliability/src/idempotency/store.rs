@@ -21,8 +21,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unreachable>
 /// # Cancel safety
 /// A future that is dropped may have done its step or not. A lease that nobody knows of ends by itself.
 pub trait IdempotencyStore: Send + Sync + 'static {
-    /// Leases a key for so long, unless it is leased or done. Asked again by the owner that has it, with a later epoch, it is theirs
-    /// again: they know that their earlier attempt has ended.
+    /// Leases a key for so long, unless it is leased or done. Asked again by the owner that has it, with the same epoch, it is theirs for so long from now on: an attempt
+    /// that goes on asks behind each third of its lease. With a later epoch it is theirs too: they know that their earlier attempt has ended. An earlier one is another's.
     fn lease<'a>(&'a self, claim: &'a Claim, lease: Duration) -> StoreFuture<'a, Answer>;
 
     /// Says that the key is done, for so long, whoever has its lease: an effect that has happened has happened.

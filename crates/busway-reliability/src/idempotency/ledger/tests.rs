@@ -213,6 +213,17 @@ fn what_an_earlier_epoch_says_changes_nothing() {
 }
 
 #[test]
+fn a_lease_that_is_asked_for_again_in_the_same_epoch_lasts_from_then_on() {
+    let (mut ledger, now) = (Ledger::new(8), epoch());
+    for thirds in 0..9_u32 {
+        let now = now + SECOND / 3 * thirds;
+        assert_eq!(ledger.lease(key(1), lease(7, 1), now, SECOND), Asked::Leased);
+        assert_eq!(ledger.lease(key(1), lease(8, 1), now, SECOND), Asked::Busy { until: now + SECOND });
+    }
+    assert!(ledger.release(key(1), lease(7, 1)), "it is one lease");
+}
+
+#[test]
 fn what_is_held_ends_when_it_is_let_go_and_asks_for_the_time_of_what_is_known_alone() {
     let (mut ledger, now) = (Ledger::new(8), epoch());
     let nobody_asks = || -> Instant { unreachable!("the key is new") };

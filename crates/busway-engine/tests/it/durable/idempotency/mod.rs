@@ -6,6 +6,7 @@ mod emits;
 mod endings;
 mod ephemeral;
 mod guarded;
+mod renewed;
 mod shared;
 mod silent;
 mod slow;
