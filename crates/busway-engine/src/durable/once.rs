@@ -67,7 +67,7 @@ impl DurableCore {
     /// Takes its key in this process. `Err`: what it has come to without an attempt.
     #[inline]
     fn take_key<'a>(&'a self, keeper: &'a Keeper, started: &Started<AnyEvent>) -> Result<Claimed<'a>, Ended> {
-        let ended = match keeper.enter(&started.event, &*self.services.clock) {
+        let ended = match keeper.enter(&started.event, Some(started.place), &*self.services.clock) {
             Entered::Held(held) => {
                 return Ok(Claimed { core: self, keeper, held, end: End::Undone, decided: None });
             }

@@ -18,8 +18,8 @@ mod stage;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +39,8 @@ pub(crate) use self::shared::{LOOK_AGAIN, Leased, Throttled};
 pub(crate) use self::stage::{Known, Once};
 pub use self::stats::IdempotencyStats;
 use self::stats::{Counts, TurnCounts};
+use self::turns::Turns;
+pub(crate) use self::turns::Waiters;
 use crate::clock::Clock;
 use crate::settings::{Origin, Setting};
 #[doc(inline)]
@@ -72,51 +74,6 @@ enum Place {
     Own,
     Shared(Arc<dyn IdempotencyStore>, LocalCache),
     Memory(LocalCache),
-}
-
-struct Turns {
-    /// Leases of this process; with the bus's own store, what is done too.
-    ledger: Ledger,
-    /// Parked events that wait for a key to be let go.
-    waiting: HashMap<IdempotencyKey, BTreeSet<Position>>,
-    /// Numbers the attempts.
-    epochs: u64,
-    counts: TurnCounts,
-}
-
-impl Turns {
-    const fn next_epoch(&mut self) -> u64 {
-        let epoch = self.epochs;
-        self.epochs += 1;
-        epoch
-    }
-
-    fn take_waiting(&mut self, key: IdempotencyKey, waiters: Waiters) -> BTreeSet<Position> {
-        // As a rule.
-        if self.waiting.is_empty() {
-            return BTreeSet::new();
-        }
-        match waiters {
-            Waiters::None => BTreeSet::new(),
-            Waiters::All => self.waiting.remove(&key).unwrap_or_default(),
-            Waiters::Next => {
-                let Entry::Occupied(mut waiting) = self.waiting.entry(key) else { return BTreeSet::new() };
-                let next = waiting.get_mut().pop_first();
-                if waiting.get().is_empty() {
-                    waiting.remove();
-                }
-                next.into_iter().collect()
-            }
-        }
-    }
-}
-
-/// Who of those that wait for a key has its turn when it is let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waiters {
-    None,
-    Next,
-    All,
 }
 
 /// Whether an event may be handled.
@@ -235,10 +192,10 @@ impl Keeper {
         is_known
     }
 
-    /// Takes the key of an event, in this process. Waits for nothing; allocates nothing for a key that the local cache or the bus's own
-    /// store knows as done.
+    /// Takes the key of an event, in this process; what is parked at `place` waits for it no more. Waits for nothing; allocates nothing for a key that the local cache or
+    /// the bus's own store knows as done.
     #[inline]
-    pub(crate) fn enter(&self, event: &AnyEvent, clock: &dyn Clock) -> Entered {
+    pub(crate) fn enter(&self, event: &AnyEvent, place: Option<Position>, clock: &dyn Clock) -> Entered {
         let key = match self.source.key(event) {
             Ok(key) => key,
             Err(error) => {
@@ -246,20 +203,31 @@ impl Keeper {
                 return Entered::NoKey(error);
             }
         };
-        self.take(key, clock, || {})
+        self.take((key, place), clock, || {})
     }
 
     /// The same of its key. `asked` is run behind the look into the cache, when nothing is held: for a test.
     #[inline]
-    fn take(&self, key: IdempotencyKey, clock: &dyn Clock, asked: impl FnOnce()) -> Entered {
+    fn take(
+        &self,
+        (key, place): (IdempotencyKey, Option<Position>),
+        clock: &dyn Clock,
+        asked: impl FnOnce(),
+    ) -> Entered {
         if let Place::Shared(_, local) | Place::Memory(local) = &self.place
             && local.is_done(key, clock.now())
         {
             self.counts.local_hits.fetch_add(1, Ordering::Relaxed);
+            if let Some(place) = place {
+                self.turns.lock().waits_no_more(key, place);
+            }
             return Entered::Duplicate;
         }
         asked();
         let mut turns = self.turns.lock();
+        if let Some(place) = place {
+            turns.waits_no_more(key, place);
+        }
         let lease = Lease { owner: turns.next_epoch(), epoch: 0 };
         // For as long as the attempt lasts: who holds it lets go of it in any case. The clock is read for a key that is known alone.
         match turns.ledger.hold(key, lease, || clock.now()) {

@@ -33,7 +33,7 @@ impl Middleware for Once {
         drop(Kept::take(delivery));
         Kept::take_substituted(delivery);
         loop {
-            let held = match keeper.enter(delivery.event(), clock) {
+            let held = match keeper.enter(delivery.event(), None, clock) {
                 Entered::Duplicate => return Outcome::Skip,
                 Entered::NoKey(error) => return keeper.without_key(error),
                 Entered::Busy(key) => {

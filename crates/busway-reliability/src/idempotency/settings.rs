@@ -95,7 +95,18 @@ impl Idempotency {
         Self::of(pointers.map(KeySource::Pointers))
     }
 
-    /// By a function. Where it has no key for an event, that is an error of the event as with the others.
+    /// By a function. Where it has no key for an event, that is an error of the event as with the others; a panic in it too.
+    ///
+    /// ```
+    /// use busway_reliability::{Idempotency, IdempotencyKey};
+    ///
+    /// // An order counts once a day, whoever says so how often.
+    /// let once = Idempotency::by(|event| {
+    ///     let (order, day) = (event.metadata().get("order")?, event.metadata().get("day")?);
+    ///     Some(IdempotencyKey::of([order, day]))
+    /// });
+    /// assert!(once.problems().is_empty());
+    /// ```
     pub fn by(key: impl Fn(&AnyEvent) -> Option<IdempotencyKey> + Send + Sync + 'static) -> Self {
         Self::of(Ok(KeySource::Function(Arc::new(key))))
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use busway_engine::{DurableSubscription, IdempotencyStats, StartAt, SubscribeProblem};
 use busway_event::Draft;
 use busway_middleware::{Delivery, Outcome, Payload};
-use busway_reliability::{Idempotency, OnNoKey, Retry};
+use busway_reliability::{Idempotency, IdempotencyKey, OnNoKey, Retry};
 use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
 use parking_lot::Mutex;
 
@@ -219,6 +219,31 @@ async fn keys_come_from_the_payload_too() {
     publish(&bus, [("A", 1), ("B", 1), ("C", 2)]).await;
     bus.settle().await;
     recorder.assert_payloads(&numbers([1, 2]));
+    bus.finish().await;
+}
+
+/// Numbers of the same ten are one; nine has no key.
+fn by_tens() -> Idempotency {
+    Idempotency::by(|event| {
+        let number = event.typed::<Number>().ok()?.payload().n;
+        (number != 9).then(|| IdempotencyKey::of([(number / 10).to_be_bytes()]))
+    })
+}
+
+#[tokio::test]
+async fn keys_come_from_a_function_too() {
+    let (dir, recorder, in_memory) = (dir(), Recorder::<Number>::new(), Recorder::<Number>::new());
+    let bus = open(&dir).await;
+    let durable = stock(&bus).idempotent(by_tens()).to(recorder.handler()).await.unwrap();
+    let ephemeral = bus.subscribe("orders.#").idempotent(by_tens()).to(in_memory.handler()).await.unwrap();
+    publish(&bus, [("A", 1), ("B", 2), ("C", 11), ("D", 9), ("E", 12)]).await;
+    bus.settle().await;
+    recorder.assert_payloads(&numbers([1, 11]));
+    in_memory.assert_payloads(&numbers([1, 11]));
+    let stats = durable.stats();
+    assert_eq!((stats.done, stats.skipped, stats.dead, steps(&durable).no_key), (2, 2, 1, 1), "{stats}");
+    let stats = ephemeral.stats();
+    assert_eq!((stats.done, stats.skipped, stats.dead), (2, 2, 1), "{stats}");
     bus.finish().await;
 }
 

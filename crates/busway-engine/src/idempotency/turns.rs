@@ -1,0 +1,70 @@
+//! Whose turn it is: which keys are at work in this process, and who waits for them.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
+use busway_persistence::Position;
+use busway_reliability::{IdempotencyKey, Ledger};
+
+use super::stats::TurnCounts;
+
+/// See the module.
+pub(super) struct Turns {
+    /// Leases of this process; with the bus's own store, what is done too.
+    pub(super) ledger: Ledger,
+    /// Parked events that wait for a key to be let go.
+    pub(super) waiting: HashMap<IdempotencyKey, BTreeSet<Position>>,
+    /// Numbers the attempts.
+    pub(super) epochs: u64,
+    pub(super) counts: TurnCounts,
+}
+
+impl Turns {
+    pub(super) const fn next_epoch(&mut self) -> u64 {
+        let epoch = self.epochs;
+        self.epochs += 1;
+        epoch
+    }
+
+    /// It looks for itself now: left there, it would be woken by what it lets go itself.
+    #[inline]
+    pub(super) fn waits_no_more(&mut self, key: IdempotencyKey, place: Position) {
+        // As a rule.
+        if self.waiting.is_empty() {
+            return;
+        }
+        if let Entry::Occupied(mut waiting) = self.waiting.entry(key) {
+            waiting.get_mut().remove(&place);
+            if waiting.get().is_empty() {
+                waiting.remove();
+            }
+        }
+    }
+
+    pub(super) fn take_waiting(&mut self, key: IdempotencyKey, waiters: Waiters) -> BTreeSet<Position> {
+        // As a rule.
+        if self.waiting.is_empty() {
+            return BTreeSet::new();
+        }
+        match waiters {
+            Waiters::None => BTreeSet::new(),
+            Waiters::All => self.waiting.remove(&key).unwrap_or_default(),
+            Waiters::Next => {
+                let Entry::Occupied(mut waiting) = self.waiting.entry(key) else { return BTreeSet::new() };
+                let next = waiting.get_mut().pop_first();
+                if waiting.get().is_empty() {
+                    waiting.remove();
+                }
+                next.into_iter().collect()
+            }
+        }
+    }
+}
+
+/// Who of those that wait for a key has its turn when it is let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiters {
+    None,
+    Next,
+    All,
+}
