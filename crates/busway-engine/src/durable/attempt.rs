@@ -111,9 +111,8 @@ pub(super) async fn attempt(
         let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);
         let mut delivery = core.delivery(started, lost, untold.as_ref());
-        let desk = member
-            .is_transactional
-            .then(|| TxDesk::new(core.ground(), event(claimed.as_deref_mut()), copier));
+        let new_desk = || TxDesk::new(core.ground(), event(claimed.as_deref_mut()), copier);
+        let desk = member.is_transactional.then(new_desk);
         if let Some(desk) = &desk {
             delivery.insert(Arc::clone(desk));
         }

@@ -165,12 +165,10 @@ impl<'a> Worker<'a> {
                         return self.hand_back(&ended, batch, open, claims).await;
                     }
                 }
-                Some(Wait::Conflict) => {
-                    if !keep_all(claims, pin!(self.core.again(&mut conflicts))).await {
-                        return Going::No;
-                    }
+                Some(Wait::Conflict) if !keep_all(claims, pin!(self.core.again(&mut conflicts))).await => {
+                    return Going::No;
                 }
-                None => {}
+                _ => {}
             }
             self.keep_keys(batch, open, claims).await;
         }

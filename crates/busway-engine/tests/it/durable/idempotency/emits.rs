@@ -21,6 +21,9 @@ fn confirmation(calls: &AtomicU32) -> Draft<Raw> {
     Event::new(topic, Raw::from("{}"))
 }
 
+/// A way of making a handler that confirms.
+type Make = fn(&Arc<AtomicU32>) -> AnyHandler<Ephemeral>;
+
 fn one_by_one(calls: &Arc<AtomicU32>) -> AnyHandler<Ephemeral> {
     let calls = Arc::clone(calls);
     IntoHandler::<Ephemeral, _>::into_handler(move |_: Payload<Number>| {
@@ -64,7 +67,7 @@ const KEPT: [fn(&TestBus) -> Idempotency; 2] = [keys_in_memory, keys_in_a_store]
 
 #[tokio::test]
 async fn what_was_refused_is_returned_by_the_next_attempt() {
-    let handlers: [fn(&Arc<AtomicU32>) -> AnyHandler<Ephemeral>; 2] = [one_by_one, on_a_thread];
+    let handlers: [Make; 2] = [one_by_one, on_a_thread];
     for (kept, handler) in KEPT.into_iter().flat_map(|kept| handlers.map(|handler| (kept, handler))) {
         let (bus, calls) = (TestBus::start().await, Arc::new(AtomicU32::new(0)));
         let builder = bus.subscribe("orders.#").idempotent(kept(&bus)).retry(soon());

@@ -24,6 +24,9 @@ async fn seconds(clock: &ManualClock, many: u32) {
     turns().await;
 }
 
+/// A way of making a handler that waits, and counts events.
+type Make = fn(&Gate, &Arc<AtomicUsize>) -> AnyHandler<Durable>;
+
 fn one_by_one(gate: &Gate, calls: &Arc<AtomicUsize>) -> AnyHandler<Durable> {
     let (gate, calls) = (gate.clone(), Arc::clone(calls));
     IntoHandler::<Durable, _>::into_handler(move |_: Payload<Number>| {
@@ -44,7 +47,7 @@ fn in_batches(gate: &Gate, calls: &Arc<AtomicUsize>) -> AnyHandler<Durable> {
 
 #[tokio::test]
 async fn a_handler_that_takes_longer_than_a_lease_keeps_it() {
-    let handlers: [fn(&Gate, &Arc<AtomicUsize>) -> AnyHandler<Durable>; 2] = [one_by_one, in_batches];
+    let handlers: [Make; 2] = [one_by_one, in_batches];
     for handler in handlers {
         let (one, two, clock) = (dir(), dir(), ManualClock::new());
         let (keys, gate, calls) = (SharedKeys::new(&clock), Gate::closed(), Arc::default());
