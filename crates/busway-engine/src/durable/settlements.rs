@@ -35,7 +35,7 @@ impl Settlements {
         self.parked_behind(parked);
     }
 
-    /// An earlier one of its lane is parked: nothing was attempted.
+    /// Nothing was attempted: an earlier one of its lane is parked, or it waits for its channel or its key.
     pub(crate) fn parked_behind(&mut self, parked: Parked) {
         self.gathered.parked.push(parked);
     }

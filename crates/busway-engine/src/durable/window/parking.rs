@@ -9,6 +9,7 @@ use busway_router::KeyHash;
 use super::{Attempted, Moment, ParkedEvent, Turn, Verdict, Window};
 use crate::clock::WAIT_MAX;
 use crate::durable::lane::NO_LANE;
+use crate::durable::settlements::Settlements;
 
 impl<E> Window<E> {
     /// Parks an event unattempted: an earlier one of its lane is parked.
@@ -113,25 +114,32 @@ impl<E> Window<E> {
             }
             Verdict::Later { delay } => {
                 let is_granted = so_far.count > 0;
-                self.park(place, so_far, delay.min(WAIT_MAX), at);
+                self.park(place, so_far, delay.min(WAIT_MAX), (at, Settlements::parked_behind));
                 self.set_granted(place, is_granted);
             }
             Verdict::Park { error, delay } => {
                 so_far.note(at.utc, error);
-                self.park(place, so_far, delay.min(WAIT_MAX), at);
+                self.park(place, so_far, delay.min(WAIT_MAX), (at, Settlements::parked));
             }
             Verdict::NoRoom { error, reason, handler } => {
                 if let Some(error) = error {
                     so_far.note(at.utc, error);
                 }
-                self.park(place, so_far, ROOM_AGAIN_AFTER, at);
+                self.park(place, so_far, ROOM_AGAIN_AFTER, (at, Settlements::parked));
                 self.wait_for_room(place, reason, handler);
             }
             Verdict::Wait(wait) => self.wait(place, so_far, wait, at),
         }
     }
 
-    fn park(&mut self, place: Position, so_far: Attempted, delay: Duration, at: Moment) {
+    /// `note` says whether that is the end of an attempt: what was not attempted is no progress of its process.
+    fn park(
+        &mut self,
+        place: Position,
+        so_far: Attempted,
+        delay: Duration,
+        (at, note): (Moment, fn(&mut Settlements, Parked)),
+    ) {
         let Position { partition, offset } = place;
         let Attempted { lane, attempts, count, replay, .. } = so_far;
         let row = Parked {
@@ -141,7 +149,7 @@ impl<E> Window<E> {
             attempts: attempts.clone(),
             attempt_count: count,
         };
-        self.settle(partition, |settlements| settlements.parked(row));
+        self.settle(partition, |settlements| note(settlements, row));
         let due = at.now.checked_add(delay).unwrap_or(at.now);
         self.no_longer_parked(place);
         let waiting =

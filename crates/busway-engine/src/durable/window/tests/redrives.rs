@@ -192,6 +192,19 @@ fn a_batch_of_events_that_were_refused_and_come_back_gives_its_place_back() {
 }
 
 #[test]
+fn an_event_that_was_not_attempted_is_no_progress_of_its_process() {
+    let mut world = World::new(2);
+    (0..2).for_each(|_| world.fetch(|_| None, 20));
+    assert_eq!((world.starts(), world.starts()), (Some(0), Some(1)));
+    world.ends(1, Verdict::Later { delay: SECOND });
+    let rows = world.window.take_settlement(0).unwrap();
+    assert_eq!(rows.parked.len(), 1);
+    assert!(rows.passes_only, "its key is busy: a process that dies now has not got on");
+    world.ends(0, failed(SECOND));
+    assert!(!world.window.take_settlement(0).unwrap().passes_only);
+}
+
+#[test]
 fn an_event_that_is_being_read_again_is_counted_all_the_while() {
     let mut world = World::new(1);
     world.fetch(|_| Some(1), 20);
