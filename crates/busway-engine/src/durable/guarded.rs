@@ -70,7 +70,12 @@ pub(super) async fn ask(
     let Some(reach) = reach else { return Asked::Attempt(None) };
     let channel = reach.channel(started.event.topic());
     match reach.guard().permit(channel) {
-        Ok(call) => Asked::Attempt(Some(call)),
+        Ok(call) => {
+            if started.is_released {
+                core.hand.lock().window.asked(started.place);
+            }
+            Asked::Attempt(Some(call))
+        }
         Err(NoCall { channel, until }) => refused(core, member, (reach, &channel, until), started).await,
     }
 }
@@ -159,16 +164,15 @@ impl DurableCore {
         let (at, mut hand, mut next) = (self.moment(), self.hand.lock(), None);
         let channels: Vec<_> = hand.window.paused().map(|(channel, _)| channel.clone()).collect();
         for channel in channels {
-            let events = match guard.room(&channel) {
-                Room::All => usize::MAX,
-                Room::Probes(calls) => usize::try_from(calls).unwrap_or(usize::MAX),
-                Room::Until(time) => {
-                    next = next.into_iter().chain([time]).min();
-                    0
+            match guard.room(&channel) {
+                Room::All => hand.window.release_all(&channel, at),
+                Room::Probes(calls) => {
+                    let calls = usize::try_from(calls).unwrap_or(usize::MAX);
+                    hand.window.release_probes(&channel, calls, at);
                 }
-                Room::Forced => 0,
-            };
-            hand.window.release(&channel, events, at);
+                Room::Until(time) => next = next.into_iter().chain([time]).min(),
+                Room::Forced => {}
+            }
         }
         next
     }

@@ -225,7 +225,12 @@ impl Taking {
                 Fate::Decided(outcome) => {
                     core.handled(&started.event, &outcome, *begun);
                     report(core, &started.event, &outcome, None);
-                    let verdict = judge(core, member, (started, &outcome, Storing::ToBe), at);
+                    let verdict = judge(
+                        core,
+                        member,
+                        (started, &outcome, Storing::ToBe),
+                        at,
+                    );
                     concluded(place.as_deref(), started, &outcome, &verdict);
                     drop_contained(outcome);
                     verdict
@@ -283,8 +288,14 @@ impl Taking {
     fn started(&self, id: u64) -> Option<Started<AnyEvent>> {
         let Taken(open) = self.member.taken.as_ref()?;
         let open = open.lock();
-        let Started { place, event, attempt, replay } = &open.under_way.get(&id)?.started;
-        Some(Started { place: *place, event: event.clone(), attempt: *attempt, replay: *replay })
+        let Started { place, event, attempt, replay, is_released } = &open.under_way.get(&id)?.started;
+        Some(Started {
+            place: *place,
+            event: event.clone(),
+            attempt: *attempt,
+            replay: *replay,
+            is_released: *is_released,
+        })
     }
 }
 

@@ -69,7 +69,8 @@ impl<E> Window<E> {
         let InHand { event, so_far, .. } = self.hand.remove(&place)?;
         let (attempt, replay) = (NonZeroU32::MIN.saturating_add(so_far.count), so_far.replay);
         self.started.insert(place, Begun { so_far, call, is_apart: false });
-        Some(Started { place, event, attempt, replay })
+        let is_released = self.is_released(place);
+        Some(Started { place, event, attempt, replay, is_released })
     }
 
     /// An attempt has ended, and nothing of it runs any more.
@@ -85,6 +86,7 @@ impl<E> Window<E> {
 
     /// An attempt was cut short: the event stays as it was, unsettled. Its lane stays closed.
     pub(crate) fn cut_short(&mut self, place: Position) {
+        self.asked(place);
         _ = self.stopped(place);
     }
 

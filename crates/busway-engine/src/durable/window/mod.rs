@@ -33,7 +33,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use busway_event::{Priority, Timestamp, Topic};
-use busway_persistence::{Attempt, Cursor, Place, Position, Settlement};
+use busway_persistence::{Attempt, Cursor, DeadLetter, Place, Position, Settlement};
 use busway_reliability::{KeyHashing, PriorityLimits, Running};
 use busway_router::{KeyHash, Share};
 
@@ -74,8 +74,8 @@ pub(crate) struct Window<E> {
     parked: BTreeMap<Position, ParkedEvent>,
     /// The parked ones that wait for their time alone.
     due: BTreeSet<(Instant, Position)>,
-    /// The parked ones that wait for their channel alone, those that have failed least often first.
-    paused: BTreeMap<Topic, BTreeSet<(u32, Position)>>,
+    /// The parked ones that wait for their channel alone.
+    paused: pausing::Paused,
     /// Parked ones that were taken because they are due, and have not ended yet.
     back: usize,
     /// Of those, how many are being read.
@@ -169,6 +169,8 @@ pub(crate) struct Started<E> {
     pub(crate) attempt: NonZeroU32,
     /// Whether it is a dead letter that is given again.
     pub(crate) replay: bool,
+    /// Whether it has come back from waiting for its channel, and is to ask that: see [`asked`](Window::asked).
+    pub(crate) is_released: bool,
 }
 
 /// What is to become of an event whose attempt has ended.
@@ -211,7 +213,7 @@ impl<E> Window<E> {
             call_count: 0,
             parked: BTreeMap::new(),
             due: BTreeSet::new(),
-            paused: BTreeMap::new(),
+            paused: pausing::Paused::default(),
             back: 0,
             loading: 0,
             arrivals: 0,

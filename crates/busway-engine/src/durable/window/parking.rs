@@ -86,6 +86,7 @@ impl<E> Window<E> {
 
     pub(super) fn decide(&mut self, place: Position, mut so_far: Attempted, verdict: Verdict, at: Moment) {
         let Position { partition, offset } = place;
+        self.asked(place);
         self.back -= usize::from(so_far.is_parked);
         match verdict {
             Verdict::Settled => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use busway_event::Topic;
 use busway_persistence::DeadLetter;
 use busway_reliability::PriorityLimits;
 use busway_router::MemberId;
@@ -90,7 +91,7 @@ impl World {
         self.at = Moment { now: self.at.now + time, utc: self.at.utc.saturating_add(time) };
         // Channels are probed by two at a time.
         let channels: Vec<_> = self.window.paused().map(|(channel, _)| channel.clone()).collect();
-        channels.iter().for_each(|channel| self.window.release(channel, 2, self.at));
+        channels.iter().for_each(|channel| self.window.release_probes(channel, 2, self.at));
     }
 
     /// As the store would apply it.

@@ -121,6 +121,37 @@ async fn probes_go_out_by_themselves_as_many_as_may_and_a_failing_one_opens_the_
 }
 
 #[tokio::test]
+async fn slow_probes_bring_no_more_events_back_than_there_may_be_probes() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let (recorder, gate) = (Recorder::<Number>::new(), Gate::closed());
+    let fails = [Step::Fail("down"), Step::Fail("down"), Step::Wait(gate.clone()), Step::Fail("still down")];
+    let guarded = guarded(&bus).breaker(breaker().required_successes(9));
+    guarded.to(recorder.scripted(&Script::new(fails))).await.unwrap();
+    publish_on(&bus, PAID, 0..200).await;
+    bus.settle().await;
+    let before = bus.breakers().get("stock", PAID).unwrap();
+    assert_eq!((before.state, before.waiting), (BreakerState::Open, 198));
+    bus.clock().advance(Duration::from_secs(30));
+    gate.reached(1).await;
+    // Each of them is another look of who lets events come back.
+    for n in 200..220 {
+        publish_on(&bus, CREATED, [n]).await;
+        turns().await;
+    }
+    let during = bus.breakers().get("stock", PAID).unwrap();
+    assert_eq!((during.state, during.probes), (BreakerState::HalfOpen, 1));
+    assert!(during.waiting >= before.waiting - 5, "{} of {} wait", during.waiting, before.waiting);
+    gate.open();
+    bus.settle().await;
+    let after = bus.breakers().get("stock", PAID).unwrap();
+    assert_eq!((after.state, after.counts.opened), (BreakerState::Open, 2));
+    let refused = after.counts.refused - before.counts.refused;
+    assert!(refused <= 8, "{refused} asked in vain");
+    bus.finish().await;
+}
+
+#[tokio::test]
 async fn order_holds_through_a_pause_whatever_the_topic_and_a_restart_charges_nothing() {
     let dir = dir();
     let clock = ManualClock::new();
