@@ -11,7 +11,7 @@ use std::time::Instant;
 use busway_event::{AnyDraft, AnyEvent, Filter, Timestamp, Topic};
 use busway_middleware::{Outcome, Scope};
 use busway_observability::{FallbackKind, Signal};
-use busway_reliability::{BreakerState, CallEnd, Force, Generation, Moved, Permission, Room};
+use busway_reliability::{BreakerState, CallEnd, FailureClass, Force, Generation, Moved, Permission, Room};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
@@ -154,12 +154,16 @@ impl Guard {
         }
     }
 
-    /// A call has ended with this outcome; without one, nothing is known of it.
+    /// A call has ended with this outcome, which its subscription classifies so; without one, nothing is known of it.
     #[inline]
-    pub(crate) fn ended(&self, made: (&Channel, Generation), outcome: Option<&Outcome>) {
+    pub(crate) fn ended(&self, made: (&Channel, Generation), outcome: Option<(&Outcome, FailureClass)>) {
         let end = match outcome {
-            Some(Outcome::Done) => CallEnd::Success,
-            Some(Outcome::Failed(_)) => CallEnd::Failure,
+            Some((Outcome::Done, _)) => CallEnd::Success,
+            // As where the error says so itself: the event is bad, or comes too early.
+            Some((Outcome::Failed(_), FailureClass::Permanent | FailureClass::RetryAt(_))) => {
+                CallEnd::Neither
+            }
+            Some((Outcome::Failed(_), _)) => CallEnd::Failure,
             _ => CallEnd::Neither,
         };
         self.record(made, end);

@@ -10,6 +10,7 @@ use super::channel::{Channel, PLACES};
 use super::guard::{Call, Guard, NoCall};
 use super::met::Met;
 use super::substitute::Substitute;
+use crate::classify::Classifier;
 use crate::idempotency::Kept;
 
 /// See the module. What is inside of it is a call: middleware of the stages behind it, and the handler.
@@ -17,6 +18,8 @@ use crate::idempotency::Kept;
 pub(crate) struct BreakerStage {
     guard: Arc<Guard>,
     met: Met,
+    /// What its subscription says of errors.
+    classify: Classifier,
 }
 
 /// A call that is being made. Dropped before it ends, it was cancelled: that is a failure.
@@ -26,8 +29,8 @@ struct Made<'a> {
 }
 
 impl BreakerStage {
-    pub(crate) fn new(guard: Arc<Guard>) -> Self {
-        Self { guard, met: Met::new() }
+    pub(crate) fn new(guard: Arc<Guard>, classify: Classifier) -> Self {
+        Self { guard, met: Met::new(), classify }
     }
 
     async fn call(&self, call: Call, delivery: &mut Delivery, next: &mut Next<'_>) -> Outcome {
@@ -57,7 +60,7 @@ impl BreakerStage {
         outcome: &Outcome,
         emits: &[AnyDraft],
     ) {
-        self.guard.ended(made, Some(outcome));
+        self.guard.ended(made, Some((outcome, self.classify.class_of(outcome))));
         if let Some(copier) = self.guard.copier() {
             self.guard.remember(delivery.event(), copier.copy(outcome, emits));
         }

@@ -270,10 +270,11 @@ impl<'a> Worker<'a> {
                 guard.remember(&started.event, item.answer);
             }
             let call = calls.get_mut(item.at).and_then(Option::take);
-            core.call_ended(call.as_ref(), Some(&item.outcome));
+            let outcome = (&item.outcome, core.class_of(&item.outcome));
+            core.call_ended(call.as_ref(), Some(outcome));
             report(core, &started.event, &item.outcome, progress.cut_by());
             let claimed = claims.get_mut(item.at).and_then(Option::take);
-            let verdict = judge(core, member, (started, &item.outcome, storing), at);
+            let verdict = judge(core, member, (started, outcome, storing), at);
             concluded(place.as_deref(), started, &item.outcome, &verdict);
             drop_contained(item.outcome);
             ended.push((started.place, verdict, claimed));

@@ -153,7 +153,8 @@ impl<'a> Worker<'a> {
     fn decide_alone(&self, started: &Started<AnyEvent>, outcome: &Outcome) {
         let (core, at) = (self.core, self.core.moment());
         report(core, &started.event, outcome, None);
-        let verdict = judge(core, self.member, (started, outcome, Storing::ToBe), at);
+        let verdict =
+            judge(core, self.member, (started, (outcome, core.class_of(outcome)), Storing::ToBe), at);
         core.decided(started.place, verdict, None, at);
     }
 }

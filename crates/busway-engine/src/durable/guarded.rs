@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::chain::drop_contained;
 use busway_middleware::{Outcome, Reply};
-use busway_reliability::Room;
+use busway_reliability::{FailureClass, Room};
 
 use super::attempt::{conclude, contained};
 use super::member::Member;
@@ -145,14 +145,15 @@ async fn answer(
         }
     };
     report(core, &started.event, &outcome, Some("breaker"));
-    let verdict = judge(core, member, (started, &outcome, storing), core.moment());
+    let class = core.class_of(&outcome);
+    let verdict = judge(core, member, (started, (&outcome, class), storing), core.moment());
     drop_contained(outcome);
     Answered::Is(verdict)
 }
 
 impl DurableCore {
     /// A call has ended, or nothing is known of it.
-    pub(super) fn call_ended(&self, call: Option<&Call>, outcome: Option<&Outcome>) {
+    pub(super) fn call_ended(&self, call: Option<&Call>, outcome: Option<(&Outcome, FailureClass)>) {
         if let (Some(guard), Some(call)) = (&self.guard, call) {
             guard.ended(call.made(), outcome);
         }

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::sync::atomic::Ordering;
 
 use busway_event::AnyEvent;
+use busway_middleware::Outcome;
 use busway_observability::Signal;
 use busway_reliability::{BoundAlarm, FailureClass, Retry, RetryBudget};
 
@@ -99,6 +100,11 @@ impl DurableBuilder {
 }
 
 impl DurableCore {
+    /// What kind of failure an outcome is, as the subscription says: to be asked once an attempt.
+    pub(super) fn class_of(&self, outcome: &Outcome) -> FailureClass {
+        self.recovery.classify.class_of(outcome)
+    }
+
     /// What becomes of an event that is to be given up: a dead letter when there is room for it, of which somebody is told. A replay is one already, and has its place.
     pub(super) fn given_up(
         &self,

@@ -14,6 +14,7 @@ use busway_middleware::chain::drop_contained;
 use busway_middleware::{Outcome, Run};
 use busway_observability::Signal;
 use busway_observability::trace::within;
+use busway_reliability::FailureClass;
 use futures_util::FutureExt as _;
 use tokio_util::sync::WaitForCancellationFuture;
 
@@ -164,10 +165,11 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
         if let Some(trace) = slot.progress.take_trace() {
             core.keep_trace(trace);
         }
-        core.call_ended(call.as_ref(), Some(&outcome));
+        let class = core.class_of(&outcome);
+        core.call_ended(call.as_ref(), Some((&outcome, class)));
         report(core, &started.event, &outcome, slot.progress.cut_by());
         let at = core.moment();
-        let verdict = judge(core, member, (started, &outcome, storing), at);
+        let verdict = judge(core, member, (started, (&outcome, class), storing), at);
         concluded(place.as_ref(), started, &outcome, &verdict);
         drop(place);
         core.decided(started.place, verdict, claimed, at);
@@ -260,15 +262,14 @@ pub(super) enum Storing {
 pub(super) fn judge(
     core: &DurableCore,
     member: &Member,
-    (started, outcome, storing): (&Started<AnyEvent>, &Outcome, Storing),
+    (started, (outcome, class), storing): (&Started<AnyEvent>, (&Outcome, FailureClass), Storing),
     at: Moment,
 ) -> Verdict {
     let verdict = match storing {
         Storing::Is => Verdict::Stored,
         Storing::ToBe => {
             let (attempt, random) = (started.attempt.get(), fastrand::u64(..));
-            let Recovery { retry, classify, .. } = &core.recovery;
-            let class = classify.class_of(outcome);
+            let Recovery { retry, .. } = &core.recovery;
             let error = || core.services.shown.error_text(outcome);
             verdict((outcome, class, error), attempt, retry, random, at.utc, member.handler.info().name)
         }

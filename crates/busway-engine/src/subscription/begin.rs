@@ -46,7 +46,10 @@ impl SubscribeBuilder {
             inherited.unwrap_or_else(|| Arc::new(Guard::new(Arc::clone(&bus.services), breaker)))
         });
         if let Some(guard) = &guard {
-            let step = Step::passing(BreakerStage::new(Arc::clone(guard)));
+            let step = Step::passing(BreakerStage::new(
+                Arc::clone(guard),
+                self.classify.clone().unwrap_or_default(),
+            ));
             let added = self.middleware.add(Stage::Breaker, "breaker", step);
             problems.extend(added.err().map(SubscribeProblem::Middleware));
         }

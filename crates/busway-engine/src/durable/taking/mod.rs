@@ -228,7 +228,7 @@ impl Taking {
                     let verdict = judge(
                         core,
                         member,
-                        (started, &outcome, Storing::ToBe),
+                        (started, (&outcome, core.class_of(&outcome)), Storing::ToBe),
                         at,
                     );
                     concluded(place.as_deref(), started, &outcome, &verdict);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use busway_engine::{Breaker, ChannelUnknown, DurableBuilder, Fallback, SubscribeProblem};
+use busway_event::Timestamp;
 use busway_middleware::{Batch, BoxError, Payload, batch, inline};
-use busway_reliability::{BreakerProblem, BreakerState, Force, Retry};
+use busway_reliability::{BreakerProblem, BreakerState, FailureClass, Force, Retry};
 use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
 
 use super::{dir, open, open_on, stock};
@@ -245,6 +246,37 @@ async fn a_batch_is_made_of_what_may_be_called_and_each_of_its_events_counts() {
     bus.settle().await;
     assert_eq!((subscription.stats().done, state(&bus, PAID)), (40, BreakerState::Closed));
     bus.finish().await;
+}
+
+#[tokio::test]
+async fn errors_that_are_classified_as_bad_events_tell_nothing_of_the_service() {
+    let later = Timestamp::from_nanos(4_000_000_000_000_000_000);
+    for class in [FailureClass::Permanent, FailureClass::RetryAt(later)] {
+        let dir = dir();
+        let bus = open(&dir).await;
+        let fails = async |_: Payload<Number>| Err::<(), BoxError>("no such order".into());
+        let in_batches = |events: Batch<Number>| {
+            let fails = events.iter().map(|_| Err("no such order".into()));
+            std::future::ready(fails.collect::<Vec<Result<(), BoxError>>>())
+        };
+        guarded(&bus).classify(move |_| class).to(fails).await.unwrap();
+        let batches = bus.subscribe("orders.#").durable("batches").breaker(breaker());
+        batches.classify(move |_| class).to(batch(in_batches)).await.unwrap();
+        let memory = bus.subscribe("orders.#").name("memory").breaker(breaker()).classify(move |_| class);
+        memory.retry(Retry::never()).to(fails).await.unwrap();
+        publish_on(&bus, PAID, 0..4).await;
+        bus.settle().await;
+        for subscription in ["stock", "batches", "memory"] {
+            let channel = bus.breakers().get(subscription, PAID).unwrap();
+            assert_eq!(channel.state, BreakerState::Closed, "{subscription}, {class:?}");
+            assert_eq!(
+                (channel.counts.failures, channel.counts.neither),
+                (0, 4),
+                "{subscription}, {class:?}"
+            );
+        }
+        bus.finish().await;
+    }
 }
 
 #[tokio::test]
