@@ -22,6 +22,7 @@ use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::{drop_contained, run_batch};
 use busway_middleware::{BoxError, Delivery, Outcome, Progress};
 use busway_observability::trace::{Place, within};
+use busway_persistence::Position;
 use futures_util::future::join_all;
 
 use super::DurableCore;
@@ -40,7 +41,7 @@ use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
 pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize, in_hand: &mut InHand) {
     let reach = core.guard.clone().map(Reach::new);
     let (chain, progress, calls) = (ChainCache::new(core, member), Vec::new(), Vec::new());
-    let mut worker = Worker { core, member, chain, reach, progress, calls, place: None };
+    let mut worker = Worker { core, member, chain, reach, progress, calls, watched: None, place: None };
     while let Some(batch) = next(core, member, |hand| hand.start_batch(member, max)).await {
         worker.calls.clear();
         worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
@@ -55,6 +56,7 @@ pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize, i
         let handled = core.abort.run_until_cancelled(handled).await;
         worker.place = None;
         if handled != Some(Going::On) {
+            core.unwatch_batch(member, worker.watched.take(), &mut worker.calls);
             worker.calls.iter().for_each(|call| core.call_ended(call.as_ref(), None));
             core.cut_short(open.iter().filter_map(|at| batch.get(*at)).map(|started| started.place));
             return;
@@ -72,6 +74,8 @@ pub(super) struct Worker<'a> {
     progress: Vec<Progress>,
     /// With a breaker: the calls of the batch that have not ended, by the places of their events.
     pub(super) calls: Vec<Option<Call>>,
+    /// Under which place the handler is watched that runs, where there is a deadline: those calls are with the watch meanwhile.
+    watched: Option<Position>,
     /// Of the batch, in a trace.
     place: Option<Arc<Place>>,
 }
@@ -130,7 +134,8 @@ impl<'a> Worker<'a> {
         let (deliveries, mut untold) = self.deliveries(batch, open);
         let mut conflicts = 0;
         while !open.is_empty() {
-            let (mut round, groups) = keep_all(claims, pin!(self.round(&deliveries, open))).await;
+            let (mut round, groups) =
+                keep_all(claims, pin!(self.round((batch, &deliveries), open))).await;
             self.core.told(&mut untold);
             let commits = groups.into_iter().map(|group| self.commit((batch, claims), &mut round, group));
             let (mut groups, commits): (Vec<Vec<usize>>, Vec<_>) = commits.unzip();
@@ -193,7 +198,11 @@ impl<'a> Worker<'a> {
     }
 
     /// Lets the open events go through the chain once, and says which are to be committed together.
-    async fn round(&mut self, deliveries: &[Delivery], open: &[usize]) -> (Vec<Item>, Vec<Group>) {
+    async fn round(
+        &mut self,
+        (batch, deliveries): (&[Started<AnyEvent>], &[Delivery]),
+        open: &[usize],
+    ) -> (Vec<Item>, Vec<Group>) {
         let desk = self.member.is_transactional.then(|| BatchDesk::new(Arc::clone(&self.core.log)));
         let open_deliveries = open.iter().filter_map(|at| deliveries.get(*at)).enumerate();
         let mut deliveries: Vec<Delivery> = open_deliveries
@@ -205,19 +214,26 @@ impl<'a> Worker<'a> {
                 delivery
             })
             .collect();
-        let Self { core, member, chain, progress, .. } = self;
+        let Self { core, member, chain, progress, calls, watched, .. } = self;
+        let first = open.first().and_then(|at| batch.get(*at));
+        *watched = first.and_then(|first| core.watch_batch(member, first, calls));
         let chain = chain.get(core, member);
         let events = deliveries.len();
         let run = run_batch(chain, &mut deliveries, &member.handler, progress);
         let begun = core.services.begun();
-        let outcomes = core.batch_within_deadline(events, run).await.unwrap_or_default();
+        let outcomes = core.batch_within_deadline((*watched, events), run).await.unwrap_or_default();
+        core.unwatch_batch(member, watched.take(), calls);
         // One call: each of its events took as long.
         for (delivery, outcome) in deliveries.iter().zip(&outcomes) {
             core.handled(delivery.event(), outcome, begun);
         }
         let copier = core.guard.as_ref().and_then(|guard| guard.copier());
         let item = |((&at, outcome), progress): ((&usize, Outcome), &mut Progress)| {
-            let (emits, fate) = (progress.take_emits(), Fate::Decided(Storing::ToBe));
+            let (mut emits, fate) = (progress.take_emits(), Fate::Decided(Storing::ToBe));
+            if !outcome.is_done() {
+                // Of a handler whose result comes too late.
+                emits.clear();
+            }
             let answer = copier.map(|copier| copier.copy(&outcome, &emits)).unwrap_or_default();
             Item { at, outcome, emits, answer, fate }
         };

@@ -12,9 +12,10 @@ use busway_middleware::chain::drop_contained;
 use busway_middleware::{Outcome, Run};
 use busway_observability::Signal;
 use busway_persistence::Position;
+use busway_reliability::CallEnd;
 
 use super::member::Member;
-use super::watch::Overrun;
+use super::watch::{Calls, Overrun};
 use super::window::Started;
 use super::{DurableBuilder, DurableCore};
 use crate::breaker::Call;
@@ -32,7 +33,7 @@ impl DurableBuilder {
     /// [`Signal::Hung`], and in `stats().hung`. Its lane stays closed, and there is never a second attempt beside it; all
     /// other lanes go on, with another thread in its place, for 8 that are hung at once: with more, the subscription waits. When it ends after
     /// all, its result comes too late: it is ignored, counted in `stats().late`, and the attempt has failed. The same is done with an async handler that has not
-    /// come back within a second behind its deadline.
+    /// come back within a second behind its deadline, and with a batch handler: all events of a call that comes back too late have failed.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
@@ -61,8 +62,8 @@ impl DurableCore {
         if self.deadline.is_none() {
             return call;
         }
-        let what = (started.event.clone(), member.id);
-        self.hand.lock().watch.begin(started.place, what, call);
+        let (what, calls) = ((started.event.clone(), member.id), Calls { one: call, ..Calls::default() });
+        self.hand.lock().watch.begin(started.place, what, calls);
         None
     }
 
@@ -71,12 +72,41 @@ impl DurableCore {
         if self.deadline.is_none() {
             return call;
         }
+        call.or(self.watched_until_now(member, place).one)
+    }
+
+    /// A call for several events begins, under the place of the first of them. With a deadline the calls of its channels are kept here until it ends.
+    pub(super) fn watch_batch(
+        &self,
+        member: &Member,
+        first: &Started<AnyEvent>,
+        calls: &mut Vec<Option<Call>>,
+    ) -> Option<Position> {
+        self.deadline?;
+        let (what, of_batch) = ((first.event.clone(), member.id), std::mem::take(calls));
+        self.hand.lock().watch.begin(first.place, what, Calls { of_batch, ..Calls::default() });
+        Some(first.place)
+    }
+
+    /// It has ended, or was cut short: gives the calls back that are not over yet.
+    pub(super) fn unwatch_batch(
+        &self,
+        member: &Member,
+        watched: Option<Position>,
+        calls: &mut Vec<Option<Call>>,
+    ) {
+        if let Some(place) = watched {
+            *calls = self.watched_until_now(member, place).of_batch;
+        }
+    }
+
+    fn watched_until_now(&self, member: &Member, place: Position) -> Calls {
         let mut hand = self.hand.lock();
-        let (kept, was_hung) = hand.watch.end(place);
+        let (calls, was_hung) = hand.watch.end(place);
         if was_hung && let Some(seat) = hand.seat(member) {
             seat.hung = seat.hung.saturating_sub(1);
         }
-        call.or(kept)
+        calls
     }
 
     /// Runs a handler behind its chain for as long as it may take.
@@ -90,52 +120,71 @@ impl DurableCore {
             Run::Blocking => Duration::ZERO,
             _ => HUNG_AFTER,
         };
-        let clock = &self.services.clock;
-        let until = clock.now().checked_add(limit);
-        let Some((until, hung)) = until.and_then(|until| Some((until, until.checked_add(grace)?))) else {
-            return run.await;
-        };
-        if self.hand.lock().watch.run(place, hung) {
-            self.flow.bell.notify_one();
-        }
-        let outcome = tokio::select! {
-            biased;
-            outcome = run => Some(outcome),
-            () = clock.sleep_until(until) => None,
-        };
-        let now = clock.now();
-        let is_late = self.hand.lock().watch.stopped(place, now);
-        match outcome {
-            Some(outcome) if !is_late => return outcome,
-            Some(outcome) => {
-                self.counts.late.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(
-                    subscription = &*self.name,
-                    outcome = outcome.label(),
-                    "the result of a handler that could not be cancelled comes too late"
-                );
+        match self.for_as_long((place, limit, grace), run).await {
+            Ran::InTime(outcome) => return outcome,
+            Ran::Late(outcome) => {
+                self.came_late(1, outcome.label());
                 drop_contained(outcome);
             }
-            None => {}
+            Ran::Cancelled => {}
         }
         Outcome::failed(Elapsed { limit })
     }
 
-    /// The same for a call of a batch handler.
+    /// The same for a call of a batch handler: when it is not in time it has failed as a whole.
     pub(super) async fn batch_within_deadline(
         &self,
-        events: usize,
+        (watched, events): (Option<Position>, usize),
         run: impl Future<Output = Option<Vec<Outcome>>>,
     ) -> Option<Vec<Outcome>> {
-        let Some(limit) = self.deadline else { return run.await };
-        let Some(until) = self.services.clock.now().checked_add(limit) else { return run.await };
-        tokio::select! {
-            biased;
-            outcomes = run => outcomes,
-            () = self.services.clock.sleep_until(until) => {
-                Some((0..events).map(|_| Outcome::failed(Elapsed { limit })).collect())
+        let (Some(limit), Some(place)) = (self.deadline, watched) else { return run.await };
+        match self.for_as_long((place, limit, HUNG_AFTER), run).await {
+            Ran::InTime(outcomes) => return outcomes,
+            Ran::Late(outcomes) => {
+                self.came_late(u64::try_from(events).unwrap_or(u64::MAX), "batch");
+                outcomes.into_iter().flatten().for_each(drop_contained);
             }
+            Ran::Cancelled => {}
         }
+        Some((0..events).map(|_| Outcome::failed(Elapsed { limit })).collect())
+    }
+
+    /// Runs what is watched under a place until its deadline; behind that and a grace it is hung.
+    async fn for_as_long<R>(
+        &self,
+        (place, limit, grace): (Position, Duration, Duration),
+        run: impl Future<Output = R>,
+    ) -> Ran<R> {
+        let clock = &self.services.clock;
+        let until = clock.now().checked_add(limit);
+        let Some((until, hung)) = until.and_then(|until| Some((until, until.checked_add(grace)?))) else {
+            return Ran::InTime(run.await);
+        };
+        if self.hand.lock().watch.run(place, hung) {
+            self.flow.bell.notify_one();
+        }
+        let result = tokio::select! {
+            biased;
+            result = run => Some(result),
+            () = clock.sleep_until(until) => None,
+        };
+        let now = clock.now();
+        let is_late = self.hand.lock().watch.stopped(place, now);
+        match result {
+            Some(result) if is_late => Ran::Late(result),
+            Some(result) => Ran::InTime(result),
+            None => Ran::Cancelled,
+        }
+    }
+
+    #[cold]
+    fn came_late(&self, events: u64, outcome: &str) {
+        self.counts.late.fetch_add(events, Ordering::Relaxed);
+        tracing::warn!(
+            subscription = &*self.name,
+            outcome,
+            "the result of a handler that could not be cancelled comes too late"
+        );
     }
 
     /// Looks for attempts that have overrun their deadline, and says when the next one does.
@@ -161,9 +210,9 @@ impl DurableCore {
     }
 
     #[cold]
-    fn is_hung(&self, Overrun { place, event, call, .. }: Overrun) {
-        if let (Some(guard), Some(call)) = (&self.guard, call) {
-            guard.record(call.made(), busway_reliability::CallEnd::Failure);
+    fn is_hung(&self, Overrun { place, event, calls, .. }: Overrun) {
+        if let Some(guard) = &self.guard {
+            calls.all().for_each(|call| guard.record(call.made(), CallEnd::Failure));
         }
         tracing::error!(
             subscription = &*self.name,
@@ -175,6 +224,14 @@ impl DurableCore {
         self.services.signals.tell(&Signal::Hung { subscription: &self.name, event: &event });
         self.services.idle.touch();
     }
+}
+
+/// What became of a call that may take so long.
+enum Ran<R> {
+    InTime(R),
+    /// It was hung before it came to its end.
+    Late(R),
+    Cancelled,
 }
 
 /// Hung handlers of a member that others take the place of: each keeps a thread, and a subscription whose every handler hangs is better

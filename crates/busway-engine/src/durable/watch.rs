@@ -29,8 +29,23 @@ struct Watched {
     event: AnyEvent,
     member: u64,
     until: Option<Instant>,
-    call: Option<Call>,
+    calls: Calls,
     is_hung: bool,
+}
+
+/// The calls of an attempt, where there is a breaker.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    /// That of one event.
+    pub(super) one: Option<Call>,
+    /// Those of a batch, by the places of its events.
+    pub(super) of_batch: Vec<Option<Call>>,
+}
+
+impl Calls {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Call> {
+        self.one.iter().chain(self.of_batch.iter().flatten())
+    }
 }
 
 /// An attempt that has overrun its deadline and still runs.
@@ -39,14 +54,14 @@ pub(super) struct Overrun {
     pub(super) place: Position,
     pub(super) event: AnyEvent,
     pub(super) member: u64,
-    /// Its call, for the breaker: nobody waits for its end.
-    pub(super) call: Option<Call>,
+    /// Its calls, for the breaker: nobody waits for their end.
+    pub(super) calls: Calls,
 }
 
 impl Watch {
-    /// An attempt begins.
-    pub(super) fn begin(&mut self, place: Position, (event, member): (AnyEvent, u64), call: Option<Call>) {
-        self.attempts.insert(place, Watched { event, member, until: None, call, is_hung: false });
+    /// An attempt begins: of one event, or of a batch under the place of its first.
+    pub(super) fn begin(&mut self, place: Position, (event, member): (AnyEvent, u64), calls: Calls) {
+        self.attempts.insert(place, Watched { event, member, until: None, calls, is_hung: false });
     }
 
     /// Its handler begins, perhaps once more; `true` when it is the next one to overrun its deadline.
@@ -65,15 +80,15 @@ impl Watch {
         until <= now
     }
 
-    /// It has ended. Its call, unless that was given out with an overrun, and whether it was hung.
-    pub(super) fn end(&mut self, place: Position) -> (Option<Call>, bool) {
-        let Some(Watched { until, call, is_hung, .. }) = self.attempts.remove(&place) else {
-            return (None, false);
+    /// It has ended. Its calls, unless they were given out with an overrun, and whether it was hung.
+    pub(super) fn end(&mut self, place: Position) -> (Calls, bool) {
+        let Some(Watched { until, calls, is_hung, .. }) = self.attempts.remove(&place) else {
+            return (Calls::default(), false);
         };
         if let Some(until) = until {
             self.until.remove(&(until, place));
         }
-        (call, is_hung)
+        (calls, is_hung)
     }
 
     /// Attempts that have overrun their deadline since this was asked last.
@@ -83,10 +98,15 @@ impl Watch {
             && until <= now
         {
             self.until.pop_first();
-            if let Some(Watched { event, member, call, is_hung, .. }) = self.attempts.get_mut(&place)
+            if let Some(Watched { event, member, calls, is_hung, .. }) = self.attempts.get_mut(&place)
                 && !std::mem::replace(is_hung, true)
             {
-                overrun.push(Overrun { place, event: event.clone(), member: *member, call: call.take() });
+                overrun.push(Overrun {
+                    place,
+                    event: event.clone(),
+                    member: *member,
+                    calls: std::mem::take(calls),
+                });
             }
         }
         overrun
@@ -120,7 +140,7 @@ mod tests {
         let at = |seconds| now + Duration::from_secs(seconds);
         let place = |offset| Position { partition: 0, offset };
         for offset in 0..4 {
-            watch.begin(place(offset), (event(), 7), None);
+            watch.begin(place(offset), (event(), 7), Calls::default());
         }
         assert_eq!((watch.next(), watch.overrun(at(9)).len()), (None, 0), "no handler runs");
         assert!(watch.run(place(0), at(2)) && !watch.run(place(1), at(3)) && watch.run(place(2), at(1)));

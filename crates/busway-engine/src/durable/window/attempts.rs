@@ -8,6 +8,17 @@ use busway_persistence::Position;
 use super::team::Team;
 use super::{Attempted, Begun, InHand, Moment, Started, Verdict, Window};
 
+/// A call with several events, which has one place among those that run.
+#[derive(Debug)]
+pub(super) struct SharedCall {
+    /// That of its place.
+    priority: Priority,
+    /// Its events that have not ended.
+    left: usize,
+    /// Its handler is hung: it has no place any more.
+    is_apart: bool,
+}
+
 impl<E> Window<E> {
     /// Takes the next event that may start now with this member.
     pub(crate) fn start(&mut self, member: u64) -> Option<Started<E>> {
@@ -60,7 +71,8 @@ impl<E> Window<E> {
         {
             first.call = Some(call);
             self.call_count += 1;
-            self.calls.insert(call, (first.so_far.priority, batch.len()));
+            let (priority, left) = (first.so_far.priority, batch.len());
+            self.calls.insert(call, SharedCall { priority, left, is_apart: false });
         }
         Some(batch)
     }
@@ -90,13 +102,16 @@ impl<E> Window<E> {
         _ = self.stopped(place);
     }
 
-    /// A handler is hung: its place among those that run is given to others. Its event has not ended, and its lane stays closed.
+    /// A handler is hung: its place among those that run is given to others. Its event has not ended, nor have those of the same call, and their lanes
+    /// stay closed.
     pub(crate) fn set_apart(&mut self, place: Position) {
-        if let Some(begun) = self.started.get_mut(&place)
-            && begun.call.is_none()
-            && !std::mem::replace(&mut begun.is_apart, true)
-        {
-            self.running.finish(begun.so_far.priority);
+        let Some(begun) = self.started.get_mut(&place) else { return };
+        let (is_apart, priority) = match begun.call.and_then(|named| self.calls.get_mut(&named)) {
+            Some(call) => (&mut call.is_apart, call.priority),
+            None => (&mut begun.is_apart, begun.so_far.priority),
+        };
+        if !std::mem::replace(is_apart, true) {
+            self.running.finish(priority);
         }
     }
 
@@ -108,10 +123,12 @@ impl<E> Window<E> {
             }
             return Some(so_far);
         };
-        if let Some((priority, left)) = self.calls.get_mut(&named) {
+        if let Some(SharedCall { priority, left, is_apart }) = self.calls.get_mut(&named) {
             *left -= 1;
             if *left == 0 {
-                self.running.finish(*priority);
+                if !*is_apart {
+                    self.running.finish(*priority);
+                }
                 self.calls.remove(&named);
             }
         }

@@ -65,9 +65,8 @@ pub(crate) struct Window<E> {
     /// The startable ones, by who may start them.
     team: Team,
     started: HashMap<Position, Begun, KeyHashing>,
-    /// Calls with several events, by the first: the priority of the place that each has, and the events that have not ended. An event is in one
-    /// such call at most, ever.
-    calls: HashMap<u64, (Priority, usize)>,
+    /// Calls with several events, by number. An event is in one such call at most, ever.
+    calls: HashMap<u64, attempts::SharedCall>,
     /// How many such calls there were. Not named by one of their events: one that was not attempted may be in another call before this one has
     /// ended.
     call_count: u64,

@@ -210,6 +210,61 @@ async fn a_batch_that_overruns_its_deadline_has_failed_as_a_whole() {
     bus.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_batch_handler_that_hangs_is_told_of_others_go_on_and_its_result_comes_too_late() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let (brake, let_go) = Brake::new(|n| n == 0);
+    let handler = Arc::clone(&brake);
+    for n in 0..3 {
+        bus.publish(order(&format!("A-{n}"), n)).await.unwrap();
+    }
+    let hang = move |batch: Batch<Number>| {
+        let (brake, numbers): (_, Vec<u32>) =
+            (Arc::clone(&handler), batch.iter().map(|event| event.payload().n).collect());
+        async move {
+            tokio::task::yield_now().await;
+            numbers.into_iter().for_each(|n| brake.handle(n));
+        }
+    };
+    let breaker = Breaker::default().opens_after(3);
+    let builder = stock(&bus).retry(soon()).deadline(DEADLINE).breaker(breaker);
+    let subscription = builder.to(batch(hang)).await.unwrap();
+    brake.begun(1).await;
+    // It may come back by itself for a second more.
+    bus.clock().advance(2 * DEADLINE);
+    until_hung(&bus, 1).await;
+    assert_eq!((subscription.stats().hung, bus.hung("stock").len()), (1, 1), "one call");
+    let channel = bus.breakers().get("stock", "orders.created").unwrap();
+    assert_eq!((channel.state, channel.counts.failures), (BreakerState::Open, 3), "of three events");
+    bus.breakers().force("stock", "orders.created", busway_reliability::Force::Closed).unwrap();
+    bus.publish(order("B-7", 3)).await.unwrap();
+    brake.begun(2).await;
+    assert_eq!(brake.numbers(), [0, 3], "another worker has its place");
+    ends(async {
+        while subscription.stats().done < 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    let_go.send(()).unwrap();
+    ends(async {
+        while subscription.stats().failed < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(let_go);
+    let stats = subscription.stats();
+    assert_eq!((stats.hung, stats.late, stats.failed, stats.done), (0, 3, 3, 1), "{stats}");
+    bus.clock().advance(DEADLINE);
+    ends(bus.settle()).await;
+    let stats = subscription.stats();
+    assert_eq!((stats.done, stats.failed, stats.late), (4, 3, 3), "alone each is in time: {stats}");
+    bus.finish().await;
+}
+
 #[tokio::test]
 async fn a_slow_or_failing_subscription_costs_its_neighbours_nothing() {
     let dir = dir();
