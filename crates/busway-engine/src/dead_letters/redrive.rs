@@ -271,6 +271,7 @@ impl Job {
             Ok(())
         })?;
         let operated = answered.recv().map_err(|_| DeadLetterError::Closed)??;
+        progress.watch.has_moved(&operated.letters);
         let tracing = self.bus.services.tracing.as_ref();
         let span = tracing.and_then(|of| of.redriven(&self.request, operated.letters.len(), &part.traces));
         for core in cores {

@@ -1,6 +1,6 @@
 //! Dead letters that are given again: who gave them is told how that goes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -25,22 +25,41 @@ pub(crate) struct Replays {
     spans: Mutex<HashMap<Position, Redriven>>,
 }
 
-/// Watches for the same error coming back.
+/// Watches for the same error coming back among the letters that one operation has moved.
 #[derive(Debug)]
 pub(crate) struct ReplayWatch {
+    /// Those that have not come to their end. Bounded: of what is moved while there are as many, nothing is heard.
+    moved: Mutex<BTreeSet<LetterKey>>,
     errors: Mutex<SameErrors>,
     /// The error that keeps coming back, once one does.
     stopped_by: Mutex<Option<String>>,
 }
 
+impl Replays {
+    fn watches(&self) -> Vec<Arc<ReplayWatch>> {
+        self.watches.lock().iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
 impl ReplayWatch {
     pub(crate) fn new(errors: SameErrors) -> Arc<Self> {
-        Arc::new(Self { errors: Mutex::new(errors), stopped_by: Mutex::default() })
+        Arc::new(Self { moved: Mutex::default(), errors: Mutex::new(errors), stopped_by: Mutex::default() })
     }
 
     /// The error that keeps coming back, when one does.
     pub(crate) fn stopped_by(&self) -> Option<String> {
         self.stopped_by.lock().clone()
+    }
+
+    /// Letters were moved. To be told before they are attempted.
+    pub(crate) fn has_moved(&self, letters: &[(LetterKey, u64)]) {
+        let mut moved = self.moved.lock();
+        let room = WATCHED_MAX.saturating_sub(moved.len());
+        moved.extend(letters.iter().map(|(key, _)| *key).take(room));
+    }
+
+    fn is_of(&self, letter: LetterKey) -> bool {
+        self.moved.lock().contains(&letter)
     }
 
     fn ended(&self, error: Option<&str>) {
@@ -52,7 +71,7 @@ impl ReplayWatch {
 }
 
 impl DurableCore {
-    /// Tells a watch of each attempt of a dead letter from now on.
+    /// Tells a watch of each attempt of its dead letters from now on.
     pub(crate) fn watch_replays(&self, watch: &Arc<ReplayWatch>) {
         let mut watches = self.replays.watches.lock();
         watches.retain(|watch| watch.strong_count() > 0);
@@ -62,8 +81,10 @@ impl DurableCore {
     }
 
     /// An attempt of a dead letter that was given again has ended.
-    pub(super) fn replay_ended(&self, outcome: &Outcome) {
-        let watches: Vec<_> = self.replays.watches.lock().iter().filter_map(Weak::upgrade).collect();
+    pub(super) fn replay_ended(&self, place: Position, outcome: &Outcome) {
+        let letter = self.letter_at(place);
+        let mut watches = self.replays.watches();
+        watches.retain(|watch| watch.is_of(letter));
         let is_good = matches!(outcome, Outcome::Done | Outcome::Skip);
         if is_good {
             self.counts.replayed.fetch_add(1, Ordering::Relaxed);
@@ -82,6 +103,14 @@ impl DurableCore {
     /// A dead letter that was given again has come to its end.
     pub(super) fn forget_redrive(&self, place: Position) {
         self.replays.spans.lock().remove(&place);
+        let letter = self.letter_at(place);
+        for watch in self.replays.watches() {
+            watch.moved.lock().remove(&letter);
+        }
+    }
+
+    const fn letter_at(&self, Position { partition, offset }: Position) -> LetterKey {
+        LetterKey { subscription: self.number, partition, offset }
     }
 
     /// Dead letters were given again, in this span if that is traced: they are parked in the store, and due.
@@ -150,5 +179,7 @@ pub(super) async fn with_lanes(
 
 /// Letters on their way that are linked to where they were given again: those of a few pages of a redrive, and never all that may be parked.
 const SPANS_MAX: usize = 65_536;
+/// As many are watched by an operation.
+const WATCHED_MAX: usize = SPANS_MAX;
 /// Letters that are read while the store is lent once.
 const LENT_FOR: usize = 256;

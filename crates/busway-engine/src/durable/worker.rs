@@ -275,7 +275,7 @@ pub(super) fn judge(
         }
     };
     if started.replay {
-        core.replay_ended(outcome);
+        core.replay_ended(started.place, outcome);
     }
     let (verdict, is_given_up) = match verdict {
         Verdict::Dead { error, reason, handler } => {

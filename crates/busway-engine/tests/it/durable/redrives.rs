@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use busway_engine::{DeadLetterError, DeadLetterId, Redrive, Selection, StartAt};
 use busway_event::Priority;
-use busway_reliability::Order;
+use busway_middleware::{BoxError, Payload};
+use busway_reliability::{Order, Retry};
 use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
 
+use super::breakers::{CREATED, PAID, publish_on};
 use super::{dir, numbers, open_on, order, publish, stock};
 use crate::world::{Number, ends, number, turns};
 
@@ -128,6 +130,61 @@ async fn a_letter_that_is_given_again_while_nobody_runs_is_of_the_lane_of_who_co
     gate.open();
     bus.settle().await;
     recorder.assert_payloads(&numbers([0, 1]));
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_redrive_is_not_stopped_by_what_fails_of_another_one() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = open_on(&clock, &dir).await;
+    let dead = Script::default().then(Step::Dead("no such order"));
+    let before = stock(&bus).to(Recorder::<Number>::new().scripted(&dead)).await.unwrap();
+    publish_on(&bus, PAID, 0..10).await;
+    publish_on(&bus, CREATED, 10..20).await;
+    bus.settle().await;
+    before.stop().await;
+    let handler = async |payload: Payload<Number>| match payload.n {
+        10.. => Err::<(), BoxError>("still down".into()),
+        _ => Ok(()),
+    };
+    let subscription = stock(&bus).retry(Retry::never()).to(handler).await.unwrap();
+    let letters = bus.dead_letters();
+    let paid = Selection::all().topics(PAID).unwrap();
+    let mut good = pin!(letters.redrive(paid, Redrive::default().per_second(10).stop_after(3)));
+    while subscription.stats().replayed == 0 {
+        assert!(!is_over(&mut good).await, "there are nine more");
+        turns().await;
+    }
+    for offset in 10..15 {
+        redrive(&bus, offset).await;
+    }
+    bus.settle().await;
+    assert_eq!(subscription.stats().dead, 5, "five of another redrive have failed alike");
+    let operation = ends(async {
+        loop {
+            tokio::select! {
+                biased;
+                operation = &mut good => break operation.unwrap(),
+                () = bus.settle() => clock.advance(Duration::from_millis(100)),
+            }
+        }
+    })
+    .await;
+    assert_eq!((operation.letters, &operation.stopped), (10, &None), "{operation}");
+    // Its own are heard of.
+    let created = Selection::all().topics(CREATED).unwrap();
+    let mut bad = pin!(letters.redrive(created, Redrive::default().per_second(10).stop_after(3)));
+    let operation = ends(async {
+        loop {
+            tokio::select! {
+                biased;
+                operation = &mut bad => break operation.unwrap(),
+                () = bus.settle() => clock.advance(Duration::from_millis(100)),
+            }
+        }
+    })
+    .await;
+    assert!(operation.stopped.is_some() && operation.letters < 10, "{operation}");
     bus.finish().await;
 }
 
