@@ -185,7 +185,7 @@ impl DurableCore {
     /// Gives up what waits for room for its letter, when there is some; `false` when it does not wait for that.
     fn still_has_no_room(&self, place: Position) -> bool {
         let Some((reason, handler)) = self.hand.lock().window.waits_for_room(place) else { return false };
-        let (at, has_room) = (self.moment(), self.has_room_for_letter());
+        let (at, has_room) = (self.moment(), self.has_room_for_letter(place));
         // Its event is not in memory; of one that cannot be read nothing is told.
         if has_room
             && self.services.signals.want(Wants::ALARMS)

@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 use busway_event::AnyEvent;
 use busway_middleware::Outcome;
 use busway_observability::Signal;
+use busway_persistence::{Position, Store};
 use busway_reliability::{BoundAlarm, FailureClass, Retry, RetryBudget};
 
 use super::builder::DurableBuilder;
 use super::core::DurableCore;
-use super::window::Verdict;
+use super::window::{Started, Verdict};
 use crate::classify::Classifier;
 use crate::dead_letters::DeadLetterPolicy;
 use crate::log::Log;
@@ -108,11 +109,11 @@ impl DurableCore {
     /// What becomes of an event that is to be given up: a dead letter when there is room for it, of which somebody is told. A replay is one already, and has its place.
     pub(super) fn given_up(
         &self,
-        event: &AnyEvent,
+        started: &Started<AnyEvent>,
         error: Option<String>,
         (reason, handler): (String, String),
-        is_replay: bool,
     ) -> Verdict {
+        let event = &started.event;
         let policy = self.recovery.letters;
         if policy.is_discarded() {
             self.counts.discarded.fetch_add(1, Ordering::Relaxed);
@@ -123,9 +124,9 @@ impl DurableCore {
             self.tell_of_letter(event, &reason);
             return Verdict::Discarded;
         }
-        if is_replay {
+        if started.replay {
             self.reserve_letter();
-        } else if !self.has_room_for_letter() {
+        } else if !self.has_room_for_letter(started.place) {
             // No letter yet: that there is no room was told.
             return Verdict::NoRoom { error, reason, handler };
         }
@@ -138,12 +139,19 @@ impl DurableCore {
         self.services.signals.tell(&Signal::DeadLetter { subscription: &self.name, event, reason });
     }
 
-    /// Reserves a place for a dead letter. When there is none somebody is told, once until there was room.
-    pub(super) fn has_room_for_letter(&self) -> bool {
+    /// Reserves a place for a dead letter. When there is none somebody is told, once until there was room. An event that has a letter already, for its
+    /// subscription was sent back before it, has its place.
+    pub(super) fn has_room_for_letter(&self, place: Position) -> bool {
         let (number, max) = (self.number, self.recovery.letters.max());
-        let taken = self
-            .log
-            .with(|store| store.reserve_dead_letter(number, max).then(|| store.dead_letter_places(number)));
+        let letter = self.letter_at(place);
+        let reserve = |store: &Store| match store.reserve_dead_letter(number, max) {
+            true => Some(store.dead_letter_places(number)),
+            false => {
+                let has_place = store.has_letter(letter).is_ok_and(|has_letter| has_letter);
+                (has_place && store.reserve_dead_letter(number, u64::MAX)).then_some(max)
+            }
+        };
+        let taken = self.log.with(reserve);
         // Closed: what is decided is not stored any more.
         let Some(taken) = taken else { return true };
         // The last place that is taken is neither news nor room.

@@ -109,7 +109,8 @@ impl DurableCore {
         }
     }
 
-    const fn letter_at(&self, Position { partition, offset }: Position) -> LetterKey {
+    /// The key of the dead letter of an event, whether there is one or not.
+    pub(super) const fn letter_at(&self, Position { partition, offset }: Position) -> LetterKey {
         LetterKey { subscription: self.number, partition, offset }
     }
 

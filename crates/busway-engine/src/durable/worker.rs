@@ -278,9 +278,7 @@ pub(super) fn judge(
         core.replay_ended(started.place, outcome);
     }
     let (verdict, is_given_up) = match verdict {
-        Verdict::Dead { error, reason, handler } => {
-            (core.given_up(&started.event, error, (reason, handler), started.replay), true)
-        }
+        Verdict::Dead { error, reason, handler } => (core.given_up(started, error, (reason, handler)), true),
         verdict => (verdict, false),
     };
     if matches!(verdict, Verdict::Park { .. }) {

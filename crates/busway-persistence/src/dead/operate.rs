@@ -296,7 +296,8 @@ fn let_go(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>, key: LetterKe
     Ok(())
 }
 
-/// An event that its subscription gives up becomes a letter. One that was redriven has the attempts of before in front.
+/// An event that its subscription gives up becomes a letter. Where there is one already, for the event was redriven or its subscription was sent back before
+/// it, the attempts of before are in front, as many as are kept.
 pub(crate) fn bury(
     shared: &Shared,
     state: &mut State,
@@ -308,11 +309,12 @@ pub(crate) fn bury(
     let mut letter = letter.clone();
     match dead.get(txn, &bytes)?.map(|row| row::decode::<DeadLetter>("dead letter", &bytes, row)) {
         None => state.set_letters(key.subscription, state.letters(key.subscription) + 1),
-        Some(Ok(before)) if is_redriven(state, key) => {
+        Some(Ok(before)) => {
             letter.attempts = [before.attempts, letter.attempts].concat();
             letter.attempt_count = letter.attempt_count.saturating_add(before.attempt_count);
         }
-        Some(_) => {}
+        // Damaged: the new one takes its place.
+        Some(Err(_)) => {}
     }
     for part in [QUARANTINE, HANDLED] {
         dead.delete(txn, &key.part(part))?;

@@ -21,7 +21,7 @@ pub(crate) fn letter(offset: u64) -> DeadLetter {
 }
 
 /// A subscription that gave up the events of these offsets.
-fn with_letters(store: &Store, count: u64) -> u32 {
+pub(crate) fn with_letters(store: &Store, count: u64) -> u32 {
     let topics = ["orders.created", "orders.paid"];
     let entries = (0..count).map(|n| entry(store, topics[usize::try_from(n % 2).unwrap()], n));
     store.put_all(entries.collect()).unwrap();
@@ -30,7 +30,7 @@ fn with_letters(store: &Store, count: u64) -> u32 {
     number
 }
 
-fn give_up(store: &Store, number: u32, offsets: std::ops::Range<u64>) {
+pub(crate) fn give_up(store: &Store, number: u32, offsets: std::ops::Range<u64>) {
     store
         .decide(number, Settlement { dead: offsets.map(letter).collect(), ..Settlement::default() })
         .unwrap();
@@ -62,7 +62,7 @@ fn operate(store: &Store, request: LetterRequest) -> Result<Operated, RequestErr
     answered.recv().unwrap()
 }
 
-const fn key(subscription: u32, offset: u64) -> LetterKey {
+pub(crate) const fn key(subscription: u32, offset: u64) -> LetterKey {
     LetterKey { subscription, partition: 0, offset }
 }
 

@@ -11,6 +11,7 @@ mod bad_input;
 mod full;
 mod given_ids;
 mod letters;
+mod letters_again;
 mod lines;
 mod model;
 mod reading;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{Bus, DeadLetterId, DeadLetterPolicy, Redrive, Selection};
+use busway_engine::{Bus, DeadLetterId, DeadLetterPolicy, Redrive, Selection, StartAt};
 use busway_observability::{Collector, Signal, Wants};
 use busway_testkit::{ManualClock, Recorder, Script, Step};
 use parking_lot::Mutex;
@@ -125,6 +125,36 @@ async fn a_redrive_that_fails_again_finds_its_place_though_all_are_taken() {
     }
     assert_eq!(subscription.stats().replayed, 1);
     assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 0);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_that_dies_again_behind_a_seek_has_its_place_and_its_attempts() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = open_on(&clock, &dir).await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::default().then(Step::Dead("no such order"));
+    let builder = stock(&bus).dead_letters(DeadLetterPolicy::keep().capacity(1));
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    bus.publish(order("A", 0)).await.unwrap();
+    bus.settle().await;
+    for deaths in 2..5 {
+        bus.cursor("stock").seek(StartAt::Earliest).await.unwrap();
+        bus.settle().await;
+        let stats = subscription.stats();
+        assert_eq!((stats.dead, stats.no_room, stats.parked), (deaths, 0, 0), "{stats}");
+        let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
+        let [letter] = &page.letters[..] else { panic!("{} letters", page.letters.len()) };
+        assert_eq!((u64::from(letter.attempt_count), letter.attempts.len() as u64), (deaths, deaths));
+    }
+    // Its place is its own, and no other one's.
+    bus.publish(order("B", 1)).await.unwrap();
+    bus.settle().await;
+    assert_eq!((subscription.stats().no_room, bus.dead_letters().count("stock").await.unwrap()), (1, 1));
+    bus.dead_letters().discard(Selection::all()).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    bus.settle().await;
+    assert_eq!((subscription.stats().no_room, bus.dead_letters().count("stock").await.unwrap()), (0, 1));
     bus.finish().await;
 }
 
