@@ -118,9 +118,8 @@ pub(super) async fn attempt(
         }
         let run = run(chain, &mut delivery, &mut **invocation, progress);
         let begun = core.services.begun();
-        let outcome =
-            keep_while(claimed.as_deref_mut(), pin!(core.within_deadline((member, started.place), run)))
-                .await;
+        let run = core.within_deadline((member, started.place), run);
+        let outcome = keep_while(claimed.as_deref_mut(), pin!(run)).await;
         core.told(&mut untold);
         if let Some(desk) = &desk {
             desk.settle_down().await;

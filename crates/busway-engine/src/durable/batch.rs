@@ -134,8 +134,7 @@ impl<'a> Worker<'a> {
         let (deliveries, mut untold) = self.deliveries(batch, open);
         let mut conflicts = 0;
         while !open.is_empty() {
-            let (mut round, groups) =
-                keep_all(claims, pin!(self.round((batch, &deliveries), open))).await;
+            let (mut round, groups) = keep_all(claims, pin!(self.round((batch, &deliveries), open))).await;
             self.core.told(&mut untold);
             let commits = groups.into_iter().map(|group| self.commit((batch, claims), &mut round, group));
             let (mut groups, commits): (Vec<Vec<usize>>, Vec<_>) = commits.unzip();

@@ -107,9 +107,10 @@ impl InHand {
         for started in self.one.iter().chain(of_batch) {
             let (outcome, at) = (Outcome::failed("the program panicked beside its handler"), core.moment());
             let call = core.unwatch(member, started.place, None);
-            core.call_ended(call.as_ref(), Some(&outcome));
+            let class = core.class_of(&outcome);
+            core.call_ended(call.as_ref(), Some((&outcome, class)));
             report(core, &started.event, &outcome, None);
-            let verdict = judge(core, member, (started, &outcome, Storing::ToBe), at);
+            let verdict = judge(core, member, (started, (&outcome, class), Storing::ToBe), at);
             core.decided(started.place, verdict, None, at);
         }
         self.let_go();

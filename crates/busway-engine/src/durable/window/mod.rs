@@ -32,8 +32,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use busway_event::{Priority, Timestamp, Topic};
-use busway_persistence::{Attempt, Cursor, DeadLetter, Place, Position, Settlement};
+use busway_event::{Priority, Timestamp};
+use busway_persistence::{Attempt, Cursor, Place, Position, Settlement};
 use busway_reliability::{KeyHashing, PriorityLimits, Running};
 use busway_router::{KeyHash, Share};
 
