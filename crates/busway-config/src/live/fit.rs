@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use busway_engine::cutover::{CutOverMode, StreamLead};
 use busway_engine::{Bus, SubscribeProblem};
 
 use super::routes::{NEEDS_DURABLE, base, durable_of};
@@ -36,8 +37,61 @@ impl Config {
                 || is_ours(name.value())
                 || route.durable.as_ref().is_some_and(|name| is_ours(name.as_str()));
             problems.extend(misfits_of(bus, name, route, is_ours));
+            problems.extend(self.misfits_at_a_broker(bus, name, route));
         }
         problems.extend(transports::misfits(bus, &self.carriers, &self.routes));
+        problems
+    }
+}
+
+impl Config {
+    /// Of a route whose events come from a broker: what it says and no broker can do.
+    fn misfits_at_a_broker(&self, bus: &Bus, name: &Given<String>, route: &Route) -> Vec<Problem> {
+        let stream = route.durable.as_ref().and_then(|_| bus.stream_within(route.filter.value()));
+        let carrier = stream.as_ref().and_then(|stream| self.carriers.get(stream));
+        let is_remote = carrier.is_some_and(|carrier| carrier.mode() == CutOverMode::Remote);
+        // Whoever was led there once handles what is left there, whoever leads now.
+        let was_led_there = || {
+            stream.is_some_and(|stream| {
+                matches!(bus.stream_lead(&stream), Ok(StreamLead::HereAgain | StreamLead::There))
+            })
+        };
+        let is_carried = is_remote || carrier.is_some() && was_led_there();
+        if !is_carried && route.at.is_none() {
+            return Vec::new();
+        }
+        let Some(handler) = bus.named_handler(route.handler.value()) else { return Vec::new() };
+        let Some(handler) = handler.for_ephemeral() else {
+            // Of a route that is at a broker alone this has been said.
+            let problem = is_carried.then(|| Problem::at(route.handler.place(), NEEDS_DURABLE));
+            return problem
+                .map(|problem| problem.hint("events of its stream are handled at a broker"))
+                .into_iter()
+                .collect();
+        };
+        let builder = base(bus, name, route, &Stack::default().make(None, bus, &mut Vec::new()));
+        let found = builder.problems_at_a_broker(&handler);
+        // Its name there is another one; and what is wrong in the store too is said once.
+        let others = found.into_iter().filter(|problem| match problem {
+            SubscribeProblem::NotRemote { .. } | SubscribeProblem::RetryRateInMemory => true,
+            SubscribeProblem::NameTaken => false,
+            _ => !is_carried,
+        });
+        let mut problems: Vec<_> =
+            others.map(|problem| Problem::at(name.place(), escaped(&problem.to_string()))).collect();
+        let letters = route.dead_letters.as_ref();
+        let of_the_store = [
+            ("budget", route.retry.as_ref().and_then(|retry| Some(&retry.budget.as_ref()?.place.0))),
+            ("capacity", letters.and_then(|letters| Some(letters.capacity.as_ref()?.place()))),
+            ("expire_after", letters.and_then(|letters| Some(letters.expire_after.as_ref()?.place()))),
+        ];
+        for (field, place) in of_the_store {
+            let Some(place) = place.filter(|_| is_remote) else { continue };
+            let message = format!(
+                "\"{field}\" is of the store, and the stream of this route is handled at a broker (mode: remote)"
+            );
+            problems.push(Problem::at(place, message).hint("leave it out before the stream is cut over"));
+        }
         problems
     }
 }

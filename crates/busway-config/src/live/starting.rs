@@ -1,12 +1,13 @@
 //! How a route begins: in memory, in the store, at a broker, or at both ends of a stream that is carried.
 
 use busway_engine::remote::{RemoteBuilder, RemoteError, RemoteSubscription};
-use busway_engine::{Bus, DurableBuilder, Heritage};
-use busway_middleware::{AnyHandler, Ephemeral};
+use busway_engine::{Bus, DurableBuilder, Heritage, Timeout};
+use busway_middleware::{AnyHandler, Ephemeral, Stage};
 
 use super::leaving::Leaving;
 use super::routes::{Live, NEEDS_DURABLE, Running, Wanted, durable, ephemeral, failed};
 use super::transports::{Carried, Carriers, chain};
+use crate::model::DeadLetterKeeping;
 use crate::problem::{Problem, escaped};
 
 /// Begins a route. What the one before leaves behind of circuits and keys goes on.
@@ -62,8 +63,15 @@ async fn at_both(
 ) -> Result<Running, Problem> {
     let name = wanted.route.durable.as_ref().map_or("", |name| name.as_str());
     // Its name and that of the durable one may be the same.
-    let named = ephemeral(bus, wanted).name(format!("{name}@{}", carried.transport.kind()));
+    let mut named = ephemeral(bus, wanted).name(format!("{name}@{}", carried.transport.kind()));
+    if let Some(deadline) = &wanted.route.deadline {
+        // In the store it is the subscription's; there it is a step, inside of those that the route has.
+        named = named.middleware(Stage::Timeout, DEADLINE, Timeout::new(deadline.duration()));
+    }
+    let letters = wanted.route.dead_letters.as_ref().and_then(|letters| letters.policy.as_ref());
+    let is_discarded = letters.is_some_and(|policy| *policy.value() == DeadLetterKeeping::Discard);
     let there = match carried.cut.remote(named, &*carried.transport, name) {
+        Some(there) if is_discarded => Some((there.discard(), for_memory(wanted)?)),
         Some(there) => Some((there, for_memory(wanted)?)),
         None => None,
     };
@@ -91,6 +99,9 @@ async fn begun(
         error => Problem::at(wanted.name.place(), escaped(&chain(&error))),
     })
 }
+
+/// The step that a route's deadline is at a broker.
+const DEADLINE: &str = "deadline";
 
 fn for_memory(wanted: &Wanted) -> Result<AnyHandler<Ephemeral>, Problem> {
     let handler = wanted.handler.for_ephemeral();

@@ -157,7 +157,7 @@ impl Carriers {
 }
 
 impl CarrierSection {
-    fn mode(&self) -> CutOverMode {
+    pub(super) fn mode(&self) -> CutOverMode {
         match self.mode.as_ref().map(Given::value) {
             None | Some(CarrierMode::Local) => CutOverMode::Local,
             Some(CarrierMode::Mirror) => CutOverMode::Mirror,

@@ -3,6 +3,7 @@
 
 mod access;
 mod applying;
+mod at_brokers;
 mod carriers;
 mod diff;
 mod documents;

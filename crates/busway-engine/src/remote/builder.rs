@@ -69,6 +69,34 @@ impl SubscribeBuilder {
     }
 }
 
+/// What no broker can be asked for.
+impl SubscribeBuilder {
+    /// Everything that would keep it from beginning at a broker with this handler, as far as can be told without asking the broker.
+    #[must_use]
+    pub fn problems_at_a_broker(&self, handler: &AnyHandler<Ephemeral>) -> Vec<SubscribeProblem> {
+        let mut problems = self.problems_with(handler);
+        // Batches are attempted again by the broker.
+        let is_again = matches!(handler.run(), Run::Batch(_)) && self.classify.is_none();
+        problems
+            .retain(|problem| !(is_again && matches!(problem, SubscribeProblem::RetryNotPossible { .. })));
+        problems.extend(self.not_at_a_broker(handler));
+        problems
+    }
+
+    fn not_at_a_broker(&self, handler: &AnyHandler<Ephemeral>) -> Vec<SubscribeProblem> {
+        // What is acknowledged is gone from the broker: it would be in memory alone.
+        let fallback = self.breaker.as_ref().map(|breaker| breaker.fallback.kind());
+        let settings = [
+            (self.group.is_some(), "group"),
+            (self.coalesce.is_function(), "coalesce_by"),
+            (fallback == Some(FallbackKind::AckAndRetryLater), "the fallback AckAndRetryLater"),
+            (handler.run() == Run::Inline, "an inline handler"),
+        ];
+        let asked = settings.into_iter().filter(|(is_asked, _)| *is_asked);
+        asked.map(|(_, setting)| SubscribeProblem::NotRemote { setting }).collect()
+    }
+}
+
 impl RemoteBuilder<'_> {
     /// Who this member is, see [`Reception::member`]. Needed where the broker knows members by name, as Redis does: two of one name share what is delivered to it.
     pub fn member(mut self, member: impl Into<String>) -> Self {
@@ -165,20 +193,7 @@ impl RemoteBuilder<'_> {
         if let Err(error) = &self.builder.filter {
             problems.push(SubscribeProblem::Filter(error.clone()));
         }
-        if self.builder.group.is_some() {
-            problems.push(SubscribeProblem::NotRemote { setting: "group" });
-        }
-        if self.builder.coalesce.is_function() {
-            problems.push(SubscribeProblem::NotRemote { setting: "coalesce_by" });
-        }
-        let fallback = self.builder.breaker.as_ref().map(|breaker| breaker.fallback.kind());
-        if fallback == Some(FallbackKind::AckAndRetryLater) {
-            // What is acknowledged is gone from the broker: it would be in memory alone.
-            problems.push(SubscribeProblem::NotRemote { setting: "the fallback AckAndRetryLater" });
-        }
-        if handler.run() == Run::Inline {
-            problems.push(SubscribeProblem::NotRemote { setting: "an inline handler" });
-        }
+        problems.extend(self.builder.not_at_a_broker(handler));
         let subscription = self.reception.name.clone();
         problems.is_empty().then_some(()).ok_or(SubscribeError { subscription, problems })
     }

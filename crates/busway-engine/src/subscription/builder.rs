@@ -38,7 +38,7 @@ pub struct SubscribeBuilder {
     pub(crate) coalesce: CoalesceKey,
     pub(super) middleware: Registry,
     pub(crate) retry: Option<Retry>,
-    pub(super) classify: Option<Classifier>,
+    pub(crate) classify: Option<Classifier>,
     pub(crate) breaker: Option<Breaker>,
     pub(super) idempotent: Option<Idempotency>,
     pub(super) problems: Vec<SubscribeProblem>,
