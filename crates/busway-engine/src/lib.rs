@@ -31,6 +31,7 @@
 //! middleware that needs a clock, [`clock`] is for test kits. What is seen of it are signals, metrics and health: `busway-observability`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod believed;
 pub mod breaker;
 pub mod bridge;
 pub mod bus;

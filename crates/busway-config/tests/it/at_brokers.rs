@@ -17,11 +17,11 @@ async fn broker(folder: &TempDir) -> Bus {
     Bus::open(folder.path()).stream(stream).producer("broker").start().await.unwrap()
 }
 
-fn carried(mode: &str, more: &str) -> String {
+fn carried(mode: &str, settings: &str) -> String {
     format!(
         "streams: {{ orders: {{ capture: [orders.#] }} }}
 carriers: {{ orders: {{ transport: nats, mode: {mode} }} }}
-routes: {{ stock: {{ filter: orders.#, durable: stock, start_at: earliest, {more} }} }}"
+routes: {{ stock: {{ filter: orders.#, durable: stock, start_at: earliest, {settings} }} }}"
     )
 }
 

@@ -298,7 +298,6 @@ impl BusCore {
         let InlineCall { run, member, event } = call;
         let core = &run.core;
         let mut delivery = delivery_of(core, &member, event);
-        member.equip(&mut delivery);
         let mut progress = progress_of(core);
         let mut invocation = member.handler.invocation();
         let chain = member.chain(&self.services.middleware);

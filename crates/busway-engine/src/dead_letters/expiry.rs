@@ -1,6 +1,7 @@
 //! Expiry: dead letters that are older than their subscription keeps them are let go.
 //!
-//! They are looked for when the subscription begins, and at most once an hour while it has something to do, so that no timer runs for this.
+//! They are looked for when the subscription begins, and at most once an hour while it has something to do, so that no timer runs for this. A wall clock that
+//! is ahead for less than an hour lets nothing go, see `believed.rs`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,32 +17,44 @@ use super::handle::{DeadLetters, end_of};
 use super::pace::Redrive;
 use super::redrive::Job;
 use super::selection::{Selection, Target};
+use crate::believed::Believed;
 use crate::bus::BusCore;
 use crate::durable::DurableCore;
 
 /// When a subscription looks for old letters next, and whether it does.
 #[derive(Debug, Default)]
 pub(crate) struct Expiry {
-    next: Mutex<Option<Instant>>,
+    next: Mutex<Option<Next>>,
     /// Another one of it has who looks: one at a time.
     looking: Arc<()>,
+}
+
+/// The next look.
+#[derive(Debug)]
+struct Next {
+    at: Instant,
+    believed: Believed,
 }
 
 impl DurableCore {
     /// Lets old letters go, when it is time to look for them.
     pub(crate) fn expire_letters(&self) {
         let Some(age) = self.recovery.letters.age_max() else { return };
-        let now = self.services.clock.now();
-        let (is_first, looking) = {
+        let clock = &*self.services.clock;
+        let now = clock.now();
+        let (is_first, today, looking) = {
             let mut next = self.expiry.next.lock();
-            if next.is_some_and(|next| now < next) || Arc::strong_count(&self.expiry.looking) > 1 {
+            if next.as_ref().is_some_and(|next| now < next.at) || Arc::strong_count(&self.expiry.looking) > 1
+            {
                 return;
             }
-            let before = next.replace(now + EVERY.min(age));
-            (before.is_none(), Arc::clone(&self.expiry.looking))
+            let is_first = next.is_none();
+            let next = next.get_or_insert_with(|| Next { at: now, believed: Believed::at_the_start(clock) });
+            next.at = now + EVERY.min(age);
+            (is_first, next.believed.look(clock), Arc::clone(&self.expiry.looking))
         };
         let Some(bus) = self.bus.upgrade() else { return };
-        let before = self.services.clock.utc().saturating_sub(age);
+        let before = today.saturating_sub(age);
         // A shutdown does not wait for all of them: the operation is ended, and the next life goes on.
         let run = Run { name: self.name.to_string(), before, is_first, ending: self.log.ending.clone() };
         let expire = async move {

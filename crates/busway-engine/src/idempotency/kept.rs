@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::{Held, Keeper, LOOK_AGAIN, Waiters};
 use crate::clock::Clock;
 
-/// In each delivery of an idempotent subscription in memory, all copies of it: the key of an attempt whose handler was done. Whoever settles its event takes it from
+/// In each delivery of an idempotent subscription in memory that is no known duplicate, and all copies of it: the key of an attempt whose handler was done. Whoever settles its event takes it from
 /// there and concludes it. Not for an inline handler: what that returns is published behind it by its publisher, and may come back to it.
 pub(crate) struct Kept {
     held: Mutex<Option<LetGo>>,
@@ -33,9 +33,13 @@ impl LeaseEnd {
 }
 
 impl Kept {
-    pub(crate) const fn new(is_inline: bool) -> Self {
-        let (is_substituted, is_lost) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { held: Mutex::new(None), is_inline, is_substituted, lease: Mutex::new(None), is_lost }
+    /// Gives it to a delivery that has none.
+    pub(super) fn equip(delivery: &mut Delivery, is_inline: bool) {
+        if delivery.get::<Self>().is_none() {
+            let (is_substituted, is_lost) = (AtomicBool::new(false), AtomicBool::new(false));
+            let (held, lease) = (Mutex::new(None), Mutex::new(None));
+            delivery.insert(Self { held, is_inline, is_substituted, lease, is_lost });
+        }
     }
 
     /// Notes until when the lease lasts that the attempt has.
@@ -68,14 +72,21 @@ impl Kept {
         true
     }
 
+    /// Whether a chain has left a key.
+    pub(crate) fn is_left(delivery: &Delivery) -> bool {
+        delivery.get::<Self>().is_some_and(|kept| kept.held.lock().is_some())
+    }
+
     /// Takes the key that a chain has left.
     pub(crate) fn take(delivery: &Delivery) -> Option<LetGo> {
         delivery.get::<Self>()?.held.lock().take()
     }
 
     /// Leaves a key. It comes back when nobody is there who would conclude it.
-    pub(super) fn leave(delivery: &Delivery, held: LetGo) -> Option<LetGo> {
+    pub(super) fn leave(delivery: &Delivery, mut held: LetGo) -> Option<LetGo> {
         let Some(kept) = delivery.get::<Self>().filter(|kept| !kept.is_inline) else { return Some(held) };
+        // Should nobody take it: a step outside may have handed on a copy of its delivery, and let that go.
+        held.is_done = Some(true);
         *kept.held.lock() = Some(held);
         None
     }

@@ -10,14 +10,19 @@ use crate::clock::Clock;
 
 /// In [`Stage::Idempotency`](busway_middleware::Stage::Idempotency), before [`Once`]: what the local cache knows as done goes no further. Most duplicates
 /// end here, and cost no future.
-pub(crate) struct Known(pub(crate) Arc<Keeper>, pub(crate) Arc<dyn Clock>);
+pub(crate) struct Known {
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) is_inline: bool,
+}
 
 impl SyncMiddleware for Known {
     fn before(&self, delivery: &mut Delivery) -> Flow {
-        match self.0.is_known(delivery.event(), self.1.now()) {
-            true => Flow::Stop(Outcome::Skip),
-            false => Flow::Continue,
+        if self.keeper.is_known(delivery.event(), self.clock.now()) {
+            return Flow::Stop(Outcome::Skip);
         }
+        Kept::equip(delivery, self.is_inline);
+        Flow::Continue
     }
 }
 

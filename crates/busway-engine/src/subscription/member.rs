@@ -6,14 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
-use busway_middleware::{
-    AnyHandler, Chain, Delivery, Ephemeral, Identity, IntoStep as _, Registry, Run, Scope, Stage,
-};
+use busway_middleware::{AnyHandler, Chain, Ephemeral, Identity, IntoStep as _, Registry, Run, Scope, Stage};
 use thread_local::ThreadLocal;
 
 use super::core::SubscriptionCore;
 use crate::clock::Clock;
-use crate::idempotency::{Keeper, Kept, Known, Once};
+use crate::idempotency::{Keeper, Known, Once};
 use crate::worker::{Again, Slot};
 
 /// See the module.
@@ -97,7 +95,8 @@ impl Member {
 
     /// Before anything is handled: what is asked for twice is handled once.
     pub(crate) fn be_idempotent(&mut self, keeper: Arc<Keeper>, clock: &Arc<dyn Clock>) {
-        let known = Known(Arc::clone(&keeper), Arc::clone(clock)).into_step();
+        let is_inline = self.handler.run() == Run::Inline;
+        let known = Known { keeper: Arc::clone(&keeper), clock: Arc::clone(clock), is_inline }.into_step();
         let once = Once(Arc::clone(&keeper), Arc::clone(clock)).into_step();
         for (name, step) in IDEMPOTENT.into_iter().zip([known, once]) {
             // Its builder has seen to it that no other step has the name.
@@ -106,14 +105,6 @@ impl Member {
             }
         }
         self.keeper = Some(keeper);
-    }
-
-    /// Gives a delivery what it needs to be [concluded](crate::idempotency::Kept) by who settles it.
-    #[inline]
-    pub(crate) fn equip(&self, delivery: &mut Delivery) {
-        if self.keeper.is_some() {
-            delivery.insert(Kept::new(self.handler.run() == Run::Inline));
-        }
     }
 
     /// Leaves the group. The workers have to be woken to notice it.

@@ -99,7 +99,6 @@ pub(super) async fn attempts_again(
         let scope = Arc::clone(member.scope(core));
         let shown = core.feed.as_ref().map_or(attempt, |feed| feed.attempted_again(event.id(), attempt));
         let mut delivery = Delivery::live(event.clone(), scope, 0).with_attempt(shown);
-        member.equip(&mut delivery);
         place = core.services.traced(&delivery);
         let Slot { invocation, progress, chain, .. } = &mut *slot;
         let chain = chain.get(member, &core.services.middleware);

@@ -107,7 +107,6 @@ pub(crate) async fn handle(
 ) -> Ended {
     let Job { event, ticket } = job;
     let mut delivery = slot.delivery(core, member, event);
-    member.equip(&mut delivery);
     let attempt = async {
         let place = core.services.traced(&delivery);
         let outcome = within(place.as_ref(), async {
@@ -117,7 +116,7 @@ pub(crate) async fn handle(
             if let Some(trace) = progress.take_trace() {
                 core.keep_trace(trace);
             }
-            match progress.has_emits() || member.keeper.is_some() {
+            match progress.has_emits() || member.keeper.is_some() && Kept::is_left(&delivery) {
                 // Boxed: most attempts emit nothing, and the future of each is moved.
                 true => Box::pin(finish(core, &delivery, outcome, progress.take_emits())).await,
                 false => outcome,

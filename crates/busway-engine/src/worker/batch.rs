@@ -59,7 +59,6 @@ async fn handle(
 ) -> Option<Vec<AnyEvent>> {
     let (events, tickets): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.event, job.ticket)).unzip();
     let mut deliveries: Vec<_> = events.into_iter().map(|event| delivery_of(core, member, event)).collect();
-    deliveries.iter_mut().for_each(|delivery| member.equip(delivery));
     let chain = chain.get(member, &core.services.middleware);
     let place = core.services.all_traced(&deliveries);
     let finish = Finish(core);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use busway_engine::Clock as _;
 use busway_engine::{
     DeadLetterError, DeadLetterId, DeadLetterPolicy, DeadLetterState, OperationKind, Redrive, Selection,
 };
@@ -311,6 +312,38 @@ async fn discarded_letters_are_gone_and_old_ones_expire() {
     let trail = bus.dead_letters().operations(None, 10).await.unwrap();
     let expired = &trail[0];
     assert_eq!((expired.kind, expired.by.as_str(), expired.letters), (OperationKind::Expire, "busway", 3));
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_ahead_for_a_while_lets_no_letters_expire() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = open_on(&clock, &dir).await;
+    let policy = DeadLetterPolicy::keep().expire_after(Duration::from_secs(7_200));
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new([Step::Dead("no such order")]);
+    let _stock = stock(&bus).dead_letters(policy).to(recorder.scripted(&script)).await.unwrap();
+    let began = clock.utc();
+    publish(&bus, [0]).await;
+    bus.settle().await;
+    // The next look sees a clock that is a day ahead.
+    clock.advance(Duration::from_secs(3_601));
+    clock.set_utc(clock.utc().saturating_add(Duration::from_secs(86_400)));
+    publish(&bus, [1]).await;
+    bus.settle().await;
+    clock.set_utc(began.saturating_add(Duration::from_secs(3_601)));
+    clock.advance(Duration::from_secs(3_601));
+    publish(&bus, [2]).await;
+    bus.settle().await;
+    crate::world::ends(async {
+        while !left(&bus).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let trail = bus.dead_letters().operations(None, 10).await.unwrap();
+    let [expired] = &trail[..] else { panic!("{trail:?}") };
+    assert!(expired.begun < began.saturating_add(Duration::from_secs(7_210)), "by a clock that was ahead");
     bus.finish().await;
 }
 
