@@ -55,9 +55,10 @@ async fn overload(policy: Overflow, concurrency: usize) {
     let stats = subscription.stats();
     assert_settled(&stats);
     assert_eq!(stats.done, seen.load(Ordering::Relaxed), "{policy:?}");
-    assert_eq!(stats.tally.abandoned + stats.tally.expired, 0, "{policy:?}");
+    assert_eq!(stats.tally.expired, 0, "{policy:?}");
     if policy != Overflow::Disconnect {
-        assert_eq!(stats.tally.offered, 2_000, "{policy:?}");
+        // One that has ended may still be offered what was on its way to it: that comes too late, and is counted so.
+        assert_eq!((stats.tally.offered, stats.tally.abandoned), (2_000, 0), "{policy:?}");
     }
     assert!(lag.load(Ordering::Relaxed) <= stats.tally.dropped, "{policy:?}");
     let report = bus.shutdown(Duration::from_secs(60)).await;
