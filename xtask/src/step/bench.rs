@@ -31,13 +31,10 @@ pub(crate) enum Length {
     Quick,
 }
 
-/// Builds the harness and the programs that it starts, in the profile `bench` (release, and joined across crates), and runs it in the root of the
-/// workspace.
+/// Builds the harness and the programs that it starts, in release mode, and runs it in the root of the workspace.
 pub(crate) fn run(workspace: &Workspace, task: Task, suites: &[String], json: Option<&Path>) -> Result<()> {
-    Call::cargo(workspace).args(["build", "--profile", "bench", "-p", PACKAGE, "--bins"]).run()?;
-    let call = Call::cargo(workspace)
-        .args(["run", "--profile", "bench", "--quiet", "-p", PACKAGE, "--"])
-        .args(suites);
+    Call::cargo(workspace).args(["build", "--release", "-p", PACKAGE, "--bins"]).run()?;
+    let call = Call::cargo(workspace).args(["run", "--release", "--quiet", "-p", PACKAGE, "--"]).args(suites);
     let mut call = match task {
         Task::Measure(Length::Full) => call,
         Task::Measure(Length::Quick) => call.arg("--quick"),
