@@ -204,14 +204,14 @@ impl Log {
     }
 
     /// Lets the oldest segment go, unless it is the only one.
-    pub(crate) fn drop_oldest(&mut self) -> Option<Segment> {
+    fn drop_oldest(&mut self) -> Option<Segment> {
         (self.segments.len() > 1).then(|| self.segments.pop_front()).flatten()
     }
 
     /// The same of the only one too: an empty one takes its place.
     pub(crate) fn drop_oldest_or_only(&mut self) -> Option<Segment> {
-        if let [only] = self.segments.make_contiguous()
-            && only.count() > 0
+        if self.segments.len() == 1
+            && self.newest().is_some_and(|only| only.count() > 0)
             && let Some(slot) = self.free_slot()
         {
             let next = self.next();

@@ -1,5 +1,6 @@
 //! Configurations that fail at a broker when they are put in force: what becomes of what was in force before.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -111,6 +112,14 @@ async fn until(mut holds: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap();
 }
 
+/// Applies until the broker is asked for something, which it does not answer.
+async fn asked(way: &Failing, mut applying: Pin<&mut impl Future<Output: std::fmt::Debug>>) {
+    tokio::select! {
+        outcome = &mut applying => panic!("nobody has answered: {outcome:?}"),
+        () = way.gate.reached(1) => {}
+    }
+}
+
 const STREAMS: &str = "streams: { orders: { capture: [orders.#] } }\n";
 const AT: &str = "at: { transport: nats, stream: orders, subscription: there }";
 
@@ -127,10 +136,7 @@ async fn a_route_that_was_to_go_is_given_what_is_published_while_a_broker_does_n
         let wanted = config(&wanted);
         let applying = wanted.apply(bus);
         tokio::pin!(applying);
-        tokio::select! {
-            outcome = &mut applying => panic!("nobody has answered: {outcome:?}"),
-            () = way.gate.reached(1) => {}
-        }
+        asked(way, applying.as_mut()).await;
         publish(bus, "audit", 1).await;
         until(|| seen.len() == 1).await;
         way.gate.open();
@@ -161,10 +167,7 @@ async fn a_route_that_was_renamed_has_its_name_back_when_a_broker_does_not_answe
     let wanted = config(&routes("b", ", limits: { concurrency: 2 }"));
     let applying = wanted.apply(bus);
     tokio::pin!(applying);
-    tokio::select! {
-        outcome = &mut applying => panic!("nobody has answered: {outcome:?}"),
-        () = way.gate.reached(1) => {}
-    }
+    asked(way, applying.as_mut()).await;
     publish(bus, "audit", 1).await;
     way.fail(false);
     way.gate.open();
@@ -216,10 +219,7 @@ async fn a_route_that_comes_back_knows_what_it_had_done() {
     let wanted = config(&there(", limits: { concurrency: 2 }"));
     let applying = wanted.apply(bus);
     tokio::pin!(applying);
-    tokio::select! {
-        outcome = &mut applying => panic!("nobody has answered: {outcome:?}"),
-        () = way.gate.reached(1) => {}
-    }
+    asked(way, applying.as_mut()).await;
     // The way back is free again.
     way.fail(false);
     way.gate.open();

@@ -14,6 +14,7 @@ use super::guarded::{Asked, ask};
 use super::once::{Admitted, Claimed, give_back};
 use super::window::Started;
 use super::worker::{Storing, judge, report};
+use crate::idempotency::beside;
 
 impl<'a> Worker<'a> {
     /// Handles those events of a batch that may be handled: those whose idempotency keys are their own and whose channels make calls. The others
@@ -173,9 +174,5 @@ pub(super) async fn keep_all<T: Send>(
         // One of them at least had no end.
         pending::<Infallible>().await
     };
-    tokio::select! {
-        biased;
-        ended = work => ended,
-        never = renewing => match never {},
-    }
+    beside(work, renewing).await
 }

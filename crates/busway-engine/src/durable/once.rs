@@ -22,7 +22,7 @@ use super::hand::Hand;
 use super::member::Member;
 use super::patience::{Patience, TELL_MAX};
 use super::window::{Moment, Started, Verdict};
-use crate::idempotency::{Entered, Held, Keeper, KeyDone, LOOK_AGAIN, Leased, Throttled, Waiters};
+use crate::idempotency::{Entered, Held, Keeper, KeyDone, LOOK_AGAIN, Leased, Throttled, Waiters, beside};
 
 /// A key that an attempt has. Dropped, it is let go undone.
 pub(super) struct Claimed<'a> {
@@ -336,16 +336,7 @@ pub(super) async fn keep_while<T: Send>(
     match claimed.filter(|claimed| claimed.is_leased()) {
         None => work.await,
         // Boxed: it is rare, and not to be in the way of all others.
-        Some(claimed) => {
-            Box::pin(async {
-                tokio::select! {
-                    biased;
-                    ended = work => ended,
-                    never = claimed.renewing() => match never {},
-                }
-            })
-            .await
-        }
+        Some(claimed) => Box::pin(beside(work, claimed.renewing())).await,
     }
 }
 

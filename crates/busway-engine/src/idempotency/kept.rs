@@ -7,7 +7,7 @@ use std::time::Instant;
 use busway_middleware::{Delivery, Outcome};
 use parking_lot::Mutex;
 
-use super::{Held, Keeper, LOOK_AGAIN, Waiters};
+use super::{Held, Keeper, LOOK_AGAIN, Waiters, beside};
 use crate::clock::Clock;
 
 /// In each delivery of an idempotent subscription in memory that is no known duplicate, and all copies of it: the key of an attempt whose handler was done. Whoever settles its event takes it from
@@ -119,11 +119,7 @@ impl LetGo {
         if !self.held.is_leased() {
             return work.await;
         }
-        tokio::select! {
-            biased;
-            ended = work => ended,
-            never = self.keeper.renewing(&mut self.held, &*self.clock, |_| {}) => match never {},
-        }
+        beside(work, self.keeper.renewing(&mut self.held, &*self.clock, |_| {})).await
     }
 
     /// The event has come to this: its key is done, or given back.

@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 pub(crate) use self::kept::Kept;
 use self::local::LocalCache;
 use self::shared::ANSWER_WITHIN;
-pub(crate) use self::shared::{LOOK_AGAIN, Leased, Throttled};
+pub(crate) use self::shared::{LOOK_AGAIN, Leased, Throttled, beside};
 pub(crate) use self::stage::{Known, Once};
 pub use self::stats::IdempotencyStats;
 use self::stats::{Counts, TurnCounts};

@@ -40,6 +40,18 @@ impl Held {
     }
 }
 
+/// Does it, and keeps leases meanwhile.
+pub(crate) async fn beside<T>(
+    work: impl Future<Output = T>,
+    renewing: impl Future<Output = Infallible>,
+) -> T {
+    tokio::select! {
+        biased;
+        ended = work => ended,
+        never = renewing => match never {},
+    }
+}
+
 impl Keeper {
     /// Asks whether a key may be attempted again now.
     pub(crate) async fn throttles(&self, held: &Held, clock: &dyn Clock) -> Throttled {

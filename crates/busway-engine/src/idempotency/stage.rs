@@ -5,7 +5,7 @@ use std::sync::Arc;
 use busway_middleware::{Delivery, Flow, Middleware, Next, Outcome, SyncMiddleware};
 
 use super::kept::{Kept, LetGo};
-use super::{Entered, Keeper, LOOK_AGAIN, Leased};
+use super::{Entered, Keeper, LOOK_AGAIN, Leased, beside};
 use crate::clock::Clock;
 
 /// In [`Stage::Idempotency`](busway_middleware::Stage::Idempotency), before [`Once`]: what the local cache knows as done goes no further. Most duplicates
@@ -89,9 +89,6 @@ impl Middleware for Once {
 async fn leased(held: &mut LetGo, delivery: &mut Delivery, next: &mut Next<'_>) -> Outcome {
     let Some(until) = held.keeper.lease_end(&held.held) else { return next.run(delivery).await };
     let end = Kept::leased(delivery, until);
-    tokio::select! {
-        biased;
-        outcome = next.run(delivery) => outcome,
-        never = held.keeper.renewing(&mut held.held, &*held.clock, |until| end.is_at(until)) => match never {},
-    }
+    let LetGo { keeper, held, clock, .. } = held;
+    beside(next.run(delivery), keeper.renewing(held, &**clock, |until| end.is_at(until))).await
 }

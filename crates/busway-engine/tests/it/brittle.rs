@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use busway_engine::{Bus, ShutdownEnd};
 use busway_event::Event;
-use busway_middleware::{
-    AnyHandler, Batch, BoxError, Ephemeral, IntoHandler, Payload, Permanent, batch, blocking, inline,
-};
+use busway_middleware::{AnyHandler, Batch, Ephemeral, IntoHandler, Payload, batch, blocking, inline};
 use busway_reliability::Order;
 
-use crate::world::{Breaks, Brittle, Number, ends, number};
+use crate::world::{Brittle, Number, breaking, ends, number};
 
 async fn publish(bus: &Bus, breaks: bool) {
     bus.publish(Event::new("a", Brittle { breaks })).await.unwrap();
@@ -52,22 +50,13 @@ async fn what_has_expired_or_is_abandoned_ends_nobody() {
     }
 }
 
-/// Every third fails with it, and every third is dead of it.
-fn outcome(n: u32) -> Result<(), BoxError> {
-    match n % 3 {
-        0 => Ok(()),
-        1 => Err(Breaks.into()),
-        _ => Err(Permanent(Breaks).into()),
-    }
-}
-
 fn forms() -> [AnyHandler<Ephemeral>; 4] {
     [
-        IntoHandler::<Ephemeral, _>::into_handler(async |number: Payload<Number>| outcome(number.n)),
-        IntoHandler::<Ephemeral, _>::into_handler(blocking(|number: Payload<Number>| outcome(number.n))),
-        IntoHandler::<Ephemeral, _>::into_handler(inline(|number: Payload<Number>| outcome(number.n))),
+        IntoHandler::<Ephemeral, _>::into_handler(async |number: Payload<Number>| breaking(number.n)),
+        IntoHandler::<Ephemeral, _>::into_handler(blocking(|number: Payload<Number>| breaking(number.n))),
+        IntoHandler::<Ephemeral, _>::into_handler(inline(|number: Payload<Number>| breaking(number.n))),
         IntoHandler::<Ephemeral, _>::into_handler(batch(|numbers: Batch<Number>| {
-            let outcomes = numbers.iter().map(|number| outcome(number.payload().n));
+            let outcomes = numbers.iter().map(|number| breaking(number.payload().n));
             std::future::ready(outcomes.collect::<Vec<_>>())
         })),
     ]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use busway_engine::SubscriptionStats;
 use busway_event::{Draft, Event, EventType};
-use busway_middleware::{Delivery, Middleware, Next, Outcome};
+use busway_middleware::{BoxError, Delivery, Middleware, Next, Outcome, Permanent};
 use busway_reliability::Tally;
 use busway_testkit::Gate;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,15 @@ impl std::error::Error for Breaks {}
 impl Drop for Breaks {
     fn drop(&mut self) {
         panic!("as it was told");
+    }
+}
+
+/// Of three numbers one is right, one fails with it, and one is given up with it.
+pub(crate) fn breaking(n: u32) -> Result<(), BoxError> {
+    match n % 3 {
+        0 => Ok(()),
+        1 => Err(Breaks.into()),
+        _ => Err(Permanent(Breaks).into()),
     }
 }
 

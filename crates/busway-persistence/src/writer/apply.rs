@@ -48,14 +48,6 @@ impl Outcome {
     }
 }
 
-/// What became of a batch.
-pub(super) struct Applied {
-    /// Of each request, in their order.
-    pub(super) outcomes: Vec<Outcome>,
-    /// Segments that retention has let go.
-    pub(super) freed: usize,
-}
-
 /// Applies all of a batch within a transaction, and lets go up to so many segments. A request that is refused has stored nothing of its own.
 pub(super) fn apply(
     shared: &Shared,
@@ -63,7 +55,7 @@ pub(super) fn apply(
     txn: &mut RwTxn<'_>,
     batch: &mut [Request],
     segments: usize,
-) -> heed::Result<Applied> {
+) -> heed::Result<Vec<Outcome>> {
     let mut outcomes = Vec::with_capacity(batch.len());
     let mut stores = false;
     for request in batch {
@@ -104,11 +96,11 @@ pub(super) fn apply(
     }
     records::flush(shared, state, txn)?;
     audit::write(shared, state, txn)?;
-    let freed = retain::free_expired(shared, state, txn, segments)?;
+    retain::free_expired(shared, state, txn, segments)?;
     dead::write_counts(shared, state, txn)?;
     stores |= write_rows(shared, state, txn)?;
     marks::write_rows(shared, state, txn, stores)?;
-    Ok(Applied { outcomes, freed })
+    Ok(outcomes)
 }
 
 /// Runs a transaction. All that it leaves to be stored is checked before anything of it is.

@@ -102,9 +102,10 @@ pub(crate) fn make_room(
         let Some((stream, cap)) = shared.cap_of_partition(partition) else { continue };
         // What can never fit must not cost the others their place.
         let can_fit = needed <= cap.bytes;
-        if retain::is_over_cap(shared, state, partition, needed) {
-            retain::free_expired_of(shared, state, txn, partition, usize::MAX)?;
+        if !retain::is_over_cap(shared, state, partition, needed) {
+            continue;
         }
+        retain::free_expired_of(shared, state, txn, partition, usize::MAX)?;
         if can_fit && cap.then == AtCap::RefusePublish {
             retain::free_settled_of(shared, state, txn, partition, needed)?;
         }

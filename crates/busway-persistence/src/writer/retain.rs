@@ -8,21 +8,42 @@ use crate::layout::slot_key;
 use crate::segment::{Log, Segment};
 use crate::shared::Shared;
 
-/// Frees what retention lets go, in every partition, up to so many segments: time passes in those too that nobody writes to. Says how many.
+/// Frees what retention lets go, in every partition, up to so many segments: time passes in those too that nobody writes to.
 pub(super) fn free_expired(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
     at_most: usize,
-) -> heed::Result<usize> {
-    let mut freed = 0;
-    for partition in 0..u32::try_from(shared.partitions.len()).unwrap_or(u32::MAX) {
-        freed += free_expired_of(shared, state, txn, partition, at_most - freed)?;
+) -> heed::Result<()> {
+    let mut left = at_most;
+    for partition in partitions(shared) {
+        left -= free_expired_of(shared, state, txn, partition, left)?;
     }
-    Ok(freed)
+    Ok(())
 }
 
-/// The same in one partition.
+/// Whether there is something that it would let go.
+pub(super) fn has_expired(shared: &Shared, state: &State) -> bool {
+    partitions(shared).any(|partition| expired(shared, state, partition) > 0)
+}
+
+fn partitions(shared: &Shared) -> impl Iterator<Item = u32> + use<> {
+    0..u32::try_from(shared.partitions.len()).unwrap_or(u32::MAX)
+}
+
+/// How many segments of a partition may go.
+fn expired(shared: &Shared, state: &State, partition: u32) -> usize {
+    let Some(retention) = shared.retention_of(partition) else { return 0 };
+    let Some(log) = state.log(partition) else { return 0 };
+    let now = shared.aged_at_most.bound(state.now);
+    // Most of the time nothing has expired, whatever is settled; that is cheaper to ask.
+    match log.expired(&retention, u64::MAX, now) {
+        0 => 0,
+        _ => log.expired(&retention, state.needed_from(partition), now),
+    }
+}
+
+/// The same in one partition; says how many.
 pub(super) fn free_expired_of(
     shared: &Shared,
     state: &mut State,
@@ -30,14 +51,7 @@ pub(super) fn free_expired_of(
     partition: u32,
     at_most: usize,
 ) -> heed::Result<usize> {
-    let Some(retention) = shared.retention_of(partition) else { return Ok(0) };
-    let Some(log) = state.log(partition) else { return Ok(0) };
-    let now = shared.aged_at_most.bound(state.now);
-    // Most of the time nothing has expired, whatever is settled; that is cheaper to ask.
-    if log.expired(&retention, u64::MAX, now) == 0 {
-        return Ok(0);
-    }
-    let expired = log.expired(&retention, state.needed_from(partition), now).min(at_most);
+    let expired = expired(shared, state, partition).min(at_most);
     for _ in 0..expired {
         free_oldest(shared, state, txn, partition)?;
     }

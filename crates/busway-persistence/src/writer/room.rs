@@ -60,12 +60,15 @@ pub(super) fn grow(shared: &Shared, reserve: Reserve) -> heed::Result<bool> {
     Ok(true)
 }
 
-/// Takes the reserve back, unless somebody reads.
+/// Whether the map has some of the reserve, or is that of a file which has.
+pub(super) fn is_beyond_limit(shared: &Shared) -> bool {
+    shared.gate.map_size() > end(shared, Reserve::None)
+}
+
+/// Takes the reserve back, unless somebody reads: all of it but what the file has.
 pub(super) fn keep_to_limit(shared: &Shared) -> heed::Result<()> {
-    let limit = end(shared, Reserve::None);
-    // A glance first: beyond it the map is asked for by a file that is, too, and stays.
-    match shared.gate.map_size() > limit.max(used(shared)) {
-        true => shared.gate.shrink(limit),
+    match shared.gate.map_size() > used(shared) {
+        true => shared.gate.shrink(end(shared, Reserve::None)),
         false => Ok(()),
     }
 }
@@ -86,14 +89,14 @@ pub(super) fn take_what_was_left(shared: &Shared, reserve: Reserve) -> heed::Res
         committed => committed?,
     }
     match reserve {
-        Reserve::None => keep_to_limit(shared),
-        Reserve::Half | Reserve::All => Ok(()),
+        Reserve::None if is_beyond_limit(shared) => keep_to_limit(shared),
+        Reserve::None | Reserve::Half | Reserve::All => Ok(()),
     }
 }
 
 /// Whether a batch leaves as much free as it has to.
 pub(super) fn fits(shared: &Shared, txn: &RwTxn<'_>, reserve: Reserve) -> heed::Result<bool> {
-    if reserve == Reserve::All || shared.gate.map_size() <= end(shared, Reserve::None) {
+    if reserve == Reserve::All || !is_beyond_limit(shared) {
         return Ok(true);
     }
     let end = u64::try_from(end(shared, reserve)).unwrap_or(u64::MAX);

@@ -2,7 +2,8 @@
 
 use heed::MdbError;
 
-use super::apply::{self, Applied};
+use super::apply::{self, Outcome};
+use super::retain;
 use super::room::{self, Reserve};
 use super::{Request, Writer};
 use crate::error::{Fault, Refusal};
@@ -28,16 +29,17 @@ impl Writer {
         let (mut reserve, mut freed) = (Reserve::None, false);
         loop {
             let begun = self.shared.on_committed.is_some().then(now);
-            let failure =
-                match self.attempt(batch, reserve, if reserve == Reserve::None { usize::MAX } else { 0 }) {
-                    Ok(Applied { outcomes, .. }) => {
-                        self.leaves_pages |= !batch.is_empty();
-                        self.committed(begun, batch.len());
-                        self.answer(batch, outcomes);
-                        break;
-                    }
-                    Err(failure) => failure,
-                };
+            // In the reserve what was asked for comes first.
+            let segments = if reserve == Reserve::None { usize::MAX } else { 0 };
+            let failure = match self.attempt(batch, reserve, segments) {
+                Ok(outcomes) => {
+                    self.leaves_pages |= !batch.is_empty();
+                    self.committed(begun, batch.len());
+                    self.answer(batch, outcomes);
+                    break;
+                }
+                Err(failure) => failure,
+            };
             let no_room = match self.make_room(failure, reserve, batch) {
                 Ok(None) => continue,
                 Ok(Some(refusal)) => refusal,
@@ -50,7 +52,9 @@ impl Writer {
             if adds && is_limit && !freed {
                 // What may go makes room for what comes.
                 freed = true;
-                self.free_in_reserve();
+                if let Err(fault) = self.free_in_reserve() {
+                    return self.fail(batch, fault);
+                }
             } else if adds {
                 refuse(batch.extract_if(.., |request| request.adds()), &no_room);
             } else if is_limit && reserve == Reserve::None {
@@ -63,30 +67,29 @@ impl Writer {
                 break;
             }
         }
-        if reserve != Reserve::None {
-            self.free_in_reserve();
+        if reserve != Reserve::None
+            && let Err(fault) = self.free_in_reserve()
+        {
+            self.fail(batch, fault);
         }
     }
 
     /// Lets go what has expired, a segment a commit, in a store that has no room to do so otherwise.
-    fn free_in_reserve(&mut self) {
+    fn free_in_reserve(&mut self) -> Result<(), Fault> {
         loop {
-            let failure = match self.attempt(&mut [], Reserve::All, 1) {
-                Ok(Applied { freed, .. }) => {
-                    self.leaves_pages |= freed > 0;
-                    self.answer(&mut Vec::new(), Vec::new());
-                    match freed {
-                        0 => return,
-                        _ => continue,
-                    }
-                }
-                Err(failure) => failure,
+            self.state.begin();
+            if !retain::has_expired(&self.shared, &self.state) {
+                return Ok(());
+            }
+            let Err(failure) = self.attempt(&mut [], Reserve::All, 1) else {
+                self.leaves_pages = true;
+                self.answer(&mut Vec::new(), Vec::new());
+                continue;
             };
-            match self.make_room(failure, Reserve::All, &[]) {
-                Ok(None) => {}
+            if self.make_room(failure, Reserve::All, &[])?.is_some() {
                 // It stays as it was, and is tried again behind the next batch.
-                Ok(Some(_)) => return self.state.begin(),
-                Err(fault) => return self.fail(&mut Vec::new(), fault),
+                self.state.begin();
+                return Ok(());
             }
         }
     }
@@ -125,22 +128,22 @@ impl Writer {
         batch: &mut [Request],
         reserve: Reserve,
         segments: usize,
-    ) -> Result<Applied, Failure> {
+    ) -> Result<Vec<Outcome>, Failure> {
         let Self { shared, state, .. } = self;
         state.begin();
-        if batch.iter().any(Request::adds) {
+        if room::is_beyond_limit(shared) && batch.iter().any(Request::adds) {
             room::keep_to_limit(shared)
                 .map_err(|error| Failure::Broken(fault("resizing the map", &error)))?;
         }
         let applied = shared.gate.write(|mut txn| {
-            let applied = apply::apply(shared, state, &mut txn, batch, segments)
+            let outcomes = apply::apply(shared, state, &mut txn, batch, segments)
                 .map_err(|error| failure("writing", &error))?;
             let fits = room::fits(shared, &txn, reserve).map_err(|error| failure("writing", &error))?;
             if !fits {
                 return Err(Failure::MapFull);
             }
             txn.commit().map_err(|error| failure("committing", &error))?;
-            Ok(applied)
+            Ok(outcomes)
         });
         applied.unwrap_or_else(|error| Err(failure("beginning a transaction", &error)))
     }

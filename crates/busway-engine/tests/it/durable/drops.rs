@@ -11,23 +11,14 @@ use busway_testkit::TestBus;
 
 use super::breakers::{PAID, breaker};
 use super::{dir, open, publish, stock};
-use crate::world::{Breaks, Number, ends, number};
-
-/// Every third fails with it, and every third is given up with it.
-fn outcome(n: u32) -> Result<(), BoxError> {
-    match n % 3 {
-        0 => Ok(()),
-        1 => Err(Breaks.into()),
-        _ => Err(Permanent(Breaks).into()),
-    }
-}
+use crate::world::{Breaks, Number, breaking, ends, number};
 
 fn forms() -> [AnyHandler<Durable>; 3] {
     [
-        IntoHandler::<Durable, _>::into_handler(async |number: Payload<Number>| outcome(number.n)),
-        IntoHandler::<Durable, _>::into_handler(blocking(|number: Payload<Number>| outcome(number.n))),
+        IntoHandler::<Durable, _>::into_handler(async |number: Payload<Number>| breaking(number.n)),
+        IntoHandler::<Durable, _>::into_handler(blocking(|number: Payload<Number>| breaking(number.n))),
         IntoHandler::<Durable, _>::into_handler(batch(|numbers: Batch<Number>| {
-            let outcomes = numbers.iter().map(|number| outcome(number.payload().n));
+            let outcomes = numbers.iter().map(|number| breaking(number.payload().n));
             std::future::ready(outcomes.collect::<Vec<_>>())
         })),
     ]

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use busway_engine::{DeadLetterError, DeadLetterId, Redrive, Selection, StartAt};
+use busway_engine::{DeadLetterError, DeadLetterId, DeadLetterOperation, Redrive, Selection, StartAt};
 use busway_event::Priority;
 use busway_middleware::{BoxError, Payload};
 use busway_reliability::{Order, Retry};
@@ -133,6 +133,23 @@ async fn a_letter_that_is_given_again_while_nobody_runs_is_of_the_lane_of_who_co
     bus.finish().await;
 }
 
+/// Lets time go on until a redrive has come to its end.
+async fn ended(
+    bus: &TestBus,
+    mut redrive: Pin<&mut impl Future<Output = Result<DeadLetterOperation, DeadLetterError>>>,
+) -> DeadLetterOperation {
+    ends(async {
+        loop {
+            tokio::select! {
+                biased;
+                operation = &mut redrive => break operation.unwrap(),
+                () = bus.settle() => bus.clock().advance(Duration::from_millis(100)),
+            }
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_redrive_is_not_stopped_by_what_fails_of_another_one() {
     let (dir, clock) = (dir(), ManualClock::new());
@@ -160,30 +177,12 @@ async fn a_redrive_is_not_stopped_by_what_fails_of_another_one() {
     }
     bus.settle().await;
     assert_eq!(subscription.stats().dead, 5, "five of another redrive have failed alike");
-    let operation = ends(async {
-        loop {
-            tokio::select! {
-                biased;
-                operation = &mut good => break operation.unwrap(),
-                () = bus.settle() => clock.advance(Duration::from_millis(100)),
-            }
-        }
-    })
-    .await;
+    let operation = ended(&bus, good).await;
     assert_eq!((operation.letters, &operation.stopped), (10, &None), "{operation}");
     // Its own are heard of.
     let created = Selection::all().topics(CREATED).unwrap();
-    let mut bad = pin!(letters.redrive(created, Redrive::default().per_second(10).stop_after(3)));
-    let operation = ends(async {
-        loop {
-            tokio::select! {
-                biased;
-                operation = &mut bad => break operation.unwrap(),
-                () = bus.settle() => clock.advance(Duration::from_millis(100)),
-            }
-        }
-    })
-    .await;
+    let bad = pin!(letters.redrive(created, Redrive::default().per_second(10).stop_after(3)));
+    let operation = ended(&bus, bad).await;
     assert!(operation.stopped.is_some() && operation.letters < 10, "{operation}");
     bus.finish().await;
 }

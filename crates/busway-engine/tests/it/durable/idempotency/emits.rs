@@ -72,27 +72,15 @@ async fn what_was_refused_is_returned_by_the_next_attempt() {
         let (bus, calls) = (TestBus::start().await, Arc::new(AtomicU32::new(0)));
         let builder = bus.subscribe("orders.#").idempotent(kept(&bus)).retry(soon());
         let subscription = builder.to(handler(&calls)).await.unwrap();
+        let count = || {
+            let stats = subscription.stats();
+            stats.done + stats.skipped
+        };
         publish(&bus, [("A", 1)]).await;
-        settled(
-            &bus,
-            || {
-                let stats = subscription.stats();
-                stats.done + stats.skipped
-            },
-            1,
-        )
-        .await;
+        settled(&bus, count, 1).await;
         assert_eq!((calls.load(Ordering::Relaxed), confirmed(&bus)), (2, 1), "{}", subscription.stats());
         publish(&bus, [("A", 2)]).await;
-        settled(
-            &bus,
-            || {
-                let stats = subscription.stats();
-                stats.done + stats.skipped
-            },
-            2,
-        )
-        .await;
+        settled(&bus, count, 2).await;
         let stats = subscription.stats();
         assert_eq!((calls.load(Ordering::Relaxed), stats.done, stats.skipped), (2, 1, 1), "{stats}");
         bus.finish().await;
