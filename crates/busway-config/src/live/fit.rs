@@ -116,6 +116,7 @@ fn misfits_of(bus: &Bus, name: &Given<String>, route: &Route, is_ours: bool) -> 
         SubscribeProblem::StateMissing { .. }
         | SubscribeProblem::Transactions { .. }
         | SubscribeProblem::InlineInGroup
+        | SubscribeProblem::IdempotentInline
         | SubscribeProblem::RetryNotPossible { .. } => route.handler.place().clone(),
         SubscribeProblem::NoStream { .. } | SubscribeProblem::Filter(_) => route.filter.place().clone(),
         SubscribeProblem::NoStore => {

@@ -17,7 +17,7 @@ use futures_util::FutureExt as _;
 use super::DurableCore;
 use super::gaps::Untold;
 use super::member::Member;
-use super::once::{Claimed, Wait, keep_key, keep_while};
+use super::once::{Claimed, Wait, keep_key, keep_while, pay};
 use super::patience::Patience;
 use super::window::Started;
 use crate::idempotency::KeyDone;
@@ -83,6 +83,7 @@ async fn may_begin(
     started: &Started<AnyEvent>,
     mut claimed: Option<&mut Claimed<'_>>,
 ) -> Result<(), Ended> {
+    pay(claimed.as_deref_mut(), started).await?;
     keep_while(claimed.as_deref_mut(), pin!(core.marked(member, started))).await?;
     keep_key(claimed).await
 }

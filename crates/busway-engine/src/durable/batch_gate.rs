@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use super::attempt::Ended;
 use super::batch::{Going, Worker};
 use super::guarded::{Asked, ask};
-use super::once::{Admitted, Claimed, give_back};
+use super::once::{Admitted, Claimed, give_back, pay};
 use super::window::Started;
 use super::worker::{Storing, judge, report};
 use crate::idempotency::beside;
@@ -39,6 +39,11 @@ impl<'a> Worker<'a> {
         if self.reach.is_some() && self.ask(batch, open, &mut claims).await == Going::No {
             return Going::No;
         }
+        let again = claims.iter_mut().zip(batch).enumerate();
+        let again = again.filter_map(|(at, (claimed, started))| Some((at, claimed.as_mut()?, started)));
+        let paid = again.map(|(at, claimed, started)| async move { (at, pay(Some(claimed), started).await) });
+        let paid = join_all(paid).await;
+        self.go_without(batch, open, &mut claims, paid);
         self.handle(batch, open, &mut claims).await
     }
 
@@ -122,7 +127,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Sees to it that no lease runs out under the handler that is about to be called: when one might, all are asked for anew, at the same time, so that each
-    /// lasts from now on. Who does not have its key then goes its way without the others.
+    /// lasts from now on. Who does not have its key then [goes its way](Self::go_without).
     pub(super) async fn keep_keys(
         &mut self,
         batch: &[Started<AnyEvent>],
@@ -134,7 +139,19 @@ impl<'a> Worker<'a> {
         }
         let asked = claims.iter_mut().enumerate().filter_map(|(at, claimed)| Some((at, claimed.as_mut()?)));
         let asked = asked.map(|(at, claimed)| async move { (at, claimed.lease_anew().await) });
-        for (at, asked) in join_all(asked).await {
+        let asked = join_all(asked).await;
+        self.go_without(batch, open, claims, asked);
+    }
+
+    /// Those whose key was refused, by their places in the batch, go their way without the others.
+    fn go_without(
+        &mut self,
+        batch: &[Started<AnyEvent>],
+        open: &mut Vec<usize>,
+        claims: &mut [Option<Claimed<'a>>],
+        asked: Vec<(usize, Result<(), Ended>)>,
+    ) {
+        for (at, asked) in asked {
             let Err(ended) = asked else { continue };
             drop(claims.get_mut(at).and_then(Option::take));
             let call = self.calls.get_mut(at).and_then(Option::take);

@@ -84,36 +84,15 @@ impl DurableCore {
             Ok(claimed) => claimed,
             Err(ended) => return Admitted::No(ended),
         };
-        match keeper.lease(&mut claimed.held, clock).await {
-            Leased::Yes => {}
-            Leased::Duplicate => {
-                claimed.end = End::HandedBack(Waiters::All);
-                return Admitted::No(Ended::Decided(Outcome::Skip));
-            }
-            // Who waits for it here is told when this one has had it.
-            Leased::Later(delay) => {
-                claimed.end = End::HandedBack(Waiters::None);
-                return Admitted::No(Ended::Waits(Wait::behind(delay)));
-            }
-            Leased::Away => {
-                claimed.end = End::HandedBack(Waiters::None);
-                return Admitted::Away;
-            }
-        }
-        // Not the first attempt of the event: its key may be attempted again so often. Asked behind the lease: it costs a token.
-        let throttled = match started.attempt > NonZeroU32::MIN {
-            true => keeper.throttles(&claimed.held, clock).await,
-            false => Throttled::No,
+        // Who waits for it here is told when this one has had it.
+        let (waiters, admitted) = match keeper.lease(&mut claimed.held, clock).await {
+            Leased::Yes => return Admitted::Yes(Some(claimed)),
+            Leased::Duplicate => (Waiters::All, Admitted::No(Ended::Decided(Outcome::Skip))),
+            Leased::Later(delay) => (Waiters::None, Admitted::No(Ended::Waits(Wait::behind(delay)))),
+            Leased::Away => (Waiters::None, Admitted::Away),
         };
-        if matches!(throttled, Throttled::No) {
-            return Admitted::Yes(Some(claimed));
-        }
-        keeper.give_back(&claimed.held, clock).await;
-        claimed.end = End::HandedBack(Waiters::Next);
-        match throttled {
-            Throttled::Yes(delay) => Admitted::No(Ended::Waits(Wait::behind(delay))),
-            _ => Admitted::Away,
-        }
+        claimed.end = End::HandedBack(waiters);
+        admitted
     }
 
     /// An event waits, uncharged, for its key or for the store that has it.
@@ -210,6 +189,19 @@ impl Claimed<'_> {
         self.keeper.renewing(&mut self.held, &*self.core.services.clock, |_| {}).await
     }
 
+    /// Takes a token for one more attempt, if those are bounded. `Err`: what its event has come to without an attempt.
+    pub(super) async fn take_token(&mut self) -> Result<(), Ended> {
+        let clock = &*self.core.services.clock;
+        let delay = match self.keeper.throttles(&self.held, clock).await {
+            Throttled::No => return Ok(()),
+            Throttled::Yes(delay) => delay,
+            Throttled::Away => LOOK_AGAIN,
+        };
+        self.keeper.give_back(&self.held, clock).await;
+        self.end = End::HandedBack(Waiters::Next);
+        Err(Ended::Waits(Wait::behind(delay)))
+    }
+
     /// Asks for its lease anew. `Err`: what its event has come to without an attempt; the key is another's, or there is still too little left of its lease.
     pub(super) async fn lease_anew(&mut self) -> Result<(), Ended> {
         let clock = &*self.core.services.clock;
@@ -282,8 +274,8 @@ pub(super) async fn claim<'a>(
     started: &Started<AnyEvent>,
 ) -> Result<Option<Claimed<'a>>, Ended> {
     let Some(keeper) = &core.keeper else { return Ok(None) };
-    // Its first attempt, and nobody else to be asked: nothing of that waits, and most events are of this kind.
-    if started.attempt == NonZeroU32::MIN && keeper.is_in_own_store() {
+    // Nobody else is to be asked: nothing of that waits.
+    if keeper.is_in_own_store() {
         return core.take_key(keeper, started).map(Some);
     }
     let reached = core.abort.run_until_cancelled(claim_when_reached(core, member, started)).await;
@@ -316,6 +308,16 @@ pub(super) async fn give_back(member: &Member, claimed: Option<Claimed<'_>>) {
     }
 }
 
+/// Takes the token that an attempt costs which is not the first of its event, and is about to be made: what is refused by a breaker costs none. `Err`: what its event has come to without it.
+#[inline]
+pub(super) async fn pay(claimed: Option<&mut Claimed<'_>>, started: &Started<AnyEvent>) -> Result<(), Ended> {
+    match claimed.filter(|_| started.attempt > NonZeroU32::MIN) {
+        None => Ok(()),
+        // Boxed: it is rare, and not to be in the way of all others.
+        Some(claimed) => Box::pin(claimed.take_token()).await,
+    }
+}
+
 /// Sees to it that the lease of a key does not run out under the handler that is about to be called: its tokens, its mark or room in the store may have been waited
 /// for. `Err`: what its event has come to without it.
 #[inline]
@@ -340,24 +342,25 @@ pub(super) async fn keep_while<T: Send>(
     }
 }
 
-/// Makes an attempt at an event whose key is its own, if it needs one.
-pub(super) async fn attempt_once<'a>(
-    core: &'a Arc<DurableCore>,
+/// Makes an attempt at an event whose key is its own, if it needs one. The key stays with the caller, who has the decision: a key that is moved with what an attempt comes to is copied by each future
+/// around it.
+pub(super) async fn attempt_once(
+    core: &Arc<DurableCore>,
     member: &Member,
     slot: &mut Slot,
     started: &Started<AnyEvent>,
-    mut claimed: Option<Claimed<'a>>,
-) -> (Ended, Option<Claimed<'a>>) {
+    claimed: &mut Option<Claimed<'_>>,
+) -> Ended {
     let ended = attempt(core, member, slot, started, claimed.as_mut()).await;
-    let Some(mut claimed) = claimed.filter(|claimed| !matches!(claimed.end, End::HandedBack(_))) else {
-        return (ended, None);
+    let Some(claimed) = claimed.as_mut().filter(|claimed| !matches!(claimed.end, End::HandedBack(_))) else {
+        return ended;
     };
     let is_done = match &ended {
         Ended::Decided(outcome) => outcome.is_done(),
         Ended::Stored => true,
         Ended::Waits(_) => false,
-        Ended::CutShort => return (ended, None),
+        Ended::CutShort => return ended,
     };
     claimed.tell(member, is_done, &mut None).await;
-    (ended, Some(claimed))
+    ended
 }

@@ -212,13 +212,19 @@ impl DurableCore {
                 Verdict::Gone
             }
             ReadError::Corrupt(corrupt) => {
-                let handler = self.handler_name();
-                self.reserve_letter();
-                Verdict::Dead { error: None, reason: shortened(corrupt.to_string()), handler }
+                let (reason, handler) = self.given_up_unread(corrupt);
+                Verdict::Dead { error: None, reason, handler }
             }
             _ => return self.hand.lock().window.not_loaded(place, at.now + AGAIN_AFTER),
         };
         self.hand.lock().window.lost(place, verdict, at);
+    }
+
+    /// What lies at a damaged place is a dead letter, counted as one: with what reason, and of which handler.
+    fn given_up_unread(&self, corrupt: &impl std::fmt::Display) -> (String, String) {
+        self.counts.dead.fetch_add(1, Ordering::Relaxed);
+        self.reserve_letter();
+        (shortened(corrupt.to_string()), self.handler_name())
     }
 
     /// Reads on in each partition while the window has room; `false` when nothing was there.
@@ -286,9 +292,7 @@ impl DurableCore {
                 true
             }
             ReadError::Corrupt(corrupt) => {
-                let (reason, handler) = (shortened(corrupt.to_string()), self.handler_name());
-                self.counts.dead.fetch_add(1, Ordering::Relaxed);
-                self.reserve_letter();
+                let (reason, handler) = self.given_up_unread(corrupt);
                 self.hand.lock().window.unreadable(place.partition, reason, handler, at);
                 true
             }

@@ -126,16 +126,17 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
         // Its key first: what is done already is nobody's call, and is not answered in its place either.
         let mut place = None;
         let (ended, claimed, call) = match claim(core, member, started).await {
-            Ok(claimed) => match ask(core, member, reach.as_mut(), started).await {
+            Ok(mut claimed) => match ask(core, member, reach.as_mut(), started).await {
                 Asked::Attempt(call) => {
                     // From here on it may hang.
                     let call = core.watch(member, started, call);
                     place = core.place_of(started);
-                    // Where it is made: a move would copy it.
-                    let attempt = pin!(attempt_once(core, member, &mut slot, started, claimed));
-                    let attempt = pin!(within(place.as_ref(), attempt));
-                    let ended = unless_cut_short(aborted.as_mut(), attempt).await;
-                    let (ended, claimed) = ended.unwrap_or((Ended::CutShort, None));
+                    let ended = {
+                        // Where it is made: a move would copy it.
+                        let attempt = pin!(attempt_once(core, member, &mut slot, started, &mut claimed));
+                        let attempt = pin!(within(place.as_ref(), attempt));
+                        unless_cut_short(aborted.as_mut(), attempt).await.unwrap_or(Ended::CutShort)
+                    };
                     (ended, claimed, core.unwatch(member, started.place, call))
                 }
                 Asked::Over => {

@@ -120,6 +120,9 @@ impl SubscribeBuilder {
             if self.group.is_some() && idempotency.shared_store().is_none() {
                 problems.push(SubscribeProblem::IdempotentInGroup);
             }
+            if info.run == Run::Inline && info.may_emit {
+                problems.push(SubscribeProblem::IdempotentInline);
+            }
         }
         if !self.bus.closing.admits(Source::Outside) {
             problems.push(SubscribeProblem::Closed);

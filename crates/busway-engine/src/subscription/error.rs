@@ -80,6 +80,11 @@ pub enum SubscribeProblem {
         "members of an ephemeral group have no keys in common: give .idempotent(…) a shared store, or make the group durable"
     )]
     IdempotentInGroup,
+    /// What an inline handler returns is published behind it, by who publishes its event: its key would be done before.
+    #[error(
+        "an inline handler that returns events cannot be idempotent, since its key would be done though they may be refused: make it an async fn, or let it publish them itself"
+    )]
+    IdempotentInline,
     /// A lease that runs out before the handler must be done, or just then.
     #[error(
         "a lease of {lease:?} leaves no time to ask for it before the deadline of {deadline:?}, and a duplicate might be handled beside its first: give .idempotent(…) a longer .lease(…), or .deadline(…) less"

@@ -120,7 +120,7 @@ macro_rules! shape_of_sync_function {
                     }
                     Called::Yes
                 };
-                AnyHandler::new::<F, ($($arg,)*)>(Run::$wrapper, SyncCall { call }).lending(lends)
+                AnyHandler::new::<F, ($($arg,)*)>(Run::$wrapper, SyncCall { call }).lending(lends).emitting(R::MAY_EMIT)
             }
         }
     };

@@ -55,17 +55,23 @@ pub struct AnyHandler<M> {
     name: fn() -> &'static str,
     needs: fn() -> Requirements,
     lends: bool,
+    may_emit: bool,
     mode: PhantomData<fn(M)>,
 }
 
 impl<M: Mode> AnyHandler<M> {
     fn new<H, Args: Arguments<M>>(run: Run, call: impl Call + 'static) -> Self {
         let (name, needs) = (type_name::<H>, requirements_of::<M, Args>);
-        Self { call: Arc::new(call), run, name, needs, lends: false, mode: PhantomData }
+        Self { call: Arc::new(call), run, name, needs, lends: false, may_emit: true, mode: PhantomData }
     }
 
     fn lending(mut self, lends: bool) -> Self {
         self.lends = lends;
+        self
+    }
+
+    fn emitting(mut self, may_emit: bool) -> Self {
+        self.may_emit = may_emit;
         self
     }
 
@@ -78,7 +84,8 @@ impl<M: Mode> AnyHandler<M> {
     /// What the handler is and needs.
     #[must_use]
     pub fn info(&self) -> HandlerInfo {
-        HandlerInfo { name: (self.name)(), run: self.run, requirements: (self.needs)() }
+        let (name, requirements) = ((self.name)(), (self.needs)());
+        HandlerInfo { name, run: self.run, requirements, may_emit: self.may_emit }
     }
 
     /// Where it runs.
@@ -143,6 +150,7 @@ impl AnyHandler<Durable> {
             name: self.name,
             needs: self.needs,
             lends: self.lends,
+            may_emit: self.may_emit,
             mode: PhantomData,
         })
     }
@@ -156,6 +164,7 @@ impl<M> Clone for AnyHandler<M> {
             name: self.name,
             needs: self.needs,
             lends: self.lends,
+            may_emit: self.may_emit,
             mode: PhantomData,
         }
     }
@@ -183,6 +192,8 @@ pub struct HandlerInfo {
     pub run: Run,
     /// What its arguments need.
     pub requirements: Requirements,
+    /// Whether it may return events to publish, as far as its type says. Always so for one that is neither blocking nor inline.
+    pub may_emit: bool,
 }
 
 /// Where a handler runs.

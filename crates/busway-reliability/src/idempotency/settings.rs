@@ -162,7 +162,7 @@ impl Idempotency {
     }
 
     /// Bounds how often one key is attempted again: a token bucket a key, which holds `burst` attempts beyond the first and earns them at `rate`. An event
-    /// for which there is none waits, parked, and is charged nothing. With a shared store the bound holds for all processes together. In one process the
+    /// for which there is none waits, parked, and is charged nothing; what a breaker refuses takes none. With a shared store the bound holds for all processes together. In one process the
     /// buckets of the last 10,000 keys are remembered. Default: no bound but the subscription's own retry. Of durable subscriptions.
     pub const fn retry_rate(mut self, rate: Rate, burst: NonZeroU32) -> Self {
         self.retry_rate = Some((rate, burst));

@@ -135,3 +135,35 @@ async fn a_time_that_is_over_is_now_and_skipping_settles() {
     recorder.assert_payloads(&numbers([1]));
     bus.finish().await;
 }
+
+#[tokio::test]
+async fn a_parked_event_that_is_damaged_when_it_is_due_is_a_dead_letter_and_counted() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = open_on(&clock, &dir).await;
+    let fails = Recorder::<Number>::new();
+    stock(&bus).retry(retry()).to(fails.scripted(&Script::new([Step::Fail("not yet")]))).await.unwrap();
+    publish_of(&bus, "A-1", [77_777_777]).await;
+    publish_of(&bus, "B-7", 0..64).await;
+    bus.settle().await;
+    bus.finish().await;
+    flip(&dir, b"77777777");
+
+    let bus = open_on(&clock, &dir).await;
+    let recorder = Recorder::<Number>::new();
+    let subscription = stock(&bus).retry(retry()).to(recorder.handler()).await.unwrap();
+    clock.advance(Duration::from_secs(10));
+    bus.settle().await;
+    assert_eq!((recorder.count(), subscription.stats().dead, subscription.stats().parked), (0, 1, 0));
+    assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 1);
+    bus.finish().await;
+}
+
+/// Flips a bit wherever these bytes are in the store's file.
+fn flip(dir: &tempfile::TempDir, found: &[u8]) {
+    let file = dir.path().join("data.mdb");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(found)).collect();
+    assert!(!places.is_empty());
+    places.iter().for_each(|at| bytes[*at] ^= 1);
+    std::fs::write(&file, bytes).unwrap();
+}

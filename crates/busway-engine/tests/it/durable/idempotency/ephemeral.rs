@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use busway_engine::{Breaker, Fallback};
+use busway_engine::{Breaker, Fallback, SubscribeProblem};
 use busway_event::Event;
-use busway_middleware::Delivery;
-use busway_reliability::Idempotency;
-use busway_testkit::{Gate, Recorder, Script, SharedKeys, Step, TestBus};
+use busway_middleware::{Delivery, Payload, inline};
+use busway_reliability::{Idempotency, Overflow};
+use busway_testkit::{Gate, ManualClock, Recorder, Script, SharedKeys, Step, TestBus};
 
 use super::super::breakers::PAID;
 use super::super::numbers;
-use super::{once, publish};
+use super::{about, once, publish};
 use crate::dependency::Service;
 use crate::world::{Number, number, turns};
 
@@ -119,4 +119,31 @@ async fn what_was_done_in_the_handlers_place_leaves_its_key_as_it_was() {
             bus.finish().await;
         }
     }
+}
+
+#[tokio::test]
+async fn an_inline_handler_that_returns_events_is_refused() {
+    let (bus, keys) = (TestBus::start().await, SharedKeys::new(&ManualClock::new()));
+    for once in [once(), once().store(keys.store())] {
+        let returns = inline(|order: Payload<Number>| number("orders.counted", order.n));
+        let error = bus.subscribe("orders.created").idempotent(once.clone()).to(returns).await.unwrap_err();
+        assert_eq!(error.problems(), [SubscribeProblem::IdempotentInline], "{error}");
+        let plain = inline(|_: Payload<Number>| {});
+        bus.subscribe("orders.created").idempotent(once).to(plain).await.unwrap();
+    }
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_fills_its_own_mailbox_under_a_key_holds_nobody_up() {
+    let bus = TestBus::start().await;
+    let returns = async |order: Payload<Number>| vec![about("A", order.n), about("B", order.n)];
+    let builder = bus.subscribe("orders.#").concurrency(2).capacity(2).overflow(Overflow::Block(None));
+    let subscription = builder.idempotent(once()).to(returns).await.unwrap();
+    publish(&bus, (0..64).map(|n| (["A", "B", "C", "D"][n % 4], u32::try_from(n).unwrap()))).await;
+    bus.settle().await;
+    let stats = subscription.stats();
+    assert_eq!(stats.done, 4, "one of each key: {stats}");
+    assert!(stats.skipped >= 56, "what was published from outside waited for room: {stats}");
+    bus.finish().await;
 }

@@ -1,14 +1,16 @@
 //! Keys and breakers together: what is done already is nobody's call.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use busway_engine::{Breaker, Fallback};
 use busway_event::{Draft, Event};
 use busway_middleware::{AnyHandler, Batch, BoxError, Delivery, Durable, IntoHandler, Payload, batch};
-use busway_testkit::TestBus;
+use busway_reliability::Rate;
+use busway_testkit::{ManualClock, SharedKeys, TestBus};
 
 use super::super::breakers::{PAID, soon};
-use super::super::{dir, open, stock};
+use super::super::{dir, open, open_on, stock};
 use super::{once, steps};
 use crate::dependency::Service;
 use crate::world::{Number, number};
@@ -108,4 +110,31 @@ async fn a_payload_is_handled_under_its_key_and_its_breaker_without_either_knowi
     assert_eq!((stats.done, stats.skipped), (10, 30), "{stats}");
     assert_eq!(channel.counts.successes, 10, "{channel}");
     bus.finish().await;
+}
+
+#[tokio::test]
+async fn what_an_open_breaker_refuses_costs_no_token_of_its_key() {
+    let hourly = Rate::new(1, Duration::from_secs(3_600)).unwrap();
+    for (handler, is_shared) in [(one_by_one as fn(&_) -> _, false), (one_by_one, true), (in_batches, false)]
+    {
+        let (dir, clock, service) = (dir(), ManualClock::new(), Service::default());
+        let bus = open_on(&clock, &dir).await;
+        let once = once().retry_rate(hourly, NonZeroU32::MIN);
+        let once = if is_shared { once.store(SharedKeys::new(&clock).store()) } else { once };
+        let breaker = Breaker::default().opens_after(1).open_for(Duration::from_secs(30));
+        let builder = stock(&bus).retry(soon()).breaker(breaker).idempotent(once);
+        let subscription = builder.to(handler(&service)).await.unwrap();
+        service.down(PAID);
+        bus.publish(paid("A", 1)).await.unwrap();
+        bus.settle().await;
+        // It is due, and refused.
+        clock.advance(Duration::from_secs(1));
+        bus.settle().await;
+        service.up(PAID);
+        clock.advance(Duration::from_secs(30));
+        bus.settle().await;
+        let (stats, steps) = (subscription.stats(), steps(&subscription));
+        assert_eq!((stats.failed, stats.done, steps.throttled), (1, 1, 0), "{stats} {steps}");
+        bus.finish().await;
+    }
 }
