@@ -174,6 +174,12 @@ fn recovery(section: &Route, is_durable: bool, problems: &mut Vec<Problem>) {
             let problem = Problem::at(field.place(), "an id is a key by itself: \"fields\" are of no effect");
             problems.push(problem.hint("by: metadata, or by: payload"));
         }
+        let of_a_store =
+            [once.lease.as_ref().map(Given::place), once.on_unreachable.as_ref().map(Given::place)];
+        for place in of_a_store.into_iter().flatten().filter(|_| once.store.is_none()) {
+            let problem = Problem::at(place, "without a \"store\" this is of no effect");
+            problems.push(problem.hint("name the store of keys: store"));
+        }
         let own = match once.idempotency() {
             Ok(once) => once.problems().iter().map(ToString::to_string).collect(),
             Err(error) => vec![error.to_string()],

@@ -7,13 +7,15 @@ use busway_engine::{
     AtCap, Breaker, BusBuilder, DeadLetterPolicy, Durability, Fallback, Retention, Settings, StartAt, Stream,
 };
 use busway_event::Priority;
-use busway_reliability::{Idempotency, OnNoKey, Order, Overflow, Rate, RateError, Retry, RetryBudget};
+use busway_reliability::{
+    Idempotency, OnNoKey, OnUnreachable, Order, Overflow, Rate, RateError, Retry, RetryBudget,
+};
 use busway_router::GroupRule;
 
 use crate::model::{
     BreakerFallback, BreakerSection, BusSection, CapPolicy, DeadLetterKeeping, DeadLettersSection,
     GroupSharing, IdempotencySection, KeyFrom, Limits, OrderBy, Overflowing, PriorityLevels, RateSection,
-    RetryBudgetSection, RetrySection, StartingAt, StreamSection, Surviving, WithoutKey,
+    RetryBudgetSection, RetrySection, StartingAt, StreamSection, Surviving, WhileUnreachable, WithoutKey,
 };
 use crate::read::Given;
 use crate::value::Level;
@@ -217,6 +219,7 @@ impl BreakerSection {
 }
 
 impl IdempotencySection {
+    /// But for its store, which the bus has.
     pub(crate) fn idempotency(&self) -> Result<Idempotency, RateError> {
         let fields = self.fields.iter().map(|field| field.value().as_str());
         let mut once = match self.by.value() {
@@ -238,6 +241,12 @@ impl IdempotencySection {
         }
         if let Some(WithoutKey::Retry) = self.on_no_key.as_ref().map(Given::value) {
             once = once.on_no_key(OnNoKey::Retry);
+        }
+        if let Some(lease) = &self.lease {
+            once = once.lease(lease.duration());
+        }
+        if let Some(WhileUnreachable::Pass) = self.on_unreachable.as_ref().map(Given::value) {
+            once = once.on_unreachable(OnUnreachable::Pass);
         }
         Ok(match &self.retry_rate {
             Some(rate) => {

@@ -97,15 +97,17 @@ impl Config {
 }
 
 fn misfits_of(bus: &Bus, name: &Given<String>, route: &Route, is_ours: bool) -> Vec<Problem> {
-    let Some(handler) = bus.named_handler(route.handler.value()) else {
-        return vec![no_handler(bus, &route.handler)];
+    let (handler, no_store) = (bus.named_handler(route.handler.value()), no_store(bus, route));
+    let (Some(handler), None) = (&handler, &no_store) else {
+        let no_handler = handler.is_none().then(|| no_handler(bus, &route.handler));
+        return no_handler.into_iter().chain(no_store).collect();
     };
     // Middleware is made elsewhere, which says what is wrong with it.
     let builder = base(bus, name, route, &Stack::default().make(None, bus, &mut Vec::new()));
     let problems = match &route.durable {
         // What the transport says is known when it is asked.
         None if route.at.is_some() && handler.for_ephemeral().is_some() => Vec::new(),
-        Some(_) => durable_of(builder, route).problems_with(&handler),
+        Some(_) => durable_of(builder, route).problems_with(handler),
         None => match handler.for_ephemeral() {
             Some(handler) => builder.problems_with(&handler),
             None => return vec![Problem::at(route.handler.place(), NEEDS_DURABLE)],
@@ -128,12 +130,29 @@ fn misfits_of(bus: &Bus, name: &Given<String>, route: &Route, is_ours: bool) -> 
 }
 
 fn no_handler(bus: &Bus, handler: &Given<String>) -> Problem {
-    let message = format!("no handler \"{}\" is registered", escaped(handler.value()));
-    let known: Vec<&str> = bus.handler_names().collect();
-    let hint =
-        did_you_mean(handler.value(), known.iter().copied()).unwrap_or_else(|| match known.as_slice() {
-            [] => "register it when the bus is built: .handler(name, handler)".to_owned(),
-            known => format!("registered are {}", known.join(", ")),
-        });
-    Problem::at(handler.place(), message).hint(hint)
+    not_registered(("handler", ".handler(name, handler)"), handler, bus.handler_names())
+}
+
+/// That the store of keys is not there which a route names.
+fn no_store(bus: &Bus, route: &Route) -> Option<Problem> {
+    let store = route.idempotency.as_ref()?.store.as_ref()?;
+    let how = ("store of keys", ".idempotency_store(name, store)");
+    bus.named_idempotency_store(store.value())
+        .is_none()
+        .then(|| not_registered(how, store, bus.idempotency_store_names()))
+}
+
+/// That nothing is registered by a name: what is, or how to register it.
+pub(super) fn not_registered<'a>(
+    (what, how): (&str, &str),
+    name: &Given<String>,
+    known: impl Iterator<Item = &'a str>,
+) -> Problem {
+    let message = format!("no {what} \"{}\" is registered", escaped(name.value()));
+    let known: Vec<&str> = known.collect();
+    let hint = did_you_mean(name.value(), known.iter().copied()).unwrap_or_else(|| match known.as_slice() {
+        [] => format!("register it when the bus is built: {how}"),
+        known => format!("registered are {}", known.join(", ")),
+    });
+    Problem::at(name.place(), message).hint(hint)
 }

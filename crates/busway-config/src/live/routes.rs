@@ -8,6 +8,7 @@ use busway_engine::{
     Bus, DurableBuilder, DurableSubscription, Heritage, SubscribeBuilder, SubscribeError, Subscription,
 };
 use busway_middleware::{AnyHandler, Durable};
+use busway_reliability::Idempotency;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
@@ -16,7 +17,7 @@ use super::order::Order;
 use super::starting::begin;
 use super::steps::{Made, Stack};
 use super::transports::Carriers;
-use crate::model::{CarrierSection, IdempotencySection, Route};
+use crate::model::{CarrierSection, Route};
 use crate::problem::{Problem, escaped, panicked};
 use crate::read::{Given, Named};
 use crate::value::Name;
@@ -354,8 +355,11 @@ pub(super) fn base(bus: &Bus, name: &Given<String>, route: &Route, made: &Made) 
     if let Some(breaker) = &route.breaker {
         builder = builder.breaker(breaker.breaker());
     }
-    if let Some(Ok(once)) = route.idempotency.as_ref().map(IdempotencySection::idempotency) {
-        builder = builder.idempotent(once);
+    if let Some(section) = &route.idempotency
+        && let Ok(once) = section.idempotency()
+    {
+        let store = section.store.as_ref().and_then(|store| bus.named_idempotency_store(store.value()));
+        builder = builder.idempotent(store.into_iter().fold(once, Idempotency::store));
     }
     made.steps().fold(builder, |builder, (stage, name, step)| builder.middleware(stage, name, step))
 }

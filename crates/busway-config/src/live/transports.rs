@@ -8,8 +8,9 @@ use busway_engine::remote::{Members, RemoteBuilder};
 use busway_engine::transport::Transport;
 use busway_engine::{Bus, DurableBuilder, SubscribeBuilder};
 
+use super::fit::not_registered;
 use crate::model::{AtSection, CarrierMode, CarrierSection, DeadLetterKeeping, OtherMembers, Route};
-use crate::problem::{Problem, did_you_mean, escaped};
+use crate::problem::{Problem, escaped};
 use crate::read::{Given, Named};
 
 /// Streams that are carried, by name.
@@ -255,13 +256,7 @@ pub(super) fn misfits(bus: &Bus, carriers: &Named<CarrierSection>, routes: &Name
 }
 
 fn no_transport(bus: &Bus, name: &Given<String>) -> Problem {
-    let message = format!("no transport \"{}\" is registered", escaped(name.value()));
-    let known: Vec<&str> = bus.transport_names().collect();
-    let hint = did_you_mean(name.value(), known.iter().copied()).unwrap_or_else(|| match known.as_slice() {
-        [] => "register it when the bus is built: .transport(name, transport)".to_owned(),
-        known => format!("registered are {}", known.join(", ")),
-    });
-    Problem::at(name.place(), message).hint(hint)
+    not_registered(("transport", ".transport(name, transport)"), name, bus.transport_names())
 }
 
 /// An error with all its causes, in one line.

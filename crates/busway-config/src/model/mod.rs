@@ -17,7 +17,7 @@ pub use self::observability::{Log, LogShape, Metrics, Observability};
 pub use self::route::{
     BreakerFallback, BreakerSection, DeadLetterKeeping, DeadLettersSection, FailureRateSection, GroupSharing,
     IdempotencySection, KeyFrom, RateSection, RetryBudgetSection, RetrySection, Route, StartingAt,
-    WithoutKey,
+    WhileUnreachable, WithoutKey,
 };
 pub use self::step::{ConcurrencyParameters, StepSection, Steps, TimeoutParameters};
 pub use self::stream::{CapPolicy, CapSection, RetentionSection, StreamSection, Surviving};

@@ -125,6 +125,12 @@ section! {
         on_no_key: Option<Given<WithoutKey>>,
         /// How often one key may be attempted again; durable ones only. Default: as `retry` says.
         retry_rate: Option<RateSection>,
+        /// A store of keys that several processes share, by the name under which the program has registered it. Default: the bus's own for a durable route, memory for others and at a broker.
+        store: Option<Given<String>>,
+        /// Longest lease of a key in `store`. Default 30s; 1ms to 1d.
+        lease: Option<Given<Time<1>>>,
+        /// What becomes of events while `store` cannot be reached. Default `delay`.
+        on_unreachable: Option<Given<WhileUnreachable>>,
     }
 }
 
@@ -203,6 +209,16 @@ choice! {
         GiveUp = "give_up",
         /// It fails as any attempt does.
         Retry = "retry",
+    }
+}
+
+choice! {
+    /// What becomes of events while a store of keys cannot be reached.
+    WhileUnreachable {
+        /// They wait.
+        Delay = "delay",
+        /// They are handled without protection, and counted.
+        Pass = "pass",
     }
 }
 

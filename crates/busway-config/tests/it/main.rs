@@ -11,6 +11,7 @@ mod environment;
 mod failing;
 mod grouped;
 mod hostile;
+mod key_stores;
 mod loading;
 mod problems;
 mod registered;

@@ -1,15 +1,18 @@
-//! Handlers and kinds of middleware by name: registered on the builder, found on the bus. See [`named`](crate::named).
+//! Handlers, transports, stores of keys and kinds of middleware by name: registered on the builder, found on the bus. See [`named`](crate::named).
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use busway_event::Filter;
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{AnyHandler, BoxError, Durable, IntoHandler, Step};
+use busway_reliability::IdempotencyStore;
 use serde::de::DeserializeOwned;
 
 use super::{BuildProblem, Bus, BusBuilder};
-use crate::named::{MakeError, Parameter};
+use crate::named::{Factory, MakeError, Parameter};
 use crate::transport::Transport;
 
 impl BusBuilder {
@@ -23,24 +26,27 @@ impl BusBuilder {
         name: impl Into<String>,
         handler: H,
     ) -> Self {
-        let name = name.into();
-        if self.named.handlers.contains_key(&name) {
-            self.problems.push(BuildProblem::NamedTwice { what: "handler", name });
-            return self;
-        }
-        self.named.handlers.insert(name, handler.into_handler());
+        register(
+            &mut self.named.handlers,
+            ("handler", name.into()),
+            handler.into_handler(),
+            &mut self.problems,
+        );
         self
     }
 
     /// Registers a transport by a name, for a configuration: streams that are carried, and routes at a broker. It does nothing by itself. A name is
     /// registered once: twice is an error of [`start`](BusBuilder::start).
     pub fn transport(mut self, name: impl Into<String>, transport: impl Transport) -> Self {
-        let name = name.into();
-        if self.named.transports.contains_key(&name) {
-            self.problems.push(BuildProblem::NamedTwice { what: "transport", name });
-            return self;
-        }
-        self.named.transports.insert(name, Arc::new(transport));
+        let transport: Arc<dyn Transport> = Arc::new(transport);
+        register(&mut self.named.transports, ("transport", name.into()), transport, &mut self.problems);
+        self
+    }
+
+    /// Registers a store of keys that several processes share by a name, for the `idempotency` of a configuration's routes. It does nothing by itself. A name is
+    /// registered once: twice is an error of [`start`](BusBuilder::start).
+    pub fn idempotency_store(mut self, name: impl Into<String>, store: Arc<dyn IdempotencyStore>) -> Self {
+        register(&mut self.named.key_stores, ("store of keys", name.into()), store, &mut self.problems);
         self
     }
 
@@ -59,17 +65,27 @@ impl BusBuilder {
         W: IntoStep<Form>,
         E: Into<BoxError>,
     {
-        let name = name.into();
-        if self.named.factories.contains_key(&name) {
-            self.problems.push(BuildProblem::NamedTwice { what: "kind of middleware", name });
-            return self;
-        }
         let factory = move |parameter: &Parameter| {
             let parameters = P::deserialize(parameter).map_err(MakeError::Parameters)?;
             make(parameters).map(IntoStep::into_step).map_err(|error| MakeError::Refused(error.into()))
         };
-        self.named.factories.insert(name, Arc::new(factory));
+        let (kind, factory): (_, Factory) = (("kind of middleware", name.into()), Arc::new(factory));
+        register(&mut self.named.factories, kind, factory, &mut self.problems);
         self
+    }
+}
+
+fn register<T>(
+    names: &mut BTreeMap<String, T>,
+    (what, name): (&'static str, String),
+    value: T,
+    problems: &mut Vec<BuildProblem>,
+) {
+    match names.entry(name) {
+        Entry::Vacant(free) => _ = free.insert(value),
+        Entry::Occupied(taken) => {
+            problems.push(BuildProblem::NamedTwice { what, name: taken.key().clone() });
+        }
     }
 }
 
@@ -102,6 +118,17 @@ impl Bus {
     /// Names of transports that were registered.
     pub fn transport_names(&self) -> impl Iterator<Item = &str> {
         self.core().named.transports.keys().map(String::as_str)
+    }
+
+    /// The store of keys that was registered by this name, see [`BusBuilder::idempotency_store`].
+    #[must_use]
+    pub fn named_idempotency_store(&self, name: &str) -> Option<Arc<dyn IdempotencyStore>> {
+        self.core().named.key_stores.get(name).cloned()
+    }
+
+    /// Names of stores of keys that were registered.
+    pub fn idempotency_store_names(&self) -> impl Iterator<Item = &str> {
+        self.core().named.key_stores.keys().map(String::as_str)
     }
 
     /// The names of its streams.

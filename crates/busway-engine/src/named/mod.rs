@@ -1,4 +1,4 @@
-//! Handlers and kinds of middleware by name, for who sets up a bus from a file: a file can name what it cannot contain.
+//! Handlers, transports, stores of keys and kinds of middleware by name, for who sets up a bus from a file: a file can name what it cannot contain.
 //!
 //! They are registered when the bus is built and never change. What is registered does nothing by itself.
 
@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use busway_middleware::{AnyHandler, BoxError, Durable, States, Step};
+use busway_reliability::IdempotencyStore;
 use parking_lot::Mutex;
 
 use crate::transport::Transport;
@@ -20,6 +21,7 @@ pub use self::parameters::{Parameter, ParameterError};
 pub(crate) struct Named {
     pub(crate) handlers: BTreeMap<String, AnyHandler<Durable>>,
     pub(crate) transports: BTreeMap<String, Arc<dyn Transport>>,
+    pub(crate) key_stores: BTreeMap<String, Arc<dyn IdempotencyStore>>,
     pub(crate) factories: BTreeMap<String, Factory>,
     /// What crates that build on the bus keep with it.
     pub(crate) attached: Mutex<States>,
@@ -32,6 +34,7 @@ impl fmt::Debug for Named {
         f.debug_struct("Named")
             .field("handlers", &self.handlers.keys())
             .field("transports", &self.transports.keys())
+            .field("key_stores", &self.key_stores.keys())
             .field("factories", &self.factories.keys())
             .finish_non_exhaustive()
     }
