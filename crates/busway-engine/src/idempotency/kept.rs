@@ -77,9 +77,11 @@ impl Kept {
         delivery.get::<Self>().is_some_and(|kept| kept.held.lock().is_some())
     }
 
-    /// Takes the key that a chain has left.
+    /// Takes the key that a chain has left: not done, unless who takes it says so.
     pub(crate) fn take(delivery: &Delivery) -> Option<LetGo> {
-        delivery.get::<Self>()?.held.lock().take()
+        let mut held = delivery.get::<Self>()?.held.lock().take()?;
+        held.is_done = Some(false);
+        Some(held)
     }
 
     /// Leaves a key. It comes back when nobody is there who would conclude it.

@@ -99,6 +99,8 @@ pub(crate) struct Held {
     pub(crate) is_shared: bool,
     /// When a shared store was asked for the lease that it has there: it lasts from then on, or longer.
     asked: Option<Instant>,
+    /// That store has said since that the lease is another's.
+    is_lost: bool,
 }
 
 /// What is stored of a key with the settlement of its event.
@@ -241,7 +243,8 @@ impl Keeper {
             }
             Asked::Leased => {
                 turns.counts.misses += 1;
-                Entered::Held(Held { key, lease, epoch: lease.owner, is_shared: false, asked: None })
+                let (is_shared, is_lost) = (false, false);
+                Entered::Held(Held { key, lease, epoch: lease.owner, is_shared, asked: None, is_lost })
             }
             Asked::Done => {
                 turns.counts.store_hits += 1;

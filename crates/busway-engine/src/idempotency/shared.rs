@@ -96,7 +96,7 @@ impl Keeper {
                 if !std::mem::replace(&mut held.is_shared, true) {
                     self.counts.leased.fetch_add(1, Ordering::Relaxed);
                 }
-                held.asked = Some(asked);
+                (held.asked, held.is_lost) = (Some(asked), false);
                 Leased::Yes
             }
             Some(Answer::Done) => {
@@ -124,10 +124,11 @@ impl Keeper {
         held.asked.map(|asked| asked + self.settings.lease_time())
     }
 
-    /// Whether its lease might run out before an attempt that begins now has ended: it has to be asked for anew.
+    /// Whether its lease is lost, or might run out before an attempt that begins now has ended: it has to be asked for anew.
     #[inline]
     pub(crate) fn is_short(&self, held: &Held, clock: &dyn Clock) -> bool {
-        held.asked.is_some_and(|asked| clock.now().saturating_duration_since(asked) > self.slack)
+        let is_old = |asked| clock.now().saturating_duration_since(asked) > self.slack;
+        held.asked.is_some_and(|asked| held.is_lost || is_old(asked))
     }
 
     /// Asks for a lease anew, as a later attempt of the same owner does: then it lasts from now on.
@@ -159,6 +160,7 @@ impl Keeper {
                     until(asked + lease);
                 }
                 Some(false) => {
+                    held.is_lost = true;
                     until(asked);
                     return pending().await;
                 }

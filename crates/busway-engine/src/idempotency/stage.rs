@@ -35,7 +35,9 @@ impl Middleware for Once {
     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
         let (keeper, clock) = (&*self.0, &*self.1);
         // A step outside of it goes on inwards again: what came of the time before is forgotten.
-        drop(Kept::take(delivery));
+        if let Some(held) = Kept::take(delivery) {
+            held.end(false).await;
+        }
         Kept::take_substituted(delivery);
         loop {
             let held = match keeper.enter(delivery.event(), None, clock) {

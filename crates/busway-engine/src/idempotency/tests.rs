@@ -1,7 +1,10 @@
 //! Who may handle a key when two ask for it.
 
+use busway_reliability::Rate;
+use futures_util::FutureExt as _;
+
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{Sleep, SystemClock};
 
 #[test]
 fn a_key_that_is_done_between_two_looks_is_not_taken_again() {
@@ -47,4 +50,62 @@ fn who_takes_a_key_by_its_own_patience_is_not_woken_by_letting_it_go() {
     let third = take(3);
     assert!(keeper.let_go(&third, false, now).is_empty());
     assert!(keeper.turns.lock().waiting.is_empty());
+}
+
+/// Says at the second asking that the lease is another's.
+struct Forgets(AtomicBool);
+
+impl IdempotencyStore for Forgets {
+    fn lease<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, Answer> {
+        let has_forgotten = self.0.swap(true, Ordering::Relaxed);
+        let busy = Answer::Busy { rest: Duration::from_secs(1) };
+        Box::pin(std::future::ready(Ok(if has_forgotten { busy } else { Answer::Leased })))
+    }
+
+    fn done<'a>(&'a self, _: &'a Claim, _: Duration) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn release<'a>(&'a self, _: &'a Claim) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn take<'a>(&'a self, _: &'a Claim, _: Rate, _: u32) -> StoreFuture<'a, Option<Duration>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn name(&self) -> String {
+        "forgets".to_owned()
+    }
+}
+
+/// One whose waits are over at once.
+#[derive(Debug)]
+struct Hasty;
+
+impl Clock for Hasty {
+    fn now(&self) -> Instant {
+        SystemClock.now()
+    }
+
+    fn utc(&self) -> Timestamp {
+        SystemClock.utc()
+    }
+
+    fn sleep_until(&self, _: Instant) -> Sleep {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[test]
+fn a_lease_that_the_store_has_given_to_another_one_is_asked_for_anew_however_young_it_is() {
+    let settings = Idempotency::by_id().store(Arc::new(Forgets(AtomicBool::new(false))));
+    let keeper = Keeper::durable(&settings, "stock".into(), Some(Duration::from_secs(1))).unwrap();
+    let key = IdempotencyKey::of([b"a"]);
+    let Entered::Held(mut held) = keeper.take((key, None), &Hasty, || {}) else { panic!("it is new") };
+    assert!(matches!(keeper.lease(&mut held, &Hasty).now_or_never(), Some(Leased::Yes)));
+    assert!(!keeper.is_short(&held, &Hasty));
+    assert!(keeper.renewing(&mut held, &Hasty, |_| {}).now_or_never().is_none());
+    assert!(keeper.is_short(&held, &Hasty));
+    assert!(matches!(keeper.lease_anew(&mut held, &Hasty).now_or_never(), Some(Leased::Later(_))));
 }

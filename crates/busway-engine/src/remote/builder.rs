@@ -77,8 +77,12 @@ impl SubscribeBuilder {
         let mut problems = self.problems_with(handler);
         // Batches are attempted again by the broker.
         let is_again = matches!(handler.run(), Run::Batch(_)) && self.classify.is_none();
-        problems
-            .retain(|problem| !(is_again && matches!(problem, SubscribeProblem::RetryNotPossible { .. })));
+        problems.retain(|problem| match problem {
+            SubscribeProblem::RetryNotPossible { .. } => !is_again,
+            // It has one there.
+            SubscribeProblem::IdempotentUnnamed => false,
+            _ => true,
+        });
         problems.extend(self.not_at_a_broker(handler));
         problems
     }

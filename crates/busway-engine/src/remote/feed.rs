@@ -85,7 +85,8 @@ impl Feed {
         }
     }
 
-    pub(super) fn name(&self) -> &str {
+    /// By which its broker knows the subscription.
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 

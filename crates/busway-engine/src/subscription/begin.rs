@@ -120,6 +120,10 @@ impl SubscribeBuilder {
             if self.group.is_some() && idempotency.shared_store().is_none() {
                 problems.push(SubscribeProblem::IdempotentInGroup);
             }
+            let is_called = self.name.is_some() || self.group.is_some() || self.feed.is_some();
+            if !is_called && idempotency.shared_store().is_some() {
+                problems.push(SubscribeProblem::IdempotentUnnamed);
+            }
             if info.run == Run::Inline && info.may_emit {
                 problems.push(SubscribeProblem::IdempotentInline);
             }
@@ -150,10 +154,10 @@ impl SubscribeBuilder {
         handler: AnyHandler<Ephemeral>,
     ) -> Subscription {
         let again = self.again();
-        let shown = self.name.as_deref().unwrap_or(filter.as_str());
+        let keys_of = self.keys_of(&filter);
         let with = (self.middleware, self.idempotent.as_ref(), (again, self.identity));
         let (clock, heritage) = (&self.bus.services.clock, self.heritage.as_ref());
-        let member = Self::member(0, handler, with, (shown, clock, heritage));
+        let member = Self::member(0, handler, with, (&keys_of, clock, heritage));
         let name = self.name.map(Into::into);
         let entry = Entry::new(&self.bus, name, filter, settings, Arc::clone(&member));
         // What has lanes, members or keys to keep, or no queue to fill, is made at once.
@@ -174,6 +178,16 @@ impl SubscribeBuilder {
             None => self.bus.enter(&entry, None),
         }
         Subscription::new(entry, member)
+    }
+
+    /// Under which name its keys lie in a shared store: one that all its members bear, in this process and in others.
+    fn keys_of(&self, filter: &Filter) -> Arc<str> {
+        match (&self.feed, &self.name, &self.group) {
+            (Some(feed), ..) => feed.name().into(),
+            (None, Some(name), _) => name.as_str().into(),
+            (None, None, Some(group)) => format!("{filter} @{group}").into(),
+            (None, None, None) => filter.as_str().into(),
+        }
     }
 
     /// Makes a member of it.

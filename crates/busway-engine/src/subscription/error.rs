@@ -80,6 +80,9 @@ pub enum SubscribeProblem {
         "members of an ephemeral group have no keys in common: give .idempotent(…) a shared store, or make the group durable"
     )]
     IdempotentInGroup,
+    /// Keys in a shared store lie under the name of their subscription: without one, those of all subscriptions to the filter would be one's.
+    #[error("keys in a shared store lie under the subscription's name: give it one with .name(…)")]
+    IdempotentUnnamed,
     /// What an inline handler returns is published behind it, by who publishes its event: its key would be done before.
     #[error(
         "an inline handler that returns events cannot be idempotent, since its key would be done though they may be refused: make it an async fn, or let it publish them itself"

@@ -169,7 +169,8 @@ impl Idempotency {
         self
     }
 
-    /// Keeps the keys in a store that several processes share, instead of the bus's own.
+    /// Keeps the keys in a store that several processes share, instead of the bus's own. They lie there under the name of the subscription, which members have in common: of a durable one its own, at a broker the name there, of a
+    /// group in memory without a name its filter and the group's name. Another one in memory needs a name.
     pub fn store(mut self, store: Arc<dyn IdempotencyStore>) -> Self {
         self.store = Some(store);
         self

@@ -43,3 +43,30 @@ async fn what_was_refused_is_returned_by_the_next_attempt_and_then_by_none() {
         assert_eq!(ends(stock.stop()).await.subscription.skipped, 1);
     }
 }
+
+#[tokio::test]
+async fn members_of_a_subscription_at_a_broker_share_their_keys_whatever_they_are_called_here() {
+    let bus = TestBus::start().await;
+    let keys = SharedKeys::new(bus.clock());
+    let calls = Arc::new(AtomicU32::new(0));
+    let mut members = Vec::new();
+    for name in ["stock-1", "stock-2"] {
+        let broker = Scripted::able();
+        let counted = Arc::clone(&calls);
+        let handler = move |_: Payload<Raw>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(())
+        };
+        let builder =
+            bus.subscribe("orders.#").name(name).idempotent(Idempotency::by_id().store(keys.store()));
+        members.push((builder.on(&broker, "orders", "stock").to(handler).await.unwrap(), broker));
+    }
+    for (_, broker) in &members {
+        broker.deliver([delivery(1, "a", None)]);
+        assert_eq!(broker.told(1).await, [done(1)]);
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    for (member, _) in members {
+        ends(member.stop()).await;
+    }
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use busway_event::{Draft, Event, Raw};
 use busway_middleware::{
-    AnyHandler, Batch, Delivery, Ephemeral, IntoHandler, Outcome, Payload, Stage, SyncMiddleware, batch,
-    blocking,
+    AnyHandler, Batch, Delivery, Ephemeral, IntoHandler, Middleware, Next, Outcome, Payload, Stage,
+    SyncMiddleware, batch, blocking,
 };
 use busway_reliability::{Idempotency, Retry};
 use busway_testkit::{SharedKeys, TestBus};
@@ -70,7 +70,7 @@ async fn what_was_refused_is_returned_by_the_next_attempt() {
     let handlers: [Make; 2] = [one_by_one, on_a_thread];
     for (kept, handler) in KEPT.into_iter().flat_map(|kept| handlers.map(|handler| (kept, handler))) {
         let (bus, calls) = (TestBus::start().await, Arc::new(AtomicU32::new(0)));
-        let builder = bus.subscribe("orders.#").idempotent(kept(&bus)).retry(soon());
+        let builder = bus.subscribe("orders.#").name("stock").idempotent(kept(&bus)).retry(soon());
         let subscription = builder.to(handler(&calls)).await.unwrap();
         let count = || {
             let stats = subscription.stats();
@@ -96,7 +96,8 @@ async fn of_a_batch_a_duplicate_returns_what_was_refused_and_the_others_wait_for
             let drafts = orders.iter().map(|_| confirmation(&counted));
             std::future::ready(drafts.collect::<Vec<_>>())
         });
-        let subscription = bus.subscribe("orders.#").idempotent(kept(&bus)).to(handler).await.unwrap();
+        let subscription =
+            bus.subscribe("orders.#").name("stock").idempotent(kept(&bus)).to(handler).await.unwrap();
         subscription.pause();
         publish(&bus, [("A", 1), ("A", 2), ("B", 3), ("A", 4), ("B", 5)]).await;
         subscription.resume();
@@ -130,4 +131,34 @@ async fn what_a_step_outside_makes_a_failure_of_is_not_done() {
     assert!(bus.settle_within(Duration::from_secs(10)).await);
     assert_eq!((subscription.stats().done, confirmed(&bus)), (1, 1), "{}", subscription.stats());
     bus.finish().await;
+}
+
+/// Goes on inwards once more when that has failed.
+struct Again;
+
+impl Middleware for Again {
+    async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
+        match next.run(delivery).await {
+            Outcome::Failed(_) => next.run(delivery).await,
+            outcome => outcome,
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_step_outside_goes_through_once_more_is_done_by_the_last_time() {
+    for kept in KEPT {
+        let (bus, calls) = (TestBus::start().await, Arc::new(AtomicU32::new(1)));
+        let builder = bus.subscribe("orders.#").name("stock").idempotent(kept(&bus));
+        let builder = builder.middleware(Stage::Trace, "again", Again);
+        let builder = builder.middleware(Stage::Decode, "spoils", Spoils(AtomicU32::new(0)));
+        let subscription = builder.to(one_by_one(&calls)).await.unwrap();
+        publish(&bus, [("A", 1)]).await;
+        bus.settle().await;
+        assert_eq!((subscription.stats().done, confirmed(&bus)), (1, 1), "{}", subscription.stats());
+        publish(&bus, [("A", 2)]).await;
+        bus.settle().await;
+        assert_eq!((subscription.stats().skipped, confirmed(&bus)), (1, 1), "{}", subscription.stats());
+        bus.finish().await;
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busway_engine::{Breaker, Fallback, SubscribeProblem};
+use busway_engine::{Breaker, Fallback, SubscribeBuilder, SubscribeProblem};
 use busway_event::Event;
 use busway_middleware::{Delivery, Payload, inline};
 use busway_reliability::{Idempotency, Overflow};
@@ -60,7 +60,8 @@ async fn with_a_shared_store_it_waits_in_its_place_while_that_cannot_be_reached(
     let keys = SharedKeys::new(bus.clock());
     keys.set_reachable(false);
     let shared = Idempotency::by_metadata(["bizId"]).store(keys.store());
-    let subscription = bus.subscribe("orders.#").idempotent(shared).to(recorder.handler()).await.unwrap();
+    let subscription =
+        bus.subscribe("orders.#").name("stock").idempotent(shared).to(recorder.handler()).await.unwrap();
     publish(&bus, [("A", 1), ("A", 2)]).await;
     assert!(!bus.settle_within(Duration::from_secs(10)).await);
     assert_eq!(recorder.count(), 0);
@@ -94,7 +95,11 @@ async fn what_was_done_in_the_handlers_place_leaves_its_key_as_it_was() {
             let keys = SharedKeys::new(bus.clock());
             let once = if is_shared { once().store(keys.store()) } else { once() };
             let breaker = Breaker::default().opens_after(1).open_for(Duration::from_secs(30));
-            let builder = bus.subscribe(PAID).breaker(breaker.fallback(fallback.clone())).idempotent(once);
+            let builder = bus
+                .subscribe(PAID)
+                .name("stock")
+                .breaker(breaker.fallback(fallback.clone()))
+                .idempotent(once);
             let subscription = builder.to(service.answering()).await.unwrap();
             let paid = |biz_id: &str, n| number(PAID, n).meta("bizId", biz_id);
             bus.publish(paid("A", 1)).await.unwrap();
@@ -126,10 +131,11 @@ async fn an_inline_handler_that_returns_events_is_refused() {
     let (bus, keys) = (TestBus::start().await, SharedKeys::new(&ManualClock::new()));
     for once in [once(), once().store(keys.store())] {
         let returns = inline(|order: Payload<Number>| number("orders.counted", order.n));
-        let error = bus.subscribe("orders.created").idempotent(once.clone()).to(returns).await.unwrap_err();
+        let subscribe = || bus.subscribe("orders.created").name("stock").idempotent(once.clone());
+        let error = subscribe().to(returns).await.unwrap_err();
         assert_eq!(error.problems(), [SubscribeProblem::IdempotentInline], "{error}");
         let plain = inline(|_: Payload<Number>| {});
-        bus.subscribe("orders.created").idempotent(once).to(plain).await.unwrap();
+        subscribe().to(plain).await.unwrap().stop().await;
     }
     bus.finish().await;
 }
@@ -146,4 +152,39 @@ async fn a_handler_that_fills_its_own_mailbox_under_a_key_holds_nobody_up() {
     assert_eq!(stats.done, 4, "one of each key: {stats}");
     assert!(stats.skipped >= 56, "what was published from outside waited for room: {stats}");
     bus.finish().await;
+}
+
+#[tokio::test]
+async fn keys_in_a_shared_store_are_those_of_a_name() {
+    let (bus, keys) = (TestBus::start().await, SharedKeys::new(&ManualClock::new()));
+    let subscribe = || bus.subscribe("orders.#").idempotent(once().store(keys.store()));
+    let error = subscribe().to(async || {}).await.unwrap_err();
+    assert_eq!(error.problems(), [SubscribeProblem::IdempotentUnnamed], "{error}");
+    let (mail, stock) = (Recorder::<Number>::new(), Recorder::<Number>::new());
+    subscribe().name("mail").to(mail.handler()).await.unwrap();
+    subscribe().name("stock").to(stock.handler()).await.unwrap();
+    publish(&bus, [("A", 1), ("A", 2)]).await;
+    bus.settle().await;
+    mail.assert_payloads(&numbers([1]));
+    stock.assert_payloads(&numbers([1]));
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn members_of_a_group_have_their_keys_in_common_by_a_shared_store() {
+    for name in [None, Some("stock")] {
+        let (bus, keys) = (TestBus::start().await, SharedKeys::new(&ManualClock::new()));
+        let recorders = [Recorder::<Number>::new(), Recorder::<Number>::new()];
+        for recorder in &recorders {
+            let member = bus.subscribe("orders.#").group("workers").idempotent(once().store(keys.store()));
+            let member = name.into_iter().fold(member, SubscribeBuilder::name);
+            member.to(recorder.handler()).await.unwrap();
+        }
+        for n in 0..4 {
+            publish(&bus, [("A", n)]).await;
+            bus.settle().await;
+        }
+        assert_eq!(recorders.iter().map(Recorder::count).sum::<usize>(), 1, "{name:?}");
+        bus.finish().await;
+    }
 }
