@@ -5,7 +5,6 @@
 //! duplicate that is skipped while that commit is on its way is settled, the event itself is not, and is attempted again should the process die
 //! now. A shared store is told behind the handler and before the settlement; what cannot be told is settled all the same in the end (`Claimed::tell`).
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -125,7 +124,7 @@ impl DurableCore {
     }
 
     /// What waited for a key has its turn; `false`: none of it waits any more.
-    fn wake_parked(&self, places: &BTreeSet<Position>) -> bool {
+    fn wake_parked(&self, places: &[Position]) -> bool {
         let (now, mut hand) = (self.services.clock.now(), self.hand.lock());
         let woken = places.iter().filter(|place| hand.window.wake(**place, now)).count();
         drop(hand);
@@ -180,7 +179,7 @@ impl Claimed<'_> {
 
     /// Whether a shared store has a lease of it, which runs out.
     #[inline]
-    pub(super) const fn is_leased(&self) -> bool {
+    pub(super) fn is_leased(&self) -> bool {
         self.held.is_leased()
     }
 
@@ -226,7 +225,7 @@ impl Claimed<'_> {
     /// handled again for certain, and so only a duplicate of it may be.
     pub(super) async fn tell(&mut self, member: &Member, is_done: bool, deadline: &mut Option<Instant>) {
         self.end = if is_done { End::Done } else { End::Undone };
-        if !self.held.is_shared {
+        if !self.held.is_shared() {
             return;
         }
         let clock = &*self.core.services.clock;
@@ -267,17 +266,25 @@ impl Drop for Claimed<'_> {
     }
 }
 
-/// Asks for the key of an event, if it needs one. `Err`: what it has come to without an attempt.
+/// Takes the key of an event, if it needs one and nobody else is to be asked, as with most subscriptions: nothing of that waits. `Err`: what it has come to without an attempt.
+#[inline]
+pub(super) fn claim_at_once<'a>(
+    core: &'a Arc<DurableCore>,
+    started: &Started<AnyEvent>,
+) -> Option<Result<Option<Claimed<'a>>, Ended>> {
+    match &core.keeper {
+        None => Some(Ok(None)),
+        Some(keeper) if keeper.is_in_own_store() => Some(core.take_key(keeper, started).map(Some)),
+        Some(_) => None,
+    }
+}
+
+/// Asks for the key of an event in a shared store too. `Err`: what it has come to without an attempt.
 pub(super) async fn claim<'a>(
     core: &'a Arc<DurableCore>,
     member: &Member,
     started: &Started<AnyEvent>,
 ) -> Result<Option<Claimed<'a>>, Ended> {
-    let Some(keeper) = &core.keeper else { return Ok(None) };
-    // Nobody else is to be asked: nothing of that waits.
-    if keeper.is_in_own_store() {
-        return core.take_key(keeper, started).map(Some);
-    }
     let reached = core.abort.run_until_cancelled(claim_when_reached(core, member, started)).await;
     reached.unwrap_or(Err(Ended::CutShort))
 }

@@ -22,7 +22,7 @@ use super::attempt::{Ended, Slot};
 use super::guarded::{Asked, ask};
 use super::hand::{Hand, Presence, Seat};
 use super::member::Member;
-use super::once::{attempt_once, claim, give_back};
+use super::once::{attempt_once, claim, claim_at_once, give_back};
 use super::recovery::Recovery;
 use super::traced::concluded;
 use super::verdict::verdict;
@@ -125,7 +125,11 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
         let started = &*in_hand.one.insert(started);
         // Its key first: what is done already is nobody's call, and is not answered in its place either.
         let mut place = None;
-        let (ended, claimed, call) = match claim(core, member, started).await {
+        let claimed = match claim_at_once(core, started) {
+            Some(claimed) => claimed,
+            None => claim(core, member, started).await,
+        };
+        let (ended, claimed, call) = match claimed {
             Ok(mut claimed) => match ask(core, member, reach.as_mut(), started).await {
                 Asked::Attempt(call) => {
                     // From here on it may hang.

@@ -20,7 +20,7 @@ mod stats;
 mod tests;
 mod turns;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -88,19 +88,36 @@ pub(crate) enum Entered {
     NoKey(IdempotencyKeyError),
 }
 
-/// A key that an attempt has, in this process. Must be [let go](Keeper::let_go).
-#[derive(Debug, Clone, Copy)]
+/// A key that an attempt has, in this process. Must be [let go](Keeper::let_go). Small, for it is moved about with each attempt.
+#[derive(Debug)]
 pub(crate) struct Held {
-    pub(crate) key: IdempotencyKey,
-    lease: Lease,
-    /// Of its claim in a shared store: rising, also from one time to the next that it is asked for.
+    key: IdempotencyKey,
+    /// Which attempt of this process has it.
+    turn: u64,
+    /// A shared store knows of it, and is to be told what becomes of it.
+    there: Option<Box<There>>,
+}
+
+/// A key in a shared store.
+#[derive(Debug)]
+struct There {
+    /// Of its claim: rising, also from one time to the next that it is asked for.
     epoch: u64,
-    /// Whether a shared store knows of it, and is to be told what becomes of it.
-    pub(crate) is_shared: bool,
-    /// When a shared store was asked for the lease that it has there: it lasts from then on, or longer.
+    /// When the store was asked for the lease that it has there: it lasts from then on, or longer. `None`: it is handled without one.
     asked: Option<Instant>,
-    /// That store has said since that the lease is another's.
+    /// The store has said since that the lease is another's.
     is_lost: bool,
+}
+
+impl Held {
+    /// As the ledger knows it.
+    const fn lease(&self) -> Lease {
+        lease_of(self.turn)
+    }
+}
+
+const fn lease_of(turn: u64) -> Lease {
+    Lease { owner: turn, epoch: 0 }
 }
 
 /// What is stored of a key with the settlement of its event.
@@ -205,32 +222,39 @@ impl Keeper {
                 return Entered::NoKey(error);
             }
         };
-        self.take((key, place), clock, || {})
+        self.take((&key, place), clock, || {})
     }
 
     /// The same of its key. `asked` is run behind the look into the cache, when nothing is held: for a test.
     #[inline]
     fn take(
         &self,
-        (key, place): (IdempotencyKey, Option<Position>),
+        (key, place): (&IdempotencyKey, Option<Position>),
         clock: &dyn Clock,
         asked: impl FnOnce(),
     ) -> Entered {
         if let Place::Shared(_, local) | Place::Memory(local) = &self.place
-            && local.is_done(key, clock.now())
+            && local.is_done(*key, clock.now())
         {
             self.counts.local_hits.fetch_add(1, Ordering::Relaxed);
             if let Some(place) = place {
-                self.turns.lock().waits_no_more(key, place);
+                self.turns.lock().waits_no_more(*key, place);
             }
             return Entered::Duplicate;
         }
         asked();
+        self.take_turn((key, place), clock)
+    }
+
+    /// The same where the cache does not know it. Out of line, with the key where it is: taken apart for the look into the cache and put together again, it would be read before it is written.
+    #[inline(never)]
+    fn take_turn(&self, (key, place): (&IdempotencyKey, Option<Position>), clock: &dyn Clock) -> Entered {
         let mut turns = self.turns.lock();
         if let Some(place) = place {
-            turns.waits_no_more(key, place);
+            turns.waits_no_more(*key, place);
         }
-        let lease = Lease { owner: turns.next_epoch(), epoch: 0 };
+        let (turn, key) = (turns.next_epoch(), *key);
+        let lease = lease_of(turn);
         // For as long as the attempt lasts: who holds it lets go of it in any case. The clock is read for a key that is known alone.
         match turns.ledger.hold(key, lease, || clock.now()) {
             // Who held it may have been done since the cache was asked: it says so there before it lets go, under this lock.
@@ -243,8 +267,7 @@ impl Keeper {
             }
             Asked::Leased => {
                 turns.counts.misses += 1;
-                let (is_shared, is_lost) = (false, false);
-                Entered::Held(Held { key, lease, epoch: lease.owner, is_shared, asked: None, is_lost })
+                Entered::Held(Held { key, turn, there: None })
             }
             Asked::Done => {
                 turns.counts.store_hits += 1;
@@ -263,33 +286,33 @@ impl Keeper {
 
     /// Lets a key go in this process, and says who of those that wait for it has its turn: all when its event has been handled, `is_done`, and are
     /// duplicates; else the next, and the others behind that.
-    pub(crate) fn let_go(&self, held: &Held, is_done: bool, now: Instant) -> BTreeSet<Position> {
+    pub(crate) fn let_go(&self, held: &Held, is_done: bool, now: Instant) -> Vec<Position> {
         let mut turns = self.turns.lock();
         match (&self.place, is_done) {
             (Place::Own, true) => {
-                _ = turns.ledger.done(held.key, held.lease, now, self.settings.ttl_of_keys());
+                _ = turns.ledger.done(held.key, held.lease(), now, self.settings.ttl_of_keys());
             }
             (Place::Shared(_, local) | Place::Memory(local), true) => {
                 local.done(held.key, now);
-                turns.ledger.release(held.key, held.lease);
+                turns.ledger.release(held.key, held.lease());
             }
             (_, false) => {
                 self.counts.released.fetch_add(1, Ordering::Relaxed);
-                turns.ledger.release(held.key, held.lease);
+                turns.ledger.release(held.key, held.lease());
             }
         }
         self.is_free(turns, held.key, if is_done { Waiters::All } else { Waiters::Next })
     }
 
     /// A key that was taken here turned out to be done, or another's, in the shared store.
-    pub(crate) fn hand_back(&self, held: &Held, waiters: Waiters) -> BTreeSet<Position> {
+    pub(crate) fn hand_back(&self, held: &Held, waiters: Waiters) -> Vec<Position> {
         let mut turns = self.turns.lock();
-        turns.ledger.release(held.key, held.lease);
+        turns.ledger.release(held.key, held.lease());
         self.is_free(turns, held.key, waiters)
     }
 
     /// Who was to be next does not wait any more: who is behind it.
-    pub(crate) fn next_waiting(&self, held: &Held) -> BTreeSet<Position> {
+    pub(crate) fn next_waiting(&self, held: &Held) -> Vec<Position> {
         self.turns.lock().take_waiting(held.key, Waiters::Next)
     }
 
@@ -299,7 +322,7 @@ impl Keeper {
         mut turns: MutexGuard<'_, Turns>,
         key: IdempotencyKey,
         waiters: Waiters,
-    ) -> BTreeSet<Position> {
+    ) -> Vec<Position> {
         let waiting = turns.take_waiting(key, waiters);
         drop(turns);
         // Who waits for the bus's own store is parked.

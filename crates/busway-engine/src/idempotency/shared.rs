@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use busway_reliability::TakeError;
 use futures_util::FutureExt as _;
 
-use super::{Answer, Claim, Held, IdempotencyStore, Keeper, OnUnreachable, Place, Unreachable};
+use super::{Answer, Claim, Held, IdempotencyStore, Keeper, OnUnreachable, Place, There, Unreachable};
 use crate::clock::Clock;
 
 /// What a shared store has said.
@@ -35,8 +35,22 @@ pub(crate) enum Throttled {
 impl Held {
     /// Whether a shared store has a lease of it, which runs out.
     #[inline]
-    pub(crate) const fn is_leased(&self) -> bool {
-        self.asked.is_some()
+    pub(crate) fn is_leased(&self) -> bool {
+        self.asked().is_some()
+    }
+
+    /// Whether a shared store knows of it, and is to be told what becomes of it.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.there.is_some()
+    }
+
+    #[inline]
+    fn asked(&self) -> Option<Instant> {
+        self.there.as_ref()?.asked
+    }
+
+    fn epoch(&self) -> u64 {
+        self.there.as_ref().map_or(self.turn, |there| there.epoch)
     }
 }
 
@@ -93,10 +107,11 @@ impl Keeper {
         match self.reached(&**store, (clock, within), || store.lease(&claim, lease)).await {
             Some(Answer::Leased) => {
                 // Asked anew, it is the same attempt.
-                if !std::mem::replace(&mut held.is_shared, true) {
+                if !held.is_shared() {
                     self.counts.leased.fetch_add(1, Ordering::Relaxed);
                 }
-                (held.asked, held.is_lost) = (Some(asked), false);
+                let (epoch, asked, is_lost) = (held.epoch(), Some(asked), false);
+                held.there = Some(Box::new(There { epoch, asked, is_lost }));
                 Leased::Yes
             }
             Some(Answer::Done) => {
@@ -111,7 +126,9 @@ impl Keeper {
             None => match self.settings.while_unreachable() {
                 OnUnreachable::Pass => {
                     self.counts.passed.fetch_add(1, Ordering::Relaxed);
-                    held.asked = None;
+                    if let Some(there) = &mut held.there {
+                        there.asked = None;
+                    }
                     Leased::Yes
                 }
                 _ => Leased::Away,
@@ -121,22 +138,24 @@ impl Keeper {
 
     /// Until when its lease in a shared store lasts, if it has one there.
     pub(super) fn lease_end(&self, held: &Held) -> Option<Instant> {
-        held.asked.map(|asked| asked + self.settings.lease_time())
+        held.asked().map(|asked| asked + self.settings.lease_time())
     }
 
     /// Whether its lease is lost, or might run out before an attempt that begins now has ended: it has to be asked for anew.
     #[inline]
     pub(crate) fn is_short(&self, held: &Held, clock: &dyn Clock) -> bool {
         let is_old = |asked| clock.now().saturating_duration_since(asked) > self.slack;
-        held.asked.is_some_and(|asked| held.is_lost || is_old(asked))
+        held.there
+            .as_ref()
+            .is_some_and(|there| there.asked.is_some_and(|asked| there.is_lost || is_old(asked)))
     }
 
     /// Asks for a lease anew, as a later attempt of the same owner does: then it lasts from now on.
     pub(crate) async fn lease_anew(&self, held: &mut Held, clock: &dyn Clock) -> Leased {
-        if held.asked.is_none() {
+        let Some(there) = held.there.as_mut().filter(|there| there.asked.is_some()) else {
             return Leased::Yes;
-        }
-        held.epoch = self.next_epoch();
+        };
+        there.epoch = self.next_epoch();
         self.lease(held, clock).await
     }
 
@@ -148,24 +167,25 @@ impl Keeper {
         clock: &dyn Clock,
         until: impl Fn(Instant) + Send,
     ) -> Infallible {
-        let (lease, Some(mut asked)) = (self.settings.lease_time(), held.asked) else {
+        let (lease, Some(mut asked)) = (self.settings.lease_time(), held.asked()) else {
             return pending().await;
         };
         loop {
             clock.guard_until(asked + lease / 3).await;
             asked = clock.now();
-            match self.renewed(held, clock).await {
-                Some(true) => {
-                    held.asked = Some(asked);
+            let renewed = self.renewed(held, clock).await;
+            // It may be reached the next time.
+            let (Some(is_kept), Some(there)) = (renewed, &mut held.there) else { continue };
+            match is_kept {
+                true => {
+                    there.asked = Some(asked);
                     until(asked + lease);
                 }
-                Some(false) => {
-                    held.is_lost = true;
+                false => {
+                    there.is_lost = true;
                     until(asked);
                     return pending().await;
                 }
-                // It may be reached the next time.
-                None => {}
             }
         }
     }
@@ -185,7 +205,7 @@ impl Keeper {
     /// The handler was done: tells the shared store, if it knows of the key; until `deadline`, if there is one. `false`: it could not be told, and is to be told again.
     pub(crate) async fn tell_done(&self, held: &Held, clock: &dyn Clock, deadline: Option<Instant>) -> bool {
         let Place::Shared(store, _) = &self.place else { return true };
-        if !held.is_shared {
+        if !held.is_shared() {
             return true;
         }
         let claim = self.claim(held);
@@ -216,7 +236,7 @@ impl Keeper {
     /// many keys only the first is given back in vain.
     pub(crate) async fn give_back(&self, held: &Held, clock: &dyn Clock) {
         let Place::Shared(store, _) = &self.place else { return };
-        if !held.is_shared || self.is_away.load(Ordering::Relaxed) {
+        if !held.is_shared() || self.is_away.load(Ordering::Relaxed) {
             return;
         }
         let claim = self.claim(held);
@@ -243,7 +263,7 @@ impl Keeper {
 
     fn claim(&self, held: &Held) -> Claim {
         let subscription = Arc::clone(&self.subscription);
-        Claim { subscription, key: held.key, owner: self.owner, epoch: held.epoch }
+        Claim { subscription, key: held.key, owner: self.owner, epoch: held.epoch() }
     }
 
     fn unreachable(&self, unreachable: &Unreachable) {

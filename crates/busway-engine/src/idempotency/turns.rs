@@ -41,16 +41,23 @@ impl Turns {
         }
     }
 
-    pub(super) fn take_waiting(&mut self, key: IdempotencyKey, waiters: Waiters) -> BTreeSet<Position> {
-        // As a rule.
-        if self.waiting.is_empty() {
-            return BTreeSet::new();
+    /// In the order of the log.
+    #[inline]
+    pub(super) fn take_waiting(&mut self, key: IdempotencyKey, waiters: Waiters) -> Vec<Position> {
+        match self.waiting.is_empty() {
+            // As a rule.
+            true => Vec::new(),
+            false => self.take_some_waiting(key, waiters),
         }
+    }
+
+    #[cold]
+    fn take_some_waiting(&mut self, key: IdempotencyKey, waiters: Waiters) -> Vec<Position> {
         match waiters {
-            Waiters::None => BTreeSet::new(),
-            Waiters::All => self.waiting.remove(&key).unwrap_or_default(),
+            Waiters::None => Vec::new(),
+            Waiters::All => self.waiting.remove(&key).unwrap_or_default().into_iter().collect(),
             Waiters::Next => {
-                let Entry::Occupied(mut waiting) = self.waiting.entry(key) else { return BTreeSet::new() };
+                let Entry::Occupied(mut waiting) = self.waiting.entry(key) else { return Vec::new() };
                 let next = waiting.get_mut().pop_first();
                 if waiting.get().is_empty() {
                     waiting.remove();
