@@ -1,4 +1,4 @@
-//! Aging: by which time retention judges how old something is.
+//! Aging: by which time it is judged how old something is: what retention lets go, and which keys of idempotency.
 //!
 //! The store has no clock. It goes by the latest time that an event or a caller brought, and never later than it was told to: who has a monotonic
 //! clock beside the wall clock knows when that is ahead, and says so.
@@ -22,6 +22,7 @@ impl Default for AgedAtMost {
 
 impl AgedAtMost {
     /// The time that age is judged by, when it seems to be `now`.
+    #[inline]
     pub(crate) fn bound(&self, now: Timestamp) -> Timestamp {
         now.min(Timestamp::from_nanos(self.0.load(Ordering::Relaxed)))
     }
@@ -34,8 +35,9 @@ impl Store {
         self.ask(Request::Retain(now));
     }
 
-    /// From now on, until it is called again, what is appended is not judged to be older than it is at `time`, whatever later times events and
-    /// callers bring: those of a wall clock that is ahead let nothing go too early. Until it is called the first time there is no such bound.
+    /// From now on, until it is called again, nothing is judged to be older than it is at `time`, whatever later times events and
+    /// callers bring: those of a wall clock that is ahead let no events and no [keys](crate::DoneKeys) go too early. Until it is called the first time
+    /// there is no such bound.
     pub fn age_at_most(&self, time: Timestamp) {
         self.shared.aged_at_most.0.store(time.as_nanos(), Ordering::Relaxed);
     }

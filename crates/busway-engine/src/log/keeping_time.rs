@@ -1,5 +1,5 @@
-//! Telling the store what time it is: retention by age and heads of audit streams go on where nobody publishes.
-//! What age is judged by: `believed.rs`.
+//! Telling the store what time it is: retention by age and heads of audit streams go on where nobody publishes, and nothing is judged by a wall
+//! clock that is ahead. What is judged by instead: `believed.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,31 +9,27 @@ use crate::believed::Believed;
 use crate::bus::Services;
 
 impl Log {
-    /// Tells it every minute, until the log ends; unless no stream goes by it. The first time before this returns.
+    /// Tells it every minute, until the log ends. The first time before this returns.
     pub(crate) fn keep_time(
         self: Arc<Self>,
         services: Arc<Services>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let goes_by_time = self.streams.iter().any(|stream| stream.declared.goes_by_time());
         let mut believed = Believed::at_the_start(&*services.clock);
-        if goes_by_time {
-            self.with(|store| store.age_at_most(believed.time()));
-        }
+        self.with(|store| store.age_at_most(believed.time()));
         async move {
-            if !goes_by_time {
-                return;
-            }
             loop {
-                let next = services.clock.sleep_until(services.clock.now() + EVERY);
+                let next = services.clock.guard_until(services.clock.now() + EVERY);
                 if self.ending.run_until_cancelled(next).await.is_none() {
                     return;
                 }
                 let (now, time) = (services.clock.utc(), believed.look(&*services.clock));
-                let told = self.lend(&services, move |store| {
-                    store.age_at_most(time);
-                    store.retain(now);
-                });
-                if told.await.is_none() {
+                let told = self.with(|store| store.age_at_most(time));
+                let retained = match goes_by_time {
+                    true => self.lend(&services, move |store| store.retain(now)).await,
+                    false => told,
+                };
+                if retained.is_none() {
                     return;
                 }
             }

@@ -85,6 +85,23 @@ fn keys_outlive_the_store_in_their_order_and_go_with_their_subscription() {
     assert_eq!(rows(&store), 0);
 }
 
+/// By a wall clock that was ahead for a moment they had all run out.
+#[test]
+fn keys_stay_until_their_time_is_over_by_the_time_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let reader = register(&store);
+    store.age_at_most(time(0));
+    store.retain(time(1_000_000));
+    for number in 0..20 {
+        settle(&store, reader, DoneKeys::one(key(number, 3_600), 1_000), 0);
+    }
+    assert_eq!(kept(&store, reader), (0..20).collect::<Vec<_>>());
+    store.age_at_most(time(3_600));
+    settle(&store, reader, DoneKeys::one(key(20, 9_000), 1_000), 3_600);
+    assert_eq!(kept(&store, reader), (9..=20).collect::<Vec<_>>());
+}
+
 /// A store that an earlier version wrote rows of keys into: they are read before those of today, and go when their time has come.
 #[test]
 fn rows_of_version_one_are_read_and_go_like_others() {

@@ -82,7 +82,7 @@ pub(super) fn apply(
                 Outcome::Done
             }
             Request::Retain(now) => {
-                state.now = state.now.max(*now);
+                state.time_is(*now);
                 state.attend_unknown();
                 Outcome::Done
             }

@@ -113,7 +113,8 @@ pub(super) fn settle(
     if !settlement.dead.is_empty() {
         state.buried(at.0, settlement.dead.len());
     }
-    state.done.write(shared, txn, at.0, &settlement.done, state.now)?;
+    let now = shared.aged_at_most.bound(state.now);
+    state.done.write(shared, txn, at.0, &settlement.done, now)?;
     got_on(shared, state, at, settlement);
     Ok(Outcome::Done)
 }

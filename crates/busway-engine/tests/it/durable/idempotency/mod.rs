@@ -14,7 +14,7 @@ mod slow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{DurableSubscription, IdempotencyStats, StartAt, SubscribeProblem};
+use busway_engine::{Clock as _, DurableSubscription, IdempotencyStats, StartAt, SubscribeProblem};
 use busway_event::Draft;
 use busway_middleware::{Delivery, Outcome, Payload};
 use busway_reliability::{Idempotency, IdempotencyKey, OnNoKey, Retry};
@@ -73,6 +73,28 @@ async fn keys_that_are_done_are_so_after_a_restart_until_their_time_is_over() {
         assert_eq!(recorder.count(), handled, "round {round}: {}", steps(&subscription));
         bus.finish().await;
         clock.advance(if round == 0 { Duration::from_secs(3_599) } else { Duration::from_secs(1) });
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_done_outlive_a_wall_clock_that_was_ahead_for_a_moment() {
+    let (dir, clock, recorder) = (dir(), ManualClock::new(), Recorder::<Number>::new());
+    let (right, ttl) = (clock.utc(), Duration::from_secs(3_600));
+    for round in 0_u32..2 {
+        let bus = open_on(&clock, &dir).await;
+        let subscription = stock(&bus).idempotent(once().ttl(ttl)).to(recorder.handler()).await.unwrap();
+        if round == 0 {
+            clock.set_utc(right.saturating_add(2 * ttl));
+            publish(&bus, [("ahead", 0)]).await;
+            bus.settle().await;
+            clock.set_utc(right);
+        }
+        for key in ["A", "B", "C"] {
+            publish(&bus, [(key, round)]).await;
+            bus.settle().await;
+        }
+        assert_eq!(recorder.count(), 4, "round {round}: {}", steps(&subscription));
+        bus.finish().await;
     }
 }
 
