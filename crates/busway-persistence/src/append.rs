@@ -42,6 +42,8 @@ pub struct Entry {
     pub(crate) wait: Option<Box<Wait>>,
     /// The hash of its body, when its publisher gave the id: it is looked for among those that are there.
     pub(crate) given: Option<u64>,
+    /// Nobody gave its id, and that says another time than the one at which it is taken.
+    pub(crate) is_out_of_time: bool,
     /// Of its record, when its stream is audited.
     pub(crate) hash: Option<Box<Hash>>,
     /// Where it was placed in the batch that is being written.

@@ -6,6 +6,7 @@ use busway_event::{AnyEvent, Timestamp, Topic};
 use crate::append::Entry;
 use crate::audit::Hash;
 use crate::error::EntryError;
+use crate::find::is_out_of_time;
 use crate::memo::{self, Known};
 use crate::record::{self, NameIds, Recorded};
 use crate::shared::Shared;
@@ -33,6 +34,7 @@ impl Shared {
                 Ok(prepared) => prepared,
                 Err(error) => return Err(Box::new((event, error))),
             };
+        let is_out_of_time = given.is_none() && is_out_of_time(event.id(), now);
         Ok(Entry {
             opening: self.opening,
             stream,
@@ -42,6 +44,7 @@ impl Shared {
             recorded,
             wait: None,
             given,
+            is_out_of_time,
             hash,
             offset: 0,
             outdated: None,

@@ -4,6 +4,8 @@
 //! events; retention empties whole segments and gives their databases back. Offsets run on through all of them. Where every
 //! database is taken the newest segment grows.
 //!
+//! A wall clock that is set back begins another segment, too: within one, times rise, so that an event is found by its time ([`find`](crate::find)).
+//!
 //! A segment's row is written when it begins and when the next one does: a commit that only appends touches nothing but the
 //! segment itself. What the newest holds is told by its database, see `stored.rs`.
 
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use busway_event::Timestamp;
 
+use crate::find::SET_BACK_NANOS_MAX;
 use crate::stream::Retention;
 
 /// A segment that holds events, or is about to.
@@ -38,6 +41,12 @@ impl Segment {
 
     pub(crate) const fn count(&self) -> u64 {
         self.next - self.first
+    }
+
+    /// Whether something of it was taken at a later time than `now`, by more than publishers wait.
+    const fn is_of_a_time_behind(&self, now: Timestamp) -> bool {
+        let ahead = self.last_at.as_nanos().saturating_sub(now.as_nanos());
+        self.count() > 0 && ahead > SET_BACK_NANOS_MAX
     }
 
     /// As its row is stored. The slot is part of the key.
@@ -139,19 +148,21 @@ impl Log {
         self.segments.get(at)
     }
 
-    /// Where the next event goes: begins another segment when the newest is full and a database is free. The segment that it
-    /// goes to, and its offset.
-    pub(crate) fn place(&mut self, bytes: u64, now: Timestamp) -> (u16, u64) {
+    /// Where the next event goes: begins another segment when the newest is full, or is of a time that is yet to come, and a database is free. The
+    /// segment that it goes to, its offset, and whether there is something of such a time before it.
+    pub(crate) fn place(&mut self, bytes: u64, now: Timestamp) -> (u16, u64, bool) {
         let is_last = u64::from(self.slots) <= self.segments.len() as u64 + LAST_SLOTS;
+        let mut is_behind = self.segments.back().is_some_and(|newest| newest.is_of_a_time_behind(now));
         if let Some(newest) = self.segments.back()
-            && self.size.is_reached_by(newest, now)
+            && (is_behind || self.size.is_reached_by(newest, now))
             && (!is_last || newest.bytes >= self.size.last_bytes)
             && let Some(slot) = self.free_slot()
         {
             let first = newest.next;
             self.segments.push_back(Segment::empty(slot, first));
+            is_behind = false;
         }
-        let Some(newest) = self.segments.back_mut() else { return (0, 0) };
+        let Some(newest) = self.segments.back_mut() else { return (0, 0, false) };
         if newest.count() == 0 {
             newest.first_at = now;
         }
@@ -160,7 +171,7 @@ impl Log {
         newest.bytes += bytes;
         // The clock may have gone back; a segment's end is not before its start.
         newest.last_at = newest.last_at.max(now);
-        (newest.slot, offset)
+        (newest.slot, offset, is_behind)
     }
 
     /// The segment that takes what is appended.
@@ -269,6 +280,18 @@ mod tests {
         assert_eq!(log.expired(&older, 90, NOW), 0, "each limit has to allow it");
         assert_eq!(log.drop_oldest().map(|segment| segment.first), Some(0));
         assert_eq!(log.first(), 12);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_begins_a_segment_while_there_is_a_free_one() {
+        let mut log = log(Retention::forever(), 3, 2, 10);
+        let at = |seconds: u64| NOW.saturating_add(Duration::from_secs(seconds));
+        assert_eq!(log.place(10, at(7_200)), (0, 2, false));
+        assert_eq!(log.place(10, at(7_200 - 120)), (0, 3, false), "as far as publishers wait");
+        assert_eq!(log.place(10, at(3_600)), (1, 4, false));
+        assert_eq!(log.place(10, at(3_601)), (1, 5, false));
+        assert_eq!([log.place(10, at(1)), log.place(10, at(10_000))], [(2, 6, false), (2, 7, false)]);
+        assert_eq!(log.place(10, at(2)), (2, 8, true));
     }
 
     #[test]

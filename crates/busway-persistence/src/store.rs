@@ -278,7 +278,7 @@ impl Store {
     }
 
     /// Where the event with this id lies; `None` when it does not, or no longer. An id that busway made is looked for among the
-    /// events that were taken within a minute of it.
+    /// events that were taken around the time that it says; one that was taken at another time is indexed, as ids that publishers give are.
     ///
     /// # Errors
     /// [`ReadError`].

@@ -28,7 +28,7 @@ use crate::error::{EntryError, RequestError};
 use crate::record::{Place, Record, StoredEvent};
 use crate::row;
 use crate::shared::Shared;
-use crate::writer::{State, index_late, make_room, write_entries};
+use crate::writer::{State, make_room, write_entries};
 
 /// What a request to fire came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -145,7 +145,6 @@ impl Pass {
         }
         leave(shared, state, txn, slot, &head)?;
         write_entries(shared, state, txn, std::slice::from_mut(&mut entry))?;
-        index_late(shared, state, txn, &entry)?;
         self.bytes += entry.bytes();
         self.entries.push(entry);
         Ok(())

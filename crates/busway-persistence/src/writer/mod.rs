@@ -42,8 +42,7 @@ use self::answer::contain;
 use self::apply::Outcome;
 use self::cohort::Cohort;
 pub(crate) use self::records::{
-    CHUNK, GivenRow, QUARANTINE, RECORD, check as check_entries, given_key, index_late, make_room,
-    write as write_entries,
+    CHUNK, GivenRow, QUARANTINE, RECORD, check as check_entries, given_key, make_room, write as write_entries,
 };
 pub(crate) use self::state::{Position, State, Subscription};
 use crate::append::{Append, Entry};

@@ -12,7 +12,6 @@ use super::state::State;
 use crate::append::{Entry, Position};
 use crate::audit;
 use crate::error::Refusal;
-use crate::find::is_found_by_time;
 use crate::layout::{chunk_key, place_key};
 use crate::record::{Packing, Place, Recorded, body_hash};
 use crate::row;
@@ -22,7 +21,7 @@ use crate::shared::Shared;
 use crate::stored::Unreadable;
 use crate::stream::AtCap;
 
-/// Where an event lies whose publisher gave the id, or that came into the log long after its id was made.
+/// Where an event lies whose publisher gave the id, or that came into the log at another time than its id says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GivenRow {
     pub(crate) partition: u32,
@@ -137,7 +136,7 @@ pub(crate) fn write(
         }
         let Some(log) = state.log_mut(entry.partition) else { continue };
         let before = log.newest().filter(|newest| newest.count() > 0).map(|newest| newest.slot);
-        let (slot, offset) = log.place(entry.bytes() as u64, entry.appended);
+        let (slot, offset, is_behind) = log.place(entry.bytes() as u64, entry.appended);
         if before != Some(slot) {
             let begun_and_full = [Some(slot), before].into_iter().flatten();
             state.staged.touched.extend(begun_and_full.map(|slot| (entry.partition, slot)));
@@ -150,24 +149,17 @@ pub(crate) fn write(
         }
         if let Some(body) = entry.given {
             index_id(shared, txn, entry, slot, body)?;
+        } else if entry.is_out_of_time || is_behind {
+            index_late(shared, txn, entry, slot)?;
         }
     }
     Ok(())
 }
 
-/// Lets an entry that was written be found by its id although nobody gave it and the log is not looked at around when it was taken.
-pub(crate) fn index_late(
-    shared: &Shared,
-    state: &State,
-    txn: &mut RwTxn<'_>,
-    entry: &Entry,
-) -> heed::Result<()> {
-    if entry.given.is_some() || is_found_by_time(entry.id(), entry.appended) {
-        return Ok(());
-    }
-    let slot = state.log(entry.partition).and_then(|log| log.at(entry.offset)).map(|segment| segment.slot);
-    let encoded = entry.event.encoded(PAYLOAD_BYTES_MAX);
-    let (Some(slot), Ok(encoded)) = (slot, encoded) else { return Ok(()) };
+/// Lets an entry be found by its id although nobody gave it and the log is not looked at around when it was taken.
+#[cold]
+fn index_late(shared: &Shared, txn: &mut RwTxn<'_>, entry: &Entry, slot: u16) -> heed::Result<()> {
+    let Ok(encoded) = entry.event.encoded(PAYLOAD_BYTES_MAX) else { return Ok(()) };
     let body = body_hash(&encoded, entry.event.topic(), entry.event.key());
     index_id(shared, txn, entry, slot, body)
 }

@@ -98,3 +98,49 @@ fn an_event_is_found_by_its_id_and_by_when_it_was_taken() {
     assert_eq!(store.offset_at(0, at(501)).unwrap(), 201);
     assert_eq!(store.verify().unwrap().events, 201);
 }
+
+/// Clocks that were ahead for a while: by little, by more than a lookup allows for, and in a block that is longer than what is looked at at once.
+#[test]
+fn an_event_is_found_by_its_id_wherever_the_clock_was() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    // The id says when it was made, and so does the event; with what `ahead` says both do so by a clock that was ahead.
+    let made = |second: i64| {
+        let second = u64::try_from(1_700_000_000 + second).unwrap();
+        EventId::new(uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(second, 0, 0, 0)))
+    };
+    let mut ids = Vec::new();
+    let mut put = |count: u64, second: i64, by_id: i64| {
+        let mut batch = Vec::new();
+        for _ in 0..count {
+            let id = made(by_id);
+            let event = event_with_id("a", 1, id);
+            batch.push(store.entry(event, false, at(second)).unwrap());
+            ids.push(id);
+        }
+        store.put_all(batch).unwrap();
+    };
+    let (some, many) = (10, 20_000);
+    put(some, 0, 0);
+    for ahead in [100, 86_400] {
+        put(many, ahead, ahead);
+        put(some, 1, 1);
+        // Threads that published meanwhile go on behind what they had.
+        put(some, 2, ahead);
+    }
+    put(some, 200, 200);
+    let find = |store: &Store, offset: usize| {
+        let found = store.lookup(ids[offset]).unwrap().map(|place| place.offset);
+        assert_eq!(found, u64::try_from(offset).ok());
+    };
+    for offset in [5, 15, 10_000, 20_009, 20_015, 20_025, 20_035, 30_000, 40_035, 40_045, 40_055] {
+        find(&store, offset);
+    }
+    assert_eq!(store.lookup(made(1)).unwrap(), None);
+    assert_eq!(store.lookup(made(86_400)).unwrap(), None);
+    store.close();
+    let store = open(dir.path(), one());
+    for offset in [15, 30_000, 40_045] {
+        find(&store, offset);
+    }
+}

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use busway_engine::{LookupError, StartAt, Stream};
+use busway_engine::{Clock as _, LookupError, StartAt, Stream};
 use busway_event::{Draft, Event, EventId, EventType};
 use busway_middleware::{Delivery, Payload, inline};
 use busway_reliability::Retry;
-use busway_testkit::{Gate, Recorder, TestBus};
+use busway_testkit::{Gate, ManualClock, Recorder, TestBus};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{dir, numbers, open, order, publish, stock};
+use super::{dir, numbers, open, open_on, order, publish, stock};
 use crate::world::{Number, number};
 
 /// Its bytes cannot be made.
@@ -123,4 +124,29 @@ async fn an_event_is_found_by_its_id_behind_what_is_under_way() {
     let memory = TestBus::start().await;
     assert!(matches!(memory.lookup(id).await, Err(LookupError::NoStore)));
     memory.finish().await;
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_id_though_the_wall_clock_was_ahead_and_was_set_back() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = open_on(&clock, &dir).await;
+    let right = clock.utc();
+    let mut receipts = Vec::new();
+    for ahead in [0, 3_600, 0, 60, 0] {
+        clock.set_utc(right.saturating_add(Duration::from_secs(ahead)));
+        for n in 0..3 {
+            receipts.push(bus.publish(number("orders.created", n)).await.unwrap());
+        }
+    }
+    let find_all = async |bus: &TestBus| {
+        for receipt in &receipts {
+            let position = receipt.position.as_deref().cloned();
+            assert_eq!(bus.lookup(receipt.id).await.unwrap(), position, "{receipt}");
+        }
+    };
+    find_all(&bus).await;
+    bus.finish().await;
+    let bus = open_on(&clock, &dir).await;
+    find_all(&bus).await;
+    bus.finish().await;
 }
