@@ -1,4 +1,5 @@
-//! Aging: by which time it is judged how old something is: what retention lets go, and which keys of idempotency.
+//! Aging: by which time it is judged how old something is: what retention lets go, and which ids that
+//! publishers gave and which keys of idempotency are remembered.
 //!
 //! The store has no clock. It goes by the latest time that an event or a caller brought, and never later than it was told to: who has a monotonic
 //! clock beside the wall clock knows when that is ahead, and says so.
@@ -36,7 +37,7 @@ impl Store {
     }
 
     /// From now on, until it is called again, nothing is judged to be older than it is at `time`, whatever later times events and
-    /// callers bring: those of a wall clock that is ahead let no events and no [keys](crate::DoneKeys) go too early. Until it is called the first time
+    /// callers bring: those of a wall clock that is ahead let no events, no ids and no [keys](crate::DoneKeys) go too early. Until it is called the first time
     /// there is no such bound.
     pub fn age_at_most(&self, time: Timestamp) {
         self.shared.aged_at_most.0.store(time.as_nanos(), Ordering::Relaxed);

@@ -90,7 +90,7 @@ impl StoreOptions {
     }
 
     /// For how long an id that a publisher gave is remembered: published again within it, the event has its first place.
-    /// Default 120 s. It is remembered no longer than its event is kept.
+    /// Default 120 s. It is remembered no longer than its event is kept, and as [`Store::age_at_most`](crate::Store::age_at_most) says it is that old.
     pub const fn id_window(mut self, window: Duration) -> Self {
         self.id_window = window;
         self

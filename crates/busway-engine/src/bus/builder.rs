@@ -148,7 +148,7 @@ impl BusBuilder {
     }
 
     /// For how long an id that a publisher gave is remembered: published again within it, the event has its first place.
-    /// Default 120 s. Of no effect without a store.
+    /// Default 120 s, up to a minute longer, and for no shorter time where the wall clock jumps. Of no effect without a store.
     pub fn id_window(self, window: Duration) -> Self {
         self.with_options(|options| options.id_window(window))
     }

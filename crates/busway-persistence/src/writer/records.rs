@@ -72,7 +72,8 @@ fn check_ids(shared: &Shared, txn: &RwTxn<'_>, entries: &mut [Entry]) -> heed::R
         let Some(row) = shared.databases.ids.get(txn, &key)? else { continue };
         // A damaged row says nothing: the event is stored anew, as it would be behind the window.
         let Ok(first) = row::decode::<GivenRow>("id", &key, row) else { continue };
-        if entry.appended.saturating_since(first.appended) > shared.id_window {
+        let age = shared.aged_at_most.bound(entry.appended).saturating_since(first.appended);
+        if age > shared.id_window {
             continue;
         }
         let place = Position { partition: first.partition, offset: first.offset };

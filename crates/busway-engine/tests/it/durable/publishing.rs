@@ -2,14 +2,15 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
-use busway_engine::{Durability, PublishError, Refusal, Refused, Stream, UnknownCause};
+use busway_engine::{Clock as _, Durability, PublishError, Refusal, Refused, Stream, UnknownCause};
 use busway_event::{Event, EventId, Priority, Raw};
 use busway_middleware::Payload;
-use busway_testkit::{Recorder, Script, Step, TestBus};
+use busway_testkit::{ManualClock, Recorder, Script, Step, TestBus};
 
-use super::{dir, numbers, open, order, publish, stock};
-use crate::world::{Number, ends, number};
+use super::{dir, numbers, open, open_on, order, publish, stock};
+use crate::world::{Number, ends, number, turns};
 
 #[tokio::test]
 async fn a_receipt_says_where_the_event_lies_and_that_it_is_synced() {
@@ -136,7 +137,7 @@ async fn a_batch_is_stored_as_a_whole_or_not_at_all() {
 #[tokio::test]
 async fn a_publish_whose_commit_takes_too_long_is_unknown_and_is_repeated_with_its_id() {
     let dir = dir();
-    let builder = |builder| super::with_orders(builder).publish_deadline(std::time::Duration::ZERO);
+    let builder = |builder| super::with_orders(builder).publish_deadline(Duration::ZERO);
     let bus = TestBus::open(dir.path(), builder).await;
     // The disk may be quicker than this thread: some publish comes too early for it.
     let too_early = async {
@@ -162,6 +163,26 @@ async fn a_publish_whose_commit_takes_too_long_is_unknown_and_is_repeated_with_i
     let bus = open(&dir).await;
     let again = bus.publish(number("orders.created", n).id(id)).await.unwrap();
     assert_eq!(again.to_string(), format!("synced at orders/0/{n}"));
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn an_id_given_again_has_its_first_place_though_the_wall_clock_jumped() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = open_on(&clock, &dir).await;
+    let id = EventId::foreign("shop", "A-1");
+    let again = async || bus.publish(number("orders.created", 1).id(id)).await.map(|told| told.to_string());
+    assert_eq!(again().await.unwrap(), "synced at orders/0/0");
+    clock.set_utc(clock.utc().saturating_add(Duration::from_secs(600)));
+    assert_eq!(again().await.unwrap(), "synced at orders/0/0");
+    bus.publish(number("orders.created", 2).id(id)).await.unwrap_err();
+    // For as long as a clock that is ahead is not believed.
+    clock.advance(Duration::from_secs(60));
+    turns().await;
+    assert_eq!(again().await.unwrap(), "synced at orders/0/0");
+    clock.advance(Duration::from_secs(120));
+    turns().await;
+    assert_eq!(again().await.unwrap(), "synced at orders/0/1");
     bus.finish().await;
 }
 
