@@ -211,7 +211,7 @@ pub(crate) fn is_out_of_time(id: EventId, taken: Timestamp) -> bool {
 const CLOCKS_APART: Duration = Duration::from_nanos(CLOCKS_APART_NANOS.cast_unsigned());
 const CLOCKS_APART_NANOS: i64 = 2_000_000_000;
 /// No publish waits longer than this for its append.
-const PUBLISH_MAX: Duration = Duration::from_nanos(PUBLISH_NANOS_MAX.cast_unsigned());
+pub(crate) const PUBLISH_MAX: Duration = Duration::from_nanos(PUBLISH_NANOS_MAX.cast_unsigned());
 const PUBLISH_NANOS_MAX: i64 = 60_000_000_000;
 /// So much later may what was stored before an event say that it was taken. More than publishers wait for their appends.
 const SET_BACK_MAX: Duration = Duration::from_nanos(SET_BACK_NANOS_MAX.cast_unsigned());

@@ -9,6 +9,7 @@ use super::chain::{Hash, Hashing, Proof, add_to_run, mark};
 use super::head::AuditHead;
 use super::opening::Audited;
 use super::rows::{FloorRow, HeadRow, LinkRow, key, remove_before};
+use crate::find::PUBLISH_MAX;
 use crate::row;
 use crate::shared::Shared;
 use crate::writer::State;
@@ -102,14 +103,12 @@ pub(crate) fn write(shared: &Shared, state: &mut State, txn: &mut RwTxn<'_>) -> 
                 None => continue,
             },
         };
-        if !audited.is_head_due(tip, state.now) {
-            continue;
-        }
-        let head = audited.head(shared, partition, tip, state.now);
+        // What brings no time has no record either.
+        let Some(now) = state.staged.now.filter(|now| audited.is_head_due(tip, *now)) else { continue };
+        let head = audited.head(shared, partition, tip, now);
         let head_row = HeadRow { chain: head.chain, time: head.time.as_nanos(), proof: head.proof };
         let place = key(partition, head.offset);
         shared.databases.heads.put(txn, &place, &row::encode(&place, &head_row)?)?;
-        let now = state.now;
         if let Some(run) = run(state, partition) {
             (run.tip.since, run.tip.head_at) = (0, Some(now));
         }
@@ -136,7 +135,11 @@ fn write_links(
 
 impl Audited {
     fn is_head_due(&self, tip: &Tip, now: Timestamp) -> bool {
-        let is_old = |at: Timestamp| now.saturating_since(at) >= self.head_age;
+        // One of a time that is yet to come, further than publishers wait, was made by a clock that was ahead: it holds up no other.
+        let is_old = |at: Timestamp| {
+            now.saturating_since(at) >= self.head_age
+                || at.saturating_since(now) >= self.head_age.max(PUBLISH_MAX)
+        };
         tip.since > 0 && (tip.since >= self.head_records || tip.head_at.is_none_or(is_old))
     }
 

@@ -48,7 +48,9 @@ pub(crate) fn check(
     if let Err(refusal) = schedule::check_room(shared, state.waiting(), entries) {
         return Ok(Err(refusal));
     }
-    state.now = entries.iter().map(|entry| entry.appended).fold(state.now, Timestamp::max);
+    if let Some(latest) = entries.iter().map(|entry| entry.appended).max() {
+        state.time_is(latest);
+    }
     make_room(shared, state, txn, entries)
 }
 

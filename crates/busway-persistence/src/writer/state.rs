@@ -99,6 +99,8 @@ pub(crate) struct Staged {
     pub(super) in_hand: BTreeMap<u32, InHand>,
     /// Dead letters of the subscriptions that some came to or left.
     pub(super) letters: BTreeMap<u32, u64>,
+    /// The latest time that this batch brought: unlike that of the state it comes back when the clock does.
+    pub(crate) now: Option<Timestamp>,
     /// Dead letters that came, by subscription: places that were reserved are taken.
     pub(super) buried: BTreeMap<u32, u64>,
 }
@@ -201,9 +203,10 @@ impl State {
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
     }
 
-    /// A caller says what time it is.
+    /// A caller or an event says what time it is.
     pub(crate) fn time_is(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+        self.staged.now = self.staged.now.max(Some(now));
     }
 
     /// The lowest offset of a partition that some subscription needs; the log's end when none does.

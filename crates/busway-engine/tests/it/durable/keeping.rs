@@ -101,6 +101,39 @@ async fn a_stream_that_nobody_publishes_to_any_more_has_its_head_all_the_same() 
 }
 
 #[tokio::test]
+async fn heads_go_on_behind_a_wall_clock_that_was_ahead_for_a_while() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let (sender, heads) = mpsc::channel();
+    let build = || {
+        let audit = Audit::forever().key(AuditKey::new([7; 32])).heads(1_000, Duration::from_secs(30));
+        let sender = sender.clone();
+        move |builder: busway_engine::BusBuilder| {
+            builder
+                .stream(Stream::new("orders").capture("orders.#").audit(audit))
+                .on_audit_head(move |head| sender.send(head.offset).unwrap())
+        }
+    };
+    let (right, day) = (clock.utc(), Duration::from_secs(86_400));
+    let bus = TestBus::open_on(clock.clone(), dir.path(), build()).await;
+    clock.set_utc(right.saturating_add(day));
+    publish(&bus, 0..3).await;
+    clock.set_utc(right);
+    publish(&bus, [3]).await;
+    publish(&bus, [4]).await;
+    clock.set_utc(right.saturating_add(Duration::from_secs(31)));
+    publish(&bus, [5]).await;
+    clock.set_utc(right.saturating_add(2 * day));
+    publish(&bus, [6]).await;
+    bus.finish().await;
+    clock.set_utc(right.saturating_add(Duration::from_secs(40)));
+    let bus = TestBus::open_on(clock.clone(), dir.path(), build()).await;
+    publish(&bus, [7]).await;
+    publish(&bus, [8]).await;
+    assert_eq!(heads.try_iter().collect::<Vec<_>>(), [0, 3, 5, 6, 7]);
+    bus.finish().await;
+}
+
+#[tokio::test]
 async fn a_wall_clock_that_is_ahead_for_a_while_lets_nothing_go_before_its_time() {
     let (dir, clock) = (dir(), ManualClock::new());
     let hour = Duration::from_secs(3_600);
