@@ -10,6 +10,7 @@ use busway_persistence::{ReadError, RequestError, Store, StoredSubscription};
 use tokio::sync::oneshot;
 
 use super::StartAt;
+use super::name_taken::NameTaken;
 use crate::bus::{Bus, BusCore};
 use crate::log::{Log, idle};
 
@@ -127,7 +128,7 @@ impl CursorHandle {
     }
 
     /// Removes the subscription from the store, with what it has parked: it keeps nothing from being let go any longer. Its dead letters stay. Not while it
-    /// runs.
+    /// runs, or is about to; nor does it begin while it is being removed.
     ///
     /// # Errors
     /// [`CursorError`].
@@ -140,18 +141,23 @@ impl CursorHandle {
 
     async fn take_out(&self) -> Result<(), CursorError> {
         self.stored().await?;
-        if self.bus.durable.has_name(&self.name) {
-            return Err(CursorError::Running { name: self.name.clone() });
-        }
-        let name = self.name.clone();
-        let remove = move |store: &Store, answer: oneshot::Sender<_>| {
-            store.remove_subscription(&name, Box::new(move |result| _ = answer.send(result)));
+        let (bus, name, log) = (Arc::clone(&self.bus), self.name.clone(), self.log()?);
+        let remove = async move {
+            // Nobody begins under the name while the store is asked.
+            let Some(taken) = NameTaken::hold(&bus, &name) else { return Err(CursorError::Running { name }) };
+            let of_name = name.clone();
+            let remove = move |store: &Store, answer: oneshot::Sender<_>| {
+                store.remove_subscription(&of_name, Box::new(move |result| _ = answer.send(result)));
+            };
+            let removed = log.ask(&bus.services, remove).await;
+            drop(taken);
+            // Somebody may wait until it has settled what it will not any more.
+            bus.durable.removed();
+            bus.services.idle.touch();
+            Ok(removed.ok_or(CursorError::Closed)??)
         };
-        let removed = self.log()?.ask(&self.bus.services, remove).await;
-        // Somebody may wait until it has settled what it will not any more.
-        self.bus.durable.removed();
-        self.bus.services.idle.touch();
-        Ok(removed.ok_or(CursorError::Closed)??)
+        // A task of its own: it holds the name until the store has answered, also when its caller gives up.
+        self.bus.services.runtime.spawn(remove).await.unwrap_or(Err(CursorError::Closed))
     }
 
     /// Does something, and writes its audit line.

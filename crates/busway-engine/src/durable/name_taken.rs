@@ -1,4 +1,4 @@
-//! The name of a durable subscription that is about to begin.
+//! The name of a durable subscription that is about to begin, or to be removed.
 
 use crate::bus::BusCore;
 
@@ -9,11 +9,13 @@ pub(super) struct NameTaken<'a> {
 }
 
 impl<'a> NameTaken<'a> {
+    /// For one that is not to bear it: ephemeral ones may.
+    pub(super) fn hold(bus: &'a BusCore, name: &str) -> Option<Self> {
+        bus.durable.take_name(name).then(|| Self { bus, name: Some(name.to_owned()) })
+    }
+
     pub(super) fn take(bus: &'a BusCore, name: &str) -> Option<Self> {
-        if !bus.durable.take_name(name) {
-            return None;
-        }
-        let taken = Self { bus, name: Some(name.to_owned()) };
+        let taken = Self::hold(bus, name)?;
         let _registering = bus.registering();
         (!bus.has_name(name)).then_some(taken)
     }

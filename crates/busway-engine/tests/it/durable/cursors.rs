@@ -1,9 +1,14 @@
 //! Stored cursors: where subscriptions stand, sending them elsewhere, removing them, and being told of what is gone.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::time::Duration;
 
-use busway_engine::{AtCap, Bus, BusBuilder, CursorError, RequestError, Retention, StartAt, Stream};
+use busway_engine::{
+    AtCap, Audit, Bus, BusBuilder, CursorError, RequestError, Retention, StartAt, Stream, SubscribeProblem,
+};
 use busway_event::{Event, Raw};
 use busway_middleware::{Delivery, Gap, Payload};
 use busway_testkit::{Gate, ManualClock, Recorder, Script, Step, TestBus};
@@ -146,6 +151,58 @@ async fn what_was_parked_behind_the_new_position_is_given_again_with_the_others(
     bus.settle().await;
     assert_eq!((recorder.count(), subscription.stats().parked), (6, 0));
     bus.finish().await;
+}
+
+/// Blocking tasks run one after the other, so that it is known how far the removal has come.
+#[test]
+fn a_subscription_that_is_being_removed_does_not_begin_meanwhile() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+    runtime.unwrap().block_on(async {
+        let (dir, (held, is_held), (release, released)) = (dir(), mpsc::channel(), mpsc::channel());
+        let released = parking_lot::Mutex::new(released);
+        let build = |builder: BusBuilder| {
+            let orders = Stream::new("orders").capture("orders.#").audit(Audit::forever());
+            // The writer's thread is held up with the first event.
+            builder.stream(orders).on_audit_head(move |_| {
+                held.send(()).unwrap();
+                released.lock().recv().unwrap();
+            })
+        };
+        let bus = TestBus::open(dir.path(), build).await;
+        stock(&bus).to(async || {}).await.unwrap().stop().await;
+        let cursor = bus.cursor("stock");
+        let (mut publishing, mut removing) =
+            (Box::pin(bus.publish(order("A", 1))), Box::pin(cursor.remove()));
+        poll_once(publishing.as_mut()).await;
+        is_held.recv().unwrap();
+        for _ in 0..4 {
+            poll_once(removing.as_mut()).await;
+            tokio::task::spawn_blocking(|| {}).await.unwrap();
+        }
+        let mut beginning = Box::pin(stock(&bus).to(async || {}));
+        let begun = poll_once(beginning.as_mut()).await;
+        release.send(()).unwrap();
+        let begun = match begun {
+            Some(begun) => begun,
+            None => beginning.await,
+        };
+        let error = begun.unwrap_err();
+        assert!(matches!(error.problems(), [SubscribeProblem::NameTaken]), "{error}");
+        removing.await.unwrap();
+        publishing.await.unwrap();
+        stock(&bus).to(async || {}).await.unwrap();
+        bus.settle().await;
+        bus.finish().await;
+    });
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// Offset, gap, and how many were lost before.
