@@ -102,16 +102,21 @@ impl Writer {
         batch: &[Request],
     ) -> Result<Option<Refusal>, Fault> {
         let resizing = |error| fault("resizing the map", &error);
-        match failure {
-            Failure::MapFull if room::grow(&self.shared, reserve).map_err(resizing)? => Ok(None),
+        let failure = match failure {
+            Failure::MapFull if room::grow(&self.shared, reserve).map_err(resizing)? => return Ok(None),
             Failure::MapFull
                 if (reserve == Reserve::All || batch.iter().any(Request::adds))
                     && std::mem::take(&mut self.leaves_pages) =>
             {
-                room::take_what_was_left(&self.shared, reserve)
-                    .map_err(|error| fault("committing", &error))?;
-                Ok(None)
+                // The disk may be full at the same moment: that commit fails as any other may.
+                match room::take_what_was_left(&self.shared, reserve) {
+                    Ok(()) => return Ok(None),
+                    Err(error) => self::failure("committing", &error),
+                }
             }
+            failure => failure,
+        };
+        match failure {
             Failure::MapFull => Ok(Some(Refusal::StoreFull { limit: self.shared.bytes_max() })),
             // Nothing was stored, if LMDB can still begin: it cannot when the block that ends a commit was begun.
             Failure::DiskFull => match self.shared.gate.write(|txn| drop(txn)) {
