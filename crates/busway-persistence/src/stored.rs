@@ -13,7 +13,7 @@ use crate::dead::{LetterKey, REDRIVEN, load_counts};
 use crate::layout::{AUDIT, Databases, STREAM, TABLE};
 use crate::lmdb::Db;
 use crate::names::Names;
-use crate::record::{Place, Record};
+use crate::record::{Place, Record, records_bytes};
 use crate::records;
 use crate::row;
 use crate::schedule;
@@ -142,6 +142,10 @@ pub(crate) fn state(
             let mut rows = segments(txn, databases, partition)?;
             if let Some(newest) = rows.last_mut() {
                 complete(txn, databases, partition, newest)?;
+                // In pages it may be twice as much: what is let go by bytes would go too early.
+                if retention.bytes.is_some() || retention.cap.is_some() {
+                    newest.bytes = bytes_of(txn, databases, partition, newest)?;
+                }
             }
             let log = Log::of(rows, stream.slots, size);
             let place = || format!("the list of segments of partition {partition}");
@@ -219,6 +223,30 @@ fn complete(
     Ok(())
 }
 
+/// How much the values of the newest segment have, behind [`complete`]. Of one with very many values it is an estimate, by
+/// those that came last. The pages that they lie in bound it: values fill half of them at least, by how LMDB puts them there.
+fn bytes_of(
+    txn: &RoTxn<'_>,
+    databases: &Databases<'_>,
+    partition: u32,
+    newest: &Segment,
+) -> Result<u64, Unreadable> {
+    let Some(database) = databases.segment(partition, newest.slot) else { return Ok(newest.bytes) };
+    let entries = database.stat(txn)?.entries as u64;
+    let (mut count, mut bytes) = (0, 0);
+    // Of a value in pages of its own only the length is read.
+    for entry in database.rev_iter(txn)?.take(VALUES_LOOKED_AT) {
+        let (key, value) = entry?;
+        let len = if key.len() == OFFSET_LEN { records_bytes(value) } else { value.len() };
+        (count, bytes) = (count + 1, bytes + len as u64);
+    }
+    match count {
+        0 => Ok(newest.bytes),
+        count if count == entries => Ok(bytes),
+        count => Ok((bytes / count).saturating_mul(entries).clamp(newest.bytes / 2, newest.bytes)),
+    }
+}
+
 fn positions(
     txn: &RoTxn<'_>,
     databases: &Databases<'_>,
@@ -265,5 +293,9 @@ fn damaged(place: &str, reason: &str) -> Corrupt {
     Corrupt { place: place.to_owned(), reason: reason.to_owned() }
 }
 
+/// A few megabytes of pages at most, and as a rule all of a segment that is one of many below a limit.
+const VALUES_LOOKED_AT: usize = 4_096;
+/// The key of a record or a pack; that of a chunk is longer.
+const OFFSET_LEN: usize = 8;
 /// A record has a prefix and the fixed part of a head at least.
 const RECORD_BYTES_MIN: u64 = 62;

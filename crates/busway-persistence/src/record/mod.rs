@@ -35,7 +35,7 @@ mod tests;
 
 pub(crate) use self::body_hash::body_hash;
 pub(crate) use self::copies::Copies;
-pub(crate) use self::pack::{Held, Packing, damaged};
+pub(crate) use self::pack::{Held, Packing, damaged, records_bytes};
 pub(crate) use self::place::Place;
 #[cfg(test)]
 use self::read::Peek;

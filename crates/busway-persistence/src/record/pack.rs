@@ -18,6 +18,16 @@
 use super::{Place, checksum};
 use crate::corrupt::Corrupt;
 
+/// Bytes of the records in a value that is no chunk. Not looked into further.
+pub(crate) fn records_bytes(value: &[u8]) -> usize {
+    match value.split_first_chunk::<HEAD_LEN>() {
+        Some((&[version, .., n0, n1], behind)) if version & PACK != 0 => {
+            behind.len().saturating_sub(usize::from(u16::from_le_bytes([n0, n1])) * END_LEN)
+        }
+        _ => value.len(),
+    }
+}
+
 /// A value of a log: one record, or several. Of a pack the head is intact; the records are still to be checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held<'a> {

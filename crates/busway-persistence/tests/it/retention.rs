@@ -115,6 +115,33 @@ fn what_can_never_fit_costs_the_others_nothing() {
     assert_eq!(store.bounds(0), before);
 }
 
+/// Payloads of which each lies in a page of its own, of which two lie in a page and leave much of it empty, some in chunks, and small ones that share
+/// values.
+#[test]
+fn a_cap_drops_no_more_behind_a_restart_than_without_one() {
+    for len in [2_000, 1_400, 20_000, 100] {
+        let (dir, other) = (dir(), dir());
+        let options = || keeping(Retention::forever().cap(1_000_000, AtCap::DropOldest));
+        let (mut store, without) = (open(dir.path(), options()), open(other.path(), options()));
+        let mut number = 0;
+        // A twentieth of the cap at a time.
+        let at_a_time = 50_000 / len as u64;
+        for batches in [40, 1, 1, 1, 1, 1, 1] {
+            for _ in 0..batches {
+                for store in [&store, &without] {
+                    let batch = (number..number + at_a_time).map(|number| event("a", number, len));
+                    let batch = batch.map(|event| store.entry(event, true, at(0)).unwrap());
+                    store.put_all(batch.collect()).unwrap();
+                }
+                number += at_a_time;
+            }
+            assert_eq!(store.bounds(0), without.bounds(0), "{len}");
+            store.close();
+            store = open(dir.path(), options());
+        }
+    }
+}
+
 #[test]
 fn time_passes_also_when_nobody_appends() {
     let dir = dir();
