@@ -217,7 +217,7 @@ impl BusCore {
         let cores = self.subscriptions();
         let durable = self.durable.list();
         let of_durable = durable.iter().filter_map(|core| {
-            let events = core.stats().cut_short;
+            let events = core.stats().cut_short.saturating_add(core.unstored());
             (events > 0).then(|| Abandoned { subscription: Arc::clone(&core.name), events })
         });
         let left: Vec<_> = cores.iter().filter_map(|core| Abandoned::of(core)).chain(of_durable).collect();
@@ -286,14 +286,14 @@ impl fmt::Display for ShutdownReport {
 /// How a shutdown ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownEnd {
-    /// Whatever was accepted was handled, dropped by policy, or expired.
+    /// Whatever was accepted was handled, dropped by policy, or expired, and what durable subscriptions have settled is stored.
     Drained,
     /// Events were left over, or abandoned before.
     Abandoned,
 }
 
-/// Events that a subscription abandoned. Those of a durable one had a handler that was cut short: they are attempted again after
-/// the next start, and the attempt is not charged to them.
+/// Events that a subscription abandoned. Those of a durable one had a handler that was cut short, and the attempt is not charged to them; or the store
+/// had no room for what was decided about them, or has failed. They are attempted again after the next start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Abandoned {

@@ -287,6 +287,13 @@ impl DurableCore {
         }
     }
 
+    /// Events that were decided, and are attempted again if the process ends now.
+    pub(crate) fn unstored(&self) -> u64 {
+        // Under the lock: see `Flow::is_clear`.
+        let hand = self.hand.lock();
+        hand.window.decided() + self.flow.unstored()
+    }
+
     fn is_over(&self) -> bool {
         let is_stored = self.hand.lock().window.unsent().is_empty() && self.flow.is_clear();
         is_stored || self.flow.has_failed() || self.log.with(|_| ()).is_none()

@@ -7,6 +7,7 @@ use busway_persistence::{Refusal, RequestError, Settlement};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::settlements::decided;
 use crate::bus::Services;
 
 /// What the store's writer touches when a settlement is stored. It holds neither the log nor the bus: the writer's thread must
@@ -26,6 +27,8 @@ struct Sent {
     in_flight: BTreeMap<u32, Settlement>,
     /// What the store had no room for.
     no_room: Vec<(u32, Settlement)>,
+    /// Events of what will never be stored.
+    lost: u64,
 }
 
 impl Flow {
@@ -62,7 +65,8 @@ impl Flow {
                     "the store has no room for what a durable subscription has settled; it is asked again"
                 );
             }
-            (Err(error), _) => {
+            (Err(error), settlement) => {
+                sent.lost += settlement.as_ref().map_or(0, decided);
                 drop(sent);
                 return self.fail(&error.to_string());
             }
@@ -82,6 +86,13 @@ impl Flow {
     /// What the store had no room for, to be given to it again.
     pub(super) fn take_refused(&self) -> Vec<(u32, Settlement)> {
         std::mem::take(&mut self.sent.lock().no_room)
+    }
+
+    /// Events of what is on its way, waits for room, or will never be stored.
+    pub(super) fn unstored(&self) -> u64 {
+        let Sent { in_flight, no_room, lost } = &*self.sent.lock();
+        let open = in_flight.values().chain(no_room.iter().map(|(_, settlement)| settlement));
+        open.map(decided).sum::<u64>() + lost
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -121,6 +132,7 @@ mod tests {
         assert!(!flow.is_free(7) && !flow.is_clear());
         flow.answered(7, Err(Refusal::StoreFull { limit: 1 }.into()));
         assert!(flow.is_free(7) && !flow.is_clear() && !flow.has_failed());
+        assert_eq!(flow.unstored(), 2);
         let refused = flow.take_refused();
         assert_eq!(
             refused.iter().map(|(at, kept)| (*at, kept.settled.clone())).collect::<Vec<_>>(),
@@ -129,9 +141,10 @@ mod tests {
         assert!(flow.is_clear());
         flow.begin(7, settlement());
         flow.answered(7, Ok(()));
-        assert!(flow.is_clear());
+        assert!(flow.is_clear() && flow.unstored() == 0);
         flow.begin(7, settlement());
         flow.answered(7, Err(RequestError::UnknownSubscription { number: 1 }));
         assert!(flow.has_failed() && flow.take_refused().is_empty());
+        assert_eq!(flow.unstored(), 2, "it never will be");
     }
 }

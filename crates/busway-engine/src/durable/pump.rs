@@ -131,8 +131,8 @@ impl DurableCore {
                     self.flow.end(partition);
                     self.ring_when_there_is_room();
                 }
-                // Closed before it was stored: its events are attempted again.
-                None => self.flow.end(partition),
+                // Closed before it was stored: its events are attempted again, see `unstored`.
+                None => {}
             }
         }
     }

@@ -67,6 +67,11 @@ impl Settlements {
         settled.len() + parked.len() + released.len() + discarded.len() + dead.len()
     }
 
+    /// See [`decided`].
+    pub(crate) fn decided(&self) -> u64 {
+        if self.has_decided { decided(&self.gathered) } else { 0 }
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.gathered.is_empty()
     }
@@ -93,6 +98,14 @@ impl Settlements {
         settlement.done.extend(since.done);
         self.gathered = settlement;
     }
+}
+
+/// How many events are finished with a settlement, those counted in with them that lie between and are not wanted.
+pub(super) fn decided(settlement: &Settlement) -> u64 {
+    let Settlement { settled, released, discarded, dead, passes_only, .. } = settlement;
+    let settled: u64 = settled.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
+    let others = released.len() + discarded.len() + dead.len();
+    if *passes_only { 0 } else { settled.saturating_add(others as u64) }
 }
 
 /// Room that is made for keys before there are any: 24 bytes each.

@@ -361,6 +361,11 @@ impl<E> Window<E> {
         self.settle(partition, |settlements| settlements.key_done(done));
     }
 
+    /// Events of decisions that the store has not been given.
+    pub(crate) fn decided(&self) -> u64 {
+        self.partitions.values().map(|reading| reading.settlements.decided()).sum()
+    }
+
     /// Partitions with decisions that the store has not been given.
     pub(crate) fn unsent(&self) -> Vec<u32> {
         let unsent = self.partitions.iter().filter(|(_, reading)| !reading.settlements.is_empty());
