@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use busway_engine::cutover::{CutOverMode, StreamLead};
 use busway_engine::{Bus, SubscribeProblem};
 
-use super::routes::{NEEDS_DURABLE, base, durable_of};
+use super::routes::{Live, NEEDS_DURABLE, base, durable_of};
 use super::state::State;
 use super::steps::Stack;
 use super::transports;
@@ -18,6 +18,7 @@ impl Config {
     /// Everything that keeps it from being applied to a bus.
     pub(super) fn misfits(&self, bus: &Bus, state: &State) -> Vec<Problem> {
         let mut problems = Vec::new();
+        let recarried = state.carriers.differing(&self.carriers);
         let rules = Rules::of(&self.access);
         // Names in the store that this configuration has taken itself.
         let own: BTreeSet<&str> =
@@ -28,8 +29,9 @@ impl Config {
                 let message = format!("\"{}\" may not subscribe to this: {reason}", escaped(identity));
                 problems.push(Problem::at(route.filter.place(), message));
             }
-            // What is in force, fits.
-            if state.routes.get(name.value()).is_some_and(|live| live.is(route)) {
+            // What is in force fits, but perhaps not where its stream is to be led.
+            let is_in_force = |live: &Live| live.is(route) && !live.is_in(&recarried, bus);
+            if state.routes.get(name.value()).is_some_and(is_in_force) {
                 continue;
             }
             let is_ours = |name: &str| own.contains(name) || state.leaving.bear(name);

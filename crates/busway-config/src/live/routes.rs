@@ -228,7 +228,7 @@ impl Live {
     }
 
     /// Whether its stream is one of these.
-    fn is_in(&self, streams: &BTreeSet<String>, bus: &Bus) -> bool {
+    pub(super) fn is_in(&self, streams: &BTreeSet<String>, bus: &Bus) -> bool {
         let stream = || bus.stream_within(self.route.filter.value());
         !streams.is_empty()
             && self.route.durable.is_some()

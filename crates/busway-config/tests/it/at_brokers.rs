@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use busway_engine::cutover::StreamLead;
 use busway_engine::transport::LocalTransport;
 use busway_engine::{Bus, Stream, TransactionError, Tx};
 use busway_event::Event;
@@ -39,10 +40,17 @@ async fn what_a_route_says_and_a_broker_cannot_do_is_refused_before_anything_cha
     let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let broker = broker(&there).await;
     let seen = Seen::default();
+    let noted = seen.clone();
     let builder = Bus::open(here.path()).producer("shop").transport("nats", LocalTransport::new(&broker));
     let builder = seen
         .register(builder, "one")
-        .handler("banked", async |_: Payload<Number>, _: Tx| Ok::<(), TransactionError>(()))
+        .handler("banked", move |number: Payload<Number>, _: Tx| {
+            let noted = noted.clone();
+            async move {
+                noted.note("banked", number.0);
+                Ok::<(), TransactionError>(())
+            }
+        })
         .handler("inlined", inline(|_: Payload<Number>| ()));
     let before = carried("local", "handler: one");
     let bus = config(&before).configure(builder).start().await.unwrap();
@@ -68,6 +76,7 @@ async fn what_a_route_says_and_a_broker_cannot_do_is_refused_before_anything_cha
                 .apply(&bus)
                 .await
                 .unwrap_or_else(|error| panic!("{route}: {error}"));
+            stays_as_it_is(&bus, (route, expected), &seen).await;
             config(&before).apply(&bus).await.unwrap();
         }
     }
@@ -75,6 +84,18 @@ async fn what_a_route_says_and_a_broker_cannot_do_is_refused_before_anything_cha
         "routes: { stock: { filter: orders.#, handler: inlined, at: { transport: nats, stream: orders } } }";
     let refused = config(at).apply(&bus).await.unwrap_err().to_string();
     assert!(refused.contains("an inline handler"), "{refused}");
+}
+
+/// That a route which is in force, and which a broker cannot be asked for, is not cut over as it is.
+async fn stays_as_it_is(bus: &Bus, (route, expected): (&str, &str), seen: &Seen) {
+    let refused = config(&carried("remote", route)).apply(bus).await.unwrap_err().to_string();
+    assert!(refused.contains(expected), "{route}, unchanged: {refused}");
+    assert_eq!(bus.stream_lead("orders").unwrap(), StreamLead::AlwaysHere, "{route}");
+    let again = config(&carried("local", route)).apply(bus).await;
+    assert!(again.unwrap_or_else(|error| panic!("{route}: {error}")).is_empty(), "{route}");
+    publish(bus, "orders.made", 0).await;
+    until(async || seen.len() == 1).await;
+    seen.take();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
