@@ -41,7 +41,7 @@ pub(super) async fn begin(
             match &wanted.route.at {
                 Some(at) => {
                     let transport = at.registered(bus)?;
-                    let builder = at.builder((bus, &wanted.name, &wanted.route), builder, &*transport);
+                    let builder = at.builder((&wanted.name, &wanted.route), builder, &*transport);
                     Running::Remote(begun(builder, handler, &wanted).await?)
                 }
                 None => {
@@ -81,9 +81,7 @@ async fn at_both(
     let there = match there {
         None => None,
         // Where the route begins in the log says nothing of the broker: there it begins with all that is led there.
-        Some((builder, handler)) => {
-            Some(begun(builder.member(bus.describe().producer), handler, wanted).await?)
-        }
+        Some((builder, handler)) => Some(begun(builder, handler, wanted).await?),
     };
     let here = here.keep().ok_or_else(|| Problem::at(wanted.name.place(), "its subscription has ended"))?;
     Ok(Running::Carried(here, there))

@@ -182,15 +182,14 @@ impl AtSection {
     /// The subscription of a route at its transport.
     pub(super) fn builder<'a>(
         &self,
-        (bus, name, route): (&Bus, &Given<String>, &Route),
+        (name, route): (&Given<String>, &Route),
         builder: SubscribeBuilder,
         transport: &'a dyn Transport,
     ) -> RemoteBuilder<'a> {
         let mut builder = builder.on(transport, self.stream.value(), self.name_there(name.value()));
-        builder = match &self.member {
-            Some(member) => builder.member(member.value()),
-            None => builder.member(bus.describe().producer),
-        };
+        if let Some(member) = &self.member {
+            builder = builder.member(member.value());
+        }
         if let Some(start) = &route.start_at {
             builder = builder.start_at((*start.value()).into());
         }

@@ -25,7 +25,7 @@ section! {
         stream: Given<String>,
         /// The name of the subscription at the broker: members of one name share its events, in whatever process. Default: the name of the route.
         subscription: Option<Given<Name>>,
-        /// Who this member is, where the broker knows members by name. Default: the producer of the bus.
+        /// Who this member is, where the broker knows members by name: nobody else's at the same time. Default: made of the producer, the store and the route; without a store another one at each start, so that what a killed process had in hand goes to others when `ack_wait` is over. With `members: one`: of the producer and the route.
         member: Option<Given<String>>,
         /// Whether there are other members. Default `several`.
         members: Option<Given<OtherMembers>>,

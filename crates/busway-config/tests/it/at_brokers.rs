@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use busway_engine::cutover::StreamLead;
-use busway_engine::transport::LocalTransport;
+use busway_engine::transport::{
+    Capabilities, LocalTransport, Receiver, Reception, Sender, Transport, TransportError, TransportFuture,
+};
 use busway_engine::{Bus, Stream, TransactionError, Tx};
 use busway_event::Event;
 use busway_middleware::{BoxError, Payload, Permanent, inline};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::world::{Number, Seen, config, publish};
@@ -96,6 +99,67 @@ async fn stays_as_it_is(bus: &Bus, (route, expected): (&str, &str), seen: &Seen)
     publish(bus, "orders.made", 0).await;
     until(async || seen.len() == 1).await;
     seen.take();
+}
+
+/// A way to a broker that notes who joins.
+#[derive(Debug)]
+struct Noted(LocalTransport, Arc<Mutex<Vec<String>>>);
+
+impl Transport for Noted {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn prepare<'a>(&'a self, streams: &'a [Stream]) -> TransportFuture<'a, Result<(), TransportError>> {
+        self.0.prepare(streams)
+    }
+
+    fn sender(&self) -> TransportFuture<'_, Result<Arc<dyn Sender>, TransportError>> {
+        self.0.sender()
+    }
+
+    fn receiver<'a>(
+        &'a self,
+        reception: &'a Reception,
+    ) -> TransportFuture<'a, Result<Arc<dyn Receiver>, TransportError>> {
+        self.1.lock().push(reception.member.clone());
+        self.0.receiver(reception)
+    }
+
+    fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
+        self.0.close()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_of_one_program_are_different_members_unless_the_file_says_who_they_are() {
+    let (there, stores) = (tempfile::tempdir().unwrap(), [(); 2].map(|()| tempfile::tempdir().unwrap()));
+    let (broker, members) = (broker(&there).await, Arc::<Mutex<Vec<String>>>::default());
+    let text = "
+streams: { orders: { capture: [orders.#] } }
+carriers: { orders: { transport: nats, mode: remote } }
+routes:
+  stock: { filter: orders.#, handler: one, durable: stock }
+  board: { filter: orders.#, handler: one, at: { transport: nats, stream: orders } }
+  named: { filter: orders.#, handler: one, at: { transport: nats, stream: orders, member: host-7 } }
+";
+    let mut buses = Vec::new();
+    for store in &stores {
+        let way = Noted(LocalTransport::new(&broker), Arc::clone(&members));
+        let builder = Bus::open(store.path()).producer("shop").transport("nats", way);
+        let builder = Seen::default().register(builder, "one");
+        buses.push(config(text).configure(builder).start().await.unwrap());
+    }
+    let mut members = members.lock().clone();
+    assert_eq!(members.iter().filter(|member| *member == "host-7").count(), 2, "{members:?}");
+    members.retain(|member| member != "host-7");
+    members.sort_unstable();
+    members.dedup();
+    assert_eq!(members.len(), 4, "{members:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,6 +36,7 @@ pub struct RemoteBuilder<'a> {
     builder: SubscribeBuilder,
     transport: &'a dyn Transport,
     reception: Reception,
+    member: Option<String>,
     members: Members,
     deliveries_max: NonZeroU32,
     keeps_letters: bool,
@@ -61,6 +62,7 @@ impl SubscribeBuilder {
             reception: Reception::new(stream, name, filter),
             builder: self,
             transport,
+            member: None,
             members: Members::default(),
             deliveries_max: DELIVERIES,
             keeps_letters: true,
@@ -102,9 +104,14 @@ impl SubscribeBuilder {
 }
 
 impl RemoteBuilder<'_> {
-    /// Who this member is, see [`Reception::member`]. Needed where the broker knows members by name, as Redis does: two of one name share what is delivered to it.
+    /// Who this member is, see [`Reception::member`]: it matters where the broker knows members by name, as Redis does, which gives what is delivered to a name to whoever comes under it.
+    ///
+    /// Default: made of the producer, the store and the name of the subscription. Processes have different stores, so they are different members; one that starts again with its store is the
+    /// one that it was, and has what it had in hand at once. Without a store each start is a member of its own: what the one before had in hand goes to whoever asks when
+    /// [`ack_wait`](Self::ack_wait) is over, unless it ended in order. Give a name where that is too long, and to a process that runs on the copy of another one's store.
+    /// With [`Members::One`] the store has no part in it: whoever comes next is the one that was.
     pub fn member(mut self, member: impl Into<String>) -> Self {
-        self.reception = self.reception.member(member);
+        self.member = Some(member.into());
         self
     }
 
@@ -168,11 +175,14 @@ impl RemoteBuilder<'_> {
     }
 
     pub(crate) async fn begin(
-        self,
+        mut self,
         handler: AnyHandler<Ephemeral>,
     ) -> Result<RemoteSubscription, RemoteError> {
         self.check(&handler).map_err(RemoteError::Subscription)?;
         self.check_transport()?;
+        let name = self.builder.name.as_deref().unwrap_or(&self.reception.name);
+        let member = self.member.take().unwrap_or_else(|| self.builder.bus.member(name, self.members));
+        self.reception = self.reception.member(member);
         let refused = |reason: TransportError| RemoteError::Transport {
             name: self.reception.name.clone(),
             transport: self.transport.kind(),

@@ -16,7 +16,8 @@ pub struct Reception {
     pub name: String,
     /// The stream that it reads.
     pub stream: String,
-    /// Who this member is among those of the subscription: the same after a restart, and nobody else's at the same time. Default: `member`.
+    /// Who this member is among those of the subscription: the same after a restart, and nobody else's at the same time. Default: `member`; a subscription of a
+    /// bus has [one of its own](crate::remote::RemoteBuilder::member).
     pub member: String,
     /// Which of the stream's topics. Default: all.
     pub filter: Filter,

@@ -164,6 +164,30 @@ async fn on_redis_who_comes_back_under_its_name_has_what_it_had_at_once() {
     assert!(others[0].attempt.get() >= 2);
 }
 
+#[tokio::test]
+#[ignore = "needs a redis-server; `cargo xtask test` starts one"]
+async fn on_redis_a_member_that_died_is_forgotten_when_others_have_what_it_had() {
+    let server = Server::start().await;
+    let transport = connected(&server, orders()).await;
+    let wait = Duration::from_millis(100);
+    let one = transport.receiver(&reception("one").ack_wait(wait)).await.unwrap();
+    send(&*transport.sender().await.unwrap(), vec![event(1)]).await;
+    take(&one, 1).await;
+    drop(one);
+    let other = transport.receiver(&reception("other").ack_wait(wait)).await.unwrap();
+    settle(&other, &take(&other, 1).await, Verdict::Done).await;
+    let ask = async || -> Vec<BTreeMap<String, redis::Value>> {
+        server.ask(&["XINFO", "CONSUMERS", "busway:stream:orders:0", "stock"]).await
+    };
+    let one = redis::Value::BulkString(b"one".to_vec());
+    let gone = async {
+        while ask().await.iter().any(|name| name["name"] == one) {
+            nothing_comes(&other).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a redis-server; `cargo xtask test` starts one"]
 async fn on_redis_two_members_share_all_events_and_each_has_one_of_them() {

@@ -2,6 +2,7 @@
 
 mod at_a_bus;
 mod keys;
+mod members;
 pub(crate) mod world;
 
 use std::sync::Arc;

@@ -34,6 +34,8 @@ pub(crate) struct Post {
     pub(crate) is_closed: Mutex<bool>,
     /// Somebody waits for what comes.
     is_asked: Mutex<bool>,
+    /// Who has joined, in order.
+    pub(crate) members: Mutex<Vec<String>>,
     rung: Notify,
 }
 
@@ -127,9 +129,10 @@ impl Transport for Scripted {
 
     fn receiver<'a>(
         &'a self,
-        _: &'a Reception,
+        reception: &'a Reception,
     ) -> TransportFuture<'a, Result<Arc<dyn Receiver>, TransportError>> {
         *self.post.is_closed.lock() = false;
+        self.post.members.lock().push(reception.member.clone());
         let post = Arc::clone(&self.post) as Arc<dyn Receiver>;
         Box::pin(async { Ok(post) })
     }

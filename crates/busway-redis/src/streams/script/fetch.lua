@@ -61,7 +61,12 @@ local function left_lying(p, key, again)
                     redis.call('ZADD', again, 'NX', now, pending[1])
                 end
             end
-        elseif count > 0 and room > 0 then
+        elseif count == 0 then
+            -- Who is not heard of and has nothing is forgotten: one that is here all the same is known again with its next question.
+            if name ~= member and consumer[6] > wait then
+                redis.call('XGROUP', 'DELCONSUMER', key, group, name)
+            end
+        elseif room > 0 then
             for _, pending in ipairs(redis.call('XPENDING', key, group, 'IDLE', wait, '-', '+', room, name)) do
                 claim(p, key, again, pending[1])
             end
