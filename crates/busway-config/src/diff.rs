@@ -43,6 +43,8 @@ pub struct FieldChange {
 pub enum Applies {
     /// As soon as it is applied.
     AtOnce,
+    /// As soon as it is applied, by another durable subscription, or none: what the one before has left stays with that.
+    Anew,
     /// When the program starts anew: until then what was in force stays so.
     AtRestart,
     /// Never: the store holds it otherwise. A configuration with such a change is not applied at all.
@@ -129,10 +131,14 @@ fn route_changes(name: &str, before: &Route, after: &Route) -> Vec<FieldChange> 
     let leaves = |route: &Route| Leaves::of(&path, |leaves| route.show(leaves));
     let (old, new) = (leaves(before), leaves(after));
     let filter = escaped(&format!("{path}.filter"));
+    let durable = escaped(&format!("{path}.durable"));
     let keeps_cursor = before.durable.is_some() && before.durable == after.durable;
     let change = |(field, before, after): (String, Option<String>, Option<String>)| {
-        let is_refused = keeps_cursor && field == filter;
-        let applies = if is_refused { Applies::Refused } else { Applies::AtOnce };
+        let applies = match &before {
+            _ if keeps_cursor && field == filter => Applies::Refused,
+            Some(_) if field == durable => Applies::Anew,
+            _ => Applies::AtOnce,
+        };
         FieldChange { path: field, before, after, applies }
     };
     differences(&old, &new).into_iter().map(change).collect()
@@ -215,9 +221,14 @@ impl fmt::Display for FieldChange {
         }
         match self.applies {
             Applies::AtOnce => Ok(()),
+            Applies::Anew => {
+                let before = self.before.as_deref().unwrap_or_default();
+                let anew = if self.after.is_some() { "begins anew; " } else { "" };
+                write!(f, " ({anew}what {before} has left stays with {before})")
+            }
             Applies::AtRestart => f.write_str(" (at the next start)"),
             Applies::Refused => {
-                f.write_str(" (refused: the store holds it otherwise; choose another durable name)")
+                f.write_str(" (refused: the store holds it otherwise; another durable name begins anew)")
             }
         }
     }

@@ -75,7 +75,7 @@ pub use crate::dead_letters::{
     DeadLetterPage, DeadLetterPolicy, DeadLetterState, DeadLetters, PageStart, Redrive, Selection, Target,
 };
 pub use crate::durable::{
-    CursorError, CursorHandle, DurableBuilder, DurableStats, DurableSubscription, Lag, Pace,
+    CursorError, CursorHandle, DurableBuilder, DurableStats, DurableSubscription, Lag, LogEnds, Pace,
     PartitionStanding, Standing, StartAt,
 };
 pub use crate::extract::Stopping;

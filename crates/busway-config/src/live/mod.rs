@@ -5,6 +5,7 @@
 
 mod fit;
 mod leaving;
+mod legacy;
 mod log_filter;
 mod order;
 mod routes;
@@ -102,6 +103,7 @@ impl Config {
     /// | its middleware | swapped where it stands; deliveries that have begun end with what they began with |
     /// | anything else, of an ephemeral one | a new subscription takes the place of the old one in the routing table, at one moment: each event reaches one of them. The new one begins when the old one has handled what it had; meanwhile its queue fills, and its overflow policy decides. An inline handler has no queue and does not wait |
     /// | its name, of an ephemeral one in no group whose filter and handler stay | the same: it takes its own place under the new name |
+    /// | the name in the store, of a durable one | running handlers end, then it begins anew under the new name: without `start_at: earliest` with what is published from when the old one was told to end. What the old name has left, parked events too, stays with it, and holds the log until [it is removed](busway_engine::CursorHandle::remove) |
     /// | anything else, of a durable one | running handlers end, then it goes on at its cursor; what is published meanwhile waits in the log |
     /// | anything of one at a broker, or of what carries the stream of a durable one | running handlers end, then it goes on where broker or cursor stand |
     /// | of a member of a group in memory | the new member joins, then the old one leaves; members whose filter or limits differ alike take the place of their group together, one that goes its own way leaves the others and begins anew |
@@ -186,7 +188,9 @@ impl Config {
         });
         let problem = |(_, route): (&Given<String>, &crate::model::Route)| {
             let message = "the store holds this durable subscription with another filter";
-            Problem::at(route.filter.place(), message).hint("give the route another durable name")
+            let hint =
+                "under another durable name it begins anew; what this one has left stays with this one";
+            Problem::at(route.filter.place(), message).hint(hint)
         };
         moved.map(problem).collect()
     }

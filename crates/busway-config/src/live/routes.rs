@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::leaving::Leaving;
+use super::legacy::{Legacies, Legacy};
 use super::order::Order;
 use super::starting::begin;
 use super::steps::{Made, Stack};
@@ -45,7 +46,7 @@ pub(super) struct InForce<'a> {
     pub(super) live: &'a mut BTreeMap<String, Live>,
     pub(super) carriers: &'a mut Carriers,
     pub(super) leaving: &'a Leaving,
-    pub(super) heritages: &'a mut Heritages,
+    pub(super) legacies: &'a mut Legacies,
 }
 
 /// What is to be known of a change.
@@ -56,9 +57,6 @@ pub(super) struct Way {
     /// To what was in force.
     pub(super) is_back: bool,
 }
-
-/// What routes that have left had learnt, by name: for those that come back.
-pub(super) type Heritages = BTreeMap<String, Heritage>;
 
 /// A route that is to be in force, with what it needs.
 pub(super) struct Wanted {
@@ -97,7 +95,7 @@ pub(super) fn make(
 ///
 /// It returns when those have ended that had to end first, and where access rules differ when those have that others took the place of.
 pub(super) async fn reconcile(
-    InForce { live, carriers, leaving, heritages }: InForce<'_>,
+    InForce { live, carriers, leaving, legacies }: InForce<'_>,
     (wanted, carried): (Vec<Wanted>, Named<CarrierSection>),
     way: Way,
     bus: &Bus,
@@ -105,7 +103,7 @@ pub(super) async fn reconcile(
     let order = Order::of(live, &wanted, leaving);
     let (ahead, wanted): (Vec<_>, Vec<_>) =
         wanted.into_iter().partition(|wanted| order.ahead.contains(wanted.name.value()));
-    let ahead = with_heritages(ahead, heritages);
+    let ahead = ahead.into_iter().map(|wanted| legacies.with(wanted)).collect();
     let mut failures = begin_all(bus, (live, carriers, leaving), ahead).await;
     if !failures.is_empty() && !way.is_back {
         return failures;
@@ -114,7 +112,7 @@ pub(super) async fn reconcile(
     let durable = |wanted: &Wanted| wanted.route.durable.as_ref().map(|name| name.as_str().to_owned());
     let durables: BTreeSet<String> = wanted.iter().filter_map(durable).collect();
     for gone in order.first.iter().filter_map(|name| live.remove(name)) {
-        gone.leave(leaving, heritages);
+        gone.leave(bus, leaving, legacies);
     }
     let mut restarted: Vec<(Wanted, Live)> = Vec::new();
     let mut begun: Vec<Wanted> = Vec::new();
@@ -137,7 +135,7 @@ pub(super) async fn reconcile(
                 Ok((new, old)) => {
                     // A name that is free again is waited for.
                     if !way.are_rules_same || renamed.is_some() {
-                        old.leave(leaving, heritages);
+                        old.leave(bus, leaving, legacies);
                     }
                     live.insert(new.name.value().clone(), new);
                 }
@@ -152,45 +150,35 @@ pub(super) async fn reconcile(
     // What ends first: names become free, and a group is made anew only when all of its members have gone.
     let mut starts = Vec::new();
     for (wanted, old) in restarted {
-        let kept = heritages.get(wanted.name.value()).cloned();
-        starts.push((wanted, Some(kept.unwrap_or_else(|| old.heritage()))));
-        old.leave(leaving, heritages);
+        old.leave(bus, leaving, legacies);
+        starts.push(legacies.with(wanted));
     }
     leaving.ended().await;
     carriers.retain_local(&durables);
     failures.extend(carriers.exchange(&differing, &carried, bus).await);
-    starts.extend(with_heritages(begun, heritages));
+    starts.extend(begun.into_iter().map(|wanted| legacies.with(wanted)));
     failures.extend(begin_all(bus, (live, carriers, leaving), starts).await);
     leaving.ended().await;
     failures.extend(carriers.begin().await);
     if failures.is_empty() || way.is_back {
         for gone in order.last.iter().filter_map(|name| live.remove(name)) {
-            gone.leave(leaving, heritages);
+            gone.leave(bus, leaving, legacies);
         }
         leaving.ended().await;
     }
     failures
 }
 
-/// What is not in force, with what it had learnt when it was.
-fn with_heritages(wanted: Vec<Wanted>, heritages: &Heritages) -> Vec<(Wanted, Option<Heritage>)> {
-    let with = |wanted: Wanted| {
-        let heritage = heritages.get(wanted.name.value()).cloned();
-        (wanted, heritage)
-    };
-    wanted.into_iter().map(with).collect()
-}
-
 /// Begins routes at once. Gives back what went wrong.
 async fn begin_all(
     bus: &Bus,
     (live, carriers, leaving): (&mut BTreeMap<String, Live>, &Carriers, &Leaving),
-    starts: Vec<(Wanted, Option<Heritage>)>,
+    starts: Vec<(Wanted, Option<Legacy>)>,
 ) -> Vec<Problem> {
-    let starts = starts.into_iter().map(|(wanted, heritage)| async {
+    let starts = starts.into_iter().map(|(wanted, legacy)| async {
         let name = wanted.name.clone();
         // Transports are the program's code too.
-        let begun = AssertUnwindSafe(begin(bus, (carriers, leaving), wanted, heritage)).catch_unwind().await;
+        let begun = AssertUnwindSafe(begin(bus, (carriers, leaving), wanted, legacy)).catch_unwind().await;
         begun.unwrap_or_else(|panic| Err(Problem::at(name.place(), panicked("what begins it", &*panic))))
     });
     // Each is taken up when it has begun: dropped before the last has, this loses hold of none that runs.
@@ -284,11 +272,11 @@ impl Live {
     }
 
     /// Handles what it had, and ends.
-    fn leave(self, leaving: &Leaving, heritages: &mut Heritages) {
-        let heritage = self.heritage();
-        heritages.entry(self.name.value().clone()).or_insert(heritage);
+    fn leave(self, bus: &Bus, leaving: &Leaving, legacies: &mut Legacies) {
+        let (name, heritage, before) = (self.name.value().clone(), self.heritage(), bus.log_ends());
         let durable = self.durable_name().map(|name| name.as_str().to_owned());
-        let names = durable.into_iter().chain([self.name.value().clone()]).collect();
+        let names = durable.into_iter().chain([name.clone()]).collect();
+        let is_stored = matches!(self.running, Running::Durable(_) | Running::Carried(..));
         let end = match self.running {
             Running::Ephemeral(running) => running.stop().map(drop).boxed(),
             Running::Durable(running) | Running::Carried(running, None) => running.stop().map(drop).boxed(),
@@ -298,6 +286,9 @@ impl Live {
             }
         };
         leaving.push(names, end);
+        // What a durable one has not started by now stays with its name. What one in memory has no hold of any more is lost to it.
+        let ends = if is_stored { bus.log_ends() } else { before };
+        legacies.keep(name, Legacy { heritage, ends });
     }
 }
 

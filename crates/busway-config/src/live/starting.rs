@@ -1,27 +1,32 @@
 //! How a route begins: in memory, in the store, at a broker, or at both ends of a stream that is carried.
 
 use busway_engine::remote::{RemoteBuilder, RemoteError, RemoteSubscription};
-use busway_engine::{Bus, DurableBuilder, Heritage, Timeout};
+use busway_engine::{Bus, DurableBuilder, Timeout};
 use busway_middleware::{AnyHandler, Ephemeral, Stage};
 
 use super::leaving::Leaving;
+use super::legacy::Legacy;
 use super::routes::{Live, NEEDS_DURABLE, Running, Wanted, durable, ephemeral, failed};
 use super::transports::{Carried, Carriers, chain};
-use crate::model::DeadLetterKeeping;
+use crate::model::{DeadLetterKeeping, StartingAt};
 use crate::problem::{Problem, escaped};
+use crate::read::Given;
 
-/// Begins a route. What the one before leaves behind of circuits and keys goes on.
+/// Begins a route. What the one before leaves behind of circuits and keys goes on; where it begins with what is new, that is what came since the one before was told to end.
 pub(super) async fn begin(
     bus: &Bus,
     (carriers, leaving): (&Carriers, &Leaving),
     wanted: Wanted,
-    heritage: Option<Heritage>,
+    legacy: Option<Legacy>,
 ) -> Result<Live, Problem> {
     let running = match &wanted.route.durable {
         Some(_) => {
             let mut builder = durable(bus, &wanted);
-            if let Some(heritage) = &heritage {
+            if let Some(Legacy { heritage, ends }) = &legacy {
                 builder = builder.inherit(heritage);
+                if !matches!(wanted.route.start_at.as_ref().map(Given::value), Some(StartingAt::Earliest)) {
+                    builder = builder.start_behind(ends.clone());
+                }
             }
             match carriers.of(bus, &wanted.route)? {
                 Some(carried) => at_both(bus, (carried, leaving), builder, &wanted).await?,
@@ -35,8 +40,8 @@ pub(super) async fn begin(
         None => {
             let handler = for_memory(&wanted)?;
             let mut builder = ephemeral(bus, &wanted);
-            if let Some(heritage) = &heritage {
-                builder = builder.inherit(heritage);
+            if let Some(legacy) = &legacy {
+                builder = builder.inherit(&legacy.heritage);
             }
             match &wanted.route.at {
                 Some(at) => {

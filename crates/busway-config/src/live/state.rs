@@ -8,9 +8,10 @@ use busway_middleware::{PublishStage, Stage};
 use tokio::sync::Mutex;
 
 use super::leaving::Leaving;
+use super::legacy::Legacies;
 use super::log_filter::LogFilter;
 use super::nothing;
-use super::routes::{self, Heritages, Live, Wanted, Way};
+use super::routes::{self, Live, Wanted, Way};
 use super::steps::{Made, Stack};
 use super::transports::Carriers;
 use crate::access::{Access, Rules};
@@ -35,8 +36,7 @@ pub(super) struct State {
     pub(super) routes: BTreeMap<String, Live>,
     pub(super) carriers: Carriers,
     pub(super) leaving: Leaving,
-    /// Of routes that have left since what is in force was last whole.
-    heritages: Heritages,
+    legacies: Legacies,
     pub(super) stack: Stack,
     access: Access,
     is_access_judged: bool,
@@ -78,14 +78,13 @@ impl State {
         let carriers = config.carriers.clone();
         self.config = Some(config);
         self.is_whole = false;
-        // One that is there knows more than it did.
-        self.heritages.retain(|name, _| !self.routes.contains_key(name));
+        self.legacies.retain_gone(&self.routes);
         self.access.widen(Arc::clone(&rules));
         let failures = self.reconcile((routes, carriers), Way { are_rules_same, is_back: false }, bus).await;
         if failures.is_empty() {
             self.access.set(rules);
             self.is_whole = true;
-            self.heritages.clear();
+            self.legacies.clear();
         }
         failures
     }
@@ -97,8 +96,8 @@ impl State {
         way: Way,
         bus: &Bus,
     ) -> Vec<Problem> {
-        let Self { routes: live, carriers, leaving, heritages, .. } = self;
-        let in_force = routes::InForce { live, carriers, leaving, heritages };
+        let Self { routes: live, carriers, leaving, legacies, .. } = self;
+        let in_force = routes::InForce { live, carriers, leaving, legacies };
         Box::pin(routes::reconcile(in_force, wanted, way, bus)).await
     }
 
@@ -122,7 +121,7 @@ impl State {
         self.config = Some(before);
         self.is_whole = problems.is_empty();
         if self.is_whole {
-            self.heritages.clear();
+            self.legacies.clear();
         }
     }
 

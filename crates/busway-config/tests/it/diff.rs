@@ -44,7 +44,7 @@ fn everything_that_differs_is_named_and_when_it_takes_effect() {
 + routes.invoices: orders.paid to write
 - routes.gone: a to h
 + routes.stock.breaker: {}
-~ routes.stock.filter: orders.created, now orders.new (refused: the store holds it otherwise; choose another durable name)
+~ routes.stock.filter: orders.created, now orders.new (refused: the store holds it otherwise; another durable name begins anew)
 ~ routes.stock.limits.concurrency: 2, now 8
 ~ middleware.user[0].with.events: 5, now 9
 ~ middleware.user[1].with.api_token: ***, now ***
@@ -65,6 +65,21 @@ fn everything_that_differs_is_named_and_when_it_takes_effect() {
         ["routes.stock.filter"]
     );
     assert!(diff.fields().iter().any(|change| change.applies == Applies::AtOnce));
+}
+
+#[test]
+fn what_becomes_of_another_durable_name_is_said() {
+    let route = |durable: &str| yaml(&format!("routes: {{ stock: {{ filter: a, handler: h{durable} }} }}"));
+    let (memory, stock, other) = (route(""), route(", durable: stock"), route(", durable: other"));
+    let diff = other.diff(&stock);
+    assert_eq!(
+        diff.to_string(),
+        "~ routes.stock.durable: stock, now other (begins anew; what stock has left stays with stock)\n"
+    );
+    assert!(diff.changed_routes().all(|(_, fields)| fields[0].applies == Applies::Anew));
+    let gone = memory.diff(&stock).to_string();
+    assert_eq!(gone, "- routes.stock.durable: stock (what stock has left stays with stock)\n");
+    assert_eq!(stock.diff(&memory).to_string(), "+ routes.stock.durable: stock\n");
 }
 
 #[test]

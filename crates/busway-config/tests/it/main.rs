@@ -7,6 +7,7 @@ mod at_brokers;
 mod carriers;
 mod diff;
 mod documents;
+mod durable_names;
 mod environment;
 mod failing;
 mod grouped;

@@ -17,7 +17,7 @@ use super::hand::window;
 use super::name_taken::NameTaken;
 use super::recovery::Recovery;
 use super::replays::with_lanes;
-use super::{DurableCore, DurableSubscription, Member, StartAt, caution};
+use super::{DurableCore, DurableSubscription, LogEnds, Member, StartAt, caution};
 use crate::breaker::Breaker;
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::classify::Classifier;
@@ -44,6 +44,7 @@ pub struct DurableBuilder {
     stream: Option<String>,
     pub(super) settings: Settings,
     start_at: StartAt,
+    behind: Option<LogEnds>,
     pub(super) classify: Classifier,
     pub(super) breaker: Option<Breaker>,
     pub(super) deadline: Option<Duration>,
@@ -78,6 +79,7 @@ impl DurableBuilder {
             stream: None,
             settings,
             start_at,
+            behind: None,
             classify,
             breaker,
             deadline,
@@ -109,6 +111,13 @@ impl DurableBuilder {
     /// from now on.
     pub const fn start_at(mut self, start_at: StartAt) -> Self {
         self.start_at = start_at;
+        self
+    }
+
+    /// When the store does not know it yet, it begins behind what the log held at some moment, whatever [`start_at`](Self::start_at) says: for one that takes the place of another, which is told
+    /// to end before the [ends](crate::Bus::log_ends) are looked up. What is published while that one is still ending is among its events then. Default: none.
+    pub fn start_behind(mut self, ends: LogEnds) -> Self {
+        self.behind = Some(ends);
         self
     }
 
@@ -233,9 +242,13 @@ impl DurableBuilder {
             return Err(refused(problems));
         };
         let _turn = bus.durable.turn(&self.name).lock_owned().await;
-        let start_at = self.start_at;
+        let (start_at, behind) = (self.start_at, self.behind.clone());
+        let offset = move |store: &Store, partition| match &behind {
+            Some(ends) => ends.offset(partition),
+            None => start_at.offset(store, partition),
+        };
         let starts = move |store: &Store| {
-            partitions.into_iter().map(|partition| (partition, start_at.offset(store, partition))).collect()
+            partitions.into_iter().map(|partition| (partition, offset(store, partition))).collect()
         };
         let registered = log.register(&bus.services, (&self.name, filter), starts).await;
         let registered = answered(registered).map_err(|problem| refused(vec![problem]))?;

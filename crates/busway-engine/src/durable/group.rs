@@ -165,10 +165,10 @@ impl DurableCore {
         true
     }
 
-    /// Ends a member's part, and waits for its running handlers. The last one ends the subscription: what was decided is stored then,
+    /// Waits until a member that [has left](Self::leave) has no running handlers. The last one ends the subscription: what was decided is stored then,
     /// and the bus is left.
-    pub(super) async fn stop(&self, member: &Member) {
-        if self.leave(member) {
+    pub(super) async fn left(&self, member: &Member, has_others: bool) {
+        if has_others {
             let has_ended = || self.hand.lock().seat(member).is_none();
             self.services.idle.until(|| has_ended().then_some(())).await;
         } else {
@@ -176,9 +176,9 @@ impl DurableCore {
         }
     }
 
-    /// Takes a member out of its group; `false` when it is the last one: then the subscription starts nothing more, and nobody can join
+    /// Takes a member out of its group, which starts nothing more of its own from now on; `false` when it is the last one: then the subscription starts nothing more, and nobody can join
     /// it.
-    fn leave(&self, member: &Member) -> bool {
+    pub(super) fn leave(&self, member: &Member) -> bool {
         let is_last = {
             let mut hand = self.hand.lock();
             let is_last = hand.members().all(|seat| seat.member.id == member.id);

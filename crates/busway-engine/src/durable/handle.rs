@@ -62,8 +62,10 @@ impl DurableSubscription {
     /// Dropping the future does not undo the stop: the subscription ends all the same.
     pub async fn stop(self) -> DurableStats {
         let (core, member) = (Arc::clone(&self.core), Arc::clone(&self.member));
+        // Nothing more is started as soon as somebody has asked.
+        let has_others = core.leave(&member);
         // A task of its own: the stop goes on when its caller gives up. A runtime that ends ends it too.
-        drop(self.core.services.runtime.spawn(async move { core.stop(&member).await }).await);
+        drop(self.core.services.runtime.spawn(async move { core.left(&member, has_others).await }).await);
         self.core.stats()
     }
 

@@ -56,7 +56,7 @@ pub(crate) use self::lane::Lanes;
 pub(crate) use self::member::Member;
 pub(crate) use self::registry::{Durables, StreamShare, Turn};
 pub(crate) use self::replays::ReplayWatch;
-pub use self::start_at::StartAt;
+pub use self::start_at::{LogEnds, StartAt};
 pub use self::stats::{DurableStats, Lag, Pace};
 pub(crate) use self::taking::{Fate, Taking};
 pub(crate) use self::verdict::shortened_to;

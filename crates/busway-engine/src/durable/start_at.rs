@@ -1,7 +1,11 @@
 //! Where a durable subscription begins that the store does not know yet.
 
+use std::sync::Arc;
+
 use busway_event::Timestamp;
 use busway_persistence::Store;
+
+use crate::bus::Bus;
 
 /// Where a *new* durable subscription begins in each partition. One that the store knows goes on where it stands, whatever is
 /// said here: starting a program again must not handle everything again.
@@ -36,5 +40,35 @@ impl StartAt {
             // The store brings it into the bounds of the log when it registers the subscription.
             Self::Stored | Self::Latest => u64::MAX,
         }
+    }
+}
+
+/// How far the log of each partition went at some moment: see [`DurableBuilder::start_behind`](super::DurableBuilder::start_behind).
+#[derive(Debug, Clone, Default)]
+pub struct LogEnds(Arc<[(u32, u64)]>);
+
+impl LogEnds {
+    /// Behind its end, where a partition was not there yet: as [`StartAt::Latest`].
+    pub(crate) fn offset(&self, partition: u32) -> u64 {
+        let known = self.0.iter().find(|(known, _)| *known == partition);
+        known.map_or(u64::MAX, |(_, end)| *end)
+    }
+}
+
+impl Bus {
+    /// How far the log goes now; of a bus without a store, and of one that is closed, nothing is known.
+    #[must_use]
+    pub fn log_ends(&self) -> LogEnds {
+        let ends = self.core().log.as_ref().and_then(|log| {
+            log.with(|store| {
+                let partitions =
+                    log.streams().filter_map(|(declared, ..)| log.partitions_named(declared.name()));
+                partitions
+                    .flatten()
+                    .filter_map(|partition| Some((partition, store.bounds(partition)?.1)))
+                    .collect()
+            })
+        });
+        LogEnds(ends.unwrap_or_default())
     }
 }
