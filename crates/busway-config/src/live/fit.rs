@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use busway_engine::cutover::{CutOverMode, StreamLead};
 use busway_engine::{Bus, SubscribeProblem};
 
-use super::routes::{Live, NEEDS_DURABLE, base, durable_of};
-use super::state::State;
+use super::routes::{NEEDS_DURABLE, base, durable_of, is_in};
+use super::state::Seen;
 use super::steps::Stack;
 use super::transports;
 use crate::access::Rules;
@@ -16,13 +16,14 @@ use crate::read::Given;
 
 impl Config {
     /// Everything that keeps it from being applied to a bus.
-    pub(super) fn misfits(&self, bus: &Bus, state: &State) -> Vec<Problem> {
+    pub(super) fn misfits(&self, bus: &Bus, seen: &Seen) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let recarried = state.carriers.differing(&self.carriers);
+        let Seen { config: before, leaving } = seen;
+        let recarried = self.carriers.differing(&before.carriers);
         let rules = Rules::of(&self.access);
         // Names in the store that this configuration has taken itself.
         let own: BTreeSet<&str> =
-            state.routes.values().filter_map(|live| Some(live.durable_name()?.as_str())).collect();
+            before.routes.iter().filter_map(|(_, route)| Some(route.durable.as_ref()?.as_str())).collect();
         for (name, route) in self.routes.iter() {
             let identity = route.identity(name.value());
             if let Some(reason) = rules.refuses(identity, route.filter.value()) {
@@ -30,12 +31,12 @@ impl Config {
                 problems.push(Problem::at(route.filter.place(), message));
             }
             // What is in force fits, but perhaps not where its stream is to be led.
-            let is_in_force = |live: &Live| live.is(route) && !live.is_in(&recarried, bus);
-            if state.routes.get(name.value()).is_some_and(is_in_force) {
+            let old = before.routes.get(name.value());
+            if old.is_some_and(|old| old == route && !is_in(old, &recarried, bus)) {
                 continue;
             }
-            let is_ours = |name: &str| own.contains(name) || state.leaving.bear(name);
-            let is_ours = state.routes.contains_key(name.value())
+            let is_ours = |name: &str| own.contains(name) || leaving.bear(name);
+            let is_ours = old.is_some()
                 || is_ours(name.value())
                 || route.durable.as_ref().is_some_and(|name| is_ours(name.as_str()));
             problems.extend(misfits_of(bus, name, route, is_ours));

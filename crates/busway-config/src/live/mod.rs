@@ -16,15 +16,17 @@ mod told;
 mod transports;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use busway_engine::{Bus, BusBuilder};
 use futures_util::FutureExt as _;
 
 pub use self::log_filter::on_log_filter;
-use self::routes::Wanted;
-use self::state::{InForce, State};
-use self::steps::Made;
+use self::routes::{Live, Wanted};
+use self::state::{InForce, Seen};
+use self::steps::{Made, Stack};
 pub(crate) use self::told::tell;
 use crate::diff::Diff;
 use crate::model::Config;
@@ -50,16 +52,16 @@ impl Config {
         let config = self.clone();
         builder.on_start("configuration", move |bus| async move {
             let in_force = bus.attached::<InForce>();
-            let mut state = in_force.state.lock().await;
+            let mut state = in_force.hold().await;
             // What was given to the builder is in force; the rest is not yet.
-            state.config = Some(Self {
+            state.config = Some(Arc::new(Self {
                 routes: Named::default(),
                 carriers: Named::default(),
                 middleware: None,
                 access: Vec::new(),
                 observability: None,
                 ..config.clone()
-            });
+            }));
             drop(state);
             let outcome = Box::pin(config.put(&bus)).await.map_err(|refused| refused.error);
             tell(bus.configuring(), &outcome);
@@ -68,7 +70,7 @@ impl Config {
     }
 
     /// Whether it could be applied to a bus: handlers and kinds of middleware are registered there, take their parameters, and fit. Changes nothing; what is
-    /// made to find out is dropped.
+    /// made to find out is dropped. While another one is being put in force, that is looked at which was before it; nobody is waited for.
     ///
     /// # Errors
     /// [`ConfigError`] lists everything that is wrong.
@@ -76,19 +78,16 @@ impl Config {
     /// # Cancel safety
     /// Safe.
     pub async fn check(&self, bus: &Bus) -> Result<(), ConfigError> {
-        let in_force = bus.attached::<InForce>();
-        let state = in_force.state.lock().await;
-        self.prepared(bus, &state, &state.in_force()).map(drop)
+        let seen = bus.attached::<InForce>().seen();
+        self.prepared(bus, &seen, (&Stack::default(), &BTreeMap::new())).map(drop)
     }
 
-    /// What applying it would change, against what is in force on the bus: a dry run.
+    /// What applying it would change, against what is in force on the bus: a dry run. While another one is being put in force, against what was before it; nobody is waited for.
     ///
     /// # Cancel safety
     /// Safe.
     pub async fn pending(&self, bus: &Bus) -> Diff {
-        let in_force = bus.attached::<InForce>();
-        let state = in_force.state.lock().await;
-        self.diff(&state.in_force())
+        self.diff(&bus.attached::<InForce>().seen().config)
     }
 
     /// Puts it in the place of the configuration that is in force on the bus, and says what differed. What differs and needs a restart is in the
@@ -112,6 +111,8 @@ impl Config {
     /// subscriptions that differ have begun again, which is when their running handlers have ended, and those of routes that are gone or have another name; where access rules differ,
     /// also when ephemeral ones that others have taken the place of have handled what they had.
     ///
+    /// A handler that waits for this, of a route that differs, waits for itself, and who applies another one behind it waits too: let it spawn a task that applies, and end.
+    ///
     /// # Errors
     /// [`ConfigError`] lists everything that is wrong, a panic of a transport or of what sets the filter of the log too. Then the configuration in force stays so; what was begun of this one is taken back. Routes in memory that are gone leave
     /// when all else has begun, so that they lose no event when it does not, unless another route needs their group or their name.
@@ -129,26 +130,27 @@ impl Config {
     /// As [`apply`](Self::apply), and nobody is told.
     pub(crate) async fn put(&self, bus: &Bus) -> Result<Diff, NotPut> {
         let in_force = bus.attached::<InForce>();
-        let mut state = in_force.state.lock().await;
-        let before = state.in_force();
-        let diff = self.diff(&before);
-        let made = self.prepared(bus, &state, &before)?;
+        let mut state = in_force.hold().await;
+        let seen = state.seen();
+        let before = &seen.config;
+        let diff = self.diff(before);
+        let made = self.prepared(bus, &seen, (&state.stack, &state.routes))?;
         // The first thing that is put in force: nothing of what is refused is.
         let log_filter = in_force.log_filter.set(self.log_filter());
         log_filter.map_err(|problem| ConfigError::of(vec![problem]))?;
-        let after = self.in_force_after(&before);
+        let after = self.in_force_after(before);
         let exchanged = AssertUnwindSafe(Box::pin(state.exchange(after, made, bus))).catch_unwind().await;
         let mut failures =
             exchanged.unwrap_or_else(|panic| vec![has_panicked("what was to put it in force", &*panic)]);
         if !failures.is_empty() {
-            let back = AssertUnwindSafe(Box::pin(state.take_back(before, bus))).catch_unwind().await;
+            let back = AssertUnwindSafe(Box::pin(state.take_back(Arc::clone(before), bus))).catch_unwind().await;
             if let Err(panic) = back {
                 // What is in force then is known, and made whole by the next one.
                 let problem = has_panicked("what was to take it back", &*panic);
                 tracing::error!(%problem, "what was in force could not be restored as a whole");
                 failures.push(problem);
             }
-            let filter = state.config.as_ref().and_then(Self::log_filter);
+            let filter = state.config.as_deref().and_then(Self::log_filter);
             if let Err(problem) = in_force.log_filter.set(filter) {
                 tracing::error!(%problem, "the filter of the log could not be set back");
             }
@@ -158,11 +160,16 @@ impl Config {
     }
 
     /// All that is needed to put it in force, made; nothing has changed. Or everything that is wrong.
-    fn prepared(&self, bus: &Bus, state: &State, before: &Self) -> Result<(Made, Vec<Wanted>), ConfigError> {
-        let mut problems = self.misfits(bus, state);
-        problems.extend(self.refused(before));
-        let stack = state.stack.make(self.middleware.as_ref(), bus, &mut problems);
-        let routes = routes::make(&self.routes, &state.routes, bus, &mut problems);
+    fn prepared(
+        &self,
+        bus: &Bus,
+        seen: &Seen,
+        (stack, live): (&Stack, &BTreeMap<String, Live>),
+    ) -> Result<(Made, Vec<Wanted>), ConfigError> {
+        let mut problems = self.misfits(bus, seen);
+        problems.extend(self.refused(&seen.config));
+        let stack = stack.make(self.middleware.as_ref(), bus, &mut problems);
+        let routes = routes::make(&self.routes, live, bus, &mut problems);
         ConfigError::unless_empty(problems).map(|()| (stack, routes))
     }
 

@@ -123,7 +123,7 @@ pub(super) async fn reconcile(
             begun.push(wanted);
             continue;
         };
-        let is_recarried = old.is_in(&differing, bus);
+        let is_recarried = is_in(&old.route, &differing, bus);
         match old.succession(&wanted, order.parting.contains(name), is_recarried) {
             Succession::Same => {
                 let name = wanted.name.value().clone();
@@ -193,6 +193,12 @@ async fn begin_all(
     failures
 }
 
+/// Whether the stream of a durable route is one of these.
+pub(super) fn is_in(route: &Route, streams: &BTreeSet<String>, bus: &Bus) -> bool {
+    let stream = || bus.stream_within(route.filter.value());
+    !streams.is_empty() && route.durable.is_some() && stream().is_some_and(|stream| streams.contains(&stream))
+}
+
 /// How a route becomes another one of its name, or of the name that it is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Succession {
@@ -208,19 +214,6 @@ impl Live {
     /// Its name in the store.
     pub(super) fn durable_name(&self) -> Option<&Name> {
         self.route.durable.as_ref().map(Given::value)
-    }
-
-    /// Whether it is this one, to the last.
-    pub(super) fn is(&self, route: &Route) -> bool {
-        self.route == *route
-    }
-
-    /// Whether its stream is one of these.
-    pub(super) fn is_in(&self, streams: &BTreeSet<String>, bus: &Bus) -> bool {
-        let stream = || bus.stream_within(self.route.filter.value());
-        !streams.is_empty()
-            && self.route.durable.is_some()
-            && stream().is_some_and(|stream| streams.contains(&stream))
     }
 
     fn succession(&self, wanted: &Wanted, is_parting: bool, is_recarried: bool) -> Succession {

@@ -1,11 +1,12 @@
 //! What of configurations is in force on a bus, and how it becomes another.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use busway_engine::Bus;
 use busway_middleware::{PublishStage, Stage};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::leaving::Leaving;
 use super::legacy::Legacies;
@@ -23,19 +24,71 @@ use crate::read::Named;
 #[derive(Debug, Default)]
 pub(super) struct InForce {
     /// One apply after the other: held while handlers are waited for.
-    pub(super) state: Mutex<State>,
+    state: Mutex<State>,
+    /// For who only asks, and waits for nobody.
+    seen: parking_lot::Mutex<Seen>,
     pub(super) log_filter: LogFilter,
+}
+
+/// What is in force; while it is being changed, what was before.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) config: Arc<Config>,
+    pub(super) leaving: Arc<Leaving>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { config: Arc::new(nothing()), leaving: Arc::default() }
+    }
+}
+
+/// What is in force, to be changed. Others see it when this is gone.
+pub(super) struct Held<'a> {
+    state: MutexGuard<'a, State>,
+    seen: &'a parking_lot::Mutex<Seen>,
+}
+
+impl InForce {
+    /// When nobody else changes it.
+    pub(super) async fn hold(&self) -> Held<'_> {
+        Held { state: self.state.lock().await, seen: &self.seen }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.lock().clone()
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *self.seen.lock() = self.state.seen();
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// `None`: nothing was ever applied. What it says of routes is so when `is_whole`.
-    pub(super) config: Option<Config>,
+    pub(super) config: Option<Arc<Config>>,
     /// Not so from when a configuration begins to be exchanged until it is: who asked for it may go away in between.
     is_whole: bool,
     pub(super) routes: BTreeMap<String, Live>,
     pub(super) carriers: Carriers,
-    pub(super) leaving: Leaving,
+    leaving: Arc<Leaving>,
     legacies: Legacies,
     pub(super) stack: Stack,
     access: Access,
@@ -44,16 +97,20 @@ pub(super) struct State {
 
 impl State {
     /// The configuration in force; of one that was begun and cut short, what is of it.
-    pub(super) fn in_force(&self) -> Config {
-        let config = self.config.clone().unwrap_or_else(nothing);
+    pub(super) fn in_force(&self) -> Arc<Config> {
+        let config = self.config.clone().unwrap_or_else(|| Arc::new(nothing()));
         match self.is_whole {
             true => config,
-            false => Config {
+            false => Arc::new(Config {
                 routes: Named::of(self.routes.values().map(Live::said).collect()),
                 carriers: Named::of(self.carriers.said()),
-                ..config
-            },
+                ..Config::clone(&config)
+            }),
         }
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        Seen { config: self.in_force(), leaving: Arc::clone(&self.leaving) }
     }
 
     /// Puts a configuration in the place of the one in force. What of it did not become so is given back.
@@ -76,7 +133,7 @@ impl State {
         let are_rules_same = self.config.as_ref().is_some_and(|before| before.access == config.access);
         let rules = Arc::new(Rules::of(&config.access));
         let carriers = config.carriers.clone();
-        self.config = Some(config);
+        self.config = Some(Arc::new(config));
         self.is_whole = false;
         self.legacies.retain_gone(&self.routes);
         self.access.widen(Arc::clone(&rules));
@@ -102,7 +159,7 @@ impl State {
     }
 
     /// Back to a configuration that was in force.
-    pub(super) async fn take_back(&mut self, before: Config, bus: &Bus) {
+    pub(super) async fn take_back(&mut self, before: Arc<Config>, bus: &Bus) {
         let mut problems = Vec::new();
         let stack = self.stack.make(before.middleware.as_ref(), bus, &mut problems);
         let routes = routes::make(&before.routes, &self.routes, bus, &mut problems);
@@ -110,7 +167,7 @@ impl State {
         let mut are_rules_same = true;
         if let Some(tried) = &mut self.config {
             are_rules_same = tried.access == before.access;
-            tried.middleware.clone_from(&before.middleware);
+            Arc::make_mut(tried).middleware.clone_from(&before.middleware);
         }
         let way = Way { are_rules_same, is_back: true };
         problems.extend(self.reconcile((routes, before.carriers.clone()), way, bus).await);

@@ -42,13 +42,10 @@ impl Carriers {
 
     /// Streams of which something else is wanted than what is in force.
     pub(super) fn differing(&self, wanted: &Named<CarrierSection>) -> BTreeSet<String> {
-        let changed = wanted.iter().filter(|(name, section)| {
-            self.carried
-                .get(name.value())
-                .is_none_or(|live| live.section != **section || live.carrier.is_none())
-        });
-        let gone = self.carried.keys().filter(|name| wanted.get(name).is_none());
-        changed.map(|(name, _)| name.value().clone()).chain(gone.cloned()).collect()
+        let idle = self.carried.iter().filter(|(_, carried)| carried.carrier.is_none());
+        let mut differing = wanted.differing(&Named::of(self.said()));
+        differing.extend(idle.map(|(name, _)| name.clone()));
+        differing
     }
 
     /// A durable subscription as it has to be in its stream, when that is not carried: what was led at a broker is not handled here.
@@ -154,6 +151,16 @@ impl Carriers {
             }
         }
         problems
+    }
+}
+
+impl Named<CarrierSection> {
+    /// Names of those that are not as they were, or not there any more.
+    pub(super) fn differing(&self, before: &Self) -> BTreeSet<String> {
+        let changed = self.iter().filter(|(name, section)| before.get(name.value()) != Some(*section));
+        let gone = before.iter().filter(|(name, _)| self.get(name.value()).is_none());
+        let names = changed.chain(gone).map(|(name, _)| name.value().clone());
+        names.collect()
     }
 }
 

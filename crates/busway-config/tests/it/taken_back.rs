@@ -9,6 +9,7 @@ use busway_event::Event;
 use busway_middleware::builtin::LogOutcome;
 use busway_middleware::{PublishRefused, PublishStage, Stage};
 use busway_testkit::{Gate, TestBus};
+use futures_util::FutureExt as _;
 
 use crate::world::{Number, Seen, config, publish};
 
@@ -239,4 +240,22 @@ async fn a_watcher_that_goes_does_not_wait_for_a_handler_that_never_ends() {
     config(&durable(1)).pending(&bus).await;
     gate.open();
     bus.shutdown(Duration::from_secs(30)).await;
+}
+
+#[tokio::test]
+async fn who_only_asks_what_would_differ_waits_for_no_handler() {
+    let (bus, _seen, gate) = slow("routes: { a: { filter: a, handler: slow } }").await;
+    publish(&bus, "a", 1).await;
+    gate.reached(1).await;
+    let wanted = config("{}");
+    let mut applying = Box::pin(wanted.apply(&bus));
+    assert!((&mut applying).now_or_never().is_none(), "a handler runs");
+    let pending = wanted.pending(&bus).now_or_never().unwrap();
+    assert_eq!(pending.to_string(), "- routes.a: a to slow\n", "it is not in force yet");
+    wanted.check(&bus).now_or_never().unwrap().unwrap();
+    let wrong = config("routes: { b: { filter: b, handler: nobody } }");
+    wrong.check(&bus).now_or_never().unwrap().unwrap_err();
+    gate.open();
+    applying.await.unwrap();
+    assert!(wanted.pending(&bus).await.is_empty());
 }
