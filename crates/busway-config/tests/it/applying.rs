@@ -7,6 +7,7 @@ use busway_engine::{Breakers, Bus};
 use busway_event::Event;
 use busway_middleware::Stage;
 use busway_middleware::builtin::LogOutcome;
+use busway_reliability::Force;
 use busway_testkit::{Gate, TestBus};
 use parking_lot::Mutex;
 
@@ -239,6 +240,31 @@ async fn circuits_survive_a_change_of_their_route() {
     publish(&bus, "a", 3).await;
     bus.settle().await;
     assert_eq!((seen.len(), state(&bus.breakers())), (1, vec!["closed".to_owned()]));
+}
+
+#[tokio::test]
+async fn circuits_go_by_the_name_that_their_route_has_now() {
+    let text = |name: &str, n: &str| {
+        config(&GUARDED.replace("HANDLER", "down").replace('N', n).replacen("a:", &format!("{name}:"), 1))
+    };
+    let first = text("a", "1");
+    let bus =
+        TestBus::build(|builder| first.configure(builder.handler("down", || async { Err::<(), _>("down") })))
+            .await;
+    publish(&bus, "a", 1).await;
+    bus.settle().await;
+    let breakers = bus.breakers();
+    let of = |name: &str| breakers.get(name, "a").map(|status| status.state.to_string());
+    assert_eq!(of("a").as_deref(), Some("open"));
+    // Called otherwise, then changed under its new name.
+    for n in ["1", "4"] {
+        text("b", n).apply(&bus).await.unwrap();
+        bus.settle().await;
+        assert_eq!((of("a"), of("b").as_deref()), (None, Some("open")));
+    }
+    breakers.force("b", "a", Force::Closed).unwrap();
+    assert!(breakers.force("a", "a", Force::Closed).is_err(), "there is none of that name any more");
+    assert_eq!(state(&breakers), ["closed"]);
 }
 
 #[tokio::test]

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent, Filter, Timestamp, Topic};
-use busway_middleware::{Outcome, Scope};
+use busway_middleware::Outcome;
 use busway_observability::{FallbackKind, Signal};
 use busway_reliability::{BreakerState, CallEnd, FailureClass, Force, Generation, Moved, Permission, Room};
 use parking_lot::{Mutex, RwLock};
@@ -29,8 +28,8 @@ use crate::settings::{Origin, Setting};
 /// See the module.
 pub(crate) struct Guard {
     services: Arc<Services>,
-    /// Set before the first event comes: its name and filter.
-    subscription: OnceLock<(Arc<str>, Filter)>,
+    /// Set before the first event comes, and anew when another subscription inherits it.
+    named: RwLock<Option<Named>>,
     breaker: Breaker,
     /// Read by workers that meet a topic they have not met lately.
     channels: RwLock<HashMap<Topic, Arc<Channel>>>,
@@ -42,6 +41,12 @@ pub(crate) struct Guard {
     pub(super) aside: Mutex<Aside>,
     /// Rings when a channel has moved, is forced or forgotten, or has room for another probe.
     pub(crate) moved: Notify,
+}
+
+/// The subscription of a guard.
+struct Named {
+    name: Arc<str>,
+    filter: Filter,
 }
 
 /// A call that was let pass: its end is to be recorded.
@@ -69,7 +74,7 @@ impl Guard {
     pub(crate) fn new(services: Arc<Services>, breaker: Breaker) -> Self {
         Self {
             services,
-            subscription: OnceLock::new(),
+            named: RwLock::new(None),
             breaker,
             channels: RwLock::default(),
             tick: AtomicU64::new(0),
@@ -79,21 +84,17 @@ impl Guard {
         }
     }
 
-    pub(crate) fn named(&self, subscription: Arc<str>, filter: Filter) {
-        _ = self.subscription.set((subscription, filter));
+    /// Says whose it is now. To be called before that subscription has an event.
+    pub(crate) fn named(&self, name: Arc<str>, filter: Filter) {
+        *self.named.write() = Some(Named { name, filter });
     }
 
-    /// The first event may come before its subscription is named.
-    pub(super) fn named_as(&self, scope: &Scope) {
-        _ = self.subscription.get_or_init(|| (scope.subscription().into(), scope.filter().clone()));
+    pub(crate) fn subscription(&self) -> Arc<str> {
+        self.named.read().as_ref().map(|named| Arc::clone(&named.name)).unwrap_or_default()
     }
 
-    pub(crate) fn subscription(&self) -> &str {
-        self.subscription.get().map_or("", |(name, _)| name)
-    }
-
-    pub(super) fn filter(&self) -> Option<&Filter> {
-        self.subscription.get().map(|(_, filter)| filter)
+    pub(super) fn filter(&self) -> Option<Filter> {
+        self.named.read().as_ref().map(|named| named.filter.clone())
     }
 
     pub(crate) const fn breaker(&self) -> &Breaker {
@@ -223,7 +224,8 @@ impl Guard {
     /// Something was done in the place of a call.
     pub(crate) fn fell_back(&self, channel: &Channel, event: &AnyEvent, how: FallbackKind) {
         channel.fall_back();
-        self.services.signals.tell(&Signal::FellBack { subscription: self.subscription(), event, how });
+        let subscription = &*self.subscription();
+        self.services.signals.tell(&Signal::FellBack { subscription, event, how });
     }
 
     pub(crate) fn statuses(&self, waiting: impl Fn(&Topic) -> u64) -> Vec<BreakerStatus> {
@@ -237,7 +239,7 @@ impl Guard {
         let (now, utc) = (self.services.clock.now(), self.services.clock.utc());
         let (counts, waiting) = (channel.counts(), waiting(channel.topic()));
         channel.read(|circuit| BreakerStatus {
-            subscription: self.subscription().into(),
+            subscription: self.subscription(),
             topic: channel.topic().clone(),
             state: circuit.state(),
             force: circuit.forced(),
@@ -255,7 +257,7 @@ impl Guard {
         let (now, utc) = (self.services.clock.now(), self.services.clock.utc());
         let until = channel.read(busway_reliability::Circuit::next_probe);
         let next_probe = until.map(|until| behind(utc, now, until));
-        let (subscription, topic) = (self.subscription(), channel.topic());
+        let (subscription, topic) = (&*self.subscription(), channel.topic());
         let Moved { from, to } = moved;
         match to {
             BreakerState::Open => {

@@ -86,7 +86,6 @@ impl BreakerStage {
 
 impl Middleware for BreakerStage {
     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
-        self.guard.named_as(delivery.scope());
         let mut has_fallen_back = false;
         loop {
             // While it waited: a lease of a shared store may have been lost.
@@ -127,7 +126,6 @@ impl Middleware for BreakerStage {
 /// While a channel is closed its events pass; what is asked of one that is not is asked in the async form.
 impl PassMiddleware for BreakerStage {
     fn try_pass(&self, delivery: &Delivery) -> Option<Pass> {
-        self.guard.named_as(delivery.scope());
         let topic = delivery.event().topic();
         match self.met.place(&self.guard, topic) {
             Some(place) => {

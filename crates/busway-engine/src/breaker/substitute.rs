@@ -49,7 +49,7 @@ impl Guard {
                 }
                 Err(_) => {
                     tracing::error!(
-                        subscription = self.subscription(),
+                        subscription = &*self.subscription(),
                         "a degrade function panicked: the event waits"
                     );
                     Substitute::Wait

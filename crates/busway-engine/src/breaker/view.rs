@@ -120,7 +120,7 @@ impl Breakers {
             Topic::new(topic).map_err(|error| ChannelUnknown::Topic { reason: error.to_string() })?;
         let durable = self.bus.durable.list();
         let guards = durable.iter().filter_map(|core| core.guard.clone()).chain(self.bus.guards());
-        let mut guards = guards.filter(|guard| guard.subscription() == subscription).peekable();
+        let mut guards = guards.filter(|guard| *guard.subscription() == *subscription).peekable();
         let Some(first) = guards.peek() else {
             return Err(ChannelUnknown::Subscription { subscription: subscription.to_owned() });
         };

@@ -269,6 +269,7 @@ impl DurableBuilder {
             return Err(SubscribeError { subscription: core.name.to_string(), problems });
         };
         name.keep();
+        core.guard.iter().for_each(|guard| guard.named(Arc::clone(&core.name), core.filter.clone()));
         bus.durable.enter(Arc::clone(&core));
         core.begin();
         Ok(DurableSubscription::new(core, member))
@@ -320,7 +321,7 @@ impl DurableBuilder {
         let at = super::window::Moment { now: bus.services.clock.now(), utc: bus.services.clock.utc() };
         window.restore(registered.places, at);
         let core = DurableCore::new(DurableParts {
-            guard: self.guard(bus, &name, &filter),
+            guard: self.guard(bus, &filter),
             services: Arc::clone(&bus.services),
             id,
             name,

@@ -33,15 +33,12 @@ impl DurableBuilder {
         self
     }
 
-    /// The guard of the subscription that this begins.
-    pub(super) fn guard(&self, bus: &BusCore, name: &Arc<str>, filter: &Filter) -> Option<Arc<Guard>> {
+    /// The guard of the subscription that this begins, which is to be named when it does.
+    pub(super) fn guard(&self, bus: &BusCore, filter: &Filter) -> Option<Arc<Guard>> {
         let breaker = self.breaker.as_ref()?;
-        if let Some(inherited) = self.heritage.as_ref().and_then(|heritage| heritage.guard(filter, breaker)) {
-            return Some(inherited);
-        }
-        let guard = Guard::new(Arc::clone(&bus.services), breaker.clone());
-        guard.named(Arc::clone(name), filter.clone());
-        Some(Arc::new(guard))
+        let inherited = self.heritage.as_ref().and_then(|heritage| heritage.guard(filter, breaker));
+        let new = || Arc::new(Guard::new(Arc::clone(&bus.services), breaker.clone()));
+        Some(inherited.unwrap_or_else(new))
     }
 }
 

@@ -74,16 +74,18 @@ impl SubscribeBuilder {
                     return Err(SubscribeError { subscription: shown, problems: differing });
                 }
                 let predecessor = self.predecessor.take();
+                if let Some(guard) = &guard {
+                    guard.named(Arc::clone(&core.name), filter);
+                }
                 let joined = self.join(entry, &core, handler);
                 if let Some(predecessor) = predecessor {
                     predecessor.leave(&bus);
                 }
                 joined
             }
-            None => self.found(filter.clone(), settings, handler),
+            None => self.found((filter, settings), handler, guard.as_deref()),
         };
         if let Some(guard) = guard {
-            guard.named(subscription.name().into(), filter);
             bus.enter_guard(&guard);
         }
         Ok(subscription)
@@ -149,9 +151,9 @@ impl SubscribeBuilder {
     /// Makes the subscription that this is the first member of, and routes events to it.
     fn found(
         mut self,
-        filter: Filter,
-        settings: Arc<Effective>,
+        (filter, settings): (Filter, Arc<Effective>),
         handler: AnyHandler<Ephemeral>,
+        guard: Option<&Guard>,
     ) -> Subscription {
         let again = self.again();
         let keys_of = self.keys_of(&filter);
@@ -171,6 +173,10 @@ impl SubscribeBuilder {
             if let (Some(core), Some(rule)) = (core, self.rule) {
                 core.mailbox.set_rule(rule);
             }
+        }
+        if let Some(guard) = guard {
+            let name = entry.fixed_name().map_or_else(|| entry.name(), Arc::clone);
+            guard.named(name, entry.filter.clone());
         }
         match self.predecessor {
             Some(predecessor) => predecessor.give_way(&self.bus, &entry),

@@ -14,7 +14,8 @@ use crate::idempotency::Keeper;
 /// What a subscription has learnt: the circuits of its breaker, and the keys that it has in memory. It is inherited by a builder's `.inherit(…)` where what
 /// it was learnt for is set as before; where it is not, it is left out, and nothing is said.
 ///
-/// Circuits go with the same filter and breaker, whose fallback is to pause or to give up. Keys in memory go with the same
+/// Circuits go with the same filter and breaker, whose fallback is to pause or to give up; from then on they are listed, told of and forced by the name of who
+/// has inherited them. Keys in memory go with the same
 /// [`Idempotency`], unless its key is a function. What is stored needs no heir.
 #[derive(Clone)]
 pub struct Heritage {
@@ -62,7 +63,7 @@ impl Subscription {
     pub fn heritage(&self) -> Heritage {
         let is_member = self.entry.awake().is_some_and(|core| core.group.is_some());
         let guards = self.entry.bus().filter(|_| !is_member).map(|bus| bus.guards()).unwrap_or_default();
-        let guard = guards.into_iter().find(|guard| guard.subscription() == self.name());
+        let guard = guards.into_iter().find(|guard| *guard.subscription() == *self.name());
         Heritage::new(self.entry.filter.clone(), guard, self.member.keeper.clone())
     }
 }

@@ -310,3 +310,26 @@ async fn everything_wrong_with_a_breaker_is_said_before_anything_begins() {
     );
     bus.finish().await;
 }
+
+#[tokio::test]
+async fn a_circuit_goes_by_the_name_of_who_inherits_it() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let service = Service::default();
+    service.down(PAID);
+    let old = guarded(&bus).to(service.handler()).await.unwrap();
+    publish_on(&bus, PAID, 0..2).await;
+    bus.settle().await;
+    let heritage = old.heritage();
+    let heir = |name| bus.subscribe("orders.#").durable(name).retry(soon()).breaker(breaker());
+    // One that does not begin leaves it as it is.
+    heir("no name").inherit(&heritage).to(service.handler()).await.unwrap_err();
+    assert_eq!(state(&bus, PAID), BreakerState::Open);
+    old.stop().await;
+    heir("shelves").inherit(&heritage).to(service.handler()).await.unwrap();
+    let of = |name| bus.breakers().get(name, PAID).map(|status| status.state);
+    assert_eq!((of("stock"), of("shelves")), (None, Some(BreakerState::Open)));
+    bus.breakers().force("shelves", PAID, Force::Closed).unwrap();
+    assert_eq!(of("shelves"), Some(BreakerState::Closed));
+    bus.finish().await;
+}
