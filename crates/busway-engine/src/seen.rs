@@ -75,7 +75,7 @@ fn of_bus(bus: &Arc<BusCore>) -> BusNumbers {
     }
     numbers.subscriptions.extend(unnamed.into_values());
     numbers.subscriptions.extend(durable.iter().map(|core| of_durable(core)));
-    numbers.channels = bus.breaker_statuses().iter().map(of_channel).collect();
+    numbers.channels = of_channels(bus);
     numbers.store = bus.log.as_ref().and_then(|log| log.with(of_store));
     numbers
 }
@@ -132,6 +132,26 @@ fn of_dedup(stats: &IdempotencyStats) -> DedupNumbers {
         (stats.local_hits, stats.store_hits, stats.misses);
     (numbers.busy, numbers.unreachable) = (stats.busy, stats.unreachable);
     (numbers.passed, numbers.untold) = (stats.passed, stats.untold);
+    numbers
+}
+
+/// Those without a name are called nothing here either.
+fn of_channels(bus: &BusCore) -> Vec<ChannelNumbers> {
+    let mut numbers: Vec<ChannelNumbers> = Vec::new();
+    for core in bus.durable.list() {
+        numbers.extend(core.breakers().iter().map(of_channel));
+    }
+    for guard in bus.guards() {
+        let unnamed = guard.unnamed();
+        let statuses = guard.statuses(|topic| guard.aside_on(topic));
+        numbers.extend(statuses.iter().map(|status| {
+            let mut own = of_channel(status);
+            if let Some(filter) = &unnamed {
+                (own.subscription, own.filter) = (String::new(), filter.to_string());
+            }
+            own
+        }));
+    }
     numbers
 }
 

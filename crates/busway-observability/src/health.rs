@@ -63,7 +63,7 @@ pub enum Concern {
     },
     /// Circuits of a subscription are open.
     CircuitsOpen {
-        /// The subscription.
+        /// The subscription; the filter of those without a name, which are told of together.
         subscription: String,
         /// As many.
         channels: u64,
@@ -131,9 +131,10 @@ fn concerns_of(numbers: &BusNumbers, behind: Option<Duration>, concerns: &mut Ve
     }
     let mut open: Vec<(&str, u64)> = Vec::new();
     for channel in numbers.channels.iter().filter(|channel| channel.circuit == Circuit::Open) {
-        match open.iter_mut().find(|(subscription, _)| *subscription == channel.subscription) {
+        let own = if channel.subscription.is_empty() { &channel.filter } else { &channel.subscription };
+        match open.iter_mut().find(|(subscription, _)| *subscription == own.as_str()) {
             Some((_, channels)) => *channels += 1,
-            None => open.push((&channel.subscription, 1)),
+            None => open.push((own, 1)),
         }
     }
     let circuits = open.into_iter();

@@ -203,8 +203,10 @@ impl DedupNumbers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelNumbers {
-    /// The subscription's name.
+    /// The subscription's name; empty of all that were given none.
     pub subscription: String,
+    /// The filter of those without a name, which tells them apart; empty of others.
+    pub filter: String,
     /// The topic.
     pub topic: String,
     /// Where its circuit is.
@@ -218,10 +220,11 @@ pub struct ChannelNumbers {
 }
 
 impl ChannelNumbers {
-    /// A closed one.
+    /// A closed one, of a subscription with a name.
     #[must_use]
     pub const fn new(subscription: String, topic: String) -> Self {
-        Self { subscription, topic, circuit: Circuit::Closed, refused: 0, opened: 0, waiting: 0 }
+        let filter = String::new();
+        Self { subscription, filter, topic, circuit: Circuit::Closed, refused: 0, opened: 0, waiting: 0 }
     }
 }
 

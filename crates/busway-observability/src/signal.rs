@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use busway_event::{AnyEvent, Timestamp, Topic};
+use busway_event::{AnyEvent, Filter, Timestamp, Topic};
 use busway_middleware::Outcome;
 
 use crate::collector::Wants;
@@ -116,6 +116,8 @@ pub enum Signal<'a> {
     FellBack {
         /// The subscription's name.
         subscription: &'a str,
+        /// The filter of one that was given no name: it is called by that and a number.
+        unnamed: Option<&'a Filter>,
         /// The event.
         event: &'a AnyEvent,
         /// What was done.

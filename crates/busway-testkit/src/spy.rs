@@ -77,7 +77,7 @@ impl Collector for Spy {
                 let (from, to) = (state(from), state(to));
                 self.breaker_moves.lock().push(BreakerMove { subscription, topic, from, to });
             }
-            Signal::FellBack { subscription, event, how } => {
+            Signal::FellBack { subscription, event, how, .. } => {
                 let (subscription, event) = (subscription.to_owned(), event.id());
                 self.fallbacks.lock().push(FellBack { subscription, event, how });
             }

@@ -71,7 +71,7 @@ impl Guard {
     }
 
     /// How many are aside that wait for a topic's channel.
-    pub(super) fn aside_on(&self, topic: &Topic) -> u64 {
+    pub(crate) fn aside_on(&self, topic: &Topic) -> u64 {
         let aside = self.aside.lock();
         let waiting = aside.events.iter().filter(|event| event.topic() == topic).count();
         u64::try_from(waiting).unwrap_or(u64::MAX)

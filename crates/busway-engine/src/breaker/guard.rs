@@ -44,9 +44,11 @@ pub(crate) struct Guard {
 }
 
 /// The subscription of a guard.
-struct Named {
-    name: Arc<str>,
-    filter: Filter,
+pub(crate) struct Named {
+    pub(crate) name: Arc<str>,
+    pub(crate) filter: Filter,
+    /// Whether the program has given it that name.
+    pub(crate) is_given: bool,
 }
 
 /// A call that was let pass: its end is to be recorded.
@@ -85,8 +87,8 @@ impl Guard {
     }
 
     /// Says whose it is now. To be called before that subscription has an event.
-    pub(crate) fn named(&self, name: Arc<str>, filter: Filter) {
-        *self.named.write() = Some(Named { name, filter });
+    pub(crate) fn named(&self, named: Named) {
+        *self.named.write() = Some(named);
     }
 
     pub(crate) fn subscription(&self) -> Arc<str> {
@@ -95,6 +97,11 @@ impl Guard {
 
     pub(super) fn filter(&self) -> Option<Filter> {
         self.named.read().as_ref().map(|named| named.filter.clone())
+    }
+
+    /// The filter of one that was given no name.
+    pub(crate) fn unnamed(&self) -> Option<Filter> {
+        self.named.read().as_ref().filter(|named| !named.is_given).map(|named| named.filter.clone())
     }
 
     pub(crate) const fn breaker(&self) -> &Breaker {
@@ -224,8 +231,9 @@ impl Guard {
     /// Something was done in the place of a call.
     pub(crate) fn fell_back(&self, channel: &Channel, event: &AnyEvent, how: FallbackKind) {
         channel.fall_back();
-        let subscription = &*self.subscription();
-        self.services.signals.tell(&Signal::FellBack { subscription, event, how });
+        let (subscription, unnamed) = (&*self.subscription(), self.unnamed());
+        let unnamed = unnamed.as_ref();
+        self.services.signals.tell(&Signal::FellBack { subscription, unnamed, event, how });
     }
 
     pub(crate) fn statuses(&self, waiting: impl Fn(&Topic) -> u64) -> Vec<BreakerStatus> {

@@ -27,7 +27,7 @@ mod view;
 pub(crate) use self::answers::Copier;
 pub(crate) use self::channel::Channel;
 pub use self::fallback::Fallback;
-pub(crate) use self::guard::{Call, Guard, NoCall};
+pub(crate) use self::guard::{Call, Guard, Named, NoCall};
 pub(crate) use self::reach::Reach;
 pub use self::settings::Breaker;
 pub(crate) use self::stage::BreakerStage;

@@ -18,7 +18,7 @@ use super::name_taken::NameTaken;
 use super::recovery::Recovery;
 use super::replays::with_lanes;
 use super::{DurableCore, DurableSubscription, LogEnds, Member, StartAt, caution};
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Named};
 use crate::bus::{BusCore, PublisherSource, Source};
 use crate::classify::Classifier;
 use crate::extract::Stopping;
@@ -269,7 +269,10 @@ impl DurableBuilder {
             return Err(SubscribeError { subscription: core.name.to_string(), problems });
         };
         name.keep();
-        core.guard.iter().for_each(|guard| guard.named(Arc::clone(&core.name), core.filter.clone()));
+        if let Some(guard) = &core.guard {
+            let (name, filter) = (Arc::clone(&core.name), core.filter.clone());
+            guard.named(Named { name, filter, is_given: true });
+        }
         bus.durable.enter(Arc::clone(&core));
         core.begin();
         Ok(DurableSubscription::new(core, member))

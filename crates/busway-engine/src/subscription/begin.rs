@@ -13,7 +13,7 @@ use super::error::{SubscribeError, SubscribeProblem};
 use super::handle::Subscription;
 use super::heritage::Heritage;
 use super::member::{IDEMPOTENT, Member};
-use crate::breaker::{BreakerStage, FallbackKind, Guard};
+use crate::breaker::{BreakerStage, FallbackKind, Guard, Named};
 use crate::bus::Source;
 use crate::clock::Clock;
 use crate::idempotency::Keeper;
@@ -75,7 +75,8 @@ impl SubscribeBuilder {
                 }
                 let predecessor = self.predecessor.take();
                 if let Some(guard) = &guard {
-                    guard.named(Arc::clone(&core.name), filter);
+                    let (name, is_given) = (Arc::clone(&core.name), !entry.is_unnamed());
+                    guard.named(Named { name, filter, is_given });
                 }
                 let joined = self.join(entry, &core, handler);
                 if let Some(predecessor) = predecessor {
@@ -176,7 +177,8 @@ impl SubscribeBuilder {
         }
         if let Some(guard) = guard {
             let name = entry.fixed_name().map_or_else(|| entry.name(), Arc::clone);
-            guard.named(name, entry.filter.clone());
+            let (filter, is_given) = (entry.filter.clone(), !entry.is_unnamed());
+            guard.named(Named { name, filter, is_given });
         }
         match self.predecessor {
             Some(predecessor) => predecessor.give_way(&self.bus, &entry),

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{Breaker, BuildProblem, Bus};
+use busway_engine::{Breaker, BuildProblem, Bus, Fallback};
 use busway_middleware::{Outcome, Payload, blocking};
 use busway_observability::{Collector, Concern, Condition, Kind, Metrics, Signal, Wants};
+use busway_reliability::Retry;
 use busway_testkit::{Recorder, Script, Step, TestBus};
 use parking_lot::Mutex;
 
@@ -203,21 +204,41 @@ async fn a_million_keys_and_thousands_of_topics_make_no_series() {
     let capacity = usize::try_from(AT_ONCE).unwrap();
     let ignores = async |_: Payload<Number>| {};
     let all = bus.subscribe("orders.#").name("all").capacity(capacity).to(ignores).await.unwrap();
-    let connection = || bus.subscribe("orders.0").to(ignores);
+    // Each with a circuit that opens with the first event, and a second one that is given up in the place of a call.
+    let fails = async |_: Payload<Number>| Err::<(), _>("down");
+    let breaker = || Breaker::default().opens_after(1).fallback(Fallback::dead_letter());
+    let connection = || bus.subscribe("orders.0").retry(Retry::never()).breaker(breaker()).to(fails);
     drop(connection().await.unwrap().scoped());
     let kept = connection().await.unwrap();
-    let first = number("orders.0", 0).key("0");
-    bus.publish(first.meta("tenant", "-1")).await.unwrap();
-    bus.settle().await;
+    let twice = async || {
+        for n in 0..2 {
+            bus.publish(number("orders.0", n).key("0").meta("tenant", "-1")).await.unwrap();
+            bus.settle().await;
+        }
+    };
+    twice().await;
     let series = || metrics.render().lines().count();
     let before = series();
     // A subscription without a name for each connection: they are counted together.
     for _ in 0..50 {
         let connection = connection().await.unwrap();
+        twice().await;
         drop(metrics.render());
         connection.stop().await;
     }
-    drop(kept);
+    // The publisher's table forgets the last one that has ended.
+    twice().await;
+    let text = metrics.render();
+    let of = r#"subscription="",filter="orders.0""#;
+    for line in [
+        format!(r#"busway_breaker_state{{{of},state="open"}} 1"#),
+        format!(r#"busway_fallbacks_total{{{of},kind="dead_letter"}} 153"#),
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line} is not in:\n{text}");
+    }
+    let open = bus.health(None).to_string();
+    assert!(open.contains("1 circuits of orders.0 are open"), "{open}");
+    kept.stop().await;
     for begin in (0..KEYS).step_by(capacity) {
         let drafts = (begin..begin + AT_ONCE).map(|n| {
             let draft = number(&format!("orders.{}", n / (KEYS / TOPICS)), n).key(format!("key-{n}"));
@@ -227,7 +248,7 @@ async fn a_million_keys_and_thousands_of_topics_make_no_series() {
         bus.settle().await;
     }
     let stats = all.stats();
-    assert_eq!((stats.done, stats.tally.dropped), (u64::from(KEYS) + 1, 0), "each of them was handled");
+    assert_eq!((stats.done, stats.tally.dropped), (u64::from(KEYS) + 104, 0), "each of them was handled");
     assert_eq!(series(), before);
     bus.finish().await;
 }

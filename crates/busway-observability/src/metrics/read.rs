@@ -9,7 +9,7 @@ use metrics::{Gauge, Label};
 
 use super::families::{Recorded, Rising};
 use super::names;
-use super::timed::labels;
+use super::timed::{labels, labels_of};
 use crate::numbers::{BusNumbers, ChannelNumbers, DedupNumbers, Kind, StoreNumbers, SubscriptionNumbers};
 use crate::signal::Circuit;
 use crate::sums::{self, CountSums};
@@ -22,8 +22,11 @@ pub(super) struct Read {
     counts: HashMap<sums::Series, OfCounts>,
     filters: HashMap<Named, Gauge>,
     gauges: HashMap<Series, Vec<Gauge>>,
-    breakers: HashMap<String, OfBreaker>,
+    breakers: HashMap<OfChannels, OfBreaker>,
 }
+
+/// A subscription with a name; of those without one their filter beside that nothing.
+type OfChannels = (String, String);
 
 /// A subscription with a name, and its filter.
 type Named = (Arc<str>, String, Kind);
@@ -160,11 +163,12 @@ impl Read {
         }
     }
 
-    /// Topics are many: channels are summed by subscription.
+    /// Topics are many: channels are summed by subscription, and those of subscriptions without a name by filter.
     fn take_channels(&mut self, recorded: &Recorded, channels: &[ChannelNumbers]) {
-        let mut sums: HashMap<&str, ([u32; 3], [u64; 3])> = HashMap::new();
+        let mut sums: HashMap<OfChannels, ([u32; 3], [u64; 3])> = HashMap::new();
         for channel in channels {
-            let (states, counts) = sums.entry(&channel.subscription).or_default();
+            let own = (channel.subscription.clone(), channel.filter.clone());
+            let (states, counts) = sums.entry(own).or_default();
             if let Some((_, state)) =
                 CIRCUITS.iter().zip(states).find(|(circuit, _)| **circuit == channel.circuit)
             {
@@ -175,13 +179,16 @@ impl Read {
             *opened += channel.opened;
             *waiting += channel.waiting;
         }
-        let gone = self.breakers.iter().filter(|(name, _)| !sums.contains_key(name.as_str()));
-        gone.for_each(|(_, of)| of.is_gone());
-        for (subscription, (states, [refused, opened, waiting])) in sums {
-            if !self.breakers.contains_key(subscription) {
-                self.breakers.insert(subscription.to_owned(), OfBreaker::new(recorded, subscription));
+        // A name may come back with the circuits that it had, so it is remembered what was counted of them. Filters without a name are not: there may be ever more.
+        self.breakers.retain(|own, of| {
+            let is_there = sums.contains_key(own);
+            if !is_there {
+                of.is_gone();
             }
-            let Some(of) = self.breakers.get_mut(subscription) else { continue };
+            is_there || !own.0.is_empty()
+        });
+        for (own, (states, [refused, opened, waiting])) in sums {
+            let of = self.breakers.entry(own).or_insert_with_key(|own| OfBreaker::new(recorded, own));
             of.states.iter().zip(states).for_each(|(gauge, channels)| gauge.set(f64::from(channels)));
             of.refused.rise_by_sum(refused);
             of.opened.rise_by_sum(opened);
@@ -258,9 +265,7 @@ fn are_gone(gauges: &[Gauge]) -> bool {
 /// The name says which one it is. A label more is a twentieth of what a rendering costs, so the filter is told once, and of those without a name, which it
 /// tells apart.
 fn own_labels(numbers: &SubscriptionNumbers) -> Vec<Label> {
-    let mut all = labels(&numbers.name, []);
-    all.extend(numbers.name.is_empty().then(|| Label::new("filter", numbers.filter.clone())));
-    all
+    labels_of(&numbers.name, &numbers.filter)
 }
 
 type Counted = (&'static str, Option<(&'static str, &'static str)>, u64);
@@ -324,16 +329,19 @@ fn steps(dedup: &DedupNumbers) -> [(&'static str, u64); 7] {
 }
 
 impl OfBreaker {
-    fn new(recorded: &Recorded, subscription: &str) -> Self {
+    fn new(recorded: &Recorded, (subscription, filter): &OfChannels) -> Self {
+        let own = || labels_of(subscription, filter);
         let state = |circuit: Circuit| {
-            recorded.gauge(names::BREAKER_STATE, labels(subscription, [("state", circuit.to_string())]))
+            let mut all = own();
+            all.push(Label::new("state", circuit.to_string()));
+            recorded.gauge(names::BREAKER_STATE, all)
         };
-        let counter = |name| recorded.rising(name, labels(subscription, []));
+        let counter = |name| recorded.rising(name, own());
         Self {
             states: CIRCUITS.map(state),
             refused: counter(names::BREAKER_REFUSED),
             opened: counter(names::BREAKER_OPENED),
-            waiting: recorded.gauge(names::BREAKER_WAITING, labels(subscription, [])),
+            waiting: recorded.gauge(names::BREAKER_WAITING, own()),
         }
     }
 

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use super::families::Recorded;
 use super::names;
-use crate::signal::Signal;
+use crate::signal::{FallbackKind, Signal};
 
 /// See the module.
 pub(super) struct Timed {
@@ -18,7 +18,11 @@ pub(super) struct Timed {
     reload: Histogram,
     /// By subscription: as many as the program begins.
     subscriptions: RwLock<HashMap<Arc<str>, Arc<OfSubscription>>>,
+    fallbacks: RwLock<HashMap<Fallbacks, Counter>>,
 }
+
+/// What is counted together: of a name, or, without one, of a filter.
+type Fallbacks = (String, String, FallbackKind);
 
 struct OfSubscription {
     handler: Histogram,
@@ -26,7 +30,6 @@ struct OfSubscription {
     hung: Counter,
     letters_full: Counter,
     parked_full: Counter,
-    fallbacks: RwLock<HashMap<String, Counter>>,
 }
 
 impl Timed {
@@ -39,6 +42,7 @@ impl Timed {
             commit_events: of_bus(names::COMMIT_EVENTS),
             reload: of_bus(names::RELOAD),
             subscriptions: RwLock::default(),
+            fallbacks: RwLock::default(),
         }
     }
 
@@ -62,13 +66,12 @@ impl Timed {
             Signal::ParkedFull { subscription, .. } => {
                 self.of(recorded, subscription).parked_full.increment(1);
             }
-            Signal::FellBack { subscription, how, .. } => {
-                let of = self.of(recorded, subscription);
-                let mut fallbacks = of.fallbacks.write();
-                let counter = fallbacks.entry(how.to_string()).or_insert_with(|| {
-                    recorded.counter(names::FALLBACKS, labels(subscription, [("kind", how.to_string())]))
-                });
-                counter.increment(1);
+            Signal::FellBack { subscription, unnamed, how, .. } => {
+                let own = match unnamed {
+                    Some(filter) => (String::new(), filter.to_string(), how),
+                    None => (subscription.to_owned(), String::new(), how),
+                };
+                self.fell_back(recorded, own);
             }
             _ => {}
         }
@@ -77,6 +80,19 @@ impl Timed {
     /// As many subscriptions have histograms.
     pub(super) fn subscriptions(&self) -> usize {
         self.subscriptions.read().len()
+    }
+
+    fn fell_back(&self, recorded: &Recorded, own: Fallbacks) {
+        if let Some(counter) = self.fallbacks.read().get(&own) {
+            return counter.increment(1);
+        }
+        let mut fallbacks = self.fallbacks.write();
+        let counter = fallbacks.entry(own).or_insert_with_key(|(subscription, filter, how)| {
+            let mut all = labels_of(subscription, filter);
+            all.push(Label::new("kind", how.to_string()));
+            recorded.counter(names::FALLBACKS, all)
+        });
+        counter.increment(1);
     }
 
     fn of(&self, recorded: &Recorded, subscription: &str) -> Arc<OfSubscription> {
@@ -92,11 +108,17 @@ impl Timed {
             hung: alarm("hung"),
             letters_full: alarm("dead_letters_full"),
             parked_full: alarm("parked_full"),
-            fallbacks: RwLock::default(),
         });
         // Whoever was first: both have the same series.
         Arc::clone(self.subscriptions.write().entry(subscription.into()).or_insert(of))
     }
+}
+
+/// Of a subscription; those without a name are told apart by their filter.
+pub(super) fn labels_of(subscription: &str, filter: &str) -> Vec<Label> {
+    let mut all = labels(subscription, []);
+    all.extend(subscription.is_empty().then(|| Label::new("filter", filter.to_owned())));
+    all
 }
 
 pub(super) fn labels<const N: usize>(subscription: &str, more: [(&'static str, String); N]) -> Vec<Label> {

@@ -121,7 +121,8 @@ fn alarms_and_fallbacks_are_counted_by_their_kind() {
     metrics.collect(&Signal::DeadLettersFull { subscription, max: 5 });
     metrics.collect(&Signal::ParkedFull { subscription, max: 5 });
     for _ in 0..3 {
-        metrics.collect(&Signal::FellBack { subscription, event: &event, how: FallbackKind::Cached });
+        let (unnamed, how) = (None, FallbackKind::Cached);
+        metrics.collect(&Signal::FellBack { subscription, unnamed, event: &event, how });
     }
     let text = metrics.render();
     for kind in ["hung", "dead_letters_full", "parked_full"] {
