@@ -53,6 +53,7 @@ fn of_bus(bus: &Arc<BusCore>) -> BusNumbers {
     let mut numbers = bus.passed();
     let (ephemeral, durable, past) = bus.all_counted();
     numbers.past = past;
+    numbers.is_closing = !bus.closing.admits(PublishSource::Outside);
     let mut unnamed: BTreeMap<String, SubscriptionNumbers> = BTreeMap::new();
     for entry in &ephemeral {
         let mut own = of_ephemeral(entry);

@@ -36,6 +36,8 @@ pub struct Health {
 pub enum Concern {
     /// The bus is gone, or was never started.
     Gone,
+    /// The bus is being shut down, or was: it accepts no publish from outside any more.
+    Closing,
     /// The store has failed and acknowledges nothing more: open it again.
     StoreFaulted,
     /// Handlers of a subscription have overrun their deadline and still run.
@@ -80,7 +82,7 @@ impl Concern {
     #[must_use]
     pub const fn condition(&self) -> Condition {
         match self {
-            Self::Gone | Self::StoreFaulted => Condition::Failed,
+            Self::Gone | Self::Closing | Self::StoreFaulted => Condition::Failed,
             _ => Condition::Degraded,
         }
     }
@@ -108,6 +110,9 @@ impl Health {
 }
 
 fn concerns_of(numbers: &BusNumbers, behind: Option<Duration>, concerns: &mut Vec<Concern>) {
+    if numbers.is_closing {
+        concerns.push(Concern::Closing);
+    }
     if numbers.store.is_some_and(|store| store.is_faulted) {
         concerns.push(Concern::StoreFaulted);
     }
@@ -158,6 +163,7 @@ impl fmt::Display for Concern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str("the bus is gone"),
+            Self::Closing => f.write_str("the bus is being shut down: it accepts no publish any more"),
             Self::StoreFaulted => {
                 f.write_str("the store has failed and acknowledges nothing more: open it again")
             }
@@ -232,5 +238,7 @@ mod tests {
         assert!(!failed.is_ready());
         assert_eq!(failed.concerns.first(), Some(&Concern::StoreFaulted));
         assert!(!Health::of(None, None).is_ready(), "a bus that is gone");
+        let closing = Health::of(Some(&BusNumbers { is_closing: true, ..BusNumbers::default() }), None);
+        assert_eq!((closing.is_ready(), closing.concerns), (false, vec![Concern::Closing]));
     }
 }

@@ -37,6 +37,8 @@ pub struct BusNumbers {
     pub store: Option<StoreNumbers>,
     /// Configurations that came while it ran.
     pub reloads: ReloadNumbers,
+    /// Whether it is being shut down, or was: it accepts no publish from outside.
+    pub is_closing: bool,
 }
 
 /// What became of configurations that came while a bus ran.

@@ -8,7 +8,7 @@ use busway_engine::{Breaker, BuildProblem, Bus, Fallback};
 use busway_middleware::{Outcome, Payload, blocking};
 use busway_observability::{Collector, Concern, Condition, Kind, Metrics, Signal, Wants};
 use busway_reliability::Retry;
-use busway_testkit::{Recorder, Script, Step, TestBus};
+use busway_testkit::{Gate, Recorder, Script, Step, TestBus};
 use parking_lot::Mutex;
 
 use crate::durable::breakers::soon;
@@ -251,6 +251,32 @@ async fn a_million_keys_and_thousands_of_topics_make_no_series() {
     assert_eq!((stats.done, stats.tally.dropped), (u64::from(KEYS) + 104, 0), "each of them was handled");
     assert_eq!(series(), before);
     bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_bus_that_is_shut_down_is_not_ready_from_then_on() {
+    let bus = Bus::memory().start().await.unwrap();
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let waits = move |_: Payload<Number>| {
+        let held = held.clone();
+        async move { held.pass().await }
+    };
+    bus.subscribe("a").to(waits).await.unwrap();
+    bus.publish(number("a", 1)).await.unwrap();
+    gate.reached(1).await;
+    assert!(bus.health(None).is_ready());
+    let closing = |bus: &Bus| {
+        let health = bus.health(None);
+        assert!(!health.is_ready() && health.concerns == [Concern::Closing], "{health}");
+    };
+    let during = async {
+        closing(&bus);
+        gate.open();
+    };
+    let (report, ()) = tokio::join!(biased; bus.shutdown(Duration::from_secs(60)), during);
+    assert!(report.is_drained());
+    closing(&bus);
 }
 
 #[tokio::test]
