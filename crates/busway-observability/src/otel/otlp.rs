@@ -147,7 +147,15 @@ impl Otlp {
             .map_err(OtlpError::Runtime)?;
         let exporter = {
             let _entered = runtime.enter();
-            self.exporter()?
+            self.exporter()
+        };
+        let exporter = match exporter {
+            Ok(exporter) => exporter,
+            Err(error) => {
+                // A runtime that is dropped waits for its threads, and where this is called nothing may wait.
+                runtime.shutdown_background();
+                return Err(error);
+            }
         };
         let exporter = Within { exporter, runtime: runtime.handle().clone() };
         let batches = BatchConfigBuilder::default().with_scheduled_delay(self.every).build();

@@ -150,8 +150,9 @@ async fn traces_are_received_over_grpc() {
     check(&received.spans());
 }
 
-#[test]
-fn what_cannot_be_exported_to_is_said() {
+/// Also where programs begin to export: in an async function, where nothing may wait.
+#[tokio::test]
+async fn what_cannot_be_exported_to_is_said() {
     let error = Otlp::grpc("no address at all").start().unwrap_err();
     assert!(matches!(error, OtlpError::Exporter { .. }), "{error:?}");
     assert!(error.to_string().contains("no address at all"), "{error}");
