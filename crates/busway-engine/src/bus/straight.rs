@@ -151,7 +151,8 @@ impl BusCore {
     /// [`publish`](Self::publish).
     #[inline]
     pub(crate) fn takes_payloads(&self) -> bool {
-        self.log.is_none() && !self.services.traces_publish() && self.takes_payloads_now()
+        // The trace last: what is drawn for it is for this publish.
+        self.log.is_none() && self.takes_payloads_now() && !self.services.traces_publish()
     }
 
     /// The same as far as it may change while a bus runs: where a way is, the rest is settled.

@@ -118,8 +118,8 @@ impl Tracing {
         self
     }
 
-    /// Whether a publish at this moment, on this thread, has anything to do with a trace. Asked before a draft is made for it: the answer holds for the
-    /// [`publish`](Self::publish) that follows.
+    /// Whether a publish at this moment, on this thread, has anything to do with a trace. Asked last before a draft would be made for it: `true` holds for the
+    /// [`publish`](Self::publish) that follows, and for `false` none follows, which would draw anew.
     #[must_use]
     pub fn has_part_in(&self) -> bool {
         if contained(|| self.tracer.current()).flatten().is_some() {
