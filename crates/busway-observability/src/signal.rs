@@ -55,8 +55,10 @@ pub enum Signal<'a> {
     Committed {
         /// How long.
         took: Duration,
-        /// As many: publishes, settlements, transactions.
+        /// As many: publishes, of one event or of a batch, settlements, transactions.
         requests: usize,
+        /// Events that it has stored.
+        events: usize,
     },
     /// An attempt of a durable subscription has failed, and the event is attempted again. Of [`Wants::ALARMS`].
     Retried {

@@ -32,8 +32,10 @@ pub struct Figures {
 pub struct Commit {
     /// From its first record to the end of its sync.
     pub took: Duration,
-    /// Requests that it stored, each a publish, a settlement or a transaction.
+    /// Requests that it stored, each a publish, of one event or of a batch, a settlement or a transaction.
     pub requests: usize,
+    /// Events that these have stored: not those that were there already. One that waits for its time is stored once more when that comes.
+    pub events: usize,
 }
 
 pub(crate) type OnCommitted = Box<dyn Fn(Commit) + Send + Sync>;

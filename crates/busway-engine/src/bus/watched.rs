@@ -54,7 +54,8 @@ impl StorePlan {
         if signals.want(Wants::TIMES) {
             let signals = signals.clone();
             let told = move |commit: busway_persistence::Commit| {
-                signals.tell(&Signal::Committed { took: commit.took, requests: commit.requests });
+                let busway_persistence::Commit { took, requests, events, .. } = commit;
+                signals.tell(&Signal::Committed { took, requests, events });
             };
             self.options = self.options.on_committed(told);
         }

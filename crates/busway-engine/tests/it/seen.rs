@@ -127,6 +127,23 @@ async fn the_metrics_of_a_bus_say_what_its_accounts_say() {
     bus.finish().await;
 }
 
+#[tokio::test]
+async fn a_commit_says_how_many_events_it_has_stored_whatever_their_requests() {
+    let (dir, metrics) = (dir(), Metrics::new());
+    let bus = TestBus::open(dir.path(), |builder| with_orders(builder).metrics(&metrics)).await;
+    bus.publish_batch((0..100).map(|n| number("orders.created", n)).collect()).await.unwrap();
+    // One that is there already is stored by nobody.
+    for _ in 0..2 {
+        bus.publish(number("orders.created", 1).id(busway_event::EventId::foreign("shop", "A-1")))
+            .await
+            .unwrap();
+    }
+    let text = metrics.render();
+    let line = "busway_commit_events_sum 101";
+    assert!(text.lines().any(|one| one == line), "{line} is not in:\n{text}");
+    bus.finish().await;
+}
+
 /// What subscriptions counted, in no order.
 fn lines(text: &str) -> BTreeSet<&str> {
     text.lines().filter(|line| line.contains("_total{subscription")).collect()

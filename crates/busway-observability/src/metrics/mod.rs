@@ -227,6 +227,7 @@ fn recorder() -> Result<PrometheusRecorder, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &names::SECONDS)?
         .set_buckets_for_metric(of(names::HANDLER), &names::HANDLER_SECONDS)?
         .set_buckets_for_metric(of(names::END_TO_END), &names::END_TO_END_SECONDS)?
+        .set_buckets_for_metric(of(names::COMMIT_REQUESTS), &names::SHARED)?
         .set_buckets_for_metric(of(names::COMMIT_EVENTS), &names::SHARED)?;
     Ok(builder.build_recorder())
 }

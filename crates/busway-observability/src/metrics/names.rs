@@ -46,7 +46,8 @@ pub(super) const HANDLER: &str = "busway_handler_duration_seconds";
 pub(super) const END_TO_END: &str = "busway_end_to_end_duration_seconds";
 pub(super) const PUBLISH: &str = "busway_publish_duration_seconds";
 pub(super) const COMMIT: &str = "busway_commit_duration_seconds";
-pub(super) const COMMIT_EVENTS: &str = "busway_commit_requests";
+pub(super) const COMMIT_REQUESTS: &str = "busway_commit_requests";
+pub(super) const COMMIT_EVENTS: &str = "busway_commit_events";
 pub(super) const STORE_BYTES: &str = "busway_store_bytes";
 pub(super) const STORE_MAP: &str = "busway_store_map_bytes";
 pub(super) const STORE_COMMITS: &str = "busway_store_commits_total";
@@ -61,7 +62,7 @@ pub(super) const SUBSCRIPTION: &str = "busway_subscription_info";
 pub(super) const BUILD: &str = "busway_build_info";
 
 /// All of them.
-pub(super) const FAMILIES: [Family; 45] = [
+pub(super) const FAMILIES: [Family; 46] = [
     (PUBLISHED, Is::Counter, Unit::Count, "Publishes that were accepted."),
     (
         REFUSED,
@@ -95,7 +96,12 @@ pub(super) const FAMILIES: [Family; 45] = [
         Unit::Count,
         "Attempts made again because what their transaction read had changed.",
     ),
-    (DEAD_LETTERS, Is::Counter, Unit::Count, "Events that were given up."),
+    (
+        DEAD_LETTERS,
+        Is::Counter,
+        Unit::Count,
+        "Events that were given up: kept as dead letters, or let go where that is said.",
+    ),
     (DEAD_LETTER_DEPTH, Is::Gauge, Unit::Count, "Dead letters that are kept now."),
     (DEDUP, Is::Counter, Unit::Count, "Steps of idempotency: who knew a key, and what became of it."),
     (QUEUE_DEPTH, Is::Gauge, Unit::Count, "Events that wait for a handler in memory now."),
@@ -140,7 +146,8 @@ pub(super) const FAMILIES: [Family; 45] = [
     ),
     (PUBLISH, Is::Histogram, Unit::Seconds, "How long durable publishes waited for their durability."),
     (COMMIT, Is::Histogram, Unit::Seconds, "How long commits of the store took, the sync included."),
-    (COMMIT_EVENTS, Is::Histogram, Unit::Count, "Requests that shared a commit."),
+    (COMMIT_REQUESTS, Is::Histogram, Unit::Count, "Requests that shared a commit; a batch is one."),
+    (COMMIT_EVENTS, Is::Histogram, Unit::Count, "Events that a commit has stored."),
     (STORE_BYTES, Is::Gauge, Unit::Bytes, "Bytes of the store's file that are in use."),
     (STORE_MAP, Is::Gauge, Unit::Bytes, "Bytes that the store's file may have before its map grows."),
     (STORE_COMMITS, Is::Counter, Unit::Count, "Commits of the store."),

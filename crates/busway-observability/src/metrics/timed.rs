@@ -14,6 +14,7 @@ use crate::signal::{FallbackKind, Signal};
 pub(super) struct Timed {
     publish: Histogram,
     commit: Histogram,
+    commit_requests: Histogram,
     commit_events: Histogram,
     reload: Histogram,
     /// By subscription: as many as the program begins.
@@ -39,6 +40,7 @@ impl Timed {
         Self {
             publish,
             commit,
+            commit_requests: of_bus(names::COMMIT_REQUESTS),
             commit_events: of_bus(names::COMMIT_EVENTS),
             reload: of_bus(names::RELOAD),
             subscriptions: RwLock::default(),
@@ -49,9 +51,11 @@ impl Timed {
     pub(super) fn collect(&self, recorded: &Recorded, signal: &Signal<'_>) {
         match *signal {
             Signal::Stored { took, .. } => self.publish.record(took.as_secs_f64()),
-            Signal::Committed { took, requests } => {
+            Signal::Committed { took, requests, events } => {
+                let count = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
                 self.commit.record(took.as_secs_f64());
-                self.commit_events.record(f64::from(u32::try_from(requests).unwrap_or(u32::MAX)));
+                self.commit_requests.record(count(requests));
+                self.commit_events.record(count(events));
             }
             Signal::Handled { subscription, took, since_published, .. } => {
                 let of = self.of(recorded, subscription);

@@ -8,8 +8,8 @@
 //! | `publish` | producer | an event is published by itself; it lasts until the publish is over, the wait for the disk included |
 //! | `create` | producer | an event is one of several: of a batch, of a transaction, or returned by a handler |
 //! | `send` | client | a batch is published, linked to the `create` of each event; it lasts until the publish is over |
-//! | `process <filter>` | consumer | each attempt of a handler, with what it emits and commits; [linked](Relation) to the publish |
-//! | `redrive` | client | dead letters are given again, linked to the publish of each; attempts that come of it are linked to it |
+//! | `process <filter>` | consumer | each attempt of a handler, with what it emits and commits; [linked](Relation) to the publish, or to those of a batch (up to 128) |
+//! | `redrive` | client | dead letters are given again, linked to the publish of each (up to 128); attempts that come of it are linked to it |
 //!
 //! A `process` span bears its own `trace_id` and `span_id`, for lines that are written within it. Inside of it are the moments `busway.retry` and `busway.dead_letter`. Names are those of OpenTelemetry's conventions for messaging
 //! (status: development, schema 1.42), all in one file of this room. Topics, ids and keys are attributes, never a part of a span's name.
@@ -201,7 +201,7 @@ impl Tracing {
         Some(self.place_of(span))
     }
 
-    /// Where an attempt at several events at once runs, linked to each; `None` when none of them is recorded.
+    /// Where an attempt at several events at once runs, linked to each that is recorded, up to 128 of them; `None` when none is.
     #[must_use]
     pub fn process_all(&self, deliveries: &[Delivery]) -> Option<Place> {
         let [first, _, ..] = deliveries else { return deliveries.first().and_then(|one| self.process(one)) };
@@ -219,7 +219,7 @@ impl Tracing {
         Some(self.place_of(span))
     }
 
-    /// Tells that dead letters are given again, of which some bear these traces. What is returned is left in the deliveries that come of it; `None` when this is not
+    /// Tells that dead letters are given again, of which some bear these traces: linked to those that are recorded, up to 128 of them. What is returned is left in the deliveries that come of it; `None` when this is not
     /// recorded.
     pub fn redriven(&self, request: &str, letters: usize, of: &[TraceContext]) -> Option<Redriven> {
         let sampled = of.iter().filter(|trace| trace.is_sampled()).take(LINKS_MAX);

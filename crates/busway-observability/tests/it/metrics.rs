@@ -89,7 +89,7 @@ fn how_long_things_took_is_in_histograms_down_to_microseconds() {
         });
     }
     metrics.collect(&Signal::Stored { took: Duration::from_millis(3), events: 2 });
-    metrics.collect(&Signal::Committed { took: Duration::from_millis(2), requests: 100 });
+    metrics.collect(&Signal::Committed { took: Duration::from_millis(2), requests: 100, events: 900 });
     let text = metrics.render();
     let handler = |le| format!(r#"busway_handler_duration_seconds_bucket{{subscription="stock",le="{le}"}}"#);
     let counts = ["0.0000025", "0.0001", "0.001", "+Inf"].map(|le| value(&text, &handler(le)));
@@ -111,6 +111,8 @@ fn how_long_things_took_is_in_histograms_down_to_microseconds() {
     assert!((value(&text, "busway_publish_duration_seconds_count") - 1.0).abs() < 1e-9);
     assert!((value(&text, r#"busway_commit_requests_bucket{le="128"}"#) - 1.0).abs() < 1e-9);
     assert!(value(&text, r#"busway_commit_requests_bucket{le="64"}"#).abs() < 1e-9);
+    assert!((value(&text, r#"busway_commit_events_bucket{le="1024"}"#) - 1.0).abs() < 1e-9);
+    assert!(value(&text, r#"busway_commit_events_bucket{le="512"}"#).abs() < 1e-9);
 }
 
 #[test]

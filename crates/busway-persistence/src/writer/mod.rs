@@ -187,11 +187,15 @@ impl Writer {
         }
     }
 
-    fn committed(&self, begun: Option<Instant>, requests: usize) {
+    fn committed(&self, begun: Option<Instant>, batch: &mut [Request], outcomes: &[Outcome]) {
+        let requests = batch.len();
         self.shared.commits.note(requests);
         if let (Some(begun), Some(on_committed)) = (begun, &self.shared.on_committed) {
             let took = begun.elapsed();
-            contain(|| on_committed(Commit { took, requests }));
+            let entries =
+                batch.iter_mut().zip(outcomes).flat_map(|(request, outcome)| stored(request, outcome));
+            let events = entries.filter(|entry| entry.is_new()).count();
+            contain(|| on_committed(Commit { took, requests, events }));
         }
     }
 
@@ -201,12 +205,10 @@ impl Writer {
         let heads = self.state.keep(&self.shared);
         let mut has_events = false;
         for (request, outcome) in batch.iter_mut().zip(&outcomes) {
-            let entries = match (request, outcome) {
-                (Request::Append(append), Outcome::Appended) => &mut append.entries[..],
-                (Request::Schedule(request), Outcome::Done) => request.entries_mut(),
-                (Request::Transact(transact), Outcome::Transacted) => &mut transact.entries,
-                _ => continue,
-            };
+            let entries = stored(request, outcome);
+            if entries.is_empty() {
+                continue;
+            }
             has_events |= entries.iter().any(|entry| entry.is_new() && entry.wait.is_none());
             self.shared.tell(entries);
         }
@@ -227,6 +229,16 @@ impl Writer {
             }
             request.answer(outcome);
         }
+    }
+}
+
+/// The entries of a request that has stored some.
+fn stored<'a>(request: &'a mut Request, outcome: &Outcome) -> &'a mut [Entry] {
+    match (request, outcome) {
+        (Request::Append(append), Outcome::Appended) => &mut append.entries,
+        (Request::Schedule(request), Outcome::Done) => request.entries_mut(),
+        (Request::Transact(transact), Outcome::Transacted) => &mut transact.entries,
+        _ => &mut [],
     }
 }
 

@@ -34,7 +34,7 @@ impl Writer {
             let failure = match self.attempt(batch, reserve, segments) {
                 Ok(outcomes) => {
                     self.leaves_pages |= !batch.is_empty();
-                    self.committed(begun, batch.len());
+                    self.committed(begun, batch, &outcomes);
                     self.answer(batch, outcomes);
                     break;
                 }
