@@ -15,7 +15,7 @@ use busway_persistence::Position;
 use busway_reliability::CallEnd;
 
 use super::member::Member;
-use super::watch::{Calls, Overrun};
+use super::watch::{Calls, Overrun, Stood};
 use super::window::Started;
 use super::{DurableBuilder, DurableCore};
 use crate::breaker::Call;
@@ -31,9 +31,10 @@ impl DurableBuilder {
     ///
     /// A [`blocking`](busway_middleware::blocking) handler cannot be cancelled. It is *hung* then: that is told as an error in the log, to
     /// [`Signal::Hung`], and in `stats().hung`. Its lane stays closed, and there is never a second attempt beside it; all
-    /// other lanes go on, with another thread in its place, for 8 that are hung at once: with more, the subscription waits. When it ends after
-    /// all, its result comes too late: it is ignored, counted in `stats().late`, and the attempt has failed. The same is done with an async handler that has not
-    /// come back within a second behind its deadline, and with a batch handler: all events of a call that comes back too late have failed.
+    /// other lanes go on, with another thread in its place, for 8 that are hung at once: with more, the subscription waits until some have
+    /// come back. When it ends after all, its result comes too late: it is ignored, counted in `stats().late`, and the attempt has failed. The
+    /// same is done with an async handler that has not come back within a second behind its deadline, and with a batch handler: all events of
+    /// a call that comes back too late have failed.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
@@ -102,9 +103,20 @@ impl DurableCore {
 
     fn watched_until_now(&self, member: &Member, place: Position) -> Calls {
         let mut hand = self.hand.lock();
-        let (calls, was_hung) = hand.watch.end(place);
-        if was_hung && let Some(seat) = hand.seat(member) {
+        let (calls, stood) = hand.watch.end(place);
+        if stood == Stood::InTime {
+            return calls;
+        }
+        if let Some(seat) = hand.seat(member) {
             seat.hung = seat.hung.saturating_sub(1);
+        }
+        // It was set apart: another one of those that have hung beside it may be now.
+        if stood == Stood::Apart
+            && let Some(kept) = hand.watch.take_kept(member.id)
+        {
+            hand.window.set_apart(kept);
+            drop(hand);
+            self.flow.bell.notify_one();
         }
         calls
     }
@@ -199,8 +211,9 @@ impl DurableCore {
                     seat.hung += 1;
                     seat.hung <= HUNG_MAX
                 });
-                if has_replacement {
-                    hand.window.set_apart(*place);
+                match has_replacement {
+                    true => hand.window.set_apart(*place),
+                    false => hand.watch.keep(*member, *place),
                 }
             }
             (overrun, hand.watch.next())

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | begun | known, its handler does not run | [`run`](Watch::run) |
 //! | running | in time so far | [`stopped`](Watch::stopped), or hung by [`overrun`](Watch::overrun) |
-//! | hung | behind its deadline, its handler still runs | [`stopped`](Watch::stopped), too late |
+//! | hung | behind its deadline, its handler still runs; set apart, or [kept](Watch::keep) in its place until there is room | [`stopped`](Watch::stopped), too late |
 //! | stopped | what its handler leaves is being stored | [`end`](Watch::end), or [`run`](Watch::run) once more |
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,6 +22,8 @@ pub(super) struct Watch {
     attempts: HashMap<Position, Watched, KeyHashing>,
     /// Those that run and are not hung.
     until: BTreeSet<(Instant, Position)>,
+    /// Those that are hung and keep their place among those that run, by their members.
+    kept: BTreeSet<(u64, Position)>,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,16 @@ impl Calls {
     pub(super) fn all(&self) -> impl Iterator<Item = &Call> {
         self.one.iter().chain(self.of_batch.iter().flatten())
     }
+}
+
+/// How an attempt stood when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stood {
+    InTime,
+    /// Hung, and in its place among those that run.
+    InPlace,
+    /// Hung, and set apart: others had its place.
+    Apart,
 }
 
 /// An attempt that has overrun its deadline and still runs.
@@ -80,15 +92,32 @@ impl Watch {
         until <= now
     }
 
-    /// It has ended. Its calls, unless they were given out with an overrun, and whether it was hung.
-    pub(super) fn end(&mut self, place: Position) -> (Calls, bool) {
-        let Some(Watched { until, calls, is_hung, .. }) = self.attempts.remove(&place) else {
-            return (Calls::default(), false);
+    /// It has ended. Its calls, unless they were given out with an overrun, and how it stood.
+    pub(super) fn end(&mut self, place: Position) -> (Calls, Stood) {
+        let Some(Watched { member, until, calls, is_hung, .. }) = self.attempts.remove(&place) else {
+            return (Calls::default(), Stood::InTime);
         };
         if let Some(until) = until {
             self.until.remove(&(until, place));
         }
-        (calls, is_hung)
+        let stood = match (is_hung, self.kept.remove(&(member, place))) {
+            (false, _) => Stood::InTime,
+            (true, true) => Stood::InPlace,
+            (true, false) => Stood::Apart,
+        };
+        (calls, stood)
+    }
+
+    /// One that is hung keeps its place, as nobody is there to take it.
+    pub(super) fn keep(&mut self, member: u64, place: Position) {
+        self.kept.insert((member, place));
+    }
+
+    /// One of a member's that have kept their place, which is to be set apart now.
+    pub(super) fn take_kept(&mut self, member: u64) -> Option<Position> {
+        let least = Position { partition: 0, offset: 0 };
+        let &(of, place) = self.kept.range((member, least)..).next()?;
+        (of == member && self.kept.remove(&(of, place))).then_some(place)
     }
 
     /// Attempts that have overrun their deadline since this was asked last.
@@ -153,8 +182,32 @@ mod tests {
         assert!(watch.overrun(at(3)).is_empty());
         assert!(watch.stopped(place(0), at(3)) && watch.stopped(place(1), at(4)), "too late");
         assert!(watch.stopped(place(2), at(5)), "too late, though nobody has seen it");
-        let hung = (0..4).map(|offset| watch.end(place(offset)).1);
-        assert_eq!(hung.collect::<Vec<_>>(), [true, true, false, false]);
+        let stood = (0..4).map(|offset| watch.end(place(offset)).1);
+        assert_eq!(stood.collect::<Vec<_>>(), [Stood::Apart, Stood::Apart, Stood::InTime, Stood::InTime]);
         assert!(watch.attempts.is_empty() && watch.until.is_empty());
+    }
+
+    #[test]
+    fn what_keeps_its_place_is_set_apart_when_its_member_has_room_and_once() {
+        let (mut watch, now) = (Watch::default(), SystemClock.now());
+        let place = |offset| Position { partition: 0, offset };
+        for (offset, member) in [(0, 7), (1, 7), (2, 7), (3, 9)] {
+            watch.begin(place(offset), (event(), member), Calls::default());
+            watch.run(place(offset), now);
+        }
+        for Overrun { place, member, .. } in watch.overrun(now) {
+            watch.keep(member, place);
+        }
+        assert_eq!(watch.end(place(1)).1, Stood::InPlace);
+        assert_eq!(
+            (watch.take_kept(8), watch.take_kept(7), watch.end(place(0)).1),
+            (None, Some(place(0)), Stood::Apart)
+        );
+        assert_eq!(
+            (watch.take_kept(7), watch.take_kept(7)),
+            (Some(place(2)), None),
+            "others are another member's"
+        );
+        assert_eq!((watch.take_kept(9), watch.kept.len()), (Some(place(3)), 0));
     }
 }

@@ -121,6 +121,54 @@ async fn a_hung_handler_is_told_of_its_lane_waits_and_all_others_go_on_in_its_pl
 }
 
 #[tokio::test]
+async fn who_comes_back_makes_room_beside_those_that_had_hung_with_all_replacements_used() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let (mut let_go, held): (Vec<_>, Vec<_>) = (0..9)
+        .map(|_| {
+            let (sender, receiver) = mpsc::channel::<()>();
+            (sender, Mutex::new(receiver))
+        })
+        .unzip();
+    let (begins, mut begun) = watch::channel(0_u32);
+    let handler = move |payload: Payload<Number>| {
+        begins.send_modify(|begun| *begun += 1);
+        if let Some(held) = held.get(usize::try_from(payload.n).unwrap()) {
+            _ = held.lock().recv();
+        }
+    };
+    let builder = stock(&bus).retry(soon()).deadline(DEADLINE);
+    let subscription = builder.to(blocking(handler)).await.unwrap();
+    for n in 0..9 {
+        publish(&bus, [n]).await;
+        ends(begun.wait_for(|begun| *begun == n + 1)).await.unwrap();
+        bus.clock().advance(DEADLINE);
+        until_hung(&bus, usize::try_from(n + 1).unwrap()).await;
+    }
+    publish(&bus, [9]).await;
+    turns().await;
+    assert_eq!((*begun.borrow(), subscription.stats().hung), (9, 9), "eight are replaced and no more");
+
+    let_go.drain(..8);
+    let goes_on = async {
+        while subscription.stats().done < 1 || subscription.stats().hung > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    ends(goes_on).await;
+    // Those that came back too late are attempted again at another time.
+    let stats = subscription.stats();
+    assert_eq!((stats.hung, *begun.borrow()), (1, 10), "the tenth ran beside the ninth: {stats}");
+    drop(let_go);
+    ends(bus.settle()).await;
+    bus.clock().advance(DEADLINE);
+    ends(bus.settle()).await;
+    let stats = subscription.stats();
+    assert_eq!((stats.done, stats.late, stats.hung), (10, 9, 0), "{stats}");
+    bus.finish().await;
+}
+
+#[tokio::test]
 async fn a_probe_that_hangs_gives_its_place_back_and_opens_the_channel_again() {
     let dir = dir();
     let bus = open(&dir).await;
