@@ -33,35 +33,34 @@ use super::member::Member;
 use super::once::{Claimed, note_key};
 use super::traced::concluded;
 use super::window::Started;
-use super::worker::{InHand, Storing, judge, next, report};
+use super::worker::{InHand, Storing, judge, let_go, next, report};
 use crate::breaker::{Call, Reach};
 use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
 
 /// Works until the subscription starts nothing more, or the member has left.
 pub(super) async fn work(core: &Arc<DurableCore>, member: &Member, max: usize, in_hand: &mut InHand) {
+    let InHand { batch, open, calls, .. } = in_hand;
     let reach = core.guard.clone().map(Reach::new);
-    let (chain, progress, calls) = (ChainCache::new(core, member), Vec::new(), Vec::new());
+    let (chain, progress) = (ChainCache::new(core, member), Vec::new());
     let mut worker = Worker { core, member, chain, reach, progress, calls, watched: None, place: None };
-    while let Some(batch) = next(core, member, |hand| hand.start_batch(member, max)).await {
+    while let Some(started) = next(core, member, |hand| hand.start_batch(member, max)).await {
         worker.calls.clear();
-        worker.progress.resize_with(batch.len().max(worker.progress.len()), || core.progress());
+        worker.progress.resize_with(started.len().max(worker.progress.len()), || core.progress());
         // Those that are not decided yet, by their places in the batch: rising.
-        in_hand.open.extend(0..batch.len());
-        in_hand.batch = batch;
-        let InHand { batch, open, .. } = &mut *in_hand;
-        let batch = &*batch;
+        open.extend(0..started.len());
+        *batch = started;
         let place = core.place_of_all(batch).map(Arc::new);
         worker.place.clone_from(&place);
         let handled = within(place.as_deref(), worker.handle_once(batch, open));
         let handled = core.abort.run_until_cancelled(handled).await;
         worker.place = None;
         if handled != Some(Going::On) {
-            core.unwatch_batch(member, worker.watched.take(), &mut worker.calls);
+            core.unwatch_batch(member, worker.watched.take(), worker.calls);
             worker.calls.iter().for_each(|call| core.call_ended(call.as_ref(), None));
             core.cut_short(open.iter().filter_map(|at| batch.get(*at)).map(|started| started.place));
             return;
         }
-        in_hand.let_go();
+        let_go(batch, open);
         tokio::task::yield_now().await;
     }
 }
@@ -73,7 +72,7 @@ pub(super) struct Worker<'a> {
     pub(super) reach: Option<Reach>,
     progress: Vec<Progress>,
     /// With a breaker: the calls of the batch that have not ended, by the places of their events.
-    pub(super) calls: Vec<Option<Call>>,
+    pub(super) calls: &'a mut Vec<Option<Call>>,
     /// Under which place the handler is watched that runs, where there is a deadline: those calls are with the watch meanwhile.
     watched: Option<Position>,
     /// Of the batch, in a trace.

@@ -97,7 +97,8 @@ impl DurableCore {
         calls: &mut Vec<Option<Call>>,
     ) {
         if let Some(place) = watched {
-            *calls = self.watched_until_now(member, place).of_batch;
+            // They are here or there.
+            calls.append(&mut self.watched_until_now(member, place).of_batch);
         }
     }
 

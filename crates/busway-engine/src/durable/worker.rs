@@ -28,7 +28,7 @@ use super::traced::concluded;
 use super::verdict::verdict;
 use super::window::{Moment, Started, Verdict};
 use super::{DurableCore, batch};
-use crate::breaker::Reach;
+use crate::breaker::{Call, Reach};
 use crate::stats::{LastFailure, State};
 
 /// Starts one more worker: a task, or a thread of its own for blocking handlers; `false` when there is no thread to be had.
@@ -72,6 +72,10 @@ pub(super) struct InHand {
     pub(super) batch: Vec<Started<AnyEvent>>,
     /// Of a batch, those that are not decided yet, by their places: rising.
     pub(super) open: Vec<usize>,
+    /// The call of what is handled by itself, where there is a breaker. With a deadline it is with the watch while the handler runs, as those of a batch are.
+    call: Option<Call>,
+    /// The calls of a batch that have not ended, by the places of their events.
+    pub(super) calls: Vec<Option<Call>>,
 }
 
 /// Works until the subscription starts nothing more, or the member has left. What is handled or has failed is let go of in the end, by drops that are the program's code, and a
@@ -97,16 +101,21 @@ impl InHand {
     /// All is decided, or given back.
     #[inline]
     pub(super) fn let_go(&mut self) {
-        self.open.clear();
-        self.one.take().into_iter().chain(self.batch.drain(..)).for_each(drop_contained);
+        self.one.take().into_iter().for_each(drop_contained);
+        let_go(&mut self.batch, &mut self.open);
     }
 
     #[cold]
     fn fail(&mut self, core: &Arc<DurableCore>, member: &Member) {
-        let of_batch = self.open.iter().filter_map(|at| self.batch.get(*at));
-        for started in self.one.iter().chain(of_batch) {
+        let Self { one, batch, open, call, calls } = self;
+        // Those that are open are watched under the first of them, if they are.
+        let first = open.first().and_then(|at| batch.get(*at)).filter(|_| core.deadline.is_some());
+        core.unwatch_batch(member, first.map(|first| first.place), calls);
+        let one = one.iter().map(|started| (started, core.unwatch(member, started.place, call.take())));
+        let of_batch = open.iter().filter_map(|&at| Some((at, batch.get(at)?)));
+        let of_batch = of_batch.map(|(at, started)| (started, calls.get_mut(at).and_then(Option::take)));
+        for (started, call) in one.chain(of_batch) {
             let (outcome, at) = (Outcome::failed("the program panicked beside its handler"), core.moment());
-            let call = core.unwatch(member, started.place, None);
             let class = core.class_of(&outcome);
             core.call_ended(call.as_ref(), Some((&outcome, class)));
             report(core, &started.event, &outcome, None);
@@ -115,6 +124,12 @@ impl InHand {
         }
         self.let_go();
     }
+}
+
+/// All of a batch is decided, or given back.
+pub(super) fn let_go(batch: &mut Vec<Started<AnyEvent>>, open: &mut Vec<usize>) {
+    open.clear();
+    batch.drain(..).for_each(drop_contained);
 }
 
 async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InHand) {
@@ -129,11 +144,11 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
             Some(claimed) => claimed,
             None => claim(core, member, started).await,
         };
-        let (ended, claimed, call) = match claimed {
+        let (ended, claimed) = match claimed {
             Ok(mut claimed) => match ask(core, member, reach.as_mut(), started).await {
                 Asked::Attempt(call) => {
                     // From here on it may hang.
-                    let call = core.watch(member, started, call);
+                    in_hand.call = core.watch(member, started, call);
                     place = core.place_of(started);
                     let ended = {
                         // Where it is made: a move would copy it.
@@ -141,7 +156,8 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
                         let attempt = pin!(within(place.as_ref(), attempt));
                         unless_cut_short(aborted.as_mut(), attempt).await.unwrap_or(Ended::CutShort)
                     };
-                    (ended, claimed, core.unwatch(member, started.place, call))
+                    in_hand.call = core.unwatch(member, started.place, in_hand.call.take());
+                    (ended, claimed)
                 }
                 Asked::Over => {
                     in_hand.let_go();
@@ -151,18 +167,18 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
                 Asked::CutShort => return,
             },
             // Decided without its handler, or by nobody yet.
-            Err(ended) => (ended, None, None),
+            Err(ended) => (ended, None),
         };
         let (outcome, storing) = match ended {
             Ended::Decided(outcome) => (outcome, Storing::ToBe),
             Ended::Stored => (Outcome::Done, Storing::Is),
             Ended::CutShort => {
-                core.call_ended(call.as_ref(), None);
+                core.call_ended(in_hand.call.take().as_ref(), None);
                 core.cut_short([started.place]);
                 return;
             }
             Ended::Waits(wait) => {
-                core.call_ended(call.as_ref(), None);
+                core.call_ended(in_hand.call.take().as_ref(), None);
                 core.waits(started.place, wait, core.moment());
                 in_hand.let_go();
                 continue;
@@ -172,7 +188,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
             core.keep_trace(trace);
         }
         let class = core.class_of(&outcome);
-        core.call_ended(call.as_ref(), Some((&outcome, class)));
+        core.call_ended(in_hand.call.take().as_ref(), Some((&outcome, class)));
         report(core, &started.event, &outcome, slot.progress.cut_by());
         let at = core.moment();
         let verdict = judge(core, member, (started, (&outcome, class), storing), at);

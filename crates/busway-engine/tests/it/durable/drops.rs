@@ -6,12 +6,12 @@ use busway_engine::{DurableSubscription, Fallback};
 use busway_middleware::{
     AnyHandler, Batch, BoxError, Delivery, Durable, IntoHandler, Outcome, Payload, Permanent, batch, blocking,
 };
-use busway_reliability::Retry;
+use busway_reliability::{BreakerState, Force, Retry};
 use busway_testkit::TestBus;
 
-use super::breakers::{PAID, breaker};
+use super::breakers::{CREATED, PAID, breaker};
 use super::{dir, open, publish, stock};
-use crate::world::{Breaks, Number, breaking, ends, number};
+use crate::world::{Breaks, Number, breaking, ends, number, turns};
 
 fn forms() -> [AnyHandler<Durable>; 3] {
     [
@@ -71,6 +71,32 @@ async fn a_worker_outlives_a_handler_that_breaks_when_its_deadline_cancels_it() 
     until_decided(&bus, &subscription, 4).await;
     let stats = subscription.stats();
     assert_eq!((stats.done, stats.failed, stats.dead, stats.hung), (2, 2, 2, 0), "{stats}");
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn calls_of_a_batch_that_breaks_when_its_deadline_cancels_it_have_failed() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let handler = |_: Batch<Number>| async {
+        let _breaks = Breaks;
+        std::future::pending::<()>().await;
+    };
+    let breaker = breaker().max_probes(5);
+    let builder = stock(&bus).retry(twice()).deadline(Duration::from_secs(1)).breaker(breaker);
+    let subscription = builder.to(batch(handler)).await.unwrap();
+    bus.breakers().force("stock", CREATED, Force::Open).unwrap();
+    publish(&bus, 0..5).await;
+    bus.settle().await;
+    bus.breakers().force("stock", CREATED, Force::Automatic).unwrap();
+    turns().await;
+    let channel = || bus.breakers().get("stock", CREATED).unwrap();
+    assert_eq!((channel().state, channel().probes), (BreakerState::HalfOpen, 5), "one batch, five probes");
+    bus.clock().advance(Duration::from_secs(1));
+    bus.settle().await;
+    let stats = subscription.stats();
+    assert_eq!((stats.failed, stats.parked, stats.running), (5, 5, 0), "{stats}");
+    assert_eq!((channel().state, channel().probes, channel().counts.failures), (BreakerState::Open, 0, 1));
     bus.finish().await;
 }
 
