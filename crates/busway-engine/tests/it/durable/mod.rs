@@ -22,6 +22,7 @@ mod mistakes;
 mod operations;
 mod order;
 mod parking;
+mod priorities;
 mod publishing;
 mod redrives;
 mod relay;
