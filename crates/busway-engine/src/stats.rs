@@ -57,7 +57,7 @@ pub struct SubscriptionStats {
     pub running: u64,
     /// Bytes that waiting events take of the byte budget.
     pub queued_bytes: usize,
-    /// Steps of its idempotency, when it [is idempotent](crate::SubscribeBuilder::idempotent).
+    /// Steps of its idempotency, when it [is idempotent](crate::SubscribeBuilder::idempotent). Of a group: of all its members, those that have left included.
     pub idempotency: Option<IdempotencyStats>,
     /// The last event that was not handled well.
     pub last_failure: Option<LastFailure>,

@@ -73,7 +73,7 @@
 //! | what was acknowledged survives | a publish to a durable topic returns when the event is synced; a durable subscription attempts it until it is settled |
 //! | exactly once, inside the store | what a handler writes through its transaction, the events that it emits into streams and the settlement of its event are one commit ([`transact`]) |
 //! | a failing event holds its own lane only | it is parked in the store until it is due again ([`Retry`]); other keys go on |
-//! | what is given up is kept | as a dead letter, in the commit that settles its event, with every attempt; it can be given again, edited or let go ([`dead_letters`]) |
+//! | what is given up is kept | as a dead letter, in the commit that settles its event, with its last attempts; it can be given again, edited or let go ([`dead_letters`]) |
 //! | what is down is not called | a [`Breaker`] opens for the topic whose calls fail; its events wait in the store, no attempt is spent, all other topics go on ([`breaker`]) |
 //! | a handler that hangs holds its own lane only | it is cancelled at its [deadline](DurableBuilder::deadline), or told of and set apart |
 //! | what is asked for twice happens once | by a key of your choice, which is done when its handler was, never before ([`Idempotency`]) |

@@ -81,7 +81,7 @@ impl DeadLetters {
         .await
     }
 
-    /// One letter, with its event and every attempt.
+    /// One letter, with its event and its last 16 attempts; how many there were is counted beside them.
     ///
     /// # Errors
     /// [`DeadLetterError::Unknown`] and others.

@@ -130,6 +130,10 @@ impl<'a> Worker<'a> {
             return self.hand_back(&ended, batch, open, claims).await;
         }
         self.keep_keys(batch, open, claims).await;
+        // Those that have lost their key are none of its business either.
+        if open.is_empty() {
+            return Going::On;
+        }
         let (deliveries, mut untold) = self.deliveries(batch, open);
         let mut conflicts = 0;
         while !open.is_empty() {

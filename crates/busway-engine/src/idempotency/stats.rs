@@ -32,6 +32,25 @@ pub struct IdempotencyStats {
     pub untold: u64,
 }
 
+impl IdempotencyStats {
+    /// Both together.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            local_hits: self.local_hits + other.local_hits,
+            store_hits: self.store_hits + other.store_hits,
+            misses: self.misses + other.misses,
+            leased: self.leased + other.leased,
+            busy: self.busy + other.busy,
+            released: self.released + other.released,
+            unreachable: self.unreachable + other.unreachable,
+            passed: self.passed + other.passed,
+            throttled: self.throttled + other.throttled,
+            no_key: self.no_key + other.no_key,
+            untold: self.untold + other.untold,
+        }
+    }
+}
+
 impl fmt::Display for IdempotencyStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::core::SubscriptionCore;
 use super::member::Member;
+use crate::idempotency::IdempotencyStats;
 use crate::stats::{State, SubscriptionStats};
 
 impl SubscriptionCore {
@@ -108,10 +109,17 @@ impl SubscriptionCore {
             return false;
         }
         members.retain(|other| other.id != member.id);
+        self.left.lock().add(member.keeper.as_ref());
         drop(members);
         member.leave();
         self.mailbox.part(member.id);
         true
+    }
+
+    /// Steps of the idempotency of all its members.
+    fn idempotency(&self) -> Option<IdempotencyStats> {
+        let members = self.members.read();
+        self.left.lock().with(members.iter().filter_map(|member| member.keeper.as_ref()))
     }
 
     pub(crate) fn stats(&self) -> SubscriptionStats {
@@ -130,7 +138,7 @@ impl SubscriptionCore {
             // Read before the tally: what was handled meanwhile runs no more.
             running: running.min(tally.waiting()),
             queued_bytes: self.mailbox.bytes(),
-            idempotency: self.members.read().first().and_then(|member| Some(member.keeper.as_ref()?.stats())),
+            idempotency: self.idempotency(),
             last_failure: self.last_failure(),
         }
     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::entry::Entry;
+use super::left::Left;
 use super::member::Member;
 use super::owed::Owed;
 use super::takeover::Succession;
@@ -36,6 +37,8 @@ pub(crate) struct SubscriptionCore {
     pub(crate) mailbox: Mailbox,
     pub(crate) scope: Arc<Scope>,
     pub(crate) members: RwLock<Vec<Arc<Member>>>,
+    /// Of members that have left. Locked under `members`.
+    pub(super) left: Mutex<Left>,
     /// Weak: a subscription never keeps its bus alive.
     pub(crate) bus: Weak<BusCore>,
     /// Handlers are told to stop.
@@ -96,6 +99,7 @@ impl SubscriptionCore {
             mailbox: parts.mailbox,
             scope: parts.scope,
             members: RwLock::default(),
+            left: Mutex::default(),
             bus: parts.bus,
             stopping: parts.stopping,
             feed: parts.feed,

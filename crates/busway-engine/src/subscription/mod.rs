@@ -10,6 +10,7 @@ mod handle;
 mod heritage;
 mod inline;
 mod into_filter;
+mod left;
 mod member;
 mod owed;
 mod place;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busway_engine::{Breaker, Fallback, SubscribeBuilder, SubscribeProblem};
+use busway_engine::{Breaker, Fallback, SubscribeBuilder, SubscribeProblem, Subscription};
 use busway_event::Event;
 use busway_middleware::{Delivery, Payload, inline};
 use busway_reliability::{Idempotency, Overflow};
@@ -69,6 +69,35 @@ async fn with_a_shared_store_it_waits_in_its_place_while_that_cannot_be_reached(
     assert!(bus.settle_within(Duration::from_secs(10)).await);
     recorder.assert_payloads(&numbers([1]));
     assert!(subscription.stats().idempotency.unwrap().unreachable >= 10);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_group_counts_the_steps_of_all_its_members_also_of_those_that_have_left() {
+    let bus = TestBus::start().await;
+    let keys = SharedKeys::new(bus.clock());
+    let member = || {
+        let shared = Idempotency::by_metadata(["bizId"]).store(keys.store());
+        bus.subscribe("orders.#").name("stock").group("workers").idempotent(shared)
+    };
+    let handler = async |_: Payload<Number>| {};
+    let one = member().to(handler).await.unwrap();
+    let two = member().to(handler).await.unwrap();
+    let leased = |subscription: &Subscription| subscription.stats().idempotency.unwrap().leased;
+    publish(&bus, [("A", 1), ("B", 2), ("C", 3), ("D", 4)]).await;
+    bus.settle().await;
+    assert_eq!((leased(&one), leased(&two)), (4, 4), "two each");
+    let counted = one.stop().await.idempotency.unwrap();
+    assert_eq!(counted.leased, 4);
+    publish(&bus, [("E", 5)]).await;
+    bus.settle().await;
+    assert_eq!(leased(&two), 5);
+    // Its keys go to who takes its place, and with them what was counted of them: once.
+    let three = member().taking_over(&two).to(handler).await.unwrap();
+    turns().await;
+    publish(&bus, [("F", 6)]).await;
+    bus.settle().await;
+    assert_eq!(leased(&three), 6);
     bus.finish().await;
 }
 
