@@ -95,7 +95,7 @@ impl KafkaBuilder {
     }
 
     /// Sends in transactions: all events of a [`send`](busway_engine::transport::Sender::send) are there or none is. The id is this process's own, the same after a
-    /// restart: a second producer of the same id shuts the first one out. Default: no transactions.
+    /// restart: a second producer of the same id shuts the first one out, which is closed then. Default: no transactions.
     pub fn transactional(mut self, id: &str) -> Self {
         self.settings.transactional = Some(id.to_owned());
         self

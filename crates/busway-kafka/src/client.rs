@@ -94,7 +94,7 @@ impl ClientContext for Quiet {
         if error.rdkafka_error_code() == Some(Code::Fatal) {
             tracing::error!(
                 reason,
-                "a Kafka client is of no use any more: it may not write, another one has its transactional id, or its brokers have lost what it was told"
+                "a Kafka client is of no use any more: it may not write, another one has its transactional id, or its brokers have lost what it was told; it is replaced unless another has its id"
             );
             return;
         }

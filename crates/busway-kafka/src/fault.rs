@@ -58,15 +58,26 @@ pub(crate) fn of_code(address: &str, what: &str, code: Code) -> TransportError {
     }
 }
 
-/// What is said of what a client was asked for whose end this is. Where it was not let write, somebody can put that right.
-pub(crate) fn of_fatal(address: &str, what: &str, code: Code, said: &str) -> TransportError {
-    match is_denied(code) {
-        true => TransportError::AccessDenied {
-            address: address.to_owned(),
-            reason: format!("{what}: {code}; {said}"),
-        },
-        false => TransportError::Closed,
+/// What is said of what a producer was asked for whose end this is. Another one comes in its place, but where one of the same transactional id has shut it out: of two that shut each
+/// other out neither would get anywhere. Where it was not let write, somebody can put that right.
+pub(crate) fn of_fatal(
+    address: &str,
+    what: &str,
+    code: Code,
+    said: &str,
+    is_transactional: bool,
+) -> TransportError {
+    let (address, reason) = (address.to_owned(), format!("{what}: {code}; {said}"));
+    match code {
+        code if is_denied(code) => TransportError::AccessDenied { address, reason },
+        code if is_transactional && is_shut_out(code) => TransportError::Closed,
+        _ => TransportError::Unreachable { address, reason },
     }
+}
+
+/// Whether another producer has the transactional id.
+pub(crate) const fn is_shut_out(code: Code) -> bool {
+    matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
 }
 
 /// Whether a broker does not let this client do that, or does not know it.
@@ -196,8 +207,9 @@ mod tests {
             assert_eq!(of_code("b:9092", "sending", code), TransportError::Closed, "{code}");
             assert!(!is_certain(code), "{code}");
         }
-        let of = |code| of_fatal("b:9092", "sending", code, "said so");
+        let of = |code| of_fatal("b:9092", "sending", code, "said so", true);
         assert_eq!(of(Code::ProducerFenced), TransportError::Closed);
         assert!(matches!(of(Code::ClusterAuthorizationFailed), TransportError::AccessDenied { .. }));
+        assert!(of(Code::OutOfOrderSequenceNumber).is_transient(), "another producer comes in its place");
     }
 }

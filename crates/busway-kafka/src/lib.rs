@@ -43,6 +43,9 @@
 //!   committed as soon as one does, or delivered again to who has the partition then.
 //! - A transaction: all of its events are there or none. When one fails, the others are said to be [transient](busway_engine::transport::SendError::is_transient): nothing of them is there, and without
 //!   it they may succeed. An end that no broker has confirmed is asked for again before the next begins.
+//! - A producer that has come to its end, for it was refused the right to write or its brokers have lost what it was told, has another one in its place a second later; until then what is
+//!   sent is [`AccessDenied`](busway_engine::transport::TransportError::AccessDenied) or [`Unreachable`](busway_engine::transport::TransportError::Unreachable). One that
+//!   another of its transactional id has shut out has none: it is [`Closed`](busway_engine::transport::TransportError::Closed).
 //! - A record of others that cannot be read, or is larger than what is sent here, can be given up: with its bytes, and its headers.
 //! - A rebalance: what is settled of a partition is committed before it goes; what is settled later is [`Gone`](busway_engine::transport::TransportError::Gone).
 //! - Bounds: of a partition the gap between the first event that is not settled and the newest that was read ([`KafkaBuilder::gap_max`]); of a member as many events of the stream and what may be in

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::{Quiet, Settings, Trouble};
-use crate::fault::{ended, is_denied, of_fatal};
+use crate::fault::{ended, of_fatal};
 use crate::transaction::Writer;
 
 /// A way to brokers.
@@ -44,6 +44,12 @@ impl Aside {
         let [first, _] = &mut *self.0.lock();
         let_go(first.replace(plain));
     }
+
+    /// The same of the second.
+    fn exchange_transactional(&self, transactional: FutureProducer<Quiet>) {
+        let [_, second] = &mut *self.0.lock();
+        let_go(second.replace(transactional));
+    }
 }
 
 impl Drop for Aside {
@@ -72,13 +78,7 @@ impl Link {
         answered(&settings, &trouble, &plain)?;
         let transactional = match settings.transactional.as_deref() {
             None => None,
-            Some(id) => {
-                let producer = settings.producer(Some(id), &trouble)?;
-                producer.init_transactions(settings.timeout).map_err(|error| {
-                    trouble.explain(&settings.brokers, &format!("beginning as transactional id {id}"), &error)
-                })?;
-                Some(producer)
-            }
+            Some(id) => Some(begun(&settings, &trouble, id)?),
         };
         let aside = Aside(Mutex::new([Some(plain.clone()), transactional.clone()]));
         let plain = Mutex::new(Plain { producer: plain, made: Instant::now() });
@@ -103,26 +103,36 @@ impl Link {
         }
     }
 
-    /// The producer that writes outside of transactions. One that was refused the right to write is of no use any more, whatever it is granted later: another one is in its place then, which
-    /// asks anew. Not more often than once a second, for each has threads and connections.
+    /// The producer that writes outside of transactions. One that has come to its end is of no use any more: it was refused the right to write, whatever it is granted later, or its brokers
+    /// have lost what it was told, as where a leader is elected that was not in sync. Another one is in its place then, which asks anew; what the first had on its way may be there twice.
+    /// Not more often than once a second, for each has threads and connections.
     pub(crate) async fn plain(self: &Arc<Self>) -> Result<FutureProducer<Quiet>, TransportError> {
         let producer = self.current();
-        if !is_refused(&producer) {
+        if !has_ended(&producer) {
             return Ok(producer);
         }
         let link = Arc::clone(self);
         blocking(move || {
             // Whoever comes meanwhile waits for the same.
             let mut plain = link.plain.lock();
-            if is_refused(&plain.producer) && plain.made.elapsed() >= ANOTHER_EVERY {
+            if has_ended(&plain.producer) && plain.made.elapsed() >= ANOTHER_EVERY {
                 let producer = link.settings.producer(None, &link.trouble)?;
                 link.aside.exchange(producer.clone());
                 *plain = Plain { producer, made: Instant::now() };
-                tracing::info!("a Kafka producer that was refused the right to write is made anew");
+                tracing::info!("a Kafka producer that had come to its end is made anew");
             }
             Ok(plain.producer.clone())
         })
         .await
+    }
+
+    /// Another producer of transactions, in the place of one that has come to its end. A transaction that the first left open is aborted by it. Blocks.
+    pub(crate) fn transactional_anew(&self) -> Result<FutureProducer<Quiet>, TransportError> {
+        let id = self.settings.transactional.as_deref().ok_or(TransportError::Closed)?;
+        let producer = begun(&self.settings, &self.trouble, id)?;
+        self.aside.exchange_transactional(producer.clone());
+        tracing::info!("a Kafka producer of transactions that had come to its end is made anew");
+        Ok(producer)
     }
 
     /// The same as it is.
@@ -137,10 +147,7 @@ impl Link {
         what: &str,
         error: &KafkaError,
     ) -> TransportError {
-        match producer.client().fatal_error() {
-            Some((code, said)) => of_fatal(&self.settings.brokers, what, code, &said),
-            None => self.said(what, error),
-        }
+        said_of(&self.settings, &self.trouble, producer, what, error)
     }
 
     /// The prepared stream that captures a topic: its name, and how many partitions it has.
@@ -162,9 +169,33 @@ impl Link {
     }
 }
 
-/// Whether its end is that a broker did not let it write.
-fn is_refused(producer: &FutureProducer<Quiet>) -> bool {
-    producer.client().fatal_error().is_some_and(|(code, _)| is_denied(code))
+/// Whether it writes nothing any more, whatever for.
+fn has_ended(producer: &FutureProducer<Quiet>) -> bool {
+    producer.client().fatal_error().is_some()
+}
+
+fn said_of(
+    settings: &Settings,
+    trouble: &Trouble,
+    producer: &FutureProducer<Quiet>,
+    what: &str,
+    error: &KafkaError,
+) -> TransportError {
+    match producer.client().fatal_error() {
+        Some((code, said)) => {
+            of_fatal(&settings.brokers, what, code, &said, settings.transactional.is_some())
+        }
+        None => trouble.explain(&settings.brokers, what, error),
+    }
+}
+
+/// A producer of a transactional id, which has shut out those before it. Blocks.
+fn begun(settings: &Settings, trouble: &Trouble, id: &str) -> Result<FutureProducer<Quiet>, TransportError> {
+    let producer = settings.producer(Some(id), trouble)?;
+    producer.init_transactions(settings.timeout).map_err(|error| {
+        said_of(settings, trouble, &producer, &format!("beginning as transactional id {id}"), &error)
+    })?;
+    Ok(producer)
 }
 
 /// Asks in short turns, so that a refusal, which comes on its own, need not wait for the end of the time.
@@ -226,7 +257,7 @@ impl fmt::Debug for Link {
 
 const TURN: Duration = Duration::from_millis(500);
 /// How soon a producer may be made in the place of one.
-const ANOTHER_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const ANOTHER_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,10 @@
 //! # An end that is not confirmed
 //! Where no broker answers in time, nobody knows whether a transaction has ended, and librdkafka takes no other call until the same end has been asked for again: it is remembered
 //! with the producer, and asked for before the next transaction begins.
+//!
+//! # A producer that has come to its end
+//! Another one of the same id comes in its place, and the transaction that the first left open is aborted by that. Not where the end is another producer of the id: then its sender is
+//! [`Closed`](TransportError::Closed), for two that shut each other out would get nowhere.
 
 use std::sync::Arc;
 
@@ -20,7 +24,8 @@ use rdkafka::producer::{FutureProducer, Producer as _};
 use tokio::time::Instant;
 
 use crate::client::Quiet;
-use crate::link::{Link, blocking};
+use crate::fault::{is_shut_out, of_fatal};
+use crate::link::{ANOTHER_EVERY, Link, blocking};
 use crate::produce::Unwritten;
 use crate::sender::{Answers, build, send_all};
 
@@ -28,6 +33,8 @@ use crate::sender::{Answers, build, send_all};
 pub(crate) struct Writer {
     producer: FutureProducer<Quiet>,
     open: Option<End>,
+    /// When it was made, or another was asked for in its place.
+    made: Instant,
 }
 
 /// How a transaction is to end.
@@ -38,8 +45,8 @@ enum End {
 }
 
 impl Writer {
-    pub(crate) const fn new(producer: FutureProducer<Quiet>) -> Self {
-        Self { producer, open: None }
+    pub(crate) fn new(producer: FutureProducer<Quiet>) -> Self {
+        Self { producer, open: None, made: Instant::now() }
     }
 }
 
@@ -122,8 +129,21 @@ fn beside(link: &Link, reason: &TransportError) -> TransportError {
     }
 }
 
+/// Takes another producer where this one has come to its end, but for one of its own id. Not more often than once a second.
+async fn revive(link: &Arc<Link>, writer: &mut Writer) -> Result<(), TransportError> {
+    let Some((code, said)) = writer.producer.client().fatal_error() else { return Ok(()) };
+    if is_shut_out(code) || writer.made.elapsed() < ANOTHER_EVERY {
+        return Err(of_fatal(&link.settings.brokers, "beginning a transaction", code, &said, true));
+    }
+    writer.made = Instant::now();
+    let at = Arc::clone(link);
+    *writer = Writer::new(blocking(move || at.transactional_anew()).await?);
+    Ok(())
+}
+
 /// Begins a transaction, when the one before has ended.
 async fn begin(link: &Arc<Link>, writer: &mut Writer) -> Result<(), TransportError> {
+    revive(link, writer).await?;
     if let Some(open) = writer.open {
         let ended = end(link, writer, open).await;
         // One that turned out to be aborted has ended too.
@@ -135,7 +155,7 @@ async fn begin(link: &Arc<Link>, writer: &mut Writer) -> Result<(), TransportErr
     let begun = blocking(move || {
         Ok(producer.begin_transaction().map_err(|error| {
             let needs_abort = native(&error).is_some_and(RDKafkaError::txn_requires_abort);
-            (at.said("beginning a transaction", &error), needs_abort)
+            (at.said_of(&producer, "beginning a transaction", &error), needs_abort)
         }))
     });
     begun.await?.map_err(|(reason, needs_abort)| {
@@ -162,7 +182,7 @@ async fn end(link: &Arc<Link>, writer: &mut Writer, how: End) -> Result<(), Unwr
 fn ended(link: &Link, producer: &FutureProducer<Quiet>, how: End) -> (Result<(), Unwritten>, Option<End>) {
     let Err(error) = twice(link, producer, how) else { return (Ok(()), None) };
     let (what, native) = (format!("ending a transaction by {how:?}"), native(&error));
-    let reason = link.said(&what, &error);
+    let reason = link.said_of(producer, &what, &error);
     if native.is_some_and(RDKafkaError::is_retriable) {
         return (Err((reason, false)), Some(how));
     }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use busway_engine::StartAt;
 use busway_engine::transport::{SendError, Transport, TransportError, Verdict};
 use busway_kafka::KafkaTransport;
 use futures_util::FutureExt as _;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::cluster::Cluster;
-use crate::world::{event, events, numbers, orders, receive, reception, send, settle, take};
+use crate::world::{PATIENCE, event, events, numbers, orders, receive, reception, send, settle, take};
 
 async fn transactional(cluster: &Cluster) -> KafkaTransport {
     let transport = cluster.builder().transactional("shop-1").connect().await.unwrap();
@@ -110,6 +111,33 @@ async fn a_producer_that_is_shut_out_is_closed_and_no_event_is_given_up_for_it()
             assert_eq!(error.reason(), &TransportError::Closed);
         }
     }
+}
+
+/// The right to an id that is taken away ends the producer, not its transport.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_that_are_denied_go_on_when_they_are_allowed_again() {
+    let cluster = cluster();
+    let transport = transactional(&cluster).await;
+    send(&transport, events(0..1, Some("a"))).await;
+    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    cluster.mock().request_errors(RDKafkaApiKey::AddPartitionsToTxn, &[denied]);
+    // The first that would come in its place may not either.
+    cluster.mock().request_errors(RDKafkaApiKey::InitProducerId, &[denied]);
+    let sender = transport.sender().await.unwrap();
+    let mut refused = 0;
+    let sending = async {
+        while let Err(error) = sender.send(events(1..2, Some("a"))).await.remove(0) {
+            let reason = error.reason();
+            assert!(matches!(reason, TransportError::AccessDenied { .. }), "{reason:?}");
+            refused += 1;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, sending).await.unwrap();
+    assert!(refused >= 2, "{refused}");
+    let receiver = receive(&transport, &reception().start_at(StartAt::Earliest)).await;
+    let came = take(&receiver, 2).await;
+    assert_eq!(numbers(&came), [0, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::{Instant, timeout};
 
 use crate::cluster::Cluster;
-use crate::world::{PATIENCE, event, orders};
+use crate::world::{PATIENCE, event, orders, send, with_orders};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_not_there_is_an_error_in_bounded_time() {
@@ -70,6 +70,28 @@ async fn what_may_not_be_written_is_denied_and_goes_on_when_it_may() {
     // The second producer at least: the first may have been replaced before anything was sent.
     assert!(denied >= 1, "{denied}");
     assert_eq!(cluster.records("orders").len(), 1);
+}
+
+/// What brokers say that have lost the end of a log, with what they knew of who wrote it: librdkafka ends the producer for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_whose_brokers_have_lost_what_it_was_told_is_replaced() {
+    let (cluster, transport) = with_orders(1).await;
+    send(&transport, vec![event(1, None)]).await;
+    let lost = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    cluster.mock().request_errors(RDKafkaApiKey::Produce, &[lost]);
+    let sender = transport.sender().await.unwrap();
+    let mut failed = 0;
+    let sending = async {
+        while let Err(error) = sender.send(vec![event(2, None)]).await.remove(0) {
+            let reason = error.reason();
+            assert!(reason.is_transient(), "a bridge waits: {reason:?}");
+            failed += 1;
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, sending).await.unwrap();
+    assert!(failed >= 1, "{failed}");
+    assert_eq!(cluster.records("orders").len(), 2);
 }
 
 #[cfg(not(feature = "ssl"))]
