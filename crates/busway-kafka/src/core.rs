@@ -154,13 +154,18 @@ impl Core {
         });
         let mut desk = self.desk.lock();
         for place in known.elements() {
-            let position = match place.offset() {
-                Offset::Offset(position) => position,
-                _ => 0,
+            let (at, kind) = (place_of(&place), self.kind(place.topic()));
+            let Offset::Offset(position) = place.offset() else {
+                desk.assign(at, kind, 0, Vec::new());
+                continue;
             };
-            let settled = mark::of(position, &place).map(|mark| mark.settled).unwrap_or_default();
-            desk.assign(place_of(&place), self.kind(place.topic()), position, settled);
+            let (settled, care) =
+                mark::of(position, &place).map(|mark| (mark.settled, mark.care)).unwrap_or_default();
+            desk.assign(at.clone(), kind, position, settled);
+            desk.take_up(&at, care);
         }
+        drop(desk);
+        self.hurry();
     }
 
     /// What is settled is committed before somebody else has the partitions.
@@ -168,14 +173,29 @@ impl Core {
         let places: Vec<_> = partitions.elements().iter().map(place_of).collect();
         self.resume_all(consumer, &places);
         let one_at_a_time = self.committing.lock();
-        let changes = self.desk.lock().changes(Some(&places));
-        let (heard, error) = match consumer.assignment_lost() && !changes.is_empty() {
+        let is_lost = consumer.assignment_lost();
+        let (is_changed, changes) = {
+            let mut desk = self.desk.lock();
+            let is_changed = desk.is_changed(&places);
+            // Of what is lost nobody hears anything: it looks as if this member had died.
+            if !is_lost {
+                desk.leave(&places);
+            }
+            (is_changed, desk.changes(Some(&places)))
+        };
+        let (heard, error) = match is_lost && is_changed {
             true => (Vec::new(), Some(KafkaError::ConsumerCommit(Code::IllegalGeneration))),
             false => commit::commit(consumer, changes),
         };
-        if let Some(error) = error {
-            let group = &self.group;
-            tracing::warn!(group, %error, "partitions went before what was settled of them was committed: it comes again");
+        let group = &self.group;
+        match error {
+            Some(error) if is_changed => {
+                tracing::warn!(group, %error, "partitions went before what was settled of them was committed: it comes again");
+            }
+            Some(error) => {
+                tracing::debug!(group, %error, "that partitions were left was not heard: it counts as the death of a member");
+            }
+            None => {}
         }
         let mut desk = self.desk.lock();
         desk.committed(&heard);

@@ -6,8 +6,8 @@
 //! | waits | put off until a time |
 //! | out | handed over, until its time is over: then it is ready again, as another delivery |
 //!
-//! What was put off, given back or not settled in time holds the later events of its key back until it is settled; those that are out already are not called back. Nothing here
-//! waits, asks a broker, or reads a clock.
+//! What was put off, given back or not settled in time holds the later events of its key back until it is settled; those that are out already are not called back. Where members have
+//! died of a partition, what is next of it is out alone ([`care`](crate::care)). Nothing here waits, asks a broker, or reads a clock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,6 +15,7 @@ use busway_engine::transport::{DeliveryId, Received, Unreadable};
 use busway_event::{AnyEvent, Filter};
 use tokio::time::Instant;
 
+use crate::care::{Said, Span};
 use crate::gap::Read;
 use crate::message::Record;
 use crate::part::{Change, Kind, Part, Place, Ticket};
@@ -31,6 +32,8 @@ pub(crate) struct Desk {
     next_id: u64,
     next_serial: u64,
     turn: usize,
+    /// Something was charged, and is handed over when the broker has heard of it.
+    is_urgent: bool,
 }
 
 /// A delivery that is out.
@@ -73,6 +76,7 @@ impl Desk {
             next_id: 0,
             next_serial: 0,
             turn: 0,
+            is_urgent: false,
         }
     }
 
@@ -81,6 +85,49 @@ impl Desk {
         self.next_serial += 1;
         self.revoke(&place);
         self.parts.insert(place, Part::new(self.next_serial, kind, position, settled));
+    }
+
+    /// What was said of those who had a partition before this member, which takes it up.
+    pub(crate) fn take_up(&mut self, place: &Place, said: Said) {
+        let span =
+            Span { least: u64::try_from(self.limits.in_flight).unwrap_or(u64::MAX), most: self.limits.gap };
+        if let Some(part) = self.parts.get_mut(place) {
+            part.take_up(said, span);
+        }
+    }
+
+    /// The number of the partition that was assigned last.
+    pub(crate) const fn last_serial(&self) -> u64 {
+        self.next_serial
+    }
+
+    /// A commit of all that was changed was tried, of partitions that were assigned up to this one.
+    pub(crate) fn open(&mut self, serial: u64) {
+        self.parts.values_mut().for_each(|part| part.open(serial));
+    }
+
+    /// The member leaves these, and is alive.
+    pub(crate) fn leave(&mut self, places: &[Place]) {
+        for place in places {
+            if let Some(part) = self.parts.get_mut(place) {
+                part.leave();
+            }
+        }
+    }
+
+    /// Whether something of these is to be committed.
+    pub(crate) fn is_changed(&self, of: &[Place]) -> bool {
+        of.iter().filter_map(|place| self.parts.get(place)).any(Part::is_changed)
+    }
+
+    /// Whether the next commit has no time, for something is handed over behind it. Once.
+    pub(crate) fn is_urgent(&mut self) -> bool {
+        std::mem::take(&mut self.is_urgent)
+    }
+
+    /// Whether something is handed over only when a commit was heard, or tried.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.parts.values().any(Part::is_awaited)
     }
 
     /// Which of these partitions are paused.
@@ -171,29 +218,52 @@ impl Desk {
     /// Hands over what is ready, so many at most, each until a time.
     pub(crate) fn take(&mut self, max: usize, now: Instant, until: Instant) -> Vec<Received> {
         self.expire(now);
+        self.parts.values_mut().for_each(|part| part.ripen(now));
+        if self.parts.values().any(Part::is_outliving) {
+            return Vec::new();
+        }
+        if let Some((place, _)) = self.parts.iter().find(|(_, part)| part.is_careful()) {
+            return self.take_alone(&place.clone(), until).into_iter().collect();
+        }
         let room = self.limits.in_flight.saturating_sub(self.out.len());
         let mut left = max.max(1).min(room);
         let mut taken = Vec::new();
-        let has_some = |part: &Part| part.has_ready() || part.next_wait().is_some_and(|due| due <= now);
-        let parts = self.parts.iter().filter(|(_, part)| has_some(part));
+        let parts = self.parts.iter().filter(|(_, part)| part.has_ready());
         let places: Vec<_> = parts.map(|(place, _)| place.clone()).collect();
         let count = places.len();
         self.turn = self.turn.wrapping_add(1);
         let first = self.turn.checked_rem(count).unwrap_or(0);
         for place in places.iter().cycle().skip(first).take(count) {
-            let Some(part) = self.parts.get_mut(place) else { continue };
-            for offset in part.next_ready(left, now) {
-                let id = self.next_id;
-                self.next_id += 1;
-                if let Some(received) = part.hand_over(offset, DeliveryId(id)) {
-                    self.out.insert(id, Out { place: place.clone(), offset, until });
-                    self.times.insert((until, id));
+            let ready = self.parts.get(place).map(|part| part.next_ready(left)).unwrap_or_default();
+            for offset in ready {
+                if let Some(received) = self.hand_over(place, offset, until) {
                     taken.push(received);
                     left -= 1;
                 }
             }
         }
         taken
+    }
+
+    /// Hands over one that may be what members have died of, when nothing else is out and the broker has heard of it.
+    fn take_alone(&mut self, place: &Place, until: Instant) -> Option<Received> {
+        if !self.out.is_empty() {
+            return None;
+        }
+        let part = self.parts.get_mut(place)?;
+        let before = part.changed;
+        let offset = part.alone();
+        self.is_urgent |= part.changed > before;
+        self.hand_over(place, offset?, until)
+    }
+
+    fn hand_over(&mut self, place: &Place, offset: i64, until: Instant) -> Option<Received> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let received = self.parts.get_mut(place)?.hand_over(offset, DeliveryId(id))?;
+        self.out.insert(id, Out { place: place.clone(), offset, until });
+        self.times.insert((until, id));
+        Some(received)
     }
 
     /// What was not settled in time is ready again.
@@ -227,8 +297,9 @@ impl Desk {
     /// A delivery is put off until a time, or given back: then the attempt does not count. Whether it was out.
     pub(crate) fn put_off(&mut self, id: DeliveryId, until: Option<Instant>) -> bool {
         let Some(out) = self.forget(id.0) else { return false };
-        let part = self.parts.get_mut(&out.place);
-        part.is_some_and(|part| part.put_off(out.offset, until, until.is_some()))
+        let Some(part) = self.parts.get_mut(&out.place) else { return false };
+        part.comes_back(out.offset, until.is_some());
+        part.put_off(out.offset, until, until.is_some())
     }
 
     /// A delivery is still worked on. Whether it is out.

@@ -15,6 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::care::Said;
 use crate::client::{Quiet, Settings, Trouble};
 use crate::fault::{said, unmappable};
 use crate::mark::{self, Mark};
@@ -165,7 +166,7 @@ impl Founder<'_> {
             let added = beginning.add_partition_offset(topic, *partition, Offset::Offset(*from));
             added.map_err(|error| self.said(&what, &error))?;
             if let Some(mut place) = beginning.find_partition(topic, *partition) {
-                place.set_metadata(mark::written(*from, &[], reception.filter.as_str()));
+                place.set_metadata(mark::written(*from, &[], &Said::default(), reception.filter.as_str()));
             }
         }
         if beginning.count() == 0 {

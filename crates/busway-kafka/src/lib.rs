@@ -60,11 +60,12 @@
 //! | after an event was handled, before its commit was heard | it is delivered again, when the session's time is over |
 //! | after a dead letter or a retry was written, before the commit | both: it is given up, or put off, twice |
 //! | while an event is put off in memory | it is delivered again, its attempts counted anew |
+//! | of an event, again and again | from the third death without progress on, what is next of the partition is delivered alone, nothing else of the member's beside it, and each death that follows is an attempt of what was out; an event comes to its last attempt so, and none is charged for another. Behind as many events as may be in flight it goes on as before, twice as many with each death more |
 //!
 //! # What it does not do
 //! - Regular expressions of topics, which Kafka's consumers know: a stream is one topic, and filters are the receiver's work.
 //! - One subscription name for several streams at a time: it is one group of Kafka, and refused where the group has members that stand nowhere in the stream.
-//! - Attempts across members are not counted, but in topics of retries.
+//! - Attempts across members are not counted, but in topics of retries, and of what kills its process.
 //! - A subscription whose stream is a Kafka topic that busway has not made reads it too, with all retries in memory.
 //! - Of a topic of retries no more than 256 records wait at a time: one that is due is late where as many before it are due later.
 //! - Kafka's retention removes events whether they are settled or not, by the first of its limits that is reached, and says so to nobody. It goes by the record's timestamp, which is the
@@ -73,10 +74,11 @@
 //! - A header's name that is no UTF-8 makes rdkafka panic. That is caught, though the panic hook tells of it; a program that aborts on panics ends there.
 //!
 //! # Modules
-//! `gap` and `mark` are how far a group has come, `part` and `desk` what a member has in its hands, all of it without a broker; `member` is where librdkafka is polled, `core` what it calls back,
+//! `gap` and `mark` are how far a group has come, `care` is what has killed its members, `part` and `desk` what a member has in its hands, all of it without a broker; `member` is where librdkafka is polled, `core` what it calls back,
 //! and `commit` what it is told; `founding` is where a subscription begins; `topics` is what a stream wants; `message` and `headers` are the wire.
 
 mod builder;
+mod care;
 mod client;
 mod commit;
 mod core;

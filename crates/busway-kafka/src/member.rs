@@ -131,13 +131,23 @@ impl Seat {
             let seated = self.consumer.read();
             let Some(consumer) = seated.as_ref() else { return };
             let one_at_a_time = core.committing.lock();
-            let changes = core.desk.lock().changes(None);
+            let (changes, last, is_awaited) = {
+                let desk = core.desk.lock();
+                (desk.changes(None), desk.last_serial(), desk.is_awaiting())
+            };
             if changes.is_empty() {
                 continue;
             }
             let (heard, error) = commit::commit(consumer, changes);
-            core.desk.lock().committed(&heard);
+            {
+                let mut desk = core.desk.lock();
+                desk.committed(&heard);
+                desk.open(last);
+            }
             drop(one_at_a_time);
+            if is_awaited {
+                core.arrived.notify_one();
+            }
             pause = match &error {
                 None => LAZILY,
                 Some(error) if is_passing(error) => RETRY,

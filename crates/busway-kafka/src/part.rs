@@ -9,6 +9,7 @@ use busway_event::AnyEvent;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::care::{Care, Said, Span};
 use crate::gap::Gap;
 use crate::mark;
 use crate::message::{ORIGIN, Record};
@@ -36,6 +37,13 @@ pub(crate) struct Part {
     pub(crate) changed: u64,
     fate: Arc<Fate>,
     pub(crate) is_paused: bool,
+    care: Care,
+    /// Nothing is handed over before it was tried to commit that the partition is taken up.
+    is_shut: bool,
+    /// What is to be handed over alone, and the change with which the broker hears that it is.
+    charged: Option<(i64, u64)>,
+    /// The change with which the broker hears that what it was told is charged is not any more.
+    outlived: u64,
 }
 
 #[derive(Debug)]
@@ -134,6 +142,87 @@ impl Part {
             changed: 0,
             fate: Arc::default(),
             is_paused: false,
+            care: Care::default(),
+            is_shut: false,
+            charged: None,
+            outlived: 0,
+        }
+    }
+
+    /// It was asked where the group stands, and what was said there of those who had the partition before.
+    pub(crate) fn take_up(&mut self, said: Said, span: Span) {
+        self.care = Care::take_up(self.gap.position(), said, span);
+        self.changed += 1;
+        self.is_shut = true;
+    }
+
+    /// A commit was tried, or heard, that says of those which were assigned up to this one that they are taken up.
+    pub(crate) const fn open(&mut self, serial: u64) {
+        self.is_shut &= self.serial > serial;
+    }
+
+    /// Its member leaves it and is alive.
+    pub(crate) fn leave(&mut self) {
+        self.changed += u64::from(self.care.leave());
+    }
+
+    fn told(&self) -> u64 {
+        self.fate.told.load(Ordering::SeqCst)
+    }
+
+    /// Whether there is something that the broker should hear of.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.changed > self.told()
+    }
+
+    /// Whether somebody waits until the broker has heard of it, to hand something over.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_shut || self.charged.is_some() || self.is_outliving()
+    }
+
+    /// Whether the broker has yet to hear that one which was charged has killed nobody.
+    pub(crate) fn is_outliving(&self) -> bool {
+        self.outlived > self.told()
+    }
+
+    /// Whether the next that may be handed over is to be alone.
+    pub(crate) fn is_careful(&self) -> bool {
+        self.care.is_needed() && self.next_alone().is_some()
+    }
+
+    fn next_alone(&self) -> Option<i64> {
+        let charged = self.charged.map(|(offset, _)| offset);
+        let next = charged.or_else(|| self.next_ready(1).first().copied());
+        next.filter(|offset| !self.is_shut && self.care.is_for(*offset))
+    }
+
+    /// What may be handed over alone now: when the broker has heard that it is charged.
+    pub(crate) fn alone(&mut self) -> Option<i64> {
+        let offset = self.next_alone()?;
+        match self.charged {
+            None => {
+                self.care.charge(offset);
+                self.changed += 1;
+                self.charged = Some((offset, self.changed));
+                None
+            }
+            Some((_, change)) if change > self.told() => None,
+            Some(_) => {
+                self.charged = None;
+                Some(offset)
+            }
+        }
+    }
+
+    /// It comes back into this member's hands, attempted or not.
+    pub(crate) fn comes_back(&mut self, offset: i64, is_attempted: bool) {
+        let is_said = match is_attempted {
+            true => self.care.outlived(offset),
+            false => self.care.given_back(offset),
+        };
+        if is_said {
+            self.changed += 1;
+            self.outlived = self.changed;
         }
     }
 
@@ -175,11 +264,12 @@ impl Part {
             }
         };
         self.weight += weight;
+        let attempt = attempt.saturating_add(self.care.charges(offset));
         self.slots.insert(offset, Slot { record, event, weight, attempt, stage });
     }
 
-    /// What may be handed over now, in the order of offsets.
-    pub(crate) fn next_ready(&mut self, max: usize, now: Instant) -> Vec<i64> {
+    /// What has waited until now waits no longer.
+    pub(crate) fn ripen(&mut self, now: Instant) {
         while let Some((due, offset)) = self.waits.first().copied().filter(|(due, _)| *due <= now) {
             self.waits.remove(&(due, offset));
             if let Some(slot) = self.slots.get_mut(&offset) {
@@ -187,6 +277,10 @@ impl Part {
             }
             self.ready.insert(offset);
         }
+    }
+
+    /// What may be handed over now, in the order of offsets.
+    pub(crate) fn next_ready(&self, max: usize) -> Vec<i64> {
         if self.holding.is_empty() {
             return self.ready.iter().take(max).copied().collect();
         }
@@ -199,7 +293,7 @@ impl Part {
     }
 
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.is_shut && !self.ready.is_empty()
     }
 
     pub(crate) fn next_wait(&self) -> Option<Instant> {
@@ -267,16 +361,19 @@ impl Part {
         self.weight -= slot.weight;
         self.gap.settle(offset);
         self.changed += 1;
+        if self.care.outlived(offset) {
+            self.outlived = self.changed;
+        }
         Some(Ticket { fate: Arc::clone(&self.fate), change: self.changed, offset })
     }
 
     pub(crate) fn change(&self, place: &Place, filter: &str) -> Option<Change> {
-        (self.changed > self.fate.told.load(Ordering::SeqCst)).then(|| {
+        self.is_changed().then(|| {
             let position = self.gap.position();
             Change {
                 place: place.clone(),
                 position,
-                metadata: mark::written(position, &self.gap.settled(), filter),
+                metadata: mark::written(position, &self.gap.settled(), &self.care.said(position), filter),
                 serial: self.serial,
                 number: self.changed,
                 reach: self.gap.reach(),

@@ -58,12 +58,15 @@ impl KafkaReceiver {
                 return Err(failed);
             }
             let now = Instant::now();
-            let (taken, due) = {
+            let (taken, due, is_urgent) = {
                 let mut desk = self.core().desk.lock();
-                (desk.take(max, now, now + self.reception.ack_wait), desk.next_due())
+                (desk.take(max, now, now + self.reception.ack_wait), desk.next_due(), desk.is_urgent())
             };
             if !taken.is_empty() {
                 return Ok(taken);
+            }
+            if is_urgent {
+                self.core().hurry();
             }
             tokio::select! {
                 () = self.core().arrived.notified() => {}

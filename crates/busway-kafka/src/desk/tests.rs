@@ -218,3 +218,95 @@ async fn what_no_commit_can_say_is_not_said_to_be_heard() {
     desk.committed(&desk.changes(None));
     assert_eq!(beyond.heard(), Heard::Yes);
 }
+
+/// A member's desk at a partition of which that was said, with six events.
+fn taken_up(said: Said) -> Desk {
+    let mut desk = desk("#");
+    desk.take_up(&place(), said);
+    (0..6).for_each(|offset| assert!(arrived(&mut desk, record(offset, None), None, 1, true)));
+    desk
+}
+
+/// The broker hears of all there is to hear, and what it is told of the partition.
+fn heard(desk: &mut Desk) -> Said {
+    let (changes, last) = (desk.changes(None), desk.last_serial());
+    desk.committed(&changes);
+    desk.open(last);
+    let Change { position, metadata, .. } = &changes[0];
+    crate::mark::read(*position, metadata).unwrap().care
+}
+
+#[tokio::test]
+async fn nothing_is_handed_over_before_it_was_tried_to_say_that_a_partition_is_taken_up() {
+    let (mut desk, now) = (taken_up(Said::default()), Instant::now());
+    assert!(desk.take(100, now, now + WAIT).is_empty() && desk.is_awaiting());
+    // Tried, and not heard.
+    desk.open(desk.last_serial());
+    assert_eq!(offsets(&desk.take(100, now, now + WAIT)), [0, 1, 2, 3]);
+    assert_eq!((heard(&mut desk).taken, desk.is_awaiting()), (1, false));
+    // A member that leaves does not count.
+    desk.leave(&[place()]);
+    assert_eq!(heard(&mut desk).taken, 0);
+}
+
+/// Each member dies as soon as it is handed the third event: after two deaths it is alone, and charged with each more.
+#[tokio::test]
+async fn what_kills_its_members_is_found_among_others_and_nothing_else_is_charged() {
+    let (now, mut said) = (Instant::now(), Said::default());
+    for life in 0..8 {
+        let mut desk = taken_up(said);
+        said = heard(&mut desk);
+        loop {
+            let taken = desk.take(100, now, now + WAIT);
+            if let [alone] = &taken[..] {
+                let charges =
+                    said.charges.iter().find(|(offset, _)| *offset == 2).map_or(0, |(_, times)| *times);
+                let is_third = alone.offset == Some(2);
+                assert_eq!(alone.attempt.get(), if is_third { charges } else { 1 }, "life {life}");
+            }
+            assert!(life < 2 || taken.len() <= 1, "life {life}: {taken:?}");
+            if taken.iter().any(|taken| taken.offset == Some(2)) {
+                break;
+            }
+            // The first waits for an hour: the position never moves.
+            for taken in &taken {
+                assert!(desk.put_off(taken.id, Some(now + 3_600 * WAIT)));
+            }
+            said = heard(&mut desk);
+        }
+    }
+    assert_eq!((said.taken, said.charges), (8, vec![(2, 6)]));
+}
+
+#[tokio::test]
+async fn what_is_alone_is_handed_over_when_nothing_else_is_out_and_its_charge_is_heard() {
+    let now = Instant::now();
+    let mut desk = taken_up(Said { taken: 2, until: 9, charges: Vec::new() });
+    let other = Place { topic: Arc::from("orders"), partition: 1 };
+    desk.assign(other.clone(), Kind::Stream, 0, Vec::new());
+    arrived(&mut desk, Record { partition: 1, ..record(0, None) }, None, 1, true);
+    // The partition is not open yet, and the other is.
+    let others = desk.take(100, now, now + WAIT);
+    assert_eq!(others.len(), 1);
+    heard(&mut desk);
+    assert!(desk.take(100, now, now + WAIT).is_empty() && !desk.is_urgent());
+    assert!(desk.done(others[0].id).is_some());
+    assert!(desk.take(100, now, now + WAIT).is_empty() && desk.is_urgent() && !desk.is_urgent());
+    assert!(desk.take(100, now, now + WAIT).is_empty(), "nobody has heard of it");
+    assert_eq!(heard(&mut desk).charges, [(0, 1)]);
+    let alone = desk.take(100, now, now + WAIT);
+    assert_eq!((offsets(&alone), alone[0].attempt.get()), (vec![0], 1));
+    // Given back it is not charged, and nothing is handed over before that is heard.
+    assert!(desk.put_off(alone[0].id, None));
+    assert!(desk.take(100, now, now + WAIT).is_empty() && !desk.is_urgent() && desk.is_awaiting());
+    assert_eq!(heard(&mut desk).charges, []);
+    // Behind the span nothing is alone.
+    for _ in 0..4 {
+        assert!(desk.take(100, now, now + WAIT).is_empty());
+        heard(&mut desk);
+        let alone = desk.take(100, now, now + WAIT);
+        assert!(desk.done(alone[0].id).is_some());
+        heard(&mut desk);
+    }
+    assert_eq!(offsets(&desk.take(100, now, now + WAIT)), [4, 5]);
+}

@@ -1,9 +1,14 @@
 //! A process that dies where it hurts: what its crash points leave behind.
 
-use busway_engine::transport::{Letter, TransportError, Verdict};
+use std::sync::Arc;
+
+use busway_engine::transport::{Letter, Receiver, TransportError, Verdict};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use crate::world::{events, numbers, receive, reception, send, settle, take, told, with_orders};
+use crate::cluster::Cluster;
+use crate::world::{
+    events, nothing_comes, numbers, receive, reception, send, settle, take, told, with_orders,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_goes_between_a_dead_letter_and_its_commit_leaves_both() {
@@ -31,4 +36,51 @@ async fn a_member_that_goes_between_a_dead_letter_and_its_commit_leaves_both() {
     settle(&next, &again, letter).await;
     assert_eq!(cluster.records("orders.dead").len(), 2, "and given up twice");
     assert_eq!(cluster.position("stock", "orders", 0), 1);
+}
+
+/// Ends a member of which the broker hears nothing more, as if it had died.
+async fn die(cluster: &Cluster, member: &Arc<dyn Receiver>) {
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    cluster.mock().request_errors(RDKafkaApiKey::OffsetCommit, &[refusal; 1_000]);
+    member.close().await.unwrap();
+    cluster.mock().clear_request_errors(RDKafkaApiKey::OffsetCommit);
+}
+
+/// The second of three kills whoever handles it. Nobody knows which it was until they come one at a time; then each death counts, over all members.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kills_its_members_is_told_from_its_neighbours_and_its_deaths_are_counted() {
+    let (cluster, transport) = with_orders(1).await;
+    let stock = reception();
+    let join = || receive(&transport, &stock);
+    let first = join().await;
+    send(&transport, events(0..3, None)).await;
+    take(&first, 3).await;
+    die(&cluster, &first).await;
+    let second = join().await;
+    take(&second, 3).await;
+    die(&cluster, &second).await;
+    for (life, attempt) in [(1, 1), (2, 2), (3, 2)] {
+        let member = join().await;
+        if life == 1 {
+            let alone = take(&member, 1).await;
+            assert_eq!((numbers(&alone), alone[0].attempt.get()), (vec![0], 1));
+            nothing_comes(&member).await;
+            settle(&member, &alone, Verdict::Done).await;
+        }
+        let alone = take(&member, 1).await;
+        assert_eq!((numbers(&alone), alone[0].attempt.get()), (vec![1], attempt));
+        // A member that leaves with it has not died of it.
+        match life {
+            2 => member.close().await.unwrap(),
+            _ => die(&cluster, &member).await,
+        }
+    }
+    let last = join().await;
+    let alone = take(&last, 1).await;
+    assert_eq!((numbers(&alone), alone[0].attempt.get()), (vec![1], 3));
+    settle(&last, &alone, Verdict::Dead(Letter::new("it kills its process"))).await;
+    let behind = take(&last, 1).await;
+    assert_eq!((numbers(&behind), behind[0].attempt.get()), (vec![2], 1));
+    settle(&last, &behind, Verdict::Done).await;
+    assert_eq!(cluster.position("stock", "orders", 0), 3);
 }
