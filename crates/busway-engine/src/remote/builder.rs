@@ -140,8 +140,8 @@ impl RemoteBuilder<'_> {
         self
     }
 
-    /// Deliveries of one event, over all members and restarts, before it is given up unattempted. Attempts that are made in one delivery count once. Default 16,
-    /// at least 1.
+    /// Deliveries of one event, over all members and restarts, before it is given up unattempted. Attempts that are made in one delivery count once. Of events that come in a row
+    /// and are all beyond it the first is given up, and the others are attempted: they were in hand beside it. Default 16, at least 1.
     pub fn deliveries_max(mut self, deliveries: u32) -> Self {
         self.deliveries_max = NonZeroU32::new(deliveries).unwrap_or(NonZeroU32::MIN);
         self
@@ -280,7 +280,7 @@ impl RemoteBuilder<'_> {
             in_flight_max,
             deliveries_max,
             is_carried,
-            renewed_every: reception.ack_wait / 3,
+            ack_wait: reception.ack_wait,
         };
         let guard = ended.clone().drop_guard();
         let work = async move {

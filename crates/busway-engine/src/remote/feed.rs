@@ -2,7 +2,7 @@
 //!
 //! Workers tell how events ended, the pump takes the verdicts away. Both hold the lock for moments only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub(crate) struct Feed {
 #[derive(Debug, Default)]
 struct Hand {
     events: HashMap<EventId, InHand>,
+    /// Those of them that were delivered suspiciously often, until an attempt of them has ended here.
+    suspects: HashSet<EventId>,
     verdicts: Vec<(DeliveryId, Verdict)>,
     /// Deliveries of which the broker has not heard yet.
     deliveries: usize,
@@ -47,6 +49,13 @@ impl Hand {
     fn joins(&mut self, event: EventId, delivery: DeliveryId) -> bool {
         let there = self.events.get_mut(&event);
         there.map(|there| there.deliveries.push(delivery)).is_some()
+    }
+
+    fn remove(&mut self, event: EventId) -> Option<InHand> {
+        let there = self.events.remove(&event)?;
+        self.bytes = self.bytes.saturating_sub(there.bytes);
+        self.suspects.remove(&event);
+        Some(there)
     }
 }
 
@@ -93,7 +102,7 @@ impl Feed {
     /// How many deliveries more may be received, of at most `max`.
     pub(super) fn room(&self, max: usize) -> usize {
         let hand = self.hand.lock();
-        match hand.is_paused || hand.bytes >= BYTES_MAX {
+        match hand.is_paused || hand.bytes >= BYTES_MAX || !hand.suspects.is_empty() {
             true => 0,
             false => max.saturating_sub(hand.deliveries),
         }
@@ -103,6 +112,20 @@ impl Feed {
         self.hand.lock().is_paused = is_paused;
         let rung = if is_paused { &self.paused } else { &self.freed };
         rung.notify_one();
+    }
+
+    pub(super) fn is_suspicious(&self, delivery: NonZeroU32) -> bool {
+        self.policy.is_suspicious(delivery.get())
+    }
+
+    /// Whether nothing is received because of events that may kill this process.
+    pub(super) fn has_suspects(&self) -> bool {
+        !self.hand.lock().suspects.is_empty()
+    }
+
+    /// Those that are here have not killed it for long enough.
+    pub(super) fn acquit(&self) {
+        self.hand.lock().suspects.clear();
     }
 
     pub(super) fn in_hand(&self) -> usize {
@@ -126,6 +149,9 @@ impl Feed {
         hand.bytes += bytes;
         let Arrived { id, delivery, offset, partition } = arrived;
         let partition = partition.unwrap_or(0);
+        if self.is_suspicious(delivery) {
+            hand.suspects.insert(event.id());
+        }
         let delivery = delivery.get();
         hand.events.insert(
             event.id(),
@@ -185,6 +211,13 @@ impl Feed {
         attempts.saturating_add(there.delivery.saturating_sub(1))
     }
 
+    /// An attempt of an event failed, and this process lives.
+    pub(crate) fn survived(&self, event: EventId) {
+        if self.hand.lock().suspects.remove(&event) {
+            self.freed.notify_one();
+        }
+    }
+
     /// An event has ended: what is told to the broker follows. `error` is asked for what a failure is called.
     #[cold]
     pub(crate) fn ended(
@@ -196,8 +229,7 @@ impl Feed {
         error: impl FnOnce() -> String,
     ) {
         let mut hand = self.hand.lock();
-        let Some(there) = hand.events.remove(&event.id()) else { return };
-        hand.bytes = hand.bytes.saturating_sub(there.bytes);
+        let Some(there) = hand.remove(event.id()) else { return };
         let verdict = match outcome {
             Outcome::Done => Verdict::Done,
             outcome => {
@@ -217,8 +249,7 @@ impl Feed {
     /// Gives back an event that the subscription did not take, or did not come to an end with.
     pub(super) fn back(&self, event: EventId) {
         let mut hand = self.hand.lock();
-        if let Some(there) = hand.events.remove(&event) {
-            hand.bytes = hand.bytes.saturating_sub(there.bytes);
+        if let Some(there) = hand.remove(event) {
             hand.verdicts.extend(there.deliveries.into_iter().map(|id| (id, Verdict::Back)));
             drop(hand);
             self.decided.notify_one();

@@ -23,13 +23,16 @@
 //! - Received and not handled: the broker delivers it again, to another member or after a restart.
 //! - Handled and not settled: likewise, so the effect may come twice; a handler that is [idempotent](crate::subscription::SubscribeBuilder::idempotent) with a shared store
 //!   has marked it as done before, and skips it.
-//! - An event that kills its process is delivered until [`deliveries_max`](RemoteBuilder::deliveries_max) is reached, and goes to the dead letters unattempted then.
+//! - An event that kills its process is delivered until [`deliveries_max`](RemoteBuilder::deliveries_max) is reached, and goes to the dead letters unattempted then. Brokers charge
+//!   a death to all that was in hand. So a member asks for one event first, and while one that was delivered more than twice is attempted for the first time it asks for no more,
+//!   for [`ack_wait`](RemoteBuilder::ack_wait) at most; and of events in a row that are all beyond the limit only the first is given up.
 //!
 //! # What is bounded
 //! Deliveries that are in hand, from when they are received until the broker has heard what became of them:
 //! [`in_flight_max`](RemoteBuilder::in_flight_max) events. Of 64 MiB on nothing more is asked for, so it is that and what was asked for before.
 
 mod builder;
+mod caution;
 mod error;
 mod feed;
 mod handle;

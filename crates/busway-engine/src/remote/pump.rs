@@ -10,6 +10,7 @@ use busway_event::AnyEvent;
 use busway_reliability::{MayWait, Retry};
 use tokio_util::sync::CancellationToken;
 
+use super::caution::Caution;
 use super::feed::{Arrived, Feed};
 use super::stats::{Figure, RemoteState};
 use super::verdict::delivered_too_often;
@@ -33,7 +34,7 @@ pub(super) struct Pump {
     pub(super) deliveries_max: NonZeroU32,
     /// Copies of what is handled elsewhere are not for this one.
     pub(super) is_carried: bool,
-    pub(super) renewed_every: Duration,
+    pub(super) ack_wait: Duration,
 }
 
 impl Pump {
@@ -75,14 +76,14 @@ impl Pump {
     }
 
     async fn receive(&self) {
-        let mut failed = 0;
+        let (mut failed, mut caution) = (0, Caution::new());
         loop {
-            let received = match self.feed.room(self.in_flight_max) {
+            let received = match caution.of(self.feed.room(self.in_flight_max)) {
                 0 => {
                     tokio::select! {
                         biased;
                         () = self.stop.cancelled() => return,
-                        () = self.feed.freed.notified() => {}
+                        () = self.room() => {}
                     }
                     continue;
                 }
@@ -100,7 +101,8 @@ impl Pump {
                         self.feed.figures.set(RemoteState::Flowing);
                     }
                     self.feed.received(received.len());
-                    received.into_iter().for_each(|received| self.take(received));
+                    caution.came(received.iter().any(|received| self.feed.is_suspicious(received.attempt)));
+                    received.into_iter().for_each(|received| self.take(received, &mut caution));
                 }
                 Err(TransportError::Closed) => {
                     let name = self.feed.name();
@@ -118,6 +120,18 @@ impl Pump {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits until there may be room.
+    async fn room(&self) {
+        let (freed, clock) = (self.feed.freed.notified(), &self.services.clock);
+        if !self.feed.has_suspects() {
+            return freed.await;
+        }
+        tokio::select! {
+            () = freed => {}
+            () = clock.sleep_until(clock.now() + self.ack_wait) => self.feed.acquit(),
         }
     }
 
@@ -144,7 +158,7 @@ impl Pump {
     }
 
     /// Puts what was received into the queue, or says at once what becomes of it.
-    fn take(&self, received: Received) {
+    fn take(&self, received: Received, caution: &mut Caution) {
         let Received { id, event, attempt, offset, partition } = received;
         let feed = &*self.feed;
         let event = match event {
@@ -164,7 +178,7 @@ impl Pump {
         if (is_worn_out || is_expired) && feed.joins(event.id(), id) {
             return;
         }
-        if is_worn_out {
+        if caution.gives_up(is_worn_out) {
             feed.figures.count(Figure::WornOut);
             let letter = delivered_too_often(attempt.get(), self.deliveries_max.get(), feed.name());
             return feed.give_up(id, letter);
@@ -225,7 +239,7 @@ impl Pump {
             tokio::select! {
                 biased;
                 () = over.cancelled() => return,
-                () = clock.sleep_until(clock.now() + self.renewed_every) => {}
+                () = clock.sleep_until(clock.now() + self.ack_wait / 3) => {}
             }
             let worked_on = self.feed.worked_on();
             if worked_on.is_empty() {

@@ -4,6 +4,7 @@ use busway_event::Timestamp;
 use busway_middleware::Outcome;
 use busway_reliability::Retry;
 
+use super::caution::UNSUSPICIOUS_MAX;
 use crate::transport::{Letter, Verdict};
 
 /// What a subscription does with what it could not handle.
@@ -49,6 +50,12 @@ impl Policy {
     fn given_up(&self, end: &End<'_>, subscription: &str) -> Verdict {
         let attempts = end.attempts.max(end.delivery);
         self.kept(Letter::new(&*end.error).attempts(attempts).handler(subscription))
+    }
+
+    /// Whether it was delivered oftener than one is that kills nobody.
+    pub(super) fn is_suspicious(&self, delivery: u32) -> bool {
+        let is_asked_for = self.again.is_some_and(|retry| !retry.is_exhausted(delivery - 1));
+        delivery > UNSUSPICIOUS_MAX && !is_asked_for
     }
 
     /// What is given up is kept, or lost where that was written out.

@@ -89,6 +89,9 @@ pub(super) async fn attempts_again(
             error = core.services.shown.log_text(&core.services.shown.failure_text(&outcome)),
             "event not handled, and attempted again"
         );
+        if let Some(feed) = &core.feed {
+            feed.survived(event.id());
+        }
         tokio::select! {
             biased;
             () = core.stopping.cancelled() => return outcome,

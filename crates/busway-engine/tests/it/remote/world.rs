@@ -69,6 +69,11 @@ impl Scripted {
         self.post.renewed.lock().clone()
     }
 
+    /// What lies at the broker still.
+    pub(crate) fn undelivered(&self) -> Vec<u64> {
+        self.post.coming.lock().iter().flatten().flatten().map(|received| received.id.0).collect()
+    }
+
     pub(crate) fn is_asked(&self) -> bool {
         *self.post.is_asked.lock()
     }
