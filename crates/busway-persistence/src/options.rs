@@ -74,8 +74,8 @@ impl StoreOptions {
         self
     }
 
-    /// Disk space that is kept free for settlements and retention, in bytes: with less than that, publishes are refused.
-    /// Default 64 MiB.
+    /// Disk space that is kept free for settlements and retention, in bytes: with less than that, publishes are refused. Half of it is there for
+    /// [transactions that settle](crate::Store::transact_to_settle) and append nothing too. Default 64 MiB.
     pub const fn reserve_bytes(mut self, bytes: u64) -> Self {
         self.reserve_bytes = bytes;
         self

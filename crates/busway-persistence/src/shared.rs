@@ -183,18 +183,17 @@ impl Shared {
         }
     }
 
-    /// Whether the disk has more than the reserve. What cannot be asked is taken for a yes: a write that fails says so too.
-    pub(crate) fn has_room(&self) -> Result<(), Refusal> {
-        match free_bytes(&self.path) {
-            Some(free) if free < self.limits.reserve => {
-                Err(Refusal::StorageFull { free, reserve: self.limits.reserve })
-            }
-            _ => Ok(()),
-        }
+    /// Bytes that are free on the disk, when they are fewer than the reserve. What cannot be asked is taken for enough: a write that fails says so too.
+    pub(crate) fn free_on_disk(&self) -> Option<u64> {
+        self.free_bytes().filter(|free| *free < self.limits.reserve)
     }
 
-    pub(crate) fn storage_full(&self) -> Refusal {
-        Refusal::StorageFull { free: free_bytes(&self.path).unwrap_or(0), reserve: self.limits.reserve }
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.path)
+    }
+
+    pub(crate) const fn storage_full(&self, free: u64) -> Refusal {
+        Refusal::StorageFull { free, reserve: self.limits.reserve }
     }
 
     /// The largest value of which two lie in one page, and the largest that needs one page at most.

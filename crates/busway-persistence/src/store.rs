@@ -22,7 +22,6 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::standing::StoredSubscription;
 use crate::table::{self, FullRange, TableEntries, TableId};
-use crate::transact::{OnTransacted, Transact, Work};
 use crate::writer::{Request, Writer};
 
 /// A store in a directory: streams, cursors and tables. One process opens it, once.
@@ -191,18 +190,6 @@ impl Store {
         self.shared.tables.iter().find(|(_, id)| **id == table).map(|(name, _)| name.as_str())
     }
 
-    /// Runs a transaction on the writer's thread: all that it does through its [`Tx`](crate::Tx) is stored in one commit, or nothing of it.
-    /// It may be run more than once, and only the last run counts.
-    ///
-    /// # Errors
-    /// [`Busy`], with the work, which was not run, and `done`, which was not called.
-    pub fn transact(&self, work: Work, done: OnTransacted) -> Result<(), Busy<(Work, OnTransacted)>> {
-        match self.submit(Request::Transact(Transact { work, entries: Vec::new(), done: Some(done) })) {
-            Err(Request::Transact(Transact { work, done: Some(done), .. })) => Err(Busy((work, done))),
-            _ => Ok(()),
-        }
-    }
-
     /// All tables as the last commit left them, see [`Snapshot`].
     ///
     /// # Errors
@@ -323,7 +310,7 @@ impl Store {
     }
 
     /// Hands a request to the writer, or gives it back when that is busy. One that the writer can no longer take is answered.
-    fn submit(&self, request: Request) -> Result<(), Request> {
+    pub(crate) fn submit(&self, request: Request) -> Result<(), Request> {
         let sent = match &self.requests {
             Some(requests) => requests.try_send(request),
             None => Err(TrySendError::Disconnected(request)),

@@ -130,7 +130,7 @@ impl BusBuilder {
     }
 
     /// How large the file of the store may grow, in bytes; then publishes are refused until retention lets segments go. Settlements, and retention
-    /// itself, may use an eighth more (1 MiB at least). Default 1 TiB. Of no effect without a store.
+    /// itself, may use an eighth more (1 MiB at least), transactions of handlers that append nothing half of that. Default 1 TiB. Of no effect without a store.
     pub fn store_bytes_max(self, bytes: u64) -> Self {
         self.with_options(|options| options.bytes_max(bytes))
     }
@@ -141,8 +141,8 @@ impl BusBuilder {
         self.with_options(|options| options.map_bytes(bytes))
     }
 
-    /// Disk space that is kept free for settlements, in bytes: with less than that, publishes are refused. Default 64 MiB. Of
-    /// no effect without a store.
+    /// Disk space that is kept free for settlements, in bytes: with less than that, publishes are refused. Half of it is there for transactions of handlers
+    /// that append nothing too. Default 64 MiB. Of no effect without a store.
     pub fn store_reserve_bytes(self, bytes: u64) -> Self {
         self.with_options(|options| options.reserve_bytes(bytes))
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use busway_event::{AnyDraft, AnyEvent};
 use busway_middleware::chain::run;
-use busway_middleware::{BoxError, Chain, Delivery, Invocation, Outcome, Progress, Replay};
+use busway_middleware::{Chain, Delivery, Invocation, Outcome, Progress, Replay};
 use busway_persistence::Position;
 use busway_reliability::Retry;
 use futures_util::FutureExt as _;
@@ -18,7 +18,7 @@ use super::DurableCore;
 use super::gaps::Untold;
 use super::member::Member;
 use super::once::{Claimed, Wait, keep_key, keep_while, pay};
-use super::patience::Patience;
+use super::patience::later;
 use super::window::Started;
 use crate::idempotency::KeyDone;
 use crate::stats::State;
@@ -154,7 +154,8 @@ pub(super) async fn attempt(
                 }
             }
             Some(Committed::Later(reason)) => {
-                let later = pin!(later(core, member, &reason));
+                let places = [started.place];
+                let later = pin!(later(core, member, (&reason, &places)));
                 if let Some(ended) = keep_while(claimed.as_deref_mut(), later).await.ended() {
                     return ended;
                 }
@@ -267,16 +268,6 @@ pub(super) async fn contained(commit: impl Future<Output = Option<Committed>>) -
         Ok(committed) => committed,
         Err(_) => Some(Committed::Failed("an event that it emits panicked".into())),
     }
-}
-
-/// Waits for a moment in which the store may find room.
-pub(super) async fn later(core: &DurableCore, member: &Member, reason: &BoxError) -> Patience {
-    tracing::warn!(
-        subscription = &*core.name,
-        reason = core.services.shown.log_text(&reason.to_string()),
-        "there is no room for what a handler has done; it runs again"
-    );
-    core.moment_later(member).await
 }
 
 /// So many conflicts of an attempt are followed by the next run at once.

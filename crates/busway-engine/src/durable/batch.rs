@@ -26,11 +26,12 @@ use busway_persistence::Position;
 use futures_util::future::join_all;
 
 use super::DurableCore;
-use super::attempt::{ChainCache, contained, later};
+use super::attempt::{ChainCache, contained};
 use super::batch_gate::keep_all;
 use super::gaps::Untold;
 use super::member::Member;
 use super::once::{Claimed, note_key};
+use super::patience::later;
 use super::traced::concluded;
 use super::window::Started;
 use super::worker::{InHand, Storing, judge, let_go, next, report};
@@ -167,7 +168,8 @@ impl<'a> Worker<'a> {
             self.settle(batch, round, open, claims);
             match wait {
                 Some(Wait::Room(reason)) => {
-                    let later = pin!(later(self.core, self.member, &reason));
+                    let places: Vec<_> = batch.iter().map(|started| started.place).collect();
+                    let later = pin!(later(self.core, self.member, (&reason, &places)));
                     if let Some(ended) = keep_all(claims, later).await.ended() {
                         return self.hand_back(&ended, batch, open, claims).await;
                     }

@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use busway_middleware::BoxError;
+use busway_persistence::{Position, Refusal};
+
 use super::DurableCore;
 use super::attempt::Ended;
 use super::hand::Presence;
 use super::member::Member;
 use super::once::Wait;
 use super::pump::AGAIN_AFTER;
+use crate::bus::Refused;
 use crate::stats::State;
 
 /// Whether something that could not be done is tried again.
@@ -31,6 +35,45 @@ impl Patience {
             Self::Over => Some(Ended::CutShort),
         }
     }
+}
+
+/// Waits for a moment in which the store may find room for what was done with the events at these places.
+pub(super) async fn later(
+    core: &DurableCore,
+    member: &Member,
+    (reason, places): (&BoxError, &[Position]),
+) -> Patience {
+    let (subscription, text) = (&*core.name, reason.to_string());
+    let reason_shown = core.services.shown.log_text(&text);
+    match own_partition(core, reason, places) {
+        Some((stream, partition)) => tracing::warn!(
+            subscription,
+            stream,
+            partition,
+            reason = reason_shown,
+            "a handler emits into the full partition that its own event lies in, and is settled only when there is room: it may wait for itself for ever"
+        ),
+        None => tracing::warn!(
+            subscription,
+            reason = reason_shown,
+            "there is no room for what a handler has done; it runs again"
+        ),
+    }
+    core.moment_later(member).await
+}
+
+/// The partition that is at its cap, and in which one of the events lies: unsettled, it is kept there.
+fn own_partition<'a>(
+    core: &DurableCore,
+    reason: &'a BoxError,
+    places: &[Position],
+) -> Option<(&'a str, u16)> {
+    let Some(Refused::Store(Refusal::Capped { stream, partition, .. })) = reason.downcast_ref() else {
+        return None;
+    };
+    let mut places = places.iter().filter_map(|place| core.log.position(*place));
+    let is_own = places.any(|place| *place.stream == **stream && place.partition == *partition);
+    is_own.then_some((stream, *partition))
 }
 
 impl DurableCore {

@@ -30,7 +30,7 @@ pub(crate) enum NotTransacted {
 pub(crate) enum Wait {
     /// As long as a publish waits for the store.
     ToDeadline,
-    /// Until it is decided.
+    /// Until it is decided. It finishes events, and may use what the store keeps in reserve for that.
     UntilDecided,
 }
 
@@ -63,7 +63,11 @@ impl Log {
             _ = answer.send(result);
             its_services.idle.touch();
         });
-        match self.with(|store| store.transact(work, done)) {
+        let asked = self.with(|store| match wait {
+            Wait::ToDeadline => store.transact(work, done),
+            Wait::UntilDecided => store.transact_to_settle(work, done),
+        });
+        match asked {
             Some(Ok(())) => {}
             Some(Err(Busy(_))) => {
                 return Err(NotTransacted::Refused(Refused::Busy { waited: Duration::ZERO }));

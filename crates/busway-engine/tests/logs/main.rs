@@ -3,6 +3,7 @@
 
 mod audits;
 mod lines;
+mod room;
 mod secrets;
 
 use std::io::{self, Write};

@@ -23,6 +23,8 @@ use heed::RoTxn;
 
 use crate::append::{Appended, Entry};
 use crate::shared::Shared;
+use crate::store::{Busy, Store};
+use crate::writer::Request;
 
 pub use self::error::{TX_BYTES_MAX, TX_MILLIS_MAX, TX_MILLIS_WAITED_MAX, TransactError, TxError};
 pub use self::recorded::Recorded;
@@ -36,6 +38,44 @@ pub type Work = Box<dyn FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send>;
 /// Called by the writer's thread when a transaction is decided, with its events in the order in which they were appended. It must be
 /// quick, and must not wait for the store.
 pub type OnTransacted = Box<dyn FnOnce(Result<Appended, TransactError>) + Send>;
+
+impl Store {
+    /// Runs a transaction on the writer's thread: all that it does through its [`Tx`] is stored in one commit, or nothing of it.
+    /// It may be run more than once, and only the last run counts.
+    ///
+    /// # Errors
+    /// [`Busy`], with the work, which was not run, and `done`, which was not called.
+    pub fn transact(&self, work: Work, done: OnTransacted) -> Result<(), Busy<(Work, OnTransacted)>> {
+        self.run_in_writer(work, false, done)
+    }
+
+    /// The same for a transaction that [finishes](Tx::finish) events. Where there is no room for what is published it is run all the same, and
+    /// stored if it finishes something and appends nothing: what it writes into tables may use half of the store's reserve, as dead letters may, and half
+    /// of what is kept free on the disk. One that appends is refused then, as a publish is.
+    ///
+    /// # Errors
+    /// As [`transact`](Self::transact).
+    pub fn transact_to_settle(
+        &self,
+        work: Work,
+        done: OnTransacted,
+    ) -> Result<(), Busy<(Work, OnTransacted)>> {
+        self.run_in_writer(work, true, done)
+    }
+
+    fn run_in_writer(
+        &self,
+        work: Work,
+        settles: bool,
+        done: OnTransacted,
+    ) -> Result<(), Busy<(Work, OnTransacted)>> {
+        let transact = Transact { work, settles, entries: Vec::new(), done: Some(done) };
+        match self.submit(Request::Transact(transact)) {
+            Err(Request::Transact(Transact { work, done: Some(done), .. })) => Err(Busy((work, done))),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Runs a closure, and says what it leaves to be stored. An error on the outside is one of the storage.
 pub(crate) fn run(
@@ -65,6 +105,8 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 
 pub(crate) struct Transact {
     pub(crate) work: Work,
+    /// Whether it is there to finish events: then it is let near the reserve, see [`Store::transact_to_settle`].
+    pub(crate) settles: bool,
     /// What the last run left to be stored.
     pub(crate) entries: Vec<Entry>,
     pub(crate) done: Option<OnTransacted>,

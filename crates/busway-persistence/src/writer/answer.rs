@@ -45,7 +45,7 @@ impl Request {
                     outcome => outcome.into_result().and(Err(RequestError::Refused(Refusal::Closed))),
                 });
             }),
-            Self::Transact(Transact { done: Some(done), entries, work }) => {
+            Self::Transact(Transact { done: Some(done), entries, work, .. }) => {
                 contain(|| {
                     done(match outcome {
                         Outcome::Transacted => Ok(Appended::new(entries)),

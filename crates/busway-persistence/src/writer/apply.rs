@@ -48,13 +48,14 @@ impl Outcome {
     }
 }
 
-/// Applies all of a batch within a transaction, and lets go up to so many segments. A request that is refused has stored nothing of its own.
+/// Applies all of a batch within a transaction, and lets go up to so many segments. A request that is refused has stored nothing of its own; with
+/// `no_room` a transaction that appends is.
 pub(super) fn apply(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
     batch: &mut [Request],
-    segments: usize,
+    (segments, no_room): (usize, Option<&Refusal>),
 ) -> heed::Result<Vec<Outcome>> {
     let mut outcomes = Vec::with_capacity(batch.len());
     let mut stores = false;
@@ -71,7 +72,7 @@ pub(super) fn apply(
             Request::Register(request) => register(shared, state, txn, request)?,
             Request::Remove(request) => remove(shared, state, txn, request)?,
             Request::Seek(request) => seek(shared, state, txn, request)?,
-            Request::Transact(request) => transact(shared, state, txn, request)?,
+            Request::Transact(request) => transact(shared, state, txn, (request, no_room))?,
             Request::Schedule(request) => schedule::apply(shared, state, txn, request)?.into(),
             Request::Mark(request) => mark(shared, state, request),
             Request::Quarantine(request) => quarantine(shared, state, txn, request)?,
@@ -108,7 +109,7 @@ fn transact(
     shared: &Shared,
     state: &mut State,
     txn: &mut RwTxn<'_>,
-    request: &mut Transact,
+    (request, no_room): (&mut Transact, Option<&Refusal>),
 ) -> heed::Result<Outcome> {
     request.entries.clear();
     let Done { writes, mut entries, settlements, finished } =
@@ -130,6 +131,11 @@ fn transact(
     }
     if let Err(error) = may_settle(state, &settlements) {
         return Ok(Outcome::Aborted(error.into()));
+    }
+    if let Some(no_room) = no_room
+        && (!entries.is_empty() || finished.is_empty())
+    {
+        return Ok(Outcome::Refused(no_room.clone()));
     }
     if let Err(refusal) = check(shared, state, txn, &mut entries)? {
         return Ok(Outcome::Aborted(refusal.into()));

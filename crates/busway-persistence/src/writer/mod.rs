@@ -9,8 +9,8 @@
 //! |---|---|---|
 //! | a request breaks a rule (an id that another event bears, a full partition) | the others | the request is refused, before anything of it was written |
 //! | the map is full | nothing yet: the map grows, and the same batch is applied again | – |
-//! | the map is full and as large as the store may be | settlements and what retention lets go, in the store's reserve, see `room.rs` | appends and transactions are refused |
-//! | the disk is full | settlements, in a second transaction without what adds to the store | appends and transactions are refused |
+//! | the map is full and as large as the store may be | settlements, transactions that settle and append nothing, and what retention lets go, in the store's reserve, see `room.rs` | appends and other transactions are refused |
+//! | the disk is full | the same, in a second transaction without what adds to the store; settlements alone, if that is still too much | appends and other transactions are refused |
 //! | writing or syncing fails | unknown | all get [`Unknown`](crate::AppendError::Unknown), and from now on nothing is written: the system may have dropped pages that it could not write, so that a later sync that succeeds would say nothing about them |
 //!
 //! # A crash
@@ -79,8 +79,16 @@ pub(crate) enum Request {
 }
 
 impl Request {
-    /// Whether it may add to the store without an end: refused when there is no room.
+    /// Whether it may add to the store without an end: refused when there is no room. A transaction that settles is asked when it has run.
     const fn adds(&self) -> bool {
+        match self {
+            Self::Transact(transact) => !transact.settles,
+            _ => self.may_add(),
+        }
+    }
+
+    /// The same, of transactions that settle too.
+    const fn may_add(&self) -> bool {
         match self {
             Self::Append(_) | Self::Transact(_) => true,
             Self::Schedule(request) => request.adds(),

@@ -7,14 +7,14 @@
 //! | who | how far |
 //! |---|---|
 //! | everybody | the store's limit |
-//! | what does not add, when a batch of it found no room: first without what retention lets go | half of the reserve |
+//! | what does not add, when a batch of it found no room: first without what retention lets go. A transaction that finishes events and appends nothing is of it: what it leaves in tables is bounded by this half | half of the reserve |
 //! | of that what keeps no copy of an event (settlements without dead letters, seeks, removals); then retention, a segment a commit | all of the reserve |
 //!
 //! The reserve is an eighth of the limit, and a MiB at least. Before the next batch that adds, the map is as large as the limit again, or as
 //! the file where that is larger: LMDB gives no page back to the disk, but uses those that were left. So in a file that is larger than the
 //! limit the map bounds nobody, and while it is beyond the limit a batch may only be committed if what *lives* in the file is below its mark
 //! ([`fits`]). That is asked too where the map could not shrink because somebody reads, a backup for minutes. Half of the reserve is then free
-//! whenever retention needs it: dead letters cannot use it up, and what adds cannot either.
+//! whenever retention needs it: dead letters and tables cannot use it up, and what adds cannot either.
 //!
 //! What a commit leaves free is used by the second one behind it, because a crash falls back to the one before. Where all publishers wait
 //! for room there is no commit in between, and none between two segments that go; so before either finds no room, one is made that
@@ -34,7 +34,7 @@ use crate::shared::{MAP_STEP, Shared};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reserve {
     None,
-    /// What does not add.
+    /// What does not add, and transactions that settle and append nothing.
     Half,
     /// What takes away, and retention.
     All,

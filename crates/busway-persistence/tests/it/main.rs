@@ -9,6 +9,7 @@ mod audits;
 mod backups;
 mod bad_input;
 mod full;
+mod full_transactions;
 mod given_ids;
 mod letters;
 mod letters_again;

@@ -15,12 +15,23 @@ fn opened() -> StoreOptions {
     one().table("counts").table("names")
 }
 
-fn transact(
+pub(crate) fn transact(
     store: &Store,
     work: impl FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send + 'static,
 ) -> Result<Vec<Position>, TransactError> {
     let (answer, answered) = mpsc::channel();
     store.transact(Box::new(work), Box::new(move |result| answer.send(result.map(places)).unwrap())).unwrap();
+    answered.recv().unwrap()
+}
+
+/// The same for one that settles.
+pub(crate) fn transact_to_settle(
+    store: &Store,
+    work: impl FnMut(&mut Tx<'_>) -> Result<(), TxError> + Send + 'static,
+) -> Result<Vec<Position>, TransactError> {
+    let (answer, answered) = mpsc::channel();
+    let done = Box::new(move |result: Result<_, _>| answer.send(result.map(places)).unwrap());
+    store.transact_to_settle(Box::new(work), done).unwrap();
     answered.recv().unwrap()
 }
 
