@@ -114,9 +114,7 @@ pub(super) async fn attempt(
         let mut delivery = core.delivery(started, lost, untold.as_ref());
         let new_desk = || TxDesk::new(core.ground(), event(claimed.as_deref_mut()), copier);
         let desk = member.is_transactional.then(new_desk);
-        if let Some(desk) = &desk {
-            delivery.insert(Arc::clone(desk));
-        }
+        desk.iter().for_each(|desk| delivery.insert(Arc::clone(desk)));
         let run = run(chain, &mut delivery, &mut **invocation, progress);
         let begun = core.services.begun();
         let run = core.within_deadline((member, started.place), run);

@@ -124,15 +124,14 @@ impl DurableCore {
             let flow = Arc::clone(&self.flow);
             let done = Box::new(move |answer| flow.answered(partition, answer));
             match self.log.with(|store| store.settle(self.number, partition, settlement, Some(done))) {
-                Some(Ok(())) => {}
+                // Closed before it was stored: its events are attempted again, see `unstored`.
+                Some(Ok(())) | None => {}
                 Some(Err(Busy(refused))) => {
                     let (settlement, _) = *refused;
                     self.hand.lock().window.put_back(partition, settlement);
                     self.flow.end(partition);
                     self.ring_when_there_is_room();
                 }
-                // Closed before it was stored: its events are attempted again, see `unstored`.
-                None => {}
             }
         }
     }
