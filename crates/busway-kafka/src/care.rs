@@ -153,7 +153,7 @@ mod tests {
     fn two_deaths_without_progress_make_careful_and_each_more_for_longer() {
         let span = |deaths| {
             let care = Care::take_up(7, after(deaths), SPAN);
-            (7..).take_while(|offset| care.is_for(*offset)).count()
+            (7..99).filter(|offset| care.is_for(*offset)).count()
         };
         assert_eq!([0, 1, 2, 3, 4, 90].map(span), [0, 0, 4, 8, 12, 12]);
     }
