@@ -74,7 +74,7 @@ pub(crate) enum Command {
     /// Store and bus under kills, failing calls, damage and power cuts, for hours.
     Chaos {
         /// Only this: `resilience` runs the same faults with and without protection, and writes `docs/resilience.md`; `brokers` runs the suite of transports twenty
-        /// times at once on each, and kills brokers fifty times.
+        /// times at once on each, and lets brokers go fifty times in each test of that: killed, and for Kafka, which is a mock, cut off.
         #[arg(value_enum)]
         only: Option<chaos::Part>,
         /// `kill -9` cycles on one store, and as many on one bus.

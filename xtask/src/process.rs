@@ -4,10 +4,11 @@ use std::env;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -59,6 +60,36 @@ impl Call {
         self.shown = format!("{variable}={} {}", value.as_ref().to_string_lossy(), self.shown);
         self.command.env(variable, value);
         self
+    }
+
+    /// It runs in this folder.
+    pub(crate) fn within(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// Runs to the end with the output going where ours goes, so long at most: then it is killed. Not what it has started: of cargo the tests would go on.
+    ///
+    /// # Errors
+    ///
+    /// When the program cannot be started, does not succeed, or takes longer.
+    pub(crate) fn run_for(mut self, longest: Duration) -> Result<()> {
+        self.show();
+        let mut child = self.command.spawn().with_context(|| format!("cannot start `{}`", self.shown))?;
+        let begun = Instant::now();
+        loop {
+            if let Some(status) =
+                child.try_wait().with_context(|| format!("lost track of `{}`", self.shown))?
+            {
+                return succeed(status, &self.shown);
+            }
+            if begun.elapsed() >= longest {
+                let ended = child.kill().and_then(|()| child.wait());
+                ended.with_context(|| format!("cannot end `{}`", self.shown))?;
+                bail!("`{}` took longer than {longest:?}", self.shown);
+            }
+            thread::sleep(BETWEEN_LOOKS);
+        }
     }
 
     /// Runs to the end with the output going where ours goes.
@@ -155,9 +186,26 @@ fn pass_on(from: Option<impl Read>, mut to: impl Write, lines: &Mutex<Vec<String
     }
 }
 
+/// How often a child with a bound is looked at.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
 fn succeed(status: ExitStatus, shown: &str) -> Result<()> {
     if status.success() {
         return Ok(());
     }
     bail!("`{shown}` ended with {status}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_longer_than_it_may_is_ended() {
+        let workspace = Workspace::load().unwrap();
+        let call = || Call::program(&workspace, "sleep");
+        let error = call().arg("600").run_for(Duration::from_millis(10)).unwrap_err();
+        assert!(error.to_string().contains("`sleep 600` took longer"), "{error}");
+        call().arg("0").run_for(Duration::from_secs(60)).unwrap();
+    }
 }

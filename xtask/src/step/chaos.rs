@@ -1,6 +1,9 @@
 //! `chaos`: the long form of the tests that kill, cut the power, let calls fail and damage files.
 
-use anyhow::Result;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::process::Call;
@@ -14,7 +17,7 @@ use crate::workspace::Workspace;
 pub(crate) enum Part {
     /// What breakers, retries and bulkheads are worth.
     Resilience,
-    /// The suite of transports, twenty times at once on each, and brokers that are killed fifty times.
+    /// The suite of transports, twenty times at once on each, and brokers that go fifty times in each test of that.
     Brokers,
 }
 
@@ -27,52 +30,106 @@ pub(crate) fn resilience(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// Runs the suite of transports twenty times at once on each, and kills brokers fifty times; those whose server is not here are left out.
+/// Runs the suite of transports twenty times at once on each, and lets brokers go fifty times in each test of that; those whose server is not here are left out. Whatever fails, the others
+/// are run.
 pub(crate) fn brokers(workspace: &Workspace) -> Result<Verdict> {
-    let cargo = || {
-        let cargo = Call::cargo(workspace)
-            .env("BUSWAY_SUITE_RUNS", SUITE_RUNS)
-            .env("BUSWAY_BROKER_KILLS", BROKER_KILLS);
-        cargo.args(["test", "--release", "--all-features"])
-    };
-    cargo()
-        .args([
-            "-p",
-            "busway-testkit",
-            "--test",
-            "it",
-            "--",
-            "--nocapture",
-            "as_a_transport",
-            "of_a_transport",
-        ])
-        .run()?;
-    // Its cluster is in the test's own process.
-    cargo().args(["-p", "busway-kafka", "--test", "it", "--", "--nocapture", CONFORMANCE]).run()?;
-    let mut missing = Vec::new();
-    for (program, package, prefix) in BROKERS {
-        match binary::find(program)? {
-            Some(file) => {
-                let tests = || {
-                    let cargo = cargo().env(program.variable, &file).args(["-p", package, "--test", "it"]);
-                    cargo.args(["--", "--ignored", "--nocapture"])
-                };
-                // Twenty runs of the suite want the machine for themselves: beside them what kills brokers would only see who is slow.
-                tests().args([CONFORMANCE, "--test-threads=1"]).run()?;
-                tests().args([prefix, "--skip", CONFORMANCE]).run()?;
+    let (mut missing, mut failed) = (Vec::new(), Vec::new());
+    for part in BROKERS {
+        let server = match part.server {
+            None => None,
+            Some(program) => match binary::find(program)? {
+                Some(file) => Some((program.variable, file)),
+                None => {
+                    missing.push(binary::missing(program));
+                    continue;
+                }
+            },
+        };
+        let tests = part.built(workspace)?;
+        for filters in part.runs {
+            let call = Call::program(workspace, &tests)
+                .within(&workspace.root().join("crates").join(part.package))
+                .env("BUSWAY_SUITE_RUNS", SUITE_RUNS)
+                .env("BUSWAY_BROKER_KILLS", BROKER_KILLS);
+            let call = match &server {
+                Some((variable, file)) => call.env(variable, file).arg("--ignored"),
+                None => call,
+            };
+            if let Err(error) = call.arg("--nocapture").args(*filters).run_for(LONGEST) {
+                failed.push(error.to_string());
             }
-            None => missing.push(binary::missing(program)),
         }
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n"));
     }
     Ok(if missing.is_empty() { Verdict::Passed } else { Verdict::LeftOut(missing.join("; ")) })
 }
 
-const BROKERS: [(Program, &str, &str); 2] =
-    [(binary::NATS, "busway-nats", "on_nats"), (binary::REDIS, "busway-redis", "on_redis")];
+/// What is run of a crate.
+#[derive(Debug, Clone, Copy)]
+struct Carrier {
+    package: &'static str,
+    /// Features of its build.
+    features: &'static [&'static str],
+    /// Whose tests are ignored where it is not asked for.
+    server: Option<Program>,
+    /// By which names tests are run, one after the other. Twenty runs of the suite want the machine for themselves: beside them what kills brokers would only see who is slow.
+    runs: &'static [&'static [&'static str]],
+}
+
+impl Carrier {
+    /// The program of its tests: run by itself it can be ended, and cargo is not in between.
+    fn built(self, workspace: &Workspace) -> Result<PathBuf> {
+        let cargo = Call::cargo(workspace).args(["test", "--release", "--no-run", "-p", self.package]);
+        let cargo =
+            cargo.args(self.features).args(["--test", "it", "--message-format", "json-render-diagnostics"]);
+        built_in(&cargo.output()?)
+            .with_context(|| format!("cargo names no program of the tests of {}", self.package))
+    }
+}
+
+/// The program that cargo says it has built of the tests.
+fn built_in(messages: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let of_tests = messages.filter(|message| message.pointer("/profile/test") == Some(&true.into()));
+    of_tests.filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from)).next_back()
+}
+
+const BROKERS: [Carrier; 4] = [
+    Carrier {
+        package: "busway-testkit",
+        features: &["--all-features"],
+        server: None,
+        runs: &[&["as_a_transport", "of_a_transport"]],
+    },
+    Carrier {
+        package: "busway-kafka",
+        // With those that need nothing of the system.
+        features: &[],
+        // Its cluster is in the test's own process.
+        server: None,
+        runs: &[&[CONFORMANCE, "--test-threads=1"], &["bridge::"]],
+    },
+    Carrier {
+        package: "busway-nats",
+        features: &["--all-features"],
+        server: Some(binary::NATS),
+        runs: &[&[CONFORMANCE, "--test-threads=1"], &["on_nats", "--skip", CONFORMANCE]],
+    },
+    Carrier {
+        package: "busway-redis",
+        features: &["--all-features"],
+        server: Some(binary::REDIS),
+        runs: &[&[CONFORMANCE, "--test-threads=1"], &["on_redis", "--skip", CONFORMANCE]],
+    },
+];
 /// The tests that run the suite.
-const CONFORMANCE: &str = "conformance";
+const CONFORMANCE: &str = "conformance::";
 const SUITE_RUNS: &str = "20";
 const BROKER_KILLS: &str = "50";
+/// So long each of the runs may take: a multiple of what they do, and short of a job's time.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 /// How long the long form is.
 #[derive(Debug, Clone, Copy)]
@@ -125,3 +182,21 @@ const TESTS: [(&str, &str); 5] = [
     ("busway-persistence", "damage"),
     ("busway-persistence", "power"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_of_the_tests_is_found_among_what_cargo_says() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","profile":{"test":false},"executable":"/target/other"}"#,
+            "\nwarning: no json\n",
+            r#"{"reason":"compiler-artifact","profile":{"test":true},"executable":"/target/it-1"}"#,
+            "\n",
+            r#"{"reason":"build-finished","success":true}"#,
+        );
+        assert_eq!(built_in(messages), Some(PathBuf::from("/target/it-1")));
+        assert_eq!(built_in(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+}

@@ -4,6 +4,7 @@
 #![expect(clippy::similar_names, reason = "a receiver receives what is received")]
 #![expect(clippy::disallowed_methods, reason = "a test may have tasks of its own")]
 
+mod bridge;
 mod cluster;
 mod conformance;
 mod crash;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use busway_engine::transport::{Sender, Transport, Verdict};
+use busway_testkit::conformance::kills_wanted;
 
 use crate::server::{Server, event, join, number, orders, receive, reception, take};
 
@@ -37,11 +38,12 @@ async fn on_nats_a_server_that_is_killed_and_started_again_loses_nothing_that_wa
     transport.prepare(&[orders]).await.unwrap();
     let reception = reception("stock", "#").ack_wait(Duration::from_secs(2));
     let receiver = join(&transport, &reception).await;
+    let kills = u32::try_from(kills_wanted()).unwrap();
     let came = tokio::spawn({
         let receiver = Arc::clone(&receiver);
         async move {
             let mut came = BTreeSet::new();
-            while came.len() < 400 {
+            while came.len() < kills as usize * 100 {
                 match receiver.receive(16).await {
                     Ok(some) => {
                         came.extend(some.iter().map(number));
@@ -57,7 +59,7 @@ async fn on_nats_a_server_that_is_killed_and_started_again_loses_nothing_that_wa
     });
     let sender = transport.sender().await.unwrap();
     let mut in_vain = 0;
-    for round in 0..4_u32 {
+    for round in 0..kills {
         in_vain += insist(&*sender, round * 100 + 1..=round * 100 + 50).await;
         server.kill();
         // While it is away, events are sent on.
@@ -70,7 +72,7 @@ async fn on_nats_a_server_that_is_killed_and_started_again_loses_nothing_that_wa
         in_vain += sending.await.unwrap();
     }
     let came = tokio::time::timeout(Duration::from_secs(60), came).await.unwrap().unwrap();
-    assert_eq!(came, (1..=400).collect());
+    assert_eq!(came, (1..=kills * 100).collect());
     assert!(in_vain > 0, "the outages were noticed");
     receiver.close().await.unwrap();
 }
@@ -145,7 +147,8 @@ async fn on_nats_members_of_partitions_lose_nothing_and_keep_the_order_when_the_
     }
     let transport = server.builder().timeout(Duration::from_millis(500)).connect().await.unwrap();
     let sender = transport.sender().await.unwrap();
-    for round in 0..4_u32 {
+    let kills = u32::try_from(kills_wanted()).unwrap();
+    for round in 0..kills {
         let events = (round * 60..round * 60 + 60)
             .map(|number| crate::server::keyed("orders.created", &format!("key-{}", number % 6), number));
         // By and by: a lost answer to one may let a later one come first.
@@ -157,7 +160,7 @@ async fn on_nats_members_of_partitions_lose_nothing_and_keep_the_order_when_the_
         server.start_again();
     }
     let all = async {
-        while came.lock().iter().flatten().collect::<BTreeSet<_>>().len() < 240 {
+        while came.lock().iter().flatten().collect::<BTreeSet<_>>().len() < kills as usize * 60 {
             tokio::task::yield_now().await;
         }
     };
@@ -172,6 +175,6 @@ async fn on_nats_members_of_partitions_lose_nothing_and_keep_the_order_when_the_
                 first.push(number);
             }
         }
-        assert_eq!(first.len(), 40, "key {key}: {numbers:?}");
+        assert_eq!(first.len(), kills as usize * 10, "key {key}: {numbers:?}");
     }
 }

@@ -11,6 +11,7 @@ use busway_engine::transport::{Reception, Transport};
 use busway_engine::{Bus, StartAt, Stream};
 use busway_event::{Event, Filter, Raw};
 use busway_redis::RedisTransport;
+use busway_testkit::conformance::kills_wanted;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
@@ -25,7 +26,10 @@ async fn connect(server: &Server) -> RedisTransport {
 }
 
 /// How often the server dies.
-const KILLS: u32 = 5;
+fn kills() -> u32 {
+    u32::try_from(kills_wanted()).unwrap()
+}
+
 /// Events of one of its lives.
 const EVENTS: u32 = 100;
 /// The longest time between two attempts.
@@ -40,7 +44,7 @@ async fn on_redis_a_forwarder_loses_nothing_and_keeps_order_while_the_server_is_
     let place = tempfile::tempdir().unwrap();
     let bus = open(&place).await;
     let forwarder = bus.forwarder("to-redis", "orders.#").longest_wait(SOON).to(&transport).await.unwrap();
-    for round in 0..KILLS {
+    for round in 0..kills() {
         // Each of these is awaited to its receipt, whether the server is there or not.
         publish(&bus, round * EVENTS..round * EVENTS + EVENTS / 2).await;
         until(|| forwarder.stats().carried > u64::from(round * EVENTS)).await;
@@ -49,13 +53,13 @@ async fn on_redis_a_forwarder_loses_nothing_and_keeps_order_while_the_server_is_
         until(|| is_waiting(&forwarder)).await;
         server.start_again().await;
     }
-    until(|| forwarder.stats().carried == u64::from(KILLS * EVENTS)).await;
+    until(|| forwarder.stats().carried == u64::from(kills() * EVENTS)).await;
     let stats = forwarder.stop().await;
     assert_eq!(stats.dead, 0, "{stats:?}");
-    assert!(stats.retried >= u64::from(KILLS), "the outages were noticed: {stats:?}");
+    assert!(stats.retried >= u64::from(kills()), "the outages were noticed: {stats:?}");
     // What was taken and not heard of is there once: the server knows its id.
     let there = all_there(&transport).await;
-    assert_eq!(there.len(), (KILLS * EVENTS) as usize);
+    assert_eq!(there.len(), (kills() * EVENTS) as usize);
     in_order(&there);
 }
 
@@ -74,19 +78,19 @@ async fn on_redis_an_ingest_loses_nothing_and_keeps_order_while_the_server_is_ki
     let into = seen.clone();
     let seeing = bus.subscribe("orders.#").durable("seen").start_at(StartAt::Earliest);
     let _seeing = seeing.to(move |event: Event<Raw>| into.keep(&event)).await.unwrap();
-    for round in 0..KILLS {
+    for round in 0..kills() {
         publish(&source, round * EVENTS..(round + 1) * EVENTS).await;
         until(|| ingest.stats().carried > u64::from(round * EVENTS)).await;
         server.kill();
         until(|| is_waiting(&ingest)).await;
         server.start_again().await;
     }
-    until(|| seen.0.lock().len() >= (KILLS * EVENTS) as usize).await;
-    until(|| forwarder.stats().carried == u64::from(KILLS * EVENTS)).await;
+    until(|| seen.0.lock().len() >= (kills() * EVENTS) as usize).await;
+    until(|| forwarder.stats().carried == u64::from(kills() * EVENTS)).await;
     assert_eq!(ingest.stop().await.dead, 0);
     bus.idle().await;
     let seen = seen.0.lock().clone();
-    assert_eq!(seen.len(), (KILLS * EVENTS) as usize, "the log has each of them once");
+    assert_eq!(seen.len(), (kills() * EVENTS) as usize, "the log has each of them once");
     in_order(&seen);
 }
 
@@ -104,7 +108,7 @@ async fn on_redis_a_remote_subscription_handles_all_while_the_server_is_killed_a
     let remote = bus.subscribe("orders.#").on(&transport, "orders", "stock").members(Members::One);
     let remote = remote.start_at(StartAt::Earliest).ack_wait(Duration::from_secs(2)).in_flight_max(32);
     let _remote = remote.to(move |event: Event<Raw>| into.keep(&event)).await.unwrap();
-    for round in 0..KILLS {
+    for round in 0..kills() {
         publish(&source, round * EVENTS..(round + 1) * EVENTS).await;
         until(|| seen.0.lock().len() > (round * EVENTS) as usize).await;
         server.kill();
@@ -113,7 +117,7 @@ async fn on_redis_a_remote_subscription_handles_all_while_the_server_is_killed_a
         server.start_again().await;
     }
     let all_numbers = || seen.0.lock().iter().map(|(number, _)| *number).collect::<HashSet<_>>();
-    until(|| all_numbers().len() == (KILLS * EVENTS) as usize).await;
+    until(|| all_numbers().len() == (kills() * EVENTS) as usize).await;
     // What was handled and not settled came again; told by its id it is no other event.
     let (mut known, mut first) = (HashSet::new(), seen.0.lock().clone());
     first.retain(|(number, _)| known.insert(*number));

@@ -106,9 +106,12 @@ async fn on_redis_a_server_that_is_killed_and_started_again_loses_nothing_that_i
         })
     };
     for round in 1..=u32::try_from(kills_wanted()).unwrap() {
-        while *acknowledged.lock() < round * 50 {
-            tokio::task::yield_now().await;
-        }
+        let sent = async {
+            while *acknowledged.lock() < round * 50 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, sent).await.unwrap();
         server.kill();
         server.start_again().await;
     }
