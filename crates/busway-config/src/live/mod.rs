@@ -27,7 +27,7 @@ pub use self::log_filter::on_log_filter;
 use self::routes::{Live, Wanted};
 use self::state::{InForce, Seen};
 use self::steps::{Made, Stack};
-pub(crate) use self::told::tell;
+pub(crate) use self::told::{tell, tell_lost};
 use crate::diff::Diff;
 use crate::model::Config;
 use crate::parse::Format;
@@ -77,6 +77,10 @@ impl Config {
     ///
     /// # Cancel safety
     /// Safe.
+    #[expect(
+        clippy::unused_async,
+        reason = "who asks a bus waits for it, as with everything else of a configuration"
+    )]
     pub async fn check(&self, bus: &Bus) -> Result<(), ConfigError> {
         let seen = bus.attached::<InForce>().seen();
         self.prepared(bus, &seen, (&Stack::default(), &BTreeMap::new())).map(drop)
@@ -86,6 +90,10 @@ impl Config {
     ///
     /// # Cancel safety
     /// Safe.
+    #[expect(
+        clippy::unused_async,
+        reason = "who asks a bus waits for it, as with everything else of a configuration"
+    )]
     pub async fn pending(&self, bus: &Bus) -> Diff {
         self.diff(&bus.attached::<InForce>().seen().config)
     }
@@ -143,16 +151,17 @@ impl Config {
         let mut failures =
             exchanged.unwrap_or_else(|panic| vec![has_panicked("what was to put it in force", &*panic)]);
         if !failures.is_empty() {
-            let back = AssertUnwindSafe(Box::pin(state.take_back(Arc::clone(before), bus))).catch_unwind().await;
+            let back =
+                AssertUnwindSafe(Box::pin(state.take_back(Arc::clone(before), bus))).catch_unwind().await;
             if let Err(panic) = back {
                 // What is in force then is known, and made whole by the next one.
                 let problem = has_panicked("what was to take it back", &*panic);
-                tracing::error!(%problem, "what was in force could not be restored as a whole");
+                tell_lost(bus, &problem);
                 failures.push(problem);
             }
             let filter = state.config.as_deref().and_then(Self::log_filter);
             if let Err(problem) = in_force.log_filter.set(filter) {
-                tracing::error!(%problem, "the filter of the log could not be set back");
+                tell_lost(bus, &problem);
             }
             return Err(NotPut { error: ConfigError::of(failures), was_begun: true });
         }

@@ -14,6 +14,7 @@ use super::log_filter::LogFilter;
 use super::nothing;
 use super::routes::{self, Live, Wanted, Way};
 use super::steps::{Made, Stack};
+use super::tell_lost;
 use super::transports::Carriers;
 use crate::access::{Access, Rules};
 use crate::model::{AccessRule, CarrierSection, Config};
@@ -172,9 +173,7 @@ impl State {
         let way = Way { are_rules_same, is_back: true };
         problems.extend(self.reconcile((routes, before.carriers.clone()), way, bus).await);
         self.access.set(Arc::new(Rules::of(&before.access)));
-        for problem in &problems {
-            tracing::error!(%problem, "what was in force could not be restored as a whole");
-        }
+        problems.iter().for_each(|problem| tell_lost(bus, problem));
         self.config = Some(before);
         self.is_whole = problems.is_empty();
         if self.is_whole {

@@ -1,5 +1,6 @@
 //! What is said of a configuration that came.
 
+use busway_engine::Bus;
 use busway_engine::bus::Reloading;
 
 use crate::diff::Diff;
@@ -14,6 +15,13 @@ pub(crate) fn tell(reloading: Reloading<'_>, outcome: &Result<Diff, ConfigError>
             reloading.refused(error.problems().len() + error.left_out(), &first);
         }
     }
+}
+
+/// Says in the log what keeps a configuration that was in force from being so again, now that another one was refused.
+pub(crate) fn tell_lost(bus: &Bus, problem: &Problem) {
+    let line = problem.in_a_line();
+    let problem = &*bus.redacted(&line);
+    tracing::error!(problem, "what was in force could not be restored as a whole");
 }
 
 fn in_a_line(diff: &Diff) -> String {

@@ -9,12 +9,13 @@ use busway_config::Watcher;
 use busway_engine::transport::{
     Capabilities, LocalTransport, Receiver, Reception, Sender, Transport, TransportError, TransportFuture,
 };
-use busway_engine::{Bus, Stream};
+use busway_engine::{Bus, BusBuilder, Stream};
 use busway_event::Event;
+use busway_observability::Redactor;
 use busway_testkit::Gate;
 use tempfile::TempDir;
 
-use crate::world::{Number, Seen, config, publish};
+use crate::world::{Log, Number, Seen, config, listening, publish};
 
 /// The way to a bus that fails while it is told to: it lets those wait who ask, and then says that it does not answer.
 #[derive(Debug, Clone)]
@@ -93,13 +94,18 @@ struct World {
 }
 
 async fn started(text: &str) -> World {
+    built(text, |builder| builder).await
+}
+
+async fn built(text: &str, more: impl FnOnce(BusBuilder) -> BusBuilder) -> World {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let stream = Stream::new("orders").capture("orders.#");
     let broker = Bus::open(folders[0].path()).stream(stream).producer("broker").start().await.unwrap();
     let (seen, way) = (Seen::default(), Failing::new(&broker));
     let builder = Bus::open(folders[1].path()).producer("shop").transport("nats", way.clone());
     let builder = ["one", "two"].into_iter().fold(builder, |builder, name| seen.register(builder, name));
-    let bus = config(text).configure(builder).start().await.unwrap_or_else(|error| panic!("{error}"));
+    let builder = config(text).configure(more(builder));
+    let bus = builder.start().await.unwrap_or_else(|error| panic!("{error}"));
     World { broker, way, bus, seen, _folders: folders }
 }
 
@@ -179,6 +185,23 @@ async fn a_route_that_was_renamed_has_its_name_back_when_a_broker_does_not_answe
     let stats = bus.stats();
     assert!(stats.subscription("a").is_some() && stats.subscription("b").is_none(), "{stats}");
     assert!(config(&before).pending(bus).await.is_empty(), "what was in force is");
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_way_back_that_fails_passes_the_redaction_of_the_bus() {
+    let log = Log::default();
+    let lines = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).without_time().finish();
+    let _guard = listening(lines);
+    let there =
+        |more: &str| format!("routes: {{ there: {{ filter: orders.#, handler: one, {AT}{more} }} }}\n");
+    let secret = Redactor::new().value("does not answer");
+    let World { way, bus, .. } = &built(&there(""), |builder| builder.redact(secret)).await;
+    way.gate.open();
+    way.fail(true);
+    config(&there(", limits: { concurrency: 2 }")).apply(bus).await.unwrap_err();
+    let written = log.take();
+    assert!(written.contains("could not be restored as a whole"), "{written}");
+    assert!(!written.contains("does not answer"), "{written}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

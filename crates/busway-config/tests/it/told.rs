@@ -1,6 +1,5 @@
 //! What is said of configurations that come while a bus runs: signals, metrics, health.
 
-use std::io;
 use std::sync::Arc;
 
 use busway_config::Watcher;
@@ -9,9 +8,8 @@ use busway_event::Event;
 use busway_observability::audit::TARGET as AUDIT;
 use busway_observability::{Collector, Concern, Condition, Metrics, Redactor, Signal, Wants};
 use parking_lot::Mutex;
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::world::{Number, Seen, config, listening};
+use crate::world::{Log, Number, Seen, config, listening};
 
 /// What was told of configurations.
 #[derive(Debug, Clone, Default)]
@@ -111,15 +109,10 @@ async fn a_file_that_cannot_be_read_as_a_configuration_is_told_once() {
     assert_eq!((told.take(), bus.health(None).concerns), (vec!["1 changes".to_owned()], Vec::new()));
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
 impl Log {
     /// The lines for an auditor.
     fn audited(&self) -> Vec<String> {
-        let log = String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap();
-        log.lines().filter(|line| line.contains(AUDIT)).map(str::to_owned).collect()
+        self.take().lines().filter(|line| line.contains(AUDIT)).map(str::to_owned).collect()
     }
 
     /// There is one more line for an auditor, which says all of this.
@@ -127,25 +120,6 @@ impl Log {
         let audited = self.audited();
         let [line] = &audited[..] else { panic!("one line, not {audited:?}") };
         expected.iter().for_each(|expected| assert!(line.contains(expected), "{expected}: {line}"));
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }
 
@@ -194,7 +168,7 @@ async fn what_is_told_of_a_configuration_passes_the_redaction_of_the_bus() {
     let bus = text("one").configure(build()).start().await.unwrap();
     text("hunter2").apply(&bus).await.unwrap_err();
     text("two").apply(&bus).await.unwrap();
-    let written = String::from_utf8(std::mem::take(&mut *log.0.lock())).unwrap();
+    let written = log.take();
     assert_eq!(written.matches("configuration refused").count(), 2, "{written}");
     assert_eq!(written.matches("configuration applied").count(), 2, "{written}");
     assert!(written.contains("routes.") && !written.contains("hunter2"), "{written}");

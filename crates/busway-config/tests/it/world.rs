@@ -1,5 +1,6 @@
 //! Events and buses of these tests.
 
+use std::io;
 use std::sync::{Arc, LazyLock};
 
 use busway_config::{Config, Format};
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use tracing::Dispatch;
 use tracing::dispatcher::DefaultGuard;
 use tracing::subscriber::NoSubscriber;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// A number, published to whatever topic.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -65,4 +67,34 @@ pub(crate) fn listening(subscriber: impl Into<Dispatch>) -> DefaultGuard {
     static OTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
     LazyLock::force(&OTHER);
     tracing::dispatcher::set_default(&subscriber.into())
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// What was logged since this was asked for last.
+    pub(crate) fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock())).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
 }

@@ -1,5 +1,6 @@
 //! Reloads: what is said of configurations that come while a bus runs. What they say, and how they are put in force, is `busway-config`'s.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use busway_observability::Signal;
@@ -31,6 +32,12 @@ impl Bus {
     /// The same for the one that the bus starts with.
     pub fn configuring(&self) -> Reloading<'_> {
         Reloading::new(self.core(), true)
+    }
+
+    /// A text as it may be shown: what the [redaction](crate::BusBuilder::redact) hides is hidden. For crates that log what they were given for this bus.
+    #[must_use]
+    pub fn redacted<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.core().services.shown.text(text)
     }
 }
 

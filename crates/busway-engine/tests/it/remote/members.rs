@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use busway_engine::Bus;
 use busway_engine::remote::Members;
+use busway_engine::{Bus, SubscribeBuilder};
 use busway_event::Raw;
 use busway_testkit::Recorder;
 
@@ -18,7 +18,7 @@ async fn stored(path: &Path) -> Bus {
 /// Who a bus joins as, which has ended then.
 async fn joined(bus: Bus, broker: &Scripted, name: Option<&str>, members: Members) -> String {
     let subscription = bus.subscribe("orders.#");
-    let subscription = name.into_iter().fold(subscription, |subscription, name| subscription.name(name));
+    let subscription = name.into_iter().fold(subscription, SubscribeBuilder::name);
     let subscription = subscription.on(broker, "orders", "stock").members(members);
     let subscription = subscription.to(Recorder::<Raw>::new().handler()).await.unwrap();
     ends(subscription.stop()).await;
