@@ -36,8 +36,9 @@ pub(crate) fn judge(dir: &Path, lines: &[String], failing: Option<Failing>) -> R
 
 /// What was said must be what the documentation says of such a failure.
 fn answers_fit(lines: &[String], failing: Option<Failing>) -> Result<(), String> {
-    let is_success =
-        |line: &str| ["ACK ", "SETTLED ", "PARKED ", "COUNTED "].iter().any(|word| line.starts_with(word));
+    let is_success = |line: &str| {
+        ["REGISTERED ", "ACK ", "SETTLED ", "PARKED ", "COUNTED "].iter().any(|word| line.starts_with(word))
+    };
     let Some(fault) = lines.iter().position(|line| line.starts_with("FAULT ")) else {
         let failed = lines.iter().find(|line| {
             ["NOT ", "REFUSED ", "UNKNOWN ", "UNSETTLED ", "UNCOUNTED "]
@@ -65,6 +66,9 @@ fn answers_fit(lines: &[String], failing: Option<Failing>) -> Result<(), String>
     match (failing, is_data, acknowledged) {
         (Some(Failing::Broken | Failing::Short), true, Some(line)) => {
             Err(format!("acknowledged after a failure: {line}"))
+        }
+        (Some(Failing::Full), true, _) if here.iter().any(|line| line == "OPENED") => {
+            Err("opened on a disk that was full meanwhile".to_owned())
         }
         // What adds is refused as that, and the store goes on; or it stands still as after any other failure.
         (Some(Failing::Full), true, Some(line)) if !is_refused_as_full && line.starts_with("ACK") => {

@@ -20,10 +20,12 @@ pub(crate) fn work(dir: &Path) {
             Ok(store) => store,
             Err(error) => return say(&format!("NOT OPENED: {error}")),
         };
+        say("OPENED");
         let subscription = match join(&store) {
             Ok(registered) => registered.number,
             Err(error) => return say(&format!("NOT REGISTERED: {error}")),
         };
+        say("REGISTERED 1");
         for step in steps {
             publish(&store, number);
             number += BATCH;
