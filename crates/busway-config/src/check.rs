@@ -93,7 +93,6 @@ fn limits(limits: &Limits, is_durable: Option<bool>, problems: &mut Vec<Problem>
         limits.capacity.as_ref().map(|given| ("capacity", given.place())),
         limits.capacity_bytes.as_ref().map(|given| ("capacity_bytes", given.place())),
         limits.overflow.as_ref().map(|given| ("overflow", given.place())),
-        limits.ttl.as_ref().map(|given| ("ttl", &given.place.0)),
     ];
     for (field, place) in of_queues.into_iter().flatten() {
         let message = format!("\"{field}\" is of no effect: a durable subscription waits in the log");
@@ -189,8 +188,11 @@ fn recovery(section: &Route, is_durable: bool, problems: &mut Vec<Problem>) {
     if let Some(letters) = &section.dead_letters {
         let policy = letters.policy.as_ref().map(Given::value);
         let is_discarded = policy == Some(&DeadLetterKeeping::Discard);
-        let bounds =
-            [letters.capacity.as_ref().map(Given::place), letters.expire_after.as_ref().map(Given::place)];
+        let bounds = [
+            letters.capacity.as_ref().map(Given::place),
+            letters.expire_after.as_ref().map(Given::place),
+            letters.with_expired.as_ref().filter(|with| *with.value()).map(Given::place),
+        ];
         for place in bounds.into_iter().flatten().filter(|_| is_discarded) {
             problems.push(Problem::at(place, "what is discarded is not kept: this is of no effect"));
         }

@@ -277,9 +277,12 @@ impl DeadLettersSection {
         if let Some(letters) = &self.capacity {
             policy = policy.capacity(letters.number());
         }
-        match &self.expire_after {
-            Some(age) => policy.expire_after(age.duration()),
-            None => policy,
+        if let Some(age) = &self.expire_after {
+            policy = policy.expire_after(age.duration());
+        }
+        match self.with_expired.as_ref().is_some_and(|with| *with.value()) {
+            true => policy.with_expired(),
+            false => policy,
         }
     }
 }

@@ -24,11 +24,6 @@ impl Believed {
         Self { time: clock.utc(), at: clock.now(), ahead_since: None }
     }
 
-    /// The time of the last look.
-    pub(crate) const fn time(&self) -> Timestamp {
-        self.time
-    }
-
     /// The time of now.
     pub(crate) fn look(&mut self, clock: &dyn Clock) -> Timestamp {
         // In this order: who is held up in between finds the wall clock earlier, not later.

@@ -122,7 +122,7 @@ pub(crate) fn counts_of_durable(core: &DurableCore) -> SubscriptionNumbers {
     // Those that were not given up are attempted again.
     (numbers.skipped, numbers.retried) = (stats.skipped, stats.failed);
     (numbers.lost, numbers.late, numbers.conflicts) = (stats.lost, stats.late, stats.conflicts);
-    numbers.no_room = stats.no_room;
+    (numbers.expired, numbers.no_room) = (stats.expired, stats.no_room);
     numbers.dedup = stats.idempotency.as_ref().map(of_dedup);
     numbers
 }

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use busway_event::{Filter, Priority};
-use busway_reliability::{Order, Overflow, Retry, RetryBudget, RetryProblem};
+use busway_reliability::{Order, Overflow, Retry, RetryBudget, RetryProblem, TimeToLive};
 
 pub(crate) use self::levels::{Effective, Levels, PARKED_MAX_DEFAULT};
 use crate::dead_letters::DeadLetterPolicy;
@@ -86,7 +86,8 @@ impl Settings {
     }
 
     /// How long events of a priority may wait when they bring no time to live of their own; `None` for ever. Defaults P0
-    /// 30 s, P1 300 s, P2 and P3 for ever.
+    /// 30 s, P1 300 s, P2 and P3 for ever. Of a bus or a filter it is for ephemeral subscriptions: a durable one has what it
+    /// [says itself](crate::DurableBuilder::ttl), by default for ever.
     pub fn ttl(mut self, priority: Priority, ttl: Option<Duration>) -> Self {
         if let Some(slot) = self.ttl.get_mut(priority.index()) {
             *slot = Some(ttl.map_or(Wait::ForEver, Wait::AtMost));
@@ -119,6 +120,15 @@ impl Settings {
     pub fn dead_letters(mut self, policy: DeadLetterPolicy) -> Self {
         self.dead_letters = Some(policy);
         self
+    }
+
+    /// The time to live that these alone say: that of a durable subscription. A pause must not expire acknowledged events for what somebody said of all.
+    pub(crate) fn own_ttl(&self) -> TimeToLive {
+        let own = |ttl: TimeToLive, priority: Priority| {
+            let said = self.ttl.get(priority.index()).copied().flatten();
+            ttl.with(priority, said.and_then(Wait::limit))
+        };
+        Priority::ALL.into_iter().fold(TimeToLive::none(), own)
     }
 
     /// Everything that is wrong with them.
@@ -222,7 +232,7 @@ impl fmt::Display for Setting {
     }
 }
 
-/// A durable subscription waits in the log: it has no queues that could be full, and nothing in it expires.
+/// A durable subscription waits in the log: it has no queues that could be full, and no time to live but its [own](Settings::own_ttl).
 pub(crate) fn is_for_durable(setting: &Setting) -> bool {
     !matches!(setting.name, "capacity" | "capacity_bytes" | "overflow") && !setting.name.starts_with("ttl_")
 }

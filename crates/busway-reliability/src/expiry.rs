@@ -2,7 +2,8 @@
 //!
 //! The clock runs from the moment in which the subscription was offered the event, on the monotonic clock, to
 //! the moment in which a handler would start. An event that expires is settled as `expired` and counted; a
-//! handler that has started is never cut short by it.
+//! handler that has started is never cut short by it. In a durable subscription, which outlives processes, it runs
+//! from when the store took the event, by the time that the engine believes.
 
 use std::time::{Duration, Instant};
 

@@ -22,7 +22,7 @@ section! {
         at_once: Option<PriorityLevels>,
         /// How often each priority is served when all wait. Defaults 8, 4, 2 and 1; each at least 1.
         share: Option<PriorityLevels>,
-        /// How long events of a priority may wait when they bring no time to live; ephemeral subscriptions only. Defaults 30s, 300s, forever and forever.
+        /// How long events of a priority may wait when they bring no time to live. Of a durable subscription only its own limits say so, and the default is forever; of ephemeral ones it is 30s, 300s, forever and forever.
         ttl: Option<PriorityTimes>,
         /// Events that may be parked before nothing more is read; durable subscriptions only. Default 1000000; at least 1.
         parked_max: Option<Given<Count<1, 1_000_000_000>>>,

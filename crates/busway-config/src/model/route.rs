@@ -155,6 +155,8 @@ section! {
         capacity: Option<Given<Count<1, 1_000_000_000>>>,
         /// For how long each is kept. Default: for ever; at least 1s.
         expire_after: Option<Given<Time<1_000>>>,
+        /// Whether events whose time to live is over are kept too; else they are settled and counted. Default false.
+        with_expired: Option<Given<bool>>,
     }
 }
 

@@ -92,11 +92,10 @@ routes:
     handler: h
     durable: six
     idempotency: { by: payload, fields: [order] }
-    dead_letters: { policy: discard, capacity: 5 }
+    dead_letters: { policy: discard, capacity: 5, with_expired: true }
 ",
         &[
             "2:65: \"capacity\" is of no effect",
-            "2:73: \"ttl\" is of no effect",
             "3:42: the name \"x\" in the store is taken by route \"one\" at busway.yaml:2:3",
             "5:19: members of a group want the same topics; \"three\" at busway.yaml:4:3 wants a",
             "9:15: \"start_at\" is for durable subscriptions",
@@ -110,6 +109,7 @@ routes:
             "15:37: an id is a key by itself",
             "20:18: ",
             "21:48: what is discarded is not kept",
+            "21:65: what is discarded is not kept",
         ],
     );
 }

@@ -162,6 +162,7 @@ impl SubscriptionDescription {
                 .iter()
                 .filter(|setting| is_for_durable(setting))
                 .cloned()
+                .chain(core.described_ttl())
                 .chain(core.described_deadline())
                 .chain(core.guard.iter().map(|guard| guard.described()))
                 .chain(core.keeper.iter().map(|keeper| keeper.described()))

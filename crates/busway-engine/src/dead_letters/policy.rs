@@ -16,14 +16,14 @@ pub struct DeadLetterPolicy {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keeping {
-    Kept { capacity: u64, expire_after: Option<Duration> },
+    Kept { capacity: u64, expire_after: Option<Duration>, with_expired: bool },
     Discarded,
 }
 
 impl DeadLetterPolicy {
     /// They are kept, for ever and up to 1,000,000 unless said otherwise.
     pub const fn keep() -> Self {
-        Self { keeping: Keeping::Kept { capacity: CAPACITY, expire_after: None } }
+        Self { keeping: Keeping::Kept { capacity: CAPACITY, expire_after: None, with_expired: false } }
     }
 
     /// They are let go, counted and warned of: [`DurableStats::discarded`](crate::DurableStats). Events of which processes die, and records that
@@ -34,9 +34,9 @@ impl DeadLetterPolicy {
 
     /// As many as are kept of the subscription. Default 1,000,000, at least 1. Of no effect where they are discarded.
     pub const fn capacity(mut self, letters: u64) -> Self {
-        if let Keeping::Kept { expire_after, .. } = self.keeping {
+        if let Keeping::Kept { expire_after, with_expired, .. } = self.keeping {
             let capacity = if letters == 0 { 1 } else { letters };
-            self.keeping = Keeping::Kept { capacity, expire_after };
+            self.keeping = Keeping::Kept { capacity, expire_after, with_expired };
         }
         self
     }
@@ -44,9 +44,18 @@ impl DeadLetterPolicy {
     /// For how long each is kept. Default for ever, at least 1 s. Those that are older are let go when the subscription begins, and within an hour while it has
     /// something to do; each time is an operation of the trail. Of no effect where they are discarded.
     pub const fn expire_after(mut self, age: Duration) -> Self {
-        if let Keeping::Kept { capacity, .. } = self.keeping {
+        if let Keeping::Kept { capacity, with_expired, .. } = self.keeping {
             let age = if age.as_secs() == 0 { Duration::from_secs(1) } else { age };
-            self.keeping = Keeping::Kept { capacity, expire_after: Some(age) };
+            self.keeping = Keeping::Kept { capacity, expire_after: Some(age), with_expired };
+        }
+        self
+    }
+
+    /// Events whose time to live is over before an attempt begins are kept too, as letters with the reason. Default: they are settled and
+    /// counted ([`DurableStats::expired`](crate::DurableStats)), and nothing is kept of them. Of no effect where letters are discarded.
+    pub const fn with_expired(mut self) -> Self {
+        if let Keeping::Kept { capacity, expire_after, .. } = self.keeping {
+            self.keeping = Keeping::Kept { capacity, expire_after, with_expired: true };
         }
         self
     }
@@ -63,6 +72,10 @@ impl DeadLetterPolicy {
         }
     }
 
+    pub(crate) const fn keeps_expired(self) -> bool {
+        matches!(self.keeping, Keeping::Kept { with_expired: true, .. })
+    }
+
     pub(crate) const fn age_max(self) -> Option<Duration> {
         match self.keeping {
             Keeping::Kept { expire_after, .. } => expire_after,
@@ -77,15 +90,19 @@ impl Default for DeadLetterPolicy {
     }
 }
 
-/// `kept, 1000000 at most`, `kept for 30s, 5 at most`, `discarded`.
+/// `kept, 1000000 at most`, `kept for 30s, 5 at most, with expired ones`, `discarded`.
 impl fmt::Display for DeadLetterPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.keeping {
-            Keeping::Discarded => f.write_str("discarded"),
-            Keeping::Kept { capacity, expire_after: Some(age) } => {
-                write!(f, "kept for {age:?}, {capacity} at most")
+            Keeping::Discarded => return f.write_str("discarded"),
+            Keeping::Kept { capacity, expire_after: Some(age), .. } => {
+                write!(f, "kept for {age:?}, {capacity} at most")?;
             }
-            Keeping::Kept { capacity, expire_after: None } => write!(f, "kept, {capacity} at most"),
+            Keeping::Kept { capacity, expire_after: None, .. } => write!(f, "kept, {capacity} at most")?,
+        }
+        match self.keeps_expired() {
+            true => f.write_str(", with expired ones"),
+            false => Ok(()),
         }
     }
 }

@@ -74,6 +74,8 @@ pub(super) enum Ended {
     CutShort,
     /// It was not attempted: its idempotency key is with another one, or cannot be asked for now.
     Waits(Wait),
+    /// It was not attempted: its time to live is over.
+    Expired,
 }
 
 /// The last things that may hand an event back.

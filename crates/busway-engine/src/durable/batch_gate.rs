@@ -1,4 +1,4 @@
-//! Which events of a batch come to its handler: those whose idempotency keys are their own, and whose channels make calls.
+//! Which events of a batch come to its handler: those that have not expired, whose idempotency keys are their own, and whose channels make calls.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -17,10 +17,11 @@ use super::worker::{Storing, judge, report};
 use crate::idempotency::beside;
 
 impl<'a> Worker<'a> {
-    /// Handles those events of a batch that may be handled: those whose idempotency keys are their own and whose channels make calls. The others
+    /// Handles those events of a batch that may be handled: those that have not expired, whose idempotency keys are their own and whose channels make calls. The others
     /// are decided without it. Keys first: what is done already is nobody's call, and is not answered in its place either.
     pub(super) async fn handle_once(&mut self, batch: &[Started<AnyEvent>], open: &mut Vec<usize>) -> Going {
         let mut claims = Vec::new();
+        self.let_expired_go(batch, open);
         while self.core.keeper.is_some() {
             match self.claims(batch, open).await {
                 Ok(claimed) => {
@@ -33,6 +34,7 @@ impl<'a> Worker<'a> {
                     if let Some(ended) = self.core.moment_later(self.member).await.ended() {
                         return self.hand_back(&ended, batch, open, &mut []).await;
                     }
+                    self.let_expired_go(batch, open);
                 }
             }
         }
@@ -45,6 +47,17 @@ impl<'a> Worker<'a> {
         let paid = join_all(paid).await;
         self.go_without(batch, open, &mut claims, paid);
         self.handle(batch, open, &mut claims).await
+    }
+
+    /// Those whose time to live is over go their way without the others.
+    fn let_expired_go(&self, batch: &[Started<AnyEvent>], open: &mut Vec<usize>) {
+        open.retain(|at| match batch.get(*at).filter(|started| self.core.has_expired(started)) {
+            None => true,
+            Some(started) => {
+                self.core.expire(self.member, started);
+                false
+            }
+        });
     }
 
     /// Asks for the calls of all open events, by their places in the batch. Where one is refused its event ends here.
@@ -118,7 +131,7 @@ impl<'a> Worker<'a> {
                 Admitted::Away => return Err(Going::On),
                 Admitted::No(Ended::Waits(wait)) => self.core.waits(started.place, wait, self.core.moment()),
                 Admitted::No(Ended::Decided(outcome)) => self.decide_alone(started, &outcome),
-                Admitted::No(Ended::Stored | Ended::CutShort) => return Err(Going::No),
+                Admitted::No(Ended::Stored | Ended::CutShort | Ended::Expired) => return Err(Going::No),
             }
             claims.push(None);
             open.retain(|open| *open != at);

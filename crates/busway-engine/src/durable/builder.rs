@@ -29,8 +29,8 @@ use crate::subscription::{Heritage, SubscribeError, SubscribeProblem};
 
 /// A durable subscription that has not begun: named, with a stored cursor, at least once.
 ///
-/// Every event that a stream captures and its filter wants is attempted until it is settled: handled, skipped, or given up as a
-/// dead letter; it may be attempted more than once. An event that fails is parked in the store and attempted again when it is due;
+/// Every event that a stream captures and its filter wants is attempted until it is settled: handled, skipped, given up as a
+/// dead letter, or expired where it has a [time to live](Self::ttl); it may be attempted more than once. An event that fails is parked in the store and attempted again when it is due;
 /// later events of its lane wait behind it, all others flow on. After a restart, also after a crash, only what was not settled is
 /// attempted again.
 ///
@@ -331,6 +331,7 @@ impl DurableBuilder {
             filter,
             recovery: Recovery::of(&settings, self.classify.clone()),
             deadline: self.deadline,
+            ttl: self.settings.own_ttl(),
             keeper,
             group: self.group.clone(),
             scope: Arc::new(scope),

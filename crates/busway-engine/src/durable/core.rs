@@ -8,7 +8,7 @@ use std::time::Duration;
 use busway_event::{AnyEvent, Filter};
 use busway_middleware::{ChainTrace, Scope};
 use busway_persistence::Position;
-use busway_reliability::Caution;
+use busway_reliability::{Caution, TimeToLive};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +41,8 @@ pub(crate) struct DurableCore {
     pub(crate) recovery: Recovery,
     /// How long an attempt may take.
     pub(super) deadline: Option<Duration>,
+    /// How long events may wait that do not say so themselves.
+    pub(super) ttl: TimeToLive,
     /// Its breaker.
     pub(crate) guard: Option<Arc<Guard>>,
     /// Which keys are done, when it is idempotent.
@@ -85,6 +87,7 @@ pub(super) struct Counts {
     pub(super) failed: AtomicU64,
     pub(super) dead: AtomicU64,
     pub(super) skipped: AtomicU64,
+    pub(super) expired: AtomicU64,
     pub(super) cut_short: AtomicU64,
     pub(super) conflicts: AtomicU64,
     pub(super) quarantined: AtomicU64,
@@ -112,6 +115,7 @@ pub(super) struct DurableParts {
     pub(super) settings: Arc<Effective>,
     pub(super) recovery: Recovery,
     pub(super) deadline: Option<Duration>,
+    pub(super) ttl: TimeToLive,
     pub(super) guard: Option<Arc<Guard>>,
     pub(super) keeper: Option<Box<Keeper>>,
     pub(super) group: Option<Arc<str>>,
@@ -137,6 +141,7 @@ impl DurableCore {
             settings: parts.settings,
             recovery: parts.recovery,
             deadline: parts.deadline,
+            ttl: parts.ttl,
             guard: parts.guard,
             keeper: parts.keeper,
             group: parts.group,
@@ -334,6 +339,7 @@ impl DurableCore {
             failed: count(&self.counts.failed),
             dead: count(&self.counts.dead),
             skipped: count(&self.counts.skipped),
+            expired: count(&self.counts.expired),
             cut_short: count(&self.counts.cut_short),
             conflicts: count(&self.counts.conflicts),
             late: count(&self.counts.late),

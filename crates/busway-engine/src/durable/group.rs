@@ -13,7 +13,7 @@ use busway_router::GroupRule;
 use super::guarded::shown;
 use super::hand::{Presence, Seat};
 use super::member::Member;
-use super::{DurableBuilder, DurableCore, DurableSubscription, deadline};
+use super::{DurableBuilder, DurableCore, DurableSubscription, deadline, time_to_live};
 use crate::bus::Source;
 use crate::settings::{Effective, is_for_durable};
 use crate::stats::State;
@@ -86,6 +86,7 @@ impl DurableBuilder {
                 shown(self.breaker.as_ref()),
             ),
             ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
+            ("ttl", time_to_live::shown(core.ttl), time_to_live::shown(self.settings.own_ttl())),
             self.idempotent_pair(core),
         ];
         // Settings may come with a filter: those of another one are no news.

@@ -41,6 +41,7 @@ mod settlements;
 mod start_at;
 mod stats;
 mod taking;
+mod time_to_live;
 mod traced;
 mod verdict;
 mod watch;

@@ -266,13 +266,14 @@ impl Drop for Claimed<'_> {
     }
 }
 
-/// Takes the key of an event, if it needs one and nobody else is to be asked, as with most subscriptions: nothing of that waits. `Err`: what it has come to without an attempt.
+/// Asks whether the time of an event is over, and takes its key if it needs one and nobody else is to be asked, as with most subscriptions: nothing of that waits. `Err`: what it has come to without an attempt.
 #[inline]
 pub(super) fn claim_at_once<'a>(
     core: &'a Arc<DurableCore>,
     started: &Started<AnyEvent>,
 ) -> Option<Result<Option<Claimed<'a>>, Ended>> {
     match &core.keeper {
+        _ if core.has_expired(started) => Some(Err(Ended::Expired)),
         None => Some(Ok(None)),
         Some(keeper) if keeper.is_in_own_store() => Some(core.take_key(keeper, started).map(Some)),
         Some(_) => None,
@@ -302,6 +303,9 @@ async fn claim_when_reached<'a>(
             Admitted::Away => {
                 if let Some(ended) = core.moment_later(member).await.ended() {
                     return Err(ended);
+                }
+                if core.has_expired(started) {
+                    return Err(Ended::Expired);
                 }
             }
         }
@@ -365,7 +369,7 @@ pub(super) async fn attempt_once(
     let is_done = match &ended {
         Ended::Decided(outcome) => outcome.is_done(),
         Ended::Stored => true,
-        Ended::Waits(_) => false,
+        Ended::Waits(_) | Ended::Expired => false,
         Ended::CutShort => return ended,
     };
     claimed.tell(member, is_done, &mut None).await;

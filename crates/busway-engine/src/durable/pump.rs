@@ -161,9 +161,9 @@ impl DurableCore {
             };
             let (at, mut hand) = (self.moment(), self.hand.lock());
             match event {
-                Some(StoredEvent { event, .. }) => {
-                    let home = self.home(&event);
-                    hand.window.loaded(place, event.priority(), (event, home));
+                Some(StoredEvent { event, appended, .. }) => {
+                    let (home, expires) = (self.home(&event), self.expires(&event, appended));
+                    hand.window.loaded(place, (event.priority(), expires), (event, home));
                 }
                 None => hand.window.not_loaded(place, at.now + AGAIN_AFTER),
             }
@@ -267,9 +267,10 @@ impl DurableCore {
 
     fn fetched(&self, partition: u32, page: Page) -> bool {
         let wanted = |stored: &StoredEvent| self.filter.matches(stored.event.topic());
-        let fetched = |StoredEvent { offset, event, .. }: StoredEvent| -> Fetched<AnyEvent> {
+        let fetched = |StoredEvent { offset, event, appended, .. }: StoredEvent| -> Fetched<AnyEvent> {
             let (lane, home) = (lane_of(self.settings.order, &event), self.home(&event));
-            Fetched { offset, lane, priority: event.priority(), home, event }
+            let expires = self.expires(&event, appended);
+            Fetched { offset, lane, priority: event.priority(), home, expires, event }
         };
         let events = page.events.into_iter().filter(wanted).map(fetched).collect();
         self.hand.lock().window.fetched(partition, events, page.next, self.moment());

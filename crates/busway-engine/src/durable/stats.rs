@@ -27,6 +27,8 @@ pub struct DurableStats {
     pub quarantined: u64,
     /// Events that were not for this handler.
     pub skipped: u64,
+    /// Events whose time to live was over before an attempt began. Where the subscription keeps them, they are among the dead too.
+    pub expired: u64,
     /// Attempts that were cut short: their events are attempted again, and the attempt is not charged to them.
     pub cut_short: u64,
     /// Attempts that were made again because what their transaction read had changed before it was stored; they count as one.
@@ -74,6 +76,9 @@ impl fmt::Display for DurableStats {
             f,
             "{name} ({state}): {done} done, {failed} failed, {dead} dead, {running} running, {ready} ready, {parked} parked"
         )?;
+        if self.expired > 0 {
+            write!(f, ", {} expired", self.expired)?;
+        }
         if self.hung > 0 {
             write!(f, ", {} hung", self.hung)?;
         }

@@ -183,6 +183,11 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
                 in_hand.let_go();
                 continue;
             }
+            Ended::Expired => {
+                core.expire(member, started);
+                in_hand.let_go();
+                continue;
+            }
         };
         if let Some(trace) = slot.progress.take_trace() {
             core.keep_trace(trace);

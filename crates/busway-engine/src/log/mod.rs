@@ -27,7 +27,7 @@ use std::time::Duration;
 use busway_event::{AnyEvent, Durability, Filter, Timestamp, Topic};
 use busway_middleware::Position;
 use busway_persistence::{Entry, EntryError, Position as Place, Store, Stream};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +44,7 @@ use self::abandoned::Abandoned;
 use self::append::Passing;
 use self::deadlines::Deadlines;
 use self::relay::Relayed;
+use crate::believed::Believed;
 use crate::schedule::Scheduler;
 use crate::settings::Origin;
 
@@ -69,6 +70,8 @@ pub(crate) struct Log {
     abandoned: Abandoned,
     /// What waits to be published later.
     pub(crate) schedule: Arc<Scheduler>,
+    /// What time is believed where age counts; since the first question, which is asked when the bus starts.
+    believed: Mutex<Option<Believed>>,
     /// Ends what reads the log: the relay, and the pumps of durable subscriptions.
     pub(crate) ending: CancellationToken,
     /// Counts them.

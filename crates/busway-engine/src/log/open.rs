@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use busway_event::Durability;
 use busway_persistence::{OpenError, Store, StoreOptions, Stream, StreamProblem, stream_problems};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -93,6 +93,7 @@ impl StorePlan {
             relayed,
             abandoned: Abandoned::new(abandoned_after),
             schedule,
+            believed: Mutex::default(),
             ending: CancellationToken::new(),
             readers: TaskTracker::new(),
         }))

@@ -73,7 +73,7 @@ impl SubscribeBuilder {
 
     /// Makes it durable: it has a cursor in the store under this name, and every event that streams capture for it is attempted
     /// until it is settled. Names have 1 to 64 characters of `[A-Za-z0-9_-]`, and are unique in the bus.
-    /// It waits in the log, so capacity, overflow and time to live do not concern it.
+    /// It waits in the log, so capacity and overflow do not concern it, and of time to live only what is said here by [`ttl`](Self::ttl): see [`DurableBuilder::ttl`].
     pub fn durable(self, name: impl Into<String>) -> DurableBuilder {
         let Self {
             bus,

@@ -86,7 +86,7 @@ impl<T: EventType> Draft<T> {
     }
 
     /// How long the event may wait before its handler starts; more than zero. Default: what the subscription says for
-    /// the priority.
+    /// the priority. In memory it runs from when the event was offered, in a store from when that took it, which is when a delayed one was due.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.head.ttl = Some(ttl);
         self

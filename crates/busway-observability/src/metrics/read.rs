@@ -279,22 +279,23 @@ fn counted(numbers: &SubscriptionNumbers) -> impl Iterator<Item = Counted> {
         outcome("dead", numbers.dead),
         outcome("skipped", numbers.skipped),
         (names::RETRIED, None, numbers.retried),
+        (names::EXPIRED, None, numbers.expired),
     ];
     let own = match numbers.kind {
         Kind::Ephemeral => [
             (names::OFFERED, None, numbers.offered),
             (names::DROPPED, Some(("policy", numbers.policy)), numbers.dropped),
-            (names::EXPIRED, None, numbers.expired),
             (names::ABANDONED, None, numbers.abandoned),
         ],
         Kind::Durable => [
             (names::DEAD_LETTERS, None, numbers.dead),
             (names::LOST, None, numbers.lost),
             (names::LATE, None, numbers.late),
-            (names::CONFLICTS, None, numbers.conflicts),
         ],
     };
-    both.into_iter().chain(own)
+    let is_durable = numbers.kind == Kind::Durable;
+    let conflicts = is_durable.then_some((names::CONFLICTS, None, numbers.conflicts));
+    both.into_iter().chain(own).chain(conflicts)
 }
 
 /// What is measured of a subscription of its kind.

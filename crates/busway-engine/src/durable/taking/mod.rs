@@ -288,13 +288,15 @@ impl Taking {
     fn started(&self, id: u64) -> Option<Started<AnyEvent>> {
         let Taken(open) = self.member.taken.as_ref()?;
         let open = open.lock();
-        let Started { place, event, attempt, replay, is_released } = &open.under_way.get(&id)?.started;
+        let Started { place, event, attempt, replay, is_released, expires } =
+            &open.under_way.get(&id)?.started;
         Some(Started {
             place: *place,
             event: event.clone(),
             attempt: *attempt,
             replay: *replay,
             is_released: *is_released,
+            expires: *expires,
         })
     }
 }

@@ -79,10 +79,11 @@ impl<E> Window<E> {
 
     fn begin(&mut self, place: Position, call: Option<u64>) -> Option<Started<E>> {
         let InHand { event, so_far, .. } = self.hand.remove(&place)?;
-        let (attempt, replay) = (NonZeroU32::MIN.saturating_add(so_far.count), so_far.replay);
+        let Attempted { replay, expires, .. } = so_far;
+        let attempt = NonZeroU32::MIN.saturating_add(so_far.count);
         self.started.insert(place, Begun { so_far, call, is_apart: false });
         let is_released = self.is_released(place);
-        Some(Started { place, event, attempt, replay, is_released })
+        Some(Started { place, event, attempt, replay, is_released, expires })
     }
 
     /// An attempt has ended, and nothing of it runs any more.

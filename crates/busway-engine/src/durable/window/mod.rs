@@ -122,6 +122,8 @@ struct Attempted {
     is_parked: bool,
     /// Whether it is a dead letter that is given again.
     replay: bool,
+    /// When its time to live is over, if it has one.
+    expires: Option<Timestamp>,
 }
 
 /// An event with a handler.
@@ -156,6 +158,8 @@ pub(crate) struct Fetched<E> {
     pub(crate) priority: Priority,
     /// What sticks to a member, if anything does.
     pub(crate) home: Option<KeyHash>,
+    /// When its time to live is over, if it has one.
+    pub(crate) expires: Option<Timestamp>,
     pub(crate) event: E,
 }
 
@@ -170,6 +174,8 @@ pub(crate) struct Started<E> {
     pub(crate) replay: bool,
     /// Whether it has come back from waiting for its channel, and is to ask that: see [`asked`](Window::asked).
     pub(crate) is_released: bool,
+    /// When its time to live is over, if it has one.
+    pub(crate) expires: Option<Timestamp>,
 }
 
 /// What is to become of an event whose attempt has ended.
@@ -299,10 +305,10 @@ impl<E> Window<E> {
     }
 
     fn admit(&mut self, partition: u32, event: Fetched<E>, at: Moment) {
-        let Fetched { offset, lane, priority, home, event } = event;
+        let Fetched { offset, lane, priority, home, expires, event } = event;
         let place = Position { partition, offset };
         let (attempts, is_parked, replay) = (Vec::new(), false, false);
-        let so_far = Attempted { lane, priority, attempts, count: 0, is_parked, replay };
+        let so_far = Attempted { lane, priority, attempts, count: 0, is_parked, replay, expires };
         let event = (event, home);
         let Some(number) = lane else { return self.take_in(place, event, so_far, Turn::Now) };
         match self.lanes.get_mut(&(partition, number)) {

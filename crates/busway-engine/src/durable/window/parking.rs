@@ -40,14 +40,14 @@ impl<E> Window<E> {
     pub(crate) fn loaded(
         &mut self,
         place: Position,
-        priority: Priority,
+        (priority, expires): (Priority, Option<Timestamp>),
         (event, home): (E, Option<KeyHash>),
     ) {
         self.loading = self.loading.saturating_sub(1);
         let Some(parked) = self.parked.get(&place) else { return };
         let ParkedEvent { lane, count, replay, .. } = *parked;
         let attempts = parked.attempts.clone();
-        let so_far = Attempted { lane, priority, attempts, count, is_parked: true, replay };
+        let so_far = Attempted { lane, priority, attempts, count, is_parked: true, replay, expires };
         self.take_in(place, (event, home), so_far, Turn::Now);
     }
 
@@ -56,8 +56,8 @@ impl<E> Window<E> {
         self.loading = self.loading.saturating_sub(1);
         let Some(parked) = self.parked.get(&place) else { return };
         let ParkedEvent { lane, count, replay, .. } = *parked;
-        let (attempts, priority) = (parked.attempts.clone(), Priority::default());
-        let so_far = Attempted { lane, priority, attempts, count, is_parked: true, replay };
+        let (attempts, priority, expires) = (parked.attempts.clone(), Priority::default(), None);
+        let so_far = Attempted { lane, priority, attempts, count, is_parked: true, replay, expires };
         self.decide(place, so_far, verdict, at);
     }
 

@@ -167,6 +167,7 @@ mod tests {
             lane: Some(1 + offset / 2),
             priority: Priority::P2,
             home: None,
+            expires: None,
             event: offset,
         };
         window.fetched(0, (0..8).map(event).collect(), 8, at);
@@ -181,7 +182,7 @@ mod tests {
 
     fn starts(window: &mut Window<u64>, at: Moment) -> Vec<u64> {
         for place in window.take_due(at.now) {
-            window.loaded(place, Priority::P2, (place.offset, None));
+            window.loaded(place, (Priority::P2, None), (place.offset, None));
         }
         std::iter::from_fn(|| window.start(0)).map(|started| started.event).collect()
     }
@@ -247,7 +248,7 @@ mod tests {
             window.release_probes(&channel, 2, at);
         }
         for place in window.take_due(at.now) {
-            window.loaded(place, Priority::P2, (place.offset, None));
+            window.loaded(place, (Priority::P2, None), (place.offset, None));
         }
         window.release_probes(&channel, 2, at);
         let started: Vec<_> = std::iter::from_fn(|| window.start(0)).collect();

@@ -52,14 +52,15 @@ impl World {
             return;
         }
         let (lane, priority, home) = (lane_of(from), Priority::P2, self.home_of(from));
-        let wanted = Fetched { offset: from, lane, priority, home, event: from };
+        let wanted = Fetched { offset: from, lane, priority, home, expires: None, event: from };
         let events = if is_wanted(from) { vec![wanted] } else { Vec::new() };
         self.window.fetched(0, events, from + 1, self.at);
     }
 
     fn load(&mut self) {
         for place in self.window.take_due(self.at.now) {
-            self.window.loaded(place, Priority::P2, (place.offset, self.home_of(place.offset)));
+            let home = self.home_of(place.offset);
+            self.window.loaded(place, (Priority::P2, None), (place.offset, home));
         }
     }
 

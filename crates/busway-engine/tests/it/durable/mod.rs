@@ -31,6 +31,7 @@ mod retries;
 mod settings;
 mod shutdown;
 mod storm;
+mod time_to_live;
 mod transactions;
 mod unsynced;
 
