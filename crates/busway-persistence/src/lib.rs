@@ -13,8 +13,8 @@
 //! # Guarantee
 //!
 //! An answer `Ok` means: synced, all of it, at these places. `Refused` means that nothing was stored; `Unknown` that nobody can
-//! say, and that nothing will be acknowledged until the store is opened again. Stored bytes, but for the values of the
-//! user's own tables, carry checksums and are checked whenever they are read: a damaged record is an error that names it, and its
+//! say, and that nothing will be acknowledged until the store is opened again. Stored bytes, but for the values of
+//! tables that were made by a release without them, carry checksums and are checked whenever they are read: a damaged record is an error that names it, and its
 //! neighbours are served. A directory that is no store, or whose
 //! files are damaged, missing or held by another process, is an [`OpenError`], never a new store.
 //!

@@ -38,7 +38,7 @@ use crate::segment::Log;
 use crate::shared::{Limits, MAP_STEP, Partition, Shared, StoredStream};
 use crate::stored::{self, StreamRow, Unreadable};
 use crate::stream::{Stream, StreamProblem};
-use crate::table::TableId;
+use crate::table::{self, TableId};
 use crate::tail::Tail;
 use crate::writer::State;
 
@@ -250,8 +250,7 @@ fn write_tables(databases: &Databases<'_>, txn: &mut RwTxn<'_>, tables: &[String
             continue;
         }
         let count = databases.meta.prefix_iter(txn, TABLE)?.count();
-        let number = u32::try_from(count).unwrap_or(u32::MAX);
-        databases.meta.put(txn, &key, &row::encode(&key, &number)?)?;
+        databases.meta.put(txn, &key, &table::number_row(&key, count))?;
     }
     Ok(())
 }

@@ -104,6 +104,8 @@ type Layout = Configuration<LittleEndian, Fixint, Limit<ROW_BYTES_MAX>>;
 const LAYOUT: Layout = bincode::config::legacy().with_limit::<ROW_BYTES_MAX>();
 /// The first, and the only one of most rows.
 const VERSION: u8 = 1;
+/// The newest of any row: that of [keys that are done](crate::done), and of [tables](crate::table).
+pub(crate) const NEWEST: u8 = 2;
 /// Version and checksum.
 pub(crate) const HEAD_BYTES: usize = 5;
 /// No row is larger; a length that is read from a damaged one asks for no more memory than this.

@@ -24,7 +24,7 @@ impl ReadTables for Snapshot<'_> {
 
     fn get_bytes(&mut self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, TxError> {
         let Some(full_key) = table::full_key(table, key) else { return Ok(None) };
-        table::get(&self.shared.databases, &self.txn, &full_key).map_err(|error| storage(&error))
+        Ok(table::get(&self.shared.databases, &self.txn, &full_key).map_err(|error| storage(&error))??)
     }
 
     fn range_bytes(
@@ -35,7 +35,7 @@ impl ReadTables for Snapshot<'_> {
     ) -> Result<TableEntries, TxError> {
         let range = table::full_range(table, keys);
         let found = table::range(&self.shared.databases, &self.txn, &range, limit);
-        Ok(table::without_table(table::bounded(found.map_err(|error| storage(&error))?)?))
+        Ok(table::without_table(table::bounded(found.map_err(|error| storage(&error))??)?))
     }
 }
 

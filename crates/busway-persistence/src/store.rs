@@ -202,19 +202,19 @@ impl Store {
     /// The value of a key of a table, as the last commit left it.
     ///
     /// # Errors
-    /// [`ReadError::Storage`].
+    /// [`ReadError::Storage`], [`ReadError::Corrupt`].
     pub fn get(&self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(full_key) = table::full_key(table, key) else { return Ok(None) };
         let Snapshot { txn, .. } = self.snapshot()?;
         let found = table::get(&self.shared.databases, &txn, &full_key);
-        found.map_err(|error| self.shared.storage(&error))
+        Ok(found.map_err(|error| self.shared.storage(&error))??)
     }
 
     /// Up to `limit` entries of a range of a table's keys, in their order, as the last commit left them; fewer when they have more than
     /// [`TX_BYTES_MAX`](crate::TX_BYTES_MAX) bytes.
     ///
     /// # Errors
-    /// [`ReadError::Storage`].
+    /// [`ReadError::Storage`], [`ReadError::Corrupt`].
     pub fn range(
         &self,
         table: TableId,
@@ -228,7 +228,7 @@ impl Store {
     pub(crate) fn full_range(&self, range: &FullRange, limit: usize) -> Result<TableEntries, ReadError> {
         let Snapshot { txn, .. } = self.snapshot()?;
         let found = table::range(&self.shared.databases, &txn, range, limit);
-        found.map_err(|error| self.shared.storage(&error))
+        Ok(found.map_err(|error| self.shared.storage(&error))??)
     }
 
     /// Calls `done` when everything that was asked for before is decided, with an error when the storage has failed. Waits while the writer is busy.

@@ -21,7 +21,7 @@ use crate::segment::{Log, Segment, SegmentRow, SegmentSize};
 use crate::settle::{Parked, SubscriptionRow};
 use crate::shared::StoredStream;
 use crate::stream::Retention;
-use crate::table::TableId;
+use crate::table::{self, TableId};
 use crate::writer::{Position, State, Subscription};
 
 /// A stream's row in `meta`.
@@ -55,33 +55,32 @@ impl From<Corrupt> for Unreadable {
 
 /// The streams that `meta` tells of, by name.
 pub(crate) fn streams(txn: &RoTxn<'_>, meta: Db<'_>) -> Result<Vec<(String, StreamRow)>, Unreadable> {
-    listed(txn, meta, STREAM, "stream")
+    listed(txn, meta, (STREAM, "stream"), row::decode)
 }
 
 /// The audits that `meta` tells of, by the names of their streams.
 pub(crate) fn audits(txn: &RoTxn<'_>, meta: Db<'_>) -> Result<HashMap<String, AuditRow>, Unreadable> {
-    Ok(listed(txn, meta, AUDIT, "audit")?.into_iter().collect())
+    Ok(listed(txn, meta, (AUDIT, "audit"), row::decode)?.into_iter().collect())
 }
 
 /// The tables that `meta` tells of, by name.
 pub(crate) fn tables(txn: &RoTxn<'_>, meta: Db<'_>) -> Result<HashMap<String, TableId>, Unreadable> {
-    let numbers = listed(txn, meta, TABLE, "table")?;
-    Ok(numbers.into_iter().map(|(name, number)| (name, TableId(number))).collect())
+    Ok(listed(txn, meta, (TABLE, "table"), table::number_of)?.into_iter().collect())
 }
 
 /// The rows of `meta` of one kind, by the names that follow their prefix, in the order of these.
-fn listed<T: DeserializeOwned>(
+fn listed<T>(
     txn: &RoTxn<'_>,
     meta: Db<'_>,
-    prefix: &[u8],
-    kind: &str,
+    (prefix, kind): (&[u8], &str),
+    read: impl Fn(&str, &[u8], &[u8]) -> Result<T, Corrupt>,
 ) -> Result<Vec<(String, T)>, Unreadable> {
     let mut rows = Vec::new();
     for entry in meta.prefix_iter(txn, prefix)? {
         let (key, value) = entry?;
         let name = key.get(prefix.len()..).and_then(|name| std::str::from_utf8(name).ok());
         let name = name.ok_or_else(|| damaged(&format!("the list of {kind}s"), "a name is no text"))?;
-        rows.push((name.to_owned(), row::decode(kind, key, value)?));
+        rows.push((name.to_owned(), read(kind, key, value)?));
     }
     Ok(rows)
 }

@@ -3,7 +3,7 @@
 use busway_event::{AnyEvent, Timestamp};
 use heed::RoTxn;
 
-use super::keys::{EDITED, EDITED_CHUNK, HANDLED, LetterKey, REDRIVEN, RedrivenRow};
+use super::keys::{COUNT, EDITED, EDITED_CHUNK, HANDLED, LetterKey, REDRIVEN, RedrivenRow, own_key};
 use crate::attendance::Quarantine;
 use crate::corrupt::Corrupt;
 use crate::error::ReadError;
@@ -109,6 +109,32 @@ impl Shared {
         }
         let handled = self.beside::<Timestamp>(txn, key, (HANDLED, "handled dead letter"))?;
         Ok(handled.map_or(LetterState::Waiting, |at| LetterState::Handled { at }))
+    }
+
+    /// Whether an entry is as it was written; that of a record, with its chunks.
+    pub(crate) fn check_dead(
+        &self,
+        txn: &RoTxn<'_>,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Result<(), Corrupt>, ReadError> {
+        let row = |kind| Ok(row::opened(kind, key, value, row::NEWEST).map(drop));
+        if key == own_key(COUNT, &[]) {
+            return Ok(Ok(()));
+        }
+        let Some((letter, part)) = LetterKey::read(key).filter(|(letter, _)| letter.subscription > 0) else {
+            return row("row of dead letters");
+        };
+        let parts = match part {
+            [] => return row("dead letter"),
+            &[part] if part == RECORD => (RECORD, CHUNK),
+            &[part] if part == EDITED => (EDITED, EDITED_CHUNK),
+            [_] => return row("what was done with a dead letter"),
+            // With its record.
+            _ => return Ok(Ok(())),
+        };
+        let copy = self.copied(txn, letter, parts)?.unwrap_or_else(|| Err(no_copy(letter)));
+        Ok(copy.map(drop).map_err(|corrupt| Corrupt { place: format!("dead letter {letter}"), ..corrupt }))
     }
 
     fn beside<T: serde::de::DeserializeOwned>(

@@ -1,10 +1,11 @@
 //! Looking into the schedule, out of a short transaction.
 
 use busway_event::{EventId, Key, Timestamp, Topic};
+use heed::RoTxn;
 use uuid::Uuid;
 
 use super::fire::{load, place};
-use super::keys::{DAMAGED, DamageRow, IdRow, NAME, Slot, WAITING, id_key};
+use super::keys::{DAMAGED, DamageRow, ID, IdRow, NAME, Slot, WAITING, id_key};
 use super::recur::Recurring;
 use super::rows::by_id;
 use crate::corrupt::Corrupt;
@@ -98,6 +99,31 @@ impl Shared {
         }))
     }
 
+    /// Whether an entry is as it was written; that of an event that waits, with its record.
+    pub(crate) fn check_scheduled(
+        &self,
+        txn: &RoTxn<'_>,
+        key: &[u8],
+        value: &[u8],
+    ) -> heed::Result<Result<(), Corrupt>> {
+        match (key.first(), Slot::of(WAITING, key), Slot::of(DAMAGED, key)) {
+            (_, Some((slot, [])), _) => Ok(load(self, txn, slot)?.map(drop)),
+            // With the row of its place, unless that is gone.
+            (_, Some((slot, _)), _) => match self.databases.schedule.get(txn, &slot.key(WAITING))? {
+                Some(_) => Ok(Ok(())),
+                None => Ok(load(self, txn, slot)?.map(drop)),
+            },
+            (_, _, Some((slot, []))) => {
+                let row = row::decode::<DamageRow>("damaged event", key, value);
+                Ok(Err(row.map_or_else(|corrupt| corrupt, |row| damaged(slot, row))))
+            }
+            // As it was found.
+            (_, _, Some(_)) => Ok(Ok(())),
+            (Some(&ID), ..) => Ok(row::opened("scheduled id", key, value, row::NEWEST).map(drop)),
+            _ => Ok(row::opened("schedule", key, value, row::NEWEST).map(drop)),
+        }
+    }
+
     /// When the first event that waits is due.
     pub(crate) fn next_due(&self) -> Result<Option<Timestamp>, ReadError> {
         let txn = self.gate.read().map_err(|error| self.storage(&error))?;
@@ -126,4 +152,8 @@ impl Shared {
         let names = entries.take(limit).map(|entry| entry.map(|(key, _)| name(key)));
         names.collect::<heed::Result<_>>().map_err(|error| self.storage(&error))
     }
+}
+
+fn damaged(slot: Slot, row: DamageRow) -> Corrupt {
+    Corrupt { place: place(slot), reason: row.reason }
 }

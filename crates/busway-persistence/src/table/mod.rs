@@ -3,15 +3,23 @@
 //! All tables lie in one database, each under its number: a program may have as many as it likes, and none has to be known
 //! before the file is mapped. A number is given when a table is first declared, and kept. [`Table`] gives one its types;
 //! underneath all are bytes to bytes, in the order of the keys' bytes.
+//!
+//! A value lies in the dress of a [row](crate::row), with a checksum of it and of its key. Tables that were made before there was that hold their values as they are:
+//! their numbers are below [`DRESSED`].
 
 mod key;
+#[cfg(test)]
+mod tests;
 mod typed;
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
 use heed::RoTxn;
 
+use crate::corrupt::Corrupt;
 use crate::layout::Databases;
+use crate::row;
 use crate::transact::{TX_BYTES_MAX, TxError};
 
 pub use self::key::{AsTableKey, KeyPart, TableKey};
@@ -76,13 +84,50 @@ fn is_backwards(start: &Bound<Vec<u8>>, end: &Bound<Vec<u8>>) -> bool {
     }
 }
 
+/// What is stored for a value.
+pub(crate) fn dressed<'a>(full_key: &[u8], value: &'a [u8]) -> Cow<'a, [u8]> {
+    match is_dressed(full_key) {
+        true => Cow::Owned(row::written(full_key, VALUE_VERSION, value.len(), |row| row.extend(value))),
+        false => Cow::Borrowed(value),
+    }
+}
+
+/// The value of what is stored for it.
+pub(crate) fn undressed<'a>(full_key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], Corrupt> {
+    match is_dressed(full_key) {
+        true => row::opened("table value", full_key, stored, VALUE_VERSION).map(|(_, value)| value),
+        false => Ok(stored),
+    }
+}
+
+fn is_dressed(full_key: &[u8]) -> bool {
+    split(full_key).is_some_and(|(table, _)| table.0 >= DRESSED)
+}
+
+/// The row that gives another table its number, where there are so many.
+pub(crate) fn number_row(key: &[u8], tables: usize) -> Vec<u8> {
+    let number = u32::try_from(tables).unwrap_or(u32::MAX) | DRESSED;
+    row::written(key, NUMBER_VERSION, 4, |row| row.extend(number.to_le_bytes()))
+}
+
+/// The number in such a row, or in one that was written before values had checksums.
+pub(crate) fn number_of(kind: &str, key: &[u8], row: &[u8]) -> Result<TableId, Corrupt> {
+    let (version, body) = row::opened(kind, key, row, NUMBER_VERSION)?;
+    let number = <[u8; 4]>::try_from(body).ok().map(u32::from_le_bytes);
+    let number = number.filter(|number| (version == NUMBER_VERSION) == (*number >= DRESSED));
+    number
+        .map(TableId)
+        .ok_or_else(|| row::corrupt(kind, key, "it holds no number of a table of its version".to_owned()))
+}
+
 /// The value of a key.
 pub(crate) fn get(
     databases: &Databases<'_>,
     txn: &RoTxn<'_>,
     full_key: &[u8],
-) -> heed::Result<Option<Vec<u8>>> {
-    Ok(databases.tables.get(txn, full_key)?.map(<[u8]>::to_vec))
+) -> heed::Result<Result<Option<Vec<u8>>, Corrupt>> {
+    let stored = databases.tables.get(txn, full_key)?;
+    Ok(stored.map(|stored| undressed(full_key, stored).map(<[u8]>::to_vec)).transpose())
 }
 
 /// Up to `limit` entries of a range, with their full keys; no more when they have more bytes than a transaction may read.
@@ -91,21 +136,33 @@ pub(crate) fn range(
     txn: &RoTxn<'_>,
     range: &FullRange,
     limit: usize,
-) -> heed::Result<TableEntries> {
+) -> heed::Result<Result<TableEntries, Corrupt>> {
     let bounds = (range.0.as_ref().map(Vec::as_slice), range.1.as_ref().map(Vec::as_slice));
     if is_backwards(&range.0, &range.1) {
-        return Ok(Vec::new());
+        return Ok(Ok(Vec::new()));
     }
     let (mut entries, mut bytes) = (Vec::new(), 0);
     for entry in databases.tables.range(txn, &bounds)?.take(limit) {
-        let (key, value) = entry?;
+        let (key, stored) = entry?;
+        let value = match undressed(key, stored) {
+            Ok(value) => value,
+            Err(corrupt) => return Ok(Err(corrupt)),
+        };
         bytes += key.len() + value.len();
         entries.push((key.to_vec(), value.to_vec()));
         if bytes > TX_BYTES_MAX {
             break;
         }
     }
-    Ok(entries)
+    Ok(Ok(entries))
+}
+
+/// Whether a key has a value, one that cannot be trusted too: that can be removed.
+pub(crate) fn is_there(found: Result<Option<Vec<u8>>, TxError>) -> Result<bool, TxError> {
+    match found {
+        Err(TxError::Damaged(_)) => Ok(true),
+        found => Ok(found?.is_some()),
+    }
 }
 
 /// The same entries, unless there are more bytes of them than a transaction may read.
@@ -123,6 +180,11 @@ pub(crate) fn without_table(mut entries: TableEntries) -> TableEntries {
     entries
 }
 
+/// Tables with this number, or a higher one, hold values with checksums: the others were made by releases that had none.
+pub(crate) const DRESSED: u32 = 1 << 31;
+/// Of a table's row in `meta`: a release that does not know of checksums refuses to open the store, instead of taking them for values.
+const NUMBER_VERSION: u8 = 2;
+const VALUE_VERSION: u8 = 1;
 /// Bytes of a table's number in front of a key.
 const TABLE_BYTES: usize = 4;
 /// Bytes of a key in a table: LMDB's 511, without the table's number.

@@ -65,7 +65,7 @@ pub trait ReadTables {
     /// The value of a key, as bytes. A key that is too long has none.
     ///
     /// # Errors
-    /// [`TxError::Storage`]: hand it on. [`TxError::TooSlow`], [`TxError::TooLarge`], [`TxError::Ended`], where they apply.
+    /// [`TxError::Storage`]: hand it on. [`TxError::Damaged`], [`TxError::TooSlow`], [`TxError::TooLarge`], [`TxError::Ended`], where they apply.
     fn get_bytes(&mut self, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, TxError>;
 
     /// Up to `limit` entries of a range of keys, in their order, as bytes.

@@ -1,5 +1,6 @@
 //! Why a transaction comes to nothing.
 
+use crate::corrupt::Corrupt;
 use crate::error::{EntryError, Refusal, RequestError};
 use crate::table::{TABLE_KEY_BYTES_MAX, TABLE_VALUE_BYTES_MAX};
 
@@ -45,6 +46,9 @@ pub enum TxError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What is stored under a key cannot be trusted: set it anew or delete it; its neighbours are read as before.
+    #[error(transparent)]
+    Damaged(#[from] Corrupt),
     /// The transaction writes more than it may, or read more than is remembered of it.
     #[error("a transaction of {bytes} bytes; at most {TX_BYTES_MAX} are written or read in one")]
     TooLarge {

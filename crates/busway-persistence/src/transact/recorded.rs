@@ -11,6 +11,7 @@ use std::ops::Bound;
 
 use super::writes::Writes;
 use super::{TX_BYTES_MAX, Tx, TxError};
+use crate::error::ReadError;
 use crate::store::Store;
 use crate::table::{self, FullRange, TableEntries, TableId, WriteTables as _};
 
@@ -52,7 +53,7 @@ impl Recorded {
     /// The value of a key: the one that was written here, else the one that was seen first, else the store's.
     ///
     /// # Errors
-    /// [`TxError::Storage`], [`TxError::TooLarge`].
+    /// [`TxError::Storage`], [`TxError::Damaged`], [`TxError::TooLarge`].
     pub fn get(&mut self, store: &Store, table: TableId, key: &[u8]) -> Result<Option<Vec<u8>>, TxError> {
         let Some(full_key) = table::full_key(table, key) else { return Ok(None) };
         if let Some(written) = self.writes.get(&full_key) {
@@ -61,7 +62,7 @@ impl Recorded {
         if let Some(seen) = self.seen.get(&full_key) {
             return Ok(seen.clone());
         }
-        let found = store.get(table, key).map_err(|error| TxError::Storage { reason: error.to_string() })?;
+        let found = store.get(table, key).map_err(unread)?;
         self.remember(full_key.len() + found.as_ref().map_or(0, Vec::len))?;
         self.seen.insert(full_key, found.clone());
         Ok(found)
@@ -70,7 +71,7 @@ impl Recorded {
     /// Up to `limit` entries of a range of keys, in their order, with what was written here.
     ///
     /// # Errors
-    /// [`TxError::Storage`], [`TxError::TooLarge`].
+    /// [`TxError::Storage`], [`TxError::Damaged`], [`TxError::TooLarge`].
     pub fn range(
         &mut self,
         store: &Store,
@@ -81,7 +82,7 @@ impl Recorded {
         let range = table::full_range(table, keys);
         let reach = limit.saturating_add(self.writes.removed(&range));
         let entries = store.full_range(&range, reach);
-        let entries = entries.map_err(|error| TxError::Storage { reason: error.to_string() })?;
+        let entries = entries.map_err(unread)?;
         self.remember(entries.iter().map(|(key, value)| key.len() + value.len()).sum())?;
         let laid_over = self.writes.laid_over(entries.clone(), &range, limit);
         self.seen_ranges.push(SeenRange { range, limit: reach, entries });
@@ -102,7 +103,7 @@ impl Recorded {
     /// As [`get`](Self::get).
     pub fn delete(&mut self, store: &Store, table: TableId, key: &[u8]) -> Result<bool, TxError> {
         let Some(full_key) = table::full_key(table, key) else { return Ok(false) };
-        let was_there = self.get(store, table, key)?.is_some();
+        let was_there = table::is_there(self.get(store, table, key))?;
         if was_there {
             self.writes.set(full_key, None)?;
         }
@@ -140,5 +141,12 @@ impl Recorded {
             true => Err(TxError::TooLarge { bytes: self.bytes }),
             false => Ok(()),
         }
+    }
+}
+
+fn unread(error: ReadError) -> TxError {
+    match error {
+        ReadError::Corrupt(corrupt) => TxError::Damaged(corrupt),
+        error => TxError::Storage { reason: error.to_string() },
     }
 }

@@ -12,6 +12,7 @@ use super::TxError;
 use super::spent::Spent;
 use super::writes::Writes;
 use crate::append::Entry;
+use crate::corrupt::Corrupt;
 use crate::done::DoneKeys;
 use crate::settle::Settlement;
 use crate::shared::Shared;
@@ -124,12 +125,13 @@ impl<'a> Tx<'a> {
         Ok(self.done.writes.laid_over(found, range, limit))
     }
 
-    fn seen<T>(&mut self, result: heed::Result<T>) -> Result<T, TxError> {
-        result.map_err(|error| {
+    fn seen<T>(&mut self, result: heed::Result<Result<T, Corrupt>>) -> Result<T, TxError> {
+        let found = result.map_err(|error| {
             let reason = error.to_string();
             self.failed.get_or_insert(error);
             TxError::Storage { reason }
-        })
+        })?;
+        Ok(found?)
     }
 }
 
@@ -164,7 +166,7 @@ impl WriteTables for Tx<'_> {
 
     fn delete_bytes(&mut self, table: TableId, key: &[u8]) -> Result<bool, TxError> {
         let Some(full_key) = table::full_key(table, key) else { return Ok(false) };
-        let was_there = self.get_bytes(table, key)?.is_some();
+        let was_there = table::is_there(self.get_bytes(table, key))?;
         if was_there {
             self.done.writes.set(full_key, None)?;
         }
@@ -181,8 +183,8 @@ impl fmt::Debug for Tx<'_> {
 /// What a transaction reads from, whatever its lifetimes are.
 pub(super) trait Source {
     fn table(&self, name: &str) -> Option<TableId>;
-    fn get(&self, full_key: &[u8]) -> heed::Result<Option<Vec<u8>>>;
-    fn range(&self, range: &FullRange, limit: usize) -> heed::Result<TableEntries>;
+    fn get(&self, full_key: &[u8]) -> heed::Result<Result<Option<Vec<u8>>, Corrupt>>;
+    fn range(&self, range: &FullRange, limit: usize) -> heed::Result<Result<TableEntries, Corrupt>>;
     fn entry(&self, event: AnyEvent, given: bool, now: Timestamp) -> Result<Entry, crate::EntryError>;
 }
 
@@ -196,11 +198,11 @@ impl Source for InTxn<'_> {
         self.shared.tables.get(name).copied()
     }
 
-    fn get(&self, full_key: &[u8]) -> heed::Result<Option<Vec<u8>>> {
+    fn get(&self, full_key: &[u8]) -> heed::Result<Result<Option<Vec<u8>>, Corrupt>> {
         table::get(&self.shared.databases, self.txn, full_key)
     }
 
-    fn range(&self, range: &FullRange, limit: usize) -> heed::Result<TableEntries> {
+    fn range(&self, range: &FullRange, limit: usize) -> heed::Result<Result<TableEntries, Corrupt>> {
         table::range(&self.shared.databases, self.txn, range, limit)
     }
 

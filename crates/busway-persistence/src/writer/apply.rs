@@ -16,6 +16,7 @@ use crate::row;
 use crate::schedule;
 use crate::settle::{Registered, Settle};
 use crate::shared::Shared;
+use crate::table;
 use crate::transact::{self, Done, Transact, TransactError};
 
 /// What became of a request, to be told when the batch is stored.
@@ -142,7 +143,7 @@ fn transact(
     }
     for (key, value) in writes.iter() {
         match value {
-            Some(value) => shared.databases.tables.put(txn, key, value)?,
+            Some(value) => shared.databases.tables.put(txn, key, &table::dressed(key, value))?,
             None => _ = shared.databases.tables.delete(txn, key)?,
         }
     }

@@ -1,6 +1,6 @@
 //! Damaged data files, whole stores of them: flipped bits, sectors of noise, pages of zeros, cuts, headers. Whatever a store says of such a
 //! file must be the truth or an error: no event that is another one, none that is missing without a word, no cursor that stands
-//! elsewhere.
+//! elsewhere; no dead letter, delayed event, key or value of a table that is another one, and none that is not found while a verification calls the store sound.
 //!
 //! Each damaged store is opened, read and read again around what is damaged, by a child: what ends the child is a verdict too. Headers
 //! and cuts must never do that: they are looked at before LMDB maps the file. Noise in the pages by which LMDB finds its way can, because
