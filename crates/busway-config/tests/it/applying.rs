@@ -353,25 +353,6 @@ async fn a_durable_route_goes_on_at_its_cursor() {
 }
 
 #[tokio::test]
-async fn a_durable_route_says_itself_how_long_its_events_may_wait_and_whether_they_are_kept() {
-    let directory = tempfile::tempdir().unwrap();
-    let streams = "streams: { orders: { capture: [orders.#] } }\nlimits: { ttl: { p2: 1s } }\n";
-    let (first, seen) = (config(streams), Seen::default());
-    let bus = TestBus::open(directory.path(), |builder| first.configure(seen.register(builder, "one"))).await;
-    publish(&bus, "orders.x", 1).await;
-    bus.clock().advance(Duration::from_secs(6));
-    let route = "filter: orders.#, handler: one, start_at: earliest";
-    let own = "limits: { ttl: { p2: 5s } }, dead_letters: { with_expired: true }";
-    let routes = format!("routes:\n  a: {{ {route}, durable: a }}\n  b: {{ {route}, durable: b, {own} }}\n");
-    apply(&bus, &format!("{streams}{routes}")).await;
-    bus.settle().await;
-    assert_eq!(seen.take(), [("one", 1)], "what is said of all is for ephemeral ones");
-    let letters = bus.dead_letters();
-    assert_eq!((letters.count("a").await.unwrap(), letters.count("b").await.unwrap()), (0, 1));
-    assert!(bus.finish().await.is_drained());
-}
-
-#[tokio::test]
 async fn the_log_filter_is_set_when_it_differs_and_set_back_when_it_is_taken_out_or_refused() {
     let (bus, _seen) = started("{}").await;
     let set = Arc::new(Mutex::new(Vec::new()));

@@ -17,6 +17,7 @@ mod loading;
 mod problems;
 mod registered;
 mod taken_back;
+mod time_to_live;
 mod told;
 mod under_load;
 mod watching;

@@ -13,6 +13,7 @@ mod drops;
 mod fallbacks;
 mod faults;
 mod full_letters;
+mod full_transactions;
 mod groups;
 mod hangs;
 mod history;
