@@ -84,8 +84,7 @@ impl Bus {
         self.core().keep(move |lent| lent.step(|store| store.backup(&to))).await
     }
 
-    /// Reads and checks every record of the store and all that is kept beside them, and follows the chains of audit streams, while everything goes on.
-    /// See [`Store::verify`](busway_persistence::Store::verify) for what that is.
+    /// Reads and checks every record of the store and follows the chains of audit streams, while everything goes on.
     ///
     /// # Errors
     /// [`ReadError`], when the system refuses; what is damaged is part of what it finds.

@@ -3,7 +3,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,14 +29,12 @@ pub(super) struct Slot {
     invocation: Box<dyn Invocation>,
     pub(super) progress: Progress,
     chain: ChainCache,
-    /// Its event was settled before its handler started.
-    pub(super) is_settled: bool,
 }
 
 impl Slot {
     pub(super) fn new(core: &DurableCore, member: &Member) -> Self {
         let (invocation, progress) = (member.handler.invocation(), core.progress());
-        Self { invocation, progress, chain: ChainCache::new(core, member), is_settled: false }
+        Self { invocation, progress, chain: ChainCache::new(core, member) }
     }
 }
 
@@ -85,19 +82,12 @@ pub(super) enum Ended {
 async fn may_begin(
     core: &Arc<DurableCore>,
     member: &Member,
-    (started, slot): (&Started<AnyEvent>, &mut Slot),
+    started: &Started<AnyEvent>,
     mut claimed: Option<&mut Claimed<'_>>,
 ) -> Result<(), Ended> {
     pay(claimed.as_deref_mut(), started).await?;
     keep_while(claimed.as_deref_mut(), pin!(core.marked(member, started))).await?;
-    keep_key(claimed).await?;
-    // The last of them: behind it the event does not come back.
-    if core.settles_first(started) {
-        // Boxed: others do not carry it with them.
-        Box::pin(core.settle_first(member, started)).await?;
-        slot.is_settled = true;
-    }
-    Ok(())
+    keep_key(claimed).await
 }
 
 /// Makes an attempt.
@@ -111,17 +101,17 @@ pub(super) async fn attempt(
     let mut conflicts: u32 = 0;
     // Only for what is committed: it takes a look at the clock.
     let event = |claimed: Option<&mut Claimed<'_>>| {
-        core.event_in_hand(started, claimed.and_then(|claimed| claimed.done()))
+        core.event(started.place, claimed.and_then(|claimed| claimed.done()))
     };
     let copier = core.guard.as_ref().and_then(|guard| guard.copier());
-    if let Err(ended) = may_begin(core, member, (started, &mut *slot), claimed.as_deref_mut()).await {
+    if let Err(ended) = may_begin(core, member, started, claimed.as_deref_mut()).await {
         return ended;
     }
     // Behind the last thing that may hand the event back: who gets it is told of what is gone.
     let lost = core.counts.untold.swap(0, Ordering::Relaxed);
     let mut untold = core.take_gap(started.place.partition);
     loop {
-        let Slot { invocation, progress, chain, .. } = slot;
+        let Slot { invocation, progress, chain } = slot;
         let chain = chain.get(core, member);
         let mut delivery = core.delivery(started, lost, untold.as_ref());
         let new_desk = || TxDesk::new(core.ground(), event(claimed.as_deref_mut()), copier);
@@ -154,7 +144,7 @@ pub(super) async fn attempt(
         if let (Some(guard), None | Some(Committed::Stored)) = (&core.guard, &committed) {
             guard.remember(&started.event, answer);
         }
-        match committed.map(|committed| committed.for_one_run(slot.is_settled)) {
+        match committed {
             None => return Ended::Decided(outcome),
             Some(Committed::Stored | Committed::Before) => return Ended::Stored,
             Some(Committed::Failed(reason)) => return Ended::Decided(Outcome::failed(reason)),
@@ -164,7 +154,8 @@ pub(super) async fn attempt(
                 }
             }
             Some(Committed::Later(reason)) => {
-                let later = pin!(later(core, member, (&reason, from_ref(&started.place))));
+                let places = [started.place];
+                let later = pin!(later(core, member, (&reason, &places)));
                 if let Some(ended) = keep_while(claimed.as_deref_mut(), later).await.ended() {
                     return ended;
                 }
@@ -218,12 +209,7 @@ impl DurableCore {
 
     /// An event of it. `done`: the key that is done when the event is.
     pub(super) const fn event(&self, place: Position, done: Option<KeyDone>) -> EventOf {
-        EventOf { subscription: self.id, number: self.number, place, done, is_settled: false }
-    }
-
-    /// The same of one that is attempted.
-    fn event_in_hand(&self, started: &Started<AnyEvent>, done: Option<KeyDone>) -> EventOf {
-        EventOf { is_settled: self.settles_first(started), ..self.event(started.place, done) }
+        EventOf { subscription: self.id, number: self.number, place, done }
     }
 
     /// Others have changed what a handler read before it could be stored: counts it. `false` when the subscription ends and should wait

@@ -1,7 +1,6 @@
 //! Durable topics and subscriptions: what a bus with a store promises.
 
 mod abandoned;
-mod at_most_once;
 mod batch_transactions;
 mod batches;
 pub(crate) mod breakers;
