@@ -233,7 +233,7 @@ fn bytes_of(
     let Some(database) = databases.segment(partition, newest.slot) else { return Ok(newest.bytes) };
     let entries = database.stat(txn)?.entries as u64;
     let (mut count, mut bytes) = (0, 0);
-    // Of a value in pages of its own only the length is read.
+    // Of a value in pages of its own the first one is read.
     for entry in database.rev_iter(txn)?.take(VALUES_LOOKED_AT) {
         let (key, value) = entry?;
         let len = if key.len() == OFFSET_LEN { records_bytes(value) } else { value.len() };

@@ -46,7 +46,7 @@ pub enum TxError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// What is stored under a key cannot be trusted: set it anew or delete it; its neighbours are read as before.
+    /// What is stored under a key cannot be trusted: set it anew or delete it, in a transaction that reads no range with it; its neighbours are read as before.
     #[error(transparent)]
     Damaged(#[from] Corrupt),
     /// The transaction writes more than it may, or read more than is remembered of it.
