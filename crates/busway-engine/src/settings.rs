@@ -110,7 +110,8 @@ impl Settings {
         self
     }
 
-    /// Of a durable subscription: how much of its traffic may be retries; `None` for no bound, which is the default.
+    /// How much of a subscription's traffic may be retries; `None` for no bound, which is the default. It holds for whoever retries: durable subscriptions, those that
+    /// [ask for it](crate::SubscribeBuilder::retry) in memory, and those at a broker, but for handlers that take batches there.
     pub fn retry_budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
         self.retry_budget = Some(budget.into().map_or(Budget::Unbounded, Budget::Of));
         self
@@ -129,6 +130,11 @@ impl Settings {
             ttl.with(priority, said.and_then(Wait::limit))
         };
         Priority::ALL.into_iter().fold(TimeToLive::none(), own)
+    }
+
+    /// Whether these bound retries themselves.
+    pub(crate) fn has_budget(&self) -> bool {
+        self.retry_budget.and_then(Budget::limit).is_some()
     }
 
     /// Everything that is wrong with them.
@@ -237,7 +243,11 @@ pub(crate) fn is_for_durable(setting: &Setting) -> bool {
     !matches!(setting.name, "capacity" | "capacity_bytes" | "overflow") && !setting.name.starts_with("ttl_")
 }
 
-/// An ephemeral one parks nothing and keeps no dead letters.
-pub(crate) fn is_for_ephemeral(setting: &Setting) -> bool {
-    !matches!(setting.name, "parked_max" | "retry" | "retry_budget" | "dead_letters")
+/// An ephemeral one parks nothing and keeps no dead letters, and its retries are its own: with them it has a budget.
+pub(crate) fn is_for_ephemeral(setting: &Setting, is_retried: bool) -> bool {
+    match setting.name {
+        "parked_max" | "retry" | "dead_letters" => false,
+        "retry_budget" => is_retried,
+        _ => true,
+    }
 }

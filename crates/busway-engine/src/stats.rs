@@ -53,6 +53,8 @@ pub struct SubscriptionStats {
     pub skipped: u64,
     /// Attempts that failed and were followed by another one: see [`SubscribeBuilder::retry`](crate::SubscribeBuilder::retry).
     pub retried: u64,
+    /// Of the running: those whose next attempt is due, and waits because as many are attempted again as the retry budget allows.
+    pub over_budget: u64,
     /// Of the waiting: being handled now.
     pub running: u64,
     /// Bytes that waiting events take of the byte budget.

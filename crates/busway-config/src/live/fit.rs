@@ -84,7 +84,6 @@ impl Config {
             others.map(|problem| Problem::at(name.place(), escaped(&problem.to_string()))).collect();
         let letters = route.dead_letters.as_ref();
         let of_the_store = [
-            ("budget", route.retry.as_ref().and_then(|retry| Some(&retry.budget.as_ref()?.place.0))),
             ("capacity", letters.and_then(|letters| Some(letters.capacity.as_ref()?.place()))),
             ("expire_after", letters.and_then(|letters| Some(letters.expire_after.as_ref()?.place()))),
             ("with_expired", letters.and_then(|letters| Some(letters.with_expired.as_ref()?.place()))),

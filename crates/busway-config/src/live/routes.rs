@@ -335,6 +335,9 @@ pub(super) fn base(bus: &Bus, name: &Given<String>, route: &Route, made: &Made) 
     }
     if let Some(retry) = &route.retry {
         builder = builder.retry(retry.retry(route.durable.is_some()));
+        if let Some(budget) = &retry.budget {
+            builder = builder.retry_budget(budget.budget());
+        }
     }
     if let Some(breaker) = &route.breaker {
         builder = builder.breaker(breaker.breaker());
@@ -362,9 +365,6 @@ pub(super) fn durable_of(builder: SubscribeBuilder, route: &Route) -> DurableBui
     let mut builder = builder.durable(name);
     if let Some(start) = &route.start_at {
         builder = builder.start_at((*start.value()).into());
-    }
-    if let Some(budget) = route.retry.as_ref().and_then(|retry| retry.budget.as_ref()) {
-        builder = builder.retry_budget(budget.budget());
     }
     if let Some(letters) = &route.dead_letters {
         builder = builder.dead_letters(letters.policy());

@@ -59,7 +59,7 @@ section! {
         longest_delay: Option<Given<Time<1>>>,
         /// These delays instead, one after the other; 1 to 16, each at least 1ms.
         delays: Vec<Given<Time<1>>>,
-        /// How much of the traffic may be retries; durable ones only. Default: no bound.
+        /// How much of the traffic may be retries; not of handlers that take batches in memory or at a broker. Default: no bound.
         budget: Option<RetryBudgetSection>,
     }
 }

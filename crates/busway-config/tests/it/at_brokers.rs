@@ -62,7 +62,6 @@ async fn what_a_route_says_and_a_broker_cannot_do_is_refused_before_anything_cha
         ("handler: inlined", "an inline handler"),
         ("handler: one, breaker: { fallback: ack_and_retry_later }", "AckAndRetryLater"),
         ("handler: one, idempotency: { by: id, retry_rate: { events: 1, per: 1s } }", ".retry_rate("),
-        ("handler: one, retry: { budget: { percent: 10 } }", "\"budget\" is of the store"),
         ("handler: one, dead_letters: { capacity: 5 }", "\"capacity\" is of the store"),
         ("handler: one, dead_letters: { expire_after: 1h }", "\"expire_after\" is of the store"),
         ("handler: one, dead_letters: { with_expired: true }", "\"with_expired\" is of the store"),
@@ -183,6 +182,30 @@ async fn a_deadline_holds_at_a_broker_too() {
     let bus = config(&text).configure(builder.handler("slow", slow)).start().await.unwrap();
     publish(&bus, "orders.made", 1).await;
     until(async || attempts.load(Ordering::Relaxed) == 2).await;
+    assert!(bus.shutdown(Duration::from_secs(10)).await.is_drained());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_of_retries_is_in_force_in_memory_in_the_store_and_at_a_broker() {
+    let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broker = broker(&there).await;
+    let builder = Bus::open(here.path()).producer("shop").transport("nats", LocalTransport::new(&broker));
+    let settings = "handler: one, retry: { budget: { percent: 50 } }";
+    let text = carried("remote", settings);
+    let text = format!(
+        "{}, memory: {{ filter: a, {settings} }}, store: {{ filter: orders.#, durable: store, {settings} }} }}",
+        text.trim_end().trim_end_matches('}').trim_end()
+    );
+    let bus = config(&text).configure(Seen::default().register(builder, "one")).start().await.unwrap();
+    let described = bus.describe().subscriptions;
+    for name in ["memory", "store", "stock"] {
+        let is_bounded = described.iter().filter(|subscription| *subscription.name == *name).any(|route| {
+            route.settings.iter().any(|setting| {
+                setting.name == "retry_budget" && setting.value == "50 % of the traffic, and 1 a second"
+            })
+        });
+        assert!(is_bounded, "{name}: {described:?}");
+    }
     assert!(bus.shutdown(Duration::from_secs(10)).await.is_drained());
 }
 

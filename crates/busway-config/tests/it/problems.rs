@@ -103,7 +103,6 @@ routes:
             "11:19: \"dead_letters\" is for durable subscriptions",
             "12:17: \"group_rule\" is of no effect without a group",
             "13:41: delays are either listed or doubled",
-            "13:53: \"budget\" is for durable subscriptions",
             "13:53: ",
             "14:55: a window is a day at most",
             "15:37: an id is a key by itself",

@@ -41,7 +41,7 @@ impl Fallback {
     /// Its lane goes on without it: later events of its key are not held up, and may be handled before it. On a durable subscription it is
     /// parked in the store until then, and a crash loses nothing. On an ephemeral one it waits in memory, 1,024 events a subscription at most,
     /// and does not survive the process; what has no room fails. It is waiting meanwhile, and ends as what is queued: handled, abandoned and counted, or given to whoever takes the place of the subscription, as far
-    /// as that one has a queue and means its topic.
+    /// as that one has a queue and means its topic. Its time to live begins anew when it is offered to its handler again.
     #[must_use]
     pub const fn ack_and_retry_later() -> Self {
         Self { kind: Kind::AckAndRetryLater }

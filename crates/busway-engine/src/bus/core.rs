@@ -166,6 +166,11 @@ impl BusCore {
         self.entries.find_all(|entry| entry.awake().cloned())
     }
 
+    /// The subscription of this number that has had an event, until it is forgotten.
+    pub(crate) fn subscription(&self, id: u64) -> Option<Arc<SubscriptionCore>> {
+        self.entries.find(|entry| entry.awake().filter(|core| core.id == id).cloned())
+    }
+
     /// The group of this name on this filter, if no other one has taken its place.
     pub(crate) fn group(&self, filter: &str, group: &str) -> Option<Arc<SubscriptionCore>> {
         let is_it = |core: &Arc<SubscriptionCore>| {

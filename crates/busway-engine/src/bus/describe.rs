@@ -133,8 +133,9 @@ impl SubscriptionDescription {
             handlers: members.iter().map(|member| HandlerDescription::of(member, services)).collect(),
             settings: {
                 let again = members.first().and_then(|member| member.again.as_ref());
-                let described =
-                    entry.settings.described.iter().filter(|setting| is_for_ephemeral(setting)).cloned();
+                // The budget is told of beside the retries that it bounds.
+                let is_told = |setting: &&Setting| is_for_ephemeral(setting, again.is_some());
+                let described = entry.settings.described.iter().filter(is_told).cloned();
                 let keeper = entry.member.keeper.iter().map(|keeper| keeper.described());
                 described.chain(again.map(|again| again.described())).chain(keeper).collect()
             },

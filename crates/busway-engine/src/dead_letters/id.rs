@@ -7,7 +7,8 @@ use std::sync::Arc;
 use busway_middleware::Position;
 use thiserror::Error;
 
-/// Names a dead letter: its subscription, and where its stream holds the event. As text `stock/orders/0/17`.
+/// Names a dead letter: its subscription, and where its stream holds the event. As text `stock/orders/0/17`; of a subscription
+/// that was removed, and whose name another one bears, `stock#7/orders/0/17`, with the number that it had in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterId {
     /// The durable subscription that gave the event up.

@@ -20,9 +20,11 @@ impl Names {
         Ok(Self { known: all.map(|(number, name)| (number, name.into())).collect() })
     }
 
-    /// The numbers of a name: several when one was removed and made again.
+    /// The numbers of a name: several when one was removed and made again. Each of them has a [name of its own](Self::own_name).
     pub(super) fn numbers(&self, name: &str) -> Result<Vec<u32>, DeadLetterError> {
-        let of_name = self.known.iter().filter(|(_, known)| **known == *name);
+        let of_name = self.known.iter().filter(|(number, known)| {
+            **known == *name || name.contains(REMOVED) && *self.own_name(*number, known) == *name
+        });
         let numbers: Vec<u32> = of_name.map(|(number, _)| *number).collect();
         match numbers.is_empty() {
             true => Err(DeadLetterError::UnknownSubscription { name: name.to_owned() }),
@@ -35,10 +37,19 @@ impl Names {
         self.known.iter().find(|(known, _)| *known == number).map(|(_, name)| name)
     }
 
+    /// A name that no other subscription has: of those that bore the same, one that was removed before has its number behind it.
+    fn own_name(&self, number: u32, name: &Arc<str>) -> Arc<str> {
+        let bearer = self.known.iter().find(|(_, known)| known == name);
+        match bearer.is_some_and(|(bearer, _)| *bearer != number) {
+            true => format!("{name}{REMOVED}{number}").into(),
+            false => Arc::clone(name),
+        }
+    }
+
     /// The name of a letter.
     pub(super) fn id(&self, store: &Store, key: LetterKey) -> DeadLetterId {
-        let name = self.of(key.subscription);
-        let subscription = name.map_or_else(|| key.subscription.to_string().into(), Arc::clone);
+        let name = self.of(key.subscription).map(|name| self.own_name(key.subscription, name));
+        let subscription = name.unwrap_or_else(|| key.subscription.to_string().into());
         let (stream, partition) = store.partition_name(key.partition).unwrap_or(("", 0));
         DeadLetterId {
             subscription,
@@ -46,18 +57,18 @@ impl Names {
         }
     }
 
-    /// Where a letter lies. Of several subscriptions of the name it is the one that has it.
+    /// Where a letter lies.
     pub(super) fn key(&self, store: &Store, id: &DeadLetterId) -> Result<LetterKey, DeadLetterError> {
         let Position { stream, partition, offset } = &id.position;
         let unknown = || DeadLetterError::Unknown { id: id.clone() };
         let mut partitions = store.partitions(stream).ok_or_else(unknown)?;
         let partition = partitions.nth(usize::from(*partition)).ok_or_else(unknown)?;
-        for subscription in self.numbers(&id.subscription)? {
-            let key = LetterKey { subscription, partition, offset: *offset };
-            if store.has_letter(key)? {
-                return Ok(key);
-            }
-        }
-        Err(unknown())
+        // The first one bears the name; the others have names of their own.
+        let subscription = self.numbers(&id.subscription)?.first().copied().ok_or_else(unknown)?;
+        let key = LetterKey { subscription, partition, offset: *offset };
+        if store.has_letter(key)? { Ok(key) } else { Err(unknown()) }
     }
 }
+
+/// In no name that a subscription can have.
+const REMOVED: char = '#';

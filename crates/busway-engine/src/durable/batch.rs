@@ -33,7 +33,7 @@ use super::member::Member;
 use super::once::{Claimed, note_key};
 use super::patience::later;
 use super::traced::concluded;
-use super::window::Started;
+use super::window::{Made, Started};
 use super::worker::{InHand, Storing, judge, let_go, next, report};
 use crate::breaker::{Call, Reach};
 use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
@@ -306,7 +306,7 @@ impl<'a> Worker<'a> {
             let mut hand = core.hand.lock();
             for (place, verdict, mut claimed) in ended {
                 note_key(&mut hand, place, &verdict, claimed.as_mut(), at);
-                hand.ended(core, place, verdict, at);
+                hand.ended(core, place, (verdict, Made::Attempt), at);
                 // Not under the lock: who waits for a key is woken under it.
                 let_go.extend(claimed);
             }

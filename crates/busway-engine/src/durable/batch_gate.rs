@@ -12,7 +12,7 @@ use super::attempt::Ended;
 use super::batch::{Going, Worker};
 use super::guarded::{Asked, ask};
 use super::once::{Admitted, Claimed, give_back, pay};
-use super::window::Started;
+use super::window::{Made, Started};
 use super::worker::{Storing, judge, report};
 use crate::idempotency::beside;
 
@@ -186,7 +186,7 @@ impl<'a> Worker<'a> {
         report(core, &started.event, outcome, None);
         let verdict =
             judge(core, self.member, (started, (outcome, core.class_of(outcome)), Storing::ToBe), at);
-        core.decided(started.place, verdict, None, at);
+        core.decided(started.place, (verdict, Made::Nothing), None, at);
     }
 }
 

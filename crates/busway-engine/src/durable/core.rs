@@ -60,7 +60,7 @@ pub(crate) struct DurableCore {
     pub(super) name_turn: Turn,
     pub(super) flow: Arc<Flow>,
     /// Handlers are told to stop.
-    stopping: CancellationToken,
+    pub(super) stopping: CancellationToken,
     /// Handlers are cut short.
     pub(super) abort: CancellationToken,
     /// The pump stores what is decided, and ends.

@@ -14,7 +14,7 @@ use busway_reliability::{FailureClass, Room};
 
 use super::attempt::{conclude, contained};
 use super::member::Member;
-use super::window::{LaneOf, Started, Verdict, Wait};
+use super::window::{LaneOf, Made, Started, Verdict, Wait};
 use super::worker::{Storing, judge, report};
 use super::{DurableBuilder, DurableCore};
 use crate::breaker::{Breaker, BreakerStatus, Call, Channel, Guard, NoCall, Reach, Substitute};
@@ -100,7 +100,7 @@ async fn refused(
         guard.fell_back(channel, &started.event, guard.breaker().fallback.kind());
     }
     let at = core.moment();
-    core.hand.lock().ended(core, started.place, verdict, at);
+    core.hand.lock().ended(core, started.place, (verdict, Made::Nothing), at);
     core.flow.bell.notify_one();
     Asked::Over
 }

@@ -13,7 +13,7 @@ use super::deadline::HUNG_MAX;
 use super::member::Member;
 use super::seek::Seek;
 use super::watch::Watch;
-use super::window::{Moment, Started, Verdict, Window};
+use super::window::{Made, Moment, Started, Verdict, Window};
 use super::{DurableCore, worker};
 use crate::settings::Effective;
 use crate::stats::State;
@@ -110,11 +110,20 @@ impl Hand {
         }
     }
 
-    /// An attempt has ended, and nothing of it runs any more.
-    pub(super) fn ended(&mut self, core: &Arc<DurableCore>, place: Position, verdict: Verdict, at: Moment) {
-        let was_attempted = !matches!(verdict, Verdict::Wait(_) | Verdict::Later { .. });
-        self.window.ended(place, verdict, at);
-        if self.careful == 0 || !was_attempted {
+    /// An event that was started is decided, and nothing of it runs any more.
+    pub(super) fn ended(
+        &mut self,
+        core: &Arc<DurableCore>,
+        place: Position,
+        (verdict, made): (Verdict, Made),
+        at: Moment,
+    ) {
+        let is_over = !matches!(verdict, Verdict::Wait(_) | Verdict::Later { .. });
+        match made {
+            Made::Attempt => self.window.ended(place, verdict, at),
+            Made::Nothing => self.window.ended_unattempted(place, verdict, at),
+        }
+        if self.careful == 0 || !is_over {
             return;
         }
         self.careful -= 1;

@@ -20,7 +20,7 @@ use super::attempt::{Ended, Slot, attempt};
 use super::hand::Hand;
 use super::member::Member;
 use super::patience::{Patience, TELL_MAX};
-use super::window::{Moment, Started, Verdict};
+use super::window::{Made, Moment, Started, Verdict};
 use crate::idempotency::{Entered, Held, Keeper, KeyDone, LOOK_AGAIN, Leased, Throttled, Waiters, beside};
 
 /// A key that an attempt has. Dropped, it is let go undone.
@@ -97,7 +97,7 @@ impl DurableCore {
     /// An event waits, uncharged, for its key or for the store that has it.
     pub(super) fn waits(self: &Arc<Self>, place: Position, wait: Wait, at: Moment) {
         let mut hand = self.hand.lock();
-        hand.ended(self, place, Verdict::Later { delay: wait.delay }, at);
+        hand.ended(self, place, (Verdict::Later { delay: wait.delay }, Made::Nothing), at);
         let is_over = |keeper: &Keeper| wait.key.is_some_and(|key| !keeper.wait_for(key, place, at.now));
         if self.keeper.as_deref().is_some_and(is_over) {
             hand.window.wake(place, at.now);
@@ -106,17 +106,17 @@ impl DurableCore {
         self.flow.bell.notify_one();
     }
 
-    /// An attempt has come to a decision: takes it down, with its key if that is done.
+    /// An event has come to a decision: takes it down, with its key if that is done.
     pub(super) fn decided(
         self: &Arc<Self>,
         place: Position,
-        verdict: Verdict,
+        (verdict, made): (Verdict, Made),
         mut claimed: Option<Claimed<'_>>,
         at: Moment,
     ) {
         let mut hand = self.hand.lock();
         note_key(&mut hand, place, &verdict, claimed.as_mut(), at);
-        hand.ended(self, place, verdict, at);
+        hand.ended(self, place, (verdict, made), at);
         drop(hand);
         // Not under the lock: who waits for the key is woken under it.
         drop(claimed);

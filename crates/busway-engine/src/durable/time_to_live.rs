@@ -15,7 +15,7 @@ use busway_event::{AnyEvent, Priority, Timestamp};
 use busway_reliability::TimeToLive;
 
 use super::member::Member;
-use super::window::{Started, Verdict};
+use super::window::{Made, Started, Verdict};
 use super::{DurableBuilder, DurableCore};
 use crate::settings::{Origin, Setting};
 
@@ -93,7 +93,7 @@ impl DurableCore {
         if matches!(verdict, Verdict::Dead { .. }) {
             self.counts.dead.fetch_add(1, Ordering::Relaxed);
         }
-        self.decided(started.place, verdict, None, self.moment());
+        self.decided(started.place, (verdict, Made::Nothing), None, self.moment());
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use busway_event::AnyEvent;
 use busway_middleware::builtin::log_text;
@@ -26,7 +26,7 @@ use super::once::{attempt_once, claim, claim_at_once, give_back};
 use super::recovery::Recovery;
 use super::traced::concluded;
 use super::verdict::verdict;
-use super::window::{Moment, Started, Verdict};
+use super::window::{Made, Moment, Started, Verdict};
 use super::{DurableCore, batch};
 use crate::breaker::{Call, Reach};
 use crate::stats::{LastFailure, State};
@@ -120,7 +120,7 @@ impl InHand {
             core.call_ended(call.as_ref(), Some((&outcome, class)));
             report(core, &started.event, &outcome, None);
             let verdict = judge(core, member, (started, (&outcome, class), Storing::ToBe), at);
-            core.decided(started.place, verdict, None, at);
+            core.decided(started.place, (verdict, Made::Attempt), None, at);
         }
         self.let_go();
     }
@@ -144,7 +144,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
             Some(claimed) => claimed,
             None => claim(core, member, started).await,
         };
-        let (ended, claimed) = match claimed {
+        let (ended, claimed, made) = match claimed {
             Ok(mut claimed) => match ask(core, member, reach.as_mut(), started).await {
                 Asked::Attempt(call) => {
                     // From here on it may hang.
@@ -157,7 +157,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
                         unless_cut_short(aborted.as_mut(), attempt).await.unwrap_or(Ended::CutShort)
                     };
                     in_hand.call = core.unwatch(member, started.place, in_hand.call.take());
-                    (ended, claimed)
+                    (ended, claimed, Made::Attempt)
                 }
                 Asked::Over => {
                     in_hand.let_go();
@@ -167,7 +167,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
                 Asked::CutShort => return,
             },
             // Decided without its handler, or by nobody yet.
-            Err(ended) => (ended, None),
+            Err(ended) => (ended, None, Made::Nothing),
         };
         let (outcome, storing) = match ended {
             Ended::Decided(outcome) => (outcome, Storing::ToBe),
@@ -199,7 +199,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
         let verdict = judge(core, member, (started, (&outcome, class), storing), at);
         concluded(place.as_ref(), started, &outcome, &verdict);
         drop(place);
-        core.decided(started.place, verdict, claimed, at);
+        core.decided(started.place, (verdict, made), claimed, at);
         in_hand.let_go();
         drop_contained(outcome);
     }
@@ -292,6 +292,11 @@ pub(super) fn judge(
     (started, (outcome, class), storing): (&Started<AnyEvent>, (&Outcome, FailureClass), Storing),
     at: Moment,
 ) -> Verdict {
+    // Told to stop, it has stopped: as if it had been cut short.
+    if storing == Storing::ToBe && core.stopping.is_cancelled() && may_pass(outcome, class) {
+        core.counts.cut_short.fetch_add(1, Ordering::Relaxed);
+        return Verdict::Later { delay: Duration::ZERO };
+    }
     let verdict = match storing {
         Storing::Is => Verdict::Stored,
         Storing::ToBe => {
@@ -333,6 +338,11 @@ pub(super) fn judge(
     };
     counter.fetch_add(1, Ordering::Relaxed);
     verdict
+}
+
+/// Whether it is a failure that another attempt may not have.
+fn may_pass(outcome: &Outcome, class: FailureClass) -> bool {
+    matches!(outcome, Outcome::Failed(_) | Outcome::RetryAt(_)) && class != FailureClass::Permanent
 }
 
 pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {

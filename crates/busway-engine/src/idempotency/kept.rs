@@ -7,6 +7,7 @@ use std::time::Instant;
 use busway_middleware::{Delivery, Outcome};
 use parking_lot::Mutex;
 
+use super::leaving::too_late;
 use super::{Held, Keeper, LOOK_AGAIN, Waiters, beside};
 use crate::clock::Clock;
 
@@ -21,6 +22,8 @@ pub(crate) struct Kept {
     lease: Mutex<Option<Arc<LeaseEnd>>>,
     /// Its lease was found over in the middle of the chain.
     is_lost: AtomicBool,
+    /// It was not handled: its subscription ends, and the shared store is away.
+    is_left: AtomicBool,
 }
 
 /// When a lease is over, unless it is asked for again before.
@@ -36,9 +39,9 @@ impl Kept {
     /// Gives it to a delivery that has none.
     pub(super) fn equip(delivery: &mut Delivery, is_inline: bool) {
         if delivery.get::<Self>().is_none() {
-            let (is_substituted, is_lost) = (AtomicBool::new(false), AtomicBool::new(false));
+            let [is_substituted, is_lost, is_left] = [const { AtomicBool::new(false) }; 3];
             let (held, lease) = (Mutex::new(None), Mutex::new(None));
-            delivery.insert(Self { held, is_inline, is_substituted, lease, is_lost });
+            delivery.insert(Self { held, is_inline, is_substituted, lease, is_lost, is_left });
         }
     }
 
@@ -72,8 +75,20 @@ impl Kept {
         true
     }
 
+    /// Notes that the event is not handled by this subscription, which ends while the shared store is away.
+    pub(super) fn leave_unhandled(delivery: &Delivery) {
+        if let Some(kept) = delivery.get::<Self>() {
+            kept.is_left.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether that is so: it is not attempted again here.
+    pub(crate) fn is_left_unhandled(delivery: &Delivery) -> bool {
+        delivery.get::<Self>().is_some_and(|kept| kept.is_left.load(Ordering::Relaxed))
+    }
+
     /// Whether a chain has left a key.
-    pub(crate) fn is_left(delivery: &Delivery) -> bool {
+    pub(crate) fn has_key(delivery: &Delivery) -> bool {
         delivery.get::<Self>().is_some_and(|kept| kept.held.lock().is_some())
     }
 
@@ -125,21 +140,32 @@ impl LetGo {
     }
 
     /// The event has come to this: its key is done, or given back.
-    pub(crate) async fn conclude(self, outcome: Outcome) -> Outcome {
-        self.end(outcome.is_done()).await;
+    pub(crate) async fn conclude(self, outcome: Outcome, delivery: &Delivery) -> Outcome {
+        self.end(outcome.is_done(), delivery).await;
         outcome
     }
 
-    /// Tells a shared store, then lets the key go.
-    pub(super) async fn end(mut self, is_done: bool) {
+    /// Tells a shared store, then lets the key go. What was handled must not be handled again for that the store cannot be told: it is told again until it has heard, or
+    /// [there is no time left](too_late) for that.
+    pub(super) async fn end(mut self, is_done: bool, delivery: &Delivery) {
         self.is_done = Some(is_done);
         let (keeper, clock) = (&*self.keeper, &*self.clock);
+        if !self.held.is_shared() {
+            return;
+        }
         if !is_done {
             keeper.give_back(&self.held, clock).await;
             return;
         }
-        while !keeper.tell_done(&self.held, clock, None).await {
-            clock.sleep_until(clock.now() + LOOK_AGAIN).await;
+        let told = async {
+            while !keeper.tell_done(&self.held, clock, None).await {
+                clock.sleep_until(clock.now() + LOOK_AGAIN).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = told => {}
+            () = too_late(delivery, clock) => keeper.untold(),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod kept;
 mod lately;
+mod leaving;
 mod local;
 mod shared;
 mod stage;

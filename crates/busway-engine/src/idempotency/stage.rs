@@ -5,6 +5,7 @@ use std::sync::Arc;
 use busway_middleware::{Delivery, Flow, Middleware, Next, Outcome, SyncMiddleware};
 
 use super::kept::{Kept, LetGo};
+use super::leaving::is_leaving;
 use super::{Entered, Keeper, LOOK_AGAIN, Leased, beside};
 use crate::clock::Clock;
 
@@ -36,7 +37,7 @@ impl Middleware for Once {
         let (keeper, clock) = (&*self.0, &*self.1);
         // A step outside of it goes on inwards again: what came of the time before is forgotten.
         if let Some(held) = Kept::take(delivery) {
-            held.end(false).await;
+            held.end(false, delivery).await;
         }
         Kept::take_substituted(delivery);
         loop {
@@ -69,7 +70,7 @@ impl Middleware for Once {
                     let is_done = outcome.is_done() && !Kept::take_substituted(delivery);
                     let held = if is_done { Kept::leave(delivery, held) } else { Some(held) };
                     if let Some(held) = held {
-                        held.end(is_done).await;
+                        held.end(is_done, delivery).await;
                     }
                     return outcome;
                 }
@@ -80,6 +81,12 @@ impl Middleware for Once {
                 }
                 Leased::Away => {
                     drop(held);
+                    if is_leaving(delivery) {
+                        Kept::leave_unhandled(delivery);
+                        return Outcome::failed(
+                            "its subscription ends while the shared store of its keys is away: it was not handled",
+                        );
+                    }
                     clock.sleep_until(clock.now() + LOOK_AGAIN).await;
                 }
             }

@@ -97,6 +97,10 @@ impl SubscribeBuilder {
             (self.coalesce.is_function(), "coalesce_by"),
             (fallback == Some(FallbackKind::AckAndRetryLater), "the fallback AckAndRetryLater"),
             (handler.run() == Run::Inline, "an inline handler"),
+            (
+                matches!(handler.run(), Run::Batch(_)) && self.settings.has_budget(),
+                "the retry budget of a handler that takes batches",
+            ),
         ];
         let asked = settings.into_iter().filter(|(is_asked, _)| *is_asked);
         asked.map(|(_, setting)| SubscribeProblem::NotRemote { setting }).collect()

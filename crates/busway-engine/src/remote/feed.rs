@@ -247,7 +247,7 @@ impl Feed {
     }
 
     /// Gives back an event that the subscription did not take, or did not come to an end with.
-    pub(super) fn back(&self, event: EventId) {
+    pub(crate) fn back(&self, event: EventId) {
         let mut hand = self.hand.lock();
         if let Some(there) = hand.remove(event) {
             hand.verdicts.extend(there.deliveries.into_iter().map(|id| (id, Verdict::Back)));

@@ -101,8 +101,10 @@ impl SubscribeBuilder {
         if info.run == Run::Inline && self.group.is_some() {
             problems.push(SubscribeProblem::InlineInGroup);
         }
-        problems.extend(self.retry.iter().flat_map(Retry::problems).map(SubscribeProblem::Retry));
-        if matches!(info.run, Run::Inline | Run::Batch(_)) && self.is_again() {
+        let retries = self.retry.iter().flat_map(Retry::problems).chain(self.settings.problems());
+        problems.extend(retries.map(SubscribeProblem::Retry));
+        let is_again = self.is_again() || self.settings.has_budget();
+        if matches!(info.run, Run::Inline | Run::Batch(_)) && is_again {
             problems.push(SubscribeProblem::RetryNotPossible { run: info.run });
         }
         let is_own =

@@ -7,7 +7,7 @@ use std::time::Duration;
 use busway_event::{AnyEvent, Filter, FilterError, Priority};
 use busway_middleware::middleware::IntoStep;
 use busway_middleware::{Ephemeral, Identity, IntoHandler, Registry, Stage};
-use busway_reliability::{FailureClass, Idempotency, Order, Overflow, Retry};
+use busway_reliability::{FailureClass, Idempotency, Order, Overflow, Retry, RetryBudget};
 use busway_router::GroupRule;
 
 use super::error::{SubscribeError, SubscribeProblem};
@@ -208,6 +208,14 @@ impl SubscribeBuilder {
     /// In a group it is of this member.
     pub const fn retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
+        self
+    }
+
+    /// How much of the subscription's traffic may be further attempts, so that an outage does not multiply the load on what is down. What is over it waits as
+    /// it does for its [delay](Self::retry), and is charged nothing (see [`stats().over_budget`](crate::SubscriptionStats)): a queue that is full meanwhile is for its overflow
+    /// policy. `None`: no bound, which is the default. In a group it is that of all members together, who have to agree. Inline and batch handlers are refused with it.
+    pub fn retry_budget(mut self, budget: impl Into<Option<RetryBudget>>) -> Self {
+        self.settings = self.settings.retry_budget(budget);
         self
     }
 

@@ -135,6 +135,7 @@ impl SubscriptionCore {
             dead,
             skipped,
             retried: self.retried.load(Ordering::Relaxed),
+            over_budget: self.budget.as_ref().map_or(0, |budget| budget.waiting()),
             // Read before the tally: what was handled meanwhile runs no more.
             running: running.min(tally.waiting()),
             queued_bytes: self.mailbox.bytes(),

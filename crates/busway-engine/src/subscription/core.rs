@@ -22,7 +22,7 @@ use crate::mailbox::{Mailbox, Supervise};
 use crate::remote::Feed;
 use crate::settings::Effective;
 use crate::stats::{LastFailure, State};
-use crate::worker;
+use crate::worker::{self, Metered};
 
 /// See the module.
 #[derive(Debug)]
@@ -65,6 +65,8 @@ pub(crate) struct SubscriptionCore {
     next_worker: AtomicUsize,
     /// Attempts that were followed by another one.
     pub(crate) retried: AtomicU64,
+    /// How many may be.
+    pub(crate) budget: Option<Box<Metered>>,
     last_failure: Mutex<Option<LastFailure>>,
     traces: Mutex<VecDeque<ChainTrace>>,
 }
@@ -95,6 +97,7 @@ impl SubscriptionCore {
             name: parts.name,
             filter: parts.filter,
             group: parts.group,
+            budget: parts.settings.retry_budget.map(|budget| Box::new(Metered::new(budget))),
             settings: parts.settings,
             mailbox: parts.mailbox,
             scope: parts.scope,

@@ -206,6 +206,7 @@ impl Entry {
                 dead: 0,
                 skipped: 0,
                 retried: 0,
+                over_budget: 0,
                 running: 0,
                 queued_bytes: 0,
                 idempotency: self.member.keeper.as_ref().map(|keeper| keeper.stats()),

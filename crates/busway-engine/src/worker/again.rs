@@ -15,7 +15,7 @@ use busway_middleware::{Delivery, Outcome};
 use busway_observability::trace::{Place, within};
 use busway_reliability::{FailureClass, Retry};
 
-use super::attempt::{Slot, finish, let_go};
+use super::attempt::{Slot, finish, hands_back, let_go};
 use crate::classify::Classifier;
 use crate::clock::WAIT_MAX;
 use crate::settings::{Origin, Setting};
@@ -92,10 +92,16 @@ pub(super) async fn attempts_again(
         if let Some(feed) = &core.feed {
             feed.survived(event.id());
         }
+        let one_more = async {
+            clock.sleep_until(clock.now() + delay.min(WAIT_MAX)).await;
+            if let Some(budget) = &core.budget {
+                budget.granted(&*clock).await;
+            }
+        };
         tokio::select! {
             biased;
             () = core.stopping.cancelled() => return outcome,
-            () = clock.sleep_until(clock.now() + delay.min(WAIT_MAX)) => {}
+            () = one_more => {}
         }
         let_go(outcome);
         attempt = attempt.saturating_add(1);
@@ -114,5 +120,8 @@ pub(super) async fn attempts_again(
         };
         outcome = within(place.as_ref(), one_more).await;
         ended(place.as_ref(), &outcome);
+        if hands_back(core, member, &delivery) {
+            return outcome;
+        }
     }
 }

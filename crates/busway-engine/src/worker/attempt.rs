@@ -12,6 +12,7 @@ use busway_observability::trace::within;
 use tokio_util::sync::WaitForCancellationFuture;
 
 use super::again::{Again, attempts_again};
+use super::budget::Metered;
 use crate::bus::Source;
 use crate::idempotency::Kept;
 use crate::mailbox::{Job, Ticket};
@@ -47,12 +48,13 @@ impl Slot {
         said_by_the_broker(core, Delivery::live(event, scope, core.mailbox.take_lagged()))
     }
 
-    /// Whether nothing but the handler is to be run, in no trace, and no times are to be taken.
+    /// Whether nothing but the handler is to be run, in no trace, and nothing is to be measured.
     #[inline]
     pub(super) fn is_plain(&mut self, core: &SubscriptionCore, member: &Member, event: &AnyEvent) -> bool {
         core.settings.traces == 0
             && self.chain.get(member, &core.services.middleware).is_empty()
             && !core.services.is_traced(event)
+            && self.metered(core).is_none()
     }
 
     /// Whether its chain has to be driven.
@@ -64,6 +66,12 @@ impl Slot {
     #[inline]
     fn is_over_with(&self, outcome: &Outcome) -> bool {
         self.again.is_none() || matches!(outcome, Outcome::Done | Outcome::Skip)
+    }
+
+    /// The budget that attempts here are counted in.
+    #[inline]
+    fn metered<'a>(&self, core: &'a SubscriptionCore) -> Option<&'a Metered> {
+        core.budget.as_deref().filter(|_| self.again.is_some())
     }
 
     /// Takes the delivery apart when its attempt is over.
@@ -116,7 +124,7 @@ pub(crate) async fn handle(
             if let Some(trace) = progress.take_trace() {
                 core.keep_trace(trace);
             }
-            match progress.has_emits() || member.keeper.is_some() && Kept::is_left(&delivery) {
+            match progress.has_emits() || member.keeper.is_some() && Kept::has_key(&delivery) {
                 // Boxed: most attempts emit nothing, and the future of each is moved.
                 true => Box::pin(finish(core, &delivery, outcome, progress.take_emits())).await,
                 false => outcome,
@@ -124,7 +132,11 @@ pub(crate) async fn handle(
         });
         let outcome = outcome.await;
         ended(place.as_ref(), &outcome);
-        match slot.is_over_with(&outcome) {
+        // What did not come to its handler is no traffic.
+        if let Some(budget) = slot.metered(core).filter(|_| slot.progress.cut_by().is_none()) {
+            budget.attempted(core.services.clock.now());
+        }
+        match slot.is_over_with(&outcome) || hands_back(core, member, &delivery) {
             true => outcome,
             false => Box::pin(attempts_again(core, member, slot, delivery.event(), (outcome, place))).await,
         }
@@ -144,6 +156,15 @@ pub(crate) async fn handle(
             Ended::CutShort
         }
     }
+}
+
+/// Whether an event was left unhandled, as its subscription ends: its broker, if it has one, hears that before it hears of a failure.
+pub(super) fn hands_back(core: &SubscriptionCore, member: &Member, delivery: &Delivery) -> bool {
+    let is_left = member.keeper.is_some() && Kept::is_left_unhandled(delivery);
+    if let Some(feed) = core.feed.as_ref().filter(|_| is_left) {
+        feed.back(delivery.event().id());
+    }
+    is_left
 }
 
 /// An attempt without middleware that could not end at once.
@@ -274,7 +295,7 @@ pub(crate) async fn finish(
     match Kept::take(delivery) {
         Some(mut kept) => {
             let outcome = kept.keep(published).await;
-            kept.conclude(outcome).await
+            kept.conclude(outcome, delivery).await
         }
         None => published.await,
     }

@@ -7,6 +7,7 @@
 mod again;
 mod attempt;
 mod batch;
+mod budget;
 mod linger;
 mod single;
 mod thread;
@@ -24,6 +25,7 @@ use crate::subscription::{Member, SubscriptionCore};
 
 pub(crate) use self::again::Again;
 pub(crate) use self::attempt::{Slot, delivery_of, let_go, progress_of};
+pub(crate) use self::budget::Metered;
 
 /// Starts one more worker of `member`; `false` when there is no thread to be had.
 #[expect(clippy::disallowed_methods, reason = "this module is the supervisor: it owns every task and thread")]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use busway_engine::SubscribeProblem;
+use busway_engine::{Bus, Settings, SubscribeProblem};
 use busway_middleware::{Batch, Delivery, Outcome, Run, batch, blocking, inline};
-use busway_reliability::{FailureClass, Retry, RetryProblem};
+use busway_reliability::{FailureClass, Retry, RetryBudget, RetryProblem};
 use busway_testkit::{Recorder, Script, Step, TestBus};
 
 use crate::world::{Number, assert_settled, ends, number, turns};
@@ -154,5 +154,110 @@ async fn who_may_not_wait_is_refused_with_everything_else_that_is_wrong() {
         matches!(error.problems(), [SubscribeProblem::RetryNotPossible { run: Run::Batch(_) }]),
         "{error}"
     );
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn retries_over_the_budget_wait_in_memory_and_cost_no_attempt() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new((0..6).map(|_| Step::Fail("no connection")));
+    let builder = bus.subscribe("orders.#").concurrency(32).retry(Retry::constant(SECOND).attempts(2));
+    let builder = builder.retry_budget(RetryBudget::percent(50).at_least(0));
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    let publish = async |numbers: std::ops::Range<u32>| {
+        for n in numbers {
+            bus.publish(number("orders.created", n).key(format!("key-{n}"))).await.unwrap();
+            turns().await;
+        }
+    };
+    publish(0..6).await;
+    assert_eq!(recorder.count(), 6);
+    seconds(&bus, 1).await;
+    let stats = subscription.stats();
+    assert_eq!((recorder.count(), stats.done), (6 + 3, 3), "50 % of 6");
+    assert_eq!((stats.over_budget, stats.running, stats.retried), (3, 3, 6), "{stats}");
+    // Traffic makes room for them.
+    publish(6..12).await;
+    seconds(&bus, 1).await;
+    let stats = subscription.stats();
+    assert_eq!((stats.over_budget, stats.done, stats.failed), (0, 12, 0), "{stats}");
+    assert_eq!(recorder.deliveries().iter().map(Delivery::attempt).max(), Some(2));
+    assert_settled(&stats);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_wait_for_the_budget_too() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::default().then(Step::Fail("no connection"));
+    let builder = bus.subscribe("orders.#").name("stock").concurrency(2).retry(Retry::constant(SECOND));
+    let builder = builder.retry_budget(RetryBudget::percent(50).at_least(0));
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    for n in 0..2 {
+        bus.publish(number("orders.created", n).key(format!("key-{n}"))).await.unwrap();
+    }
+    seconds(&bus, 3).await;
+    let stats = subscription.stats();
+    assert_eq!((recorder.count(), stats.over_budget), (3, 2), "one retry of two events: {stats}");
+    let report = ends(bus.shutdown(Duration::ZERO)).await;
+    assert!(report.is_drained(), "{report}");
+    bus.assert_outcomes("stock", &["failed", "failed"]);
+    assert_eq!(subscription.stats().over_budget, 0);
+}
+
+#[tokio::test]
+async fn members_of_a_group_have_one_budget_and_agree_about_it() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new([Step::Fail("no connection"), Step::Fail("no connection")]);
+    let with = |budget| {
+        let builder = bus.subscribe("orders.#").group("workers").retry(Retry::constant(SECOND));
+        builder.retry_budget(budget)
+    };
+    let half = RetryBudget::percent(50).at_least(0);
+    let first = with(half).to(recorder.scripted(&script)).await.unwrap();
+    let _second = with(half).to(recorder.scripted(&script)).await.unwrap();
+    let refused = with(RetryBudget::percent(60)).to(|| async {}).await.unwrap_err();
+    assert!(
+        matches!(refused.problems(), [SubscribeProblem::GroupMismatch { setting: "retry_budget", .. }]),
+        "{refused}"
+    );
+    for n in 0..2 {
+        bus.publish(number("orders.created", n)).await.unwrap();
+    }
+    seconds(&bus, 2).await;
+    assert_eq!((recorder.count(), first.stats().over_budget), (3, 1), "{}", first.stats());
+    ends(bus.shutdown(Duration::ZERO)).await;
+}
+
+#[tokio::test]
+async fn a_budget_of_the_bus_is_for_those_who_retry_and_told_of_there() {
+    let budget = RetryBudget::percent(50).at_least(0);
+    let bus = Bus::memory().settings(Settings::new().retry_budget(budget)).start().await.unwrap();
+    let _once = bus.subscribe("orders.#").name("once").to(inline(|| ())).await.unwrap();
+    let again = bus.subscribe("orders.#").name("again").retry(Retry::constant(SECOND));
+    let _again = again.to(|| async {}).await.unwrap();
+    let told = bus.describe().subscriptions.into_iter().map(|subscription| {
+        let budget = subscription.settings.into_iter().find(|setting| setting.name == "retry_budget");
+        (subscription.name.to_string(), budget.map(|setting| setting.value))
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [("once".to_owned(), None), ("again".to_owned(), Some(budget.to_string()))]
+    );
+}
+
+#[tokio::test]
+async fn a_budget_that_allows_nothing_or_is_of_who_may_not_wait_is_refused() {
+    let bus = TestBus::start().await;
+    let nothing = RetryBudget::percent(0).at_least(0);
+    let error = bus.subscribe("orders.#").retry_budget(nothing).to(inline(|| ())).await.unwrap_err();
+    let expected = [
+        SubscribeProblem::Retry(RetryProblem::NoBudget),
+        SubscribeProblem::RetryNotPossible { run: Run::Inline },
+    ];
+    assert_eq!(error.problems(), expected);
     bus.finish().await;
 }

@@ -1,8 +1,11 @@
 //! JSON pointers (RFC 6901): where in a payload a value lies.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A JSON pointer, as RFC 6901 has it: `/order/lines/0/sku`; `~1` stands for a slash in a name and `~0` for a tilde.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,22 @@ impl Pointer {
             Value::Array(items) => items.get(place(token)?),
             _ => None,
         })
+    }
+
+    /// The text of what it points to, as the document has it.
+    pub(super) fn text_in<'a>(&self, document: &'a [u8]) -> Option<&'a str> {
+        let whole: &RawValue = serde_json::from_slice(document).ok()?;
+        let found = self.tokens.iter().try_fold(whole, |value, token| {
+            // Of a name that is there twice the last one counts, as in `find`.
+            match value.get().as_bytes().first()? {
+                b'{' => serde_json::from_str::<HashMap<Cow<'_, str>, &RawValue>>(value.get())
+                    .ok()?
+                    .remove(&**token),
+                b'[' => serde_json::from_str::<Vec<&RawValue>>(value.get()).ok()?.get(place(token)?).copied(),
+                _ => None,
+            }
+        });
+        Some(found?.get())
     }
 }
 

@@ -141,8 +141,8 @@ impl Idempotency {
         self
     }
 
-    /// Keys that the bus's own store remembers as done, for this subscription; the oldest is forgotten for one more. Some 24 bytes each on
-    /// disk and some 70 in memory. Default 1,000,000; at least 1, at most 16,777,216.
+    /// Keys that the bus's own store remembers as done, for this subscription; the oldest is forgotten for one more. 5 to 20 bytes each on
+    /// disk where many are settled together, 39 where each is alone, and 25 to 90 in memory. Default 1,000,000; at least 1, at most 16,777,216.
     pub const fn keys_max(mut self, keys: usize) -> Self {
         self.keys_max = keys;
         self

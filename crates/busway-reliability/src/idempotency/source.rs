@@ -7,7 +7,7 @@ use std::sync::Arc;
 use busway_event::AnyEvent;
 use busway_event::codec::CodecId;
 use busway_middleware::builtin::Pairs;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::key::{IdempotencyKey, KeyDigest};
 use super::pointer::Pointer;
@@ -107,7 +107,8 @@ fn of_payload(event: &AnyEvent, pointers: &[Pointer]) -> Result<IdempotencyKey, 
     for pointer in pointers {
         match pointer.find(&document) {
             Some(Value::String(text)) => digest.text(text.as_bytes()),
-            Some(literal @ (Value::Number(_) | Value::Bool(_))) => digest.literal(&literal.to_string()),
+            Some(Value::Bool(is_true)) => digest.literal(&is_true.to_string()),
+            Some(Value::Number(number)) => digest.literal(&text_of(number, pointer, &encoded.bytes)),
             Some(Value::Null) | None => {
                 return Err(IdempotencyKeyError::NoValue { pointer: pointer.to_string() });
             }
@@ -117,6 +118,22 @@ fn of_payload(event: &AnyEvent, pointers: &[Pointer]) -> Result<IdempotencyKey, 
         }
     }
     Ok(digest.into_key())
+}
+
+/// A number as it is told from others. What a double would round, where two become one, is told by its own text.
+fn text_of(number: &Number, pointer: &Pointer, document: &[u8]) -> String {
+    let own = || pointer.text_in(document).filter(|text| !is_told_by_a_double(text));
+    match number.is_f64().then(own).flatten() {
+        Some(text) => text.to_owned(),
+        None => number.to_string(),
+    }
+}
+
+/// Whether a double holds all its digits: 15 of them in any case (IEEE 754, binary64).
+fn is_told_by_a_double(text: &str) -> bool {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
+    digits.count() <= 15
 }
 
 /// An event has no key of idempotency.

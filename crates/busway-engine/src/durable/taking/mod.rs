@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use super::attempt::Ended;
 use super::hand::Presence;
 use super::traced::concluded;
-use super::window::{Started, Verdict};
+use super::window::{Made, Started, Verdict};
 use super::worker::{Storing, judge, report};
 use super::{DurableBuilder, DurableCore, DurableSubscription, Member};
 use crate::stats::State;
@@ -240,7 +240,9 @@ impl Taking {
         }
         if !decided.is_empty() {
             let mut hand = core.hand.lock();
-            decided.into_iter().for_each(|(place, verdict)| hand.ended(core, place, verdict, at));
+            decided
+                .into_iter()
+                .for_each(|(place, verdict)| hand.ended(core, place, (verdict, Made::Attempt), at));
             drop(hand);
             core.flow.bell.notify_one();
         }

@@ -8,6 +8,15 @@ use busway_persistence::Position;
 use super::team::Team;
 use super::{Attempted, Begun, InHand, Moment, Started, Verdict, Window};
 
+/// What was made of an event until it was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// An attempt: its handler, or what is around that, was asked.
+    Attempt,
+    /// Nothing: it is a duplicate, has expired, or something was done in its handler's place.
+    Nothing,
+}
+
 /// A call with several events, which has one place among those that run.
 #[derive(Debug)]
 pub(super) struct SharedCall {
@@ -93,6 +102,16 @@ impl<E> Window<E> {
             if so_far.count == 0 && !matches!(verdict, Verdict::Wait(_) | Verdict::Later { .. }) {
                 self.retries.attempted(at.now);
             }
+            self.decide(place, so_far, verdict, at);
+        }
+    }
+
+    /// An event is decided without an attempt: it is no traffic, and what is said of it is no error of an attempt.
+    pub(crate) fn ended_unattempted(&mut self, place: Position, mut verdict: Verdict, at: Moment) {
+        if let Verdict::Dead { error, .. } | Verdict::NoRoom { error, .. } = &mut verdict {
+            *error = None;
+        }
+        if let Some(so_far) = self.stopped(place) {
             self.decide(place, so_far, verdict, at);
         }
     }

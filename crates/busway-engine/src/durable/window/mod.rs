@@ -40,6 +40,7 @@ use busway_router::{KeyHash, Share};
 use super::lane::NO_LANE;
 use super::settlements::Settlements;
 use crate::idempotency::KeyDone;
+pub(crate) use attempts::Made;
 pub(crate) use pausing::{LaneOf, Wait};
 use retries::Retries;
 use team::Team;
@@ -178,7 +179,7 @@ pub(crate) struct Started<E> {
     pub(crate) expires: Option<Timestamp>,
 }
 
-/// What is to become of an event whose attempt has ended.
+/// What is to become of an event that was started.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// It is finished.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use busway_engine::{Fallback, FallbackKind, StoreTx, Stream, in_store};
+use busway_engine::{Fallback, FallbackKind, Selection, StoreTx, Stream, in_store};
 use busway_event::{Draft, Event};
 use busway_middleware::{
     AnyHandler, Batch, BoxError, Delivery, Durable, IntoHandler, Outcome, Payload, batch,
@@ -130,6 +130,11 @@ async fn dead_letter_gives_an_event_up_with_the_state_of_its_channel_as_the_reas
     let stats = subscription.stats();
     assert_eq!((stats.dead, stats.failed, stats.parked), (3, 2, 2), "{stats}");
     assert_eq!(stats.last_failure.unwrap().error, "dead: the circuit of orders.paid is open");
+    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
+    assert_eq!(page.letters.len(), 3);
+    for letter in page.letters {
+        assert_eq!((letter.attempt_count, letter.reason.as_str()), (0, "the circuit of orders.paid is open"));
+    }
     bus.finish().await;
 }
 

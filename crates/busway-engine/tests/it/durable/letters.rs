@@ -14,7 +14,7 @@ use super::{dir, numbers, open, open_on, order, publish, stock};
 use crate::world::{Number, number};
 
 /// A bus with a subscription that gave up the orders 0 to `count`, each at once.
-async fn with_letters(bus: &TestBus, count: u32) -> (Recorder<Number>, Script) {
+pub(super) async fn with_letters(bus: &TestBus, count: u32) -> (Recorder<Number>, Script) {
     let recorder = Recorder::<Number>::new();
     let script = Script::new((0..count).map(|_| Step::Dead("no such order")));
     stock(bus).to(recorder.scripted(&script)).await.unwrap();
@@ -25,11 +25,11 @@ async fn with_letters(bus: &TestBus, count: u32) -> (Recorder<Number>, Script) {
     (recorder, script)
 }
 
-fn id(offset: u64) -> DeadLetterId {
+pub(super) fn id(offset: u64) -> DeadLetterId {
     format!("stock/orders/0/{offset}").parse().unwrap()
 }
 
-async fn left(bus: &TestBus) -> Vec<u64> {
+pub(super) async fn left(bus: &TestBus) -> Vec<u64> {
     let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
     page.letters.iter().map(|letter| letter.id.position.offset).collect()
 }
@@ -365,25 +365,5 @@ async fn what_a_subscription_discards_is_counted_and_settled() {
     assert!(left(&bus).await.is_empty());
     let described = bus.describe().to_string();
     assert!(described.contains("dead_letters = discarded (subscription)"), "{described}");
-    bus.finish().await;
-}
-
-#[tokio::test]
-async fn the_letters_of_a_removed_subscription_stay_its_own() {
-    let dir = dir();
-    let clock = ManualClock::new();
-    let bus = open_on(&clock, &dir).await;
-    with_letters(&bus, 1).await;
-    bus.finish().await;
-    let bus = open_on(&clock, &dir).await;
-    bus.cursor("stock").remove().await.unwrap();
-    let refused = bus.dead_letters().redrive(&id(0), Redrive::default()).await.unwrap_err();
-    assert!(matches!(refused, DeadLetterError::SubscriptionRemoved { .. }), "{refused}");
-    let recorder = Recorder::<Number>::new();
-    bus.subscribe("orders.#").durable("other").to(recorder.handler()).await.unwrap();
-    assert_eq!(bus.dead_letters().count("other").await.unwrap(), 0, "its number was not used again");
-    assert_eq!(left(&bus).await, [0]);
-    bus.dead_letters().discard(Selection::all().subscription("stock")).await.unwrap();
-    assert!(left(&bus).await.is_empty());
     bus.finish().await;
 }

@@ -27,6 +27,7 @@ mod priorities;
 mod publishing;
 mod redrives;
 mod relay;
+mod removed_letters;
 mod restart;
 mod retries;
 mod settings;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use busway_engine::{Retention, Stream, SubscribeProblem};
 use busway_event::Timestamp;
 use busway_middleware::{Outcome, Permanent};
-use busway_reliability::{FailureClass, Retry, RetryBudget, RetryProblem};
+use busway_reliability::{FailureClass, Idempotency, Retry, RetryBudget, RetryProblem};
 use busway_testkit::{ManualClock, Recorder, Script, Step, TestBus};
 
 use super::{dir, open, order, stock};
@@ -177,4 +177,35 @@ async fn a_time_in_the_past_is_now() {
     bus.settle().await;
     bus.assert_outcomes("stock", &["failed", "done"]);
     bus.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_not_attempted_makes_no_room_for_retries() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new([Step::Fail("no connection"), Step::Fail("no connection")]);
+    let builder = stock(&bus).concurrency(8).retry(Retry::constant(SECOND).attempts(10));
+    let builder = builder.idempotent(Idempotency::by_metadata(["bizId"]));
+    let builder = builder.retry_budget(RetryBudget::percent(50).at_least(0));
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    let publish = async |n: u32, key: &str| {
+        bus.publish(order(&format!("key-{n}"), n).meta("bizId", key)).await.unwrap();
+    };
+    publish(0, "a").await;
+    publish(1, "b").await;
+    bus.settle().await;
+    // One retry of two events; then a hundred that nobody handles.
+    bus.clock().advance(SECOND);
+    bus.settle().await;
+    for n in 0..100 {
+        publish(n + 2, if subscription.stats().done == 1 { "a" } else { "b" }).await;
+    }
+    bus.settle().await;
+    for _ in 0..5 {
+        bus.clock().advance(SECOND);
+        bus.settle().await;
+    }
+    let stats = subscription.stats();
+    assert_eq!((recorder.count(), stats.over_budget), (3, 1), "{stats}");
 }

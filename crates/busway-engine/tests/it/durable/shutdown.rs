@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use busway_engine::{Bus, Refused, Stopping};
-use busway_middleware::Payload;
+use busway_middleware::{BoxError, Payload};
+use busway_reliability::Retry;
 use busway_testkit::{Gate, Recorder, Script, Step};
 
-use super::{dir, numbers, open, publish, stock, with_orders};
+use super::{dir, numbers, open, open_on, publish, stock, with_orders};
 use crate::world::{Number, ends, number, turns};
 
 #[tokio::test]
@@ -40,6 +41,39 @@ async fn a_shutdown_waits_for_running_handlers_and_leaves_the_rest_in_the_log() 
     again.settle().await;
     rest.assert_payloads(&numbers(1..5));
     again.finish().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_because_it_was_told_to_stop_is_not_charged() {
+    let dir = dir();
+    let bus = open(&dir).await;
+    let obeys = async |stopping: Stopping| {
+        stopping.stopped().await;
+        Err::<(), BoxError>("stopped".into())
+    };
+    let subscription = stock(&bus).retry(Retry::never()).to(obeys).await.unwrap();
+    publish(&bus, [7]).await;
+    turns().await;
+    let clock = bus.clock().clone();
+    let shutdown = bus.shutdown(Duration::from_secs(5));
+    let passes = async {
+        turns().await;
+        clock.advance(Duration::from_secs(5));
+    };
+    ends(async { tokio::join!(shutdown, passes) }).await;
+    let stats = subscription.stats();
+    assert_eq!((stats.dead, stats.failed, stats.cut_short), (0, 0, 1), "{stats}");
+    let clock = bus.clock().clone();
+    drop(bus);
+
+    let bus = open_on(&clock, &dir).await;
+    let recorder = Recorder::<Number>::new();
+    stock(&bus).to(recorder.handler()).await.unwrap();
+    bus.settle().await;
+    recorder.assert_payloads(&numbers([7]));
+    assert_eq!(recorder.deliveries()[0].attempt(), 1);
+    assert_eq!(bus.dead_letters().count("stock").await.unwrap(), 0);
+    bus.finish().await;
 }
 
 #[tokio::test]

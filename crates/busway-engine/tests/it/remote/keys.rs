@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use busway_engine::transport::Verdict;
 use busway_event::{Event, Raw};
 use busway_middleware::Payload;
 use busway_reliability::{Idempotency, Retry};
-use busway_testkit::{SharedKeys, TestBus};
+use busway_testkit::{Gate, Recorder, Script, SharedKeys, Step, TestBus};
 
 use super::done;
-use super::world::{Scripted, again, delivery};
-use crate::world::ends;
+use super::world::{Scripted, again, delivery, until};
+use crate::world::{ends, turns};
 
 #[tokio::test]
 async fn what_was_refused_is_returned_by_the_next_attempt_and_then_by_none() {
@@ -69,4 +70,49 @@ async fn members_of_a_subscription_at_a_broker_share_their_keys_whatever_they_ar
     for (member, _) in members {
         ends(member.stop()).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_not_handled_goes_back_to_its_broker_when_the_subscription_stops_while_the_store_is_away() {
+    let (bus, broker) = (TestBus::start().await, Scripted::able());
+    let keys = SharedKeys::new(bus.clock());
+    keys.set_reachable(false);
+    let builder = bus.subscribe("orders.#").idempotent(Idempotency::by_id().store(keys.store()));
+    let stock = builder.on(&broker, "orders", "stock").to(|| async {}).await.unwrap();
+    broker.deliver([delivery(1, "a", None)]);
+    until(|| keys.calls() > 0).await;
+    let told = async {
+        while broker.told_now().is_empty() {
+            bus.clock().advance_to_next();
+            turns().await;
+        }
+    };
+    ends(async { tokio::join!(stock.stop(), told) }).await;
+    assert_eq!(broker.told_now(), [(1, Verdict::Back)]);
+}
+
+#[tokio::test]
+async fn what_is_handled_is_settled_by_a_shutdown_though_the_store_cannot_be_told() {
+    let (bus, broker, gate) = (TestBus::start().await, Scripted::able(), Gate::closed());
+    let keys = SharedKeys::new(bus.clock());
+    let builder = bus.subscribe("orders.#").idempotent(Idempotency::by_id().store(keys.store()));
+    let script = Script::new([Step::Wait(gate.clone())]);
+    let seen = Recorder::<Raw>::new();
+    let stock = builder.on(&broker, "orders", "stock").to(seen.scripted(&script)).await.unwrap();
+    broker.deliver([delivery(1, "a", None)]);
+    gate.reached(1).await;
+    keys.set_silent(true);
+    gate.open();
+    turns().await;
+    let clock = bus.clock().clone();
+    let passes = async {
+        while broker.told_now().is_empty() {
+            turns().await;
+            clock.advance(Duration::from_millis(100));
+        }
+    };
+    ends(async { tokio::join!(bus.shutdown(Duration::from_secs(1)), passes) }).await;
+    assert_eq!(broker.told_now(), [done(1)]);
+    let stats = stock.stats().subscription;
+    assert_eq!((stats.done, stats.idempotency.unwrap().untold), (1, 1));
 }

@@ -1,6 +1,7 @@
 //! Subscriptions at a transport.
 
 mod at_a_bus;
+mod budget;
 mod keys;
 mod members;
 mod poison;

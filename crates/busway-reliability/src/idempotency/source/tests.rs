@@ -1,6 +1,6 @@
 //! Keys of events.
 
-use busway_event::{Event, EventId, EventType, Metadata, Raw, Stamp, Timestamp};
+use busway_event::{Encoded, Event, EventId, EventType, Metadata, Parts, Raw, Stamp, Timestamp, Topic};
 
 use super::*;
 use crate::idempotency::Idempotency;
@@ -87,4 +87,35 @@ fn a_payload_that_is_no_json_is_an_error() {
         matches!(error, IdempotencyKeyError::NotJson { .. } | IdempotencyKeyError::Unreadable { .. }),
         "{error}"
     );
+}
+
+#[test]
+fn numbers_that_a_double_would_make_one_are_two_keys() {
+    let key = |number: &str| {
+        let payload = format!(r#"{{"a/b": [0, {{"c": 1, "c": {number} }}]}}"#);
+        let (id, topic) = (EventId::foreign("shop", "1"), Topic::new("orders.paid").unwrap());
+        let parts = Parts::new(id, Timestamp::from_nanos(5), topic, Metadata::draft("shop", 3));
+        let (type_name, bytes) = ("paid".into(), payload.into());
+        let event = AnyEvent::receive(parts, Encoded { type_name, version: 1, codec: CodecId::Json, bytes });
+        let event = event.unwrap();
+        key_of(&Idempotency::by_pointer("/a~1b/1/c"), &event).unwrap()
+    };
+    let apart = [
+        "20000000000000000001",
+        "20000000000000000002",
+        "-9223372036854775809",
+        "-9223372036854775810",
+        "0.12345678901234567",
+        "0.12345678901234568",
+        "18446744073709551615",
+        "7",
+        "7.5",
+    ];
+    for (at, one) in apart.iter().enumerate() {
+        assert!(apart.iter().skip(at + 1).all(|other| key(one) != key(other)), "{one}");
+    }
+    // What a double holds is one number, however it is written; and keys are stored, so that it stays the key that it was.
+    let mut stored = KeyDigest::default();
+    stored.literal("7.5");
+    assert_eq!([key("7.5"), key("7.50"), key("75e-1")], [stored.into_key(); 3]);
 }

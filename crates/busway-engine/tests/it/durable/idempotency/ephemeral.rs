@@ -12,7 +12,7 @@ use super::super::breakers::PAID;
 use super::super::numbers;
 use super::{about, once, publish};
 use crate::dependency::Service;
-use crate::world::{Number, number, turns};
+use crate::world::{Number, ends, number, turns};
 
 #[tokio::test]
 async fn an_ephemeral_subscription_remembers_in_memory_for_as_long_as_its_cache_does() {
@@ -214,6 +214,49 @@ async fn members_of_a_group_have_their_keys_in_common_by_a_shared_store() {
             bus.settle().await;
         }
         assert_eq!(recorders.iter().map(Recorder::count).sum::<usize>(), 1, "{name:?}");
+        bus.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_shared_store_that_is_away_keeps_nobody_in_memory_from_stopping_or_being_replaced() {
+    for is_replaced in [false, true] {
+        let (bus, recorder) = (TestBus::start().await, Recorder::<Number>::new());
+        let keys = SharedKeys::new(bus.clock());
+        keys.set_reachable(false);
+        let shared = once().store(keys.store());
+        let builder = bus.subscribe("orders.#").name("stock").idempotent(shared);
+        let old = builder.to(recorder.handler()).await.unwrap();
+        publish(&bus, [("A", 1)]).await;
+        turns().await;
+        let passes = async {
+            loop {
+                bus.clock().advance_to_next();
+                turns().await;
+            }
+        };
+        let ends_it = async {
+            if !is_replaced {
+                return old.stop().await;
+            }
+            let new = bus.subscribe("orders.#").name("stock").taking_over(&old);
+            let new = new.to(recorder.handler()).await.unwrap();
+            publish(&bus, [("B", 2)]).await;
+            while new.stats().done == 0 {
+                turns().await;
+            }
+            recorder.assert_payloads(&numbers([2]));
+            old.stats()
+        };
+        let stats = ends(async {
+            tokio::select! {
+                stats = ends_it => stats,
+                () = passes => unreachable!("it has no end"),
+            }
+        });
+        let stats = stats.await;
+        assert_eq!((stats.failed, stats.done), (1, 0), "{stats}");
+        assert!(stats.last_failure.unwrap().error.contains("shared store of its keys is away"));
         bus.finish().await;
     }
 }

@@ -1,0 +1,53 @@
+//! Dead letters whose subscription was removed.
+
+use busway_engine::{DeadLetterError, Redrive, Selection, StartAt};
+use busway_testkit::{ManualClock, Recorder, Script, Step};
+
+use super::letters::{id, left, with_letters};
+use super::{dir, open_on};
+use crate::world::Number;
+
+#[tokio::test]
+async fn the_letters_of_a_removed_subscription_stay_its_own() {
+    let dir = dir();
+    let clock = ManualClock::new();
+    let bus = open_on(&clock, &dir).await;
+    with_letters(&bus, 1).await;
+    bus.finish().await;
+    let bus = open_on(&clock, &dir).await;
+    bus.cursor("stock").remove().await.unwrap();
+    let refused = bus.dead_letters().redrive(&id(0), Redrive::default()).await.unwrap_err();
+    assert!(matches!(refused, DeadLetterError::SubscriptionRemoved { .. }), "{refused}");
+    let recorder = Recorder::<Number>::new();
+    bus.subscribe("orders.#").durable("other").to(recorder.handler()).await.unwrap();
+    assert_eq!(bus.dead_letters().count("other").await.unwrap(), 0, "its number was not used again");
+    assert_eq!(left(&bus).await, [0]);
+    bus.dead_letters().discard(Selection::all().subscription("stock")).await.unwrap();
+    assert!(left(&bus).await.is_empty());
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_letter_of_a_removed_subscription_is_not_that_of_another_one_of_its_name() {
+    let dir = dir();
+    let clock = ManualClock::new();
+    let bus = open_on(&clock, &dir).await;
+    with_letters(&bus, 1).await;
+    bus.finish().await;
+    let bus = open_on(&clock, &dir).await;
+    bus.cursor("stock").remove().await.unwrap();
+    let script = Script::new([Step::Dead("no such order")]);
+    let again = bus.subscribe("orders.#").durable("stock").start_at(StartAt::Earliest);
+    again.to(Recorder::<Number>::new().scripted(&script)).await.unwrap();
+    bus.settle().await;
+    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
+    let ids: Vec<_> = page.letters.iter().map(|letter| letter.id.clone()).collect();
+    let [removed] = ids.iter().filter(|other| **other != id(0)).collect::<Vec<_>>()[..] else {
+        panic!("{ids:?}")
+    };
+    assert_eq!((ids.len(), removed.position.offset), (2, 0), "{ids:?}");
+    bus.dead_letters().discard(removed).await.unwrap();
+    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
+    assert_eq!(page.letters.iter().map(|letter| letter.id.clone()).collect::<Vec<_>>(), [id(0)]);
+    bus.finish().await;
+}
