@@ -111,6 +111,7 @@ fn route(route: &Given<String>, section: &Route, problems: &mut Vec<Problem>) {
             start_at.map(|given| ("start_at", given.place())),
             section.dead_letters.as_ref().map(|given| ("dead_letters", &given.place.0)),
             section.deadline.as_ref().map(|given| ("deadline", given.place())),
+            section.at_most_once().map(|given| ("at_most_once", given.place())),
         ];
         for (field, place) in of_durable.into_iter().flatten() {
             let message = format!("\"{field}\" is for durable subscriptions, and this one is in memory");

@@ -87,6 +87,7 @@ impl Config {
             ("capacity", letters.and_then(|letters| Some(letters.capacity.as_ref()?.place()))),
             ("expire_after", letters.and_then(|letters| Some(letters.expire_after.as_ref()?.place()))),
             ("with_expired", letters.and_then(|letters| Some(letters.with_expired.as_ref()?.place()))),
+            ("at_most_once", route.at_most_once().map(Given::place)),
             ("ttl", route.limits.as_ref().and_then(|limits| Some(&limits.ttl.as_ref()?.place.0))),
         ];
         for (field, place) in of_the_store {

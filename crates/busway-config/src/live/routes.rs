@@ -369,6 +369,9 @@ pub(super) fn durable_of(builder: SubscribeBuilder, route: &Route) -> DurableBui
     if let Some(letters) = &route.dead_letters {
         builder = builder.dead_letters(letters.policy());
     }
+    if route.at_most_once().is_some() {
+        builder = builder.at_most_once();
+    }
     match &route.deadline {
         Some(deadline) => builder.deadline(deadline.duration()),
         None => builder,

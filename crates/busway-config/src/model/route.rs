@@ -36,12 +36,19 @@ section! {
         dead_letters: Option<DeadLettersSection>,
         /// How long an attempt may take; durable ones only. Default: for ever; at least 1ms.
         deadline: Option<Given<Time<1>>>,
+        /// Settles each event before its handler starts, so that none is attempted twice, whatever happens; durable ones only. Default false: at least once.
+        at_most_once: Option<Given<bool>>,
         /// Middleware around this handler alone, by stage.
         middleware: Option<Steps>,
     }
 }
 
 impl Route {
+    /// Where it says that each event is settled before its handler starts.
+    pub(crate) fn at_most_once(&self) -> Option<&Given<bool>> {
+        self.at_most_once.as_ref().filter(|is_asked| *is_asked.value())
+    }
+
     /// As whom it is judged by rules of access, also where a part of it is at a broker or in a group.
     pub(crate) fn identity<'a>(&'a self, name: &'a str) -> &'a str {
         self.durable.as_ref().map_or(name, |durable| durable.as_str())

@@ -65,6 +65,7 @@ async fn what_a_route_says_and_a_broker_cannot_do_is_refused_before_anything_cha
         ("handler: one, dead_letters: { capacity: 5 }", "\"capacity\" is of the store"),
         ("handler: one, dead_letters: { expire_after: 1h }", "\"expire_after\" is of the store"),
         ("handler: one, dead_letters: { with_expired: true }", "\"with_expired\" is of the store"),
+        ("handler: one, at_most_once: true", "\"at_most_once\" is of the store"),
         ("handler: one, limits: { ttl: { p1: 1h } }", "\"ttl\" is of the store"),
     ];
     for (number, (route, expected)) in cases.into_iter().enumerate() {

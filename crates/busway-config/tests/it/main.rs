@@ -4,6 +4,7 @@
 mod access;
 mod applying;
 mod at_brokers;
+mod at_most_once;
 mod carriers;
 mod diff;
 mod documents;

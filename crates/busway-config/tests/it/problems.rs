@@ -82,6 +82,7 @@ routes:
     handler: h
     start_at: latest
     deadline: 1s
+    at_most_once: true
     dead_letters: {}
     group_rule: round_robin
     retry: { delays: [1s], first_delay: 1s, budget: { percent: 0, per_second: 0 } }
@@ -100,15 +101,16 @@ routes:
             "5:19: members of a group want the same topics; \"three\" at busway.yaml:4:3 wants a",
             "9:15: \"start_at\" is for durable subscriptions",
             "10:15: \"deadline\" is for durable subscriptions",
-            "11:19: \"dead_letters\" is for durable subscriptions",
-            "12:17: \"group_rule\" is of no effect without a group",
-            "13:41: delays are either listed or doubled",
-            "13:53: ",
-            "14:55: a window is a day at most",
-            "15:37: an id is a key by itself",
-            "20:18: ",
-            "21:48: what is discarded is not kept",
-            "21:65: what is discarded is not kept",
+            "11:19: \"at_most_once\" is for durable subscriptions",
+            "12:19: \"dead_letters\" is for durable subscriptions",
+            "13:17: \"group_rule\" is of no effect without a group",
+            "14:41: delays are either listed or doubled",
+            "14:53: ",
+            "15:55: a window is a day at most",
+            "16:37: an id is a key by itself",
+            "21:18: ",
+            "22:48: what is discarded is not kept",
+            "22:65: what is discarded is not kept",
         ],
     );
 }

@@ -165,6 +165,7 @@ impl SubscriptionDescription {
                 .cloned()
                 .chain(core.described_ttl())
                 .chain(core.described_deadline())
+                .chain(core.described_at_most_once())
                 .chain(core.guard.iter().map(|guard| guard.described()))
                 .chain(core.keeper.iter().map(|keeper| keeper.described()))
                 .collect(),

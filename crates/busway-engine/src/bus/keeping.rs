@@ -84,7 +84,8 @@ impl Bus {
         self.core().keep(move |lent| lent.step(|store| store.backup(&to))).await
     }
 
-    /// Reads and checks every record of the store and follows the chains of audit streams, while everything goes on.
+    /// Reads and checks every record of the store and all that is kept beside them, and follows the chains of audit streams, while everything goes on.
+    /// See [`Store::verify`](busway_persistence::Store::verify) for what that is.
     ///
     /// # Errors
     /// [`ReadError`], when the system refuses; what is damaged is part of what it finds.

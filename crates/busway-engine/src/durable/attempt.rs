@@ -3,6 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -29,12 +30,14 @@ pub(super) struct Slot {
     invocation: Box<dyn Invocation>,
     pub(super) progress: Progress,
     chain: ChainCache,
+    /// Its event was settled before its handler started.
+    pub(super) is_settled: bool,
 }
 
 impl Slot {
     pub(super) fn new(core: &DurableCore, member: &Member) -> Self {
         let (invocation, progress) = (member.handler.invocation(), core.progress());
-        Self { invocation, progress, chain: ChainCache::new(core, member) }
+        Self { invocation, progress, chain: ChainCache::new(core, member), is_settled: false }
     }
 }
 
@@ -82,12 +85,19 @@ pub(super) enum Ended {
 async fn may_begin(
     core: &Arc<DurableCore>,
     member: &Member,
-    started: &Started<AnyEvent>,
+    (started, slot): (&Started<AnyEvent>, &mut Slot),
     mut claimed: Option<&mut Claimed<'_>>,
 ) -> Result<(), Ended> {
     pay(claimed.as_deref_mut(), started).await?;
     keep_while(claimed.as_deref_mut(), pin!(core.marked(member, started))).await?;
-    keep_key(claimed).await
+    keep_key(claimed).await?;
+    // The last of them: behind it the event does not come back.
+    if core.settles_first(started) {
+        // Boxed: others do not carry it with them.
+        Box::pin(core.settle_first(member, started)).await?;
+        slot.is_settled = true;
+    }
+    Ok(())
 }
 
 /// Makes an attempt.
@@ -101,17 +111,17 @@ pub(super) async fn attempt(
     let mut conflicts: u32 = 0;
     // Only for what is committed: it takes a look at the clock.
     let event = |claimed: Option<&mut Claimed<'_>>| {
-        core.event(started.place, claimed.and_then(|claimed| claimed.done()))
+        core.event_in_hand(started, claimed.and_then(|claimed| claimed.done()))
     };
     let copier = core.guard.as_ref().and_then(|guard| guard.copier());
-    if let Err(ended) = may_begin(core, member, started, claimed.as_deref_mut()).await {
+    if let Err(ended) = may_begin(core, member, (started, &mut *slot), claimed.as_deref_mut()).await {
         return ended;
     }
     // Behind the last thing that may hand the event back: who gets it is told of what is gone.
     let lost = core.counts.untold.swap(0, Ordering::Relaxed);
     let mut untold = core.take_gap(started.place.partition);
     loop {
-        let Slot { invocation, progress, chain } = slot;
+        let Slot { invocation, progress, chain, .. } = slot;
         let chain = chain.get(core, member);
         let mut delivery = core.delivery(started, lost, untold.as_ref());
         let new_desk = || TxDesk::new(core.ground(), event(claimed.as_deref_mut()), copier);
@@ -144,7 +154,7 @@ pub(super) async fn attempt(
         if let (Some(guard), None | Some(Committed::Stored)) = (&core.guard, &committed) {
             guard.remember(&started.event, answer);
         }
-        match committed {
+        match committed.map(|committed| committed.for_one_run(slot.is_settled)) {
             None => return Ended::Decided(outcome),
             Some(Committed::Stored | Committed::Before) => return Ended::Stored,
             Some(Committed::Failed(reason)) => return Ended::Decided(Outcome::failed(reason)),
@@ -154,8 +164,7 @@ pub(super) async fn attempt(
                 }
             }
             Some(Committed::Later(reason)) => {
-                let places = [started.place];
-                let later = pin!(later(core, member, (&reason, &places)));
+                let later = pin!(later(core, member, (&reason, from_ref(&started.place))));
                 if let Some(ended) = keep_while(claimed.as_deref_mut(), later).await.ended() {
                     return ended;
                 }
@@ -209,7 +218,12 @@ impl DurableCore {
 
     /// An event of it. `done`: the key that is done when the event is.
     pub(super) const fn event(&self, place: Position, done: Option<KeyDone>) -> EventOf {
-        EventOf { subscription: self.id, number: self.number, place, done }
+        EventOf { subscription: self.id, number: self.number, place, done, is_settled: false }
+    }
+
+    /// The same of one that is attempted.
+    fn event_in_hand(&self, started: &Started<AnyEvent>, done: Option<KeyDone>) -> EventOf {
+        EventOf { is_settled: self.settles_first(started), ..self.event(started.place, done) }
     }
 
     /// Others have changed what a handler read before it could be stored: counts it. `false` when the subscription ends and should wait

@@ -27,7 +27,7 @@ use crate::log::Log;
 use crate::settings::{Effective, Settings};
 use crate::subscription::{Heritage, SubscribeError, SubscribeProblem};
 
-/// A durable subscription that has not begun: named, with a stored cursor, at least once.
+/// A durable subscription that has not begun: named, with a stored cursor, at least once unless it says [otherwise](DurableBuilder::at_most_once).
 ///
 /// Every event that a stream captures and its filter wants is attempted until it is settled: handled, skipped, given up as a
 /// dead letter, or expired where it has a [time to live](Self::ttl); it may be attempted more than once. An event that fails is parked in the store and attempted again when it is due;
@@ -49,6 +49,7 @@ pub struct DurableBuilder {
     pub(super) breaker: Option<Breaker>,
     pub(super) deadline: Option<Duration>,
     pub(super) idempotent: Option<Idempotency>,
+    pub(super) is_at_most_once: bool,
     pub(super) group: Option<Arc<str>>,
     pub(super) rule: Option<GroupRule>,
     pub(super) middleware: Registry,
@@ -84,6 +85,7 @@ impl DurableBuilder {
             breaker,
             deadline,
             idempotent,
+            is_at_most_once: false,
             group,
             rule,
             middleware,
@@ -290,6 +292,7 @@ impl DurableBuilder {
         let deadline = self.deadline.filter(|deadline| *deadline < Duration::from_millis(1));
         problems.extend(deadline.map(|deadline| SubscribeProblem::DeadlineTooShort { deadline }));
         problems.extend(self.idempotency_problems());
+        problems.extend(self.at_most_once_problems(handler));
         if info.requirements.transactions() > 1 {
             problems.push(SubscribeProblem::Transactions { count: info.requirements.transactions() });
         }
@@ -329,7 +332,7 @@ impl DurableBuilder {
             id,
             name,
             filter,
-            recovery: Recovery::of(&settings, self.classify.clone()),
+            recovery: Recovery::of(&settings, self.classify.clone(), self.is_at_most_once),
             deadline: self.deadline,
             ttl: self.settings.own_ttl(),
             keeper,

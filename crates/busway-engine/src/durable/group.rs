@@ -88,6 +88,7 @@ impl DurableBuilder {
             ("deadline", deadline::shown(core.deadline), deadline::shown(self.deadline)),
             ("ttl", time_to_live::shown(core.ttl), time_to_live::shown(self.settings.own_ttl())),
             self.idempotent_pair(core),
+            self.at_most_once_pair(core),
         ];
         // Settings may come with a filter: those of another one are no news.
         if core.filter == *filter {

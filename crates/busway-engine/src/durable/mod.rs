@@ -11,6 +11,7 @@
 //!
 //! The log is the queue: nothing is fetched while the window has no room, and nothing is lost by that.
 
+mod at_most_once;
 mod attempt;
 mod batch;
 mod batch_gate;

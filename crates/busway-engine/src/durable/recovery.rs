@@ -25,6 +25,8 @@ pub(crate) struct Recovery {
     pub(super) retry: Retry,
     pub(super) classify: Classifier,
     pub(crate) letters: DeadLetterPolicy,
+    /// Each event is settled before its handler starts.
+    pub(super) is_at_most_once: bool,
 }
 
 impl DurableBuilder {
@@ -81,8 +83,12 @@ pub(super) struct Alarms {
 }
 
 impl Recovery {
-    pub(super) const fn of(settings: &Effective, classify: Classifier) -> Self {
-        Self { retry: settings.retry, classify, letters: settings.dead_letters }
+    pub(super) fn of(settings: &Effective, classify: Classifier, is_at_most_once: bool) -> Self {
+        let (retry, letters) = match is_at_most_once {
+            true => (Retry::default().attempts(1), DeadLetterPolicy::discard()),
+            false => (settings.retry, settings.dead_letters),
+        };
+        Self { retry, classify, letters, is_at_most_once }
     }
 }
 

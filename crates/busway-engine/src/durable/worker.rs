@@ -138,6 +138,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
     let mut aborted = pin!(core.abort.cancelled());
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
         let started = &*in_hand.one.insert(started);
+        slot.is_settled = false;
         // Its key first: what is done already is nobody's call, and is not answered in its place either.
         let mut place = None;
         let claimed = match claim_at_once(core, started) {
@@ -174,6 +175,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
             Ended::Stored => (Outcome::Done, Storing::Is),
             Ended::CutShort => {
                 core.call_ended(in_hand.call.take().as_ref(), None);
+                core.discard_cut_short(started, slot.is_settled);
                 core.cut_short([started.place]);
                 return;
             }
@@ -293,7 +295,8 @@ pub(super) fn judge(
     at: Moment,
 ) -> Verdict {
     // Told to stop, it has stopped: as if it had been cut short.
-    if storing == Storing::ToBe && core.stopping.is_cancelled() && may_pass(outcome, class) {
+    let is_left = storing == Storing::ToBe && !core.settles_first(started);
+    if is_left && core.stopping.is_cancelled() && may_pass(outcome, class) {
         core.counts.cut_short.fetch_add(1, Ordering::Relaxed);
         return Verdict::Later { delay: Duration::ZERO };
     }

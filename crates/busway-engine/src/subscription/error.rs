@@ -72,6 +72,14 @@ pub enum SubscribeProblem {
     /// An inline handler has no queue, so it cannot share one.
     #[error("an inline handler cannot be a member of a group: it has no queue to share")]
     InlineInGroup,
+    /// What is settled before its handler starts cannot be settled with what the handler does.
+    #[error(
+        "it is to be handled at most once, settled before its handler starts, and {with} is stored with the settlement behind it: leave one of them out"
+    )]
+    AtMostOnce {
+        /// What it cannot have.
+        with: &'static str,
+    },
     /// What makes it idempotent is wrong.
     #[error("{0}")]
     Idempotency(IdempotencyProblem),

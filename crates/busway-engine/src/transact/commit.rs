@@ -37,11 +37,16 @@ pub(crate) struct EventOf {
     pub(crate) place: Position,
     /// The idempotency key that is done with it.
     pub(crate) done: Option<KeyDone>,
+    /// It was settled before its handler started.
+    pub(crate) is_settled: bool,
 }
 
 impl EventOf {
-    /// Finishes it in a transaction, with its key.
+    /// Finishes it in a transaction, with its key, unless that was done before.
     pub(super) fn finish(&self, tx: &mut Tx<'_>) {
+        if self.is_settled {
+            return;
+        }
         tx.finish(self.number, self.place.partition, self.place.offset);
         if let Some(KeyDone { key, keys_max }) = self.done {
             tx.done(self.number, self.place.partition, DoneKeys::one(key, keys_max));
@@ -64,6 +69,17 @@ pub(crate) enum Committed {
     Failed(BoxError),
     /// The store takes nothing any more, and nobody can say what it took.
     Lost(String),
+}
+
+impl Committed {
+    /// A handler that must not run again has failed where it would have to.
+    pub(crate) fn for_one_run(self, is_only_one: bool) -> Self {
+        match self {
+            Self::Later(reason) if is_only_one => Self::Failed(reason),
+            Self::Again if is_only_one => Self::Failed(TxError::Conflict.into()),
+            committed => committed,
+        }
+    }
 }
 
 impl From<Result<(), NotTransacted>> for Committed {

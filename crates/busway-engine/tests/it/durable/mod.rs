@@ -1,6 +1,7 @@
 //! Durable topics and subscriptions: what a bus with a store promises.
 
 mod abandoned;
+mod at_most_once;
 mod batch_transactions;
 mod batches;
 pub(crate) mod breakers;
