@@ -2,12 +2,11 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
 use std::time::Instant;
 
 use busway_event::{AnyDraft, AnyEvent};
-use busway_middleware::chain::{begin_plain, drop_contained, go_on_plain, run};
-use busway_middleware::{Delivery, Invocation, Outcome, Progress, Reply, Scope};
+use busway_middleware::chain::{drop_contained, run};
+use busway_middleware::{Delivery, Invocation, Outcome, Progress, Scope};
 use busway_observability::trace::within;
 use tokio_util::sync::WaitForCancellationFuture;
 
@@ -48,13 +47,17 @@ impl Slot {
         said_by_the_broker(core, Delivery::live(event, scope, core.mailbox.take_lagged()))
     }
 
-    /// Whether nothing but the handler is to be run, in no trace, and nothing is to be measured.
+    /// What an event has before it.
     #[inline]
-    pub(super) fn is_plain(&mut self, core: &SubscriptionCore, member: &Member, event: &AnyEvent) -> bool {
-        core.settings.traces == 0
-            && self.chain.get(member, &core.services.middleware).is_empty()
-            && !core.services.is_traced(event)
-            && self.metered(core).is_none()
+    pub(super) fn way(&mut self, core: &SubscriptionCore, member: &Member, event: &AnyEvent) -> Way {
+        let is_plain = self.chain.get(member, &core.services.middleware).is_empty();
+        let is_watched =
+            core.settings.traces > 0 || core.services.is_traced(event) || self.metered(core).is_some();
+        match (is_watched, is_plain) {
+            (true, _) => Way::Watched,
+            (false, true) => Way::Plain,
+            (false, false) => Way::Behind,
+        }
     }
 
     /// Whether its chain has to be driven.
@@ -64,7 +67,7 @@ impl Slot {
 
     /// Whether nothing follows an attempt with this outcome.
     #[inline]
-    fn is_over_with(&self, outcome: &Outcome) -> bool {
+    pub(super) fn is_over_with(&self, outcome: &Outcome) -> bool {
         self.again.is_none() || matches!(outcome, Outcome::Done | Outcome::Skip)
     }
 
@@ -81,6 +84,17 @@ impl Slot {
         self.scope = Some(scope);
         event
     }
+}
+
+/// What an event has before it, see [`Slot::way`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Nothing but its handler.
+    Plain,
+    /// Middleware.
+    Behind,
+    /// It is traced, timed or counted.
+    Watched,
 }
 
 /// A progress record that takes times when the subscription keeps traces.
@@ -124,11 +138,7 @@ pub(crate) async fn handle(
             if let Some(trace) = progress.take_trace() {
                 core.keep_trace(trace);
             }
-            match progress.has_emits() || member.keeper.is_some() && Kept::has_key(&delivery) {
-                // Boxed: most attempts emit nothing, and the future of each is moved.
-                true => Box::pin(finish(core, &delivery, outcome, progress.take_emits())).await,
-                false => outcome,
-            }
+            published(core, member, &delivery, progress, outcome).await
         });
         let outcome = outcome.await;
         ended(place.as_ref(), &outcome);
@@ -158,6 +168,28 @@ pub(crate) async fn handle(
     }
 }
 
+/// Publishes what a chain has left to be published, and concludes the key that it has left.
+#[inline]
+pub(super) async fn published(
+    core: &SubscriptionCore,
+    member: &Member,
+    delivery: &Delivery,
+    progress: &mut Progress,
+    outcome: Outcome,
+) -> Outcome {
+    match has_more(member, delivery, progress) {
+        // Boxed: most attempts emit nothing, and the future of each is moved.
+        true => Box::pin(finish(core, delivery, outcome, progress.take_emits())).await,
+        false => outcome,
+    }
+}
+
+/// Whether a chain has left something to be done.
+#[inline]
+pub(super) fn has_more(member: &Member, delivery: &Delivery, progress: &Progress) -> bool {
+    progress.has_emits() || member.keeper.is_some() && Kept::has_key(delivery)
+}
+
 /// Whether an event was left unhandled, as its subscription ends: its broker, if it has one, hears that before it hears of a failure.
 pub(super) fn hands_back(core: &SubscriptionCore, member: &Member, delivery: &Delivery) -> bool {
     let is_left = member.keeper.is_some() && Kept::is_left_unhandled(delivery);
@@ -165,91 +197,6 @@ pub(super) fn hands_back(core: &SubscriptionCore, member: &Member, delivery: &De
         feed.back(delivery.event().id());
     }
     is_left
-}
-
-/// An attempt without middleware that could not end at once.
-pub(crate) struct Under {
-    delivery: Delivery,
-    ticket: Ticket,
-    /// What the handler said; `None` while it runs.
-    reply: Option<Reply>,
-}
-
-/// How an attempt without middleware began.
-pub(crate) enum Begun {
-    /// The handler did not wait; settled but for its ticket.
-    Handled(AnyEvent),
-    Under(Delivery, Option<Reply>),
-}
-
-/// Begins to handle an event without middleware, and counts its end when the handler does not wait.
-#[inline]
-pub(crate) fn begin(
-    (core, member): (&SubscriptionCore, &Member),
-    slot: &mut Slot,
-    event: AnyEvent,
-    context: &mut Context<'_>,
-) -> Begun {
-    let delivery = slot.delivery(core, member, event);
-    let mut reply = None;
-    if begin_plain(&delivery, &mut *slot.invocation, context, &mut reply).is_pending() {
-        return Begun::Under(delivery, None);
-    }
-    match reply {
-        None => {
-            core.settle(delivery.event(), &Outcome::Done, None);
-            Begun::Handled(slot.keep(delivery))
-        }
-        Some(Reply { outcome, emits }) if emits.is_empty() && slot.is_over_with(&outcome) => {
-            core.settle(delivery.event(), &outcome, None);
-            let_go(outcome);
-            Begun::Handled(slot.keep(delivery))
-        }
-        reply => Begun::Under(delivery, reply),
-    }
-}
-
-impl Under {
-    pub(crate) const fn new(delivery: Delivery, reply: Option<Reply>, ticket: Ticket) -> Self {
-        Self { delivery, ticket, reply }
-    }
-}
-
-/// Does what is left of it.
-pub(crate) async fn go_on(
-    core: &SubscriptionCore,
-    member: &Member,
-    slot: &mut Slot,
-    under: Under,
-    aborted: Aborted<'_, '_>,
-) -> Ended {
-    let Under { delivery, ticket, reply } = under;
-    let attempt = async {
-        let Reply { outcome, emits } = match reply {
-            Some(reply) => reply,
-            None => go_on_plain(&delivery, &mut *slot.invocation).await,
-        };
-        let outcome = emit(core, outcome, emits).await;
-        match slot.is_over_with(&outcome) {
-            true => outcome,
-            false => Box::pin(attempts_again(core, member, slot, delivery.event(), (outcome, None))).await,
-        }
-    };
-    let outcome = tokio::select! {
-        biased;
-        outcome = attempt => Some(outcome),
-        () = aborted => None,
-    };
-    match outcome {
-        Some(outcome) => {
-            settle(core, delivery.event(), &ticket, outcome, None);
-            Ended::Settled(slot.keep(delivery))
-        }
-        None => {
-            cut_short(core, &ticket);
-            Ended::CutShort
-        }
-    }
 }
 
 /// A delivery that tells what was lost since the one before.

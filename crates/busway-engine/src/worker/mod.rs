@@ -11,6 +11,7 @@ mod budget;
 mod linger;
 mod single;
 mod thread;
+mod under;
 
 use std::sync::Arc;
 

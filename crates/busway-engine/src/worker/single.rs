@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 use busway_event::AnyEvent;
 use tokio::sync::Notify;
 
-use super::attempt::{Begun, Ended, Slot, Under, begin, go_on, handle};
+use super::attempt::{Ended, Slot, Way, handle};
 use super::linger::linger_between_tasks;
+use super::under::{Begun, Under, begin, begin_behind, go_on};
 use super::{DRAIN_MAX, Intake, Next};
 use crate::mailbox::{Bell, Job, Ticket};
 use crate::subscription::{Member, SubscriptionCore};
@@ -67,7 +68,7 @@ enum Drained {
     Many,
     /// A handler waits, or wants something published.
     Under(Under),
-    /// There is middleware around the handler.
+    /// Somebody watches its attempt.
     Behind(Job),
 }
 
@@ -117,10 +118,12 @@ fn handle_now(
     context: &mut Context<'_>,
 ) -> Option<Drained> {
     let ticket_of = |ticket: Option<Ticket>| ticket.unwrap_or_else(|| Ticket::straight(member.id));
-    if !slot.is_plain(core, member, &event) {
-        return Some(Drained::Behind(Job { event, ticket: ticket_of(ticket) }));
-    }
-    match begin((core, member), slot, event, context) {
+    let begun = match slot.way(core, member, &event) {
+        Way::Plain => begin((core, member), slot, event, context),
+        Way::Behind => begin_behind((core, member), slot, event, context),
+        Way::Watched => return Some(Drained::Behind(Job { event, ticket: ticket_of(ticket) })),
+    };
+    match begun {
         Begun::Handled(event) => {
             if let Some(ticket) = ticket {
                 core.mailbox.finish(&ticket);
@@ -128,6 +131,8 @@ fn handle_now(
             intake.let_go(event);
             None
         }
-        Begun::Under(delivery, reply) => Some(Drained::Under(Under::new(delivery, reply, ticket_of(ticket)))),
+        Begun::Under(delivery, stands) => {
+            Some(Drained::Under(Under::new(delivery, stands, ticket_of(ticket))))
+        }
     }
 }

@@ -8,7 +8,7 @@ use busway_middleware::chain::{call_plain, run_now};
 use busway_middleware::{Delivery, Outcome, Reply};
 use busway_observability::trace::Place;
 
-use super::attempt::{Ended, Slot, cut_short, emit, handle, settle};
+use super::attempt::{Ended, Slot, Way, cut_short, emit, handle, settle};
 use super::linger::linger;
 use super::{Intake, Next};
 use crate::mailbox::{Bell, Job, Ticket};
@@ -72,7 +72,7 @@ fn handle_here(
         return handle_traced(core, member, slot, event, &ticket);
     }
     let mut delivery = slot.delivery(core, member, event);
-    if slot.is_plain(core, member, delivery.event()) {
+    if slot.way(core, member, delivery.event()) == Way::Plain {
         let mut reply = None;
         call_plain(&delivery, &member.handler, &mut reply);
         let Some(Reply { outcome, emits }) = reply else {

@@ -14,15 +14,32 @@ use crate::passing::{ErasedPass, Pass};
 pub(super) struct Entered<'a> {
     pub(super) nodes: &'a [Node],
     /// What [`Progress::enter`] said for the first of them; the others follow it one by one.
-    first: Option<usize>,
+    pub(super) first: Option<usize>,
     /// Of the one among them that wants to know how it ended.
-    passed: Option<Passed<'a>>,
+    pub(super) passed: Option<Passed<'a>>,
 }
 
 /// A delivery that was let pass. Dropped before it came back, its attempt was.
-struct Passed<'a> {
+pub(super) struct Passed<'a> {
     by: &'a Arc<dyn ErasedPass>,
+    /// Its place among the nodes.
+    pub(super) at: usize,
     pass: Option<Pass>,
+}
+
+impl<'a> Passed<'a> {
+    /// One that was [taken](Self::take).
+    pub(super) fn again(nodes: &'a [Node], at: usize, pass: Pass) -> Option<Self> {
+        match &nodes.get(at)?.step.0 {
+            StepForm::Pass(by) => Some(Self { by, at, pass: Some(pass) }),
+            _ => None,
+        }
+    }
+
+    /// Takes its pass: it is nobody's to drop here any more.
+    pub(super) const fn take(&mut self) -> Option<Pass> {
+        self.pass.take()
+    }
 }
 
 impl<'a> Entered<'a> {
@@ -64,7 +81,7 @@ pub(super) fn enter<'a>(
                 StepForm::Pass(by) if passed.is_none() => {
                     timed = None;
                     let Some(pass) = by.try_pass(delivery) else { break };
-                    passed = Some(Passed { by, pass: Some(pass) });
+                    passed = Some(Passed { by, at: count, pass: Some(pass) });
                     timed = progress.enter(&node.name);
                     first = first.or(timed);
                     count += 1;
@@ -109,7 +126,7 @@ pub(super) fn leave(
                 };
                 let outcome = match &node.step.0 {
                     StepForm::Sync(middleware) => middleware.after(delivery, given()),
-                    StepForm::Pass(by) => match passed.as_mut().and_then(|passed| passed.pass.take()) {
+                    StepForm::Pass(by) => match passed.as_mut().and_then(Passed::take) {
                         Some(pass) => by.passed(pass, delivery, given(), progress.gathered()),
                         None => given(),
                     },

@@ -15,6 +15,7 @@
 
 pub mod attempt;
 mod batch;
+mod begin;
 mod entered;
 mod failure;
 mod panicked;
@@ -29,6 +30,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::batch::{EndOfItem, run_batch, run_batch_with};
+pub use self::begin::{Begun, Inside, begin, go_on};
 pub(crate) use self::panicked::{Panicked, contain, message_of};
 pub use self::panicked::{contained, drop_contained};
 pub use crate::extract::loan::take as take_envelope;

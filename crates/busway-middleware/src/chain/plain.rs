@@ -119,7 +119,7 @@ fn begin_in_span(
 }
 
 #[cold]
-fn stopped_by(panic: &(dyn Any + Send), invocation: &mut (dyn Invocation + 'static)) -> Reply {
+pub(super) fn stopped_by(panic: &(dyn Any + Send), invocation: &mut (dyn Invocation + 'static)) -> Reply {
     drop(Slot(invocation));
     Panicked::in_node(HANDLER, panic).into()
 }

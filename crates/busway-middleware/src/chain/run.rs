@@ -204,10 +204,10 @@ fn go_through_timed<M: Mode>(
 
 /// What is inside of an async middleware.
 pub struct Next<'a> {
-    nodes: &'a [Node],
+    pub(super) nodes: &'a [Node],
     // `'static` keeps `Next` covariant, so that a closure can take it with the lifetime of the delivery.
-    invocation: &'a mut (dyn Invocation + 'static),
-    progress: &'a mut Progress,
+    pub(super) invocation: &'a mut (dyn Invocation + 'static),
+    pub(super) progress: &'a mut Progress,
 }
 
 impl fmt::Debug for Next<'_> {
@@ -248,7 +248,7 @@ impl Next<'_> {
     }
 
     /// Runs an async node with the rest of the chain as its next.
-    async fn step(&mut self, node: &Node, at: usize, delivery: &mut Delivery) -> Outcome {
+    pub(super) async fn step(&mut self, node: &Node, at: usize, delivery: &mut Delivery) -> Outcome {
         let middleware = match &node.step.0 {
             StepForm::Async(middleware) => &**middleware,
             StepForm::Pass(middleware) => middleware.erased(),
@@ -268,15 +268,20 @@ impl Next<'_> {
         outcome
     }
 
-    async fn handle(&mut self, delivery: &Delivery) -> Outcome {
+    pub(super) async fn handle(&mut self, delivery: &Delivery) -> Outcome {
         let timed = self.progress.enter(HANDLER);
         let reply = Slot(&mut *self.invocation).handle(delivery).await;
-        let outcome = match reply {
-            Ok(reply) => self.progress.keep(reply),
-            Err(panic) => Panicked::in_node(HANDLER, &*panic),
-        };
+        let outcome = outcome_of(reply, self.progress);
         self.progress.leave(timed);
         outcome
+    }
+}
+
+/// What came of a handler.
+pub(super) fn outcome_of(reply: Result<Reply, Box<dyn Any + Send>>, progress: &mut Progress) -> Outcome {
+    match reply {
+        Ok(reply) => progress.keep(reply),
+        Err(panic) => Panicked::in_node(HANDLER, &*panic),
     }
 }
 

@@ -1,11 +1,15 @@
 //! Steps that deliveries pass at once: whatever stands beside them, they do what their async form does.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use busway_event::AnyDraft;
-use busway_middleware::chain::run;
+use busway_middleware::chain::{Begun, begin, go_on, run};
 use busway_middleware::{
-    AnyHandler, Delivery, Emit, Ephemeral, Middleware, Next, Outcome, Pass, PassMiddleware, Progress, Step,
+    AnyHandler, Chain, Delivery, Emit, Ephemeral, Invocation, Middleware, Next, Outcome, Pass,
+    PassMiddleware, Progress, Step,
 };
 
 use crate::world::{Journal, Order, chain_of, delivery, draft, ephemeral, pause, poll_once, run_once};
@@ -100,6 +104,39 @@ fn handlers(journal: &Journal) -> [AnyHandler<Ephemeral>; 4] {
     [of(|| Outcome::Done), of(|| Outcome::failed("no")), of(|| panic!("ow")), emitting]
 }
 
+/// As [`run`], in its two steps.
+async fn in_steps(
+    chain: &Chain,
+    delivery: &mut Delivery,
+    invocation: &mut (dyn Invocation + 'static),
+    progress: &mut Progress,
+) -> Outcome {
+    let begun = poll_fn(|context| Poll::Ready(begin(chain, delivery, invocation, progress, context))).await;
+    match begun {
+        Begun::Over(outcome) => outcome,
+        Begun::Waits(inside) => go_on(inside, delivery, invocation, progress).await,
+    }
+}
+
+#[tokio::test]
+async fn what_waits_and_is_let_go_of_was_dropped() {
+    let journal = Journal::default();
+    let chain = chain_of([("a", Turnstile::step("a", &journal, true))]);
+    let [handler, ..] = handlers(&journal);
+    let (mut delivery, mut invocation, mut progress) = (delivery(1), handler.invocation(), Progress::new());
+    let begun = poll_fn(|context| {
+        Poll::Ready(begin(&chain, &mut delivery, &mut *invocation, &mut progress, context))
+    });
+    let Begun::Waits(inside) = begun.await else { panic!("its handler waits") };
+    assert_eq!(journal.take(), ["> a", "handler"]);
+    drop(inside);
+    assert_eq!(journal.take(), ["< a dropped"]);
+    // The slot is good for the next one.
+    let outcome = in_steps(&chain, &mut delivery, &mut *invocation, &mut progress).await;
+    assert!(outcome.is_done());
+    assert_eq!(journal.take(), ["> a", "handler", "< a done and 0"]);
+}
+
 #[tokio::test]
 async fn they_do_what_their_async_form_does_whatever_stands_beside_them() {
     let journal = Journal::default();
@@ -115,12 +152,15 @@ async fn they_do_what_their_async_form_does_whatever_stands_beside_them() {
             };
             // The third form as the fourth: the same steps, and none is passed at once.
             let model = forms.map(|form| form.min(2) + usize::from(form == 2));
-            for polls in 1..=8 {
-                let mut journals = Vec::new();
-                for forms in [forms, model] {
+            let mut journals = Vec::new();
+            for polls in 1..=9 {
+                for (forms, is_in_steps) in [(forms, false), (model, false), (forms, true)] {
                     let (chain, mut delivery) = (chain(forms), delivery(1));
                     let (mut invocation, mut progress) = (handler.invocation(), Progress::new());
-                    let mut future = Box::pin(run(&chain, &mut delivery, &mut *invocation, &mut progress));
+                    let mut future: Pin<Box<dyn Future<Output = Outcome>>> = match is_in_steps {
+                        false => Box::pin(run(&chain, &mut delivery, &mut *invocation, &mut progress)),
+                        true => Box::pin(in_steps(&chain, &mut delivery, &mut *invocation, &mut progress)),
+                    };
                     let mut outcome = None;
                     for _ in 0..polls {
                         outcome = outcome.or(poll_once(&mut future).await);
@@ -132,7 +172,16 @@ async fn they_do_what_their_async_form_does_whatever_stands_beside_them() {
                     let outcome = outcome.map(|outcome| outcome.to_string());
                     journals.push((journal.take(), outcome, progress.take_emits().len()));
                 }
-                assert_eq!(journals[0], journals[1], "{forms:?}, dropped after {polls} polls");
+            }
+            for (polls, [own, of_model, in_steps]) in journals.as_chunks().0.iter().enumerate() {
+                assert_eq!(own, of_model, "{forms:?}, dropped after {} polls", polls + 1);
+                // Its handler may have been asked once more.
+                let next = journals.get((polls + 1) * 3).unwrap_or(own);
+                assert!(
+                    [own, next].contains(&in_steps),
+                    "{forms:?} in steps, {} polls: {in_steps:?}",
+                    polls + 1
+                );
             }
         }
     }
