@@ -56,6 +56,13 @@ impl Pass {
         self.number
     }
 
+    /// Whether it bears anything else.
+    #[must_use]
+    #[inline]
+    pub const fn is_shared(&self) -> bool {
+        self.of.is_some()
+    }
+
     /// What else it bears; `None`: nothing, or something of another type.
     #[must_use]
     #[inline]

@@ -75,12 +75,20 @@ impl Channel {
     /// A call has ended.
     #[inline]
     pub(super) fn record(&self, generation: Generation, end: CallEnd, clock: &dyn Clock) -> Option<Moved> {
-        let spotless = generation.0 << BITS | PASSES | SPOTLESS;
-        if end == CallEnd::Success && self.word.load(Ordering::Acquire) == spotless {
-            self.successes.fetch_add(1, Ordering::Relaxed);
+        if end == CallEnd::Success && self.only_counts(generation) {
             return None;
         }
         self.change(|circuit| circuit.record(generation, end, clock.now()))
+    }
+
+    /// Counts the success of a call that changes nothing else; `false`: it may, and is not counted.
+    #[inline]
+    pub(super) fn only_counts(&self, generation: Generation) -> bool {
+        let is_spotless = self.word.load(Ordering::Acquire) == generation.0 << BITS | PASSES | SPOTLESS;
+        if is_spotless {
+            self.successes.fetch_add(1, Ordering::Relaxed);
+        }
+        is_spotless
     }
 
     /// Whether all calls pass.

@@ -24,20 +24,20 @@ impl Met {
         Self { places, last: AtomicUsize::new(0) }
     }
 
-    /// The place of a topic, if its channel is there.
+    /// The place of a topic and the channel there, if it is that of the topic.
     #[inline]
-    pub(super) fn place(&self, guard: &Guard, topic: &Topic) -> Option<usize> {
+    pub(super) fn find(&self, guard: &Guard, topic: &Topic) -> Option<(usize, &Arc<Channel>)> {
         let last = self.last.load(Ordering::Relaxed);
         if let Some(channel) = self.at(last)
             && channel.is_of_very(topic)
         {
             guard.touch(channel);
-            return Some(last);
+            return Some((last, channel));
         }
         self.search(guard, topic)
     }
 
-    fn search(&self, guard: &Guard, topic: &Topic) -> Option<usize> {
+    fn search(&self, guard: &Guard, topic: &Topic) -> Option<(usize, &Arc<Channel>)> {
         let hash = hash_of(topic);
         let place = place_of(hash);
         let channel = self.places.get(place)?.get_or_init(|| guard.channel(topic));
@@ -49,7 +49,7 @@ impl Met {
         if channel.is_of_very(topic) {
             self.last.store(place, Ordering::Relaxed);
         }
-        Some(place)
+        Some((place, channel))
     }
 
     /// The channel at a place.
@@ -60,7 +60,6 @@ impl Met {
 
     /// The channel of a topic, wherever it is.
     pub(super) fn channel(&self, guard: &Guard, topic: &Topic) -> Arc<Channel> {
-        let there = self.place(guard, topic).and_then(|place| self.at(place));
-        there.map_or_else(|| guard.channel(topic), Arc::clone)
+        self.find(guard, topic).map_or_else(|| guard.channel(topic), |(_, channel)| Arc::clone(channel))
     }
 }

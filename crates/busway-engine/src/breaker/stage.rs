@@ -42,13 +42,21 @@ impl BreakerStage {
         outcome
     }
 
+    /// Counts a success that changes nothing else, as most do; `false`: it may, and is not counted.
+    #[inline]
+    fn only_counts(&self, pass: &Pass) -> bool {
+        let (generation, place) = placed(pass.number());
+        !pass.is_shared()
+            && self.guard.copier().is_none()
+            && self.met.at(place).is_some_and(|channel| channel.only_counts(generation))
+    }
+
     #[inline]
     fn came_back(&self, pass: Pass, end: impl FnOnce((&Channel, Generation))) {
-        let (generation, place) = (pass.number() / PLACES as u64, pass.number() % PLACES as u64);
+        let (generation, place) = placed(pass.number());
         let own = pass.into_shared::<Channel>();
-        let there = || self.met.at(usize::try_from(place).ok()?);
-        if let Some(channel) = own.as_ref().or_else(there) {
-            end((channel, Generation(generation)));
+        if let Some(channel) = own.as_ref().or_else(|| self.met.at(place)) {
+            end((channel, generation));
         }
     }
 
@@ -127,11 +135,8 @@ impl Middleware for BreakerStage {
 impl PassMiddleware for BreakerStage {
     fn try_pass(&self, delivery: &Delivery) -> Option<Pass> {
         let topic = delivery.event().topic();
-        match self.met.place(&self.guard, topic) {
-            Some(place) => {
-                let generation = self.met.at(place)?.permit_closed()?;
-                Some(Pass::of(numbered(place, generation)))
-            }
+        match self.met.find(&self.guard, topic) {
+            Some((place, channel)) => Some(Pass::of(numbered(place, channel.permit_closed()?))),
             None => {
                 let channel = self.guard.channel(topic);
                 let generation = channel.permit_closed()?;
@@ -140,7 +145,11 @@ impl PassMiddleware for BreakerStage {
         }
     }
 
+    #[inline]
     fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome {
+        if outcome.is_done() && self.only_counts(&pass) {
+            return outcome;
+        }
         self.came_back(pass, |made| self.ended(made, delivery, &outcome, emits));
         outcome
     }
@@ -154,6 +163,12 @@ impl PassMiddleware for BreakerStage {
 #[inline]
 fn numbered(place: usize, generation: Generation) -> u64 {
     generation.0 * PLACES as u64 + place as u64
+}
+
+#[inline]
+fn placed(number: u64) -> (Generation, usize) {
+    let place = usize::try_from(number % PLACES as u64).unwrap_or(0);
+    (Generation(number / PLACES as u64), place)
 }
 
 impl Drop for Made<'_> {
