@@ -1,5 +1,7 @@
 //! Settling: what durable subscriptions store about the events that they were given.
 
+use std::sync::Arc;
+
 use busway_event::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,8 @@ pub struct Settlement {
     /// Nothing of it is the end of an attempt: it passes events that the subscription does not want, or that are gone. Then it does not say
     /// that the subscription has got on. Default `false`.
     pub passes_only: bool,
+    /// Somebody waits until it is stored. Settlements that nobody waits for are stored within a millisecond, with what comes meanwhile. Default `false`.
+    pub is_awaited: bool,
 }
 
 impl Settlement {
@@ -122,7 +126,7 @@ pub type OnSettled = Box<dyn FnOnce(Result<(), RequestError>) + Send>;
 pub(crate) struct Settle {
     pub(crate) subscription: u32,
     pub(crate) partition: u32,
-    pub(crate) settlement: Settlement,
+    pub(crate) settlement: Arc<Settlement>,
     pub(crate) done: Option<OnSettled>,
 }
 

@@ -44,7 +44,7 @@ pub struct Store {
 pub struct Busy<T>(pub T);
 
 /// A settlement that the store does not take at the moment, as it was given.
-pub type Unsettled = Busy<Box<(Settlement, Option<OnSettled>)>>;
+pub type Unsettled = Busy<Box<(Arc<Settlement>, Option<OnSettled>)>>;
 
 /// What it gives back is not shown: callbacks have nothing to show.
 impl<T> fmt::Debug for Busy<T> {
@@ -147,7 +147,7 @@ impl Store {
         }
     }
 
-    /// Stores what a subscription has decided about events of a partition.
+    /// Stores what a subscription has decided about events of a partition. It is shared with a caller that keeps it until it hears of its end.
     ///
     /// # Errors
     /// [`Busy`], with the settlement and `done`, which was not called.
@@ -155,9 +155,10 @@ impl Store {
         &self,
         subscription: u32,
         partition: u32,
-        settlement: Settlement,
+        settlement: impl Into<Arc<Settlement>>,
         done: Option<OnSettled>,
     ) -> Result<(), Unsettled> {
+        let settlement = settlement.into();
         let request = Box::new(Settle { subscription, partition, settlement, done });
         match self.submit(Request::Settle(request)) {
             Err(Request::Settle(request)) => Err(Busy(Box::new((request.settlement, request.done)))),

@@ -76,8 +76,12 @@ impl DurableCore {
         loop {
             let settle = move |store: &Store, answer: oneshot::Sender<_>| {
                 let settled = vec![(place.offset, place.offset.saturating_add(1))];
-                let settlement =
-                    Settlement { settled, released: vec![place.offset], ..Settlement::default() };
+                let settlement = Settlement {
+                    settled,
+                    released: vec![place.offset],
+                    is_awaited: true,
+                    ..Settlement::default()
+                };
                 let done: OnSettled = Box::new(move |result| _ = answer.send(result));
                 // Given back when the writer is busy, and let go with its answer: then it is asked for again.
                 drop(store.settle(number, place.partition, settlement, Some(done)));

@@ -24,9 +24,9 @@ pub(super) struct Flow {
 #[derive(Default)]
 struct Sent {
     /// What is on its way, by partition: one settlement each, so that others gather meanwhile.
-    in_flight: BTreeMap<u32, Settlement>,
+    in_flight: BTreeMap<u32, Arc<Settlement>>,
     /// What the store had no room for.
-    no_room: Vec<(u32, Settlement)>,
+    no_room: Vec<(u32, Arc<Settlement>)>,
     /// Events of what will never be stored.
     lost: u64,
 }
@@ -42,7 +42,7 @@ impl Flow {
     }
 
     /// It is on its way. Kept until it is stored: a store without room is asked again.
-    pub(super) fn begin(&self, partition: u32, settlement: Settlement) {
+    pub(super) fn begin(&self, partition: u32, settlement: Arc<Settlement>) {
         self.sent.lock().in_flight.insert(partition, settlement);
     }
 
@@ -66,7 +66,7 @@ impl Flow {
                 );
             }
             (Err(error), settlement) => {
-                sent.lost += settlement.as_ref().map_or(0, decided);
+                sent.lost += settlement.as_deref().map_or(0, decided);
                 drop(sent);
                 return self.fail(&error.to_string());
             }
@@ -84,7 +84,7 @@ impl Flow {
     }
 
     /// What the store had no room for, to be given to it again.
-    pub(super) fn take_refused(&self) -> Vec<(u32, Settlement)> {
+    pub(super) fn take_refused(&self) -> Vec<(u32, Arc<Settlement>)> {
         std::mem::take(&mut self.sent.lock().no_room)
     }
 
@@ -92,7 +92,7 @@ impl Flow {
     pub(super) fn unstored(&self) -> u64 {
         let Sent { in_flight, no_room, lost } = &*self.sent.lock();
         let open = in_flight.values().chain(no_room.iter().map(|(_, settlement)| settlement));
-        open.map(decided).sum::<u64>() + lost
+        open.map(|settlement| decided(settlement)).sum::<u64>() + lost
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -127,7 +127,7 @@ mod tests {
             tracing: None,
             runtime: tokio::runtime::Handle::current(),
         }));
-        let settlement = || Settlement { settled: vec![(3, 5)], ..Settlement::default() };
+        let settlement = || Arc::new(Settlement { settled: vec![(3, 5)], ..Settlement::default() });
         flow.begin(7, settlement());
         assert!(!flow.is_free(7) && !flow.is_clear());
         flow.answered(7, Err(Refusal::StoreFull { limit: 1 }.into()));

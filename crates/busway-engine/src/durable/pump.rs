@@ -103,7 +103,7 @@ impl DurableCore {
         let refused = self.flow.take_refused();
         let has_refused = !refused.is_empty();
         for (partition, settlement) in refused {
-            hand.window.put_back(partition, settlement);
+            hand.window.put_back(partition, Arc::unwrap_or_clone(settlement));
         }
         has_refused
     }
@@ -118,7 +118,8 @@ impl DurableCore {
             let settlement = {
                 let mut hand = self.hand.lock();
                 let Some(settlement) = hand.window.take_settlement(partition) else { continue };
-                self.flow.begin(partition, settlement.clone());
+                let settlement = Arc::new(settlement);
+                self.flow.begin(partition, Arc::clone(&settlement));
                 settlement
             };
             let flow = Arc::clone(&self.flow);
@@ -128,8 +129,11 @@ impl DurableCore {
                 Some(Ok(())) | None => {}
                 Some(Err(Busy(refused))) => {
                     let (settlement, _) = *refused;
-                    self.hand.lock().window.put_back(partition, settlement);
+                    // Under the lock: see `Flow::is_clear`.
+                    let mut hand = self.hand.lock();
                     self.flow.end(partition);
+                    hand.window.put_back(partition, Arc::unwrap_or_clone(settlement));
+                    drop(hand);
                     self.ring_when_there_is_room();
                 }
             }

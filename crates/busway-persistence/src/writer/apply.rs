@@ -123,7 +123,7 @@ fn transact(
         .map(|(subscription, partition, settlement)| Settle {
             subscription,
             partition,
-            settlement,
+            settlement: settlement.into(),
             done: None,
         })
         .collect();

@@ -33,7 +33,7 @@ pub(super) fn quarantine(
 ) -> heed::Result<Outcome> {
     let Quarantining { subscription, partition, letter, quarantine, .. } = request;
     let (subscription, partition) = (*subscription, *partition);
-    let settlement = Settlement { dead: vec![letter.clone()], ..Settlement::default() };
+    let settlement = Settlement { dead: vec![letter.clone()], ..Settlement::default() }.into();
     let outcome = settle(shared, state, txn, &Settle { subscription, partition, settlement, done: None })?;
     if !matches!(outcome, Outcome::Done) {
         return Ok(outcome);

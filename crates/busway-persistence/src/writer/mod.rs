@@ -24,6 +24,7 @@ mod apply;
 mod cohort;
 mod letters;
 mod marks;
+mod pace;
 mod records;
 mod retain;
 mod room;
@@ -41,6 +42,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use self::answer::contain;
 use self::apply::Outcome;
 use self::cohort::Cohort;
+use self::pace::Pace;
 pub(crate) use self::records::{
     CHUNK, GivenRow, QUARANTINE, RECORD, check as check_entries, given_key, make_room, write as write_entries,
 };
@@ -142,6 +144,7 @@ pub(crate) struct Writer {
     requests: Receiver<Request>,
     state: State,
     cohort: Cohort,
+    pace: Pace,
     /// Something was committed, and may have left pages that no batch could use yet, see `room.rs`.
     leaves_pages: bool,
     /// The last field: what is let go last, when the store's handle is gone and so is the environment.
@@ -155,7 +158,8 @@ impl Writer {
         state: State,
         claimed: Arc<Claimed>,
     ) -> Self {
-        Self { shared, requests, state, cohort: Cohort::default(), leaves_pages: false, claimed }
+        let (cohort, pace) = (Cohort::default(), Pace::default());
+        Self { shared, requests, state, cohort, pace, leaves_pages: false, claimed }
     }
 
     /// Works until every handle of the store is gone and everything that was asked for is done.
@@ -168,6 +172,7 @@ impl Writer {
                 let (doing, reason) = ("storing", "the store's writer panicked".to_owned());
                 self.fail(&mut batch, Fault { doing, reason });
             }
+            self.pace.committed();
             cohort::look(&self.requests);
         }
         self.state.attendances.begin();
@@ -178,19 +183,26 @@ impl Writer {
         }
     }
 
-    /// Takes what is there, and waits for a moment for those who were answered last, see [`Cohort`].
+    /// Takes what is there, and waits for a moment for those who were answered last, see [`Cohort`], and for others when nobody waits for these, see [`Pace`].
     fn gather(&mut self, first: Request, batch: &mut Vec<Request>) {
-        let (mut records, mut bytes) = (first.records(), first.bytes());
-        batch.push(first);
-        while records < BATCH_RECORDS && bytes < BATCH_BYTES {
+        let (mut records, mut bytes) = (0, 0);
+        let mut next = Some(first);
+        while let Some(request) = next {
+            records += request.records();
+            bytes += request.bytes();
+            batch.push(request);
+            let has_room = records < BATCH_RECORDS && bytes < BATCH_BYTES;
+            next = has_room.then(|| self.more(batch)).flatten();
+        }
+    }
+
+    fn more(&mut self, batch: &[Request]) -> Option<Request> {
+        loop {
             match self.requests.try_recv() {
-                Ok(request) => {
-                    records += request.records();
-                    bytes += request.bytes();
-                    batch.push(request);
-                }
+                Ok(request) => return Some(request),
                 Err(TryRecvError::Empty) if self.cohort.comes(batch.len(), &self.requests) => {}
-                Err(_) => return,
+                Err(TryRecvError::Empty) => return self.pace.more(batch, &self.requests),
+                Err(TryRecvError::Disconnected) => return None,
             }
         }
     }
