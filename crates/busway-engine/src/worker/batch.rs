@@ -8,7 +8,7 @@ use busway_middleware::{Delivery, Outcome, Progress};
 use busway_observability::trace::within;
 use tokio::sync::Notify;
 
-use super::attempt::{cut_short, delivery_of, emit, finish, progress_of, settle};
+use super::attempt::{cut_short, delivery_of, emit, finish, hands_back, progress_of, settle};
 use super::{Intake, Next};
 use crate::mailbox::{Bell, Job};
 use crate::subscription::{ChainCache, Member, SubscriptionCore};
@@ -83,6 +83,7 @@ async fn handle(
         match core.abort.run_until_cancelled(emitted).await {
             Some(outcome) => {
                 ended(place.as_ref(), &outcome);
+                hands_back(core, member, delivery);
                 settle(core, delivery.event(), ticket, outcome, progress.cut_by());
             }
             None => cut_short(core, ticket),

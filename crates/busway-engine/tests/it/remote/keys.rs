@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use busway_engine::transport::Verdict;
 use busway_event::{Event, Raw};
-use busway_middleware::Payload;
+use busway_middleware::{Batch, Payload, batch};
 use busway_reliability::{Idempotency, Retry};
 use busway_testkit::{Gate, Recorder, Script, SharedKeys, Step, TestBus};
 
@@ -74,21 +74,27 @@ async fn members_of_a_subscription_at_a_broker_share_their_keys_whatever_they_ar
 
 #[tokio::test]
 async fn what_is_not_handled_goes_back_to_its_broker_when_the_subscription_stops_while_the_store_is_away() {
-    let (bus, broker) = (TestBus::start().await, Scripted::able());
-    let keys = SharedKeys::new(bus.clock());
-    keys.set_reachable(false);
-    let builder = bus.subscribe("orders.#").idempotent(Idempotency::by_id().store(keys.store()));
-    let stock = builder.on(&broker, "orders", "stock").to(|| async {}).await.unwrap();
-    broker.deliver([delivery(1, "a", None)]);
-    until(|| keys.calls() > 0).await;
-    let told = async {
-        while broker.told_now().is_empty() {
-            bus.clock().advance_to_next();
-            turns().await;
-        }
-    };
-    ends(async { tokio::join!(stock.stop(), told) }).await;
-    assert_eq!(broker.told_now(), [(1, Verdict::Back)]);
+    for is_batch in [false, true] {
+        let (bus, broker) = (TestBus::start().await, Scripted::able());
+        let keys = SharedKeys::new(bus.clock());
+        keys.set_reachable(false);
+        let builder = bus.subscribe("orders.#").idempotent(Idempotency::by_id().store(keys.store()));
+        let builder = builder.on(&broker, "orders", "stock");
+        let stock = match is_batch {
+            false => builder.to(|| async {}).await.unwrap(),
+            true => builder.to(batch(|_: Batch<Raw>| async {})).await.unwrap(),
+        };
+        broker.deliver([delivery(1, "a", None)]);
+        until(|| keys.calls() > 0).await;
+        let told = async {
+            while broker.told_now().is_empty() {
+                bus.clock().advance_to_next();
+                turns().await;
+            }
+        };
+        ends(async { tokio::join!(stock.stop(), told) }).await;
+        assert_eq!(broker.told_now(), [(1, Verdict::Back)], "batch: {is_batch}");
+    }
 }
 
 #[tokio::test]
