@@ -8,17 +8,21 @@
 //!
 //! The last is for brokers that give more than is asked for now: what was asked for before comes all the same.
 
+use std::time::Instant;
+
 /// What a member remembers between two answers of its broker.
 #[derive(Debug)]
 pub(super) struct Caution {
     is_careful: bool,
+    /// Since when none is asked for, because of those that came last.
+    stopped: Option<Instant>,
     /// Gave up the first of a row.
     is_in_row: bool,
 }
 
 impl Caution {
     pub(super) const fn new() -> Self {
-        Self { is_careful: true, is_in_row: false }
+        Self { is_careful: true, stopped: None, is_in_row: false }
     }
 
     /// How many of `room` are asked for.
@@ -29,6 +33,12 @@ impl Caution {
     /// Something has come; whether any of it is suspicious.
     pub(super) const fn came(&mut self, is_suspicious: bool) {
         self.is_careful = is_suspicious;
+        self.stopped = None;
+    }
+
+    /// None is asked for now, because of those that came last. Since when that is so: looked at again and again meanwhile, it stays what it was.
+    pub(super) fn stopped_since(&mut self, now: Instant) -> Instant {
+        *self.stopped.get_or_insert(now)
     }
 
     /// Whether an event is given up, of which it is said whether it was delivered too often.

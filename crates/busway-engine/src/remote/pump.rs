@@ -83,7 +83,7 @@ impl Pump {
                     tokio::select! {
                         biased;
                         () = self.stop.cancelled() => return,
-                        () = self.room() => {}
+                        () = self.room(&mut caution) => {}
                     }
                     continue;
                 }
@@ -123,15 +123,16 @@ impl Pump {
         }
     }
 
-    /// Waits until there may be room.
-    async fn room(&self) {
+    /// Waits until there may be room. Others that are settled meanwhile may ring, too.
+    async fn room(&self, caution: &mut Caution) {
         let (freed, clock) = (self.feed.freed.notified(), &self.services.clock);
         if !self.feed.has_suspects() {
             return freed.await;
         }
+        let since = caution.stopped_since(clock.now());
         tokio::select! {
             () = freed => {}
-            () = clock.sleep_until(clock.now() + self.ack_wait) => self.feed.acquit(),
+            () = clock.sleep_until(since + self.ack_wait) => self.feed.acquit(),
         }
     }
 

@@ -115,6 +115,42 @@ async fn one_that_came_suspiciously_often_is_alone_until_it_has_failed_or_taken_
 }
 
 #[tokio::test]
+async fn one_that_takes_long_holds_up_the_others_for_its_ack_wait_and_no_longer_though_some_are_settled_meanwhile()
+ {
+    let bus = TestBus::start().await;
+    let (broker, long, brief) = (Scripted::able(), Gate::closed(), Gate::closed());
+    let gates = [long.clone(), brief.clone()];
+    let handler = move |delivery: Delivery| {
+        let gates = gates.clone();
+        async move {
+            match payload(delivery.event()).as_str() {
+                "long" => gates[0].pass().await,
+                "brief" => gates[1].pass().await,
+                _ => {}
+            }
+        }
+    };
+    let stock = bus.subscribe("orders.#").order(Order::None).concurrency(4).on(&broker, "orders", "stock");
+    let _stock = stock.ack_wait(Duration::from_secs(30)).to(handler).await.unwrap();
+    broker.deliver([delivery(1, "first", None)]);
+    broker.told(1).await;
+    broker.deliver([again(delivery(2, "long", None), 3), delivery(3, "brief", None)]);
+    long.reached(1).await;
+    brief.reached(1).await;
+    broker.deliver([delivery(4, "later", None)]);
+    turns().await;
+    bus.clock().advance(Duration::from_secs(20));
+    brief.open();
+    assert_eq!(broker.told(2).await, [done(1), done(3)]);
+    turns().await;
+    assert_eq!(broker.undelivered(), [4]);
+    bus.clock().advance(Duration::from_secs(10));
+    assert_eq!(broker.told(3).await[2], done(4));
+    long.open();
+    assert_eq!(broker.told(4).await[3], done(2));
+}
+
+#[tokio::test]
 async fn attempts_that_batches_ask_for_are_not_suspicious() {
     let (bus, broker, gate) = (memory().await, Scripted::able(), Gate::closed());
     let waits = gate.clone();
