@@ -14,6 +14,7 @@ use std::time::Instant;
 use busway_event::AnyEvent;
 use busway_middleware::Outcome;
 use busway_persistence::Position;
+use busway_reliability::IdempotencyKey;
 
 use super::DurableCore;
 use super::attempt::{Ended, Slot, attempt};
@@ -123,6 +124,23 @@ impl DurableCore {
         self.flow.bell.notify_one();
     }
 
+    /// An event is decided that has not asked for its key: who waits for that does not wait for this one.
+    #[cold]
+    pub(super) fn pass_key_on(&self, started: &Started<AnyEvent>) {
+        let Some(keeper) = &self.keeper else { return };
+        let now = self.services.clock.now();
+        if let Some((key, waiting)) = keeper.pass_on(&started.event, started.place, now) {
+            self.wake_next(keeper, key, waiting);
+        }
+    }
+
+    /// Those who wait for a key that is free have their turn, or who is behind them: one that was to be next may have gone elsewhere.
+    fn wake_next(&self, keeper: &Keeper, key: IdempotencyKey, mut waiting: Vec<Position>) {
+        while !waiting.is_empty() && !self.wake_parked(&waiting) {
+            waiting = keeper.next_waiting(key);
+        }
+    }
+
     /// What waited for a key has its turn; `false`: none of it waits any more.
     fn wake_parked(&self, places: &[Position]) -> bool {
         let (now, mut hand) = (self.services.clock.now(), self.hand.lock());
@@ -155,7 +173,7 @@ pub(super) fn note_key(
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wait {
     /// A key that another attempt of this process has; else it is asked for again behind the delay.
-    key: Option<busway_reliability::IdempotencyKey>,
+    key: Option<IdempotencyKey>,
     delay: std::time::Duration,
 }
 
@@ -255,14 +273,11 @@ impl Claimed<'_> {
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
         let now = self.decided.unwrap_or_else(|| self.core.services.clock.now());
-        let mut waiting = match self.end {
+        let waiting = match self.end {
             End::HandedBack(waiters) => self.keeper.hand_back(&self.held, waiters),
             end => self.keeper.let_go(&self.held, end == End::Done, now),
         };
-        // One that was to be next may have gone elsewhere.
-        while !waiting.is_empty() && !self.core.wake_parked(&waiting) {
-            waiting = self.keeper.next_waiting(&self.held);
-        }
+        self.core.wake_next(self.keeper, self.held.key(), waiting);
     }
 }
 

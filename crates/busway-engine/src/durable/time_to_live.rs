@@ -94,6 +94,7 @@ impl DurableCore {
             self.counts.dead.fetch_add(1, Ordering::Relaxed);
         }
         self.decided(started.place, (verdict, Made::Nothing), None, self.moment());
+        self.pass_key_on(started);
     }
 }
 

@@ -111,6 +111,10 @@ struct There {
 }
 
 impl Held {
+    pub(crate) const fn key(&self) -> IdempotencyKey {
+        self.key
+    }
+
     /// As the ledger knows it.
     const fn lease(&self) -> Lease {
         lease_of(self.turn)
@@ -310,11 +314,6 @@ impl Keeper {
         let mut turns = self.turns.lock();
         turns.ledger.release(held.key, held.lease());
         self.is_free(turns, held.key, waiters)
-    }
-
-    /// Who was to be next does not wait any more: who is behind it.
-    pub(crate) fn next_waiting(&self, held: &Held) -> Vec<Position> {
-        self.turns.lock().take_waiting(held.key, Waiters::Next)
     }
 
     /// Tells who waits for a key where it is, and says who of those that wait for it parked has its turn.

@@ -2,10 +2,13 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
 
+use busway_event::AnyEvent;
 use busway_persistence::Position;
 use busway_reliability::{IdempotencyKey, Ledger};
 
+use super::Keeper;
 use super::stats::TurnCounts;
 
 /// See the module.
@@ -65,6 +68,29 @@ impl Turns {
                 next.into_iter().collect()
             }
         }
+    }
+}
+
+impl Keeper {
+    /// The event at `place` is decided without having asked for its key. Nobody lets that go behind it, so that whoever waits for it has the turn now that may have been this one's:
+    /// the key, unless an attempt has it, and who is next.
+    pub(crate) fn pass_on(
+        &self,
+        event: &AnyEvent,
+        place: Position,
+        now: Instant,
+    ) -> Option<(IdempotencyKey, Vec<Position>)> {
+        // What has no key waits for none.
+        let key = self.source.key(event).ok()?;
+        let mut turns = self.turns.lock();
+        turns.waits_no_more(key, place);
+        let is_free = !turns.ledger.is_leased(key, now);
+        is_free.then(|| (key, turns.take_waiting(key, Waiters::Next)))
+    }
+
+    /// Who was to be next does not wait any more: who is behind it.
+    pub(crate) fn next_waiting(&self, key: IdempotencyKey) -> Vec<Position> {
+        self.turns.lock().take_waiting(key, Waiters::Next)
     }
 }
 

@@ -8,16 +8,16 @@ use busway_engine::{
     SubscribeProblem,
 };
 use busway_event::{Draft, Priority};
-use busway_middleware::{AnyHandler, Durable, IntoHandler as _, batch};
+use busway_middleware::{AnyHandler, Batch, Durable, IntoHandler as _, Outcome, Payload, batch};
 use busway_observability::Metrics;
 use busway_reliability::{Idempotency, Order, Retry};
-use busway_testkit::{ManualClock, Recorder, Script, SharedKeys, Step, TestBus};
+use busway_testkit::{Gate, ManualClock, Recorder, Script, SharedKeys, Step, TestBus};
 
 use super::batches::{Calls, noted};
 use super::breakers::soon;
 use super::redrives::id;
 use super::{dir, numbers, open, open_on, publish, stock, with_orders};
-use crate::world::{Number, number};
+use crate::world::{Number, ends, number};
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -292,6 +292,55 @@ async fn what_waits_for_a_store_of_keys_expires_meanwhile_and_its_key_is_not_don
         bus.settle().await;
         let handled = recorder.payloads().into_iter().map(|number| number.n).chain(calls.lock().concat());
         assert_eq!(handled.collect::<Vec<_>>(), [1], "batch: {is_batch}");
+        bus.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_expires_when_its_turn_at_a_key_has_come_leaves_that_to_the_next() {
+    for is_batch in [false, true] {
+        let (dir, gate, calls) = (dir(), Gate::closed(), Calls::default());
+        let bus = open(&dir).await;
+        let builder = stock(&bus).concurrency(2).idempotent(Idempotency::by_metadata(["biz"]));
+        let fails = |n: u32| if n == 0 { Outcome::dead("never") } else { Outcome::Done };
+        let subscription = match is_batch {
+            false => {
+                let (gate, calls) = (gate.clone(), Arc::clone(&calls));
+                let handler = move |order: Payload<Number>| {
+                    calls.lock().push(vec![order.n]);
+                    let gate = gate.clone();
+                    async move {
+                        gate.pass().await;
+                        fails(order.n)
+                    }
+                };
+                builder.to(handler).await.unwrap()
+            }
+            true => {
+                let (gate, calls) = (gate.clone(), Arc::clone(&calls));
+                let handler = batch(move |orders: Batch<Number>| {
+                    let (numbers, gate) = (noted(&calls, &orders), gate.clone());
+                    async move {
+                        gate.pass().await;
+                        numbers.into_iter().map(fails).collect::<Vec<_>>()
+                    }
+                });
+                builder.to(handler).await.unwrap()
+            }
+        };
+        bus.publish(number("orders.created", 0).meta("biz", "A")).await.unwrap();
+        gate.reached(1).await;
+        for draft in [brief(1), brief(2), number("orders.created", 3)] {
+            bus.publish(draft.meta("biz", "A")).await.unwrap();
+        }
+        while subscription.stats().parked < 3 {
+            crate::world::turns().await;
+        }
+        bus.clock().advance(seconds(6));
+        gate.open();
+        // No more time passes: nobody's patience ends.
+        ends(bus.settle()).await;
+        assert_eq!((calls.lock().concat(), counts(&subscription)), (vec![0, 3], (2, 1, 0)), "{is_batch}");
         bus.finish().await;
     }
 }
