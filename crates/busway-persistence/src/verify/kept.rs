@@ -2,6 +2,8 @@
 
 use std::ops::Bound;
 
+use heed::types::Bytes as Blob;
+
 use crate::corrupt::Corrupt;
 use crate::error::ReadError;
 use crate::layout::Databases;
@@ -81,12 +83,14 @@ impl Kept {
 #[derive(Debug)]
 pub(super) struct Walk {
     kept: Kept,
-    from: Bound<Vec<u8>>,
+    /// Up to where it is gone through: a key that was found as it should be, and above the one before, so that it goes on in any case. A damaged one
+    /// may say that it lies anywhere.
+    place: Option<Vec<u8>>,
 }
 
 impl Walk {
     pub(super) const fn begin(kept: Kept) -> Self {
-        Self { kept, from: Bound::Unbounded }
+        Self { kept, place: None }
     }
 
     /// Checks some more. `false` when all is checked.
@@ -96,25 +100,76 @@ impl Walk {
         note: &mut impl FnMut(Corrupt),
     ) -> Result<bool, ReadError> {
         let txn = shared.gate.read().map_err(|error| shared.storage(&error))?;
-        let range = (self.from.as_ref().map(Vec::as_slice), Bound::Unbounded);
-        let entries = self.kept.database(&shared.databases).range(&txn, &range);
         let (mut count, mut bytes) = (0, 0);
-        for entry in entries.map_err(|error| shared.storage(&error))? {
+        let place = self.place.clone();
+        let mut last = place.as_deref();
+        for entry in self.left(shared, &txn)? {
             let (key, value) = entry.map_err(|error| shared.storage(&error))?;
-            if let Err(corrupt) = self.kept.check(shared, &txn, key, value)? {
-                note(corrupt);
-            }
             count += 1;
             bytes += value.len();
-            if count >= ENTRIES_AT_ONCE || bytes >= BYTES_AT_ONCE {
-                self.from = Bound::Excluded(key.to_vec());
+            if let Err(corrupt) = self.kept.check(shared, &txn, key, value)? {
+                note(corrupt);
+                continue;
+            }
+            if last.replace(key).is_some_and(|last| last >= key) {
+                note(row::corrupt("entry", key, "it lies behind one that it should lie before".to_owned()));
+            }
+            let is_further = place.as_deref().is_none_or(|place| place < key);
+            if is_further && (count >= ENTRIES_AT_ONCE || bytes >= BYTES_AT_ONCE) {
+                self.place = Some(key.to_vec());
                 return Ok(true);
             }
         }
         Ok(false)
     }
+
+    /// What is behind its place.
+    fn left<'t>(&self, shared: &Shared, txn: &'t Reading<'_>) -> Result<Entries<'t>, ReadError> {
+        let database = self.kept.database(&shared.databases);
+        let from = |start| {
+            let entries = database.range(txn, &(start, Bound::<&[u8]>::Unbounded));
+            entries.map_err(|error| shared.storage(&error))
+        };
+        let Some(place) = self.place.as_deref() else { return from(Bound::Unbounded) };
+        let mut entries = from(Bound::Included(place))?;
+        if let Some(found) = entries.next() {
+            let (key, _) = found.map_err(|error| shared.storage(&error))?;
+            if key == place {
+                return Ok(entries);
+            }
+        }
+        // It is gone, or a damaged key beside it has led LMDB past it.
+        let passed = self.passed(shared, txn, place)?;
+        let mut entries = from(Bound::Unbounded)?;
+        for _ in 0..passed {
+            entries.next();
+        }
+        Ok(entries)
+    }
+
+    /// How many entries lie up to its place, counted from the first one; up to where it would lie when it is gone.
+    fn passed(&self, shared: &Shared, txn: &Reading<'_>, place: &[u8]) -> Result<usize, ReadError> {
+        let entries = self.kept.database(&shared.databases).iter(txn);
+        let (mut passed, mut is_behind) = (0, false);
+        for (at, entry) in entries.map_err(|error| shared.storage(&error))?.enumerate() {
+            let (key, value) = entry.map_err(|error| shared.storage(&error))?;
+            if key == place {
+                return Ok(at + 1);
+            }
+            if is_behind {
+                continue;
+            }
+            if key < place {
+                passed = at + 1;
+            } else {
+                is_behind = self.kept.check(shared, txn, key, value)?.is_ok();
+            }
+        }
+        Ok(passed)
+    }
 }
 
+type Entries<'t> = heed::RoRange<'t, Blob, Blob>;
 /// A read of so many is short: no page that it sees is used again meanwhile.
 const ENTRIES_AT_ONCE: usize = 1_000;
 const BYTES_AT_ONCE: usize = 4 << 20;

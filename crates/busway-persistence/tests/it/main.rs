@@ -20,4 +20,5 @@ mod retention;
 mod schedule;
 mod subscriptions;
 mod transactions;
+mod verifying;
 mod world;
