@@ -13,6 +13,7 @@ mod tests;
 mod typed;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Bound;
 
 use heed::RoTxn;
@@ -95,9 +96,24 @@ pub(crate) fn dressed<'a>(full_key: &[u8], value: &'a [u8]) -> Cow<'a, [u8]> {
 /// The value of what is stored for it.
 pub(crate) fn undressed<'a>(full_key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], Corrupt> {
     match is_dressed(full_key) {
-        true => row::opened("table value", full_key, stored, VALUE_VERSION).map(|(_, value)| value),
+        true => row::opened(TABLE_VALUE, full_key, stored, VALUE_VERSION).map(|(_, value)| value),
         false => Ok(stored),
     }
+}
+
+/// Whether a value is as it was written, as far as that can be told. Whether it has a checksum is told by the number of its table, which is part of its key: one that says
+/// no, and that none of the `tables` has, says what a damaged key says.
+pub(crate) fn check(
+    tables: &HashMap<String, TableId>,
+    full_key: &[u8],
+    stored: &[u8],
+) -> Result<(), Corrupt> {
+    let table = split(full_key).map(|(table, _)| table);
+    if !is_dressed(full_key) && !tables.values().any(|known| Some(*known) == table) {
+        let number = table.map_or_else(String::new, |table| format!(" {}", table.0));
+        return Err(row::corrupt(TABLE_VALUE, full_key, format!("no table has its number{number}")));
+    }
+    undressed(full_key, stored).map(drop)
 }
 
 fn is_dressed(full_key: &[u8]) -> bool {
@@ -185,6 +201,8 @@ pub(crate) const DRESSED: u32 = 1 << 31;
 /// Of a table's row in `meta`: a release that does not know of checksums refuses to open the store, instead of taking them for values.
 const NUMBER_VERSION: u8 = 2;
 const VALUE_VERSION: u8 = 1;
+/// What a value is called in an error.
+const TABLE_VALUE: &str = "table value";
 /// Bytes of a table's number in front of a key.
 const TABLE_BYTES: usize = 4;
 /// Bytes of a key in a table: LMDB's 511, without the table's number.

@@ -74,7 +74,7 @@ impl Kept {
             Self::Done => row("keys that are done"),
             Self::Dead => shared.check_dead(txn, key, value),
             Self::Schedule => shared.check_scheduled(txn, key, value).map_err(|error| shared.storage(&error)),
-            Self::Tables => Ok(table::undressed(key, value).map(drop)),
+            Self::Tables => Ok(table::check(&shared.tables, key, value)),
         }
     }
 }

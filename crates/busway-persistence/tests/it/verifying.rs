@@ -103,3 +103,19 @@ fn a_verification_goes_on_where_it_was_though_what_lay_there_is_removed_meanwhil
         assert_eq!(verified.damaged_count, 2, "{steps}, {is_under_way}: {:?}", verified.damaged);
     }
 }
+
+#[test]
+fn a_value_that_is_missing_because_its_key_lies_with_no_table_is_told_of() {
+    let dir = filled(0..3);
+    // The bit that says that values have checksums.
+    change(dir.path(), &[&[0x80, 0, 0, 0], key(1).as_bytes()].concat(), (0, 0x80));
+    let store = open(dir.path(), with_table());
+    let table = store.table("stock").unwrap();
+    assert_eq!(store.get(table, key(1).as_bytes()).unwrap(), None);
+    let verified = verified(&store);
+    assert_eq!(verified.damaged_count, 1, "{:?}", verified.damaged);
+    assert_eq!(
+        verified.damaged[0].to_string(),
+        "table value under 000000006b65792d30303031 is damaged: no table has its number 0"
+    );
+}
