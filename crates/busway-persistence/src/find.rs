@@ -214,7 +214,7 @@ const CLOCKS_APART_NANOS: i64 = 2_000_000_000;
 pub(crate) const PUBLISH_MAX: Duration = Duration::from_nanos(PUBLISH_NANOS_MAX.cast_unsigned());
 const PUBLISH_NANOS_MAX: i64 = 60_000_000_000;
 /// So much later may what was stored before an event say that it was taken. More than publishers wait for their appends.
-const SET_BACK_MAX: Duration = Duration::from_nanos(SET_BACK_NANOS_MAX.cast_unsigned());
+pub(crate) const SET_BACK_MAX: Duration = Duration::from_nanos(SET_BACK_NANOS_MAX.cast_unsigned());
 pub(crate) const SET_BACK_NANOS_MAX: i64 = 120_000_000_000;
 /// Records that one transaction looks at.
 const LOOKED_AT_ONCE: u64 = 1 << 14;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use busway_event::Timestamp;
 
-use crate::find::SET_BACK_NANOS_MAX;
+use crate::find::{SET_BACK_MAX, SET_BACK_NANOS_MAX};
 use crate::stream::Retention;
 
 /// A segment that holds events, or is about to.
@@ -31,21 +31,31 @@ pub(crate) struct Segment {
     /// When the store took its first and its last event.
     pub(crate) first_at: Timestamp,
     pub(crate) last_at: Timestamp,
+    /// None of its events was taken later. As a rule that is `last_at`; behind a restart only the time of the last event is known, and not that of one before
+    /// which says a later one, see [`found_again`](Self::found_again).
+    latest_at: Timestamp,
 }
 
 impl Segment {
     const fn empty(slot: u16, first: u64) -> Self {
         let never = Timestamp::from_nanos(0);
-        Self { slot, first, next: first, bytes: 0, first_at: never, last_at: never }
+        Self { slot, first, next: first, bytes: 0, first_at: never, last_at: never, latest_at: never }
     }
 
     pub(crate) const fn count(&self) -> u64 {
         self.next - self.first
     }
 
-    /// Whether something of it was taken at a later time than `now`, by more than publishers wait.
+    /// Its last event was taken at this time, as is found when the store is opened. One before it may say a time that is so much later as may be within a segment: without
+    /// a reserve for that, a clock that is set back before a restart and behind it would pass for one that was set back less.
+    pub(crate) fn found_again(&mut self, last: Timestamp) {
+        self.last_at = self.last_at.max(last);
+        self.latest_at = self.last_at.saturating_add(SET_BACK_MAX);
+    }
+
+    /// Whether something of it may have been taken at a later time than `now`, by more than publishers wait.
     const fn is_of_a_time_behind(&self, now: Timestamp) -> bool {
-        let ahead = self.last_at.as_nanos().saturating_sub(now.as_nanos());
+        let ahead = self.latest_at.as_nanos().saturating_sub(now.as_nanos());
         self.count() > 0 && ahead > SET_BACK_NANOS_MAX
     }
 
@@ -57,7 +67,7 @@ impl Segment {
     /// `None` when the numbers are none of a segment.
     pub(crate) fn from_row(slot: u16, (first, next, bytes, first_at, last_at): SegmentRow) -> Option<Self> {
         let (first_at, last_at) = (Timestamp::from_nanos(first_at), Timestamp::from_nanos(last_at));
-        (first <= next).then_some(Self { slot, first, next, bytes, first_at, last_at })
+        (first <= next).then_some(Self { slot, first, next, bytes, first_at, last_at, latest_at: last_at })
     }
 }
 
@@ -171,6 +181,7 @@ impl Log {
         newest.bytes += bytes;
         // The clock may have gone back; a segment's end is not before its start.
         newest.last_at = newest.last_at.max(now);
+        newest.latest_at = newest.latest_at.max(now);
         (newest.slot, offset, is_behind)
     }
 
@@ -292,6 +303,22 @@ mod tests {
         assert_eq!(log.place(10, at(3_601)), (1, 5, false));
         assert_eq!([log.place(10, at(1)), log.place(10, at(10_000))], [(2, 6, false), (2, 7, false)]);
         assert_eq!(log.place(10, at(2)), (2, 8, true));
+    }
+
+    #[test]
+    fn behind_a_restart_any_setting_back_begins_a_segment_and_ages_are_what_they_were() {
+        let at = |seconds: u64| NOW.saturating_add(Duration::from_secs(seconds));
+        let mut log = log(Retention::forever(), 3, 1, 10);
+        log.place(10, at(100));
+        log.place(10, at(10));
+        let row = log.newest().unwrap().to_row();
+        let mut newest = Segment::from_row(0, (row.0, row.1, row.2, row.3, NOW.as_nanos())).unwrap();
+        newest.found_again(at(10));
+        assert_eq!(newest.last_at, at(10));
+        let size = SegmentSize::of(&Retention::forever(), 3);
+        let mut log = Log::of(vec![newest], 3, size).unwrap();
+        assert_eq!(log.place(10, at(10)), (0, 3, false));
+        assert_eq!(log.place(10, at(9)), (1, 4, false));
     }
 
     #[test]

@@ -216,9 +216,8 @@ fn complete(
         Err(Unreadable::Corrupt(_)) => None,
         Err(error) => return Err(error),
     };
-    if let Some(record) = value.and_then(|value| Record::check(place, value).ok()) {
-        newest.last_at = newest.last_at.max(record.peek().appended);
-    }
+    let record = value.and_then(|value| Record::check(place, value).ok());
+    newest.found_again(record.map_or(newest.last_at, |record| record.peek().appended));
     Ok(())
 }
 

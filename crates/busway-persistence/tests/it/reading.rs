@@ -99,16 +99,37 @@ fn an_event_is_found_by_its_id_and_by_when_it_was_taken() {
     assert_eq!(store.verify().unwrap().events, 201);
 }
 
+/// An id that was made at this time.
+fn made(second: i64) -> EventId {
+    let second = u64::try_from(1_700_000_000 + second).unwrap();
+    EventId::new(uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(second, 0, 0, 0)))
+}
+
+/// Each time by less than begins a segment, and more than that together.
+#[test]
+fn an_event_is_found_by_its_id_though_the_clock_was_set_back_before_a_restart_and_behind_it() {
+    let dir = dir();
+    let mut ids = Vec::new();
+    for seconds in [&[500, 1_000, 900][..], &[800], &[700], &[600; 20]] {
+        let store = open(dir.path(), one());
+        for second in seconds {
+            ids.push(made(*second));
+            let event = event_with_id("a", 1, ids[ids.len() - 1]);
+            store.put(store.entry(event, false, at(*second)).unwrap()).unwrap();
+        }
+        for (id, offset) in ids.iter().zip(0..) {
+            assert_eq!(store.lookup(*id).unwrap().map(|place| place.offset), Some(offset), "{seconds:?}");
+        }
+        store.close();
+    }
+}
+
 /// Clocks that were ahead for a while: by little, by more than a lookup allows for, and in a block that is longer than what is looked at at once.
 #[test]
 fn an_event_is_found_by_its_id_wherever_the_clock_was() {
     let dir = dir();
     let store = open(dir.path(), one());
     // The id says when it was made, and so does the event; with what `ahead` says both do so by a clock that was ahead.
-    let made = |second: i64| {
-        let second = u64::try_from(1_700_000_000 + second).unwrap();
-        EventId::new(uuid::Uuid::new_v7(uuid::Timestamp::from_unix_time(second, 0, 0, 0)))
-    };
     let mut ids = Vec::new();
     let mut put = |count: u64, second: i64, by_id: i64| {
         let mut batch = Vec::new();
