@@ -206,13 +206,20 @@ struct Work {
 
 impl Work {
     fn run(mut self) {
+        let mut polled = now();
         loop {
-            match self.told.recv_timeout(self.builder.poll) {
+            let left = self.builder.poll.saturating_sub(now().duration_since(polled));
+            match self.told.recv_timeout(left) {
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Told::Changed) if self.is_over_before_quiet() => return,
                 Ok(Told::Look(asked)) => self.asked.push(asked),
-                Ok(Told::Changed) => {}
-                Err(RecvTimeoutError::Timeout) => self.rest.polled(),
+                Ok(Told::Changed) | Err(RecvTimeoutError::Timeout) => {}
+            }
+            // Whatever it was woken by: where something always happens beside the file, it is never quiet for as long as that.
+            let woken = now();
+            if woken.duration_since(polled) >= self.builder.poll {
+                polled = woken;
+                self.rest.polled();
             }
             let Some(bus) = self.bus.upgrade() else { return };
             if self.look(&bus).is_none() {

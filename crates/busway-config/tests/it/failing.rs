@@ -278,6 +278,31 @@ async fn a_watcher_tries_what_fails_at_a_broker_less_and_less_often() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_tries_again_though_it_is_never_quiet_beside_its_file() {
+    let World { way, bus, .. } = &started("{}").await;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, beside) = (folder.path().join("busway.yaml"), folder.path().join("log"));
+    std::fs::write(&path, "{}").unwrap();
+    let builder = Watcher::of(&path).quiet(Duration::from_millis(1)).poll(Duration::from_millis(100));
+    let watcher = builder.environment([]).start(bus).await.unwrap();
+    way.fail(true);
+    way.gate.open();
+    std::fs::write(&path, format!("routes: {{ there: {{ filter: orders.#, handler: one, {AT} }} }}\n"))
+        .unwrap();
+    until(|| watcher.status().refused == 1).await;
+    way.fail(false);
+    let before = watcher.status().looks;
+    // It looks after ten times as long as it should be quiet, so some ten times a poll.
+    until(|| {
+        std::fs::write(&beside, "something").unwrap();
+        let status = watcher.status();
+        assert!(status.looks < before + 200, "{status:?}");
+        status.applied == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watcher_survives_the_panics_of_transports_and_says_what_panicked() {
     let wanted = [
         format!("{STREAMS}routes: {{ there: {{ filter: orders.#, handler: two, {AT} }} }}\n"),
