@@ -132,16 +132,17 @@ impl Redactor {
         for value in values.iter().filter(|value| text.contains(value.as_str())) {
             shown = shown.replace(value.as_str(), HIDDEN).into();
         }
+        // Before fields: the value of one that is not quoted ends at a space, and what is left of a secret then no longer looks like one.
+        for secret in secrets {
+            if let Some(hidden) = secret.hide(&shown) {
+                shown = hidden.into();
+            }
+        }
         if let Some(hidden) = text::hide(&shown, paths) {
             shown = hidden.into();
         }
         if let Some(hidden) = quoted::hide(&shown).filter(|_| !paths.is_empty()) {
             shown = hidden.into();
-        }
-        for secret in secrets {
-            if let Some(hidden) = secret.hide(&shown) {
-                shown = hidden.into();
-            }
         }
         shown
     }
@@ -232,6 +233,23 @@ mod tests {
         assert!(redactor.hides("card.number") && redactor.hides("order.card.number"));
         assert!(redactor.hides("apiKey") && !redactor.hides("number"));
         assert!(Redactor::usual().hides("Set-Cookie"));
+    }
+
+    #[test]
+    fn secrets_of_several_words_are_hidden_whole_behind_the_name_of_a_field() {
+        let redactor = Redactor::usual();
+        let key = "-----BEGIN PRIVATE KEY-----\nMIIEv\n-----END PRIVATE KEY-----";
+        for (lead, secret) in [
+            ("private_key=", key),
+            ("secret: ", key),
+            ("private_key=", "-----BEGIN PRIVATE KEY-----\nMIIEv"),
+            ("token=", "4111 1111 1111 1111"),
+        ] {
+            assert_eq!(redactor.text(&format!("{lead}{secret}")), format!("{lead}***"));
+        }
+        assert_eq!(redactor.text("authorization: Bearer abc.def"), "authorization: ***");
+        let json = serde_json::json!({ "private_key": key, "user": "ann" }).to_string();
+        assert_eq!(redactor.text(&json), r#"{"private_key":"***","user":"ann"}"#);
     }
 
     #[test]

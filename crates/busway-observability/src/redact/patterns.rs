@@ -107,7 +107,11 @@ fn private_key(text: &str) -> Option<(usize, usize)> {
         let behind = begin + BEGIN.len() + label;
         let is_key = text.get(..behind)?.ends_with("PRIVATE KEY") && text.get(behind..)?.starts_with(DASHES);
         if is_key {
-            let end = text.get(behind..)?.find(KEY_END).map(|end| behind + end + KEY_END.len());
+            // Not where another one begins.
+            let end = text.get(behind..)?.find(END).and_then(|end| {
+                let end = behind + end;
+                Some(end + text.get(end..)?.find(KEY_END)? + KEY_END.len())
+            });
             return Some((begin, end.unwrap_or(text.len())));
         }
         from = begin + 1;
@@ -128,6 +132,7 @@ const fn is_base64url(byte: u8) -> bool {
 
 const BEARER: &str = "bearer ";
 const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
 const DASHES: &str = "-----";
 const KEY_END: &str = "PRIVATE KEY-----";
 
@@ -149,6 +154,7 @@ mod tests {
         let key = "a -----BEGIN RSA PRIVATE KEY-----\\nMII\\n-----END RSA PRIVATE KEY----- b";
         assert_eq!(shown(key), "a *** b");
         assert_eq!(shown("-----BEGIN PRIVATE KEY-----\nMII"), "***");
+        assert_eq!(shown(&format!("-----BEGIN PRIVATE KEY-----\nMII {key}")), "*** b");
     }
 
     #[test]
