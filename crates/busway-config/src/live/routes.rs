@@ -266,7 +266,12 @@ impl Live {
 
     /// Handles what it had, and ends.
     fn leave(self, bus: &Bus, leaving: &Leaving, legacies: &mut Legacies) {
-        let (name, heritage, before) = (self.name.value().clone(), self.heritage(), bus.log_ends());
+        let (name, heritage) = (self.name.value().clone(), self.heritage());
+        // What one in memory has no hold of any more is lost to it: it is looked up before it is told to end. What was published and not offered to it yet is not its own.
+        let before = match self.running {
+            Running::Ephemeral(_) => bus.offered_ends(),
+            _ => bus.log_ends(),
+        };
         let durable = self.durable_name().map(|name| name.as_str().to_owned());
         let names = durable.into_iter().chain([name.clone()]).collect();
         let is_stored = matches!(self.running, Running::Durable(_) | Running::Carried(..));
@@ -279,7 +284,7 @@ impl Live {
             }
         };
         leaving.push(names, end);
-        // What a durable one has not started by now stays with its name. What one in memory has no hold of any more is lost to it.
+        // What a durable one has not started by now stays with its name.
         let ends = if is_stored { bus.log_ends() } else { before };
         legacies.keep(name, Legacy { heritage, ends });
     }

@@ -1,5 +1,6 @@
 //! Another name in the store for a route.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -83,4 +84,23 @@ async fn what_is_published_while_the_old_one_ends_is_handled_under_the_new_name(
 async fn what_is_published_while_one_in_memory_ends_is_handled_by_the_durable_one() {
     let (_bus, seen, _folder) = into("handler: slow", "handler: one, durable: stock").await;
     assert_eq!(seen, all());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_in_memory_was_not_offered_yet_is_handled_by_the_durable_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let block = "handler: slow, limits: { capacity: 1, overflow: block }";
+    let (bus, seen, gate) = started(folder.path(), block).await;
+    for number in 0..=10 {
+        bus.publish(Event::new("orders.made", Number(number)).key("A-1")).await.unwrap();
+    }
+    gate.reached(1).await;
+    let wanted = config(&text("handler: one, durable: stock"));
+    let mut applying = Box::pin(wanted.apply(&bus));
+    assert!((&mut applying).now_or_never().is_none(), "a handler runs");
+    gate.open();
+    applying.await.unwrap();
+    bus.idle().await;
+    let seen: BTreeSet<u64> = seen.take().into_iter().map(|(_, number)| number).collect();
+    assert_eq!(seen, (0..=10).collect(), "all of them were acknowledged");
 }

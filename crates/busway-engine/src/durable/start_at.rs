@@ -6,6 +6,7 @@ use busway_event::Timestamp;
 use busway_persistence::Store;
 
 use crate::bus::Bus;
+use crate::log::Log;
 
 /// Where a *new* durable subscription begins in each partition. One that the store knows goes on where it stands, whatever is
 /// said here: starting a program again must not handle everything again.
@@ -59,14 +60,24 @@ impl Bus {
     /// How far the log goes now; of a bus without a store, and of one that is closed, nothing is known.
     #[must_use]
     pub fn log_ends(&self) -> LogEnds {
+        self.log_to(|_, _, end| end)
+    }
+
+    /// How far subscriptions in memory have been offered the log by now: at most as far as it [goes](Self::log_ends), less far while one of them blocks by its overflow policy. What comes behind
+    /// is still to be offered to those that are there then; of the event right behind it some may have been offered it already.
+    #[must_use]
+    pub fn offered_ends(&self) -> LogEnds {
+        self.log_to(|log, partition, end| log.relayed(partition).map_or(end, |next| next.min(end)))
+    }
+
+    /// Some offset of each partition, by where it ends.
+    fn log_to(&self, offset: impl Fn(&Log, u32, u64) -> u64) -> LogEnds {
         let ends = self.core().log.as_ref().and_then(|log| {
             log.with(|store| {
                 let partitions =
                     log.streams().filter_map(|(declared, ..)| log.partitions_named(declared.name()));
-                partitions
-                    .flatten()
-                    .filter_map(|partition| Some((partition, store.bounds(partition)?.1)))
-                    .collect()
+                let end = |partition| Some((partition, offset(log, partition, store.bounds(partition)?.1)));
+                partitions.flatten().filter_map(end).collect()
             })
         });
         LogEnds(ends.unwrap_or_default())

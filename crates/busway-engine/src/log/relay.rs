@@ -44,6 +44,12 @@ impl Log {
         self.with(behind).unwrap_or(0)
     }
 
+    /// From where on ephemeral subscriptions were not offered a partition yet.
+    pub(crate) fn relayed(&self, partition: u32) -> Option<u64> {
+        let relayed = self.relayed.next.iter().find(|(known, _)| *known == partition);
+        relayed.map(|(_, next)| next.load(Ordering::Acquire))
+    }
+
     /// Offers what is committed until the log ends.
     pub(crate) async fn relay(self: Arc<Self>, bus: Weak<BusCore>) {
         let mut commits = self.commits();
