@@ -132,6 +132,8 @@ impl Log {
                 self.count_unrouted(&bus, &topic);
             }
             if let Some(event) = &offering.observed {
+                // As many as its receipt says.
+                let offered = offered + bus.durable.matching(&topic);
                 bus.services.signals.tell(&Signal::Published { event, offered });
             }
             next.store(offset + 1, Ordering::Release);

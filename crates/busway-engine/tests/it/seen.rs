@@ -15,7 +15,7 @@ use crate::durable::breakers::soon;
 use crate::durable::{dir, publish, stock, with_orders};
 use crate::world::{Number, number};
 
-/// What was told, by name and subscription.
+/// What was told, by name and subscription; of publishes, to how many it was offered.
 #[derive(Default)]
 struct Heard {
     wants: Wants,
@@ -50,7 +50,11 @@ impl Collector for Heard {
             Signal::BreakerMoved { .. } => "breaker moved",
             _ => "another",
         };
-        self.signals.lock().push((name, signal.subscription().unwrap_or_default().to_owned()));
+        let of = match signal {
+            Signal::Published { offered, .. } => offered.to_string(),
+            signal => signal.subscription().unwrap_or_default().to_owned(),
+        };
+        self.signals.lock().push((name, of));
     }
 }
 
@@ -80,6 +84,24 @@ async fn collectors_are_told_what_they_want_where_it_happens() {
     }
     assert_eq!((all.count("published"), all.count("settled")), (3, 4));
     assert_eq!(times.count("published") + alarms.count("published"), 0);
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_collector_is_told_of_a_publish_what_its_receipt_says() {
+    let (dir, all) = (dir(), Heard::of(Wants::EVENTS));
+    let collector = Arc::clone(&all) as Arc<dyn Collector>;
+    let bus = TestBus::open(dir.path(), |builder| with_orders(builder).collector(collector)).await;
+    let heard = Recorder::<Number>::new();
+    stock(&bus).to(heard.handler()).await.unwrap();
+    for offered in ["1", "2"] {
+        let receipt = bus.publish(number("orders.created", 1)).await.unwrap();
+        bus.settle().await;
+        let told: Vec<_> = std::mem::take(&mut *all.signals.lock());
+        let told: Vec<_> = told.iter().filter(|(name, _)| *name == "published").collect();
+        assert_eq!((receipt.offered.to_string().as_str(), told[0].1.as_str()), (offered, offered));
+        bus.subscribe("orders.#").to(heard.handler()).await.unwrap();
+    }
     bus.finish().await;
 }
 
