@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering;
 
 use busway_event::AnyEvent;
 use busway_middleware::{AnyHandler, Durable, Outcome, Run};
+use busway_observability::trace::Place;
 use busway_persistence::{OnSettled, Refusal, RequestError, Settlement, Store};
 use tokio::sync::oneshot;
 
 use super::attempt::Ended;
 use super::member::Member;
-use super::window::Started;
+use super::traced::concluded;
+use super::window::{Started, Verdict};
 use super::worker::report;
 use super::{DurableBuilder, DurableCore};
 use crate::settings::{Origin, Setting};
@@ -106,13 +108,22 @@ impl DurableCore {
         }
     }
 
-    /// An attempt is cut short. Where its event was settled before it, nobody attempts that again: counts it as discarded, and says so. It is in the store already, and nothing is to be stored.
-    pub(super) fn discard_cut_short(&self, started: &Started<AnyEvent>, is_settled: bool) {
+    /// An attempt is cut short. Where its event was settled before it, nobody attempts that again: counts it as discarded, and says so, in its trace too. It is in the store already, and nothing is to be
+    /// stored.
+    pub(super) fn discard_cut_short(
+        &self,
+        started: &Started<AnyEvent>,
+        place: Option<&Place>,
+        is_settled: bool,
+    ) {
         if !is_settled {
             return;
         }
         let reason = "cut short behind its settlement: it is not attempted again";
-        report(self, &started.event, &Outcome::failed(reason), None);
+        let outcome = Outcome::failed(reason);
+        report(self, &started.event, &outcome, None);
+        concluded(place, started, &outcome, &Verdict::Discarded);
+        self.counts.dead.fetch_add(1, Ordering::Relaxed);
         self.counts.discarded.fetch_add(1, Ordering::Relaxed);
         self.tell_of_letter(&started.event, reason);
     }

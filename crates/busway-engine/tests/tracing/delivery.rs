@@ -11,7 +11,7 @@ use busway_middleware::{Batch, Delivery, Outcome, Payload, State, batch};
 use busway_observability::Relation;
 use busway_persistence::Stream;
 use busway_reliability::Retry;
-use busway_testkit::{ManualClock, TestBus};
+use busway_testkit::{Gate, ManualClock, TestBus};
 use opentelemetry::trace::{SpanKind, Status};
 use tracing::Instrument as _;
 
@@ -151,6 +151,32 @@ async fn each_attempt_reaches_back_through_retry_dead_letter_restart_and_redrive
         "and each attempt that comes of it to the redrive"
     );
     assert_eq!(process.iter().filter(|span| is_of_it(&span)).count(), many, "and no other");
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_cut_short_behind_its_settlement_says_that_it_was_the_last() {
+    let (dir, clock, gate) = (tempfile::tempdir().unwrap(), ManualClock::new(), Gate::closed());
+    let stream = Stream::new("cut").capture("cut.#");
+    let configure = |bus: BusBuilder| bus.stream(stream).tracing(&tracing());
+    let bus = TestBus::open_on(clock.clone(), dir.path(), configure).await;
+    let held = gate.clone();
+    let waits = move |_: Payload<Numbered>| {
+        let held = held.clone();
+        async move { held.pass().await }
+    };
+    bus.subscribe("cut.#").durable("once").at_most_once().to(waits).await.unwrap();
+    bus.publish(Event::new("cut.a", Numbered(1))).await.unwrap();
+    gate.reached(1).await;
+    let passes = async {
+        tokio::task::yield_now().await;
+        clock.advance(Duration::from_secs(1));
+    };
+    tokio::join!(biased; bus.shutdown(Duration::ZERO), passes);
+    let all = spans("cut.");
+    let process: Vec<_> = all.iter().filter(|span| span.is_process()).collect();
+    assert_eq!(process.len(), 1);
+    assert_eq!(process[0].text("busway.outcome").as_deref(), Some("failed"));
+    assert!(process[0].has_moment("busway.dead_letter"));
 }
 
 #[tokio::test]
