@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use busway_engine::{Heritage, LogEnds};
 
 use super::routes::{Live, Wanted};
+use super::steps::Stack;
 
-/// What one had learnt, and how far the log went when it was told to end.
+/// What one had learnt, how far the log went when it was told to end, and its middleware, of which a rate limit knows what it has earned.
 #[derive(Debug, Clone)]
 pub(super) struct Legacy {
     pub(super) heritage: Heritage,
     pub(super) ends: LogEnds,
+    pub(super) stack: Stack,
 }
 
 /// Of routes that have left since what is in force was last whole, by name: for those that come back.
@@ -30,6 +32,10 @@ impl Legacies {
 
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    pub(super) fn stack(&self, name: &str) -> Option<&Stack> {
+        self.0.get(name).map(|legacy| &legacy.stack)
     }
 
     /// A route that is not in force, with what one of its name has left.

@@ -24,6 +24,7 @@ use busway_engine::{Bus, BusBuilder};
 use futures_util::FutureExt as _;
 
 pub use self::log_filter::on_log_filter;
+use self::legacy::Legacies;
 use self::routes::{Live, Wanted};
 use self::state::{InForce, Seen};
 use self::steps::{Made, Stack};
@@ -83,7 +84,7 @@ impl Config {
     )]
     pub async fn check(&self, bus: &Bus) -> Result<(), ConfigError> {
         let seen = bus.attached::<InForce>().seen();
-        self.prepared(bus, &seen, (&Stack::default(), &BTreeMap::new())).map(drop)
+        self.prepared(bus, &seen, (&Stack::default(), &BTreeMap::new(), &Legacies::default())).map(drop)
     }
 
     /// What applying it would change, against what is in force on the bus: a dry run. While another one is being put in force, against what was before it; nobody is waited for.
@@ -142,7 +143,7 @@ impl Config {
         let seen = state.seen();
         let before = &seen.config;
         let diff = self.diff(before);
-        let made = self.prepared(bus, &seen, (&state.stack, &state.routes))?;
+        let made = self.prepared(bus, &seen, (&state.stack, &state.routes, &state.legacies))?;
         // The first thing that is put in force: nothing of what is refused is.
         let log_filter = in_force.log_filter.set(self.log_filter());
         log_filter.map_err(|problem| ConfigError::of(vec![problem]))?;
@@ -173,12 +174,12 @@ impl Config {
         &self,
         bus: &Bus,
         seen: &Seen,
-        (stack, live): (&Stack, &BTreeMap<String, Live>),
+        (stack, live, legacies): (&Stack, &BTreeMap<String, Live>, &Legacies),
     ) -> Result<(Made, Vec<Wanted>), ConfigError> {
         let mut problems = self.misfits(bus, seen);
         problems.extend(self.refused(&seen.config));
         let stack = stack.make(self.middleware.as_ref(), bus, &mut problems);
-        let routes = routes::make(&self.routes, live, bus, &mut problems);
+        let routes = routes::make(&self.routes, (live, legacies), bus, &mut problems);
         ConfigError::unless_empty(problems).map(|()| (stack, routes))
     }
 

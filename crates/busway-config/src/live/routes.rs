@@ -69,14 +69,15 @@ pub(super) struct Wanted {
 /// What is needed for routes to be in force. Nothing is changed by it.
 pub(super) fn make(
     routes: &Named<Route>,
-    live: &BTreeMap<String, Live>,
+    (live, legacies): (&BTreeMap<String, Live>, &Legacies),
     bus: &Bus,
     problems: &mut Vec<Problem>,
 ) -> Vec<Wanted> {
     let mut wanted = Vec::new();
     for (name, route) in routes.iter() {
         let fresh = Stack::default();
-        let stack = live.get(name.value()).map_or(&fresh, |live| &live.stack);
+        let there = live.get(name.value()).map(|live| &live.stack);
+        let stack = there.or_else(|| legacies.stack(name.value())).unwrap_or(&fresh);
         let made = stack.make(route.middleware.as_ref(), bus, problems);
         // That there is none was said by whoever looked whether it fits.
         if let Some(handler) = bus.named_handler(route.handler.value()) {
@@ -286,7 +287,7 @@ impl Live {
         leaving.push(names, end);
         // What a durable one has not started by now stays with its name.
         let ends = if is_stored { bus.log_ends() } else { before };
-        legacies.keep(name, Legacy { heritage, ends });
+        legacies.keep(name, Legacy { heritage, ends, stack: self.stack });
     }
 }
 

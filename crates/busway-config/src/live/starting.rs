@@ -22,7 +22,7 @@ pub(super) async fn begin(
     let running = match &wanted.route.durable {
         Some(_) => {
             let mut builder = durable(bus, &wanted);
-            if let Some(Legacy { heritage, ends }) = &legacy {
+            if let Some(Legacy { heritage, ends, .. }) = &legacy {
                 builder = builder.inherit(heritage);
                 if !matches!(wanted.route.start_at.as_ref().map(Given::value), Some(StartingAt::Earliest)) {
                     builder = builder.start_behind(ends.clone());

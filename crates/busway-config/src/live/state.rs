@@ -90,7 +90,7 @@ pub(super) struct State {
     pub(super) routes: BTreeMap<String, Live>,
     pub(super) carriers: Carriers,
     leaving: Arc<Leaving>,
-    legacies: Legacies,
+    pub(super) legacies: Legacies,
     pub(super) stack: Stack,
     access: Access,
     is_access_judged: bool,
@@ -163,7 +163,7 @@ impl State {
     pub(super) async fn take_back(&mut self, before: Arc<Config>, bus: &Bus) {
         let mut problems = Vec::new();
         let stack = self.stack.make(before.middleware.as_ref(), bus, &mut problems);
-        let routes = routes::make(&before.routes, &self.routes, bus, &mut problems);
+        let routes = routes::make(&before.routes, (&self.routes, &self.legacies), bus, &mut problems);
         problems.extend(self.stack.exchange(&stack, |stage| bus.middleware(stage)));
         let mut are_rules_same = true;
         if let Some(tried) = &mut self.config {

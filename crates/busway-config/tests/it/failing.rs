@@ -256,6 +256,31 @@ async fn a_route_that_comes_back_knows_what_it_had_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rate_limit_of_a_route_that_comes_back_has_earned_nothing_by_it() {
+    let there = |more: &str| {
+        let limit = "middleware: { user: [{ kind: rate_limit, with: { events: 1, per: 1h, burst: 1 } }] }";
+        format!("routes: {{ there: {{ filter: orders.#, handler: one, {limit}, {AT}{more} }} }}\n")
+    };
+    let World { broker, way, bus, seen, .. } = &started(&there("")).await;
+    publish(broker, "orders.made", 1).await;
+    until(|| seen.len() == 1).await;
+    way.fail(true);
+    let wanted = config(&there(", limits: { concurrency: 2 }"));
+    let applying = wanted.apply(bus);
+    tokio::pin!(applying);
+    asked(way, applying.as_mut()).await;
+    way.fail(false);
+    way.gate.open();
+    assert!(applying.await.is_err());
+    publish(broker, "orders.made", 2).await;
+    until(|| seen.len() == 2 || bus.stats().subscriptions.iter().any(|one| one.running == 1)).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(seen.take(), [("one", 1)], "the second one waits for an hour");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watcher_tries_what_fails_at_a_broker_less_and_less_often() {
     let World { way, bus, .. } = &started("{}").await;
     let (folder, way) = (tempfile::tempdir().unwrap(), way.clone());
