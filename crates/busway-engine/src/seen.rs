@@ -107,6 +107,7 @@ fn of_durable(core: &DurableCore) -> SubscriptionNumbers {
     let mut numbers = counts_of_durable(core);
     (numbers.waiting, numbers.running) = (stats.ready, stats.running);
     (numbers.parked, numbers.hung) = (stats.parked, stats.hung);
+    numbers.parked_full = u64::from(core.is_parked_full());
     numbers.letters = core.log.with(|store| store.dead_letter_count(core.number)).unwrap_or_default();
     (numbers.pending, numbers.oldest) = (lag.events, lag.age);
     numbers

@@ -116,6 +116,8 @@ pub struct SubscriptionNumbers {
     pub letters: u64,
     /// Parked because as many dead letters are kept as may be.
     pub no_room: u64,
+    /// 1 while as many events are parked as may be: nothing more is read for it then.
+    pub parked_full: u64,
     /// Unsettled events of its streams: waiting for it in the store or in memory.
     pub pending: u64,
     /// How long ago the oldest of them was stored; `None` when there is none, or of ephemeral ones.
@@ -128,9 +130,10 @@ impl SubscriptionNumbers {
     /// What it has counted so far, without what it measures now.
     #[must_use]
     pub fn counts(&self) -> Self {
-        let [waiting, running, parked, hung, letters, pending] = [0; 6];
+        let [waiting, running, parked, hung, letters, no_room, parked_full, pending] = [0; 8];
         let (capacity, oldest) = (None, None);
-        Self { waiting, capacity, running, parked, hung, letters, pending, oldest, ..self.clone() }
+        let now = Self { waiting, capacity, running, parked, hung, letters, ..self.clone() };
+        Self { no_room, parked_full, pending, oldest, ..now }
     }
 
     /// Adds another one that is counted with it: programs begin and end as many without a name as they like, and groups may share one.
@@ -154,6 +157,7 @@ impl SubscriptionNumbers {
             (&mut self.hung, other.hung),
             (&mut self.letters, other.letters),
             (&mut self.no_room, other.no_room),
+            (&mut self.parked_full, other.parked_full),
             (&mut self.pending, other.pending),
         ] {
             *sum = sum.saturating_add(count);

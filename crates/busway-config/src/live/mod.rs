@@ -23,8 +23,8 @@ use std::sync::Arc;
 use busway_engine::{Bus, BusBuilder};
 use futures_util::FutureExt as _;
 
-pub use self::log_filter::on_log_filter;
 use self::legacy::Legacies;
+pub use self::log_filter::on_log_filter;
 use self::routes::{Live, Wanted};
 use self::state::{InForce, Seen};
 use self::steps::{Made, Stack};

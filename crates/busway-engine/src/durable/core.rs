@@ -257,6 +257,11 @@ impl DurableCore {
             && (is_read.unwrap_or(true) || hand.window.is_parked_full())
     }
 
+    /// Whether as many events are parked as may be.
+    pub(crate) fn is_parked_full(&self) -> bool {
+        self.hand.lock().window.is_parked_full()
+    }
+
     /// Starts nothing more and cuts short whatever runs.
     pub(crate) fn cut(&self) {
         self.advance(State::Stopped);

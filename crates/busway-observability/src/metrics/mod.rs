@@ -101,8 +101,8 @@ impl Metrics {
         Self::on(sheets, None)
     }
 
-    /// Counts events apart by tenant too, where a metadata field names it: `busway_tenant_events_total`. Tenants that are not in the list are counted as
-    /// `other`, events without the field as `none`, so that nobody makes series by naming himself. Each settled event is looked at then.
+    /// Counts attempts apart by tenant too, where a metadata field names it: `busway_tenant_events_total`. Tenants that are not in the list are counted as
+    /// `other`, events without the field as `none`, so that nobody makes series by naming himself. The event of each attempt that ends is looked at then.
     ///
     /// # Errors
     /// [`MetricsProblem`]: more than [`TENANTS_MAX`] tenants, or a field that cannot be.

@@ -28,11 +28,13 @@ pub(super) const LATE: &str = "busway_results_late_total";
 pub(super) const CONFLICTS: &str = "busway_transaction_conflicts_total";
 pub(super) const DEAD_LETTERS: &str = "busway_dead_letters_total";
 pub(super) const DEAD_LETTER_DEPTH: &str = "busway_dead_letter_depth";
+pub(super) const DEAD_LETTERS_WAITING: &str = "busway_dead_letters_waiting";
 pub(super) const DEDUP: &str = "busway_dedup_total";
 pub(super) const QUEUE_DEPTH: &str = "busway_queue_depth";
 pub(super) const QUEUE_CAPACITY: &str = "busway_queue_capacity";
 pub(super) const RUNNING: &str = "busway_handlers_running";
 pub(super) const PARKED: &str = "busway_parked_events";
+pub(super) const PARKED_FULL: &str = "busway_parked_full";
 pub(super) const HUNG: &str = "busway_handlers_hung";
 pub(super) const PENDING: &str = "busway_pending_events";
 pub(super) const OLDEST: &str = "busway_oldest_unsettled_age_seconds";
@@ -62,7 +64,7 @@ pub(super) const SUBSCRIPTION: &str = "busway_subscription_info";
 pub(super) const BUILD: &str = "busway_build_info";
 
 /// All of them.
-pub(super) const FAMILIES: [Family; 46] = [
+pub(super) const FAMILIES: [Family; 48] = [
     (PUBLISHED, Is::Counter, Unit::Count, "Publishes that were accepted."),
     (
         REFUSED,
@@ -103,6 +105,12 @@ pub(super) const FAMILIES: [Family; 46] = [
         "Events that were given up: kept as dead letters, or let go where that is said.",
     ),
     (DEAD_LETTER_DEPTH, Is::Gauge, Unit::Count, "Dead letters that are kept now."),
+    (
+        DEAD_LETTERS_WAITING,
+        Is::Gauge,
+        Unit::Count,
+        "Events that are to be given up and wait, their lanes with them, because as many dead letters are kept as may be.",
+    ),
     (DEDUP, Is::Counter, Unit::Count, "Steps of idempotency: who knew a key, and what became of it."),
     (QUEUE_DEPTH, Is::Gauge, Unit::Count, "Events that wait for a handler in memory now."),
     (QUEUE_CAPACITY, Is::Gauge, Unit::Count, "Events that may wait for a handler in memory."),
@@ -112,6 +120,12 @@ pub(super) const FAMILIES: [Family; 46] = [
         Is::Gauge,
         Unit::Count,
         "Events that failed and wait in the store for another attempt, or behind such an event.",
+    ),
+    (
+        PARKED_FULL,
+        Is::Gauge,
+        Unit::Count,
+        "1 while as many events are parked as may be, and nothing more is read; else 0.",
     ),
     (HUNG, Is::Gauge, Unit::Count, "Handlers that have overrun their deadline and still run."),
     (PENDING, Is::Gauge, Unit::Count, "Unsettled events of a subscription: its lag."),
@@ -186,7 +200,7 @@ pub(super) const TENANT_FAMILY: Family = (
     TENANT,
     Is::Counter,
     Unit::Count,
-    "Events that were settled, by tenant and outcome; tenants that were not named are \"other\".",
+    "Attempts that have ended, by tenant and outcome; tenants that were not named are \"other\".",
 );
 
 /// Upper bounds of durations that a bus has once, in seconds: publishes take microseconds to milliseconds, commits milliseconds, reloads up to seconds. Those from

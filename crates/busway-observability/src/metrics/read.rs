@@ -309,8 +309,10 @@ fn gauged(numbers: &SubscriptionNumbers) -> impl Iterator<Item = (&'static str, 
     let durable = (numbers.kind == Kind::Durable).then(|| {
         [
             (names::PARKED, as_f64(numbers.parked)),
+            (names::PARKED_FULL, as_f64(numbers.parked_full)),
             (names::HUNG, as_f64(numbers.hung)),
             (names::DEAD_LETTER_DEPTH, as_f64(numbers.letters)),
+            (names::DEAD_LETTERS_WAITING, as_f64(numbers.no_room)),
             (names::OLDEST, numbers.oldest.unwrap_or_default().as_secs_f64()),
         ]
     });

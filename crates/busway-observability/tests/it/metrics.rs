@@ -363,6 +363,22 @@ fn samples_are_taken_in_though_nobody_renders_and_none_is_lost() {
 }
 
 #[test]
+fn what_stands_for_want_of_room_is_shown_for_as_long_as_it_does() {
+    for (waiting, full) in [(0, 0), (3, 1), (3, 1), (0, 0)] {
+        let mut numbers = busy();
+        (numbers.subscriptions[0].no_room, numbers.subscriptions[0].parked_full) = (waiting, full);
+        let gone = numbers.subscriptions[0].counts();
+        assert_eq!(gone.no_room + gone.parked_full, 0, "of one that is gone nothing stands");
+        let metrics = Metrics::new();
+        metrics.attach(told(numbers));
+        let text = metrics.render();
+        let shows =
+            |name, of: u64| text.contains(&format!("\nbusway_{name}{{subscription=\"stock\"}} {of}\n"));
+        assert!(shows("dead_letters_waiting", waiting) && shows("parked_full", full), "{text}");
+    }
+}
+
+#[test]
 fn a_channel_that_is_forgotten_is_not_counted_again_and_what_is_gone_is_nothing() {
     let (metrics, source) = (Metrics::new(), told(busy()));
     assert!(metrics.attach(Arc::clone(&source) as Arc<_>));

@@ -172,10 +172,12 @@ async fn as_many_parked_events_as_may_be_are_told_of_once() {
         bus.idle().await;
     }
     assert_eq!((subscription.stats().parked, recorder.count()), (4, 4), "nothing more is read");
+    assert_eq!(bus.numbers().subscriptions[0].parked_full, 1);
     assert_eq!(*alarms.parked.lock(), [("stock".to_owned(), 4)]);
     clock.advance(Duration::from_secs(60));
     bus.idle().await;
     assert_eq!((subscription.stats().parked, subscription.stats().done), (0, 8));
+    assert_eq!(bus.numbers().subscriptions[0].parked_full, 0);
     assert_eq!(alarms.parked.lock().len(), 1);
     let described = bus.describe().to_string();
     assert!(described.contains("parked_max = 4 (subscription)"), "{described}");
