@@ -193,7 +193,7 @@ impl Guard {
         }
     }
 
-    /// Offers one after the other, each as soon as there is room for it: they are acknowledged, and no overflow policy is to lose them. Ends when this one owes none.
+    /// Offers one after the other, each when nothing else waits: a full queue would lose them. Ends when this one owes none.
     async fn give_back_to(self: &Arc<Self>, core: &Arc<SubscriptionCore>) {
         loop {
             let moved = self.moved.notified();
@@ -202,7 +202,9 @@ impl Guard {
             let next = self.next_back(core, |_, _| ());
             match next {
                 Back::Event => {
-                    self.offer_again(core).await;
+                    let has_room = || core.mailbox.depth() == 0 || !self.owes_for(core);
+                    self.services().idle.until(|| has_room().then_some(())).await;
+                    self.offer_again(core);
                     // It comes through, or asks for its call, before the next one is looked for.
                     tokio::task::yield_now().await;
                 }
@@ -242,7 +244,7 @@ impl Guard {
         Back::Wait(until)
     }
 
-    async fn offer_again(self: &Arc<Self>, core: &Arc<SubscriptionCore>) {
+    fn offer_again(self: &Arc<Self>, core: &Arc<SubscriptionCore>) {
         let mut taken = None;
         _ = self.next_back(core, |aside, at| {
             taken = aside.events.remove(at);
@@ -251,22 +253,15 @@ impl Guard {
         let Some(event) = taken else { return };
         let arrival = Arrival::of(&event, event.weight());
         // It is offered twice for a moment, and never not at all.
-        let twice = Twice { guard: self, core };
-        let offer = match core.mailbox.offer(event, &arrival, MayWait::ForRoom) {
-            Offer::Blocked(blocked) => core.mailbox.wait_for_space(*blocked).await,
-            offer => offer,
-        };
-        match offer {
-            Offer::Closed(event) => {
-                std::mem::forget(twice);
-                self.offered_too_late(core, event);
-                given_back(core);
-            }
+        match core.mailbox.offer(event, &arrival, MayWait::No) {
+            Offer::Closed(event) => self.offered_too_late(core, event),
             offer => {
                 Dispatched::default().done(core, offer);
-                drop(twice);
+                core.mailbox.account.retract();
+                self.aside.lock().in_hand = false;
             }
         }
+        given_back(core);
     }
 
     /// The subscription takes nothing more in: it is over, or another one has its place.
@@ -286,20 +281,6 @@ impl Guard {
         }
         drop(aside);
         self.abandoned(core, VecDeque::from([event]));
-    }
-}
-
-/// An event that was taken out is offered, and counted for both until that has ended, also when it is cut short.
-struct Twice<'a> {
-    guard: &'a Guard,
-    core: &'a SubscriptionCore,
-}
-
-impl Drop for Twice<'_> {
-    fn drop(&mut self) {
-        self.core.mailbox.account.retract();
-        self.guard.aside.lock().in_hand = false;
-        given_back(self.core);
     }
 }
 

@@ -16,14 +16,19 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn read(store: &Store) -> Result<Self, ReadError> {
-        let all = store.subscription_names()?.into_iter().chain(store.removed_subscriptions()?);
+        // The last one that bore a name goes on bearing it when it is removed: no other letter comes under an id that is known.
+        let removed = store.removed_subscriptions()?.into_iter().rev();
+        let all = store.subscription_names()?.into_iter().chain(removed);
         Ok(Self { known: all.map(|(number, name)| (number, name.into())).collect() })
     }
 
     /// The numbers of a name: several when one was removed and made again. Each of them has a [name of its own](Self::own_name).
     pub(super) fn numbers(&self, name: &str) -> Result<Vec<u32>, DeadLetterError> {
+        let numbered =
+            name.rsplit_once(REMOVED).and_then(|(name, number)| Some((name, number.parse::<u32>().ok()?)));
         let of_name = self.known.iter().filter(|(number, known)| {
-            **known == *name || name.contains(REMOVED) && *self.own_name(*number, known) == *name
+            **known == *name
+                || numbered.is_some_and(|(name, numbered)| **known == *name && *number == numbered)
         });
         let numbers: Vec<u32> = of_name.map(|(number, _)| *number).collect();
         match numbers.is_empty() {

@@ -24,7 +24,8 @@ impl DurableBuilder {
     /// An event whose process dies behind that commit, whose handler fails, or is cut short by its deadline or a shutdown, is not attempted again: it is lost to this
     /// subscription, counted as discarded ([`DurableStats::discarded`](crate::DurableStats)), by a process that lives, and warned of. So
     /// [`retry`](Self::retry) and [`dead_letters`](Self::dead_letters) are of no effect, whoever says them. What never came to its handler is not lost: events wait for a subscription that is away, paused,
-    /// or whose breaker is open, and while the store has no room for their settlements.
+    /// or whose breaker is open, and while the store has no room for their settlements. What a bus that ends cuts short while
+    /// its settlement is on its way to the store is counted as discarded too.
     ///
     /// What the handler returns is published behind it: events into streams in a commit of their own, and not at all when that finds no room. A dead letter of an
     /// earlier time that is given again is asked for by name, and is handled at least once.
@@ -108,16 +109,16 @@ impl DurableCore {
         }
     }
 
-    /// An attempt is cut short. Where its event was settled before it, nobody attempts that again: counts it as discarded, and says so, in its trace too. It is in the store already, and nothing is to be
-    /// stored.
-    pub(super) fn discard_cut_short(
+    /// An attempt is cut short: its event stays as it was. One that was settled before it, or is about to be, is attempted by nobody again: it is discarded, and that is told, in its trace too. The store has it
+    /// already, and nothing is to be stored.
+    pub(super) fn attempt_cut_short(
         &self,
         started: &Started<AnyEvent>,
         place: Option<&Place>,
         is_settled: bool,
     ) {
         if !is_settled {
-            return;
+            return self.cut_short([started.place]);
         }
         let reason = "cut short behind its settlement: it is not attempted again";
         let outcome = Outcome::failed(reason);
@@ -126,5 +127,6 @@ impl DurableCore {
         self.counts.dead.fetch_add(1, Ordering::Relaxed);
         self.counts.discarded.fetch_add(1, Ordering::Relaxed);
         self.tell_of_letter(&started.event, reason);
+        self.hand.lock().window.cut_short(started.place);
     }
 }

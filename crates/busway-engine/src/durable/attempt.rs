@@ -93,9 +93,12 @@ async fn may_begin(
     keep_key(claimed).await?;
     // The last of them: behind it the event does not come back.
     if core.settles_first(started) {
-        // Boxed: others do not carry it with them.
-        Box::pin(core.settle_first(member, started)).await?;
+        // From here on it may be: cut short meanwhile, it counts as settled.
         slot.is_settled = true;
+        // Boxed: others do not carry it with them.
+        let settled = Box::pin(core.settle_first(member, started)).await;
+        slot.is_settled = settled.is_ok();
+        settled?;
     }
     Ok(())
 }

@@ -175,8 +175,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
             Ended::Stored => (Outcome::Done, Storing::Is),
             Ended::CutShort => {
                 core.call_ended(in_hand.call.take().as_ref(), None);
-                core.discard_cut_short(started, place.as_ref(), slot.is_settled);
-                core.cut_short([started.place]);
+                core.attempt_cut_short(started, place.as_ref(), slot.is_settled);
                 return;
             }
             Ended::Waits(wait) => {

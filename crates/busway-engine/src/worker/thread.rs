@@ -65,7 +65,8 @@ fn handle_here(
         return None;
     }
     let is_traced = core.services.is_traced(&event);
-    if slot.again.is_some() || (is_traced && slot.has_async(core, member)) {
+    // Before its delivery is made: that tells what was lost, once.
+    if slot.again.is_some() || slot.has_async(core, member) {
         return handle_behind_async(core, member, slot, Job { event, ticket });
     }
     if is_traced {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use busway_engine::{Bus, Subscription};
+use busway_engine::{Breaker, Bus, Subscription};
 use busway_event::{Key, Priority};
 use busway_middleware::{Delivery, blocking};
 use busway_reliability::Overflow;
 use busway_testkit::{Gate, Recorder, Script, Step, TestBus};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use crate::world::{Number, account, assert_settled, number};
+use crate::world::{Number, account, assert_settled, ends, number};
 
 const POLICIES: [Overflow; 6] = [
     Overflow::DropNewest,
@@ -274,4 +276,29 @@ async fn blocking_handlers_keep_the_account_too() {
     bus.idle().await;
     assert_eq!(account(&subscription.stats().tally), [3_000, 3_000, 0, 0, 0]);
     bus.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocking_handler_behind_a_breaker_is_told_what_was_lost() {
+    let bus = TestBus::start().await;
+    let (opens, gate) = std::sync::mpsc::channel::<()>();
+    let (lost, begun) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
+    let (sum, begins, gate) = (Arc::clone(&lost), Arc::clone(&begun), Mutex::new(gate));
+    let handler = blocking(move |delivery: Delivery| {
+        sum.fetch_add(delivery.lagged(), Ordering::Relaxed);
+        begins.notify_one();
+        // Closed by the test: nothing is ever sent.
+        _ = gate.lock().recv();
+    });
+    let subscription = bus.subscribe("a").capacity(1).breaker(Breaker::default());
+    let subscription = subscription.to(handler).await.unwrap();
+    bus.publish(number("a", 0)).await.unwrap();
+    ends(begun.notified()).await;
+    for n in 1..4 {
+        bus.publish(number("a", n)).await.unwrap();
+    }
+    drop(opens);
+    let stats = ends(subscription.stop()).await;
+    assert_eq!((stats.done, stats.tally.dropped, lost.load(Ordering::Relaxed)), (2, 2, 2), "{stats}");
+    bus.finish().await;
 }

@@ -168,27 +168,3 @@ async fn a_member_that_leaves_its_group_leaves_it_what_is_aside() {
     assert_eq!((recorder.count(), stats.tally.abandoned), (8, 0), "{stats}");
     assert!(bus.finish().await.is_drained());
 }
-
-#[tokio::test]
-async fn what_is_aside_is_handled_though_the_queue_never_runs_empty() {
-    let (bus, service, subscription) = aside().await;
-    service.up(PAID);
-    bus.clock().advance(OPEN_FOR);
-    // One more waits whenever one is handled.
-    let mut published = 10;
-    let busy = async {
-        while service.calls(PAID).len() < 2 + 8 + 32 {
-            if subscription.stats().tally.waiting() < 8 + 3 {
-                publish(&bus, [published]).await;
-                published += 1;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    ends(busy).await;
-    let called: Vec<u32> = service.calls(PAID)[2..].iter().map(|(n, _)| *n).collect();
-    assert!((2..10).all(|n| called.contains(&n)), "{called:?}");
-    assert_eq!(subscription.stats().tally.dropped, 0);
-    ends(bus.settle()).await;
-    assert!(bus.finish().await.is_drained());
-}

@@ -53,8 +53,6 @@ pub enum MayWait {
     /// A publish that must return at once, and one from a handler of the same subscription, which would wait
     /// for itself.
     No,
-    /// What must not be lost, whatever the policy: it waits for as long as it takes.
-    ForRoom,
 }
 
 /// What to do with the event that did not fit. Decided by [`on_full`].
@@ -94,7 +92,6 @@ pub enum FullAction {
 /// ```
 pub const fn on_full(overflow: Overflow, may_wait: MayWait) -> FullAction {
     match (overflow, may_wait) {
-        (_, MayWait::ForRoom) => FullAction::Wait { deadline: None },
         (Overflow::Block(Some(Duration::ZERO)), _) | (Overflow::Block(_), MayWait::No) => {
             FullAction::DropIncoming
         }
@@ -117,19 +114,6 @@ mod tests {
     #[test]
     fn the_default_drops_the_newest() {
         assert_eq!(Overflow::default(), Overflow::DropNewest);
-    }
-
-    #[test]
-    fn what_must_not_be_lost_waits_whatever_the_policy() {
-        let blocking = [Some(Duration::ZERO), SOON, None].map(Overflow::Block);
-        let others = [Overflow::DropNewest, Overflow::DropOldest, Overflow::Coalesce, Overflow::Disconnect];
-        for overflow in blocking.into_iter().chain(others) {
-            assert_eq!(
-                on_full(overflow, MayWait::ForRoom),
-                FullAction::Wait { deadline: None },
-                "{overflow:?}"
-            );
-        }
     }
 
     #[test]

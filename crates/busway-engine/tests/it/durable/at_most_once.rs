@@ -75,7 +75,9 @@ async fn an_event_whose_handler_failed_or_was_cut_short_is_counted_and_not_attem
         turns().await;
         clock.advance(Duration::from_secs(1));
     };
-    ends(async { tokio::join!(bus.shutdown(Duration::ZERO), passes) }).await;
+    let (report, ()) = ends(async { tokio::join!(bus.shutdown(Duration::ZERO), passes) }).await;
+    assert!(report.left.is_empty(), "nothing of it is attempted again: {report}");
+    assert_eq!(once.stats().cut_short, 0, "{}", once.stats());
     let stats = once.stats();
     assert_eq!((stats.dead, stats.discarded), (3, 3), "{stats}");
     drop(bus);

@@ -46,6 +46,13 @@ async fn a_letter_of_a_removed_subscription_is_not_that_of_another_one_of_its_na
         panic!("{ids:?}")
     };
     assert_eq!((ids.len(), removed.position.offset), (2, 0), "{ids:?}");
+    // Removed itself, the second one keeps its ids, and leaves the first one its own.
+    bus.finish().await;
+    let bus = open_on(&clock, &dir).await;
+    bus.cursor("stock").remove().await.unwrap();
+    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
+    let now: Vec<_> = page.letters.iter().map(|letter| letter.id.clone()).collect();
+    assert!(now.len() == 2 && now.iter().all(|id| ids.contains(id)), "{now:?}");
     bus.dead_letters().discard(removed).await.unwrap();
     let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
     assert_eq!(page.letters.iter().map(|letter| letter.id.clone()).collect::<Vec<_>>(), [id(0)]);
