@@ -106,7 +106,7 @@ impl Walk {
         for entry in self.left(shared, &txn)? {
             let (key, value) = entry.map_err(|error| shared.storage(&error))?;
             count += 1;
-            bytes += value.len();
+            bytes = value.len().saturating_add(bytes);
             if let Err(corrupt) = self.kept.check(shared, &txn, key, value)? {
                 note(corrupt);
                 continue;

@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use busway_event::{AnyEvent, Raw};
 use busway_persistence::{LetterKey, ReadError, ReadLimits, Store};
@@ -55,9 +56,13 @@ impl Verdict {
 pub(crate) fn judge_all(list: &Path) {
     // The test harness has begun a line of its own.
     println!();
+    let said = Arc::new(Mutex::new(String::new()));
+    let says = Arc::clone(&said);
+    panic::set_hook(Box::new(move |panic| *says.lock().unwrap() = panic.to_string()));
     for folder in fs::read_to_string(list).unwrap().lines() {
         let verdict = panic::catch_unwind(AssertUnwindSafe(|| judge(Path::new(folder))));
-        let verdict = verdict.unwrap_or_else(|_| Verdict::Wrong("it panics".to_owned()));
+        let verdict =
+            verdict.unwrap_or_else(|_| Verdict::Wrong(format!("it panics: {}", said.lock().unwrap())));
         let rest = match &verdict {
             Verdict::Truth => String::new(),
             Verdict::Named(count) => count.to_string(),
