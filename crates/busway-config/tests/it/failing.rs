@@ -226,6 +226,19 @@ async fn a_way_back_that_panics_is_said_and_the_next_configuration_makes_all_who
     assert_eq!(seen.take(), [("one", 1), ("one", 2)]);
 }
 
+/// A configuration that fails at its broker, and is taken back.
+async fn taken_back(way: &Failing, bus: &Bus, text: &str) {
+    way.fail(true);
+    let wanted = config(text);
+    let applying = wanted.apply(bus);
+    tokio::pin!(applying);
+    asked(way, applying.as_mut()).await;
+    // The way back is free again.
+    way.fail(false);
+    way.gate.open();
+    assert!(applying.await.is_err());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_comes_back_knows_what_it_had_done() {
     let there = |more: &str| {
@@ -238,15 +251,7 @@ async fn a_route_that_comes_back_knows_what_it_had_done() {
     };
     place(1).await;
     until(|| seen.len() == 1).await;
-    way.fail(true);
-    let wanted = config(&there(", limits: { concurrency: 2 }"));
-    let applying = wanted.apply(bus);
-    tokio::pin!(applying);
-    asked(way, applying.as_mut()).await;
-    // The way back is free again.
-    way.fail(false);
-    way.gate.open();
-    assert!(applying.await.is_err());
+    taken_back(way, bus, &there(", limits: { concurrency: 2 }")).await;
     place(2).await;
     broker.publish(Event::new("orders.made", Number(3)).meta("order", "8")).await.unwrap();
     until(|| !seen.take().iter().all(|(_, number)| *number == 1)).await;
@@ -264,14 +269,7 @@ async fn a_rate_limit_of_a_route_that_comes_back_has_earned_nothing_by_it() {
     let World { broker, way, bus, seen, .. } = &started(&there("")).await;
     publish(broker, "orders.made", 1).await;
     until(|| seen.len() == 1).await;
-    way.fail(true);
-    let wanted = config(&there(", limits: { concurrency: 2 }"));
-    let applying = wanted.apply(bus);
-    tokio::pin!(applying);
-    asked(way, applying.as_mut()).await;
-    way.fail(false);
-    way.gate.open();
-    assert!(applying.await.is_err());
+    taken_back(way, bus, &there(", limits: { concurrency: 2 }")).await;
     publish(broker, "orders.made", 2).await;
     until(|| seen.len() == 2 || bus.stats().subscriptions.iter().any(|one| one.running == 1)).await;
     for _ in 0..1_000 {

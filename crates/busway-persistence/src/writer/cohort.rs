@@ -56,7 +56,7 @@ impl Cohort {
 }
 
 #[expect(clippy::disallowed_methods, reason = "measures its own pauses; decides nothing that is stored")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::Request;
+use super::cohort::now;
 
 /// When something was committed last.
 #[derive(Debug, Default)]
@@ -34,11 +35,6 @@ impl Request {
     fn has_time(&self) -> bool {
         matches!(self, Self::Settle(request) if !request.settlement.is_awaited)
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "measures its own pauses; decides nothing that is stored")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 const APART: Duration = Duration::from_millis(1);

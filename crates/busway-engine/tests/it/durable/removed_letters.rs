@@ -1,21 +1,32 @@
 //! Dead letters whose subscription was removed.
 
-use busway_engine::{DeadLetterError, Redrive, Selection, StartAt};
-use busway_testkit::{ManualClock, Recorder, Script, Step};
+use busway_engine::{DeadLetterError, DeadLetterId, Redrive, Selection, StartAt};
+use busway_testkit::{ManualClock, Recorder, Script, Step, TestBus};
+use tempfile::TempDir;
 
 use super::letters::{id, left, with_letters};
 use super::{dir, open_on};
 use crate::world::Number;
 
-#[tokio::test]
-async fn the_letters_of_a_removed_subscription_stay_its_own() {
-    let dir = dir();
-    let clock = ManualClock::new();
-    let bus = open_on(&clock, &dir).await;
+/// A bus whose subscription gave up the order 0, and was removed.
+async fn removed(clock: &ManualClock, dir: &TempDir) -> TestBus {
+    let bus = open_on(clock, dir).await;
     with_letters(&bus, 1).await;
     bus.finish().await;
-    let bus = open_on(&clock, &dir).await;
+    let bus = open_on(clock, dir).await;
     bus.cursor("stock").remove().await.unwrap();
+    bus
+}
+
+async fn ids(bus: &TestBus) -> Vec<DeadLetterId> {
+    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
+    page.letters.into_iter().map(|letter| letter.id).collect()
+}
+
+#[tokio::test]
+async fn the_letters_of_a_removed_subscription_stay_its_own() {
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = removed(&clock, &dir).await;
     let refused = bus.dead_letters().redrive(&id(0), Redrive::default()).await.unwrap_err();
     assert!(matches!(refused, DeadLetterError::SubscriptionRemoved { .. }), "{refused}");
     let recorder = Recorder::<Number>::new();
@@ -29,32 +40,24 @@ async fn the_letters_of_a_removed_subscription_stay_its_own() {
 
 #[tokio::test]
 async fn a_letter_of_a_removed_subscription_is_not_that_of_another_one_of_its_name() {
-    let dir = dir();
-    let clock = ManualClock::new();
-    let bus = open_on(&clock, &dir).await;
-    with_letters(&bus, 1).await;
-    bus.finish().await;
-    let bus = open_on(&clock, &dir).await;
-    bus.cursor("stock").remove().await.unwrap();
+    let (dir, clock) = (dir(), ManualClock::new());
+    let bus = removed(&clock, &dir).await;
     let script = Script::new([Step::Dead("no such order")]);
     let again = bus.subscribe("orders.#").durable("stock").start_at(StartAt::Earliest);
     again.to(Recorder::<Number>::new().scripted(&script)).await.unwrap();
     bus.settle().await;
-    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
-    let ids: Vec<_> = page.letters.iter().map(|letter| letter.id.clone()).collect();
-    let [removed] = ids.iter().filter(|other| **other != id(0)).collect::<Vec<_>>()[..] else {
-        panic!("{ids:?}")
+    let both = ids(&bus).await;
+    let [first] = both.iter().filter(|other| **other != id(0)).collect::<Vec<_>>()[..] else {
+        panic!("{both:?}")
     };
-    assert_eq!((ids.len(), removed.position.offset), (2, 0), "{ids:?}");
+    assert_eq!((both.len(), first.position.offset), (2, 0), "{both:?}");
     // Removed itself, the second one keeps its ids, and leaves the first one its own.
     bus.finish().await;
     let bus = open_on(&clock, &dir).await;
     bus.cursor("stock").remove().await.unwrap();
-    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
-    let now: Vec<_> = page.letters.iter().map(|letter| letter.id.clone()).collect();
-    assert!(now.len() == 2 && now.iter().all(|id| ids.contains(id)), "{now:?}");
-    bus.dead_letters().discard(removed).await.unwrap();
-    let page = bus.dead_letters().list(&Selection::all()).await.unwrap();
-    assert_eq!(page.letters.iter().map(|letter| letter.id.clone()).collect::<Vec<_>>(), [id(0)]);
+    let now = ids(&bus).await;
+    assert!(now.len() == 2 && now.iter().all(|id| both.contains(id)), "{now:?}");
+    bus.dead_letters().discard(first).await.unwrap();
+    assert_eq!(ids(&bus).await, [id(0)]);
     bus.finish().await;
 }
