@@ -12,11 +12,11 @@ use std::time::Instant;
 use busway_event::{AnyEvent, Topic};
 use busway_middleware::Delivery;
 use busway_middleware::chain::drop_contained;
-use busway_reliability::{MayWait, Room};
+use busway_reliability::Room;
 
 use super::guard::Guard;
 use crate::bus::{Dispatched, PublisherSource};
-use crate::mailbox::{Arrival, Offer};
+use crate::mailbox::Offer;
 use crate::stats::State;
 use crate::subscription::SubscriptionCore;
 
@@ -40,7 +40,7 @@ impl Aside {
 
 /// What is to be given back next.
 enum Back {
-    /// An event, when nothing else waits.
+    /// An event, when the place for it is free.
     Event,
     /// When a channel is probed, unless one moves before.
     Wait(Option<Instant>),
@@ -193,7 +193,7 @@ impl Guard {
         }
     }
 
-    /// Offers one after the other, each when nothing else waits: a full queue would lose them. Ends when this one owes none.
+    /// Offers one after the other, each when the one before was taken. Ends when this one owes none.
     async fn give_back_to(self: &Arc<Self>, core: &Arc<SubscriptionCore>) {
         loop {
             let moved = self.moved.notified();
@@ -201,13 +201,14 @@ impl Guard {
             moved.as_mut().enable();
             let next = self.next_back(core, |_, _| ());
             match next {
-                Back::Event => {
-                    let has_room = || core.mailbox.depth() == 0 || !self.owes_for(core);
-                    self.services().idle.until(|| has_room().then_some(())).await;
-                    self.offer_again(core);
-                    // It comes through, or asks for its call, before the next one is looked for.
-                    tokio::task::yield_now().await;
-                }
+                Back::Event => tokio::select! {
+                    () = moved => {}
+                    () = core.mailbox.may_return() => {
+                        self.offer_again(core);
+                        // It comes through, or asks for its call, before the next one is looked for.
+                        tokio::task::yield_now().await;
+                    }
+                },
                 Back::Wait(Some(until)) => tokio::select! {
                     () = moved => {}
                     () = self.services().clock.sleep_until(until) => {}
@@ -251,11 +252,10 @@ impl Guard {
             aside.in_hand = taken.is_some();
         });
         let Some(event) = taken else { return };
-        let arrival = Arrival::of(&event, event.weight());
         // It is offered twice for a moment, and never not at all.
-        match core.mailbox.offer(event, &arrival, MayWait::No) {
-            Offer::Closed(event) => self.offered_too_late(core, event),
-            offer => {
+        match core.mailbox.offer_returned(event) {
+            Err(event) | Ok(Offer::Closed(event)) => self.not_taken_in(core, event),
+            Ok(offer) => {
                 Dispatched::default().done(core, offer);
                 core.mailbox.account.retract();
                 self.aside.lock().in_hand = false;
@@ -264,8 +264,8 @@ impl Guard {
         given_back(core);
     }
 
-    /// The subscription takes nothing more in: it is over, or another one has its place.
-    fn offered_too_late(self: &Arc<Self>, core: &Arc<SubscriptionCore>, event: AnyEvent) {
+    /// The subscription takes nothing more in: it is over, or another one has its place. Or another breaker of it was quicker to give something back.
+    fn not_taken_in(self: &Arc<Self>, core: &Arc<SubscriptionCore>, event: AnyEvent) {
         let mut aside = self.aside.lock();
         aside.in_hand = false;
         let is_owner = aside.is_of(core);

@@ -20,6 +20,7 @@ mod bell;
 mod coalesce;
 mod offer;
 mod queues;
+mod returned;
 mod schedule;
 mod share;
 mod take;
@@ -177,6 +178,21 @@ impl Mailbox {
                 drop_contained(waiting);
             }
         }
+    }
+
+    /// Counts an event as offered; `false`, and nothing is counted, when the entrance is closed.
+    #[inline]
+    fn enters(&self) -> bool {
+        if self.hand.is_closed() {
+            return false;
+        }
+        self.account.offered();
+        // Whoever closes sees this offer and waits for its end, or it is taken back here.
+        let is_closed = self.hand.is_closed();
+        if is_closed {
+            self.account.retract();
+        }
+        !is_closed
     }
 
     /// Counts events that were dropped, and tells the subscriber with its next delivery.

@@ -112,21 +112,11 @@ impl Mailbox {
     /// Never inlined: the event comes in registers then, and is not read back from where a caller put it a moment ago.
     #[inline(never)]
     pub(crate) fn offer(&self, event: AnyEvent, arrival: &Arrival, may_wait: MayWait) -> Offer {
-        if self.hand.is_closed() {
+        let expires = self.expiry(arrival);
+        if !self.enters() {
             return Offer::Closed(event);
         }
-        let priority = arrival.priority;
-        let expires = match self.settings.ttl.effective(arrival.ttl, priority) {
-            None => None,
-            Some(ttl) => self.expires(arrival.now(&*self.clock), ttl),
-        };
-        self.account.offered();
-        // Whoever closes sees this offer and waits for its end, or it is taken back here.
-        if self.hand.is_closed() {
-            self.account.retract();
-            return Offer::Closed(event);
-        }
-        let weight = arrival.weight;
+        let (priority, weight) = (arrival.priority, arrival.weight);
         if self.coalescer.is_some() || ByteBudget::counted(weight as usize) > 0 {
             return self.admit(Waiting { event, expires, weight, priority }, may_wait);
         }
@@ -137,6 +127,12 @@ impl Mailbox {
             // A queue gives back what it was given.
             Err(Slot::Latest(_)) => Offer::Dropped,
         }
+    }
+
+    #[inline]
+    pub(super) fn expiry(&self, arrival: &Arrival) -> Option<Expires> {
+        let ttl = self.settings.ttl.effective(arrival.ttl, arrival.priority)?;
+        self.expires(arrival.now(&*self.clock), ttl)
     }
 
     #[inline(never)]
@@ -218,7 +214,7 @@ impl Mailbox {
     }
 
     #[inline]
-    fn announce(&self) -> Offer {
+    pub(super) fn announce(&self) -> Offer {
         match self.hand.announce() {
             Announced::Woken => Offer::Woken,
             Announced::NobodyParked => Offer::Queued,
@@ -252,8 +248,7 @@ impl Mailbox {
         Offer::Dropped
     }
 
-    /// Drops the oldest events of the queue until this one fits. Other publishers may be quicker to take the room: after as
-    /// many tries as the queue has places, this event is the one that is dropped.
+    /// Drops the oldest events of the queue until this one fits. Others may be quicker to take the room: after some tries this event is the one that is dropped.
     fn make_room(&self, mut waiting: Waiting) -> Offer {
         for _ in 0..MAKE_ROOM_TRIES {
             if let Some(oldest) = self.pop_oldest_beside(waiting.priority) {
@@ -279,7 +274,7 @@ impl Mailbox {
 
     /// Drops the oldest event of the least urgent queue that has one.
     fn pop_heaviest(&self) -> bool {
-        let Some(waiting) = self.pop_any() else { return false };
+        let Some(waiting) = self.pop_queued() else { return false };
         self.budget.release(waiting.weight());
         true
     }
@@ -385,7 +380,7 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// More than any two publishers could collide by accident; a bound, so that a publisher is never held for ever.
+/// More than publishers collide by accident; a bound, so that none is held for ever.
 const MAKE_ROOM_TRIES: usize = 64;
 
 /// How often a publisher looks for room before it sleeps, how long it pauses in between, and from which turn on it lets other

@@ -1,4 +1,4 @@
-//! The bounded queues, one a priority, made when first used.
+//! The bounded queues, one a priority, and the place for what comes again, each made when first used.
 
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
@@ -9,10 +9,12 @@ use busway_reliability::Order;
 use crossbeam_queue::ArrayQueue;
 
 use super::Waiting;
+use super::returned::Returned;
 
 pub(super) struct Queues {
     lanes: [OnceLock<Box<ArrayQueue<Slot>>>; 4],
-    /// A bit a lane, set before the lane can be used.
+    returned: OnceLock<Box<Returned>>,
+    /// A bit a lane, and one for the place for what comes again, set before it can be used.
     made: AtomicU8,
     capacity: NonZeroUsize,
     order: Order,
@@ -28,7 +30,7 @@ pub(super) enum Slot {
 
 impl Queues {
     pub(super) fn new(capacity: NonZeroUsize, order: Order) -> Self {
-        Self { lanes: Default::default(), made: AtomicU8::new(0), capacity, order }
+        Self { lanes: Default::default(), returned: OnceLock::new(), made: AtomicU8::new(0), capacity, order }
     }
 
     /// Queues a slot, or gives it back when the queue is full.
@@ -50,7 +52,20 @@ impl Queues {
         })
     }
 
-    /// The priority of the only queue, when there is just one: nobody has to share then.
+    /// The place for what comes again; it is looked for from now on.
+    pub(super) fn returned(&self) -> &Returned {
+        self.returned.get_or_init(|| {
+            self.made.fetch_or(RETURNED, Ordering::Relaxed);
+            Box::default()
+        })
+    }
+
+    /// What comes again, if it waits.
+    pub(super) fn pop_returned(&self) -> Option<Waiting> {
+        self.returned.get()?.take()
+    }
+
+    /// The priority of the only queue, when there is just one and nothing comes again: nobody has to share then.
     ///
     /// An event in a queue that is not seen here yet is found as any event that comes while a worker looks: its publisher
     /// announces it, or the worker looks again before it sleeps.
@@ -73,12 +88,14 @@ impl Queues {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lanes.iter().filter_map(OnceLock::get).map(|queue| queue.len()).sum()
+        let queued: usize = self.lanes.iter().filter_map(OnceLock::get).map(|queue| queue.len()).sum();
+        queued + self.returned.get().map_or(0, |returned| returned.len())
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.lanes.iter().filter_map(OnceLock::get).all(|queue| queue.is_empty())
+            && self.returned.get().is_none_or(|returned| returned.len() == 0)
     }
 
     #[inline]
@@ -90,3 +107,6 @@ impl Queues {
         }
     }
 }
+
+/// The bit behind those of the priorities.
+const RETURNED: u8 = 1 << 4;

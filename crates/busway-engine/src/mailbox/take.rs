@@ -202,9 +202,10 @@ impl Mailbox {
     fn take_fresh(&self, share: &mut WorkerShare, freed: &mut bool) -> Option<Waiting> {
         loop {
             let next = |priority| self.resolve(self.queues.pop(priority)?);
-            let waiting = match self.queues.only() {
-                Some(only) => next(only)?,
-                None => share.0.take(next)?.1,
+            let waiting = match (self.queues.only(), self.queues.pop_returned()) {
+                (_, Some(returned)) => returned,
+                (Some(only), None) => next(only)?,
+                (None, None) => share.0.take(next)?.1,
             };
             *freed = true;
             if let Some(waiting) = self.fresh(waiting) {
@@ -231,8 +232,13 @@ impl Mailbox {
         Priority::ALL.into_iter().filter(|priority| schedule.has_room_for(*priority)).find_map(oldest)
     }
 
-    /// Any waiting event, least urgent queue first.
+    /// Any event that waits, the least urgent first of what has a place in a queue.
     pub(super) fn pop_any(&self) -> Option<Waiting> {
+        self.pop_queued().or_else(|| self.queues.pop_returned())
+    }
+
+    /// The oldest event of the least urgent queue that has one.
+    pub(super) fn pop_queued(&self) -> Option<Waiting> {
         Priority::ALL.into_iter().rev().find_map(|priority| self.resolve(self.queues.pop(priority)?))
     }
 

@@ -5,6 +5,7 @@
 mod accounting;
 mod again;
 mod aside;
+mod aside_busy;
 mod asleep;
 mod bounds;
 mod bridge;
