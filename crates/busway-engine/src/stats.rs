@@ -51,7 +51,7 @@ pub struct SubscriptionStats {
     pub dead: u64,
     /// Of the delivered: not for this handler.
     pub skipped: u64,
-    /// Attempts that failed and were followed by another one: see [`SubscribeBuilder::retry`](crate::SubscribeBuilder::retry).
+    /// Attempts that failed and behind which another one was to follow, which only the end of the subscription prevents: see [`SubscribeBuilder::retry`](crate::SubscribeBuilder::retry).
     pub retried: u64,
     /// Of the running: those whose next attempt is due, and waits because as many are attempted again as the retry budget allows.
     pub over_budget: u64,

@@ -202,12 +202,13 @@ impl Guard {
             let next = self.next_back(core, |_, _| ());
             match next {
                 Back::Event => tokio::select! {
-                    () = moved => {}
-                    () = core.mailbox.may_return() => {
-                        self.offer_again(core);
+                    () = moved.as_mut() => {}
+                    () = core.mailbox.may_return() => match self.offer_again(core) {
                         // It comes through, or asks for its call, before the next one is looked for.
-                        tokio::task::yield_now().await;
-                    }
+                        true => tokio::task::yield_now().await,
+                        // Whoever closes it says what becomes of them, and that something has moved.
+                        false => moved.await,
+                    },
                 },
                 Back::Wait(Some(until)) => tokio::select! {
                     () = moved => {}
@@ -245,42 +246,52 @@ impl Guard {
         Back::Wait(until)
     }
 
-    fn offer_again(self: &Arc<Self>, core: &Arc<SubscriptionCore>) {
+    /// `false`: the subscription takes nothing more in, and who closes it has not been here yet.
+    fn offer_again(self: &Arc<Self>, core: &Arc<SubscriptionCore>) -> bool {
         let mut taken = None;
         _ = self.next_back(core, |aside, at| {
             taken = aside.events.remove(at);
             aside.in_hand = taken.is_some();
         });
-        let Some(event) = taken else { return };
+        let Some(event) = taken else { return true };
         // It is offered twice for a moment, and never not at all.
-        match core.mailbox.offer_returned(event) {
-            Err(event) | Ok(Offer::Closed(event)) => self.not_taken_in(core, event),
+        let goes_on = match core.mailbox.offer_returned(event) {
+            // Another breaker of the subscription was quicker.
+            Err(event) => {
+                self.keep_on(core, event);
+                true
+            }
+            Ok(Offer::Closed(event)) => !self.keep_on(core, event),
             Ok(offer) => {
                 Dispatched::default().done(core, offer);
                 core.mailbox.account.retract();
                 self.aside.lock().in_hand = false;
+                true
             }
-        }
+        };
         given_back(core);
+        goes_on
     }
 
-    /// The subscription takes nothing more in: it is over, or another one has its place. Or another breaker of it was quicker to give something back.
-    fn not_taken_in(self: &Arc<Self>, core: &Arc<SubscriptionCore>, event: AnyEvent) {
+    /// Puts back what was taken out to be offered: its subscription owes it still, with all others (`true`). Or who closes that one was here meanwhile: then it goes
+    /// where those have gone.
+    fn keep_on(self: &Arc<Self>, core: &Arc<SubscriptionCore>, event: AnyEvent) -> bool {
         let mut aside = self.aside.lock();
         aside.in_hand = false;
-        let is_owner = aside.is_of(core);
-        if is_owner {
-            self.disown(&mut aside, core);
+        if aside.is_of(core) {
+            aside.events.push_front(event);
+            return true;
         }
         let owner = self.owner(&mut aside, || Some(Arc::clone(core)), event.topic());
         if let Some(owner) = owner {
             owner.mailbox.account.offered();
             core.mailbox.account.retract();
             aside.events.push_front(event);
-            return;
+            return false;
         }
         drop(aside);
         self.abandoned(core, VecDeque::from([event]));
+        false
     }
 }
 

@@ -22,8 +22,19 @@ pub(crate) struct Channel {
     /// Of calls that need not be recorded in the circuit.
     successes: AtomicU64,
     fell_back: AtomicU64,
+    /// Events that wait for it beside those that a guard keeps or a durable subscription has parked.
+    waiting: AtomicU64,
     /// Held for moments.
     circuit: Mutex<Circuit>,
+}
+
+/// See [`Channel::waits`].
+pub(super) struct Waits<'a>(&'a Channel);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Channel {
@@ -36,6 +47,7 @@ impl Channel {
             used: AtomicU64::new(0),
             successes: AtomicU64::new(0),
             fell_back: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
             circuit: Mutex::new(circuit),
         }
     }
@@ -135,6 +147,16 @@ impl Channel {
 
     pub(super) fn fell_back(&self) -> u64 {
         self.fell_back.load(Ordering::Relaxed)
+    }
+
+    /// Counts one that waits, for as long as it does.
+    pub(super) fn waits(&self) -> Waits<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waits(self)
+    }
+
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     pub(super) fn used(&self) -> u64 {

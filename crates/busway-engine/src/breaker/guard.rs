@@ -193,9 +193,20 @@ impl Guard {
         channel.map_or(Room::All, |channel| channel.room(&*self.services.clock))
     }
 
-    /// Whether a channel would let a call pass now.
-    pub(super) fn has_room(&self, channel: &Channel) -> bool {
-        channel.room(&*self.services.clock).has_any()
+    /// Returns when a channel may let a call pass: when it has room, or something has moved.
+    pub(super) async fn may_pass(&self, channel: &Channel) {
+        let moved = self.moved.notified();
+        tokio::pin!(moved);
+        moved.as_mut().enable();
+        // It may have moved before anybody listened, and nobody says so any more.
+        match channel.room(&*self.services.clock) {
+            room if room.has_any() => {}
+            Room::Until(until) => tokio::select! {
+                () = moved => {}
+                () = self.services.clock.sleep_until(until) => {}
+            },
+            _ => moved.await,
+        }
     }
 
     pub(crate) fn force(&self, topic: &Topic, force: Force) {
@@ -245,7 +256,7 @@ impl Guard {
 
     fn status(&self, channel: &Channel, waiting: impl Fn(&Topic) -> u64) -> BreakerStatus {
         let (now, utc) = (self.services.clock.now(), self.services.clock.utc());
-        let (counts, waiting) = (channel.counts(), waiting(channel.topic()));
+        let (counts, waiting) = (channel.counts(), waiting(channel.topic()) + channel.waiting());
         channel.read(|circuit| BreakerStatus {
             subscription: self.subscription(),
             topic: channel.topic().clone(),

@@ -16,7 +16,7 @@ use super::fallback::Fallback;
 /// |---|---|
 /// | `Done` | a success |
 /// | `Failed`, also by a panic, a [`Timeout`](crate::Timeout) or because it was cancelled | a failure |
-/// | `RetryAt`, `Dead` (also what cannot be decoded), `Skip` | neither: it says nothing about what the handler depends on |
+/// | `RetryAt`, `Dead` (also what cannot be decoded), `Skip`, and `Failed` with an error that the subscription classifies as permanent or as one to be retried at a time | neither: it says nothing about what the handler depends on |
 ///
 /// A call that began before the channel last opened or closed counts no more when it ends. State is in memory: after a restart all
 /// channels are closed.

@@ -33,6 +33,10 @@ impl BreakerStage {
         Self { guard, met: Met::new(), classify }
     }
 
+    fn ask(&self, delivery: &Delivery) -> Result<Call, NoCall> {
+        self.guard.permit(self.met.channel(&self.guard, delivery.event().topic()))
+    }
+
     async fn call(&self, call: Call, delivery: &mut Delivery, next: &mut Next<'_>) -> Outcome {
         let mut made = Made { guard: &self.guard, call: Some(call) };
         let outcome = next.run(delivery).await;
@@ -94,38 +98,29 @@ impl BreakerStage {
 
 impl Middleware for BreakerStage {
     async fn handle(&self, delivery: &mut Delivery, mut next: Next<'_>) -> Outcome {
-        let mut has_fallen_back = false;
+        let refused = match self.ask(delivery) {
+            Ok(call) => return self.call(call, delivery, &mut next).await,
+            Err(refused) => refused,
+        };
+        // Asked once: a degrade function has said what it has to say.
+        if let Some(outcome) = self.fall_back(&refused.channel, delivery, &mut next) {
+            return outcome;
+        }
         loop {
-            // While it waited: a lease of a shared store may have been lost.
-            if has_fallen_back && Kept::is_over(delivery, self.guard.services().clock.now()) {
-                return Outcome::Skip;
-            }
             // Anew each time: it may have been forgotten while this waited, and another one is asked and forced in its place.
             let channel = self.met.channel(&self.guard, delivery.event().topic());
-            let refused = match self.guard.permit(channel) {
-                Ok(call) => return self.call(call, delivery, &mut next).await,
-                Err(refused) => refused,
-            };
-            let NoCall { until, channel } = refused;
-            // Asked once: a degrade function has said what it has to say.
-            if !std::mem::replace(&mut has_fallen_back, true)
-                && let Some(outcome) = self.fall_back(&channel, delivery, &mut next)
+            let waits = channel.waits();
+            self.guard.may_pass(&channel).await;
+            drop(waits);
+            // While it waited: a lease of a shared store may have been lost.
+            if Kept::is_over(delivery, self.guard.services().clock.now()) {
+                return Outcome::Skip;
+            }
+            // One that is sure to be refused is not asked: that would be counted.
+            if self.guard.room(delivery.event().topic()).has_any()
+                && let Ok(call) = self.ask(delivery)
             {
-                return outcome;
-            }
-            let moved = self.guard.moved.notified();
-            tokio::pin!(moved);
-            moved.as_mut().enable();
-            // It may have moved before anybody listened, and nobody says so any more.
-            if self.guard.has_room(&channel) {
-                continue;
-            }
-            match until {
-                None => moved.await,
-                Some(until) => tokio::select! {
-                    () = moved => {}
-                    () = self.guard.services().clock.sleep_until(until) => {}
-                },
+                return self.call(call, delivery, &mut next).await;
             }
         }
     }

@@ -28,7 +28,7 @@ impl DurableBuilder {
     /// its settlement is on its way to the store is counted as discarded too.
     ///
     /// What the handler returns is published behind it: events into streams in a commit of their own, and not at all when that finds no room. A dead letter of an
-    /// earlier time that is given again is asked for by name, and is handled at least once.
+    /// earlier time that is given again is asked for by name: it is attempted once, at least, and is a dead letter again when that fails.
     ///
     /// Each event waits for a commit of its own before it starts; many share one where the [`concurrency`](Self::concurrency) lets them. Refused with what is stored together with the
     /// settlement: a transaction, a [`batch`](busway_middleware::batch) handler, [`idempotent`](Self::idempotent). Members of a [group](Self::group) want the same.

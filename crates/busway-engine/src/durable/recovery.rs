@@ -121,7 +121,9 @@ impl DurableCore {
     ) -> Verdict {
         let event = &started.event;
         let policy = self.recovery.letters;
-        if policy.is_discarded() {
+        // One that is given again was asked for by name, and is kept where others are not.
+        let is_kept = started.replay && self.recovery.is_at_most_once;
+        if policy.is_discarded() && !is_kept {
             self.counts.discarded.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 subscription = &*self.name,

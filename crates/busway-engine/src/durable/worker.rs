@@ -195,7 +195,9 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
         }
         let class = core.class_of(&outcome);
         core.call_ended(in_hand.call.take().as_ref(), Some((&outcome, class)));
-        report(core, &started.event, &outcome, slot.progress.cut_by());
+        // What was not attempted met no step.
+        let cut_by = (made == Made::Attempt).then(|| slot.progress.cut_by()).flatten();
+        report(core, &started.event, &outcome, cut_by);
         let at = core.moment();
         let verdict = judge(core, member, (started, (&outcome, class), storing), at);
         concluded(place.as_ref(), started, &outcome, &verdict);

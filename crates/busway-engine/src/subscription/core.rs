@@ -63,7 +63,7 @@ pub(crate) struct SubscriptionCore {
     staffed: AtomicBool,
     next_member: AtomicU64,
     next_worker: AtomicUsize,
-    /// Attempts that were followed by another one.
+    /// Attempts behind which another one was to follow.
     pub(crate) retried: AtomicU64,
     /// How many may be.
     pub(crate) budget: Option<Box<Metered>>,

@@ -87,7 +87,7 @@ pub(super) async fn attempts_again(
             attempt,
             ?delay,
             error = core.services.shown.log_text(&core.services.shown.failure_text(&outcome)),
-            "event not handled, and attempted again"
+            "event not handled, and to be attempted again"
         );
         if let Some(feed) = &core.feed {
             feed.survived(event.id());

@@ -188,7 +188,26 @@ async fn retries_over_the_budget_wait_in_memory_and_cost_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_wait_for_the_budget_too() {
+async fn what_waits_for_a_budget_that_its_own_traffic_would_open_gets_on_and_lets_its_subscription_stop() {
+    let bus = TestBus::start().await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new((0..2).map(|_| Step::Fail("no connection")));
+    let builder = bus.subscribe("orders.#").name("stock").retry(Retry::constant(SECOND));
+    let builder = builder.retry_budget(RetryBudget::percent(20).at_least(0));
+    let subscription = builder.to(recorder.scripted(&script)).await.unwrap();
+    for n in 0..2 {
+        bus.publish(number("orders.created", n)).await.unwrap();
+    }
+    seconds(&bus, 3).await;
+    assert_eq!((recorder.count(), subscription.stats().over_budget), (2, 1), "its only worker has it");
+    let (stats, ()) = tokio::join!(ends(subscription.stop()), seconds(&bus, 12));
+    assert_settled(&stats);
+    assert_eq!((stats.done, stats.failed, stats.retried), (2, 0, 2), "{stats}");
+    bus.finish().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_wait_for_the_budget_too() {
     let bus = TestBus::start().await;
     let recorder = Recorder::<Number>::new();
     let script = Script::default().then(Step::Fail("no connection"));
@@ -204,7 +223,7 @@ async fn a_stop_ends_the_wait_for_the_budget_too() {
     let report = ends(bus.shutdown(Duration::ZERO)).await;
     assert!(report.is_drained(), "{report}");
     bus.assert_outcomes("stock", &["failed", "failed"]);
-    assert_eq!(subscription.stats().over_budget, 0);
+    assert_eq!((recorder.count(), subscription.stats().over_budget), (3, 0));
 }
 
 #[tokio::test]

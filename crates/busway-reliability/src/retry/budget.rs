@@ -2,7 +2,8 @@
 //!
 //! In each ten seconds, counted by whole seconds, retries are at most the budget's part of the first attempts that ended in these ten
 //! seconds, and its number a second on top, so that the last event of a subscription without traffic is attempted again too (the idea is
-//! that of Finagle's `RetryBudget`). What is over it waits for the next second, and costs its event no attempt.
+//! that of Finagle's `RetryBudget`). What is over it waits for the next second, and costs its event no attempt. One in ten seconds is
+//! allowed in any case: the traffic that would allow more may itself wait behind what is over.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ impl RetryBudget {
         Self { percent, per_second: 1 }
     }
 
-    /// So many retries a second whatever the traffic. Default 1; 0 only where the percentage is not.
+    /// So many retries a second whatever the traffic. Default 1; 0 only where the percentage is not, and then it is one in ten seconds.
     pub const fn at_least(mut self, per_second: u32) -> Self {
         self.per_second = per_second;
         self
@@ -80,7 +81,7 @@ impl RetryMeter {
         let (first, retries) =
             within.fold((0_u64, 0_u64), |(first, retries), slot| (first + slot.1, retries + slot.2));
         let floor = u64::from(self.budget.per_second) * SLOTS as u64;
-        let allowed = first.saturating_mul(u64::from(self.budget.percent)) / 100 + floor;
+        let allowed = (first.saturating_mul(u64::from(self.budget.percent)) / 100 + floor).max(1);
         if retries >= allowed {
             let next = Duration::from_secs(self.latest + 1);
             return Err(self.began.and_then(|began| began.checked_add(next)).unwrap_or(now));
@@ -140,6 +141,15 @@ mod tests {
     }
 
     #[test]
+    fn without_a_floor_one_in_ten_seconds_is_left() {
+        let start = Instant::now();
+        let mut meter = RetryMeter::new(RetryBudget::percent(50).at_least(0));
+        meter.attempted(start);
+        let granted = (0..100).filter(|at| meter.try_retry(second(start, *at)).is_ok()).count();
+        assert_eq!(granted, 10, "what would make traffic may wait for this");
+    }
+
+    #[test]
     fn what_allows_nothing_or_all_is_a_problem() {
         assert_eq!(RetryBudget::percent(0).at_least(0).problems(), [RetryProblem::NoBudget]);
         assert_eq!(RetryBudget::percent(1_001).problems(), [RetryProblem::BudgetTooLarge { percent: 1_001 }]);
@@ -163,7 +173,8 @@ mod tests {
                 let within = seconds.iter().filter(|(second, ..)| second + 10 > at);
                 let (first, all) = within.fold((0, 0), |sum, one| (sum.0 + one.1, sum.1 + one.2));
                 if granted > 0 {
-                    prop_assert!(all <= first * u64::from(percent) / 100 + u64::from(per_second) * 10);
+                    let part = first * u64::from(percent) / 100 + u64::from(per_second) * 10;
+                    prop_assert!(all <= part.max(1));
                 }
             }
         }

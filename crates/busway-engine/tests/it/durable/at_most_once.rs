@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_engine::{StartAt, Stopping, SubscribeProblem, Tx};
+use busway_engine::{Redrive, StartAt, Stopping, SubscribeProblem, Tx};
 use busway_event::Draft;
 use busway_middleware::{Batch, BoxError, Payload, batch};
 use busway_reliability::Idempotency;
-use busway_testkit::{ManualClock, Recorder};
+use busway_testkit::{ManualClock, Recorder, Script, Step};
 use tokio::sync::Notify;
 
+use super::letters::{id, left, with_letters};
 use super::{dir, numbers, open, open_on, publish, stock};
 use crate::world::{Number, ends, number, turns};
 
@@ -119,6 +120,27 @@ async fn an_event_whose_handler_fails_because_it_is_told_to_stop_is_not_attempte
 async fn passes_five_seconds(clock: &ManualClock) {
     turns().await;
     clock.advance(Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_letter_of_an_earlier_time_that_fails_again_is_a_letter_again() {
+    let dir = dir();
+    let clock = ManualClock::new();
+    let bus = open_on(&clock, &dir).await;
+    _ = with_letters(&bus, 1).await;
+    bus.finish().await;
+
+    let bus = open_on(&clock, &dir).await;
+    let recorder = Recorder::<Number>::new();
+    let script = Script::new([Step::Fail("no connection")]);
+    let once = stock(&bus).at_most_once().to(recorder.scripted(&script)).await.unwrap();
+    for (attempts, left_over) in [(2, vec![0]), (3, vec![])] {
+        bus.dead_letters().redrive(&id(0), Redrive::default()).await.unwrap();
+        bus.settle().await;
+        assert_eq!((recorder.count(), left(&bus).await), (attempts - 1, left_over));
+    }
+    assert_eq!((once.stats().discarded, once.stats().done), (0, 1), "{}", once.stats());
+    bus.finish().await;
 }
 
 #[tokio::test]
