@@ -62,15 +62,15 @@ impl BusCore {
             self.router.lookup_with(&topic, |targets| {
                 let mut next = Some(first);
                 while let Some(event) = next {
-                    let arrival = Arrival::of(&event, event.weight());
-                    let passage = Passage::of(arrival, Source::Outside, Patience::Waits);
+                    let (id, arrival) = (event.id(), Arrival::of(&event, event.weight()));
+                    let passage = Passage::of(&id, arrival, Source::Outside, Patience::Waits);
                     let offering = self.begin_at(desk, event.into(), &passage, targets);
                     let offered = offering.dispatched.offered;
                     match offering.dispatched.is_over() {
                         true => self.count(offered, offering.observed.as_ref()),
                         false => unfinished.push((offering, receipts.len())),
                     }
-                    receipts.push(receipt(passage.arrival.id, offered));
+                    receipts.push(receipt(id, offered));
                     next = events.next_if(|event| *event.topic() == topic);
                 }
             });

@@ -6,10 +6,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use busway_event::{AnyEvent, Draft, Empty, Envelopes, Event, EventType, Invalid, Spent, Stamp, Topic};
+use busway_event::{
+    AnyEvent, Draft, Empty, Envelopes, Event, EventType, Form, Invalid, Key, Moment, Spent, Stamp, Topic,
+};
 use busway_middleware::Scope;
 
-use super::straight::Ways;
+use super::ways::Ways;
 use crate::subscription::SubscriptionCore;
 
 /// See the module. Borrowed for moments; user code that publishes from within one of them (a payload's key, its drop) finds
@@ -86,6 +88,27 @@ impl Desk {
             return envelopes.any_event(&self.last, topic, payload, stamp);
         }
         Envelopes::new().any_event(&Cell::new(None), topic, payload, stamp)
+    }
+
+    /// Makes an event of a form, in an envelope of this desk. What its payload breaks was looked at before.
+    #[inline]
+    pub(super) fn event_of<T: EventType>(
+        &self,
+        form: &Form,
+        key: Option<Key>,
+        payload: T,
+        moment: &Moment,
+    ) -> AnyEvent {
+        if let Ok(mut papers) = self.papers.try_borrow_mut()
+            && let Some(envelopes) = envelopes_of::<T>(&mut papers.envelopes)
+        {
+            // Apart, so that a key which is none for certain is not put down to be read again.
+            return match key {
+                None => envelopes.of_form(form, None, payload, moment),
+                Some(key) => envelopes.of_form(form, Some(key), payload, moment),
+            };
+        }
+        Envelopes::new().of_form(form, key, payload, moment)
     }
 
     /// Makes an event of a draft, in an envelope of this desk.

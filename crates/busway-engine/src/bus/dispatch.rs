@@ -88,7 +88,7 @@ impl BusCore {
         &self,
         desk: &Desk,
         event: AnyEvent,
-        passage: &Passage,
+        passage: &Passage<'_>,
         targets: Reached<'_, Entry>,
         dispatched: &mut Dispatched,
     ) {
@@ -110,7 +110,7 @@ impl BusCore {
         desk: &Desk,
         entry: &Arc<Entry>,
         event: AnyEvent,
-        passage: &Passage,
+        passage: &Passage<'_>,
         patience: Patience,
         dispatched: &mut Dispatched,
     ) {
@@ -128,7 +128,7 @@ impl BusCore {
         desk: &Desk,
         (entry, core): (&Arc<Entry>, &Arc<SubscriptionCore>),
         event: AnyEvent,
-        passage: &Passage,
+        passage: &Passage<'_>,
         patience: Patience,
         dispatched: &mut Dispatched,
     ) {
@@ -168,7 +168,7 @@ impl BusCore {
         desk: &Desk,
         (entry, core): (&Arc<Entry>, &Arc<SubscriptionCore>),
         event: AnyEvent,
-        passage: &Passage,
+        passage: &Passage<'_>,
         patience: Patience,
         dispatched: &mut Dispatched,
     ) {

@@ -26,11 +26,13 @@ mod stamping;
 mod stored;
 mod stored_batch;
 mod straight;
+mod straight_queue;
 mod succession;
 mod unless_started;
 mod unsynced;
 mod waiter;
 mod watched;
+mod ways;
 mod weak;
 
 use std::fmt;

@@ -26,17 +26,19 @@ pub(crate) struct Offering {
 }
 
 /// An event's way to its subscriptions: what is asked of it at each of them.
-pub(crate) struct Passage {
+pub(crate) struct Passage<'a> {
+    /// Of the event. Lent: a copy would be read back from where it was put a moment ago.
+    pub(super) id: &'a EventId,
     pub(super) arrival: Arrival,
     pub(super) from: Source,
     pub(super) patience: Patience,
     seeks: Seeks,
 }
 
-impl Passage {
+impl<'a> Passage<'a> {
     #[inline]
-    pub(super) const fn of(arrival: Arrival, from: Source, patience: Patience) -> Self {
-        Self { arrival, from, patience, seeks: Seeks::Nothing }
+    pub(super) const fn of(id: &'a EventId, arrival: Arrival, from: Source, patience: Patience) -> Self {
+        Self { id, arrival, from, patience, seeks: Seeks::Nothing }
     }
 
     /// For a publisher's handle.
@@ -69,7 +71,7 @@ impl BusCore {
         desk: &Desk,
         topic: &Topic,
         event: AnyEvent,
-        passage: &Passage,
+        passage: &Passage<'_>,
     ) -> Result<usize, Box<Unfinished>> {
         let generation = self.router.generation();
         desk.ways.renew(generation);
@@ -102,7 +104,14 @@ impl BusCore {
                             }
                         }
                     },
-                    None => self.offer(desk, entry, event, passage, passage.patience, &mut dispatched),
+                    None => {
+                        self.offer(desk, entry, event, passage, passage.patience, &mut dispatched);
+                        if passage.seeks == Seeks::Way
+                            && let Some(core) = entry.awake()
+                        {
+                            self.lay_to_queue(desk, topic, generation, core);
+                        }
+                    }
                 }
                 ended(desk, passage, &mut dispatched)
             }
@@ -114,7 +123,7 @@ impl BusCore {
         &self,
         desk: &Desk,
         event: AnyEvent,
-        passage: &Passage,
+        passage: &Passage<'_>,
         targets: Reached<'_, Entry>,
     ) -> Result<usize, Box<Unfinished>> {
         if passage.patience == Patience::Never
@@ -137,22 +146,22 @@ impl BusCore {
     }
 
     pub(super) fn begin_with(&self, event: AnyEvent, targets: Reached<'_, Entry>, from: Source) -> Offering {
-        let arrival = Arrival::of(&event, event.weight());
-        self.begin_at(self.desk(), event, &Passage::of(arrival, from, Patience::Waits), targets)
+        let (id, arrival) = (event.id(), Arrival::of(&event, event.weight()));
+        self.begin_at(self.desk(), event, &Passage::of(&id, arrival, from, Patience::Waits), targets)
     }
 
     pub(super) fn begin_at(
         &self,
         desk: &Desk,
         event: AnyEvent,
-        passage: &Passage,
+        passage: &Passage<'_>,
         targets: Reached<'_, Entry>,
     ) -> Offering {
         desk.ways.renew(self.router.generation());
         let observed = self.services.signals.want(Wants::EVENTS).then(|| event.clone());
         let mut dispatched = Dispatched::default();
         self.dispatch(desk, event, passage, targets, &mut dispatched);
-        Offering { id: passage.arrival.id, observed, dispatched }
+        Offering { id: *passage.id, observed, dispatched }
     }
 
     /// The first inline subscription that could not run without an await.
@@ -236,21 +245,21 @@ fn over(desk: &Desk, offered: usize) -> usize {
 
 /// What is left of a dispatch that nobody observes.
 #[inline]
-fn ended(desk: &Desk, passage: &Passage, dispatched: &mut Dispatched) -> Result<usize, Box<Unfinished>> {
+fn ended(desk: &Desk, passage: &Passage<'_>, dispatched: &mut Dispatched) -> Result<usize, Box<Unfinished>> {
     match dispatched.is_over() {
         true => {
             desk.published(dispatched.offered);
             Ok(dispatched.offered)
         }
-        false => Err(Box::new(unfinished(passage, std::mem::take(dispatched)))),
+        false => Err(Box::new(unfinished(*passage.id, std::mem::take(dispatched)))),
     }
 }
 
 #[cold]
-fn unfinished(passage: &Passage, mut dispatched: Dispatched) -> Unfinished {
+pub(super) fn unfinished(id: EventId, mut dispatched: Dispatched) -> Unfinished {
     match dispatched.refused.take().map(|refused| *refused) {
         Some((event, reason)) => Unfinished::Refused(event, reason),
-        None => Unfinished::Left(Offering { id: passage.arrival.id, observed: None, dispatched }),
+        None => Unfinished::Left(Offering { id, observed: None, dispatched }),
     }
 }
 

@@ -123,8 +123,8 @@ impl BusCore {
         patience: Patience,
     ) -> Now<T> {
         let topic = event.topic().clone();
-        let arrival = Arrival::of(&event, event.weight());
-        let passage = Passage::of(arrival, from, patience);
+        let (id, arrival) = (event.id(), Arrival::of(&event, event.weight()));
+        let passage = Passage::of(&id, arrival, from, patience);
         self.offer_to_all(self.desk(), &topic, event.into(), original, &passage)
     }
 
@@ -145,8 +145,8 @@ impl BusCore {
         let weight = payload.weight().saturating_add(self.metadata.size());
         match desk.event(topic, payload, stamp) {
             Ok(event) => {
-                let arrival = Arrival::plain(stamp.id, weight);
-                let passage = Passage::of(arrival, Source::Outside, patience).seeking_way();
+                let arrival = Arrival::plain(weight);
+                let passage = Passage::of(&stamp.id, arrival, Source::Outside, patience).seeking_way();
                 self.route(desk, topic, event, &passage)
                     .map_err(|unfinished| self.later(*unfinished, Original::AsItIs).into())
             }
@@ -164,10 +164,10 @@ impl BusCore {
         topic: &Topic,
         event: AnyEvent,
         original: Original,
-        passage: &Passage,
+        passage: &Passage<'_>,
     ) -> Now<T> {
         match self.route(desk, topic, event, passage) {
-            Ok(offered) => Ok(receipt(passage.arrival.id, offered)),
+            Ok(offered) => Ok(receipt(*passage.id, offered)),
             Err(unfinished) => Err(self.later(*unfinished, original).into()),
         }
     }

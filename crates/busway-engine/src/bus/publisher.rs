@@ -79,10 +79,12 @@ impl<T: EventType> Publisher<T> {
     /// As there.
     pub async fn publish(&self, payload: T) -> Result<Receipt, PublishError<Draft<T>>> {
         let now: Now<T> = self.publish_now(payload, Patience::Waits, Ok, Err);
-        match now {
-            Ok(receipt) => Ok(receipt),
-            Err(later) => later.end().await,
-        }
+        // Nothing of it lives across the wait: what does is put down in the future and read back.
+        let later = match now {
+            Ok(receipt) => return Ok(receipt),
+            Err(later) => later,
+        };
+        later.end().await
     }
 
     /// Publishes a draft, as [`draft`](Publisher::draft) makes it or on any other topic.

@@ -1,4 +1,4 @@
-//! The straight way: from a publisher's handle into the one inline handler that its topic reaches.
+//! The straight way: from a publisher's handle into the one inline handler that its topic reaches, or [into a queue](super::straight_queue).
 //!
 //! Most of what a publish does is for what may be: several subscriptions, queues, middleware, somebody who looks on. A thread that has
 //! published to a topic and found that there is one inline handler and nothing else remembers so, under the generation of the routing
@@ -27,8 +27,6 @@
 //! - *The last handle of the bus goes*: a way belongs to the thread's desk and so to the bus, and ends with it. Publishers' handles hold none
 //!   of it.
 
-use std::cell::{Cell, Ref, RefCell};
-use std::ptr;
 use std::sync::Arc;
 
 use busway_event::{AnyEvent, Event, EventId, EventType, Form, Invalid, Moment, Topic};
@@ -40,7 +38,7 @@ use busway_router::Generation;
 use super::BusCore;
 use super::desk::Desk;
 use super::dispatch::Source;
-use super::offering::{Passage, receipt};
+use super::offering::{Passage, Unfinished, receipt};
 use super::publish::{Now, Original, Patience};
 use crate::mailbox::{Arrival, Ended, Share};
 use crate::subscription::{Member, SubscriptionCore};
@@ -49,10 +47,16 @@ use crate::worker::let_go;
 
 /// See the module.
 pub(crate) struct Straight {
-    generation: Generation,
+    pub(super) generation: Generation,
     /// Of its events. Keeps the topic's text alive: what lies there is this topic.
-    form: Form,
-    core: Arc<SubscriptionCore>,
+    pub(super) form: Form,
+    pub(super) core: Arc<SubscriptionCore>,
+    /// `None`: the way ends in a queue.
+    inline: Option<Inline>,
+}
+
+/// Where a way ends on the publisher's thread.
+pub(super) struct Inline {
     member: Arc<Member>,
     share: Arc<Share>,
 }
@@ -63,87 +67,8 @@ pub(crate) enum Astray<T> {
     Invalid(Box<(T, Invalid)>),
     /// The event takes the way of all others.
     Event(AnyEvent),
-}
-
-/// The straight ways of one thread on one bus.
-pub(crate) struct Ways {
-    places: [Place; WAYS],
-    /// At which the ways were looked through last: none of them is older.
-    generation: Cell<Generation>,
-}
-
-#[derive(Default)]
-struct Place {
-    /// Borrowed to be read while a publish goes that way. Replaced only when it is not, and dropped outside of the borrow.
-    way: RefCell<Option<Box<Straight>>>,
-    /// Who would have liked to have this place, by the address of its text, and how often in turn.
-    sought: Cell<(usize, u32)>,
-}
-
-impl Ways {
-    pub(crate) fn new() -> Self {
-        Self { places: std::array::from_fn(|_| Place::default()), generation: Cell::default() }
-    }
-
-    /// The way to a topic, as it is at a generation.
-    #[inline]
-    pub(crate) fn to(&self, topic: &Topic, generation: Generation) -> Option<Ref<'_, Straight>> {
-        let way = self.places.get(place_of(topic))?.way.try_borrow().ok()?;
-        Ref::filter_map(way, |way| {
-            way.as_deref().filter(|way| {
-                way.generation == generation && ptr::eq(way.form.topic().as_str(), topic.as_str())
-            })
-        })
-        .ok()
-    }
-
-    /// Forgets what is older. To be called by each publish that looks into the table.
-    #[inline]
-    pub(crate) fn renew(&self, generation: Generation) {
-        if self.generation.get() != generation {
-            self.sweep(generation);
-        }
-    }
-
-    #[cold]
-    fn sweep(&self, generation: Generation) {
-        let mut all = true;
-        for place in &self.places {
-            let Ok(mut way) = place.way.try_borrow_mut() else {
-                // A publish further up this stack goes there: the next one looks again.
-                all = false;
-                continue;
-            };
-            let gone = way.take_if(|way| way.generation < generation);
-            drop(way);
-            // What may be the last of a handler, and run code of its own.
-            drop(gone);
-        }
-        if all {
-            self.generation.set(generation);
-        }
-    }
-
-    /// Whether a way to this topic is worth being laid: it was sought before, and who has the place does without it.
-    fn is_sought(&self, topic: &Topic) -> bool {
-        let Some(place) = self.places.get(place_of(topic)) else { return false };
-        let address = topic.as_str().as_ptr().addr();
-        let times = match place.sought.get() {
-            (sought, times) if sought == address => times.saturating_add(1),
-            _ => 1,
-        };
-        place.sought.set((address, times));
-        let is_free = place.way.try_borrow().is_ok_and(|way| way.is_none());
-        times >= if is_free { SOUGHT_FREE } else { SOUGHT_TAKEN }
-    }
-
-    fn lay(&self, way: Box<Straight>) {
-        let Some(place) = self.places.get(place_of(way.form.topic())) else { return };
-        let Ok(mut kept) = place.way.try_borrow_mut() else { return };
-        let before = kept.replace(way);
-        drop(kept);
-        drop(before);
-    }
+    /// It was offered, and there is more to do.
+    Left(Box<Unfinished>),
 }
 
 impl BusCore {
@@ -170,10 +95,7 @@ impl BusCore {
         generation: Generation,
         (core, member): (&Arc<SubscriptionCore>, &Arc<Member>),
     ) {
-        let is_watched = self.services.signals.want(Wants::EVENTS)
-            || self.services.tracing.is_some()
-            || attempt::is_wanted();
-        let is_straight = !is_watched
+        let is_straight = !self.is_watched()
             && self.log.is_none()
             && core.feed.is_none()
             && core.settings.traces == 0
@@ -181,10 +103,25 @@ impl BusCore {
         if !is_straight || !desk.ways.is_sought(topic) {
             return;
         }
-        let share = core.mailbox.account.share();
+        let inline = Inline { member: Arc::clone(member), share: core.mailbox.account.share() };
+        self.lay(desk, topic, generation, core, Some(inline));
+    }
+
+    /// Whether somebody looks on, whom each publish has to tell.
+    pub(super) fn is_watched(&self) -> bool {
+        self.services.signals.want(Wants::EVENTS) || self.services.tracing.is_some() || attempt::is_wanted()
+    }
+
+    pub(super) fn lay(
+        &self,
+        desk: &Desk,
+        topic: &Topic,
+        generation: Generation,
+        core: &Arc<SubscriptionCore>,
+        inline: Option<Inline>,
+    ) {
         let form = Form::new(topic, &self.metadata, self.payload_bytes_max);
-        let (core, member) = (Arc::clone(core), Arc::clone(member));
-        desk.ways.lay(Box::new(Straight { generation, form, core, member, share }));
+        desk.ways.lay(Box::new(Straight { generation, form, core: Arc::clone(core), inline }));
     }
 
     /// Publishes a payload by a straight way. The caller lets go of the bus behind it, and then looks for who waits.
@@ -203,10 +140,13 @@ impl BusCore {
             Ok(key) => key,
             Err(reason) => return Err(Astray::Invalid(Box::new((payload, reason)))),
         };
-        let Some(empty) = take_envelope() else {
-            return self.go_without_envelope(desk, way, payload, moment);
+        let Some(inline) = &way.inline else {
+            return self.go_into_queue(desk, way, (key, payload), moment);
         };
-        let beginning = way.share.begin(&self.services.idle);
+        let Some(empty) = take_envelope() else {
+            return self.go_without_envelope(desk, (way, inline), payload, moment);
+        };
+        let beginning = inline.share.begin(&self.services.idle);
         // Apart, so that a key which is none for certain is not put down to be read again.
         let filled = match key {
             None => empty.fill(&way.form, payload, moment),
@@ -216,16 +156,16 @@ impl BusCore {
             Ok(event) => event,
             Err(payload) => {
                 drop(beginning);
-                return self.go_without_envelope(desk, way, *payload, moment);
+                return self.go_without_envelope(desk, (way, inline), *payload, moment);
             }
         };
         fence_behind_exchange();
-        if !way.is_open(self) {
+        if !way.is_open(inline, self) {
             drop(beginning);
             return Err(Astray::Event(event.into()));
         }
         beginning.stays();
-        way.hand_over(desk, event, moment);
+        way.hand_over(inline, desk, event, moment);
         Ok(())
     }
 
@@ -235,20 +175,20 @@ impl BusCore {
     fn go_without_envelope<T: EventType>(
         &self,
         desk: &Desk,
-        way: &Straight,
+        (way, inline): (&Straight, &Inline),
         payload: T,
         moment: &Moment,
     ) -> Result<(), Astray<T>> {
         let event = desk.event(way.form.topic(), payload, &way.form.stamp(moment));
         let event = event.map_err(Astray::Invalid)?.into_typed::<T>().map_err(Astray::Event)?;
-        let beginning = way.share.begin(&self.services.idle);
+        let beginning = inline.share.begin(&self.services.idle);
         fence(Ordering::SeqCst);
-        if !way.is_open(self) {
+        if !way.is_open(inline, self) {
             drop(beginning);
             return Err(Astray::Event(event.into()));
         }
         beginning.stays();
-        way.hand_over(desk, event, moment);
+        way.hand_over(inline, desk, event, moment);
         Ok(())
     }
 
@@ -264,13 +204,14 @@ impl BusCore {
     ) -> Now<T> {
         match astray {
             Astray::Event(event) => {
-                let arrival = Arrival::plain(id, event.weight());
-                let passage = Passage::of(arrival, Source::Outside, patience);
+                let arrival = Arrival::plain(event.weight());
+                let passage = Passage::of(&id, arrival, Source::Outside, patience);
                 match self.route(desk, topic, event, &passage) {
                     Ok(offered) => Ok(receipt(id, offered)),
                     Err(unfinished) => Err(self.later(*unfinished, Original::AsItIs).into()),
                 }
             }
+            Astray::Left(unfinished) => Err(self.later(*unfinished, Original::AsItIs).into()),
             Astray::Invalid(refused) => {
                 let (payload, reason) = *refused;
                 Err(self.refused(Event::new(topic, payload), reason.into()).into())
@@ -282,26 +223,26 @@ impl BusCore {
 impl Straight {
     /// Whether its handler may run, and nothing else has to.
     #[inline]
-    fn is_open(&self, bus: &BusCore) -> bool {
-        self.core.is_open() && self.member.is_plain(&bus.services.middleware)
+    fn is_open(&self, inline: &Inline, bus: &BusCore) -> bool {
+        self.core.is_open() && inline.member.is_plain(&bus.services.middleware)
     }
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "its one caller that is not cold is all that comes before it")]
-    fn hand_over<T: EventType>(&self, desk: &Desk, event: Event<T>, moment: &Moment) {
+    fn hand_over<T: EventType>(&self, inline: &Inline, desk: &Desk, event: Event<T>, moment: &Moment) {
         // The lag is told to those who take deliveries; it is of this event all the same.
         _ = self.core.mailbox.take_lagged();
         let (mut event, mut reply) = (Some(event), None);
-        let lending = call_lent(&mut event, &self.member.handler, &mut reply);
+        let lending = call_lent(&mut event, &inline.member.handler, &mut reply);
         let Some(reply) = reply else {
             // What nobody has taken is still here, to be put away like any other.
             if lending == Lending::Over && event.is_none() {
-                self.share.ended(Ended::Done);
+                inline.share.ended(Ended::Done);
                 return desk.published(1);
             }
-            return self.end_otherwise(desk, (event.map(AnyEvent::from), lending), None, moment.id);
+            return self.end_otherwise(inline, desk, (event.map(AnyEvent::from), lending), None, moment.id);
         };
-        self.end_otherwise(desk, (event.map(AnyEvent::from), lending), Some(reply), moment.id);
+        self.end_otherwise(inline, desk, (event.map(AnyEvent::from), lending), Some(reply), moment.id);
     }
 
     /// What most events do not come to: the handler was not called, or within another call, or said something.
@@ -309,17 +250,18 @@ impl Straight {
     #[inline(never)]
     fn end_otherwise(
         &self,
+        inline: &Inline,
         desk: &Desk,
         (mut event, lending): (Option<AnyEvent>, Lending),
         mut reply: Option<Reply>,
         id: EventId,
     ) {
         if lending == Lending::NotCalled {
-            event = self.call_otherwise(event, &mut reply);
+            event = self.call_otherwise(inline, event, &mut reply);
         }
         match reply {
-            None => self.share.ended(Ended::Done),
-            Some(reply) => self.said(id, reply),
+            None => inline.share.ended(Ended::Done),
+            Some(reply) => self.said(inline, id, reply),
         }
         desk.published(1);
         if lending != Lending::Over || event.is_some() {
@@ -328,25 +270,30 @@ impl Straight {
     }
 
     /// For an event of another type than the handler's.
-    fn call_otherwise(&self, event: Option<AnyEvent>, reply: &mut Option<Reply>) -> Option<AnyEvent> {
+    fn call_otherwise(
+        &self,
+        inline: &Inline,
+        event: Option<AnyEvent>,
+        reply: &mut Option<Reply>,
+    ) -> Option<AnyEvent> {
         let Some(event) = event else {
             let lost = "its extractor took the event that it was lent, and gave no argument for it";
             *reply = Some(Outcome::failed(lost).into());
             return None;
         };
         let delivery = Delivery::live(event, Arc::clone(&self.core.scope), 0);
-        call_plain(&delivery, &self.member.handler, reply);
+        call_plain(&delivery, &inline.member.handler, reply);
         Some(delivery.into_parts().0)
     }
 
-    fn said(&self, id: EventId, reply: Reply) {
+    fn said(&self, inline: &Inline, id: EventId, reply: Reply) {
         let Reply { outcome, emits } = reply;
         let outcome = match emits.is_empty() {
             true => outcome,
             false => Outcome::failed("it emits events, and its reply's MAY_EMIT says that it does not"),
         };
         self.core.report_if_failed((self.form.topic(), id), &outcome, None);
-        self.share.ended(Ended::of(&outcome));
+        inline.share.ended(Ended::of(&outcome));
         // Before an error is dropped, which is code of the user's.
         self.core.services.idle.touch();
         let_go(outcome);
@@ -364,20 +311,3 @@ impl Straight {
         }
     }
 }
-
-/// Where the way to a topic is, if there is one.
-#[inline]
-fn place_of(topic: &Topic) -> usize {
-    let address = topic.as_str().as_ptr().addr() as u64;
-    // The high bits of a product with the golden ratio: Knuth's multiplicative hash.
-    #[expect(clippy::cast_possible_truncation, reason = "a few bits are left")]
-    let place = (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - WAYS.ilog2())) as usize;
-    place
-}
-
-/// Topics of inline handlers that a thread publishes to in turn.
-const WAYS: usize = 8;
-/// So often in turn a topic is sought before it gets a place: a device that says one thing gets none.
-const SOUGHT_FREE: u32 = 2;
-/// The same where another topic has it: what making a way costs is nothing beside so many publishes.
-const SOUGHT_TAKEN: u32 = 32;

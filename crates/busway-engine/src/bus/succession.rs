@@ -23,7 +23,7 @@ impl BusCore {
         desk: &Desk,
         over: &Entry,
         event: AnyEvent,
-        passage: &Passage,
+        passage: &Passage<'_>,
         patience: Patience,
         dispatched: &mut Dispatched,
     ) {
@@ -50,8 +50,8 @@ impl BusCore {
                 if !successor.filter.matches(event.topic()) {
                     return;
                 }
-                let arrival = Arrival::of(&event, event.weight());
-                let passage = Passage::of(arrival, Source::Outside, Patience::Waits);
+                let (id, arrival) = (event.id(), Arrival::of(&event, event.weight()));
+                let passage = Passage::of(&id, arrival, Source::Outside, Patience::Waits);
                 self.offer(self.desk(), &successor, event, &passage, Patience::Waits, dispatched);
             }
             (offer, _) => dispatched.done(core, offer),

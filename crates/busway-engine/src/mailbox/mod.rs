@@ -23,6 +23,7 @@ mod queues;
 mod returned;
 mod schedule;
 mod share;
+mod space;
 mod take;
 
 use std::num::NonZeroU64;
@@ -39,10 +40,11 @@ use self::account::Writers;
 pub(crate) use self::account::{Account, Ended};
 pub(crate) use self::bell::Bell;
 pub(crate) use self::coalesce::{CoalesceKey, Coalescer};
-pub(crate) use self::offer::{Arrival, Blocked, Offer};
+pub(crate) use self::offer::{Arrival, Offer};
 use self::queues::Queues;
 use self::schedule::Schedule;
 pub(crate) use self::share::Share;
+pub(crate) use self::space::Blocked;
 pub(crate) use self::take::WorkerShare;
 use crate::clock::Clock;
 use crate::handover::HandOver;
@@ -65,7 +67,7 @@ pub(crate) struct Mailbox {
     keeps: AtomicBool,
     /// Dropped since the last delivery: what the subscriber is told as lag.
     lagged: AtomicU64,
-    space: offer::Space,
+    space: space::Space,
     /// Whether publishers may wait for room, by the policy.
     waited_for: bool,
     /// What the times of expiry are counted from.
@@ -105,7 +107,7 @@ impl Mailbox {
             hand: HandOver::new(),
             keeps: AtomicBool::new(false),
             lagged: AtomicU64::new(0),
-            space: offer::Space::default(),
+            space: space::Space::default(),
             waited_for: matches!(settings.overflow, Overflow::Block(_)),
             settings,
             born: clock.now(),

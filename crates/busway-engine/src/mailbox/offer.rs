@@ -1,17 +1,15 @@
 //! Offering: what happens when an event meets the mailbox, and the overflow policies.
 
 use std::cell::OnceCell;
-use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use busway_event::{AnyEvent, EventId, Header, Priority};
+use busway_event::{AnyEvent, Header, Priority};
 use busway_reliability::{ByteBudget, FullAction, MayWait, on_full};
-use tokio::sync::Notify;
 
 use super::coalesce::{Coalesced, Coalescer};
 use super::queues::Slot;
-use super::{Expires, Mailbox, Waiting};
+use super::{Blocked, Expires, Mailbox, Waiting};
 use crate::clock::Clock;
 use crate::handover::Announced;
 
@@ -37,7 +35,6 @@ pub(crate) enum Offer {
 /// What every mailbox wants to know of an event, found out once for all of them.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pub(crate) id: EventId,
     priority: Priority,
     ttl: Option<Duration>,
     weight: u32,
@@ -46,26 +43,26 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    /// Of an event that says nothing but its id, and weighs so many bytes.
+    /// Of an event that says nothing, and weighs so many bytes.
     #[inline]
-    pub(crate) fn plain(id: EventId, weight: usize) -> Self {
-        Self::new(id, Priority::default(), None, weight)
+    pub(crate) fn plain(weight: usize) -> Self {
+        Self::new(Priority::default(), None, weight)
     }
 
     /// Of an event that weighs so many bytes.
     pub(crate) fn of(header: &Header, weight: usize) -> Self {
-        Self::new(header.id(), header.priority(), header.ttl(), weight)
+        Self::new(header.priority(), header.ttl(), weight)
     }
 
     /// The same of one that may wait for as long as it takes.
     pub(crate) fn for_ever(header: &Header, weight: usize) -> Self {
-        Self::new(header.id(), header.priority(), None, weight)
+        Self::new(header.priority(), None, weight)
     }
 
     #[inline]
-    fn new(id: EventId, priority: Priority, ttl: Option<Duration>, weight: usize) -> Self {
+    fn new(priority: Priority, ttl: Option<Duration>, weight: usize) -> Self {
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        Self { id, priority, ttl, weight, now: OnceCell::new() }
+        Self { priority, ttl, weight, now: OnceCell::new() }
     }
 
     fn now(&self, clock: &dyn Clock) -> Instant {
@@ -73,55 +70,46 @@ impl Arrival {
     }
 }
 
-/// An event whose publisher waits for room.
-#[derive(Debug)]
-pub(crate) struct Blocked {
-    waiting: Waiting,
-    deadline: Option<Duration>,
-}
-
-/// Publishers that wait for room.
-#[derive(Debug, Default)]
-pub(super) struct Space {
-    /// Whether anybody has said that it waits since the last time that all were woken.
-    wanted: AtomicBool,
-    freed: Notify,
-}
-
-impl Space {
-    /// To be called after a place became free.
-    ///
-    /// Wakes all of them: they wait for places in different queues and for different numbers of bytes, so only they know
-    /// whom the place fits.
-    pub(super) fn freed(&self) {
-        // Pairs with the fence in `wait_for_space`: a waiter is seen here, or it sees the place.
-        fence(Ordering::SeqCst);
-        if self.wanted.load(Ordering::Relaxed) && self.wanted.swap(false, Ordering::Relaxed) {
-            self.freed.notify_waiters();
-        }
-    }
-
-    pub(super) fn wake_all(&self) {
-        self.freed.notify_waiters();
-    }
-}
-
 impl Mailbox {
     /// Offers an event. Never waits.
     ///
-    /// Never inlined: the event comes in registers then, and is not read back from where a caller put it a moment ago.
+    /// Never inlined: the event comes in registers then, and is not read back from where a caller put it a moment ago. Nothing is called before it is in its queue,
+    /// so that it stays there.
     #[inline(never)]
     pub(crate) fn offer(&self, event: AnyEvent, arrival: &Arrival, may_wait: MayWait) -> Offer {
+        let (priority, weight) = (arrival.priority, arrival.weight);
+        let is_plain = self.coalescer.is_none()
+            && ByteBudget::counted(weight as usize) == 0
+            && self.settings.ttl.effective(arrival.ttl, priority).is_none();
+        if !is_plain {
+            return self.offer_looking(event, arrival, may_wait);
+        }
+        if !self.enters() {
+            return Offer::Closed(event);
+        }
+        // Made once and moved once, into the queue: each move in between would read what was written a moment ago.
+        let slot = Slot::Event(Waiting { event, expires: None, weight, priority });
+        self.queued(self.queues.push(priority, slot), may_wait)
+    }
+
+    /// Offers an event that has a time to keep, a key to look at, or bytes to count.
+    #[inline(never)]
+    fn offer_looking(&self, event: AnyEvent, arrival: &Arrival, may_wait: MayWait) -> Offer {
         let expires = self.expiry(arrival);
         if !self.enters() {
             return Offer::Closed(event);
         }
-        let (priority, weight) = (arrival.priority, arrival.weight);
+        let Arrival { priority, weight, .. } = *arrival;
+        let waiting = Waiting { event, expires, weight, priority };
         if self.coalescer.is_some() || ByteBudget::counted(weight as usize) > 0 {
-            return self.admit(Waiting { event, expires, weight, priority }, may_wait);
+            return self.admit(waiting, may_wait);
         }
-        // Made once and moved once, into the queue: each move in between would read what was written a moment ago.
-        match self.queues.push(priority, Slot::Event(Waiting { event, expires, weight, priority })) {
+        self.queued(self.queues.push(priority, Slot::Event(waiting)), may_wait)
+    }
+
+    #[inline]
+    fn queued(&self, pushed: Result<(), Slot>, may_wait: MayWait) -> Offer {
+        match pushed {
             Ok(()) => self.announce(),
             Err(Slot::Event(waiting)) => self.full(waiting, may_wait),
             // A queue gives back what it was given.
@@ -182,7 +170,7 @@ impl Mailbox {
     }
 
     /// Queues an event whose bytes are reserved, or gives it back.
-    fn push(&self, waiting: Waiting) -> Result<Offer, Waiting> {
+    pub(super) fn push(&self, waiting: Waiting) -> Result<Offer, Waiting> {
         let waiting = match &self.coalescer {
             None => waiting,
             Some(coalescer) => match self.push_latest(coalescer, waiting) {
@@ -278,56 +266,6 @@ impl Mailbox {
         self.budget.release(waiting.weight());
         true
     }
-
-    /// Waits until a blocked event finds room. Its account is settled whatever happens: queued; dropped at the deadline
-    /// or when this future is dropped; abandoned when the mailbox closes.
-    pub(crate) async fn wait_for_space(&self, blocked: Blocked) -> Offer {
-        let Blocked { waiting, deadline } = blocked;
-        let mut waiter = Waiter { mailbox: self, waiting: Some(waiting) };
-        let until = deadline.and_then(|deadline| self.clock.now().checked_add(deadline));
-        // A running worker makes room within moments, sooner than a sleep could begin and end; and a publisher that slept
-        // would be run again by the worker's own thread, after its stretch (see `worker/linger.rs`).
-        for turn in 0..PLACE_TURNS {
-            for _ in 0..PLACE_SPINS {
-                std::hint::spin_loop();
-            }
-            if let Some(offer) = waiter.try_place() {
-                return offer;
-            }
-            if turn >= PLACE_TURNS_ALONE {
-                tokio::task::yield_now().await;
-                // Others may have run for long.
-                if until.is_some_and(|until| self.clock.now() >= until) {
-                    break;
-                }
-            }
-        }
-        let placed = async {
-            loop {
-                let freed = self.space.freed.notified();
-                tokio::pin!(freed);
-                freed.as_mut().enable();
-                self.space.wanted.store(true, Ordering::Relaxed);
-                fence(Ordering::SeqCst);
-                if let Some(offer) = waiter.try_place() {
-                    return offer;
-                }
-                freed.await;
-            }
-        };
-        let offer = match until {
-            None => Some(placed.await),
-            Some(until) => tokio::select! {
-                biased;
-                offer = placed => Some(offer),
-                () = self.clock.sleep_until(until) => None,
-            },
-        };
-        offer.unwrap_or_else(|| {
-            drop(waiter);
-            Offer::Dropped
-        })
-    }
 }
 
 /// Why an event did not take the place of its key.
@@ -337,54 +275,5 @@ enum Unplaced {
     NoKey(Waiting),
 }
 
-/// A publisher that waits; counts its event as dropped when it gives up.
-struct Waiter<'a> {
-    mailbox: &'a Mailbox,
-    waiting: Option<Waiting>,
-}
-
-impl Waiter<'_> {
-    fn try_place(&mut self) -> Option<Offer> {
-        let waiting = self.waiting.take()?;
-        if self.mailbox.hand.is_closed() {
-            if self.mailbox.keeps.load(Ordering::SeqCst) {
-                self.mailbox.account.retract();
-                return Some(Offer::Closed(waiting.event));
-            }
-            self.mailbox.account.abandoned(1);
-            return Some(Offer::Late(Some(waiting.event)));
-        }
-        if self.mailbox.budget.try_reserve(waiting.weight()).is_err() {
-            self.waiting = Some(waiting);
-            return None;
-        }
-        match self.mailbox.push(waiting) {
-            Ok(offer) => Some(offer),
-            Err(back) => {
-                self.mailbox.budget.release(back.weight());
-                self.waiting = Some(back);
-                None
-            }
-        }
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        if self.waiting.take().is_some() {
-            self.mailbox.dropped(1);
-            if let Some(supervisor) = self.mailbox.supervisor.get().and_then(Weak::upgrade) {
-                supervisor.at_rest();
-            }
-        }
-    }
-}
-
 /// More than publishers collide by accident; a bound, so that none is held for ever.
 const MAKE_ROOM_TRIES: usize = 64;
-
-/// How often a publisher looks for room before it sleeps, how long it pauses in between, and from which turn on it lets other
-/// tasks run: a microsecond alone and then some ten together with others, as much as a sleep and a wake cost.
-const PLACE_TURNS: usize = 24;
-const PLACE_TURNS_ALONE: usize = 8;
-const PLACE_SPINS: usize = 16;

@@ -16,7 +16,6 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
@@ -31,16 +30,17 @@ use crate::topic::Topic;
 
 /// A publisher's empty envelopes for payloads of type `T`.
 pub struct Envelopes<T> {
-    free: Vec<Arc<dyn Envelope>>,
+    free: Vec<Arc<Typed<T>>>,
+    /// What has come back, for the moment in which it is looked through.
+    back: Vec<Arc<dyn Envelope>>,
     home: Arc<Home>,
-    payload: PhantomData<fn(T)>,
 }
 
 impl<T: EventType> Envelopes<T> {
     /// None yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { free: Vec::new(), home: Arc::default(), payload: PhantomData }
+        Self { free: Vec::new(), back: Vec::new(), home: Arc::default() }
     }
 
     /// The event that [`Draft::finish`](crate::Draft::finish) makes of `Event::new(topic, payload)`, without the draft
@@ -59,7 +59,7 @@ impl<T: EventType> Envelopes<T> {
             Ok(key) => key,
             Err(reason) => return Err(Box::new((payload, reason))),
         };
-        if let Some(mut inner) = self.take().and_then(typed)
+        if let Some(mut inner) = self.take()
             && let Some(typed) = Arc::get_mut(&mut inner)
         {
             typed.renew(topic, key, payload, stamp);
@@ -94,7 +94,7 @@ impl<T: EventType> Envelopes<T> {
             last.set(Some(Empty(inner)));
         }
         if let Some(mut inner) = self.take()
-            && let Some(typed) = claimed::<T>(&mut inner)
+            && let Some(typed) = Arc::get_mut(&mut inner)
         {
             typed.renew(topic, key, payload, stamp);
             return Ok(AnyEvent { inner });
@@ -103,8 +103,28 @@ impl<T: EventType> Envelopes<T> {
         Ok(self.allocate(header, payload, stamp.payload_bytes_max).into())
     }
 
+    /// An event of this form. What its payload breaks was [looked at](Form::key_of) before.
+    #[inline]
+    pub fn of_form(&mut self, form: &Form, key: Option<Key>, payload: T, moment: &Moment) -> AnyEvent {
+        if let Some(mut inner) = self.take()
+            && let Some(typed) = Arc::get_mut(&mut inner)
+        {
+            typed.fill(form, key, payload, moment);
+            return AnyEvent { inner };
+        }
+        self.allocate_of_form(form, key, payload, moment)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn allocate_of_form(&self, form: &Form, key: Option<Key>, payload: T, moment: &Moment) -> AnyEvent {
+        let stamp = form.stamp(moment);
+        let header = Header::plain::<T>(form.topic(), key, &stamp);
+        self.allocate(header, payload, stamp.payload_bytes_max).into()
+    }
+
     pub(crate) fn fill(&mut self, header: Header, payload: T, payload_bytes_max: usize) -> Event<T> {
-        if let Some(mut inner) = self.take().and_then(typed)
+        if let Some(mut inner) = self.take()
             && let Some(typed) = Arc::get_mut(&mut inner)
         {
             typed.header = header;
@@ -122,7 +142,7 @@ impl<T: EventType> Envelopes<T> {
     }
 
     #[inline]
-    fn take(&mut self) -> Option<Arc<dyn Envelope>> {
+    fn take(&mut self) -> Option<Arc<Typed<T>>> {
         match self.free.pop() {
             Some(envelope) => Some(envelope),
             None => self.take_from_shelf(),
@@ -130,12 +150,14 @@ impl<T: EventType> Envelopes<T> {
     }
 
     #[cold]
-    fn take_from_shelf(&mut self) -> Option<Arc<dyn Envelope>> {
+    #[inline(never)]
+    fn take_from_shelf(&mut self) -> Option<Arc<Typed<T>>> {
         // A worker that holds the lock is about to put some there: not worth the wait.
-        let mut back = self.home.shelf.try_lock()?;
-        let Shelf::Open(envelopes) = &mut *back else { return None };
-        std::mem::swap(envelopes, &mut self.free);
-        drop(back);
+        if let Shelf::Open(envelopes) = &mut *self.home.shelf.try_lock()? {
+            std::mem::swap(envelopes, &mut self.back);
+        }
+        // All at once, so that finding out of which type an envelope is holds up no event.
+        self.free.extend(self.back.drain(..).filter_map(typed));
         self.free.pop()
     }
 }

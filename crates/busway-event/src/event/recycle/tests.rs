@@ -189,7 +189,7 @@ fn whoever_writes_something_else_into_an_envelope_takes_its_form_away() {
     let event = Empty::of(event).unwrap().fill(&form, Plain(3), &moment).unwrap();
     assert_eq!((event.topic(), event.payload().0), (&desk.topic, 3));
     // By the way of a draft.
-    envelopes.free.push(empty(event).0);
+    envelopes.free.extend(typed(empty(event).0));
     let draft = Event::new(&other, Plain(4)).priority(Priority::P0).ttl(std::time::Duration::from_secs(1));
     let event = draft.finish_in(&desk.stamp(4), &mut envelopes).map_err(|(_, reason)| reason).unwrap();
     assert!(envelopes.free.is_empty(), "its envelope is that of the events before");
@@ -199,4 +199,13 @@ fn whoever_writes_something_else_into_an_envelope_takes_its_form_away() {
     let event = empty(event).fill(&Form::new(&other, &desk.metadata, 64), Plain(6), &moment).unwrap();
     let event = empty(event).fill(&form, Plain(7), &moment).unwrap();
     assert_eq!((event.topic(), event.payload().0), (&desk.topic, 7));
+    // Also where the form finds an envelope at its publisher's, or none.
+    for (n, keyed) in [(8, Some("k")), (9, None)] {
+        let key = keyed.map(|key| Key::new(key).unwrap());
+        let event = envelopes.of_form(&form, key, Plain(n), &moment).into_typed::<Plain>().unwrap();
+        assert_eq!((event.payload().0, event.id(), event.time()), (n, moment.id, moment.time));
+        assert_eq!((event.topic(), event.key().map(Key::as_str)), (&desk.topic, keyed));
+        envelopes.free.extend(typed(empty(event).0));
+    }
+    assert_eq!(envelopes.free.len(), 1, "the second one was made in the envelope of the first");
 }
