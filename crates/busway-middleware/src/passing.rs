@@ -85,21 +85,39 @@ impl Step {
     }
 }
 
-/// [`PassMiddleware`], erased.
+/// [`PassMiddleware`], erased. A pass is put down where it stays, and taken from there.
 pub(crate) trait ErasedPass: ErasedMiddleware {
-    fn try_pass(&self, delivery: &Delivery) -> Option<Pass>;
-    fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome;
+    /// `false`: there is none.
+    fn try_pass(&self, delivery: &Delivery, pass: &mut Option<Pass>) -> bool;
+    /// Without a pass nothing is told, and the outcome stays.
+    fn passed(
+        &self,
+        pass: &mut Option<Pass>,
+        delivery: &Delivery,
+        outcome: Outcome,
+        emits: &[AnyDraft],
+    ) -> Outcome;
     fn dropped(&self, pass: Pass);
     fn erased(&self) -> &dyn ErasedMiddleware;
 }
 
 impl<W: PassMiddleware> ErasedPass for W {
-    fn try_pass(&self, delivery: &Delivery) -> Option<Pass> {
-        PassMiddleware::try_pass(self, delivery)
+    fn try_pass(&self, delivery: &Delivery, pass: &mut Option<Pass>) -> bool {
+        *pass = PassMiddleware::try_pass(self, delivery);
+        pass.is_some()
     }
 
-    fn passed(&self, pass: Pass, delivery: &Delivery, outcome: Outcome, emits: &[AnyDraft]) -> Outcome {
-        PassMiddleware::passed(self, pass, delivery, outcome, emits)
+    fn passed(
+        &self,
+        pass: &mut Option<Pass>,
+        delivery: &Delivery,
+        outcome: Outcome,
+        emits: &[AnyDraft],
+    ) -> Outcome {
+        match pass.take() {
+            Some(pass) => PassMiddleware::passed(self, pass, delivery, outcome, emits),
+            None => outcome,
+        }
     }
 
     fn dropped(&self, pass: Pass) {

@@ -94,7 +94,8 @@ pub fn begin(
     }
     progress.begin(delivery);
     progress.go_inwards();
-    let (entered, stopped) = enter(chain.nodes(), delivery, progress);
+    let mut entered = Entered::default();
+    let stopped = enter(chain.nodes(), delivery, progress, &mut entered);
     let outcome = match stopped {
         Some(outcome) => outcome,
         None if entered.nodes.len() < chain.nodes().len() => {
@@ -111,7 +112,7 @@ pub fn begin(
             outcome
         }
     };
-    let outcome = leave(entered, delivery, outcome, progress);
+    let outcome = leave(&mut entered, delivery, outcome, progress);
     progress.end(&outcome);
     Begun::Over(outcome)
 }
@@ -167,7 +168,7 @@ pub async fn go_on(
             (way, outcome)
         }
     };
-    let outcome = leave(way.entered(&chain), delivery, outcome, progress);
+    let outcome = leave(&mut way.entered(&chain), delivery, outcome, progress);
     progress.end(&outcome);
     outcome
 }

@@ -11,6 +11,9 @@ use crate::outcome::Outcome;
 use crate::passing::{ErasedPass, Pass};
 
 /// The leading nodes that were entered and are not left.
+///
+/// Filled and emptied where it lies: what is put down in words and moved in larger pieces is slow to be read.
+#[derive(Default)]
 pub(super) struct Entered<'a> {
     pub(super) nodes: &'a [Node],
     /// What [`Progress::enter`] said for the first of them; the others follow it one by one.
@@ -58,21 +61,22 @@ impl Drop for Passed<'_> {
     }
 }
 
-/// Goes through the leading nodes that let a delivery pass at once, until one stops it or needs a future.
+/// Goes through the leading nodes that let a delivery pass at once, until one stops it or needs a future. `entered` is to be empty.
 pub(super) fn enter<'a>(
     nodes: &'a [Node],
     delivery: &mut Delivery,
     progress: &mut Progress,
-) -> (Entered<'a>, Option<Outcome>) {
-    let (mut first, mut timed, mut count) = (None, None, 0);
-    let mut passed = None;
+    entered: &mut Entered<'a>,
+) -> Option<Outcome> {
+    let (mut timed, mut count) = (None, 0);
+    let Entered { first, passed, .. } = entered;
     // One guard around all of them: `count` says which one panicked.
     let stopped = contain(|| {
         for node in nodes {
             match &node.step.0 {
                 StepForm::Sync(middleware) => {
                     timed = progress.enter(&node.name);
-                    first = first.or(timed);
+                    *first = first.or(timed);
                     match middleware.before(delivery) {
                         Flow::Continue => count += 1,
                         Flow::Stop(outcome) => return Some(outcome),
@@ -80,10 +84,12 @@ pub(super) fn enter<'a>(
                 }
                 StepForm::Pass(by) if passed.is_none() => {
                     timed = None;
-                    let Some(pass) = by.try_pass(delivery) else { break };
-                    passed = Some(Passed { by, at: count, pass: Some(pass) });
+                    let passed = passed.insert(Passed { by, at: count, pass: None });
+                    if !by.try_pass(delivery, &mut passed.pass) {
+                        break;
+                    }
                     timed = progress.enter(&node.name);
-                    first = first.or(timed);
+                    *first = first.or(timed);
                     count += 1;
                 }
                 _ => break,
@@ -91,14 +97,14 @@ pub(super) fn enter<'a>(
         }
         None
     });
-    let entered = Entered { nodes: nodes.get(..count).unwrap_or_default(), first, passed };
+    entered.nodes = nodes.get(..count).unwrap_or_default();
     let outcome = match (stopped, nodes.get(count)) {
-        (Ok(None), _) | (_, None) => return (entered, None),
+        (Ok(None), _) | (_, None) => return None,
         (Ok(Some(outcome)), Some(node)) => progress.cut(node, outcome),
         (Err(panic), Some(node)) => progress.cut(node, Panicked::in_node(&node.name, &*panic)),
     };
     progress.leave(timed);
-    (entered, Some(outcome))
+    Some(outcome)
 }
 
 /// Goes back through the entered nodes, innermost first.
@@ -106,12 +112,12 @@ pub(super) fn enter<'a>(
 /// Most outcomes are `Done` all the way: that is handed in and looked at anew for each node, where an outcome that travelled
 /// through all of them would be copied twice a node.
 pub(super) fn leave(
-    entered: Entered<'_>,
+    entered: &mut Entered<'_>,
     delivery: &Delivery,
     outcome: Outcome,
     progress: &mut Progress,
 ) -> Outcome {
-    let Entered { mut nodes, first, mut passed } = entered;
+    let Entered { nodes, first, passed } = entered;
     let mut not_done = match outcome {
         Outcome::Done => None,
         outcome => Some(outcome),
@@ -124,26 +130,25 @@ pub(super) fn leave(
                     None => Outcome::Done,
                     Some(_) => taken(&mut not_done),
                 };
-                let outcome = match &node.step.0 {
-                    StepForm::Sync(middleware) => middleware.after(delivery, given()),
-                    StepForm::Pass(by) => match passed.as_mut().and_then(Passed::take) {
-                        Some(pass) => by.passed(pass, delivery, given(), progress.gathered()),
-                        None => given(),
-                    },
+                let outcome = match (&node.step.0, &mut *passed) {
+                    (StepForm::Sync(middleware), _) => middleware.after(delivery, given()),
+                    (StepForm::Pass(by), Some(passed)) => {
+                        by.passed(&mut passed.pass, delivery, given(), progress.gathered())
+                    }
                     _ => given(),
                 };
                 match outcome {
                     Outcome::Done => {}
                     outcome => not_done = Some(progress.name(node, outcome)),
                 }
-                nodes = outer;
+                *nodes = outer;
                 progress.leave(first.map(|first| first + outer.len()));
             }
         });
         let Err(panic) = left else { break };
         not_done = Some(Panicked::in_node(nodes.last().map_or(&*node.name, Node::name), &*panic));
         if let Some((_, outer)) = nodes.split_last() {
-            nodes = outer;
+            *nodes = outer;
             progress.leave(first.map(|first| first + outer.len()));
         }
     }

@@ -174,8 +174,8 @@ fn turn_back(
             None => (inside - 1, outcome),
         },
     };
-    let entered = Entered::untimed(nodes.get(..left).unwrap_or_default());
-    Some(leave(entered, delivery, outcome, progress))
+    let mut entered = Entered::untimed(nodes.get(..left).unwrap_or_default());
+    Some(leave(&mut entered, delivery, outcome, progress))
 }
 
 /// As [`go_through`], with the times of each node.
@@ -186,7 +186,8 @@ fn go_through_timed<M: Mode>(
     handler: &AnyHandler<M>,
     progress: &mut Progress,
 ) -> Option<Outcome> {
-    let (entered, stopped) = enter(nodes, delivery, progress);
+    let mut entered = Entered::default();
+    let stopped = enter(nodes, delivery, progress, &mut entered);
     let outcome = match stopped {
         Some(outcome) => outcome,
         None => {
@@ -199,7 +200,7 @@ fn go_through_timed<M: Mode>(
             outcome
         }
     };
-    Some(leave(entered, delivery, outcome, progress))
+    Some(leave(&mut entered, delivery, outcome, progress))
 }
 
 /// What is inside of an async middleware.
@@ -224,7 +225,8 @@ impl Next<'_> {
     /// Dropping the future drops the running handler; calling `run` again starts a new one.
     pub async fn run(&mut self, delivery: &mut Delivery) -> Outcome {
         self.progress.go_inwards();
-        let (entered, stopped) = enter(self.nodes, delivery, self.progress);
+        let mut entered = Entered::default();
+        let stopped = enter(self.nodes, delivery, self.progress, &mut entered);
         let outcome = match stopped {
             Some(outcome) => outcome,
             None => match self.nodes.get(entered.nodes.len()) {
@@ -232,7 +234,7 @@ impl Next<'_> {
                 None => self.handle(delivery).await,
             },
         };
-        leave(entered, delivery, outcome, self.progress)
+        leave(&mut entered, delivery, outcome, self.progress)
     }
 
     /// What the handler wants published, of the last time inwards: read behind [`run`](Self::run). It is published if the outcome stays `Done`.

@@ -62,8 +62,8 @@ impl Held {
     }
 
     /// What somebody else is told who asks now.
-    fn keeps_off(&self, other: &Self, now: Instant) -> Option<Asked> {
-        let takes_over = self.lease.owner == other.lease.owner && self.lease.epoch <= other.lease.epoch;
+    fn keeps_off(&self, other: Lease, now: Instant) -> Option<Asked> {
+        let takes_over = self.lease.owner == other.owner && self.lease.epoch <= other.epoch;
         let until = self.until.unwrap_or_else(|| after(now, Duration::MAX));
         (!self.is_over(now) && !takes_over).then_some(Asked::Busy { until })
     }
@@ -117,18 +117,23 @@ impl Ledger {
 
     /// absent → leased. A lease that has run out is none.
     pub fn lease(&mut self, key: IdempotencyKey, lease: Lease, now: Instant, length: Duration) -> Asked {
-        self.take(key, Held { lease, until: Some(after(now, length)), is_new: false }, || now)
+        self.take(key, (lease, Some(after(now, length))), || now)
     }
 
     /// absent → leased, until it is [done](Self::done) or [released](Self::release): whoever asks must see to that. Who comes meanwhile is told of a time far ahead.
     /// `now` is asked only about a key that is known, since a reading of the clock is a good part of what a new one costs.
     #[inline]
     pub fn hold(&mut self, key: IdempotencyKey, lease: Lease, now: impl FnOnce() -> Instant) -> Asked {
-        self.take(key, Held { lease, until: None, is_new: false }, now)
+        self.take(key, (lease, None), now)
     }
 
     #[inline]
-    fn take(&mut self, key: IdempotencyKey, mut held: Held, now: impl FnOnce() -> Instant) -> Asked {
+    fn take(
+        &mut self,
+        key: IdempotencyKey,
+        (lease, until): (Lease, Option<Instant>),
+        now: impl FnOnce() -> Instant,
+    ) -> Asked {
         // Most keys are ids that rise: above all others it is none of them, and is not looked for.
         let (done, other) = match self.rising.note(key) {
             true => (None, None),
@@ -141,12 +146,13 @@ impl Ledger {
             if done.is_some_and(|until| until > now) {
                 return Asked::Done;
             }
-            if let Some(busy) = other.and_then(|other| other.keeps_off(&held, now)) {
+            if let Some(busy) = other.and_then(|other| other.keeps_off(lease, now)) {
                 return busy;
             }
             self.sweep(now);
         }
-        held.is_new = !is_done;
+        // Made here in one go: what is changed a moment before it is moved is slow to be moved.
+        let held = Held { lease, until, is_new: !is_done };
         match is_leased {
             true => self.leases.put(key, held),
             false => self.leases.put_new(key, held),
