@@ -75,7 +75,12 @@ pub(super) const FAMILIES: [Family; 48] = [
     (UNROUTED, Is::Counter, Unit::Count, "Accepted publishes that no subscription was offered."),
     (UNSTORED, Is::Counter, Unit::Count, "Events that were accepted in memory for a stream, and lost there."),
     (OFFERED, Is::Counter, Unit::Count, "Events that an ephemeral subscription was offered."),
-    (DELIVERED, Is::Counter, Unit::Count, "Attempts by their outcome: done, failed, dead or skipped."),
+    (
+        DELIVERED,
+        Is::Counter,
+        Unit::Count,
+        "Attempts by their outcome: done, failed and to be attempted again, dead (given up), or skipped.",
+    ),
     (DROPPED, Is::Counter, Unit::Count, "Events that the overflow policy of a subscription dropped."),
     (EXPIRED, Is::Counter, Unit::Count, "Events whose time to live was over before they were handled."),
     (ABANDONED, Is::Counter, Unit::Count, "Events that were waiting when their subscription ended."),

@@ -47,7 +47,8 @@ pub(crate) fn busy() -> BusNumbers {
     stock.dedup = Some(DedupNumbers::default());
     let mut mail = SubscriptionNumbers::default();
     (mail.name, mail.filter, mail.policy) = ("mail".into(), "orders.created".to_owned(), "drop_newest");
-    (mail.offered, mail.done, mail.dropped, mail.waiting, mail.capacity) = (20, 15, 2, 3, Some(64));
+    (mail.offered, mail.done, mail.dropped, mail.waiting, mail.capacity) = (22, 15, 2, 3, Some(64));
+    (mail.failed, mail.dead, mail.retried) = (1, 1, 6);
     numbers.subscriptions = vec![stock, mail];
     for (topic, circuit) in [("a", Circuit::Open), ("b", Circuit::Open), ("c", Circuit::Closed)] {
         let mut channel = ChannelNumbers::new("stock".to_owned(), topic.to_owned());

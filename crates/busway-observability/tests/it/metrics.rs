@@ -40,6 +40,8 @@ fn what_the_bus_keeps_account_of_is_read_when_it_is_rendered() {
         ("busway_events_published_total".to_owned(), 12.0),
         (format!("busway_events_delivered_total{{{stock},outcome=\"done\"}}"), 7.0),
         (format!("busway_events_delivered_total{{{stock},outcome=\"failed\"}}"), 2.0),
+        (format!("busway_events_delivered_total{{{mail},outcome=\"failed\"}}"), 6.0),
+        (format!("busway_events_delivered_total{{{mail},outcome=\"dead\"}}"), 2.0),
         (format!("busway_dead_letters_total{{{stock}}}"), 1.0),
         (format!("busway_dead_letter_depth{{{stock}}}"), 1.0),
         (format!("busway_oldest_unsettled_age_seconds{{{stock}}}"), 1.5),
