@@ -70,6 +70,7 @@ impl Transport for KafkaTransport {
                 ),
             )
             .with(Capability::Wildcards, Ability::Emulated("the receiver leaves out what does not match"))
+            .with(Capability::Removal, Ability::Missing(REMOVED_BY_KAFKA))
             .payload_bytes_max(self.0.settings.payload_bytes_max())
             .note("acknowledged is in all replicas in sync, not on their disks: set min.insync.replicas to 2 or more")
             .note("Kafka removes what is beyond a topic's retention, whether subscriptions have settled it or not")
@@ -108,6 +109,12 @@ impl Transport for KafkaTransport {
         })
     }
 
+    /// Never: librdkafka ends the process when it asks a broker that cannot.
+    fn remove<'a>(&'a self, _: &'a str, _: &'a str) -> TransportFuture<'a, Result<(), TransportError>> {
+        let (capability, reason) = (Capability::Removal, REMOVED_BY_KAFKA.to_owned());
+        Box::pin(async move { Err(TransportError::Missing { transport: KIND, capability, reason }) })
+    }
+
     /// What is on its way is waited for, a transaction too, each within the timeout. Whoever closes it again waits for the first.
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
         Box::pin(async {
@@ -130,3 +137,5 @@ impl Transport for KafkaTransport {
         })
     }
 }
+
+const REMOVED_BY_KAFKA: &str = "Kafka forgets a group that has had no member for offsets.retention.minutes; sooner, by kafka-consumer-groups.sh --delete";

@@ -81,6 +81,7 @@ mod partition;
 mod place;
 mod pull;
 mod receiver;
+mod removal;
 mod rota;
 mod sender;
 mod settle;

@@ -12,6 +12,7 @@ use busway_persistence::Stream;
 use crate::builder::NatsBuilder;
 use crate::link::Link;
 use crate::receiver::NatsReceiver;
+use crate::removal;
 use crate::sender::NatsSender;
 use crate::stream;
 use crate::syncing::Syncing;
@@ -72,6 +73,7 @@ impl NatsTransport {
                 Capability::ReplayFromOffset,
                 Capability::ReplayFromTime,
                 Capability::IdempotentSend,
+                Capability::Removal,
             ])
             .with(Capability::OrderPerKeyInGroup, in_group)
             .with(
@@ -149,6 +151,19 @@ impl Transport for NatsTransport {
             }
             let receiver = NatsReceiver::begin(Arc::clone(&self.link), reception).await?;
             Ok(Arc::new(receiver) as Arc<dyn Receiver>)
+        })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        stream: &'a str,
+        name: &'a str,
+    ) -> TransportFuture<'a, Result<(), TransportError>> {
+        Box::pin(async move {
+            match self.link.is_closed() {
+                true => Err(TransportError::Closed),
+                false => removal::remove(&self.link, stream, name).await,
+            }
         })
     }
 

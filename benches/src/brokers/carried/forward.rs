@@ -157,6 +157,14 @@ impl Transport for Way {
         self.transport.receiver(reception)
     }
 
+    fn remove<'a>(
+        &'a self,
+        stream: &'a str,
+        name: &'a str,
+    ) -> TransportFuture<'a, Result<(), TransportError>> {
+        self.transport.remove(stream, name)
+    }
+
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
         self.transport.close()
     }

@@ -132,6 +132,14 @@ impl Transport for Noted {
         self.0.receiver(reception)
     }
 
+    fn remove<'a>(
+        &'a self,
+        stream: &'a str,
+        name: &'a str,
+    ) -> TransportFuture<'a, Result<(), TransportError>> {
+        self.0.remove(stream, name)
+    }
+
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
         self.0.close()
     }

@@ -217,6 +217,14 @@ impl Transport for Slow {
         }
     }
 
+    fn remove<'a>(
+        &'a self,
+        stream: &'a str,
+        name: &'a str,
+    ) -> TransportFuture<'a, Result<(), TransportError>> {
+        self.0.remove(stream, name)
+    }
+
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
         self.0.close()
     }

@@ -13,7 +13,7 @@ use super::{Bridge, BridgeError, Forwarders};
 use crate::bus::Bus;
 use crate::durable::StartAt;
 use crate::subscription::IntoFilter;
-use crate::transport::{AS_LONG_AS_IT_TAKES, LocalTransport, Receiver, Reception, Transport};
+use crate::transport::{AS_LONG_AS_IT_TAKES, LocalTransport, Receiver, Reception, Sender, Transport};
 
 /// A forwarder that has not begun: it will send what streams of a bus capture to a transport.
 ///
@@ -30,6 +30,7 @@ pub struct Forwarder {
     rate: Option<Rate>,
     longest_wait: Duration,
     through: Option<Through>,
+    sent_through: Option<SentThrough>,
     identity: Identity,
 }
 
@@ -42,6 +43,18 @@ pub(crate) type Wrap = Box<dyn FnOnce(Arc<dyn Receiver>) -> Arc<dyn Receiver> + 
 impl fmt::Debug for Through {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Through")
+    }
+}
+
+/// What stands between the bridge and its goal.
+struct SentThrough(WrapSender);
+
+/// Puts something around a sender.
+pub(crate) type WrapSender = Box<dyn FnOnce(Arc<dyn Sender>) -> Arc<dyn Sender> + Send>;
+
+impl fmt::Debug for SentThrough {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SentThrough")
     }
 }
 
@@ -58,6 +71,7 @@ impl Bus {
             rate: None,
             longest_wait: LONGEST_WAIT,
             through: None,
+            sent_through: None,
             identity: Identity::Name,
         }
     }
@@ -100,6 +114,12 @@ impl Forwarder {
         self
     }
 
+    /// What is sent passes this.
+    pub(crate) fn sent_through(mut self, wrap: WrapSender) -> Self {
+        self.sent_through = Some(SentThrough(wrap));
+        self
+    }
+
     /// Sets who it is to rules of access.
     pub(crate) fn identity(mut self, identity: Identity) -> Self {
         self.identity = identity;
@@ -111,8 +131,8 @@ impl Forwarder {
     /// # Errors
     /// [`BridgeError`]. One of this name that was told to end is waited for. A broker that cannot be reached now is an error of [`Transport::sender`] for some transports; when it is lost later the forwarder waits for it.
     pub async fn to(self, transport: &dyn Transport) -> Result<Bridge, BridgeError> {
-        let Self { bus, name, filter, stream, start_at, in_flight, rate, longest_wait, through, identity } =
-            self;
+        let Self { bus, name, filter, stream, start_at, in_flight, rate, longest_wait, .. } = self;
+        let Self { through, sent_through, identity, .. } = self;
         let filter = filter.map_err(|reason| BridgeError::Filter { name: name.clone(), reason })?;
         let core = bus.core();
         let Some(log) = &core.log else { return Err(BridgeError::NoStore { name }) };
@@ -130,6 +150,10 @@ impl Forwarder {
         };
         let refused = |reason| BridgeError::Transport { name: name.clone(), reason };
         let to = transport.sender().await.map_err(refused)?;
+        let to = match sent_through {
+            Some(SentThrough(wrap)) => wrap(to),
+            None => to,
+        };
         // Nobody else takes over what this one has in hand, so it may take its time.
         let reception = Reception::new(stream.unwrap_or_default(), &*name, filter)
             .start_at(start_at)

@@ -1,9 +1,11 @@
 //! What a comparison does: it reads the log by a cursor of its own, and is subscribed at the broker; neither handles anything.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use busway_event::AnyEvent;
+use busway_event::{AnyEvent, EventId};
+use busway_persistence::Cursor;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,8 @@ use crate::transport::{Received, Receiver, TransportError, Verdict};
 #[derive(Debug)]
 pub(super) struct Comparison {
     comparer: Mutex<Comparer>,
+    /// By partition: what was sent before this began, and does not come again.
+    sent: HashMap<u16, Cursor>,
     /// Rung when a side may go on that was ahead.
     moved: Notify,
     services: Arc<Services>,
@@ -27,11 +31,16 @@ impl Comparison {
     pub(super) fn new(
         services: Arc<Services>,
         stream: Arc<str>,
-        patience: Duration,
+        (comparer, sent): (Comparer, HashMap<u16, Cursor>),
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let comparer = Mutex::new(Comparer::new(patience));
-        Arc::new(Self { comparer, moved: Notify::new(), services, stop, stream })
+        let (comparer, moved) = (Mutex::new(comparer), Notify::new());
+        Arc::new(Self { comparer, sent, moved, services, stop, stream })
+    }
+
+    /// The broker says that it had this before.
+    pub(super) fn was_there(&self, id: EventId) {
+        self.comparer.lock().was_there(id);
     }
 
     pub(super) fn compared(&self) -> Compared {
@@ -84,7 +93,15 @@ impl Comparison {
     async fn heard(&self, side: Side, from: &dyn Receiver, received: Vec<Received>) {
         let now = self.services.clock.now();
         let verdicts = received.iter().map(|received| (received.id, Verdict::Done)).collect();
-        for event in received.into_iter().filter_map(|received| received.event.ok()) {
+        let is_to_come = |received: &Received| match (side, received.partition, received.offset) {
+            (Side::Log, partition, Some(offset)) => {
+                let sent = self.sent.get(&partition.unwrap_or(0));
+                !sent.is_some_and(|sent| sent.is_settled(offset))
+            }
+            _ => true,
+        };
+        let to_come = received.into_iter().filter(is_to_come);
+        for event in to_come.filter_map(|received| received.event.ok()) {
             let differences = self.comparer.lock().said(side, event, now);
             self.tell(differences);
         }

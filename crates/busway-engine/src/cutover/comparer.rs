@@ -2,20 +2,24 @@
 //!
 //! Each side says what it has, in its order. An event is *matched* when both have said it and it is the same in both; what one side has and the other has not said within a while
 //! is a difference. The memory is bounded: a side of which 32 Ki events are open is held back until the other has said them, or their time has run out. What a broker delivers again is no
-//! difference, as far as it is among the last 16 Ki that matched.
+//! difference, as far as it is among the last 16 Ki that were judged, whatever the judgement was.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use busway_event::{AnyEvent, EventId, Key};
+use busway_event::{AnyEvent, EventId, Key, Timestamp};
+
+use super::last::Last;
 
 /// What differed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CarriedDifference {
-    /// The log has it, and the broker did not deliver it in time.
+    /// The log has it, and the broker did not deliver it in time. Should it come later, that is not counted. Not counted either is what the broker says that it had before: it was sent before
+    /// the comparison began.
     Missing,
-    /// The broker delivered it, and the log has it not: another process published it, if it has another producer.
+    /// The broker delivered it, and the log of this process has it not: another process published it, be it of another producer or of the same. Not counted is what this producer made before
+    /// the comparison began: it may have been on its way.
     Foreign,
     /// Both have it, and this is not the same.
     Changed(&'static str),
@@ -52,6 +56,7 @@ pub(super) enum Side {
 #[derive(Debug)]
 pub(super) struct Comparer {
     patience: Duration,
+    origin: Origin,
     open: HashMap<EventId, Open>,
     /// In the order in which they were said, for their time to run out.
     ages: VecDeque<(Instant, EventId)>,
@@ -59,10 +64,25 @@ pub(super) struct Comparer {
     expected: HashMap<Key, VecDeque<EventId>>,
     /// How many are open that each side has said.
     ahead: [usize; 2],
-    /// Those that matched last, the newest behind.
-    matched: VecDeque<EventId>,
-    known: HashSet<EventId>,
+    /// Those that were judged last.
+    judged: Last,
+    /// Those of which the broker has said last that it had them before: nobody who began since is given them.
+    there_before: Last,
     compared: Compared,
+}
+
+/// Whose log it is, and since when it is compared.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) producer: String,
+    pub(super) began: Timestamp,
+}
+
+impl Origin {
+    /// Whether it may have been on its way when the comparison began: the log's side does not say it then.
+    fn may_have_sent(&self, event: &AnyEvent) -> bool {
+        event.time() < self.began && event.metadata().producer() == self.producer
+    }
 }
 
 /// What one side has said and the other has not.
@@ -74,15 +94,16 @@ struct Open {
 }
 
 impl Comparer {
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(super) fn new(patience: Duration, origin: Origin) -> Self {
         Self {
             patience,
+            origin,
             open: HashMap::new(),
             ages: VecDeque::new(),
             expected: HashMap::new(),
             ahead: [0; 2],
-            matched: VecDeque::new(),
-            known: HashSet::new(),
+            judged: Last::default(),
+            there_before: Last::default(),
             compared: Compared::default(),
         }
     }
@@ -105,14 +126,9 @@ impl Comparer {
         Some(open)
     }
 
-    fn remember(&mut self, id: EventId) {
-        self.matched.push_back(id);
-        self.known.insert(id);
-        if self.matched.len() > MATCHED_MAX
-            && let Some(oldest) = self.matched.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
+    /// The broker says that it had this before.
+    pub(super) fn was_there(&mut self, id: EventId) {
+        self.there_before.remember(id);
     }
 
     pub(super) fn compared(&self) -> Compared {
@@ -131,8 +147,8 @@ impl Comparer {
             // Delivered again.
             Some(before) if before == side => Vec::new(),
             Some(_) => self.matched(&event, side),
-            // Likewise, behind its match.
-            None if self.known.contains(&event.id()) => Vec::new(),
+            // Likewise, behind its judgement; or it comes at last.
+            None if self.judged.has(event.id()) => Vec::new(),
             None => {
                 if side == Side::Log
                     && let Some(key) = event.key()
@@ -154,7 +170,7 @@ impl Comparer {
 
     fn matched(&mut self, event: &AnyEvent, side: Side) -> Vec<(AnyEvent, CarriedDifference)> {
         let Some(open) = self.close(event.id()) else { return Vec::new() };
-        self.remember(event.id());
+        self.judged.remember(event.id());
         let (logged, delivered) = match side {
             Side::Broker => (&open.event, event),
             Side::Log => (event, &open.event),
@@ -205,12 +221,18 @@ impl Comparer {
         let mut differences = Vec::new();
         while self.next_due().is_some_and(|due| due <= now) {
             let Some(open) = self.ages.pop_front().and_then(|(_, id)| self.close(id)) else { continue };
+            let id = open.event.id();
+            self.judged.remember(id);
             let difference = match open.side {
                 Side::Log => {
                     self.is_next_of_its_key(&open.event);
+                    if self.there_before.has(id) {
+                        continue;
+                    }
                     self.compared.missing += 1;
                     CarriedDifference::Missing
                 }
+                Side::Broker if self.origin.may_have_sent(&open.event) => continue,
                 Side::Broker => {
                     self.compared.foreign += 1;
                     CarriedDifference::Foreign
@@ -252,8 +274,6 @@ fn is_same_payload(logged: &AnyEvent, delivered: &AnyEvent) -> bool {
 
 /// Events of one side that may be open.
 const OPEN_MAX: usize = 32_768;
-/// Matched ones that are remembered.
-const MATCHED_MAX: usize = 16_384;
 
 #[cfg(test)]
 mod tests {
@@ -263,6 +283,15 @@ mod tests {
     use crate::{Clock as _, SystemClock};
 
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn comparer() -> Comparer {
+        began(7)
+    }
+
+    /// Of the producer of these events, begun at this time; they are of the time 7.
+    fn began(nanos: i64) -> Comparer {
+        Comparer::new(PATIENCE, Origin { producer: "shop".to_owned(), began: Timestamp::from_nanos(nanos) })
+    }
 
     fn event(id: &str, key: Option<&str>, payload: &str) -> AnyEvent {
         let (topic, metadata) = (Topic::new("orders.made").unwrap(), Metadata::draft("shop", 1));
@@ -279,7 +308,7 @@ mod tests {
 
     #[test]
     fn what_both_say_alike_is_matched_whoever_says_it_first_and_a_mark_is_no_difference() {
-        let (mut comparer, now) = (Comparer::new(PATIENCE), SystemClock.now());
+        let (mut comparer, now) = (comparer(), SystemClock.now());
         let marked = |event: AnyEvent| {
             event.with_metadata(&event.metadata().with(super::super::LED_BY, "origin").unwrap()).unwrap()
         };
@@ -296,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_is_not_as_it_was_is_named() {
-        let (mut comparer, now) = (Comparer::new(PATIENCE), SystemClock.now());
+        let (mut comparer, now) = (comparer(), SystemClock.now());
         comparer.said(Side::Log, event("1", None, "x"), now);
         let other = comparer.said(Side::Broker, event("1", None, "y"), now);
         assert_eq!(what(other), [CarriedDifference::Changed("payload")]);
@@ -308,7 +337,7 @@ mod tests {
 
     #[test]
     fn an_event_that_overtakes_one_of_its_key_is_a_difference_and_one_of_another_key_is_none() {
-        let (mut comparer, now) = (Comparer::new(PATIENCE), SystemClock.now());
+        let (mut comparer, now) = (comparer(), SystemClock.now());
         for (id, key) in [("1", "k"), ("2", "k"), ("3", "other")] {
             comparer.said(Side::Log, event(id, Some(key), "x"), now);
         }
@@ -321,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_one_side_never_says_is_found_when_its_time_is_over_and_not_before() {
-        let (mut comparer, now) = (Comparer::new(PATIENCE), SystemClock.now());
+        let (mut comparer, now) = (comparer(), SystemClock.now());
         comparer.said(Side::Log, event("1", Some("k"), "x"), now);
         comparer.said(Side::Broker, event("2", None, "x"), now + PATIENCE / 2);
         assert_eq!(comparer.next_due(), Some(now + PATIENCE));
@@ -329,9 +358,37 @@ mod tests {
         assert_eq!(what(comparer.overdue(now + PATIENCE)), [CarriedDifference::Missing]);
         assert_eq!(what(comparer.overdue(now + 2 * PATIENCE)), [CarriedDifference::Foreign]);
         assert_eq!(comparer.compared(), Compared { missing: 1, foreign: 1, ..Compared::default() });
+        // It comes at last.
+        assert_eq!(what(comparer.said(Side::Broker, event("1", Some("k"), "x"), now)), []);
+        assert_eq!(comparer.compared().open, 0);
         // The missing one holds nobody back.
         comparer.said(Side::Log, event("3", Some("k"), "x"), now);
         assert_eq!(what(comparer.said(Side::Broker, event("3", Some("k"), "x"), now)), []);
         assert_eq!(comparer.next_due(), None);
+    }
+
+    #[test]
+    fn what_was_on_its_way_when_the_comparison_began_is_no_difference() {
+        let (mut comparer, now) = (began(8), SystemClock.now());
+        comparer.said(Side::Broker, event("1", None, "x"), now);
+        assert_eq!(what(comparer.overdue(now + PATIENCE)), []);
+        assert_eq!(comparer.compared(), Compared::default());
+        // What the log says may not be missing for that.
+        comparer.said(Side::Log, event("2", None, "x"), now);
+        assert_eq!(what(comparer.overdue(now + PATIENCE)), [CarriedDifference::Missing]);
+    }
+
+    #[test]
+    fn what_the_broker_had_before_is_not_missing_and_is_compared_if_it_comes() {
+        let (mut comparer, now) = (comparer(), SystemClock.now());
+        comparer.was_there(event("1", None, "x").id());
+        for id in ["1", "2", "3"] {
+            comparer.said(Side::Log, event(id, Some("k"), "x"), now);
+        }
+        comparer.was_there(event("2", None, "x").id());
+        let other = comparer.said(Side::Broker, event("2", Some("k"), "y"), now);
+        assert_eq!(what(other), [CarriedDifference::Changed("payload"), CarriedDifference::Overtaken]);
+        assert_eq!(what(comparer.overdue(now + PATIENCE)), [CarriedDifference::Missing]);
+        assert_eq!(comparer.compared().missing, 1, "the third alone");
     }
 }

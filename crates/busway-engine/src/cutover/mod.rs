@@ -30,6 +30,8 @@
 mod carrier;
 mod compare;
 mod comparer;
+mod comparing;
+mod last;
 mod lead;
 mod led;
 mod open;
@@ -37,6 +39,7 @@ mod stamping;
 
 pub use self::carrier::{Carrier, CarrierStats};
 pub use self::comparer::{CarriedDifference, Compared};
+pub(crate) use self::comparing::COMPARISONS;
 pub(crate) use self::lead::LEADS;
 pub use self::open::{CutOver, CutOverError, StreamLead};
 

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::CutOverMode;
 use super::carrier::Carrier;
 use super::compare::Comparison;
+use super::comparing::Telling;
 use super::lead::{LEADS, Lead, Leader};
 use super::led::{Guarding, Led};
 use super::stamping::Stamping;
@@ -24,7 +25,7 @@ use crate::durable::{CursorError, DurableBuilder, StartAt};
 use crate::remote::RemoteBuilder;
 use crate::subscription::SubscribeBuilder;
 use crate::transact::TransactionError;
-use crate::transport::{LocalTransport, Receiver, Reception, Transport, TransportError};
+use crate::transport::{Receiver, Transport, TransportError};
 
 /// A stream of which it is known who handles its events. See the [module](crate::cutover).
 #[derive(Debug)]
@@ -32,9 +33,9 @@ pub struct CutOver {
     /// Weak: what is kept with a bus does not keep it alive.
     bus: WeakBus,
     mode: CutOverMode,
-    led: Arc<Led>,
-    filters: Vec<Filter>,
-    patience: Duration,
+    pub(super) led: Arc<Led>,
+    pub(super) filters: Vec<Filter>,
+    pub(super) patience: Duration,
 }
 
 /// Why a cut-over did not come about. Nothing has changed then.
@@ -250,15 +251,16 @@ impl CutOver {
             let mut streams = log.streams().map(|(declared, ..)| declared.clone());
             streams.find(|declared| declared.name() == &*self.led.stream)
         });
-        let stream = || self.led.stream.to_string();
-        let failed = |reason| CutOverError::Transport { stream: stream(), reason: Box::new(reason) };
-        transport.prepare(declared.as_slice()).await.map_err(failed)
+        transport.prepare(declared.as_slice()).await.map_err(|reason| self.not_taken(reason))
     }
 
     /// Begins to carry: the broker's stream is made or checked, and a forwarder runs.
     ///
     /// In the mode [`Local`](CutOverMode::Local) nothing is copied; what was led there before still is forwarded. In the others all that the log keeps is copied when it is carried for
     /// the first time, or again after the mode `Local`: the broker knows ids only for a while. A carrier that is at rest keeps no cursor.
+    ///
+    /// A comparison that was begun before has left subscriptions at its broker, of names `<stream>-compare-…`: they are removed here, whatever the mode is now. So a mode [`Compare`](CutOverMode::Compare)
+    /// is left by beginning the next one with the transport that it had. What cannot be removed is logged, and tried again at the next beginning; Kafka forgets it by itself.
     ///
     /// # Errors
     /// [`CutOverError`]. Nothing runs then.
@@ -279,14 +281,13 @@ impl CutOver {
         let comparison = match self.mode {
             CutOverMode::Compare => Some(self.compare(&bus, transport, (&stop, &comparing)).await?),
             _ => {
-                let names: Vec<_> = (0..self.filters.len()).map(|place| self.compare_name(place)).collect();
-                self.forget(&bus, &names).await;
+                self.forget_comparison(&bus, transport).await?;
                 None
             }
         };
         // The last to begin: what was begun before ends when this does not come about.
         let forwarder = match is_carried {
-            true => Some(self.forward(&bus, transport).await?),
+            true => Some(self.forward(&bus, transport, comparison.as_ref()).await?),
             false => None,
         };
         unless_begun.disarm();
@@ -299,19 +300,25 @@ impl CutOver {
     }
 
     /// One forwarder for all that the stream captures, so that keys keep their order. Whoever handles an event at the broker is judged there.
-    async fn forward(&self, bus: &Bus, transport: &dyn Transport) -> Result<Bridge, CutOverError> {
+    async fn forward(
+        &self,
+        bus: &Bus,
+        transport: &dyn Transport,
+        comparison: Option<&Arc<Comparison>>,
+    ) -> Result<Bridge, CutOverError> {
         let stream = &*self.led.stream;
         let forwarder = bus.forwarder(carrier_name(stream), "#").of_stream(stream).identity(Identity::Bus);
-        let begun = forwarder.through(Box::new(self.stamp(bus))).to(transport).await;
+        let forwarder = forwarder.through(Box::new(self.stamp(bus)));
+        let forwarder = match comparison.map(Arc::clone) {
+            Some(comparison) => forwarder.sent_through(Box::new(|to| Arc::new(Telling { to, comparison }))),
+            None => forwarder,
+        };
+        let begun = forwarder.to(transport).await;
         begun.map_err(|reason| CutOverError::Bridge { stream: stream.to_owned(), reason: Box::new(reason) })
     }
 
-    fn compare_name(&self, place: usize) -> String {
-        format!("{}-compare-{place}", self.led.stream)
-    }
-
     /// Removes cursors of a mode before.
-    async fn forget(&self, bus: &Bus, names: &[String]) {
+    pub(super) async fn forget(&self, bus: &Bus, names: &[String]) {
         for name in names {
             match bus.cursor(name).remove().await {
                 Ok(()) | Err(CursorError::Unknown { .. }) => {}
@@ -329,39 +336,6 @@ impl CutOver {
         let bus = Arc::downgrade(core);
         move |from| Arc::new(Stamping { from, led, copies, bus, services, ending })
     }
-
-    async fn compare(
-        &self,
-        bus: &Bus,
-        transport: &dyn Transport,
-        (stop, comparing): (&CancellationToken, &TaskTracker),
-    ) -> Result<Arc<Comparison>, CutOverError> {
-        let core = bus.core();
-        let stream = || self.led.stream.to_string();
-        let failed = |reason| CutOverError::Transport { stream: stream(), reason: Box::new(reason) };
-        let (mut log, mut broker) = (Vec::new(), Vec::new());
-        for (place, filter) in self.filters.iter().enumerate() {
-            let name = self.compare_name(place);
-            // Of this process alone: each has its own log to compare with.
-            let there = format!("{name}-{}", core.metadata.producer());
-            let reception = |name: &str| {
-                Reception::new(&*self.led.stream, name, filter.clone()).start_at(StartAt::Latest)
-            };
-            broker.push(transport.receiver(&reception(&there)).await.map_err(failed)?);
-            let local = LocalTransport::new(bus);
-            log.push(local.receiver(&reception(&name).identity(Identity::Bus)).await.map_err(failed)?);
-        }
-        let services = Arc::clone(&core.services);
-        let stream = Arc::clone(&self.led.stream);
-        let comparison = Comparison::new(services, stream, self.patience, stop.clone());
-        let work = Arc::clone(&comparison).run(log, broker);
-        let work = comparing.track_future(work);
-        drop(match &core.log {
-            Some(log) => core.services.runtime.spawn(log.readers.track_future(work)),
-            None => core.services.runtime.spawn(work),
-        });
-        Ok(comparison)
-    }
 }
 
 fn stopping(bus: &Bus) -> CancellationToken {
@@ -372,7 +346,7 @@ fn stopping(bus: &Bus) -> CancellationToken {
 }
 
 /// Of the forwarder of a stream, and so of its cursor.
-fn carrier_name(stream: &str) -> String {
+pub(super) fn carrier_name(stream: &str) -> String {
     format!("{stream}-carrier")
 }
 

@@ -17,7 +17,7 @@ use super::deadlines::Deadlines;
 use super::refusing::Refusing;
 use super::relay::Relayed;
 use super::{CapturedStream, Counts, Log};
-use crate::cutover::LEADS;
+use crate::cutover::{COMPARISONS, LEADS};
 use crate::schedule::Scheduler;
 
 /// Where a store is to be, and how it is to be opened.
@@ -38,7 +38,7 @@ impl StorePlan {
         Self {
             path,
             streams: Vec::new(),
-            options: StoreOptions::new().table(LEADS.name()),
+            options: StoreOptions::new().table(LEADS.name()).table(COMPARISONS.name()),
             patience: PATIENCE,
             abandoned_after: ABANDONED_AFTER,
             durability: None,

@@ -37,11 +37,13 @@ pub enum Capability {
     IdempotentSend,
     /// A filter's `+` and `#` are the broker's own work.
     Wildcards,
+    /// A subscription that nobody is a member of can be [removed](super::Transport::remove).
+    Removal,
 }
 
 impl Capability {
     /// All of them, in the order of the matrix.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::SurvivesRestart,
         Self::OrderPerKey,
         Self::OrderPerKeyInGroup,
@@ -56,6 +58,7 @@ impl Capability {
         Self::ReplayFromTime,
         Self::IdempotentSend,
         Self::Wildcards,
+        Self::Removal,
     ];
 
     /// What it is called in the matrix.
@@ -76,6 +79,7 @@ impl Capability {
             Self::ReplayFromTime => "replay from a time",
             Self::IdempotentSend => "idempotent publish",
             Self::Wildcards => "wildcards",
+            Self::Removal => "removal of a subscription",
         }
     }
 }

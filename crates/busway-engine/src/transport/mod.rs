@@ -83,6 +83,17 @@ pub trait Transport: Debug + Send + Sync + 'static {
         reception: &'a Reception,
     ) -> TransportFuture<'a, Result<Arc<dyn Receiver>, TransportError>>;
 
+    /// Removes a subscription from the broker, with all that it keeps of it: where it stands, and what was delivered and is not settled. One that is not there is removed already. Nobody
+    /// may be a member of it: those that are lose what they have in hand, unless the broker refuses it while they are there.
+    ///
+    /// # Errors
+    /// [`TransportError`]. Some of it may be removed then; called again it goes on. [`TransportError::Missing`] where the broker alone removes subscriptions, in its own time.
+    fn remove<'a>(
+        &'a self,
+        stream: &'a str,
+        name: &'a str,
+    ) -> TransportFuture<'a, Result<(), TransportError>>;
+
     /// Sends what is on its way and lets go of the connection. Receivers had better be [closed](Receiver::close) before.
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>>;
 }

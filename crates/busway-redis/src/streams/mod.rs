@@ -61,7 +61,7 @@ use busway_persistence::Stream;
 
 pub use self::builder::RedisTransportBuilder;
 use self::declaration::Declared;
-use self::receiver::RedisReceiver;
+use self::receiver::{RedisReceiver, partitions};
 use self::sender::RedisSender;
 use self::shared::Shared;
 
@@ -95,6 +95,18 @@ impl RedisTransport {
             }
         }
         Ok(removed)
+    }
+
+    /// Of a stream that is not declared there is none. Its groups are removed with it.
+    async fn remove_one(&self, stream: &str, name: &str) -> Result<(), TransportError> {
+        self.0.is_closed()?;
+        let Some(count) = partitions(&self.0, stream).await? else { return Ok(()) };
+        let names = &self.0.names;
+        let mut script = self.0.scripts.remove.key(names.subscriptions(stream));
+        for at in 0..count {
+            script.key(names.partition(stream, at)).key(names.again(stream, at, name));
+        }
+        self.0.run::<u64>(script.arg(name)).await.map(drop)
     }
 
     async fn prepare_one(&self, stream: &Stream) -> Result<(), TransportError> {
@@ -168,6 +180,14 @@ impl Transport for RedisTransport {
             self.0.is_closed()?;
             Ok(Arc::new(RedisReceiver::join(&self.0, reception).await?) as Arc<dyn Receiver>)
         })
+    }
+
+    fn remove<'a>(
+        &'a self,
+        stream: &'a str,
+        name: &'a str,
+    ) -> TransportFuture<'a, Result<(), TransportError>> {
+        Box::pin(self.remove_one(stream, name))
     }
 
     /// What is on its way is waited for by who sent it. Everything else says that the transport is closed from now on.

@@ -278,7 +278,7 @@ impl RedisReceiver {
 }
 
 /// How many partitions a stream has, if the server knows it.
-async fn partitions(shared: &Shared, stream: &str) -> Result<Option<u16>, TransportError> {
+pub(super) async fn partitions(shared: &Shared, stream: &str) -> Result<Option<u16>, TransportError> {
     let mut question = redis::cmd("HGET");
     question.arg(shared.names.declaration(stream)).arg("partitions");
     let mut connection = shared.link.connection.clone();

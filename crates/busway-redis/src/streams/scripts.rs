@@ -13,6 +13,7 @@ pub(super) struct Scripts {
     pub(super) done: Script,
     pub(super) settle: Script,
     pub(super) leave: Script,
+    pub(super) remove: Script,
 }
 
 impl Scripts {
@@ -26,6 +27,7 @@ impl Scripts {
             done: Script::new(include_str!("script/done.lua")),
             settle: Script::new(include_str!("script/settle.lua")),
             leave: Script::new(include_str!("script/leave.lua")),
+            remove: Script::new(include_str!("script/remove.lua")),
         }
     }
 }

@@ -87,6 +87,7 @@ impl Standing {
                 Capability::Groups,
                 Capability::ReplayFromOffset,
                 Capability::ReplayFromTime,
+                Capability::Removal,
             ])
             .with(
                 Capability::OrderPerKey,

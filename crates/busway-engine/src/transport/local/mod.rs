@@ -26,6 +26,7 @@ use super::{
     TransportError, TransportFuture,
 };
 use crate::bus::{Bus, BusCore, PublishError, Refused};
+use crate::durable::CursorError;
 
 /// A bus of this process as a transport. It sees what is published on the bus, and what it sends is published there.
 ///
@@ -73,6 +74,7 @@ impl Transport for LocalTransport {
             Capability::DelayedRetry,
             Capability::Groups,
             Capability::Wildcards,
+            Capability::Removal,
         ];
         let stored = [
             Capability::SurvivesRestart,
@@ -121,6 +123,18 @@ impl Transport for LocalTransport {
         Box::pin(async {
             Ok(Arc::new(LocalReceiver::begin(&self.bus, self.is_durable, reception).await?)
                 as Arc<dyn Receiver>)
+        })
+    }
+
+    /// The durable subscription of this name, whatever its stream; one in memory is gone with its members.
+    fn remove<'a>(&'a self, _: &'a str, name: &'a str) -> TransportFuture<'a, Result<(), TransportError>> {
+        Box::pin(async move {
+            match self.bus.cursor(name).remove().await {
+                Ok(()) | Err(CursorError::Unknown { .. } | CursorError::NoStore) => Ok(()),
+                Err(CursorError::Closed) => Err(TransportError::Closed),
+                Err(error @ CursorError::Running { .. }) => Err(TransportError::Refused(error.to_string())),
+                Err(error @ (CursorError::Request(_) | CursorError::Read(_))) => Err(busy(error.to_string())),
+            }
         })
     }
 

@@ -154,6 +154,14 @@ impl Transport for Way {
         self.to.receiver(reception)
     }
 
+    fn remove<'a>(
+        &'a self,
+        stream: &'a str,
+        name: &'a str,
+    ) -> TransportFuture<'a, Result<(), TransportError>> {
+        self.to.remove(stream, name)
+    }
+
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
         self.to.close()
     }

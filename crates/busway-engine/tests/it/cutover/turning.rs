@@ -66,6 +66,14 @@ impl Transport for Sending {
         Box::pin(async { Err(TransportError::AccessDenied { address, reason }) })
     }
 
+    fn remove<'a>(
+        &'a self,
+        stream: &'a str,
+        name: &'a str,
+    ) -> TransportFuture<'a, Result<(), TransportError>> {
+        self.0.remove(stream, name)
+    }
+
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
         self.0.close()
     }

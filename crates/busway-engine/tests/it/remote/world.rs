@@ -142,6 +142,10 @@ impl Transport for Scripted {
         Box::pin(async { Ok(post) })
     }
 
+    fn remove<'a>(&'a self, _: &'a str, _: &'a str) -> TransportFuture<'a, Result<(), TransportError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn close(&self) -> TransportFuture<'_, Result<(), TransportError>> {
         Box::pin(async { Ok(()) })
     }

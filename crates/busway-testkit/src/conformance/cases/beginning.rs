@@ -32,6 +32,27 @@ pub(super) async fn resume(world: &World) {
     nothing_comes(&*receiver, Duration::from_millis(300)).await;
 }
 
+/// A subscription that is removed leaves nothing: another one of its name begins where it wants to.
+pub(super) async fn removed_subscriptions_begin_anew(world: &World) {
+    let reception = world.reception("all").start_at(StartAt::Earliest);
+    let receiver = world.receiver(&reception).await;
+    let keys = [None, Some("a"), Some("b"), Some("c"), None, Some("d")];
+    let events: Vec<_> = keys.into_iter().map(|key| world.event("event", key)).collect();
+    send(&*world.sender().await, &events).await;
+    assert_same_events(&take_and_settle(&*receiver, 6).await, &events, "before it is removed");
+    if let Err(error) = receiver.close().await {
+        panic!("not closed: {error}");
+    }
+    let another = world.another().await;
+    for _ in 0..2 {
+        if let Err(error) = another.remove(&reception.stream, &reception.name).await {
+            panic!("not removed: {error}");
+        }
+    }
+    let receiver = receiver_on(&*another, &reception).await;
+    assert_same_events(&take_and_settle(&*receiver, 6).await, &events, "all, once more");
+}
+
 /// A new subscription may want all that is kept.
 pub(super) async fn earliest(world: &World) {
     let events = world.events(10);

@@ -47,6 +47,11 @@ pub const CASES: &[Case] = &[
     case!("earliest", [Can::ReplayFromOffset], beginning::earliest),
     case!("replay from an offset", [Can::ReplayFromOffset], beginning::replay_from_an_offset),
     case!("time to begin at", [Can::ReplayFromTime], beginning::replay_from_a_time),
+    case!(
+        "removed subscriptions begin anew",
+        [Can::ReplayFromOffset, Can::Removal],
+        beginning::removed_subscriptions_begin_anew
+    ),
     case!("groups share", [Can::Groups], members::groups_share),
     case!("members join and leave", [Can::Groups, Can::Resume], members::members_join_and_leave),
     case!(
