@@ -52,18 +52,20 @@ impl NatsTransport {
                 "a server before 2.10 takes one filter, within one subject of its stream: others come too where that is too wide, and the receiver acknowledges them unseen",
             ),
         };
-        let in_group = match has_partitions {
-            true => Ability::Emulated(
-                "in streams declared with several partitions, for events that busway sends with a key: of each partition one event is under way at a time",
-            ),
-            false => Ability::Missing(
-                "members of a consumer are given events of one key at the same time; declare the stream with .partitions(16), and prepare it",
+        let (order, in_group) = match has_partitions {
+            true => (Ability::Emulated(ORDER_IN_PARTITIONS), Ability::Emulated(ORDER_IN_PARTITIONS)),
+            false => (
+                Ability::Emulated(
+                    "what a member has in hand when it dies comes again behind later ones of its key; declare the stream with .partitions(16), and prepare it, to keep the order then too",
+                ),
+                Ability::Missing(
+                    "members of a consumer are given events of one key at the same time; declare the stream with .partitions(16), and prepare it",
+                ),
             ),
         };
         let capabilities = Capabilities::new(self.link.syncing.durability())
             .native([
                 Capability::SurvivesRestart,
-                Capability::OrderPerKey,
                 Capability::RedeliveryAfterCrash,
                 Capability::RedeliveryAfterTimeout,
                 Capability::Renewal,
@@ -75,6 +77,7 @@ impl NatsTransport {
                 Capability::IdempotentSend,
                 Capability::Removal,
             ])
+            .with(Capability::OrderPerKey, order)
             .with(Capability::OrderPerKeyInGroup, in_group)
             .with(
                 Capability::DeadLetters,
@@ -184,5 +187,6 @@ impl Transport for NatsTransport {
     }
 }
 
+const ORDER_IN_PARTITIONS: &str = "in streams declared with several partitions, for events that busway sends with a key: of each partition one event is under way at a time";
 const ON_OLD_RETRIES: &str = "a server before 2.10 (seen with 2.9.10): a retry that falls due while no member asks for events may come as late as ack_wait, and its event once more after it was settled";
 const ON_NO_DISK: &str = "acknowledged is written, and not yet on the disk: a power cut may lose what was sent since the server's last sync";

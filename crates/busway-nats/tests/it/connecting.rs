@@ -66,6 +66,10 @@ async fn on_nats_what_it_can_do_and_what_acknowledged_means_is_said() {
     assert!(matches!(transport.capabilities().of(Capability::OrderPerKeyInGroup), Ability::Emulated(_)));
     let order_in = |stream| transport.capabilities_of(stream).of(Capability::OrderPerKeyInGroup);
     assert!(matches!((order_in("a"), order_in("b")), (Ability::Emulated(_), Ability::Missing(_))));
+    // Also of a member alone: what one has in hand when it dies comes behind what follows.
+    let alone = |stream| transport.capabilities_of(stream).of(Capability::OrderPerKey).to_string();
+    assert!(alone("b").starts_with("emulated: ") && alone("b").contains(".partitions(16)"), "{}", alone("b"));
+    assert!(alone("a").contains("one event is under way at a time"), "{}", alone("a"));
     assert!(capabilities.has(Capability::DeadLetters) && capabilities.has(Capability::Renewal));
     assert_eq!(capabilities.durability(), Durability::Written);
     assert_eq!(capabilities.payload_limit(), Some((1 << 20) - (2 << 10)));
