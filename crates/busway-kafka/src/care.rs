@@ -8,12 +8,13 @@
 //! Events that were out together are charged with nothing: of the first two deaths nobody knows whose they are.
 //!
 //! # The span
-//! It is as long as what a member may have out, and twice as long with each death more, up to the limit of the gap: beyond that nothing is ever out. A position that has got to its
-//! end is progress, and the deaths before are forgotten.
+//! It is as long as what a member may have out, and twice as long with each death more, up to the limit of the gap: beyond that nothing is ever out. Nor does it go beyond the log's end of when
+//! the partition was taken up: nobody has died of what came later. A position that has got to its end is progress, and the deaths before are forgotten; so they are at once where nothing was left.
 //!
 //! # When commits fail
 //! An event is not handed over alone before its charge is committed, nor anything else before it is known that a charge was taken away: none is charged for another. That a partition was
-//! taken up is tried once; where it was not heard, that death does not count.
+//! taken up is tried once; where it was not heard, that death does not count. Where the broker refuses the commits of one partition for good, that partition waits alone: an event of
+//! it that was outlived may be charged once more, should its member die of another.
 
 use std::collections::BTreeMap;
 
@@ -51,8 +52,8 @@ pub(crate) struct Span {
 }
 
 impl Care {
-    /// A partition is taken up at a position, of which that was said.
-    pub(crate) fn take_up(position: i64, said: Said, span: Span) -> Self {
+    /// A partition is taken up at a position, of which that was said. What lies behind the `end` of its log has come since the last death.
+    pub(crate) fn take_up(position: i64, said: Said, span: Span, end: Option<i64>) -> Self {
         let said = if position < said.until { said } else { Said::default() };
         let least = span.least.min(span.most);
         let doubled = said.taken.saturating_sub(DEATHS).min(u64::BITS - 1);
@@ -61,7 +62,7 @@ impl Care {
         Self {
             deaths: said.taken,
             is_counted: true,
-            until: position.saturating_add(offsets(long)),
+            until: end.into_iter().fold(position.saturating_add(offsets(long)), i64::min),
             span: offsets(least),
             charges: said.charges.into_iter().filter(|(offset, _)| *offset >= position).collect(),
             alone: None,
@@ -86,6 +87,11 @@ impl Care {
     /// Whether this one is.
     pub(crate) const fn is_for(&self, offset: i64) -> bool {
         self.is_needed() && offset < self.until
+    }
+
+    /// The last that was charged here, until somebody says what became of it.
+    pub(crate) const fn alone(&self) -> Option<i64> {
+        self.alone
     }
 
     pub(crate) fn charges(&self, offset: i64) -> u32 {
@@ -146,13 +152,13 @@ mod tests {
     const SPAN: Span = Span { least: 4, most: 12 };
 
     fn after(deaths: u32) -> Said {
-        (0..deaths).fold(Said::default(), |said, _| Care::take_up(7, said, SPAN).said(7))
+        (0..deaths).fold(Said::default(), |said, _| Care::take_up(7, said, SPAN, None).said(7))
     }
 
     #[test]
     fn two_deaths_without_progress_make_careful_and_each_more_for_longer() {
         let span = |deaths| {
-            let care = Care::take_up(7, after(deaths), SPAN);
+            let care = Care::take_up(7, after(deaths), SPAN, None);
             (7..99).filter(|offset| care.is_for(*offset)).count()
         };
         assert_eq!([0, 1, 2, 3, 4, 90].map(span), [0, 0, 4, 8, 12, 12]);
@@ -160,20 +166,20 @@ mod tests {
 
     #[test]
     fn progress_forgets_the_deaths_and_a_clean_end_is_none() {
-        let mut care = Care::take_up(7, after(5), SPAN);
+        let mut care = Care::take_up(7, after(5), SPAN, None);
         assert_eq!(care.said(18).taken, 6);
         assert_eq!(care.said(19), Said { taken: 1, until: 23, charges: vec![] });
         assert!(care.leave() && !care.leave());
         assert_eq!((care.said(18).taken, care.said(19).taken), (5, 0));
         // Who comes later than that knows of none.
-        assert!(!Care::take_up(19, after(5), SPAN).is_needed());
+        assert!(!Care::take_up(19, after(5), SPAN, None).is_needed());
     }
 
     #[test]
     fn a_charge_stays_until_somebody_says_what_became_of_it() {
-        let mut care = Care::take_up(7, after(2), SPAN);
+        let mut care = Care::take_up(7, after(2), SPAN, None);
         care.charge(8);
-        let mut next = Care::take_up(7, care.said(7), SPAN);
+        let mut next = Care::take_up(7, care.said(7), SPAN, None);
         assert_eq!((next.charges(7), next.charges(8)), (0, 1));
         // One before it is charged too, and is outlived.
         next.charge(7);
@@ -188,7 +194,7 @@ mod tests {
 
     #[test]
     fn no_more_are_charged_than_find_room() {
-        let mut care = Care::take_up(0, Said { taken: 2, until: 99, charges: vec![(0, 3)] }, SPAN);
+        let mut care = Care::take_up(0, Said { taken: 2, until: 99, charges: vec![(0, 3)] }, SPAN, None);
         (1..40).for_each(|offset| care.charge(offset));
         let charges = care.said(0).charges;
         assert_eq!((charges.len(), charges[0], charges[CHARGES_MAX - 1]), (CHARGES_MAX, (0, 3), (39, 1)));
@@ -198,5 +204,19 @@ mod tests {
     fn where_nobody_knows_where_the_group_stands_nothing_is_counted() {
         let mut care = Care::default();
         assert_eq!((care.said(9).taken, care.is_for(0), care.leave()), (0, false, false));
+    }
+
+    #[test]
+    fn deaths_are_forgotten_when_all_is_settled_that_was_there_however_little() {
+        let mut care = Care::take_up(7, after(1), SPAN, Some(9));
+        assert_eq!((care.said(8).taken, care.said(9).taken), (2, 1));
+        care.leave();
+        assert_eq!(care.said(9).taken, 0);
+        // Who dies where nothing was left has died of nothing that is there.
+        let idle = (0..9).fold(Said::default(), |said, _| Care::take_up(9, said, SPAN, Some(9)).said(9));
+        assert_eq!(idle.taken, 1);
+        // What came since is not alone.
+        let care = Care::take_up(7, after(3), SPAN, Some(9));
+        assert_eq!([7, 8, 9].map(|offset| care.is_for(offset)), [true, true, false]);
     }
 }

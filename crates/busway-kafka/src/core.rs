@@ -7,11 +7,11 @@ use std::time::Duration;
 use busway_engine::transport::{Reception, TransportError};
 use busway_engine::{Clock as _, SystemClock};
 use parking_lot::{Condvar, Mutex};
+use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -20,9 +20,9 @@ use crate::commit::{self, Commits, listed, place_of};
 use crate::desk::{Desk, Limits};
 use crate::fault::passes_by_itself;
 use crate::link::Link;
-use crate::mark;
 use crate::message::{ATTEMPTS, NOT_BEFORE, Record, SUBSCRIPTION};
 use crate::part::{Kind, Place};
+use crate::standing::{self, Stand};
 
 /// See the module.
 pub(crate) struct Core {
@@ -147,22 +147,29 @@ impl Core {
     fn assigned(&self, consumer: &BaseConsumer<Member>, partitions: &TopicPartitionList) {
         let ask = || consumer.committed_offsets(partitions.clone(), self.link.settings.timeout);
         // Once more, because what is not known is delivered again.
-        let known = ask().or_else(|_| ask()).unwrap_or_else(|error| {
-            let group = &self.group;
-            tracing::warn!(group, %error, "what was settled out of order in these partitions is not known: it comes again");
-            partitions.clone()
-        });
+        let known = match ask().or_else(|_| ask()) {
+            Ok(known) => known,
+            Err(error) => {
+                let group = &self.group;
+                tracing::warn!(group, %error, "what was settled out of order in these partitions is not known: it comes again");
+                let mut desk = self.desk.lock();
+                for place in partitions.elements() {
+                    desk.assign(place_of(&place), self.kind(place.topic()), 0, Vec::new());
+                }
+                return;
+            }
+        };
+        // Before the desk is locked: brokers take their time.
+        let stands = standing::all(consumer, &known, self.link.settings.timeout);
         let mut desk = self.desk.lock();
-        for place in known.elements() {
-            let (at, kind) = (place_of(&place), self.kind(place.topic()));
-            let Offset::Offset(position) = place.offset() else {
+        for (at, stand) in stands {
+            let kind = self.kind(&at.topic);
+            let Some(Stand { position, settled, said, end }) = stand else {
                 desk.assign(at, kind, 0, Vec::new());
                 continue;
             };
-            let (settled, care) =
-                mark::of(position, &place).map(|mark| (mark.settled, mark.care)).unwrap_or_default();
             desk.assign(at.clone(), kind, position, settled);
-            desk.take_up(&at, care);
+            desk.take_up(&at, said, end);
         }
         drop(desk);
         self.hurry();

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use crate::care::{Said, Span};
 use crate::gap::Read;
 use crate::message::Record;
-use crate::part::{Change, Kind, Part, Place, Ticket};
+use crate::part::{Change, Kind, Part, Place};
+use crate::ticket::Ticket;
 
 /// See the module.
 #[derive(Debug)]
@@ -87,12 +88,12 @@ impl Desk {
         self.parts.insert(place, Part::new(self.next_serial, kind, position, settled));
     }
 
-    /// What was said of those who had a partition before this member, which takes it up.
-    pub(crate) fn take_up(&mut self, place: &Place, said: Said) {
+    /// What was said of those who had a partition before this member, which takes it up, and where its log ends, if that was asked.
+    pub(crate) fn take_up(&mut self, place: &Place, said: Said, end: Option<i64>) {
         let span =
             Span { least: u64::try_from(self.limits.in_flight).unwrap_or(u64::MAX), most: self.limits.gap };
         if let Some(part) = self.parts.get_mut(place) {
-            part.take_up(said, span);
+            part.take_up(said, span, end);
         }
     }
 
@@ -219,10 +220,10 @@ impl Desk {
     pub(crate) fn take(&mut self, max: usize, now: Instant, until: Instant) -> Vec<Received> {
         self.expire(now);
         self.parts.values_mut().for_each(|part| part.ripen(now));
-        if self.parts.values().any(Part::is_outliving) {
+        if self.parts.values().any(Part::holds_all_up) {
             return Vec::new();
         }
-        if let Some((place, _)) = self.parts.iter().find(|(_, part)| part.is_careful()) {
+        if let Some((place, _)) = self.parts.iter().find(|(_, part)| part.wants_to_be_alone()) {
             return self.take_alone(&place.clone(), until).into_iter().collect();
         }
         let room = self.limits.in_flight.saturating_sub(self.out.len());
@@ -323,6 +324,15 @@ impl Desk {
         for change in changes {
             if let Some(part) = self.parts.get_mut(&change.place) {
                 part.committed(change);
+            }
+        }
+    }
+
+    /// The broker refuses what it was told of these, and not for now: they hold up no other until it is heard.
+    pub(crate) fn refused(&mut self, places: &[Place]) {
+        for place in places {
+            if let Some(part) = self.parts.get_mut(place) {
+                part.refuse();
             }
         }
     }

@@ -98,6 +98,8 @@ mod produce;
 mod receiver;
 mod sender;
 mod settle;
+mod standing;
+mod ticket;
 mod topics;
 mod transaction;
 mod transport;

@@ -138,9 +138,13 @@ impl Seat {
             if changes.is_empty() {
                 continue;
             }
+            let asked: Vec<_> = changes.iter().map(|change| change.place.clone()).collect();
             let (heard, error) = commit::commit(consumer, changes);
             {
                 let mut desk = core.desk.lock();
+                if error.as_ref().is_some_and(|error| !is_passing(error)) {
+                    desk.refused(&asked);
+                }
                 desk.committed(&heard);
                 desk.open(last);
             }

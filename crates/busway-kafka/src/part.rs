@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use busway_engine::transport::{DeliveryId, Received, Unreadable};
 use busway_event::AnyEvent;
@@ -13,6 +13,7 @@ use crate::care::{Care, Said, Span};
 use crate::gap::Gap;
 use crate::mark;
 use crate::message::{ORIGIN, Record};
+use crate::ticket::{Fate, Ticket};
 
 /// Which partition.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +45,8 @@ pub(crate) struct Part {
     charged: Option<(i64, u64)>,
     /// The change with which the broker hears that what it was told is charged is not any more.
     outlived: u64,
+    /// The broker refuses what it is told, and not for now.
+    is_refused: bool,
 }
 
 #[derive(Debug)]
@@ -60,45 +63,6 @@ enum Stage {
     Ready,
     Waits(Instant),
     Out,
-}
-
-/// What becomes of what was settled in a partition. Written under the desk's lock, read by who waits for it.
-#[derive(Debug, Default)]
-struct Fate {
-    /// Changes that the broker has heard of.
-    told: AtomicU64,
-    /// Behind the last offset of which it can have heard.
-    reach: AtomicI64,
-    is_over: AtomicBool,
-}
-
-/// By this one who has settled something waits until the broker has heard of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Ticket {
-    fate: Arc<Fate>,
-    change: u64,
-    offset: i64,
-}
-
-/// Whether the broker has heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
-    Yes,
-    NotYet,
-    /// It has not, and it will not: the partition is somebody else's.
-    Never,
-}
-
-impl Ticket {
-    pub(crate) fn heard(&self) -> Heard {
-        let is_over = self.fate.is_over.load(Ordering::SeqCst);
-        let is_told = self.fate.told.load(Ordering::SeqCst) >= self.change;
-        match is_told && self.fate.reach.load(Ordering::SeqCst) > self.offset {
-            true => Heard::Yes,
-            false if is_over => Heard::Never,
-            false => Heard::NotYet,
-        }
-    }
 }
 
 /// What is to be committed of a partition.
@@ -146,12 +110,13 @@ impl Part {
             is_shut: false,
             charged: None,
             outlived: 0,
+            is_refused: false,
         }
     }
 
     /// It was asked where the group stands, and what was said there of those who had the partition before.
-    pub(crate) fn take_up(&mut self, said: Said, span: Span) {
-        self.care = Care::take_up(self.gap.position(), said, span);
+    pub(crate) fn take_up(&mut self, said: Said, span: Span, end: Option<i64>) {
+        self.care = Care::take_up(self.gap.position(), said, span, end);
         self.changed += 1;
         self.is_shut = true;
     }
@@ -181,13 +146,34 @@ impl Part {
     }
 
     /// Whether the broker has yet to hear that one which was charged has killed nobody.
-    pub(crate) fn is_outliving(&self) -> bool {
+    fn is_outliving(&self) -> bool {
         self.outlived > self.told()
     }
 
     /// Whether the next that may be handed over is to be alone.
-    pub(crate) fn is_careful(&self) -> bool {
+    fn is_careful(&self) -> bool {
         self.care.is_needed() && self.next_alone().is_some()
+    }
+
+    /// Whether one is out that is to be alone.
+    fn is_alone_out(&self) -> bool {
+        let slot = self.care.alone().and_then(|offset| self.slots.get(&offset));
+        slot.is_some_and(|slot| slot.stage == Stage::Out)
+    }
+
+    /// Whether nothing of any partition may be handed over for now.
+    pub(crate) fn holds_all_up(&self) -> bool {
+        self.is_alone_out() || (self.is_outliving() && !self.is_refused)
+    }
+
+    /// Whether its next is to be handed over alone, and can be.
+    pub(crate) fn wants_to_be_alone(&self) -> bool {
+        self.is_careful() && !self.is_refused
+    }
+
+    /// The broker refuses what it was told of it.
+    pub(crate) const fn refuse(&mut self) {
+        self.is_refused = true;
     }
 
     fn next_alone(&self) -> Option<i64> {
@@ -293,7 +279,8 @@ impl Part {
     }
 
     pub(crate) fn has_ready(&self) -> bool {
-        !self.is_shut && !self.ready.is_empty()
+        let is_waiting = self.is_refused && (self.is_careful() || self.is_outliving());
+        !self.is_shut && !is_waiting && !self.ready.is_empty()
     }
 
     pub(crate) fn next_wait(&self) -> Option<Instant> {
@@ -383,6 +370,7 @@ impl Part {
 
     pub(crate) fn committed(&mut self, change: &Change) {
         if self.serial == change.serial {
+            self.is_refused = false;
             self.fate.reach.fetch_max(change.reach, Ordering::SeqCst);
             self.fate.told.fetch_max(change.number, Ordering::SeqCst);
         }

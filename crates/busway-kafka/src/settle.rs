@@ -23,9 +23,9 @@ use tokio::time::Instant;
 use crate::desk::Desk;
 use crate::message::{ATTEMPTS, HANDLER, NOT_BEFORE, ORIGIN, REASON, Record, SUBSCRIPTION, TIME, with};
 use crate::names;
-use crate::part::{Heard, Ticket};
 use crate::produce::{Destination, produce};
 use crate::receiver::KafkaReceiver;
+use crate::ticket::{Heard, Ticket};
 
 type Said = Result<(), TransportError>;
 

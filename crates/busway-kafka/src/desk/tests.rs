@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::*;
 use crate::headers::Headers;
 use crate::message::with;
-use crate::part::Heard;
+use crate::ticket::Heard;
 
 const LIMITS: Limits = Limits { in_flight: 4, gap: 8, events: 12, bytes: 1 << 20, retries: 6 };
 
@@ -222,7 +222,7 @@ async fn what_no_commit_can_say_is_not_said_to_be_heard() {
 /// A member's desk at a partition of which that was said, with six events.
 fn taken_up(said: Said) -> Desk {
     let mut desk = desk("#");
-    desk.take_up(&place(), said);
+    desk.take_up(&place(), said, None);
     (0..6).for_each(|offset| assert!(arrived(&mut desk, record(offset, None), None, 1, true)));
     desk
 }
@@ -282,8 +282,7 @@ async fn what_kills_its_members_is_found_among_others_and_nothing_else_is_charge
 async fn what_is_alone_is_handed_over_when_nothing_else_is_out_and_its_charge_is_heard() {
     let now = Instant::now();
     let mut desk = taken_up(Said { taken: 2, until: 9, charges: Vec::new() });
-    let other = Place { topic: Arc::from("orders"), partition: 1 };
-    desk.assign(other.clone(), Kind::Stream, 0, Vec::new());
+    desk.assign(other(), Kind::Stream, 0, Vec::new());
     arrived(&mut desk, Record { partition: 1, ..record(0, None) }, None, 1, true);
     // The partition is not open yet, and the other is.
     let others = desk.take(100, now, now + WAIT);
@@ -309,4 +308,62 @@ async fn what_is_alone_is_handed_over_when_nothing_else_is_out_and_its_charge_is
         heard(&mut desk);
     }
     assert_eq!(offsets(&desk.take(100, now, now + WAIT)), [4, 5]);
+}
+
+fn other() -> Place {
+    Place { partition: 1, ..place() }
+}
+
+/// A desk at two partitions: of the first two members have died, with one event in it; the other has one too.
+fn careful_beside_another() -> Desk {
+    let mut desk = desk("#");
+    desk.take_up(&place(), Said { taken: 2, until: 9, charges: Vec::new() }, None);
+    desk.assign(other(), Kind::Stream, 0, Vec::new());
+    desk.take_up(&other(), Said::default(), None);
+    arrived(&mut desk, record(0, None), None, 1, true);
+    heard(&mut desk);
+    desk
+}
+
+#[tokio::test]
+async fn nothing_is_handed_over_beside_one_that_is_alone_also_of_other_partitions() {
+    let (mut desk, now) = (careful_beside_another(), Instant::now());
+    assert!(desk.take(100, now, now + WAIT).is_empty());
+    heard(&mut desk);
+    let alone = desk.take(100, now, now + WAIT);
+    assert_eq!(offsets(&alone), [0]);
+    arrived(&mut desk, Record { partition: 1, ..record(0, None) }, None, 1, true);
+    assert!(desk.take(100, now, now + WAIT).is_empty());
+    // Its time is over: it is alone once more.
+    let later = now + WAIT;
+    assert!(desk.take(100, later, later + WAIT).is_empty());
+    heard(&mut desk);
+    let again = desk.take(100, later, later + WAIT);
+    assert_eq!(again.iter().map(|one| one.partition).collect::<Vec<_>>(), [Some(0)]);
+    assert!(desk.done(again[0].id).is_some());
+    heard(&mut desk);
+    let others = desk.take(100, later, later + WAIT);
+    assert_eq!(others.iter().map(|one| one.partition).collect::<Vec<_>>(), [Some(1)]);
+}
+
+#[tokio::test]
+async fn a_partition_whose_commits_are_refused_holds_up_no_other_while_it_is_careful() {
+    let (mut desk, now) = (careful_beside_another(), Instant::now());
+    arrived(&mut desk, Record { partition: 1, ..record(0, None) }, None, 1, true);
+    assert!(desk.take(100, now, now + WAIT).is_empty(), "its charge is on its way");
+    desk.refused(&[place()]);
+    let others = desk.take(100, now, now + WAIT);
+    assert_eq!(others.iter().map(|one| one.partition).collect::<Vec<_>>(), [Some(1)]);
+    assert!(desk.done(others[0].id).is_some());
+    assert!(desk.take(100, now, now + WAIT).is_empty(), "nobody has heard that it is charged");
+    // Then it is heard all the same.
+    heard(&mut desk);
+    let alone = desk.take(100, now, now + WAIT);
+    assert_eq!(alone.iter().map(|one| one.partition).collect::<Vec<_>>(), [Some(0)]);
+    assert!(desk.done(alone[0].id).is_some());
+    // That it has killed nobody is refused, too.
+    arrived(&mut desk, Record { partition: 1, ..record(1, None) }, None, 1, true);
+    assert!(desk.take(100, now, now + WAIT).is_empty());
+    desk.refused(&[place()]);
+    assert_eq!(desk.take(100, now, now + WAIT).len(), 1);
 }

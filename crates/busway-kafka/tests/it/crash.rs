@@ -84,3 +84,22 @@ async fn what_kills_its_members_is_told_from_its_neighbours_and_its_deaths_are_c
     settle(&last, &behind, Verdict::Done).await;
     assert_eq!(cluster.position("stock", "orders", 0), 3);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deaths_between_which_all_was_settled_are_not_added_up() {
+    let (cluster, transport) = with_orders(1).await;
+    let stock = reception();
+    let join = || receive(&transport, &stock);
+    let first = join().await;
+    send(&transport, events(0..3, None)).await;
+    take(&first, 3).await;
+    die(&cluster, &first).await;
+    let second = join().await;
+    let came = take(&second, 3).await;
+    settle(&second, &came, Verdict::Done).await;
+    send(&transport, events(3..6, None)).await;
+    take(&second, 3).await;
+    die(&cluster, &second).await;
+    // They come together: it may be the first that somebody has died of.
+    assert_eq!(numbers(&take(&join().await, 3).await), [3, 4, 5]);
+}
