@@ -33,7 +33,7 @@
 //! A stream keeps the order in which it took events, and a subscription with one member is given them in it. What is to be delivered again comes later than what
 //! was behind it: whoever needs the order of a key holds back the later ones of that key until the earlier one is settled. In a stream without partitions, two members are given
 //! events of one key at the same time. When a connection breaks while several events are on their way, a later one may arrive and an earlier one be lost: both are answered for, and the
-//! earlier one, sent again, lies behind the later one.
+//! earlier one, sent again, lies behind the later one. What was on its way to a member then is given to it again when its `ack_wait` is over, behind what is given to it meanwhile.
 //!
 //! # Partitions
 //! A stream that is declared with several [`partitions`](busway_persistence::Stream::partitions) keeps the order of each key among all members of a subscription, whether they join, leave or die:

@@ -56,7 +56,7 @@ impl NatsTransport {
             true => (Ability::Emulated(ORDER_IN_PARTITIONS), Ability::Emulated(ORDER_IN_PARTITIONS)),
             false => (
                 Ability::Emulated(
-                    "what a member has in hand when it dies comes again behind later ones of its key; declare the stream with .partitions(16), and prepare it, to keep the order then too",
+                    "what a member has in hand when it dies, or what is on its way to one when its connection breaks, comes again behind later ones of its key; declare the stream with .partitions(16), and prepare it, to keep the order then too",
                 ),
                 Ability::Missing(
                     "members of a consumer are given events of one key at the same time; declare the stream with .partitions(16), and prepare it",

@@ -35,7 +35,7 @@ fn what_the_bus_keeps_account_of_is_read_when_it_is_rendered() {
     let metrics = Metrics::new();
     assert!(metrics.attach(told(busy())) && !metrics.attach(told(busy())), "each bus has its own");
     let text = metrics.render();
-    let (stock, mail) = (r#"subscription="stock""#, r#"subscription="mail""#);
+    let [stock, mail] = ["stock", "mail"].map(|name| format!("subscription=\"{name}\""));
     for (series, expected) in [
         ("busway_events_published_total".to_owned(), 12.0),
         (format!("busway_events_delivered_total{{{stock},outcome=\"done\"}}"), 7.0),
@@ -392,11 +392,14 @@ fn a_channel_that_is_forgotten_is_not_counted_again_and_what_is_gone_is_nothing(
     assert!((value(&metrics.render(), series) - 11.0).abs() < 1e-9, "five more since");
     source.0.lock().as_mut().unwrap().channels.clear();
     source.0.lock().as_mut().unwrap().subscriptions.clear();
-    let text = metrics.render();
-    assert!(value(&text, r#"busway_breaker_state{subscription="stock",state="open"}"#).abs() < 1e-9);
-    assert!(value(&text, r#"busway_parked_events{subscription="stock"}"#).abs() < 1e-9);
+    assert!(
+        value(&metrics.render(), r#"busway_breaker_state{subscription="stock",state="open"}"#).abs() < 1e-9
+    );
+    assert!(value(&metrics.render(), r#"busway_parked_events{subscription="stock"}"#).abs() < 1e-9);
     *source.0.lock() = Some(busy());
-    let text = metrics.render();
-    assert!((value(&text, r#"busway_breaker_state{subscription="stock",state="open"}"#) - 2.0).abs() < 1e-9);
-    assert!((value(&text, r#"busway_parked_events{subscription="stock"}"#) - 4.0).abs() < 1e-9);
+    assert!(
+        (value(&metrics.render(), r#"busway_breaker_state{subscription="stock",state="open"}"#) - 2.0).abs()
+            < 1e-9
+    );
+    assert!((value(&metrics.render(), r#"busway_parked_events{subscription="stock"}"#) - 4.0).abs() < 1e-9);
 }
