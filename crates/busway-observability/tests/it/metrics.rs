@@ -383,23 +383,18 @@ fn what_stands_for_want_of_room_is_shown_for_as_long_as_it_does() {
 #[test]
 fn a_channel_that_is_forgotten_is_not_counted_again_and_what_is_gone_is_nothing() {
     let (metrics, source) = (Metrics::new(), told(busy()));
-    assert!(metrics.attach(Arc::clone(&source) as Arc<_>));
-    let series = r#"busway_breaker_opened_total{subscription="stock"}"#;
-    assert!((value(&metrics.render(), series) - 6.0).abs() < 1e-9);
+    metrics.attach(Arc::clone(&source) as Arc<_>);
+    let is = |series: &str, expected: f64| (value(&metrics.render(), series) - expected).abs() < 1e-9;
+    let opened = r#"busway_breaker_opened_total{subscription="stock"}"#;
     source.0.lock().as_mut().unwrap().channels.pop();
-    assert!((value(&metrics.render(), series) - 6.0).abs() < 1e-9, "what it was has been counted");
+    assert!(is(opened, 6.0), "what it was has been counted");
     source.0.lock().as_mut().unwrap().channels[0].opened = 7;
-    assert!((value(&metrics.render(), series) - 11.0).abs() < 1e-9, "five more since");
+    assert!(is(opened, 11.0), "five more since");
     source.0.lock().as_mut().unwrap().channels.clear();
     source.0.lock().as_mut().unwrap().subscriptions.clear();
-    assert!(
-        value(&metrics.render(), r#"busway_breaker_state{subscription="stock",state="open"}"#).abs() < 1e-9
-    );
-    assert!(value(&metrics.render(), r#"busway_parked_events{subscription="stock"}"#).abs() < 1e-9);
+    let state = r#"busway_breaker_state{subscription="stock",state="open"}"#;
+    let parked = r#"busway_parked_events{subscription="stock"}"#;
+    assert!(is(state, 0.0) && is(parked, 0.0));
     *source.0.lock() = Some(busy());
-    assert!(
-        (value(&metrics.render(), r#"busway_breaker_state{subscription="stock",state="open"}"#) - 2.0).abs()
-            < 1e-9
-    );
-    assert!((value(&metrics.render(), r#"busway_parked_events{subscription="stock"}"#) - 4.0).abs() < 1e-9);
+    assert!(is(state, 2.0) && is(parked, 4.0));
 }
