@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use busway_engine::{Bus, Publisher, Subscription};
 use busway_event::EventType;
-use busway_middleware::{Payload, Stage};
+use busway_middleware::{Payload, Stage, SyncMiddleware, inline};
 use busway_reliability::Overflow;
 use busway_testkit::{Gate, ManualClock, Recorder};
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,21 @@ async fn events_of_many_threads_are_all_in_the_account() {
     numbers.sort_unstable();
     assert_eq!(numbers, (0..8_000).collect::<Vec<_>>(), "each waited for room");
     assert_eq!(account(&subscription.stats().tally), [8_000, 8_000, 0, 0, 0]);
+}
+
+struct Nothing;
+
+impl SyncMiddleware for Nothing {}
+
+#[tokio::test]
+async fn an_inline_handler_behind_middleware_has_no_queue_and_is_called_inside_of_each_publish() {
+    let (bus, _recorder, publisher) = start().await;
+    let builder = bus.subscribe("a").middleware(Stage::User, "nothing", Nothing);
+    let subscription = builder.to(inline(|_: Payload<Number>| ())).await.unwrap();
+    for n in 0..MANY {
+        assert_eq!(publisher.try_publish(Number { n }).unwrap().offered, 1);
+        assert_eq!(subscription.stats().done, u64::from(n) + 1);
+    }
 }
 
 #[tokio::test]
