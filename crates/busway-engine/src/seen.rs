@@ -92,8 +92,14 @@ pub(crate) fn of_ephemeral(entry: &Entry) -> SubscriptionNumbers {
     let tally = stats.tally;
     (numbers.offered, numbers.dropped) = (tally.offered, tally.dropped);
     (numbers.expired, numbers.abandoned) = (tally.expired, tally.abandoned);
-    (numbers.done, numbers.failed, numbers.dead) = (stats.done, stats.failed, stats.dead);
-    (numbers.skipped, numbers.retried) = (stats.skipped, stats.retried);
+    (numbers.done, numbers.skipped, numbers.retried) = (stats.done, stats.skipped, stats.retried);
+    let is_at_broker = entry.awake().is_some_and(|core| core.feed.is_some());
+    (numbers.failed, numbers.dead) = match is_at_broker {
+        // What fails here for the last time the broker may give to somebody again.
+        true => (stats.failed, stats.dead),
+        // As of durable ones: what fails is attempted again, or dead.
+        false => (stats.retried, stats.dead + stats.failed),
+    };
     (numbers.running, numbers.pending) = (stats.running, tally.waiting());
     numbers.waiting = tally.waiting().saturating_sub(stats.running);
     numbers.capacity = u64::try_from(settings.capacity.get()).ok();

@@ -80,9 +80,9 @@ pub struct SubscriptionNumbers {
     pub offered: u64,
     /// Handled well.
     pub done: u64,
-    /// Failed attempts that were the last, of ephemeral ones; all failed attempts of durable ones.
+    /// Attempts that failed and were followed, or are to be, by another one. Of those at brokers: that were the last here, whatever the broker makes of it.
     pub failed: u64,
-    /// Given up.
+    /// Given up. Of those at brokers: because of an error that does not pass.
     pub dead: u64,
     /// Not for the handler, or duplicates.
     pub skipped: u64,

@@ -15,7 +15,7 @@ use super::last::Last;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CarriedDifference {
-    /// The log has it, and the broker did not deliver it in time. Should it come later, that is not counted. Not counted either is what the broker says that it had before: it was sent before
+    /// The log has it, and the broker did not deliver it in time, be it that it was not sent in time. Should it come later, that is not counted. Not counted either is what the broker says that it had before: it was sent before
     /// the comparison began.
     Missing,
     /// The broker delivered it, and the log of this process has it not: another process published it, be it of another producer or of the same. Not counted is what this producer made before

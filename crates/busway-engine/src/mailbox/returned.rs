@@ -2,7 +2,7 @@
 //!
 //! It stands beside the queues, so that it needs no room in them and no policy of theirs meets it: a queue that is never empty does not hold it up, one that runs
 //! over does not drop it, and no later event of its key takes its place. It takes nothing of the budget of bytes. Workers look here first: there is one at most, and it
-//! came before what is queued.
+//! came before what is queued. Where priorities have limits, one that has no room but for others leaves it.
 
 use busway_event::AnyEvent;
 use crossbeam_queue::ArrayQueue;

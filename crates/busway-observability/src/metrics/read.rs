@@ -273,15 +273,10 @@ type Counted = (&'static str, Option<(&'static str, &'static str)>, u64);
 /// What is counted of a subscription of its kind.
 fn counted(numbers: &SubscriptionNumbers) -> impl Iterator<Item = Counted> {
     let outcome = |outcome, count| (names::DELIVERED, Some(("outcome", outcome)), count);
-    // The same words for both kinds: what fails is attempted again, or dead.
-    let (failed, dead) = match numbers.kind {
-        Kind::Durable => (numbers.failed, numbers.dead),
-        Kind::Ephemeral => (numbers.retried, numbers.dead.saturating_add(numbers.failed)),
-    };
     let both = [
         outcome("done", numbers.done),
-        outcome("failed", failed),
-        outcome("dead", dead),
+        outcome("failed", numbers.failed),
+        outcome("dead", numbers.dead),
         outcome("skipped", numbers.skipped),
         (names::RETRIED, None, numbers.retried),
         (names::EXPIRED, None, numbers.expired),

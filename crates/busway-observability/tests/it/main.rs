@@ -48,7 +48,7 @@ pub(crate) fn busy() -> BusNumbers {
     let mut mail = SubscriptionNumbers::default();
     (mail.name, mail.filter, mail.policy) = ("mail".into(), "orders.created".to_owned(), "drop_newest");
     (mail.offered, mail.done, mail.dropped, mail.waiting, mail.capacity) = (22, 15, 2, 3, Some(64));
-    (mail.failed, mail.dead, mail.retried) = (1, 1, 6);
+    (mail.failed, mail.dead, mail.retried) = (6, 2, 6);
     numbers.subscriptions = vec![stock, mail];
     for (topic, circuit) in [("a", Circuit::Open), ("b", Circuit::Open), ("c", Circuit::Closed)] {
         let mut channel = ChannelNumbers::new("stock".to_owned(), topic.to_owned());

@@ -16,10 +16,8 @@ use crate::{busy, told};
 fn event(tenant: Option<&str>) -> AnyEvent {
     let metadata = Metadata::draft("test", 1).build().unwrap();
     let stamp = Stamp::new(EventId::foreign("test", "1"), Timestamp::from_nanos(0), &metadata);
-    let mut draft = Event::new("orders.created", Raw::default());
-    if let Some(tenant) = tenant {
-        draft = draft.meta("tenant", tenant);
-    }
+    let draft = Event::new("orders.created", Raw::default());
+    let draft = tenant.into_iter().fold(draft, |draft, tenant| draft.meta("tenant", tenant));
     draft.finish(&stamp).unwrap().into()
 }
 
@@ -386,6 +384,7 @@ fn a_channel_that_is_forgotten_is_not_counted_again_and_what_is_gone_is_nothing(
     metrics.attach(Arc::clone(&source) as Arc<_>);
     let is = |series: &str, expected: f64| (value(&metrics.render(), series) - expected).abs() < 1e-9;
     let opened = r#"busway_breaker_opened_total{subscription="stock"}"#;
+    assert!(is(opened, 6.0));
     source.0.lock().as_mut().unwrap().channels.pop();
     assert!(is(opened, 6.0), "what it was has been counted");
     source.0.lock().as_mut().unwrap().channels[0].opened = 7;
