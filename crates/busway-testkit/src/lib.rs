@@ -57,7 +57,7 @@ pub use crate::keys::SharedKeys;
 pub use crate::proxy::Proxy;
 pub use crate::recorder::Recorder;
 pub use crate::script::{Emission, Gate, Script, Step};
-pub use crate::server::{ServerProcess, ServerProgram};
+pub use crate::server::{ServerProcess, ServerProgram, free_address};
 pub use crate::spy::{BreakerMove, FellBack, Handled};
 
 /// The README's code compiles and runs.

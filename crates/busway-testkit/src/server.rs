@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -40,8 +42,7 @@ impl ServerProcess {
         let Some(file) = std::env::var_os(variable) else { panic!("{variable} names no program") };
         loop {
             let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder: {error}"));
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|port| port.local_addr());
-            let address = free.unwrap_or_else(|error| panic!("no free port: {error}"));
+            let address = free_address();
             let mut server = Self { program, file: file.clone().into(), folder, address, child: None };
             // The port was free a moment ago.
             if server.begin() {
@@ -115,3 +116,23 @@ impl Drop for ServerProcess {
         }
     }
 }
+
+/// An address of the loopback at which nobody listens, for a server that is ended there and begun again. Its port is below those that systems give to connections by themselves, so that none of
+/// these takes it in between; that another test takes it is as likely as two of some 20,000 numbers being the same.
+///
+/// # Panics
+/// When no port is free.
+#[must_use]
+pub fn free_address() -> SocketAddr {
+    let random = || RandomState::new().build_hasher().finish();
+    let ports = std::iter::repeat_with(|| {
+        PORTS.start + u16::try_from(random() % u64::from(PORTS_COUNT)).unwrap_or(0)
+    });
+    let addresses = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let free = addresses.take(TRIES).find(|address| TcpListener::bind(address).is_ok());
+    free.unwrap_or_else(|| panic!("no port of {PORTS:?} is free"))
+}
+
+const PORTS: Range<u16> = 12_000..32_000;
+const PORTS_COUNT: u16 = PORTS.end - PORTS.start;
+const TRIES: usize = 1_000;

@@ -1,24 +1,20 @@
 //! Three servers that keep streams together, of which one dies under load.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use busway_engine::transport::{Sender, Transport, TransportError, Verdict};
 use busway_nats::{NatsBuilder, NatsTransport};
 use busway_persistence::Stream;
+use busway_testkit::free_address;
 use parking_lot::Mutex;
 
 use crate::server::{Server, join, keyed, number, reception};
 
 /// Three servers that know each other.
 fn cluster() -> [Server; 3] {
-    let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let ports = [free(), free(), free()];
-    let routes: [SocketAddr; 3] = ports.each_ref().map(|port| port.local_addr().unwrap());
-    // They listen there themselves.
-    drop(ports);
+    let routes = [(); 3].map(|()| free_address());
     let known = routes.map(|route| format!("\"nats-route://{route}\"")).join(", ");
     routes.map(|route| {
         let cluster = format!("cluster {{ name: shop, listen: \"{route}\", routes: [{known}] }}");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use busway_engine::transport::{Received, Receiver, Reception, Sender, Sent, Tran
 use busway_event::{AnyEvent, CodecId, Encoded, EventId, Filter, Metadata, Parts, Timestamp, Topic};
 use busway_nats::{NatsBuilder, NatsTransport};
 use busway_persistence::Stream;
+use busway_testkit::free_address;
 use tempfile::TempDir;
 
 /// Names the program.
@@ -38,7 +39,7 @@ impl Server {
     pub(crate) fn with(settings: &str) -> Self {
         loop {
             let folder = tempfile::tempdir().unwrap();
-            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+            let address = free_address();
             // Its folder's name is nobody else's.
             let path = folder.path().to_str().unwrap();
             let mut configuration = format!("listen: \"{address}\"\nserver_name: \"{path}\"\n");

@@ -1,10 +1,11 @@
 //! A Redis server of a test: started on a free port with an empty folder, ended by its id when it is dropped.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use busway_redis::RedisKeys;
+use busway_testkit::free_address;
 use tempfile::TempDir;
 
 /// Names the program.
@@ -20,7 +21,7 @@ impl Server {
     /// Syncs before it answers: a kill loses nothing.
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let address = free_address();
         let mut server = Self { child: None, folder, address };
         server.start_again().await;
         server

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use busway_testkit::free_address;
 use serde_json::Value;
 
 use crate::example_process::command;
@@ -161,7 +162,7 @@ struct Prometheus {
 impl Prometheus {
     /// Scrapes and evaluates the rules once a second. Its data lies in the folder.
     fn start(folder: &Path, target: SocketAddr) -> Self {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let address = free_address();
         let rules = observability().join("prometheus");
         let configuration = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\n\
