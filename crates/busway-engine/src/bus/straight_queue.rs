@@ -28,9 +28,9 @@ impl BusCore {
         generation: Generation,
         core: &Arc<SubscriptionCore>,
     ) {
-        // One whose handler runs inside of the publish, behind middleware here, has no queue that anybody looks into.
-        let has_queue = core.inline.get().is_none() && core.feed.is_none();
-        let is_straight = has_queue && !self.is_watched() && self.log.is_none();
+        // One whose handler runs inside of the publish, behind middleware here, has no queue that anybody looks into; one whose place another one has takes nothing in.
+        let takes_in = core.inline.get().is_none() && core.feed.is_none() && !core.has_heir();
+        let is_straight = takes_in && !self.is_watched() && self.log.is_none();
         if is_straight && desk.ways.is_sought(topic) {
             self.lay(desk, topic, generation, core, None);
         }
