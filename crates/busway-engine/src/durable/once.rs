@@ -107,20 +107,18 @@ impl DurableCore {
         self.flow.bell.notify_one();
     }
 
-    /// An event has come to a decision: takes it down, with its key if that is done.
+    /// An event has come to a decision: takes it down, with its key if that is done. The caller lets that go behind this.
     pub(super) fn decided(
         self: &Arc<Self>,
         place: Position,
         (verdict, made): (Verdict, Made),
-        mut claimed: Option<Claimed<'_>>,
+        claimed: Option<&mut Claimed<'_>>,
         at: Moment,
     ) {
         let mut hand = self.hand.lock();
-        note_key(&mut hand, place, &verdict, claimed.as_mut(), at);
+        note_key(&mut hand, place, &verdict, claimed, at);
         hand.ended(self, place, (verdict, made), at);
         drop(hand);
-        // Not under the lock: who waits for the key is woken under it.
-        drop(claimed);
         self.flow.bell.notify_one();
     }
 
@@ -282,15 +280,20 @@ impl Drop for Claimed<'_> {
 }
 
 /// Asks whether the time of an event is over, and takes its key if it needs one and nobody else is to be asked, as with most subscriptions: nothing of that waits. `Err`: what it has come to without an attempt.
+///
+/// The key is put where it stays: each move copies it.
 #[inline]
 pub(super) fn claim_at_once<'a>(
     core: &'a Arc<DurableCore>,
     started: &Started<AnyEvent>,
-) -> Option<Result<Option<Claimed<'a>>, Ended>> {
+    claimed: &mut Option<Claimed<'a>>,
+) -> Option<Result<(), Ended>> {
     match &core.keeper {
         _ if core.has_expired(started) => Some(Err(Ended::Expired)),
-        None => Some(Ok(None)),
-        Some(keeper) if keeper.is_in_own_store() => Some(core.take_key(keeper, started).map(Some)),
+        None => Some(Ok(())),
+        Some(keeper) if keeper.is_in_own_store() => {
+            Some(core.take_key(keeper, started).map(|own| *claimed = Some(own)))
+        }
         Some(_) => None,
     }
 }
@@ -300,9 +303,10 @@ pub(super) async fn claim<'a>(
     core: &'a Arc<DurableCore>,
     member: &Member,
     started: &Started<AnyEvent>,
-) -> Result<Option<Claimed<'a>>, Ended> {
+    claimed: &mut Option<Claimed<'a>>,
+) -> Result<(), Ended> {
     let reached = core.abort.run_until_cancelled(claim_when_reached(core, member, started)).await;
-    reached.unwrap_or(Err(Ended::CutShort))
+    reached.unwrap_or(Err(Ended::CutShort)).map(|own| *claimed = own)
 }
 
 /// The same, for as long as a shared store cannot be reached.

@@ -109,7 +109,7 @@ pub(super) fn decided(settlement: &Settlement) -> u64 {
 }
 
 /// Room that is made for keys before there are any: 24 bytes each.
-const KEYS_AHEAD: usize = 1_024;
+const KEYS_AHEAD: usize = 8_192;
 
 /// The same offsets in as few runs as there can be.
 fn joined(mut runs: Vec<(u64, u64)>) -> Vec<(u64, u64)> {

@@ -139,14 +139,14 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
     while let Some(started) = next(core, member, |hand| hand.start(member)).await {
         let started = &*in_hand.one.insert(started);
         slot.is_settled = false;
+        let (mut place, mut claimed) = (None, None);
         // Its key first: what is done already is nobody's call, and is not answered in its place either.
-        let mut place = None;
-        let claimed = match claim_at_once(core, started) {
-            Some(claimed) => claimed,
-            None => claim(core, member, started).await,
+        let is_claimed = match claim_at_once(core, started, &mut claimed) {
+            Some(is_claimed) => is_claimed,
+            None => claim(core, member, started, &mut claimed).await,
         };
-        let (ended, claimed, made) = match claimed {
-            Ok(mut claimed) => match ask(core, member, reach.as_mut(), started).await {
+        let (ended, made) = match is_claimed {
+            Ok(()) => match ask(core, member, reach.as_mut(), started).await {
                 Asked::Attempt(call) => {
                     // From here on it may hang.
                     in_hand.call = core.watch(member, started, call);
@@ -158,7 +158,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
                         unless_cut_short(aborted.as_mut(), attempt).await.unwrap_or(Ended::CutShort)
                     };
                     in_hand.call = core.unwatch(member, started.place, in_hand.call.take());
-                    (ended, claimed, Made::Attempt)
+                    (ended, Made::Attempt)
                 }
                 Asked::Over => {
                     in_hand.let_go();
@@ -168,7 +168,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
                 Asked::CutShort => return,
             },
             // Decided without its handler, or by nobody yet.
-            Err(ended) => (ended, None, Made::Nothing),
+            Err(ended) => (ended, Made::Nothing),
         };
         let (outcome, storing) = match ended {
             Ended::Decided(outcome) => (outcome, Storing::ToBe),
@@ -196,13 +196,14 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
         let class = core.class_of(&outcome);
         core.call_ended(in_hand.call.take().as_ref(), Some((&outcome, class)));
         // What was not attempted met no step.
-        let cut_by = (made == Made::Attempt).then(|| slot.progress.cut_by()).flatten();
-        report(core, &started.event, &outcome, cut_by);
+        report(core, &started.event, &outcome, slot.progress.cut_by().filter(|_| made == Made::Attempt));
         let at = core.moment();
         let verdict = judge(core, member, (started, (&outcome, class), storing), at);
         concluded(place.as_ref(), started, &outcome, &verdict);
         drop(place);
-        core.decided(started.place, (verdict, made), claimed, at);
+        core.decided(started.place, (verdict, made), claimed.as_mut(), at);
+        // Not under the lock of the decision: who waits for the key is woken under it.
+        drop(claimed);
         in_hand.let_go();
         drop_contained(outcome);
     }

@@ -323,12 +323,15 @@ impl Keeper {
         key: IdempotencyKey,
         waiters: Waiters,
     ) -> Vec<Position> {
+        // As a rule. Told apart, so that a list of nobody is not put down here and moved.
+        if turns.waiting.is_empty() {
+            drop(turns);
+            self.tell_of_change();
+            return Vec::new();
+        }
         let waiting = turns.take_waiting(key, waiters);
         drop(turns);
-        // Who waits for the bus's own store is parked.
-        if !self.is_in_own_store() {
-            self.changed.notify_waiters();
-        }
+        self.tell_of_change();
         waiting
     }
 

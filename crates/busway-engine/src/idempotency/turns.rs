@@ -88,6 +88,14 @@ impl Keeper {
         is_free.then(|| (key, turns.take_waiting(key, Waiters::Next)))
     }
 
+    /// Tells those who wait for a key where they are. Who waits for the bus's own store is parked.
+    #[inline]
+    pub(super) fn tell_of_change(&self) {
+        if !self.is_in_own_store() {
+            self.changed.notify_waiters();
+        }
+    }
+
     /// Who was to be next does not wait any more: who is behind it.
     pub(crate) fn next_waiting(&self, key: IdempotencyKey) -> Vec<Position> {
         self.turns.lock().take_waiting(key, Waiters::Next)
