@@ -61,6 +61,7 @@ mod sync;
 mod traced;
 pub mod transact;
 pub mod transport;
+mod waits;
 mod worker;
 
 pub use crate::breaker::{Breaker, BreakerStatus, Breakers, ChannelUnknown, Fallback, FallbackKind};

@@ -10,6 +10,7 @@ use busway_reliability::{
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::waits::Waits;
 
 /// While a channel is closed, asking it is one load: the word says so, with the generation that a call bears. The word is written under the
 /// circuit's lock. Whoever reads it while the circuit opens makes a call that nothing has refused yet; its end is of an older generation then.
@@ -26,15 +27,6 @@ pub(crate) struct Channel {
     waiting: AtomicU64,
     /// Held for moments.
     circuit: Mutex<Circuit>,
-}
-
-/// See [`Channel::waits`].
-pub(super) struct Waits<'a>(&'a Channel);
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Channel {
@@ -151,8 +143,7 @@ impl Channel {
 
     /// Counts one that waits, for as long as it does.
     pub(super) fn waits(&self) -> Waits<'_> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waits(self)
+        Waits::new(&self.waiting)
     }
 
     pub(super) fn waiting(&self) -> u64 {

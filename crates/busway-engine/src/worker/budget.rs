@@ -10,6 +10,7 @@ use busway_reliability::{RetryBudget, RetryMeter};
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::waits::Waits;
 
 /// See the module.
 #[derive(Debug)]
@@ -45,21 +46,5 @@ impl Metered {
                 Err(next) => opens = next,
             }
         }
-    }
-}
-
-/// One that waits.
-struct Waits<'a>(&'a AtomicU64);
-
-impl<'a> Waits<'a> {
-    fn new(waiting: &'a AtomicU64) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
