@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use busway_engine::transport::{Letter, Receiver, TransportError, Verdict};
+use busway_engine::transport::{Letter, Receiver, Reception, TransportError, Verdict};
+use busway_kafka::KafkaTransport;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::cluster::Cluster;
@@ -46,16 +47,21 @@ async fn die(cluster: &Cluster, member: &Arc<dyn Receiver>) {
     cluster.mock().clear_request_errors(RDKafkaApiKey::OffsetCommit);
 }
 
+/// The first member of a subscription has died with the first three events.
+async fn one_has_died_with_three(cluster: &Cluster, transport: &KafkaTransport, stock: &Reception) {
+    let first = receive(transport, stock).await;
+    send(transport, events(0..3, None)).await;
+    take(&first, 3).await;
+    die(cluster, &first).await;
+}
+
 /// The second of three kills whoever handles it. Nobody knows which it was until they come one at a time; then each death counts, over all members.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_kills_its_members_is_told_from_its_neighbours_and_its_deaths_are_counted() {
     let (cluster, transport) = with_orders(1).await;
     let stock = reception();
     let join = || receive(&transport, &stock);
-    let first = join().await;
-    send(&transport, events(0..3, None)).await;
-    take(&first, 3).await;
-    die(&cluster, &first).await;
+    one_has_died_with_three(&cluster, &transport, &stock).await;
     let second = join().await;
     take(&second, 3).await;
     die(&cluster, &second).await;
@@ -90,10 +96,7 @@ async fn deaths_between_which_all_was_settled_are_not_added_up() {
     let (cluster, transport) = with_orders(1).await;
     let stock = reception();
     let join = || receive(&transport, &stock);
-    let first = join().await;
-    send(&transport, events(0..3, None)).await;
-    take(&first, 3).await;
-    die(&cluster, &first).await;
+    one_has_died_with_three(&cluster, &transport, &stock).await;
     let second = join().await;
     let came = take(&second, 3).await;
     settle(&second, &came, Verdict::Done).await;
