@@ -95,6 +95,14 @@ impl Life {
         self.moved.notify_all();
     }
 
+    /// Time goes on for what hangs, and for nothing else: the store takes its own time, and is not to be given up on meanwhile.
+    async fn pass_what_hangs(&self, clock: &ManualClock) {
+        turns().await;
+        if self.hanging.load(Ordering::SeqCst) > 0 {
+            self.pass(clock).await;
+        }
+    }
+
     fn end(&self) {
         self.held.lock().is_over = true;
         self.moved.notify_all();
@@ -207,7 +215,7 @@ async fn storm(handler: fn(&Arc<Life>) -> AnyHandler<Durable>) {
                     tokio::select! {
                         biased;
                         report = &mut shutdown => return report,
-                        () = life.pass(&clock) => {}
+                        () = life.pass_what_hangs(&clock) => {}
                     }
                 }
             });
