@@ -157,7 +157,7 @@ pub struct Fault {
 }
 
 /// Something cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
     /// The log begins behind this offset: what was asked for is gone.

@@ -6,12 +6,13 @@
 use busway_event::{Filter, Topic};
 use heed::RoTxn;
 
+use crate::append::Position;
 use crate::corrupt::Corrupt;
 use crate::error::ReadError;
 use crate::layout::chunk_key;
 use crate::lmdb::Db;
 use crate::record::{self, Copies, Place, Record};
-use crate::records::Records;
+use crate::records::{self, Records};
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::tail::StoredEvent;
@@ -70,6 +71,48 @@ impl Shared {
         Ok(page)
     }
 
+    /// Reads single events, wherever they lie. What became of each comes in the order of the places.
+    pub(crate) fn read_each(&self, places: &[Position]) -> Vec<Found> {
+        let mut found: Vec<Option<Found>> = places.iter().map(|&place| self.read_in_memory(place)).collect();
+        let mut on_disk: Vec<(Position, &mut Option<Found>)> =
+            places.iter().copied().zip(&mut found).filter(|(_, found)| found.is_none()).collect();
+        on_disk.sort_unstable_by_key(|(place, _)| *place);
+        for of_partition in on_disk.chunk_by_mut(|(one, _), (other, _)| one.partition == other.partition) {
+            self.read_each_of(of_partition);
+        }
+        found.into_iter().map(|found| found.unwrap_or(Ok(None))).collect()
+    }
+
+    /// `None`: it has to be looked for on disk.
+    fn read_in_memory(&self, Position { partition, offset }: Position) -> Option<Found> {
+        let Some(here) = self.partition(partition) else {
+            return Some(Err(ReadError::UnknownPartition { partition }));
+        };
+        let (first, next) = here.bounds();
+        if offset < first {
+            return Some(Err(ReadError::BeforeStart { from: offset, first }));
+        }
+        if offset >= next {
+            return Some(Ok(None));
+        }
+        let mut events = Vec::new();
+        let is_there = here.tail.lock().read(offset, 1, &mut events);
+        is_there.then(|| Ok(events.pop().filter(|event| event.offset == offset)))
+    }
+
+    /// Reads events of one partition, in one transaction.
+    fn read_each_of(&self, places: &mut [(Position, &mut Option<Found>)]) {
+        let Some(&(Position { partition, offset }, _)) = places.first() else { return };
+        let view = match self.view(partition) {
+            Ok(view) => view,
+            Err(error) => return places.iter_mut().for_each(|(_, found)| **found = Some(Err(error.clone()))),
+        };
+        let mut scan = Scan::new(self, &view, partition, (None, ReadLimits::default()), offset);
+        for (place, found) in places {
+            **found = Some(scan.one(&view.segments, place.offset));
+        }
+    }
+
     /// The same from disk, whatever is in memory.
     pub(crate) fn read_stored(
         &self,
@@ -94,18 +137,8 @@ impl Shared {
         if page.next < first {
             return Err(ReadError::BeforeStart { from: page.next, first });
         }
-        let mut scan = Scan {
-            shared: self,
-            txn: &view,
-            partition,
-            wanted: Wanted::new(filter),
-            limits,
-            copies: Copies::default(),
-            chunk_bytes: 0,
-            scanned: 0,
-            from: page.next,
-        };
         let from = page.next;
+        let mut scan = Scan::new(self, &view, partition, (filter, limits), from);
         for segment in view.segments.iter().filter(|segment| segment.next > from) {
             if !scan.segment(segment, page)? {
                 break;
@@ -130,7 +163,38 @@ struct Scan<'a> {
     from: u64,
 }
 
-impl Scan<'_> {
+/// What became of the reading of one event: `None` when nothing lies there.
+pub(crate) type Found = Result<Option<StoredEvent>, ReadError>;
+
+impl<'a> Scan<'a> {
+    fn new(
+        shared: &'a Shared,
+        txn: &'a RoTxn<'a>,
+        partition: u32,
+        (filter, limits): (Option<&'a Filter>, ReadLimits),
+        from: u64,
+    ) -> Self {
+        let (wanted, copies) = (Wanted::new(filter), Copies::default());
+        Self { shared, txn, partition, wanted, limits, copies, chunk_bytes: 0, scanned: 0, from }
+    }
+
+    /// Reads one event.
+    fn one(&mut self, segments: &[Segment], offset: u64) -> Found {
+        let Self { shared, txn, partition, .. } = *self;
+        let first = segments.first().map_or(0, |segment| segment.first);
+        if offset < first {
+            return Err(ReadError::BeforeStart { from: offset, first });
+        }
+        let segment = segments.iter().find(|segment| segment.next > offset);
+        let database = segment.and_then(|segment| shared.databases.segment(partition, segment.slot));
+        let Some(database) = database else { return Ok(None) };
+        let place = Place { partition, offset };
+        match records::find(database, txn, place).map_err(|error| shared.unreadable(error))? {
+            Some(value) => self.record(database, offset, (value, value)),
+            None => Err(lost(place)),
+        }
+    }
+
     /// Reads what is left of a segment; `false` when the page is full.
     fn segment(&mut self, segment: &Segment, page: &mut Page) -> Result<bool, ReadError> {
         let Self { shared, txn, partition, .. } = *self;
@@ -158,13 +222,9 @@ impl Scan<'_> {
             }
             page.next = offset + 1;
         }
-        // A record that is not where its segment says it is has been lost.
         match page.next < segment.next {
             true if page.next > self.from => Ok(false),
-            true => {
-                let place = Place { partition, offset: page.next }.to_string();
-                Err(Corrupt { place, reason: "it is not there".to_owned() }.into())
-            }
+            true => Err(lost(Place { partition, offset: page.next })),
             false => Ok(true),
         }
     }
@@ -206,6 +266,11 @@ impl Scan<'_> {
         let record::StoredEvent { event, appended, given_id } = decoded;
         Ok(Some(StoredEvent { offset, appended, given_id, event }))
     }
+}
+
+/// A record that is not where its segment says it is.
+fn lost(place: Place) -> ReadError {
+    Corrupt { place: place.to_string(), reason: "it is not there".to_owned() }.into()
 }
 
 /// Records and chunks that one transaction looks at, wanted or not: some ten milliseconds.

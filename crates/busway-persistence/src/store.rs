@@ -22,6 +22,7 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::standing::StoredSubscription;
 use crate::table::{self, FullRange, TableEntries, TableId};
+use crate::tail::StoredEvent;
 use crate::writer::{Request, Writer};
 
 /// A store in a directory: streams, cursors and tables. One process opens it, once.
@@ -263,6 +264,13 @@ impl Store {
         limits: ReadLimits,
     ) -> Result<Page, ReadError> {
         self.shared.read(partition, from, filter, limits)
+    }
+
+    /// Reads single events, those of a partition that are not in memory in one transaction: what became of each in the order of the places, `None` for one
+    /// that is not there yet. Nothing bounds their bytes but their number.
+    #[must_use]
+    pub fn read_each(&self, places: &[Position]) -> Vec<Result<Option<StoredEvent>, ReadError>> {
+        self.shared.read_each(places)
     }
 
     /// Where the event with this id lies; `None` when it does not, or no longer. An id that busway made is looked for among the

@@ -374,10 +374,8 @@ impl DurableCore {
                 let (_, end) = store.bounds(at.partition).unwrap_or_default();
                 end.saturating_sub(at.offset)
             });
-            let ages = lowest.iter().filter_map(|at| {
-                let page = store.read(at.partition, at.offset, None, pump::ONE).ok()?;
-                Some(utc.saturating_since(page.events.first()?.appended))
-            });
+            let oldest = store.read_each(&lowest).into_iter().filter_map(|found| found.ok().flatten());
+            let ages = oldest.map(|stored| utc.saturating_since(stored.appended));
             (unread.sum::<u64>(), ages.max())
         };
         let (unread, age) = self.log.with(measure).unwrap_or_default();

@@ -150,49 +150,62 @@ impl DurableCore {
 
     /// Takes parked events that are due into hand again; `false` when there were none.
     fn bring_back(&self) -> bool {
-        let due = self.hand.lock().window.take_due(self.services.clock.now());
-        for &place in &due {
-            if self.still_has_no_room(place) {
-                continue;
-            }
-            let event = match self.log.with(|store| self.read_parked(store, place)) {
-                Some(Ok(event)) => event,
-                Some(Err(error)) => {
-                    self.cannot_bring_back(place, &error);
-                    continue;
-                }
-                None => None,
-            };
+        let (due, without_room) = {
+            let mut hand = self.hand.lock();
+            let due = hand.window.take_due(self.services.clock.now());
+            due.into_iter()
+                .partition::<Vec<Position>, _>(|&place| hand.window.waits_for_room(place).is_none())
+        };
+        without_room.iter().for_each(|&place| self.give_up_when_there_is_room(place));
+        let mut found = self.log.with(|store| self.read_parked(store, &due)).unwrap_or_default();
+        found.resize_with(due.len(), || Ok(None));
+        self.came_back(due.iter().copied().zip(found));
+        !due.is_empty() || !without_room.is_empty()
+    }
+
+    fn came_back(&self, all: impl Iterator<Item = (Position, Result<Option<StoredEvent>, ReadError>)>) {
+        let mut unreadable = Vec::new();
+        {
             let (at, mut hand) = (self.moment(), self.hand.lock());
-            match event {
-                Some(StoredEvent { event, appended, .. }) => {
-                    let (home, expires) = (self.home(&event), self.expires(&event, appended));
-                    hand.window.loaded(place, (event.priority(), expires), (event, home));
+            for (place, found) in all {
+                match found {
+                    Ok(Some(StoredEvent { event, appended, .. })) => {
+                        let (home, expires) = (self.home(&event), self.expires(&event, appended));
+                        hand.window.loaded(place, (event.priority(), expires), (event, home));
+                    }
+                    Ok(None) => hand.window.not_loaded(place, at.now + AGAIN_AFTER),
+                    Err(error) => unreadable.push((place, error)),
                 }
-                None => hand.window.not_loaded(place, at.now + AGAIN_AFTER),
             }
         }
-        !due.is_empty()
+        unreadable.iter().for_each(|(place, error)| self.cannot_bring_back(*place, error));
     }
 
-    /// Reads a parked event: from the log, or from its dead letter when that was redriven.
-    fn read_parked(&self, store: &Store, place: Position) -> Result<Option<StoredEvent>, ReadError> {
-        if self.hand.lock().window.is_replay(place) {
-            let Position { partition, offset } = place;
-            return store.redriven_event(LetterKey { subscription: self.number, partition, offset });
+    /// Reads parked events: from the log, or from its dead letter that which was redriven.
+    fn read_parked(&self, store: &Store, places: &[Position]) -> Vec<Result<Option<StoredEvent>, ReadError>> {
+        let replays: Vec<usize> = {
+            let hand = self.hand.lock();
+            (0..).zip(places).filter(|(_, place)| hand.window.is_replay(**place)).map(|(at, _)| at).collect()
+        };
+        let mut found = store.read_each(places);
+        for at in replays {
+            if let (Some(found), Some(&Position { partition, offset })) = (found.get_mut(at), places.get(at))
+            {
+                *found = store.redriven_event(LetterKey { subscription: self.number, partition, offset });
+            }
         }
-        let page = store.read(place.partition, place.offset, None, ONE)?;
-        Ok(page.events.into_iter().next().filter(|event| event.offset == place.offset))
+        found
     }
 
-    /// Gives up what waits for room for its letter, when there is some; `false` when it does not wait for that.
-    fn still_has_no_room(&self, place: Position) -> bool {
-        let Some((reason, handler)) = self.hand.lock().window.waits_for_room(place) else { return false };
+    /// Gives up what waits for room for its letter, when there is some.
+    fn give_up_when_there_is_room(&self, place: Position) {
+        let Some((reason, handler)) = self.hand.lock().window.waits_for_room(place) else { return };
         let (at, has_room) = (self.moment(), self.has_room_for_letter(place));
         // Its event is not in memory; of one that cannot be read nothing is told.
         if has_room
             && self.services.signals.want(Wants::ALARMS)
-            && let Some(Ok(Some(stored))) = self.log.with(|store| self.read_parked(store, place))
+            && let Some(found) = self.log.with(|store| self.read_parked(store, &[place]))
+            && let Some(Ok(Some(stored))) = found.into_iter().next()
         {
             self.tell_of_letter(&stored.event, &reason);
         }
@@ -203,7 +216,6 @@ impl DurableCore {
         } else {
             hand.window.not_loaded(place, at.now + AGAIN_AFTER);
         }
-        true
     }
 
     fn cannot_bring_back(&self, place: Position, error: &ReadError) {
@@ -312,7 +324,6 @@ impl DurableCore {
 const PORTION: usize = 64;
 /// A page of the log.
 const PAGE: ReadLimits = ReadLimits { events: 256, bytes: 1 << 20 };
-pub(super) const ONE: ReadLimits = ReadLimits { events: 1, bytes: 1 };
 
 /// When the storage itself cannot be read, or has no room.
 pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(1);

@@ -70,13 +70,12 @@ pub(super) fn settle(
     }
     let Settle { subscription, partition, settlement, .. } = request;
     let at = (*subscription, *partition);
-    let is_finished = |offset: u64| {
-        let position = state.position(at);
-        position.is_some_and(|position| !is_open(position, offset) && !position.waits(offset))
-    };
     let parked = settlement.parked.iter().map(|parked| parked.offset);
     let given_up = settlement.dead.iter().map(|letter| letter.offset);
-    let outdated: Vec<u64> = parked.chain(given_up).filter(|&offset| is_finished(offset)).collect();
+    let outdated: Vec<u64> = state.position(at).map_or_else(Vec::new, |position| {
+        let is_finished = |offset: &u64| !is_open(position, *offset) && !position.waits(*offset);
+        parked.chain(given_up).filter(is_finished).collect()
+    });
     state.move_cursor(at, |cursor| {
         settlement.settled.iter().for_each(|&(start, end)| cursor.settle(start, end));
         let single = settlement.parked.iter().map(|parked| parked.offset);

@@ -1,7 +1,7 @@
 //! Reading: from memory and from disk the same.
 
 use busway_event::{EventId, Filter};
-use busway_persistence::{ReadError, ReadLimits, Store, Stream};
+use busway_persistence::{Position, ReadError, ReadLimits, Store, StoreOptions, Stream};
 
 use crate::world::{Waiting, at, dir, entry, event, event_with_id, id, number_of, one, open, options};
 
@@ -46,6 +46,30 @@ fn a_filter_leaves_events_out_and_the_read_goes_on_behind_them() {
     }
     assert!(numbers.into_iter().eq((0..300).filter(|number| number % 3 != 1)));
     assert_eq!(store.page(0, 300, None).unwrap().next, 300, "nothing is there yet");
+}
+
+#[test]
+fn single_events_are_read_wherever_they_lie_in_the_order_in_which_they_are_asked_for() {
+    let dir = dir();
+    let streams = [Stream::new("one").capture("a.#"), Stream::new("other").capture("c")];
+    let options = streams.into_iter().fold(options().tail(10, 1 << 20), StoreOptions::stream);
+    let store = open(dir.path(), options);
+    filled(&store, &["a.b", "c"], 100);
+    let places = [(0, 3), (1, 49), (0, 50), (0, 49), (1, 0), (0, 0), (2, 0), (0, 3)];
+    let places = places.map(|(partition, offset)| Position { partition, offset });
+    let found = store.read_each(&places);
+    let numbers: Vec<Option<(u64, u64)>> = found
+        .iter()
+        .map(|found| {
+            let found = found.as_ref().ok()?.as_ref()?;
+            Some((found.offset, number_of(&found.event)))
+        })
+        .collect();
+    let wanted =
+        [Some((3, 6)), Some((49, 99)), None, Some((49, 98)), Some((0, 1)), Some((0, 0)), None, Some((3, 6))];
+    assert_eq!(numbers, wanted);
+    assert!(matches!(found[2], Ok(None)), "it is not there yet");
+    assert!(matches!(found[6], Err(ReadError::UnknownPartition { partition: 2 })));
 }
 
 #[test]
