@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::keys::{
     DAMAGED, DamageRow, HEAD, HeadRow, ID, IdRow, RECORD, SEALED_FOR, Slot, WAITING, chunk_part, id_key,
 };
-use super::rows::{keys_at, take_out};
+use super::rows::{keys_at, never_fits, take_out};
 use crate::append::Entry;
 use crate::corrupt::Corrupt;
 use crate::error::{EntryError, RequestError};
@@ -35,7 +35,7 @@ use crate::writer::{State, make_room, write_entries};
 pub struct Fired {
     /// Events that are in the log now.
     pub events: usize,
-    /// Due events that wait on because their partition has grown to its cap: fire them again when there is room.
+    /// Due events that wait on because their partition has grown to its cap, or has one now that they are larger than: fire them again when there is room.
     pub held: usize,
     /// Due events that wait on because no stream captures their topic, until a store is opened with one that does.
     pub uncaptured: usize,
@@ -140,7 +140,10 @@ impl Pass {
         };
         if make_room(shared, state, txn, std::slice::from_ref(&entry))?.is_err() {
             self.fired.held += 1;
-            self.full.insert(head.partition);
+            // The cap is lower than when it was taken in: it waits for another one, and those behind it do not.
+            if never_fits(shared, &entry).is_none() {
+                self.full.insert(head.partition);
+            }
             return Ok(());
         }
         leave(shared, state, txn, slot, &head)?;

@@ -58,11 +58,14 @@ pub(crate) fn held(txn: &RoTxn<'_>, databases: &Databases<'_>) -> heed::Result<W
     Ok(waiting)
 }
 
-/// Whether there is room for the entries that are to wait.
+/// Whether there is room for the entries that are to wait, and will be where they are to go.
 pub(crate) fn check_room(shared: &Shared, waiting: &Waiting, entries: &[Entry]) -> Result<(), Refusal> {
     let new = || entries.iter().filter(|entry| entry.is_new() && entry.wait.is_some());
     let (events, bytes) =
         new().fold((0, 0), |(events, bytes), entry| (events + 1, bytes + entry.bytes() as u64));
+    if let Some(refusal) = new().find_map(|entry| never_fits(shared, entry)) {
+        return Err(refusal);
+    }
     let limits = shared.limits;
     let fits =
         waiting.events + events <= limits.scheduled_events && waiting.bytes + bytes <= limits.scheduled_bytes;
@@ -75,6 +78,13 @@ pub(crate) fn check_room(shared: &Shared, waiting: &Waiting, entries: &[Entry]) 
         bytes: waiting.bytes,
         bytes_max: limits.scheduled_bytes,
     })
+}
+
+/// What is larger by itself than its partition may grow to could never be published.
+pub(super) fn never_fits(shared: &Shared, entry: &Entry) -> Option<Refusal> {
+    let (stream, cap) = shared.cap_of_partition(entry.partition)?;
+    let (stream, partition) = (stream.to_owned(), shared.index_in_stream(entry.partition));
+    (entry.bytes() as u64 > cap.bytes).then_some(Refusal::Capped { stream, partition, cap: cap.bytes })
 }
 
 /// When the event with this id is due, if it waits, and the hash of its body. A damaged row says nothing.

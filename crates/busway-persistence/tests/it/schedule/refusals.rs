@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use busway_persistence::{
-    AppendError, Appended, AtCap, Entry, Refusal, RequestError, Retention, Stream, TransactError, TxError,
-    WriteTables as _,
+    AppendError, Appended, AtCap, CAP_BYTES_MIN, Entry, Refusal, RequestError, Retention, Store, Stream,
+    TransactError, TxError, WriteTables as _,
 };
 
 use super::{Scheduling, later, published, waiting};
@@ -22,7 +22,7 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, AppendError>) -> Refusal {
 fn an_id_given_twice_waits_once_and_is_remembered_when_it_has_fired() {
     let dir = dir();
     let mut store = open(dir.path(), one());
-    let given = |store: &busway_persistence::Store, seconds, due: Option<i64>| {
+    let given = |store: &Store, seconds, due: Option<i64>| {
         let entry = store.entry(event_with_id("a", 7, id(7)), true, at(seconds)).unwrap();
         match due {
             Some(due) => entry.wait_until(at(due), Some(Duration::from_secs(1))),
@@ -74,6 +74,35 @@ fn more_than_may_wait_is_refused_and_what_leaves_makes_room() {
     let reason = refusal(store.schedule(vec![large]));
     let Refusal::ScheduleFull { bytes, bytes_max: 1_000, .. } = reason else { panic!("{reason}") };
     assert!((100..1_000).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn what_is_larger_than_its_partition_may_grow_to_is_refused_and_holds_up_no_other() {
+    let dir = dir();
+    let open = |cap| {
+        let capped = Retention::forever().cap(cap, AtCap::DropOldest);
+        open(dir.path(), options().stream(Stream::new("all").capture("#").retention(capped)))
+    };
+    let (small, large) = (CAP_BYTES_MIN, 4 * CAP_BYTES_MIN);
+    let length = usize::try_from(small).unwrap() + 1_000;
+    let entry = |store: &Store, number, length, due| {
+        store.entry(event("a", number, length), false, at(0)).unwrap().wait_until(at(due), None)
+    };
+    let store = open(small);
+    let reason = refusal(store.schedule(vec![entry(&store, 0, length, 1)]));
+    let Refusal::Capped { cap, .. } = reason else { panic!("{reason}") };
+    assert_eq!((cap, waiting(&store)), (small, vec![]));
+    store.close();
+    // Taken in under a cap that it fits, due under one that it does not.
+    let store = open(large);
+    store.schedule(vec![entry(&store, 1, length, 1), entry(&store, 2, 8, 2)]).unwrap();
+    store.close();
+    let store = open(small);
+    let fired = store.fire_from(9, 9, None).unwrap();
+    assert_eq!((fired.events, fired.held, published(&store, 0), waiting(&store)), (1, 1, vec![2], vec![1]));
+    store.close();
+    let store = open(large);
+    assert_eq!((store.fire_all(9), published(&store, 0), waiting(&store)), (1, vec![2, 1], vec![]));
 }
 
 #[test]
