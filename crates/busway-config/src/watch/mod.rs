@@ -119,13 +119,14 @@ impl WatchBuilder {
     /// # Cancel safety
     /// As [`Config::apply`].
     pub async fn start(self, bus: &Bus) -> Result<Watcher, ConfigError> {
+        // Before the file is read: what is told while it is applied is looked at behind that.
+        let (bell, told) = channel();
+        let is_told = Arc::<AtomicBool>::default();
+        let events = events(&self.path, bell.clone(), Arc::clone(&is_told));
         let seen = Config::source(&self.path);
         Box::pin(self.config(&seen)?.apply(bus)).await?;
         let runtime = Handle::try_current()
             .map_err(|_| ConfigError::without_place("there is no tokio runtime here".to_owned()))?;
-        let (bell, told) = channel();
-        let is_told = Arc::<AtomicBool>::default();
-        let events = events(&self.path, bell.clone(), Arc::clone(&is_told));
         let shared = Arc::<Shared>::default();
         let work = Work {
             builder: self,

@@ -1,10 +1,12 @@
 //! Files that change while they are watched.
 
 use std::path::Path;
+use std::sync::Once;
 use std::time::Duration;
 
 use busway_config::{Reload, WatchStatus, Watcher};
 use busway_engine::Bus;
+use busway_middleware::builtin::LogOutcome;
 use busway_testkit::TestBus;
 
 use crate::world::Seen;
@@ -63,6 +65,27 @@ async fn a_file_that_is_written_replaced_or_linked_anew_is_applied() {
         std::fs::rename(&link, &path).unwrap();
         until(&watcher, |status| status.applied == 3).await;
     }
+}
+
+/// Its middleware writes the file anew when it is made, once: while the file is applied for the first time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_changes_while_it_is_applied_for_the_first_time_is_applied_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("busway.yaml");
+    let with_stage = |handler| format!("middleware: {{ user: [{{ kind: late }}] }}\n{}", text(handler));
+    std::fs::write(&path, with_stage("one")).unwrap();
+    let (seen, once, written) = (Seen::default(), Once::new(), path.clone());
+    let bus = TestBus::build(|builder| {
+        let builder = ["one", "two"].into_iter().fold(builder, |builder, name| seen.register(builder, name));
+        builder.middleware_factory("late", move |(): ()| {
+            once.call_once(|| std::fs::write(&written, with_stage("two")).unwrap());
+            Ok::<_, String>(LogOutcome)
+        })
+    })
+    .await;
+    let builder = Watcher::of(&path).quiet(Duration::from_millis(5)).poll(Duration::from_secs(86_400));
+    let watcher = builder.environment([]).start(&bus).await.unwrap_or_else(|error| panic!("{error}"));
+    until(&watcher, |status| status.applied == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -211,15 +211,15 @@ impl<F: FnMut(&'static str, Value)> Visit for Gather<'_, F> {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.take(field, |_| Value::number(value));
+        self.take(field, |redactor| Value::number(value, redactor));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.take(field, |_| Value::Literal(value.to_string()));
+        self.take(field, |redactor| Value::literal(value.to_string(), redactor));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.take(field, |_| Value::Literal(value.to_string()));
+        self.take(field, |redactor| Value::literal(value.to_string(), redactor));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {

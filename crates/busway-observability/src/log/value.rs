@@ -22,9 +22,17 @@ impl Value {
         Self::Text(HIDDEN.to_owned())
     }
 
-    pub(super) fn number(number: f64) -> Self {
+    /// A number as it is written, unless it is what nobody is to read: a card's, or a value that is a secret.
+    pub(super) fn literal(number: String, redactor: &Redactor) -> Self {
+        match redactor.text(&number) == number {
+            true => Self::Literal(number),
+            false => Self::hidden(),
+        }
+    }
+
+    pub(super) fn number(number: f64, redactor: &Redactor) -> Self {
         match number.is_finite() {
-            true => Self::Literal(format!("{number:?}")),
+            true => Self::literal(format!("{number:?}"), redactor),
             // JSON has no word for these.
             false => Self::Text(number.to_string()),
         }
@@ -169,7 +177,15 @@ mod tests {
         }
         let Value::Text(text) = Value::said(&Panics, &Redactor::new()) else { panic!() };
         assert_eq!(text, "its value panicked when it was asked for its text");
-        assert_eq!(Value::number(f64::NAN), Value::Text("NaN".to_owned()));
-        assert_eq!(Value::number(1.5), Value::Literal("1.5".to_owned()));
+    }
+
+    #[test]
+    fn a_number_is_hidden_where_its_text_would_be() {
+        let redactor = Redactor::usual().value("47110815");
+        let hidden = |number: &str| Value::literal(number.to_owned(), &redactor) == Value::hidden();
+        assert!(hidden("4111111111111111") && hidden("47110815") && !hidden("47110816") && !hidden("-1"));
+        assert_eq!(Value::number(47_110_815.0, &redactor), Value::hidden());
+        assert_eq!(Value::number(f64::NAN, &redactor), Value::Text("NaN".to_owned()));
+        assert_eq!(Value::number(1.5, &redactor), Value::Literal("1.5".to_owned()));
     }
 }

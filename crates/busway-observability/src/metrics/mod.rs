@@ -156,7 +156,7 @@ impl Metrics {
 
     /// All of them, in the Prometheus text format. It reads the store of its bus: for a thread that may wait.
     ///
-    /// Gauges of subscriptions that are gone are 0; what was counted stays. With histograms of a hundred subscriptions and more it has a second thread while it
+    /// Gauges of subscriptions that are gone are 0, and of a bus that is gone all of them; what was counted stays. With histograms of a hundred subscriptions and more it has a second thread while it
     /// renders, which has ended when it returns.
     #[must_use]
     pub fn render(&self) -> String {
@@ -165,8 +165,9 @@ impl Metrics {
         {
             // Held around both: what two renderings read is taken in the order in which it was read.
             let mut read = read.lock();
-            if let Some(numbers) = self.numbers() {
-                read.take(recorded, &numbers);
+            match self.numbers() {
+                Some(numbers) => read.take(recorded, &numbers),
+                None => read.end(),
             }
         }
         rendering.finish()

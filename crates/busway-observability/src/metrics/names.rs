@@ -161,7 +161,7 @@ pub(super) const FAMILIES: [Family; 48] = [
         END_TO_END,
         Is::Histogram,
         Unit::Seconds,
-        "From an event's time to the end of its handler, by the wall clocks of both.",
+        "From an event's time to the end of the handler that was done with it, by the wall clocks of both; attempts that failed are not among them.",
     ),
     (PUBLISH, Is::Histogram, Unit::Seconds, "How long durable publishes waited for their durability."),
     (COMMIT, Is::Histogram, Unit::Seconds, "How long commits of the store took, the sync included."),

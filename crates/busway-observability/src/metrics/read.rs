@@ -131,6 +131,7 @@ impl Read {
         self.gauges.values().for_each(|gauges| _ = are_gone(gauges));
         self.breakers.values().for_each(OfBreaker::is_gone);
         self.store.iter().for_each(OfStore::is_gone);
+        self.bus.iter().for_each(|bus| bus.config_refused.set(0.0));
     }
 
     /// What was counted under a name stays, whoever bears it now.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use busway_middleware::Outcome;
 use metrics::{Counter, Histogram, Label};
 use parking_lot::RwLock;
 
@@ -57,10 +58,13 @@ impl Timed {
                 self.commit_requests.record(count(requests));
                 self.commit_events.record(count(events));
             }
-            Signal::Handled { subscription, took, since_published, .. } => {
+            Signal::Handled { subscription, outcome, took, since_published, .. } => {
                 let of = self.of(recorded, subscription);
                 of.handler.record(took.as_secs_f64());
-                of.end_to_end.record(since_published.as_secs_f64());
+                // An attempt that fails is not the end of its event.
+                if matches!(outcome, Outcome::Done | Outcome::Skip) {
+                    of.end_to_end.record(since_published.as_secs_f64());
+                }
             }
             Signal::Reloaded { took, .. } => self.reload.record(took.as_secs_f64()),
             Signal::Hung { subscription, .. } => self.of(recorded, subscription).hung.increment(1),

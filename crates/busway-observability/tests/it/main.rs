@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 #![expect(clippy::disallowed_methods, reason = "a test may have tasks of its own")]
 
+mod endings;
 mod endpoint;
 mod logs;
 mod metrics;

@@ -13,7 +13,7 @@ use busway_observability::{
 
 use crate::{busy, told};
 
-fn event(tenant: Option<&str>) -> AnyEvent {
+pub(crate) fn event(tenant: Option<&str>) -> AnyEvent {
     let metadata = Metadata::draft("test", 1).build().unwrap();
     let stamp = Stamp::new(EventId::foreign("test", "1"), Timestamp::from_nanos(0), &metadata);
     let draft = Event::new("orders.created", Raw::default());
@@ -23,7 +23,7 @@ fn event(tenant: Option<&str>) -> AnyEvent {
 
 /// The value of a series, by its whole name with labels in their order.
 #[track_caller]
-fn value(text: &str, series: &str) -> f64 {
+pub(crate) fn value(text: &str, series: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {series} in:\n{text}")).parse().unwrap()
 }
