@@ -14,7 +14,7 @@ use crate::lmdb::Db;
 use crate::record::{self, Copies, Place, Record};
 use crate::records::{self, Records};
 use crate::segment::Segment;
-use crate::shared::Shared;
+use crate::shared::{Partition, Shared};
 use crate::tail::StoredEvent;
 
 /// How much one read copies at most. It goes on by at least one event where there is one. What is in memory is shared, not copied:
@@ -51,15 +51,8 @@ impl Shared {
         filter: Option<&Filter>,
         limits: ReadLimits,
     ) -> Result<Page, ReadError> {
-        let here = self.partition(partition).ok_or(ReadError::UnknownPartition { partition })?;
-        let (first, next) = here.bounds();
-        if from < first {
-            return Err(ReadError::BeforeStart { from, first });
-        }
         let mut page = Page { events: Vec::new(), next: from };
-        if from >= next {
-            return Ok(page);
-        }
+        let Some(here) = self.reaching(partition, from)? else { return Ok(page) };
         if here.tail.lock().read(from, limits.events.max(1), &mut page.events) {
             page.next = page.events.last().map_or(from, |event| event.offset + 1);
             if let Some(filter) = filter {
@@ -69,6 +62,14 @@ impl Shared {
         }
         self.read_from_disk(partition, filter, limits, &mut page)?;
         Ok(page)
+    }
+
+    /// A partition whose log has something at this offset or behind it; `None` when it ends before.
+    fn reaching(&self, partition: u32, from: u64) -> Result<Option<&Partition>, ReadError> {
+        let here = self.partition(partition).ok_or(ReadError::UnknownPartition { partition })?;
+        let (first, next) = here.bounds();
+        still_there(from, first)?;
+        Ok((from < next).then_some(here))
     }
 
     /// Reads single events, wherever they lie. What became of each comes in the order of the places.
@@ -85,16 +86,11 @@ impl Shared {
 
     /// `None`: it has to be looked for on disk.
     fn read_in_memory(&self, Position { partition, offset }: Position) -> Option<Found> {
-        let Some(here) = self.partition(partition) else {
-            return Some(Err(ReadError::UnknownPartition { partition }));
+        let here = match self.reaching(partition, offset) {
+            Ok(Some(here)) => here,
+            Ok(None) => return Some(Ok(None)),
+            Err(error) => return Some(Err(error)),
         };
-        let (first, next) = here.bounds();
-        if offset < first {
-            return Some(Err(ReadError::BeforeStart { from: offset, first }));
-        }
-        if offset >= next {
-            return Some(Ok(None));
-        }
         let mut events = Vec::new();
         let is_there = here.tail.lock().read(offset, 1, &mut events);
         is_there.then(|| Ok(events.pop().filter(|event| event.offset == offset)))
@@ -133,11 +129,8 @@ impl Shared {
         page: &mut Page,
     ) -> Result<(), ReadError> {
         let view = self.view(partition)?;
-        let first = view.segments.first().map_or(0, |segment| segment.first);
-        if page.next < first {
-            return Err(ReadError::BeforeStart { from: page.next, first });
-        }
         let from = page.next;
+        still_there(from, first_of(&view.segments))?;
         let mut scan = Scan::new(self, &view, partition, (filter, limits), from);
         for segment in view.segments.iter().filter(|segment| segment.next > from) {
             if !scan.segment(segment, page)? {
@@ -181,10 +174,7 @@ impl<'a> Scan<'a> {
     /// Reads one event.
     fn one(&mut self, segments: &[Segment], offset: u64) -> Found {
         let Self { shared, txn, partition, .. } = *self;
-        let first = segments.first().map_or(0, |segment| segment.first);
-        if offset < first {
-            return Err(ReadError::BeforeStart { from: offset, first });
-        }
+        still_there(offset, first_of(segments))?;
         let segment = segments.iter().find(|segment| segment.next > offset);
         let database = segment.and_then(|segment| shared.databases.segment(partition, segment.slot));
         let Some(database) = database else { return Ok(None) };
@@ -266,6 +256,14 @@ impl<'a> Scan<'a> {
         let record::StoredEvent { event, appended, given_id } = decoded;
         Ok(Some(StoredEvent { offset, appended, given_id, event }))
     }
+}
+
+fn first_of(segments: &[Segment]) -> u64 {
+    segments.first().map_or(0, |segment| segment.first)
+}
+
+const fn still_there(from: u64, first: u64) -> Result<(), ReadError> {
+    if from < first { Err(ReadError::BeforeStart { from, first }) } else { Ok(()) }
 }
 
 /// A record that is not where its segment says it is.

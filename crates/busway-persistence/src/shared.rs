@@ -137,6 +137,12 @@ impl Shared {
         Some((&stream.name, stream.declared.as_ref()?.retention.cap?))
     }
 
+    /// What is said where a partition has no room below its cap.
+    pub(crate) fn capped(&self, partition: u32, (stream, cap): (&str, Cap)) -> Refusal {
+        let (stream, partition) = (stream.to_owned(), self.index_in_stream(partition));
+        Refusal::Capped { stream, partition, cap: cap.bytes }
+    }
+
     /// A partition's place within its stream.
     pub(crate) fn index_in_stream(&self, partition: u32) -> u16 {
         let first = self.stream_of(partition).map_or(0, |stream| stream.first);

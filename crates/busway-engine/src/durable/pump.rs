@@ -157,13 +157,16 @@ impl DurableCore {
                 .partition::<Vec<Position>, _>(|&place| hand.window.waits_for_room(place).is_none())
         };
         without_room.iter().for_each(|&place| self.give_up_when_there_is_room(place));
-        let mut found = self.log.with(|store| self.read_parked(store, &due)).unwrap_or_default();
-        found.resize_with(due.len(), || Ok(None));
-        self.came_back(due.iter().copied().zip(found));
-        !due.is_empty() || !without_room.is_empty()
+        // The pump comes by at each turn, and mostly nothing is due.
+        if due.is_empty() {
+            return !without_room.is_empty();
+        }
+        let read = self.log.with(|store| self.read_parked(store, &due));
+        self.came_back(read.unwrap_or_else(|| due.iter().map(|&place| (place, Ok(None))).collect()));
+        true
     }
 
-    fn came_back(&self, all: impl Iterator<Item = (Position, Result<Option<StoredEvent>, ReadError>)>) {
+    fn came_back(&self, all: Vec<ReadParked>) {
         let mut unreadable = Vec::new();
         {
             let (at, mut hand) = (self.moment(), self.hand.lock());
@@ -181,20 +184,18 @@ impl DurableCore {
         unreadable.iter().for_each(|(place, error)| self.cannot_bring_back(*place, error));
     }
 
-    /// Reads parked events: from the log, or from its dead letter that which was redriven.
-    fn read_parked(&self, store: &Store, places: &[Position]) -> Vec<Result<Option<StoredEvent>, ReadError>> {
-        let replays: Vec<usize> = {
+    /// Reads parked events: from the log, and behind these, from their dead letters, those that were redriven.
+    fn read_parked(&self, store: &Store, places: &[Position]) -> Vec<ReadParked> {
+        let (redriven, logged): (Vec<Position>, Vec<Position>) = {
             let hand = self.hand.lock();
-            (0..).zip(places).filter(|(_, place)| hand.window.is_replay(**place)).map(|(at, _)| at).collect()
+            places.iter().partition(|place| hand.window.is_replay(**place))
         };
-        let mut found = store.read_each(places);
-        for at in replays {
-            if let (Some(found), Some(&Position { partition, offset })) = (found.get_mut(at), places.get(at))
-            {
-                *found = store.redriven_event(LetterKey { subscription: self.number, partition, offset });
-            }
-        }
-        found
+        let of_log = store.read_each(&logged);
+        let of_letter = |place: Position| {
+            let Position { partition, offset } = place;
+            (place, store.redriven_event(LetterKey { subscription: self.number, partition, offset }))
+        };
+        logged.into_iter().zip(of_log).chain(redriven.into_iter().map(of_letter)).collect()
     }
 
     /// Gives up what waits for room for its letter, when there is some.
@@ -205,7 +206,7 @@ impl DurableCore {
         if has_room
             && self.services.signals.want(Wants::ALARMS)
             && let Some(found) = self.log.with(|store| self.read_parked(store, &[place]))
-            && let Some(Ok(Some(stored))) = found.into_iter().next()
+            && let Some((_, Ok(Some(stored)))) = found.into_iter().next()
         {
             self.tell_of_letter(&stored.event, &reason);
         }
@@ -319,6 +320,9 @@ impl DurableCore {
         }
     }
 }
+
+/// A parked event that was read; `None` where nothing lies.
+type ReadParked = (Position, Result<Option<StoredEvent>, ReadError>);
 
 /// Room that is worth a read while there is something to do.
 const PORTION: usize = 64;

@@ -156,8 +156,8 @@ impl Metrics {
 
     /// All of them, in the Prometheus text format. It reads the store of its bus: for a thread that may wait.
     ///
-    /// Gauges of subscriptions that are gone are 0, and of a bus that is gone all of them; what was counted stays. With histograms of a hundred subscriptions and more it has a second thread while it
-    /// renders, which has ended when it returns.
+    /// Gauges of subscriptions that are gone are 0, and of a bus that is gone all of them; what was counted stays. With histograms of a hundred subscriptions
+    /// and more it has a second thread while it renders, which has ended when it returns.
     #[must_use]
     pub fn render(&self) -> String {
         let Shared { handles, recorded, timed, read, .. } = &*self.shared;

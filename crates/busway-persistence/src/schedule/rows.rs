@@ -82,9 +82,9 @@ pub(crate) fn check_room(shared: &Shared, waiting: &Waiting, entries: &[Entry]) 
 
 /// What is larger by itself than its partition may grow to could never be published.
 pub(super) fn never_fits(shared: &Shared, entry: &Entry) -> Option<Refusal> {
-    let (stream, cap) = shared.cap_of_partition(entry.partition)?;
-    let (stream, partition) = (stream.to_owned(), shared.index_in_stream(entry.partition));
-    (entry.bytes() as u64 > cap.bytes).then_some(Refusal::Capped { stream, partition, cap: cap.bytes })
+    let capped =
+        shared.cap_of_partition(entry.partition).filter(|(_, cap)| entry.bytes() as u64 > cap.bytes)?;
+    Some(shared.capped(entry.partition, capped))
 }
 
 /// When the event with this id is due, if it waits, and the hash of its body. A damaged row says nothing.

@@ -113,8 +113,7 @@ pub(crate) fn make_room(
         }
         let may_drop = can_fit && cap.then == AtCap::DropOldest;
         if retain::is_over_cap(shared, state, partition, needed) && !may_drop {
-            let (stream, partition) = (stream.to_owned(), shared.index_in_stream(partition));
-            return Ok(Err(Refusal::Capped { stream, partition, cap: cap.bytes }));
+            return Ok(Err(shared.capped(partition, (stream, cap))));
         }
     }
     for (partition, needed) in needed {
