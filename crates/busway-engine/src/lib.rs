@@ -97,7 +97,7 @@ pub use crate::transact::{InStore, StoreTx, Transacted, TransactionError, Tx, in
 
 #[doc(inline)]
 pub use busway_persistence::{
-    Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Attempt, Audit,
+    Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Attempt, Attempts, Audit,
     AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Corrupt, Damaged,
     EntryError, Export, ExportError, Exported, Fault, Import, ImportCause, ImportError, Imported, LineError,
     OpenError, OperationKind, Quarantine, ReadError, ReadTables, Refusal, RequestError, Retention, Snapshot,

@@ -21,12 +21,7 @@ pub(crate) struct Shown {
 impl Shown {
     /// What is kept of an outcome that is no good one: its word and its error.
     pub(crate) fn failure_text(&self, outcome: &Outcome) -> String {
-        let text = self.said(|| match outcome.error_text() {
-            Some(text) => format!("{}: {text}", outcome.label()),
-            None => outcome.to_string(),
-        });
-        let text = text.unwrap_or_else(|| format!("{}: {PANICKED}", outcome.label()));
-        text.chars().take(FAILURE_CHARS_MAX).collect()
+        labelled(outcome, &self.error_text(outcome))
     }
 
     /// The error of an outcome, with its causes.
@@ -89,6 +84,18 @@ impl Shown {
     pub(crate) fn failed(&self, reason: &dyn std::error::Error) -> Ending {
         Ending::Failed { reason: self.redactor.text(&reason.to_string()).into_owned() }
     }
+}
+
+/// The word of an outcome before the text of its error, if it has one; as much of it as is kept.
+pub(crate) fn labelled(outcome: &Outcome, error: &str) -> String {
+    let mut text = match outcome.error() {
+        Some(_) => format!("{}: {error}", outcome.label()),
+        None => error.to_owned(),
+    };
+    if let Some((end, _)) = text.char_indices().nth(FAILURE_CHARS_MAX) {
+        text.truncate(end);
+    }
+    text
 }
 
 const PANICKED: &str = "its error panicked when it was asked for its text";

@@ -60,6 +60,7 @@
 
 mod aging;
 mod append;
+mod attempts;
 mod attendance;
 mod audit;
 mod backup;
@@ -101,6 +102,7 @@ mod view;
 mod writer;
 
 pub use crate::append::{Appended, Entry, OnAppended, Position};
+pub use crate::attempts::{ATTEMPTS_KEPT, Attempt, Attempts, ERROR_BYTES_MAX};
 pub use crate::attendance::{Mark, Quarantine};
 pub use crate::audit::{
     ARCHIVE_RECORDS, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, Archiving, Audit,
@@ -131,8 +133,7 @@ pub use crate::schedule::{
     ScheduledPage,
 };
 pub use crate::settle::{
-    ATTEMPTS_KEPT, Attempt, DeadLetter, ERROR_BYTES_MAX, OnRegistered, OnSettled, Parked, Place, Registered,
-    SUBSCRIPTION_NAME_BYTES_MAX, Settlement,
+    DeadLetter, OnRegistered, OnSettled, Parked, Place, Registered, SUBSCRIPTION_NAME_BYTES_MAX, Settlement,
 };
 pub use crate::snapshot::Snapshot;
 pub use crate::standing::StoredSubscription;

@@ -16,12 +16,14 @@ use crate::corrupt::Corrupt;
 /// # Errors
 /// It is larger than a row may be, which no caller of this crate lets happen.
 pub(crate) fn encode<T: Serialize + ?Sized>(key: &[u8], value: &T) -> heed::Result<Vec<u8>> {
-    let body =
-        bincode::serde::encode_to_vec(value, LAYOUT).map_err(|error| heed::Error::Encoding(error.into()))?;
-    if body.len() > ROW_BYTES_MAX {
-        return Err(heed::Error::Encoding(format!("a row of {} bytes", body.len()).into()));
+    let mut row = headed(VERSION, ROW_BYTES);
+    bincode::serde::encode_into_std_write(value, &mut row, LAYOUT)
+        .map_err(|error| heed::Error::Encoding(error.into()))?;
+    let body = row.len() - HEAD_BYTES;
+    if body > ROW_BYTES_MAX {
+        return Err(heed::Error::Encoding(format!("a row of {body} bytes").into()));
     }
-    Ok(written(key, VERSION, body.len(), |row| row.extend(body)))
+    Ok(sealed(key, VERSION, row))
 }
 
 /// A row of a version under `key` whose body, of so many bytes about, is written by hand.
@@ -31,9 +33,20 @@ pub(crate) fn written(
     body_bytes: usize,
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Vec<u8> {
+    let mut row = headed(version, body_bytes);
+    write(&mut row);
+    sealed(key, version, row)
+}
+
+/// The head of a row, whose body is about so many bytes.
+fn headed(version: u8, body_bytes: usize) -> Vec<u8> {
     let mut row = Vec::with_capacity(HEAD_BYTES + body_bytes);
     row.extend([version, 0, 0, 0, 0]);
-    write(&mut row);
+    row
+}
+
+/// The row with its checksum.
+fn sealed(key: &[u8], version: u8, mut row: Vec<u8>) -> Vec<u8> {
     if let Some((head, body)) = row.split_first_chunk_mut::<HEAD_BYTES>() {
         let [a, b, c, d] = checksum(version, key, body).to_le_bytes();
         *head = [version, a, b, c, d];
@@ -108,6 +121,8 @@ const VERSION: u8 = 1;
 pub(crate) const NEWEST: u8 = 2;
 /// Version and checksum.
 pub(crate) const HEAD_BYTES: usize = 5;
+/// Bytes of a body that few are larger than.
+const ROW_BYTES: usize = 128;
 /// No row is larger; a length that is read from a damaged one asks for no more memory than this.
 const ROW_BYTES_MAX: usize = 4 << 20;
 

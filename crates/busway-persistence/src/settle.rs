@@ -5,6 +5,7 @@ use std::sync::Arc;
 use busway_event::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::{Attempts, ERROR_BYTES_MAX, boundary};
 use crate::attendance::{Mark, Quarantine};
 use crate::cursor::Cursor;
 use crate::done::DoneKeys;
@@ -55,52 +56,23 @@ pub struct Parked {
     pub due: Timestamp,
     /// Its lane: later events of the same lane wait behind it.
     pub lane: u64,
-    /// The attempts so far, oldest first, the last [`ATTEMPTS_KEPT`] of them.
-    pub attempts: Vec<Attempt>,
+    /// The attempts so far.
+    pub attempts: Attempts,
     /// How many there were in all. 0 for one that waits behind another of its lane.
     pub attempt_count: u32,
-}
-
-impl Parked {
-    /// Without what is not kept.
-    pub(crate) fn bounded(&self) -> Self {
-        Self { attempts: kept(&self.attempts), ..self.clone() }
-    }
 }
 
 impl DeadLetter {
     /// Without what is not kept.
     pub(crate) fn bounded(&self) -> Self {
         let (reason, handler) = (cut(&self.reason, ERROR_BYTES_MAX), cut(&self.handler, ERROR_BYTES_MAX));
-        Self { reason, handler, attempts: kept(&self.attempts), ..self.clone() }
+        Self { reason, handler, ..self.clone() }
     }
-}
-
-fn kept(attempts: &[Attempt]) -> Vec<Attempt> {
-    let skipped = attempts.len().saturating_sub(ATTEMPTS_KEPT);
-    attempts
-        .iter()
-        .skip(skipped)
-        .map(|attempt| Attempt { at: attempt.at, error: cut(&attempt.error, ERROR_BYTES_MAX) })
-        .collect()
 }
 
 /// At most so many bytes of a text, whole characters.
 pub(crate) fn cut(text: &str, limit: usize) -> String {
-    let mut end = text.len().min(limit);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default().to_owned()
-}
-
-/// An attempt that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// When it ended, wall clock.
-    pub at: Timestamp,
-    /// The error with its causes, at most [`ERROR_BYTES_MAX`] bytes.
-    pub error: String,
+    text.get(..boundary(text, limit)).unwrap_or_default().to_owned()
 }
 
 /// An event that a subscription gave up on.
@@ -114,8 +86,8 @@ pub struct DeadLetter {
     pub reason: String,
     /// The name of the handler that failed.
     pub handler: String,
-    /// The attempts, oldest first, the last [`ATTEMPTS_KEPT`] of them.
-    pub attempts: Vec<Attempt>,
+    /// The attempts that failed.
+    pub attempts: Attempts,
     /// How many there were in all.
     pub attempt_count: u32,
 }
@@ -213,7 +185,3 @@ pub(crate) struct SubscriptionRow {
 
 /// Bytes of a durable subscription's name.
 pub const SUBSCRIPTION_NAME_BYTES_MAX: usize = 255;
-/// Attempts that are remembered of an event.
-pub const ATTEMPTS_KEPT: usize = 16;
-/// Bytes that are kept of an error.
-pub const ERROR_BYTES_MAX: usize = 4 << 10;

@@ -224,7 +224,7 @@ pub use busway_router::GroupRule;
 #[doc(inline)]
 pub use busway_engine::{
     AnyPublisher, Archive, ArchiveEnd, ArchiveError, ArchiveProblem, Archived, AsTableKey, AtCap, Attempt,
-    Audit, AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Breaker,
+    Attempts, Audit, AuditHead, AuditHeadError, AuditKey, Backup, BackupError, BadLine, BadLines, Breaker,
     BreakerStatus, Breakers, BuildError, BuildProblem, Bus, BusBuilder, BusStats, ChannelUnknown, Clock,
     Comparison, Corrupt, CursorError, CursorHandle, Damaged, DamagedLetter, DeadLetter, DeadLetterError,
     DeadLetterId, DeadLetterIdError, DeadLetterOperation, DeadLetterPage, DeadLetterPolicy, DeadLetterState,

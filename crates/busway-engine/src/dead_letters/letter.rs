@@ -1,7 +1,7 @@
 //! A dead letter as people look at it.
 
 use busway_event::{AnyEvent, Timestamp};
-use busway_persistence::{Attempt, Corrupt, LetterKey, LetterState, Quarantine, StoredLetter};
+use busway_persistence::{Attempts, Corrupt, LetterKey, LetterState, Quarantine, StoredLetter};
 
 use super::id::DeadLetterId;
 
@@ -20,7 +20,7 @@ pub struct DeadLetter {
     /// The handler that failed.
     pub handler: String,
     /// The last 16 attempts, oldest first: when each ended, and its error with its causes, at most 4 KiB.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Attempts,
     /// How many there were in all.
     pub attempt_count: u32,
     /// Of an event that was set aside because processes died of it: what is known of that.

@@ -9,10 +9,10 @@ use busway_persistence::{OnSettled, Refusal, RequestError, Settlement, Store};
 use tokio::sync::oneshot;
 
 use super::attempt::Ended;
+use super::ending::report;
 use super::member::Member;
 use super::traced::concluded;
 use super::window::{Started, Verdict};
-use super::worker::report;
 use super::{DurableBuilder, DurableCore};
 use crate::settings::{Origin, Setting};
 use crate::subscription::SubscribeProblem;

@@ -28,13 +28,14 @@ use futures_util::future::join_all;
 use super::DurableCore;
 use super::attempt::{ChainCache, contained};
 use super::batch_gate::keep_all;
+use super::ending::{Ending, Storing, judge};
 use super::gaps::Untold;
 use super::member::Member;
 use super::once::{Claimed, note_key};
 use super::patience::later;
 use super::traced::concluded;
 use super::window::{Made, Started};
-use super::worker::{InHand, Storing, judge, let_go, next, report};
+use super::worker::{InHand, let_go, next};
 use crate::breaker::{Call, Reach};
 use crate::transact::{BatchDesk, CallMade, Committed, Record, commit};
 
@@ -292,9 +293,10 @@ impl<'a> Worker<'a> {
             let call = calls.get_mut(item.at).and_then(Option::take);
             let outcome = (&item.outcome, core.class_of(&item.outcome));
             core.call_ended(call.as_ref(), Some(outcome));
-            report(core, &started.event, &item.outcome, progress.cut_by());
             let claimed = claims.get_mut(item.at).and_then(Option::take);
-            let verdict = judge(core, member, (started, outcome, storing), at);
+            let (outcome, class) = outcome;
+            let ending = Ending { outcome, class, storing, cut_by: progress.cut_by() };
+            let verdict = judge(core, member, started, &ending, at);
             concluded(place.as_deref(), started, &item.outcome, &verdict);
             drop_contained(item.outcome);
             ended.push((started.place, verdict, claimed));

@@ -10,10 +10,10 @@ use futures_util::future::join_all;
 
 use super::attempt::Ended;
 use super::batch::{Going, Worker};
+use super::ending::{Ending, judge};
 use super::guarded::{Asked, ask};
 use super::once::{Admitted, Claimed, give_back, pay};
 use super::window::{Made, Started};
-use super::worker::{Storing, judge, report};
 use crate::idempotency::beside;
 
 impl<'a> Worker<'a> {
@@ -183,9 +183,7 @@ impl<'a> Worker<'a> {
     /// An event is decided without its handler.
     fn decide_alone(&self, started: &Started<AnyEvent>, outcome: &Outcome) {
         let (core, at) = (self.core, self.core.moment());
-        report(core, &started.event, outcome, None);
-        let verdict =
-            judge(core, self.member, (started, (outcome, core.class_of(outcome)), Storing::ToBe), at);
+        let verdict = judge(core, self.member, started, &Ending::of(outcome, core.class_of(outcome)), at);
         core.decided(started.place, (verdict, Made::Nothing), None, at);
     }
 }

@@ -20,9 +20,7 @@
 use std::sync::Arc;
 
 use busway_event::{AnyEvent, Filter, Timestamp};
-use busway_persistence::{
-    Attempt, DeadLetter, Mark, Position, Quarantine, Refusal, Registered, RequestError, Store,
-};
+use busway_persistence::{DeadLetter, Mark, Position, Quarantine, Refusal, Registered, RequestError, Store};
 use busway_reliability::Caution;
 use tokio::sync::oneshot;
 
@@ -79,7 +77,7 @@ fn letter(registered: &Registered, mark: &Mark, handler: &str, utc: Timestamp) -
     let place = registered.places.iter().find(|place| place.partition == mark.partition);
     let parked = place.and_then(|place| place.parked.iter().find(|parked| parked.offset == mark.offset));
     let mut attempts = parked.map(|parked| parked.attempts.clone()).unwrap_or_default();
-    attempts.push(Attempt { at: mark.at, error: "the process died during this attempt".to_owned() });
+    attempts.note(mark.at, "the process died during this attempt".to_owned());
     let letter = DeadLetter {
         offset: mark.offset,
         at: utc,

@@ -13,9 +13,9 @@ use busway_middleware::{Outcome, Reply};
 use busway_reliability::{FailureClass, Room};
 
 use super::attempt::{conclude, contained};
+use super::ending::{Ending, Storing, judge};
 use super::member::Member;
 use super::window::{LaneOf, Made, Started, Verdict, Wait};
-use super::worker::{Storing, judge, report};
 use super::{DurableBuilder, DurableCore};
 use crate::breaker::{Breaker, BreakerStatus, Call, Channel, Guard, NoCall, Reach, Substitute};
 use crate::bus::BusCore;
@@ -141,9 +141,9 @@ async fn answer(
             }
         }
     };
-    report(core, &started.event, &outcome, Some("breaker"));
     let class = core.class_of(&outcome);
-    let verdict = judge(core, member, (started, (&outcome, class), storing), core.moment());
+    let ending = Ending { outcome: &outcome, class, storing, cut_by: Some("breaker") };
+    let verdict = judge(core, member, started, &ending, core.moment());
     drop_contained(outcome);
     Answered::Is(verdict)
 }

@@ -20,6 +20,7 @@ mod caution;
 mod core;
 mod cursor;
 mod deadline;
+mod ending;
 mod flow;
 mod gaps;
 mod group;

@@ -107,21 +107,6 @@ impl DurableCore {
         self.flow.bell.notify_one();
     }
 
-    /// An event has come to a decision: takes it down, with its key if that is done. The caller lets that go behind this.
-    pub(super) fn decided(
-        self: &Arc<Self>,
-        place: Position,
-        (verdict, made): (Verdict, Made),
-        claimed: Option<&mut Claimed<'_>>,
-        at: Moment,
-    ) {
-        let mut hand = self.hand.lock();
-        note_key(&mut hand, place, &verdict, claimed, at);
-        hand.ended(self, place, (verdict, made), at);
-        drop(hand);
-        self.flow.bell.notify_one();
-    }
-
     /// An event is decided that has not asked for its key: who waits for that does not wait for this one.
     #[cold]
     pub(super) fn pass_key_on(&self, started: &Started<AnyEvent>) {

@@ -12,7 +12,7 @@ use busway_router::KeyHash;
 use super::DurableCore;
 use super::lane::{home_of, lane_of};
 use super::verdict::shortened;
-use super::window::{Fetched, Verdict};
+use super::window::{Due, Fetched, Verdict};
 use crate::stats::State;
 
 /// Works until the subscription ends and everything that it decided is stored.
@@ -150,19 +150,17 @@ impl DurableCore {
 
     /// Takes parked events that are due into hand again; `false` when there were none.
     fn bring_back(&self) -> bool {
-        let (due, without_room) = {
-            let mut hand = self.hand.lock();
-            let due = hand.window.take_due(self.services.clock.now());
-            due.into_iter()
-                .partition::<Vec<Position>, _>(|&place| hand.window.waits_for_room(place).is_none())
-        };
-        without_room.iter().for_each(|&place| self.give_up_when_there_is_room(place));
+        let due = self.hand.lock().window.take_due(self.services.clock.now());
         // The pump comes by at each turn, and mostly nothing is due.
         if due.is_empty() {
-            return !without_room.is_empty();
+            return false;
         }
-        let read = self.log.with(|store| self.read_parked(store, &due));
-        self.came_back(read.unwrap_or_else(|| due.iter().map(|&place| (place, Ok(None))).collect()));
+        let (without_room, due): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|due| due.lacks_room);
+        without_room.into_iter().for_each(|due| self.give_up_when_there_is_room(due));
+        if !due.is_empty() {
+            let read = self.log.with(|store| self.read_parked(store, &due));
+            self.came_back(read.unwrap_or_else(|| due.iter().map(|due| (due.place, Ok(None))).collect()));
+        }
         true
     }
 
@@ -185,27 +183,27 @@ impl DurableCore {
     }
 
     /// Reads parked events: from the log, and behind these, from their dead letters, those that were redriven.
-    fn read_parked(&self, store: &Store, places: &[Position]) -> Vec<ReadParked> {
-        let (redriven, logged): (Vec<Position>, Vec<Position>) = {
-            let hand = self.hand.lock();
-            places.iter().partition(|place| hand.window.is_replay(**place))
-        };
+    fn read_parked(&self, store: &Store, all: &[Due]) -> Vec<ReadParked> {
+        let places =
+            |is_replay| all.iter().filter(move |due| due.is_replay == is_replay).map(|due| due.place);
+        let logged: Vec<Position> = places(false).collect();
         let of_log = store.read_each(&logged);
         let of_letter = |place: Position| {
             let Position { partition, offset } = place;
             (place, store.redriven_event(LetterKey { subscription: self.number, partition, offset }))
         };
-        logged.into_iter().zip(of_log).chain(redriven.into_iter().map(of_letter)).collect()
+        logged.into_iter().zip(of_log).chain(places(true).map(of_letter)).collect()
     }
 
     /// Gives up what waits for room for its letter, when there is some.
-    fn give_up_when_there_is_room(&self, place: Position) {
+    fn give_up_when_there_is_room(&self, due: Due) {
+        let place = due.place;
         let Some((reason, handler)) = self.hand.lock().window.waits_for_room(place) else { return };
         let (at, has_room) = (self.moment(), self.has_room_for_letter(place));
         // Its event is not in memory; of one that cannot be read nothing is told.
         if has_room
             && self.services.signals.want(Wants::ALARMS)
-            && let Some(found) = self.log.with(|store| self.read_parked(store, &[place]))
+            && let Some(found) = self.log.with(|store| self.read_parked(store, &[due]))
             && let Some((_, Ok(Some(stored)))) = found.into_iter().next()
         {
             self.tell_of_letter(&stored.event, &reason);

@@ -127,6 +127,7 @@ fn joined(mut runs: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use busway_event::Timestamp;
+    use busway_persistence::Attempts;
 
     use super::*;
 
@@ -150,7 +151,7 @@ mod tests {
             offset: 9,
             due: Timestamp::from_nanos(0),
             lane: 1,
-            attempts: Vec::new(),
+            attempts: Attempts::NONE,
             attempt_count,
         };
         settlements.parked(parked(2));

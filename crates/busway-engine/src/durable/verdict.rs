@@ -8,9 +8,9 @@ use busway_reliability::{FailureClass, Retry};
 use super::window::Verdict;
 
 /// Decides behind the attempt of this number, from 1. What the subscription says of an error counts where that says nothing itself. `random` is
-/// drawn anew for each. The error is its text, as it may be shown; it is asked for only where there is one.
+/// drawn anew for each. The error is its text, as it may be shown, where there is one.
 pub(super) fn verdict(
-    (outcome, class, error): (&Outcome, FailureClass, impl FnOnce() -> String),
+    (outcome, class, error): (&Outcome, FailureClass, String),
     attempt: u32,
     retry: &Retry,
     random: u64,
@@ -21,14 +21,14 @@ pub(super) fn verdict(
     let at = match (outcome, class) {
         (Outcome::Done | Outcome::Skip, _) => return Verdict::Settled,
         (Outcome::Dead(_), _) | (Outcome::Failed(_), FailureClass::Permanent) => {
-            let reason = shortened(error());
+            let reason = shortened(error);
             return Verdict::Dead { error: Some(reason.clone()), reason, handler: handler() };
         }
         (Outcome::RetryAt(time), _) => Some(*time),
         (Outcome::Failed(_), FailureClass::RetryAt(time)) => Some(time),
         _ => None,
     };
-    let error = shortened(error());
+    let error = shortened(error);
     // Asking for a later time is an attempt like any other: an event must come to an end.
     match retry.after(attempt, random) {
         None => {
@@ -65,7 +65,7 @@ mod tests {
 
     fn decide(outcome: &Outcome, attempt: u32) -> Verdict {
         let retry = Retry::default().attempts(3);
-        let error = || Shown::default().error_text(outcome);
+        let error = Shown::default().error_text(outcome);
         verdict((outcome, FailureClass::Transient, error), attempt, &retry, u64::MAX, NOW, "reserve")
     }
 
@@ -103,7 +103,7 @@ mod tests {
     fn an_error_is_what_its_subscription_says_of_it() {
         let decide = |class, attempt| {
             let (failed, retry) = (Outcome::failed("no such order"), Retry::default().attempts(3));
-            verdict((&failed, class, || "no such order".to_owned()), attempt, &retry, 0, NOW, "reserve")
+            verdict((&failed, class, "no such order".to_owned()), attempt, &retry, 0, NOW, "reserve")
         };
         assert!(matches!(decide(FailureClass::Transient, 1), Verdict::Park { .. }));
         let Verdict::Dead { reason, .. } = decide(FailureClass::Permanent, 1) else { panic!() };
@@ -112,7 +112,7 @@ mod tests {
         let Verdict::Park { delay, .. } = decide(later, 1) else { panic!() };
         assert_eq!(delay, Duration::from_secs(2));
         assert!(matches!(decide(later, 3), Verdict::Dead { .. }), "an attempt like any other");
-        let done = (&Outcome::Done, FailureClass::Permanent, || panic!("it has no error"));
+        let done = (&Outcome::Done, FailureClass::Permanent, String::new());
         let done = verdict(done, 1, &Retry::default(), 0, NOW, "");
         assert!(matches!(done, Verdict::Settled));
     }

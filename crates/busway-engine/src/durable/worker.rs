@@ -4,32 +4,26 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::{Duration, Instant};
 
 use busway_event::AnyEvent;
-use busway_middleware::builtin::log_text;
 use busway_middleware::chain::drop_contained;
 use busway_middleware::{Outcome, Run};
-use busway_observability::Signal;
 use busway_observability::trace::within;
-use busway_reliability::FailureClass;
 use futures_util::FutureExt as _;
 use tokio_util::sync::WaitForCancellationFuture;
 
 use super::attempt::{Ended, Slot};
+use super::ending::{Ending, Storing, judge};
 use super::guarded::{Asked, ask};
 use super::hand::{Hand, Presence, Seat};
 use super::member::Member;
 use super::once::{attempt_once, claim, claim_at_once, give_back};
-use super::recovery::Recovery;
 use super::traced::concluded;
-use super::verdict::verdict;
-use super::window::{Made, Moment, Started, Verdict};
+use super::window::{Made, Started};
 use super::{DurableCore, batch};
 use crate::breaker::{Call, Reach};
-use crate::stats::{LastFailure, State};
+use crate::stats::State;
 
 /// Starts one more worker: a task, or a thread of its own for blocking handlers; `false` when there is no thread to be had.
 #[expect(
@@ -68,6 +62,8 @@ pub(super) fn start(core: &Arc<DurableCore>, member: &Arc<Member>) -> bool {
 pub(super) struct InHand {
     /// What is handled by itself.
     one: Option<Started<AnyEvent>>,
+    /// What is handled by itself next: taken with the decision about the one before, for that is one lock and not two.
+    next: Option<Started<AnyEvent>>,
     /// What is handled together.
     pub(super) batch: Vec<Started<AnyEvent>>,
     /// Of a batch, those that are not decided yet, by their places: rising.
@@ -107,7 +103,8 @@ impl InHand {
 
     #[cold]
     fn fail(&mut self, core: &Arc<DurableCore>, member: &Member) {
-        let Self { one, batch, open, call, calls } = self;
+        // What is next was not attempted, and is by the same worker.
+        let Self { one, batch, open, call, calls, .. } = self;
         // Those that are open are watched under the first of them, if they are.
         let first = open.first().and_then(|at| batch.get(*at)).filter(|_| core.deadline.is_some());
         core.unwatch_batch(member, first.map(|first| first.place), calls);
@@ -118,8 +115,7 @@ impl InHand {
             let (outcome, at) = (Outcome::failed("the program panicked beside its handler"), core.moment());
             let class = core.class_of(&outcome);
             core.call_ended(call.as_ref(), Some((&outcome, class)));
-            report(core, &started.event, &outcome, None);
-            let verdict = judge(core, member, (started, (&outcome, class), Storing::ToBe), at);
+            let verdict = judge(core, member, started, &Ending::of(&outcome, class), at);
             core.decided(started.place, (verdict, Made::Attempt), None, at);
         }
         self.let_go();
@@ -136,7 +132,14 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
     let mut slot = Slot::new(core, member);
     let mut reach = core.guard.clone().map(Reach::new);
     let mut aborted = pin!(core.abort.cancelled());
-    while let Some(started) = next(core, member, |hand| hand.start(member)).await {
+    loop {
+        let started = match in_hand.next.take() {
+            Some(started) => started,
+            None => match next(core, member, |hand| hand.start(member)).await {
+                Some(started) => started,
+                None => return,
+            },
+        };
         let started = &*in_hand.one.insert(started);
         slot.is_settled = false;
         let (mut place, mut claimed) = (None, None);
@@ -196,12 +199,17 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
         let class = core.class_of(&outcome);
         core.call_ended(in_hand.call.take().as_ref(), Some((&outcome, class)));
         // What was not attempted met no step.
-        report(core, &started.event, &outcome, slot.progress.cut_by().filter(|_| made == Made::Attempt));
+        let cut_by = slot.progress.cut_by().filter(|_| made == Made::Attempt);
         let at = core.moment();
-        let verdict = judge(core, member, (started, (&outcome, class), storing), at);
+        let verdict = judge(core, member, started, &Ending { outcome: &outcome, class, storing, cut_by }, at);
         concluded(place.as_ref(), started, &outcome, &verdict);
         drop(place);
-        core.decided(started.place, (verdict, made), claimed.as_mut(), at);
+        in_hand.next = {
+            let mut hand = core.hand.lock();
+            core.decided_under(&mut hand, started.place, (verdict, made), claimed.as_mut(), at);
+            at_once(core, member, &mut hand, |hand| hand.start(member))
+        };
+        core.flow.bell.notify_one();
         // Not under the lock of the decision: who waits for the key is woken under it.
         drop(claimed);
         in_hand.let_go();
@@ -280,101 +288,4 @@ fn at_once<S>(
         hand.supply(core);
     }
     Some(started)
-}
-
-/// Whether the store knows already what became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Storing {
-    ToBe,
-    Is,
-}
-
-/// Decides what becomes of an event whose attempt has ended, and counts it. Not under the lock: the text of an error is the user's code.
-pub(super) fn judge(
-    core: &DurableCore,
-    member: &Member,
-    (started, (outcome, class), storing): (&Started<AnyEvent>, (&Outcome, FailureClass), Storing),
-    at: Moment,
-) -> Verdict {
-    // Told to stop, it has stopped: as if it had been cut short.
-    let is_left = storing == Storing::ToBe && !core.settles_first(started);
-    if is_left && core.stopping.is_cancelled() && may_pass(outcome, class) {
-        core.counts.cut_short.fetch_add(1, Ordering::Relaxed);
-        return Verdict::Later { delay: Duration::ZERO };
-    }
-    let verdict = match storing {
-        Storing::Is => Verdict::Stored,
-        Storing::ToBe => {
-            let (attempt, random) = (started.attempt.get(), fastrand::u64(..));
-            let Recovery { retry, .. } = &core.recovery;
-            let error = || core.services.shown.error_text(outcome);
-            verdict((outcome, class, error), attempt, retry, random, at.utc, member.handler.info().name)
-        }
-    };
-    if started.replay {
-        core.replay_ended(started.place, outcome);
-    }
-    let (verdict, is_given_up) = match verdict {
-        Verdict::Dead { error, reason, handler } => (core.given_up(started, error, (reason, handler)), true),
-        verdict => (verdict, false),
-    };
-    if matches!(verdict, Verdict::Park { .. }) {
-        let (subscription, event, attempt) = (&*core.name, &started.event, started.attempt.get());
-        core.services.signals.tell(&Signal::Retried { subscription, event, attempt });
-    }
-    if started.replay {
-        match verdict {
-            Verdict::Settled
-            | Verdict::Stored
-            | Verdict::Discarded
-            | Verdict::Gone
-            | Verdict::Dead { .. } => {
-                core.forget_redrive(started.place);
-            }
-            Verdict::Park { .. } | Verdict::Wait(_) | Verdict::Later { .. } | Verdict::NoRoom { .. } => {}
-        }
-    }
-    let counter = match (&verdict, outcome) {
-        // One that is not given up after all, for there is no room for its letter, is one more attempt that failed.
-        (Verdict::Park { .. } | Verdict::NoRoom { .. }, _) => &core.counts.failed,
-        _ if is_given_up => &core.counts.dead,
-        (_, Outcome::Skip) => &core.counts.skipped,
-        _ => &core.counts.done,
-    };
-    counter.fetch_add(1, Ordering::Relaxed);
-    verdict
-}
-
-/// Whether it is a failure that another attempt may not have.
-fn may_pass(outcome: &Outcome, class: FailureClass) -> bool {
-    matches!(outcome, Outcome::Failed(_) | Outcome::RetryAt(_)) && class != FailureClass::Permanent
-}
-
-pub(super) fn report(core: &DurableCore, event: &AnyEvent, outcome: &Outcome, cut_by: Option<&str>) {
-    core.services.signals.tell(&Signal::Settled { subscription: &core.name, event, outcome });
-    if matches!(outcome, Outcome::Done | Outcome::Skip) {
-        return;
-    }
-    let error = core.services.shown.failure_text(outcome);
-    tracing::warn!(
-        subscription = &*core.name,
-        topic = event.topic().as_str(),
-        event_id = %event.id(),
-        cut_by,
-        error = log_text(&error),
-        "event not handled"
-    );
-    core.failed(LastFailure { event: event.id(), error, at: core.services.clock.utc() });
-}
-
-impl DurableCore {
-    /// A handler has come to its end, if that is timed.
-    pub(super) fn handled(&self, event: &AnyEvent, outcome: &Outcome, begun: Option<Instant>) {
-        let Some(begun) = begun else { return };
-        let clock = &self.services.clock;
-        let took = clock.now().saturating_duration_since(begun);
-        let since_published = clock.utc().saturating_since(event.time());
-        let subscription = &*self.name;
-        self.services.signals.tell(&Signal::Handled { subscription, event, outcome, took, since_published });
-    }
 }

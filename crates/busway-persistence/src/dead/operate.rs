@@ -20,6 +20,7 @@ use super::trail::{
     self, BY_BYTES_MAX, Operation, OperationKind, REQUEST_BYTES_MAX, SELECTION_BYTES_MAX, STOPPED_BYTES_MAX,
 };
 use crate::append::Entry;
+use crate::attempts::Attempts;
 use crate::error::RequestError;
 use crate::record::Place;
 use crate::row;
@@ -278,7 +279,7 @@ fn redrive(
     (key, lane): (LetterKey, u64),
     (operation, at): (u64, Timestamp),
 ) -> heed::Result<()> {
-    let parked = Parked { offset: key.offset, due: at, lane, attempts: Vec::new(), attempt_count: 0 };
+    let parked = Parked { offset: key.offset, due: at, lane, attempts: Attempts::NONE, attempt_count: 0 };
     shared.databases.parked.put(txn, &key.bytes(), &row::encode(&key.bytes(), &parked)?)?;
     let marker = key.part(REDRIVEN);
     shared.databases.parked.put(txn, &marker, &row::encode(&marker, &RedrivenRow { operation, at })?)?;
@@ -310,7 +311,7 @@ pub(crate) fn bury(
     match dead.get(txn, &bytes)?.map(|row| row::decode::<DeadLetter>("dead letter", &bytes, row)) {
         None => state.set_letters(key.subscription, state.letters(key.subscription) + 1),
         Some(Ok(before)) => {
-            letter.attempts = [before.attempts, letter.attempts].concat();
+            letter.attempts = before.attempts.followed_by(&letter.attempts);
             letter.attempt_count = letter.attempt_count.saturating_add(before.attempt_count);
         }
         // Damaged: the new one takes its place.

@@ -84,7 +84,7 @@ pub(super) fn settle(
     });
     for parked in settlement.parked.iter().filter(|parked| !outdated.contains(&parked.offset)) {
         let key = place_key(at.0, at.1, parked.offset);
-        shared.databases.parked.put(txn, &key, &row::encode(&key, &parked.bounded())?)?;
+        shared.databases.parked.put(txn, &key, &row::encode(&key, parked)?)?;
         state.park(at, parked.offset, true);
     }
     if !settlement.dead.is_empty() {
@@ -273,7 +273,7 @@ mod tests {
 
     use busway_event::{Event, EventId, Filter, Metadata, Raw, Stamp, Timestamp};
 
-    use crate::{DeadLetter, Settlement, Store, StoreOptions, Stream};
+    use crate::{Attempts, DeadLetter, Settlement, Store, StoreOptions, Stream};
 
     #[test]
     fn what_is_finished_is_not_given_up_and_has_no_dead_letter() {
@@ -298,7 +298,7 @@ mod tests {
         store.transact(work, Box::new(|result| drop(result.unwrap()))).unwrap();
         let letter = |offset| {
             let (reason, handler) = ("timed out".to_owned(), "reserve".to_owned());
-            DeadLetter { offset, at: now, reason, handler, attempts: Vec::new(), attempt_count: 16 }
+            DeadLetter { offset, at: now, reason, handler, attempts: Attempts::NONE, attempt_count: 16 }
         };
         let (answer, answered) = mpsc::channel();
         let settlement = Settlement { dead: vec![letter(0), letter(1)], ..Settlement::default() };

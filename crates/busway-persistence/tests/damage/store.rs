@@ -6,8 +6,8 @@ use std::sync::mpsc;
 
 use busway_event::{AnyEvent, Event, EventId, Filter, Metadata, Raw, Stamp, Timestamp};
 use busway_persistence::{
-    Audit, DeadLetter, DoneKey, DoneKeys, Entry, OnSettled, Parked, Registered, Retention, Settlement, Store,
-    StoreOptions, Stream, WriteTables as _,
+    Attempts, Audit, DeadLetter, DoneKey, DoneKeys, Entry, OnSettled, Parked, Registered, Retention,
+    Settlement, Store, StoreOptions, Stream, WriteTables as _,
 };
 use tempfile::TempDir;
 
@@ -120,7 +120,7 @@ pub(crate) fn letter() -> DeadLetter {
         at: at(1),
         reason: "no such order".to_owned(),
         handler: "reserve".to_owned(),
-        attempts: Vec::new(),
+        attempts: Attempts::NONE,
         attempt_count: 1,
     }
 }
@@ -136,7 +136,7 @@ fn settlement() -> Settlement {
 }
 
 pub(crate) fn parked() -> Vec<Parked> {
-    let parked = |offset| Parked { offset, due: at(1), lane: 3, attempts: Vec::new(), attempt_count: 2 };
+    let parked = |offset| Parked { offset, due: at(1), lane: 3, attempts: Attempts::NONE, attempt_count: 2 };
     vec![parked(SETTLED + 9), parked(SETTLED + 12)]
 }
 

@@ -7,8 +7,8 @@ use std::sync::mpsc;
 
 use busway_event::{AnyEvent, Event, EventId, Filter, Metadata, Raw, Stamp, Timestamp};
 use busway_persistence::{
-    AppendError, OnSettled, Parked, Registered, RequestError, Retention, Settlement, Store, StoreOptions,
-    Stream, Tx, WriteTables as _,
+    AppendError, Attempts, OnSettled, Parked, Registered, RequestError, Retention, Settlement, Store,
+    StoreOptions, Stream, Tx, WriteTables as _,
 };
 
 pub(crate) fn work(dir: &Path) {
@@ -83,7 +83,7 @@ pub(crate) fn settle(store: &Store, subscription: u32, low: u64) {
 fn park_and_release(store: &Store, subscription: u32, low: u64) {
     let Some(offset) = low.checked_sub(1) else { return };
     let due = at(1_000_000);
-    let parked = Parked { offset, due, lane: 7, attempts: Vec::new(), attempt_count: 1 };
+    let parked = Parked { offset, due, lane: 7, attempts: Attempts::NONE, attempt_count: 1 };
     let released = offset.checked_sub(3 * BATCH).into_iter().collect();
     say(&format!("PARKING {offset}"));
     let settlement =

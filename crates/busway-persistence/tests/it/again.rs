@@ -3,12 +3,14 @@
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 
-use busway_persistence::{AppendError, Cursor, Parked, Refusal, Settlement, Store, WriteTables as _};
+use busway_persistence::{
+    AppendError, Attempts, Cursor, Parked, Refusal, Settlement, Store, WriteTables as _,
+};
 
 use crate::world::{Waiting, at, dir, entry, event, one, open};
 
 fn parked(offset: u64) -> Parked {
-    Parked { offset, due: at(60), lane: 7, attempts: Vec::new(), attempt_count: 1 }
+    Parked { offset, due: at(60), lane: 7, attempts: Attempts::NONE, attempt_count: 1 }
 }
 
 /// Holds the writer, so that what is asked for until the sender is dropped is one batch.

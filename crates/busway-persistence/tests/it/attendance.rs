@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use busway_persistence::{
-    DeadLetter, OnSettled, Position, Quarantine, Registered, RequestError, Settlement, Store,
+    Attempts, DeadLetter, OnSettled, Position, Quarantine, Registered, RequestError, Settlement, Store,
 };
 use tempfile::TempDir;
 
@@ -38,7 +38,7 @@ fn quarantined(store: &Store, reader: u32, offset: u64) {
         at: at(9),
         reason: "quarantined".to_owned(),
         handler: "reserve".to_owned(),
-        attempts: Vec::new(),
+        attempts: Attempts::NONE,
         attempt_count: 1,
     };
     let (answer, answered) = mpsc::channel();

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use busway_persistence::{AppendError, Parked, Refusal, Retention, Settlement, Store, StoreOptions, Stream};
+use busway_persistence::{
+    AppendError, Attempts, Parked, Refusal, Retention, Settlement, Store, StoreOptions, Stream,
+};
 
 use crate::letters::letter;
 use crate::world::{Waiting, at, dir, event, open, options};
@@ -127,7 +129,7 @@ fn what_settlements_leave_free_is_not_for_who_adds() {
     let subscription = store.join("parking", "#", vec![(0, 0)]).unwrap().number;
     let number = fill(&store, 0);
     for offset in 0..200 {
-        let parked = Parked { offset, due: at(1), lane: 1, attempts: Vec::new(), attempt_count: 1 };
+        let parked = Parked { offset, due: at(1), lane: 1, attempts: Attempts::NONE, attempt_count: 1 };
         store.decide(subscription, Settlement { parked: vec![parked], ..Default::default() }).unwrap();
         let error = put(&store, number..number + 20, 700).unwrap_err();
         assert!(matches!(error, AppendError::Refused { reason: Refusal::StoreFull { .. }, .. }), "{error}");

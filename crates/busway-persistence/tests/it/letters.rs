@@ -17,7 +17,14 @@ pub(crate) fn letter(offset: u64) -> DeadLetter {
         vec![Attempt { at: at(i64::try_from(offset).unwrap()), error: "no connection".to_owned() }];
     let reason = format!("given up after 1 attempts: error {}", offset % 3);
     let time = at(i64::try_from(offset).unwrap());
-    DeadLetter { offset, at: time, reason, handler: "reserve".to_owned(), attempts, attempt_count: 1 }
+    DeadLetter {
+        offset,
+        at: time,
+        reason,
+        handler: "reserve".to_owned(),
+        attempts: attempts.into(),
+        attempt_count: 1,
+    }
 }
 
 /// A subscription that gave up the events of these offsets.

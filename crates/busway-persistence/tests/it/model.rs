@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use busway_persistence::{Cursor, Parked, Retention, Settlement, Store, StoreOptions, Stream};
+use busway_persistence::{Attempts, Cursor, Parked, Retention, Settlement, Store, StoreOptions, Stream};
 use proptest::prelude::*;
 
 use crate::world::{Waiting, at, dir, event, open, options};
@@ -54,7 +54,8 @@ impl Model {
             }
             Step::Park { offset } if (first..self.next).contains(&u64::from(offset)) => {
                 let offset = u64::from(offset);
-                let parked = Parked { offset, due: at(9), lane: 3, attempts: Vec::new(), attempt_count: 1 };
+                let parked =
+                    Parked { offset, due: at(9), lane: 3, attempts: Attempts::NONE, attempt_count: 1 };
                 // What is finished is not parked, whatever is said.
                 if self.settled.insert(offset) || self.parked.contains_key(&offset) {
                     self.parked.insert(offset, parked.clone());

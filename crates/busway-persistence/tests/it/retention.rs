@@ -1,7 +1,7 @@
 //! Retention: what may go goes in whole segments, what somebody needs stays.
 
 use busway_persistence::{
-    AppendError, AtCap, ReadError, Refusal, Retention, Settlement, Store, StoreOptions, Stream,
+    AppendError, AtCap, Attempts, ReadError, Refusal, Retention, Settlement, Store, StoreOptions, Stream,
 };
 
 use crate::world::{Waiting, at, dir, event, open, options};
@@ -49,7 +49,7 @@ fn a_subscription_holds_what_it_has_not_settled() {
         offset: 10,
         due: at(0),
         lane: 1,
-        attempts: Vec::new(),
+        attempts: Attempts::NONE,
         attempt_count: 1,
     };
     let settlement = Settlement { settled: vec![(0, 100)], parked: vec![parked], ..Default::default() };

@@ -9,7 +9,7 @@ fn filled(store: &Store, count: u64) {
 }
 
 fn parked(offset: u64) -> Parked {
-    let attempts = vec![Attempt { at: at(1), error: "no connection".to_owned() }];
+    let attempts = vec![Attempt { at: at(1), error: "no connection".to_owned() }].into();
     Parked { offset, due: at(60), lane: 7, attempts, attempt_count: 1 }
 }
 

@@ -5,8 +5,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use busway_persistence::{
-    Appended, Entry, Parked, Position, ReadTables as _, Recorded, Refusal, RequestError, Settlement, Store,
-    StoreOptions, TX_MILLIS_MAX, Table, TableId, TransactError, Tx, TxError, Work, WriteTables as _,
+    Appended, Attempts, Entry, Parked, Position, ReadTables as _, Recorded, Refusal, RequestError,
+    Settlement, Store, StoreOptions, TX_MILLIS_MAX, Table, TableId, TransactError, Tx, TxError, Work,
+    WriteTables as _,
 };
 
 use crate::world::{Waiting, at, dir, entry, event, one, open};
@@ -225,7 +226,7 @@ fn what_is_stored_with_a_settlement_is_stored_once() {
     let counts = store.table("counts").unwrap();
     let reader = store.join("reader", "#", vec![(0, 0)]).unwrap().number;
     let parked = |offset| {
-        let row = Parked { offset, due: at(0), lane: 1, attempts: Vec::new(), attempt_count: 1 };
+        let row = Parked { offset, due: at(0), lane: 1, attempts: Attempts::NONE, attempt_count: 1 };
         store.decide(reader, Settlement { parked: vec![row], ..Settlement::default() }).unwrap();
     };
     let finish = |offset| {

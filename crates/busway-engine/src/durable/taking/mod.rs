@@ -23,10 +23,10 @@ use busway_reliability::KeyHashing;
 use parking_lot::Mutex;
 
 use super::attempt::Ended;
+use super::ending::{Ending, judge};
 use super::hand::Presence;
 use super::traced::concluded;
 use super::window::{Made, Started, Verdict};
-use super::worker::{Storing, judge, report};
 use super::{DurableBuilder, DurableCore, DurableSubscription, Member};
 use crate::stats::State;
 use crate::subscription::SubscribeError;
@@ -224,13 +224,8 @@ impl Taking {
                 Fate::Back => Verdict::Later { delay: Duration::ZERO },
                 Fate::Decided(outcome) => {
                     core.handled(&started.event, &outcome, *begun);
-                    report(core, &started.event, &outcome, None);
-                    let verdict = judge(
-                        core,
-                        member,
-                        (started, (&outcome, core.class_of(&outcome)), Storing::ToBe),
-                        at,
-                    );
+                    let verdict =
+                        judge(core, member, started, &Ending::of(&outcome, core.class_of(&outcome)), at);
                     concluded(place.as_deref(), started, &outcome, &verdict);
                     drop_contained(outcome);
                     verdict

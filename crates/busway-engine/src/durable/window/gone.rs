@@ -1,6 +1,6 @@
 //! What cannot be read: a damaged record, and events that are not there any more.
 
-use busway_persistence::DeadLetter;
+use busway_persistence::{Attempts, DeadLetter};
 
 use super::{Moment, Window};
 
@@ -10,7 +10,7 @@ impl<E> Window<E> {
         let Some(reading) = self.partitions.get_mut(&partition) else { return };
         let offset = reading.next;
         if !reading.cursor.is_settled(offset) {
-            let (attempts, attempt_count) = (Vec::new(), 0);
+            let (attempts, attempt_count) = (Attempts::NONE, 0);
             let letter = DeadLetter { offset, at: at.utc, reason, handler, attempts, attempt_count };
             reading.settlements.dead(letter);
         }

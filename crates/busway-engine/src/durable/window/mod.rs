@@ -33,7 +33,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use busway_event::{Priority, Timestamp};
-use busway_persistence::{Attempt, Cursor, Place, Position, Settlement};
+use busway_persistence::{Attempts, Cursor, Place, Position, Settlement};
 use busway_reliability::{KeyHashing, PriorityLimits, Running};
 use busway_router::{KeyHash, Share};
 
@@ -41,6 +41,7 @@ use super::lane::NO_LANE;
 use super::settlements::Settlements;
 use crate::idempotency::KeyDone;
 pub(crate) use attempts::Made;
+pub(crate) use parking::Due;
 pub(crate) use pausing::{LaneOf, Wait};
 use retries::Retries;
 use team::Team;
@@ -117,7 +118,7 @@ struct InHand<E> {
 struct Attempted {
     lane: Option<u64>,
     priority: Priority,
-    attempts: Vec<Attempt>,
+    attempts: Attempts,
     count: u32,
     /// Whether the store has a parked row of it.
     is_parked: bool,
@@ -140,7 +141,7 @@ struct Begun {
 #[derive(Debug)]
 struct ParkedEvent {
     lane: Option<u64>,
-    attempts: Vec<Attempt>,
+    attempts: Attempts,
     count: u32,
     due: Instant,
     /// Whether the retry budget was asked for its next attempt: coming back without having been attempted is no second retry.
@@ -288,27 +289,24 @@ impl<E> Window<E> {
     }
 
     /// A partition was read from its reading position up to `next`: `events` are in order, all others are not wanted.
-    pub(crate) fn fetched(&mut self, partition: u32, events: Vec<Fetched<E>>, next: u64, at: Moment) {
+    pub(crate) fn fetched(&mut self, partition: u32, mut events: Vec<Fetched<E>>, next: u64, at: Moment) {
         let Some(reading) = self.partitions.get_mut(&partition) else { return };
         let mut past = reading.next;
-        let mut wanted = Vec::with_capacity(events.len());
-        for event in events {
+        for event in &events {
             reading.settlements.passed(past, event.offset);
             past = event.offset + 1;
-            // Finished in an earlier life, or parked.
-            if !reading.cursor.is_settled(event.offset) {
-                wanted.push(event);
-            }
         }
+        // Finished in an earlier life, or parked.
+        events.retain(|event| !reading.cursor.is_settled(event.offset));
         reading.settlements.passed(past, next);
         reading.next = reading.cursor.next_unsettled(next);
-        wanted.into_iter().for_each(|event| self.admit(partition, event, at));
+        events.into_iter().for_each(|event| self.admit(partition, event, at));
     }
 
     fn admit(&mut self, partition: u32, event: Fetched<E>, at: Moment) {
         let Fetched { offset, lane, priority, home, expires, event } = event;
         let place = Position { partition, offset };
-        let (attempts, is_parked, replay) = (Vec::new(), false, false);
+        let (attempts, is_parked, replay) = (Attempts::NONE, false, false);
         let so_far = Attempted { lane, priority, attempts, count: 0, is_parked, replay, expires };
         let event = (event, home);
         let Some(number) = lane else { return self.take_in(place, event, so_far, Turn::Now) };

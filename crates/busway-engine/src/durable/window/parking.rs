@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use busway_event::{Priority, Timestamp};
-use busway_persistence::{ATTEMPTS_KEPT, Attempt, DeadLetter, Parked, Position};
+use busway_persistence::{Attempts, DeadLetter, Parked, Position};
 use busway_router::KeyHash;
 
 use super::{Attempted, Moment, ParkedEvent, Turn, Verdict, Window};
@@ -18,20 +18,20 @@ impl<E> Window<E> {
             closed.parked.insert(place.offset);
         }
         self.parked.insert(place, ParkedEvent::unattempted(Some(lane), at));
-        let (attempts, attempt_count) = (Vec::new(), 0);
+        let (attempts, attempt_count) = (Attempts::NONE, 0);
         let row = Parked { offset: place.offset, due: at.utc, lane, attempts, attempt_count };
         self.settle(place.partition, |settlements| settlements.parked_behind(row));
     }
 
     /// Parked events that are due: to be read again and given back by [`loaded`](Self::loaded).
-    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Position> {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Due> {
         let mut taken = Vec::new();
         while self.back < LOADS_MAX
-            && let Some(place) = self.next_due_of(now)
+            && let Some(due) = self.next_due_of(now)
         {
             self.back += 1;
             self.loading += 1;
-            taken.push(place);
+            taken.push(due);
         }
         taken
     }
@@ -44,21 +44,29 @@ impl<E> Window<E> {
         (event, home): (E, Option<KeyHash>),
     ) {
         self.loading = self.loading.saturating_sub(1);
-        let Some(parked) = self.parked.get(&place) else { return };
-        let ParkedEvent { lane, count, replay, .. } = *parked;
-        let attempts = parked.attempts.clone();
-        let so_far = Attempted { lane, priority, attempts, count, is_parked: true, replay, expires };
+        let Some(so_far) = self.attempted(place, priority, expires) else { return };
         self.take_in(place, (event, home), so_far, Turn::Now);
     }
 
     /// A parked event that was taken because it is due cannot be had any more: finished, as the verdict says.
     pub(crate) fn lost(&mut self, place: Position, verdict: Verdict, at: Moment) {
         self.loading = self.loading.saturating_sub(1);
-        let Some(parked) = self.parked.get(&place) else { return };
-        let ParkedEvent { lane, count, replay, .. } = *parked;
-        let (attempts, priority, expires) = (parked.attempts.clone(), Priority::default(), None);
-        let so_far = Attempted { lane, priority, attempts, count, is_parked: true, replay, expires };
+        let Some(so_far) = self.attempted(place, Priority::default(), None) else { return };
         self.decide(place, so_far, verdict, at);
+    }
+
+    /// What is known of a parked event that is in hand again. Its history goes with it, and comes back with what is decided: then there is one, and the next attempt
+    /// is noted in it.
+    fn attempted(
+        &mut self,
+        place: Position,
+        priority: Priority,
+        expires: Option<Timestamp>,
+    ) -> Option<Attempted> {
+        let parked = self.parked.get_mut(&place)?;
+        let ParkedEvent { lane, count, replay, .. } = *parked;
+        let attempts = std::mem::take(&mut parked.attempts);
+        Some(Attempted { lane, priority, attempts, count, is_parked: true, replay, expires })
     }
 
     /// A parked event that was taken because it is due cannot be read now: it is due again later.
@@ -94,24 +102,24 @@ impl<E> Window<E> {
                     true => settlements.released(offset),
                     false => settlements.settled(offset, offset + 1),
                 });
-                self.finish(place, so_far.lane);
+                self.finish(place, so_far.is_parked, so_far.lane);
             }
             Verdict::Discarded => {
                 self.settle(partition, |settlements| match so_far.is_parked {
                     true => settlements.discarded(offset),
                     false => settlements.settled(offset, offset + 1),
                 });
-                self.finish(place, so_far.lane);
+                self.finish(place, so_far.is_parked, so_far.lane);
             }
-            Verdict::Stored | Verdict::Gone => self.finish(place, so_far.lane),
+            Verdict::Stored | Verdict::Gone => self.finish(place, so_far.is_parked, so_far.lane),
             Verdict::Dead { error, reason, handler } => {
                 if let Some(error) = error {
                     so_far.note(at.utc, error);
                 }
-                let Attempted { attempts, count: attempt_count, .. } = so_far;
+                let Attempted { lane, is_parked, attempts, count: attempt_count, .. } = so_far;
                 let letter = DeadLetter { offset, at: at.utc, reason, handler, attempts, attempt_count };
                 self.settle(partition, |settlements| settlements.dead(letter));
-                self.finish(place, so_far.lane);
+                self.finish(place, is_parked, lane);
             }
             Verdict::Later { delay } => {
                 let is_granted = so_far.count > 0;
@@ -152,10 +160,9 @@ impl<E> Window<E> {
         };
         self.settle(partition, |settlements| note(settlements, row));
         let due = at.now.checked_add(delay).unwrap_or(at.now);
-        self.no_longer_parked(place);
         let waiting =
             ParkedEvent { lane, attempts, count, due, replay, ..ParkedEvent::unattempted(lane, at) };
-        self.parked.insert(place, waiting);
+        self.keep_parked(place, waiting);
         self.due.insert((due, place));
         if let Some(number) = lane {
             self.park_held(place, number, at);
@@ -178,8 +185,10 @@ impl<E> Window<E> {
     }
 
     /// An event is finished: the next one of its lane has its turn.
-    pub(super) fn finish(&mut self, place: Position, lane: Option<u64>) {
-        self.no_longer_parked(place);
+    pub(super) fn finish(&mut self, place: Position, is_parked: bool, lane: Option<u64>) {
+        if is_parked {
+            self.no_longer_parked(place);
+        }
         let Some(number) = lane else { return };
         let Some(lane) = self.lanes.get_mut(&(place.partition, number)) else { return };
         lane.parked.remove(&place.offset);
@@ -196,11 +205,25 @@ impl<E> Window<E> {
     }
 }
 
+/// A parked event whose time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) place: Position,
+    /// Whether it is a dead letter that is given again: its event lies with the letter.
+    pub(crate) is_replay: bool,
+    /// Whether it is to be given up, as soon as there is room for its letter.
+    pub(crate) lacks_room: bool,
+}
+
 impl ParkedEvent {
+    pub(super) const fn due_at(&self, place: Position) -> Due {
+        Due { place, is_replay: self.replay, lacks_room: self.no_room.is_some() }
+    }
+
     pub(super) const fn unattempted(lane: Option<u64>, at: Moment) -> Self {
         Self {
             lane,
-            attempts: Vec::new(),
+            attempts: Attempts::NONE,
             count: 0,
             due: at.now,
             is_granted: false,
@@ -227,10 +250,7 @@ impl Attempted {
     /// Notes an attempt that failed.
     fn note(&mut self, at: Timestamp, error: String) {
         self.count = self.count.saturating_add(1);
-        if self.attempts.len() >= ATTEMPTS_KEPT {
-            self.attempts.remove(0);
-        }
-        self.attempts.push(Attempt { at, error });
+        self.attempts.note(at, error);
     }
 }
 

@@ -71,13 +71,13 @@ impl<E> Window<E> {
             self.settle(place.partition, |settlements| settlements.parked_behind(row));
         }
         if kept.is_none() {
-            self.finish(place, lane);
+            self.finish(place, is_parked, lane);
         }
         let due = at.now.checked_add(about).unwrap_or(at.now);
-        self.no_longer_parked(place);
-        let waiting = ParkedEvent { attempts, count, due, replay, ..ParkedEvent::unattempted(kept, at) };
-        self.parked.insert(place, waiting);
-        self.set_granted(place, count > 0);
+        let is_granted = count > 0;
+        let waiting =
+            ParkedEvent { attempts, count, due, replay, is_granted, ..ParkedEvent::unattempted(kept, at) };
+        self.keep_parked(place, waiting);
         self.paused.waiting.entry(channel).or_default().insert((count, place));
         if let Some(number) = kept {
             self.park_held(place, number, at);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn starts(window: &mut Window<u64>, at: Moment) -> Vec<u64> {
-        for place in window.take_due(at.now) {
+        for place in window.take_due(at.now).into_iter().map(|due| due.place) {
             window.loaded(place, (Priority::P2, None), (place.offset, None));
         }
         std::iter::from_fn(|| window.start(0)).map(|started| started.event).collect()
@@ -247,7 +247,7 @@ mod tests {
         for _ in 0..3 {
             window.release_probes(&channel, 2, at);
         }
-        for place in window.take_due(at.now) {
+        for place in window.take_due(at.now).into_iter().map(|due| due.place) {
             window.loaded(place, (Priority::P2, None), (place.offset, None));
         }
         window.release_probes(&channel, 2, at);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use busway_persistence::Position;
 use busway_reliability::{RetryBudget, RetryMeter};
 
-use super::{Moment, ParkedEvent, Window};
+use super::{Due, Moment, ParkedEvent, Window};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -49,28 +49,27 @@ impl<E> Window<E> {
     }
 
     /// The next parked event whose time has come, taken out of what is due. Retries over the budget are put aside.
-    pub(super) fn next_due_of(&mut self, now: Instant) -> Option<Position> {
+    pub(super) fn next_due_of(&mut self, now: Instant) -> Option<Due> {
         if let Some(&(due, place)) = self.retries.over.first()
             && self.retries.opens.is_none_or(|opens| opens <= now)
             && self.retries.is_within(now)
         {
             self.retries.over.remove(&(due, place));
-            self.set_granted(place, true);
-            return Some(place);
+            if let Some(parked) = self.parked.get_mut(&place) {
+                parked.is_granted = true;
+                return Some(parked.due_at(place));
+            }
         }
         while let Some(&(due, place)) = self.due.first()
             && due <= now
         {
             self.due.pop_first();
+            let Some(parked) = self.parked.get_mut(&place) else { continue };
             // What waits behind another event, or for room, is not attempted again by coming back.
-            let is_retry =
-                |parked: &ParkedEvent| parked.count > 0 && !parked.is_granted && parked.no_room.is_none();
-            if !self.parked.get(&place).is_some_and(is_retry) {
-                return Some(place);
-            }
-            if self.retries.is_within(now) {
-                self.set_granted(place, true);
-                return Some(place);
+            let is_retry = parked.count > 0 && !parked.is_granted && parked.no_room.is_none();
+            if !is_retry || self.retries.is_within(now) {
+                parked.is_granted |= is_retry;
+                return Some(parked.due_at(place));
             }
             self.retries.over.insert((due, place));
         }
@@ -98,6 +97,16 @@ impl<E> Window<E> {
 
     pub(super) fn no_longer_parked(&mut self, place: Position) {
         let parked = self.parked.remove(&place);
+        self.left(parked);
+    }
+
+    /// Parks an event, or again one that is parked.
+    pub(super) fn keep_parked(&mut self, place: Position, waiting: ParkedEvent) {
+        let before = self.parked.insert(place, waiting);
+        self.left(before);
+    }
+
+    fn left(&mut self, parked: Option<ParkedEvent>) {
         self.retries.no_room -= usize::from(parked.is_some_and(|parked| parked.no_room.is_some()));
     }
 
@@ -123,11 +132,6 @@ impl<E> Window<E> {
         if let Some(lane) = lane {
             self.park_held(place, lane, at);
         }
-    }
-
-    /// Whether a parked event is a dead letter that is given again.
-    pub(crate) fn is_replay(&self, place: Position) -> bool {
-        self.parked.get(&place).is_some_and(|parked| parked.replay)
     }
 
     /// Retries that are over the budget, and events without room for their letters.

@@ -58,7 +58,7 @@ impl World {
     }
 
     fn load(&mut self) {
-        for place in self.window.take_due(self.at.now) {
+        for Due { place, .. } in self.window.take_due(self.at.now) {
             let home = self.home_of(place.offset);
             self.window.loaded(place, (Priority::P2, None), (place.offset, home));
         }

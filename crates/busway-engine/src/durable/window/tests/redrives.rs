@@ -74,7 +74,7 @@ impl Redriving {
             offset,
             due: at.utc,
             lane: lane.unwrap_or(NO_LANE),
-            attempts: Vec::new(),
+            attempts: Attempts::NONE,
             attempt_count: 0,
         };
         self.world.store.parked.push(row);
@@ -213,7 +213,7 @@ fn an_event_that_is_being_read_again_is_counted_all_the_while() {
     assert_eq!(world.window.counts(), [0, 0, 1]);
     let taken = world.window.take_due(world.at.now);
     assert_eq!((taken.len(), world.window.counts()), (1, [0, 0, 1]), "between the log and the hand");
-    world.window.loaded(taken[0], (Priority::P2, None), (offset, None));
+    world.window.loaded(taken[0].place, (Priority::P2, None), (offset, None));
     assert_eq!(world.window.counts(), [0, 1, 0]);
     world.window.start(0).unwrap();
     assert_eq!(world.window.counts(), [1, 0, 0]);

@@ -17,11 +17,11 @@ fn what_cannot_be_read_is_given_up_or_passed_when_somebody_was_told() {
     world.ends(7, failed(SECOND));
     world.wait(SECOND);
     let taken = world.window.take_due(world.at.now);
-    world.window.not_loaded(taken[0], world.at.now + SECOND);
+    world.window.not_loaded(taken[0].place, world.at.now + SECOND);
     assert_eq!(world.window.next_due(), Some(world.at.now + SECOND));
     world.wait(SECOND);
     let taken = world.window.take_due(world.at.now);
-    world.window.lost(taken[0], Verdict::Gone, world.at);
+    world.window.lost(taken[0].place, Verdict::Gone, world.at);
     world.save();
     assert_eq!(world.store.parked.len(), 1);
     world.window.told(0, &[], &[7]);
