@@ -17,6 +17,7 @@
 //! | and makes links and heads anew too | found against a head kept elsewhere | found |
 //! | removes the newest records with their links and heads, or puts an older copy of the store in its place | found against a head kept elsewhere | found against a head kept elsewhere |
 //! | removes the oldest segments, as retention does | found against a head kept elsewhere, when the stream keeps everything | found |
+//! | moves the place where the chain begins | found, unless all links and heads before it are removed: then against a head kept elsewhere | the same |
 //!
 //! Who has the key, or is asked to store a lie in the first place, is found by nobody.
 //!
@@ -35,6 +36,7 @@ mod key;
 mod opening;
 mod rows;
 mod runs;
+mod start;
 mod verify;
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::chain::{Hash, add_to_run, mark};
 use super::head::AuditHead;
 use super::opening::Audited;
 use super::rows::{self, FloorRow, HeadRow, LinkRow, corrupt, key, offset_of};
+use super::start::before_start;
 use crate::corrupt::Corrupt;
 use crate::error::ReadError;
 use crate::layout::chunk_key;
@@ -99,7 +100,11 @@ impl ChainCheck {
         let start = audited.start_of(shared, self.partition).max(first);
         // At the beginning, and where retention was quicker.
         if !self.has_begun || self.next < start {
-            self.has_begun = true;
+            if !std::mem::replace(&mut self.has_begun, true)
+                && let Some(moved) = audited.disproved_start(shared, &view, self.partition, end)?
+            {
+                note(moved);
+            }
             self.previous = self.base(shared, &view, audited, first, note)?;
             self.verified.from = if self.verified.to == 0 { start } else { self.verified.from };
             self.next = start;
@@ -289,12 +294,16 @@ impl ChainCheck {
         first: u64,
         note: &mut impl FnMut(Corrupt),
     ) -> Result<(), ReadError> {
+        let start = audited.start_of(shared, self.partition);
         for head in std::mem::take(&mut self.heads) {
             if head.store != shared.store_id {
                 note(corrupt(
                     head_place(&head),
                     format!("made by store {}, and this is {}", head.store, shared.store_id),
                 ));
+            } else if head.offset < start {
+                // Before all else: were it outdated, retention would hide that the beginning was moved.
+                note(before_start(shared, self.partition, start, ("a head", head.offset)));
             } else if head.offset.saturating_add(1) < first && audited.term.is_some() {
                 self.verified.heads_outdated += 1;
             } else if self.head(shared, view, audited, (&head, first), note)? {

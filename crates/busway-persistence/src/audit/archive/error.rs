@@ -50,7 +50,8 @@ pub enum ArchiveError {
     /// The records cannot be exported.
     #[error(transparent)]
     Export(#[from] ExportError),
-    /// What the store says of its chain cannot be read.
+    /// What the store says of its chain cannot be read; or [`ReadError::Corrupt`](crate::error::ReadError::Corrupt): something in the store or the
+    /// folder tells that the chain began before the place where it is said to begin.
     #[error(transparent)]
     Chain(#[from] crate::error::ReadError),
 }

@@ -10,6 +10,7 @@ use super::seal::{self, Content};
 use crate::audit::chain::Hash;
 use crate::audit::head::unhex;
 use crate::audit::rows::{LinkRow, key, offset_of};
+use crate::audit::start::before_start;
 use crate::error::ReadError;
 use crate::export::{Export, Exporting};
 use crate::row::{self, hex};
@@ -88,9 +89,10 @@ impl Archiving {
         let shared = store.shared();
         let Some(&number) = self.left.front() else { return Ok(false) };
         let partition = shared.index_in_stream(number);
-        let start = shared.audited(number).map_or(0, |audited| audited.start_of(shared, number));
-        let (first, _) = store.bounds(number).unwrap_or_default();
+        let bounds = store.bounds(number).unwrap_or_default();
+        let first = bounds.0;
         let end = self.end(shared, number, partition)?;
+        let start = start_of(shared, number, bounds.1, end.as_ref())?;
         let (next, previous) = end.map_or((first.max(start), [0; 32]), |end| (end.next, end.seal));
         if next < first {
             let stream = self.archive.stream.clone();
@@ -181,6 +183,18 @@ impl Archiving {
         let sealed = unhex(&seal.proof).unwrap_or_default();
         Ok(Some(End { next: seal.last + 1, seal: sealed }))
     }
+}
+
+/// Where the chain begins, unless something in the store or the folder speaks against it: what lies before would never be archived.
+fn start_of(shared: &Shared, number: u32, next: u64, archived: Option<&End>) -> Result<u64, ReadError> {
+    let Some(audited) = shared.audited(number) else { return Ok(0) };
+    let start = audited.start_of(shared, number);
+    let txn = shared.gate.read().map_err(|error| shared.storage(&error))?;
+    let moved = match archived.and_then(|end| end.next.checked_sub(1)).filter(|last| *last < start) {
+        Some(last) => Some(before_start(shared, number, start, ("an archive", last))),
+        None => audited.disproved_start(shared, &txn, number, next)?,
+    };
+    moved.map_or(Ok(start), |moved| Err(moved.into()))
 }
 
 /// The last link that lies about so many records behind `next`, or the first one that does: its record, and the chain.

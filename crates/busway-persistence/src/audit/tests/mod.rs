@@ -1,6 +1,7 @@
 //! A forger: opens the file by himself, changes what he likes and makes every checksum fit again.
 
 mod anew;
+mod beginning;
 mod older;
 mod records;
 mod retained;
