@@ -192,21 +192,8 @@ fn complete(
     newest: &mut Segment,
 ) -> Result<(), Unreadable> {
     let Some(database) = databases.segment(partition, newest.slot) else { return Ok(()) };
-    let Some((key, _)) = database.last(txn)? else { return Ok(()) };
-    // The last key is that of a record, of a pack's last one, or of a record's last chunk.
-    let Some(offset) = key.first_chunk().map(|offset| u64::from_be_bytes(*offset)) else {
-        return Err(
-            damaged(&format!("the newest segment of partition {partition}"), "a key is too short").into()
-        );
-    };
-    let DatabaseStat { page_size, leaf_pages, overflow_pages, entries, .. } = database.stat(txn)?;
-    // Offsets follow each other, so many of them lie in this many values: another key is no offset, but what a damaged page says.
-    let records_max = (entries as u64).saturating_mul(u64::from(page_size) / RECORD_BYTES_MIN);
-    if !(newest.first..newest.first.saturating_add(records_max)).contains(&offset) {
-        let place = format!("the newest segment of partition {partition}");
-        let reason = format!("its last offset cannot be {offset}: it begins at {}", newest.first);
-        return Err(damaged(&place, &reason).into());
-    }
+    let Some(offset) = last_offset(txn, database, partition, newest)? else { return Ok(()) };
+    let DatabaseStat { page_size, leaf_pages, overflow_pages, .. } = database.stat(txn)?;
     newest.next = offset.saturating_add(1);
     newest.bytes = (leaf_pages as u64 + overflow_pages as u64).saturating_mul(u64::from(page_size));
     // A damaged record is told of when it is read; its time is only missed here.
@@ -219,6 +206,43 @@ fn complete(
     let record = value.and_then(|value| Record::check(place, value).ok());
     newest.found_again(record.map_or(newest.last_at, |record| record.peek().appended));
     Ok(())
+}
+
+/// The offset behind the last record of the newest segment as the transaction sees it, which may be more than anybody was told of.
+pub(crate) fn end_of(
+    txn: &RoTxn<'_>,
+    databases: &Databases<'_>,
+    partition: u32,
+    newest: &Segment,
+) -> Result<u64, Unreadable> {
+    let Some(database) = databases.segment(partition, newest.slot) else { return Ok(newest.next) };
+    let last = last_offset(txn, database, partition, newest)?;
+    Ok(last.map_or(newest.next, |last| last.saturating_add(1)))
+}
+
+/// The last offset in the newest segment's database; `None` when nothing lies there.
+fn last_offset(
+    txn: &RoTxn<'_>,
+    database: Db<'_>,
+    partition: u32,
+    newest: &Segment,
+) -> Result<Option<u64>, Unreadable> {
+    let Some((key, _)) = database.last(txn)? else { return Ok(None) };
+    // The last key is that of a record, of a pack's last one, or of a record's last chunk.
+    let Some(offset) = key.first_chunk().map(|offset| u64::from_be_bytes(*offset)) else {
+        return Err(
+            damaged(&format!("the newest segment of partition {partition}"), "a key is too short").into()
+        );
+    };
+    let DatabaseStat { page_size, entries, .. } = database.stat(txn)?;
+    // Offsets follow each other, so many of them lie in this many values: another key is no offset, but what a damaged page says.
+    let records_max = (entries as u64).saturating_mul(u64::from(page_size) / RECORD_BYTES_MIN);
+    if !(newest.first..newest.first.saturating_add(records_max)).contains(&offset) {
+        let place = format!("the newest segment of partition {partition}");
+        let reason = format!("its last offset cannot be {offset}: it begins at {}", newest.first);
+        return Err(damaged(&place, &reason).into());
+    }
+    Ok(Some(offset))
 }
 
 /// How much the values of the newest segment have, behind [`complete`]. Of one with very many values it is an estimate, by

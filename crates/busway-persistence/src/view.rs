@@ -41,6 +41,24 @@ impl Shared {
         Ok(View { txn, segments })
     }
 
+    /// The same, up to where the transaction ends: for who holds what lies beside the records, and is written with them, against them. Others
+    /// read what was told, and no more.
+    pub(crate) fn whole_view(&self, partition: u32) -> Result<View<'_>, ReadError> {
+        let mut view = self.view(partition)?;
+        if let Some(mut newest) = view.segments.pop() {
+            match stored::end_of(&view, &self.databases, partition, &newest) {
+                Ok(end) => newest.next = newest.next.max(end),
+                // Of a key that is none no end is made; whoever opens the store is told of it.
+                Err(Unreadable::Corrupt(corrupt)) => {
+                    tracing::error!(%corrupt, "the end of a log cannot be read");
+                }
+                Err(error) => return Err(self.unreadable(error)),
+            }
+            view.segments.push(newest);
+        }
+        Ok(view)
+    }
+
     pub(crate) fn unreadable(&self, error: Unreadable) -> ReadError {
         match error {
             Unreadable::Corrupt(corrupt) => corrupt.into(),

@@ -94,7 +94,7 @@ impl ChainCheck {
         let Some(audited) = shared.audited(self.partition).filter(|audited| audited.has_its_key) else {
             return Ok(false);
         };
-        let view = shared.view(self.partition)?;
+        let view = shared.whole_view(self.partition)?;
         let first = view.segments.first().map_or(0, |segment| segment.first);
         let end = view.segments.last().map_or(0, |segment| segment.next);
         let start = audited.start_of(shared, self.partition).max(first);

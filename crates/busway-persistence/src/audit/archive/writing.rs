@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::BufReader;
+use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 
 use super::error::ArchiveError;
@@ -98,7 +99,7 @@ impl Archiving {
             let stream = self.archive.stream.clone();
             return Err(ArchiveError::Gap { stream, partition, archived: next, first });
         }
-        let Some((last, chain)) = link_behind(shared, number, next, self.archive.records)? else {
+        let Some((last, chain)) = link_behind(shared, number, next..bounds.1, self.archive.records)? else {
             self.left.pop_front();
             return Ok(true);
         };
@@ -197,16 +198,18 @@ fn start_of(shared: &Shared, number: u32, next: u64, archived: Option<&End>) -> 
     moved.map_or(Ok(start), |moved| Err(moved.into()))
 }
 
-/// The last link that lies about so many records behind `next`, or the first one that does: its record, and the chain.
+/// The last link that lies about so many records behind the start of a range, or the first one that does: its record, and the chain. The
+/// range ends with what was told: the export of a file reads no further, whatever a transaction sees.
 fn link_behind(
     shared: &Shared,
     number: u32,
-    next: u64,
+    range: Range<u64>,
     records: u64,
 ) -> Result<Option<(u64, Hash)>, ReadError> {
     let view = shared.view(number)?;
-    let (from, to) = (key(number, next), key(number, u64::MAX));
-    let range = (std::ops::Bound::Included(&from[..]), std::ops::Bound::Included(&to[..]));
+    let next = range.start;
+    let (from, to) = (key(number, next), key(number, range.end.max(next)));
+    let range = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
     let mut found = None;
     let links = shared.databases.links.range(&view, &range).map_err(|error| shared.storage(&error))?;
     for link in links {

@@ -5,6 +5,7 @@ mod beginning;
 mod older;
 mod records;
 mod retained;
+mod untold;
 
 use std::path::Path;
 use std::sync::mpsc;
