@@ -174,10 +174,11 @@ impl Bus {
         import: Import,
         mut reader: R,
     ) -> Result<Imported, StoreError<ImportError>> {
-        let mut importing = Importing::begin(import, self.core().services.clock.utc());
+        let mut importing = Importing::begin(import);
+        let clock = self.core().services.clock.clone();
         let read = move |lent: &Lent| loop {
             let is_more = importing.fill(&mut reader);
-            match lent.step(|store| importing.store(store))? {
+            match lent.step(|store| importing.store(store, clock.utc()))? {
                 Ok(()) if is_more => {}
                 Ok(()) => return Some(Ok(importing.finish())),
                 Err(error) => return Some(Err(error)),

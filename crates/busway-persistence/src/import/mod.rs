@@ -3,7 +3,7 @@
 //! Lines are stored in their order, up to 256 in a commit. Each keeps its id, and counts as one that its publisher gave: within
 //! the store's window of ids a line that is there already is not stored again, so that an import that was cut short is repeated as a
 //! whole. Everything else that the event carries is kept too. Where it lay is not: it gets the next offset of its partition, which
-//! its key or id chooses, and the time of the import as the time at which the store took it. Lines of anybody's
+//! its key or id chooses, and the time of its commit as the time at which the store took it. Lines of anybody's
 //! `CloudEvents` are taken as well; seals of an archive are passed over.
 
 mod error;
@@ -71,7 +71,6 @@ pub struct Imported {
 #[derive(Debug)]
 pub struct Importing {
     import: Import,
-    now: Timestamp,
     /// Lines that were read.
     read: u64,
     pending: Vec<(u64, AnyEvent)>,
@@ -81,11 +80,11 @@ pub struct Importing {
 }
 
 impl Importing {
-    /// Begins. `now` is when the store takes the events.
+    /// Begins.
     #[must_use]
-    pub fn begin(import: Import, now: Timestamp) -> Self {
+    pub fn begin(import: Import) -> Self {
         let (pending, imported) = (Vec::new(), Imported::default());
-        Self { import, now, read: 0, pending, ends: None, imported }
+        Self { import, read: 0, pending, ends: None, imported }
     }
 
     /// Reads the lines of the next commit. `false` when there was none left.
@@ -118,11 +117,12 @@ impl Importing {
         any
     }
 
-    /// Stores what was read.
+    /// Stores what was read. `now` is when the store takes it, and each batch is taken when it is stored: by that time the window of ids is
+    /// measured, however long the whole import takes.
     ///
     /// # Errors
     /// [`ImportError`].
-    pub fn store(&mut self, store: &Store) -> Result<(), ImportError> {
+    pub fn store(&mut self, store: &Store, now: Timestamp) -> Result<(), ImportError> {
         let pending = std::mem::take(&mut self.pending);
         if !store.declares(&self.import.stream) {
             let line = pending.first().map_or(self.read, |(line, _)| *line);
@@ -133,7 +133,7 @@ impl Importing {
             if self.ends.as_ref().is_some_and(|(ends, _)| *ends < line) {
                 break;
             }
-            match self.entry(store, event) {
+            match self.entry(store, event, now) {
                 Ok(entry) => {
                     lines.push(line);
                     entries.push(entry);
@@ -154,12 +154,12 @@ impl Importing {
         self.imported
     }
 
-    fn entry(&self, store: &Store, event: AnyEvent) -> Result<Entry, LineError> {
+    fn entry(&self, store: &Store, event: AnyEvent, now: Timestamp) -> Result<Entry, LineError> {
         let stream = &self.import.stream;
         if store.stream_of(event.topic()) != Some(stream) {
             return Err(LineError::NotCaptured { topic: event.topic().clone(), stream: stream.clone() });
         }
-        Ok(store.entry(event, true, self.now)?)
+        Ok(store.entry(event, true, now)?)
     }
 
     /// Stores entries in one commit; one by one where one of them stands in the way of the others.
@@ -233,7 +233,7 @@ fn put(store: &Store, entries: Vec<Entry>) -> Result<Vec<Entry>, AppendError> {
 }
 
 impl Store {
-    /// Stores lines in their order, see [`Import`]. `now` is when the store takes them.
+    /// Stores lines in their order, see [`Import`]. `now` is the clock, which is asked before each commit, for the time at which the store takes its lines.
     ///
     /// # Errors
     /// [`ImportError`], with the number of the line and what was done before it.
@@ -241,12 +241,12 @@ impl Store {
         &self,
         import: Import,
         reader: &mut impl BufRead,
-        now: Timestamp,
+        mut now: impl FnMut() -> Timestamp,
     ) -> Result<Imported, ImportError> {
-        let mut importing = Importing::begin(import, now);
+        let mut importing = Importing::begin(import);
         loop {
             let any = importing.fill(reader);
-            importing.store(self)?;
+            importing.store(self, now())?;
             if !any {
                 return Ok(importing.finish());
             }

@@ -79,7 +79,7 @@ fn an_archive_goes_on_where_it_ended_verifies_and_ends_with_the_chain_of_the_sto
     let other = dir();
     let other = open(other.path(), one());
     let text = fs::read(&first[0]).unwrap();
-    let imported = other.import(Import::stream("all"), &mut &text[..], at(0)).unwrap();
+    let imported = other.import(Import::stream("all"), &mut &text[..], || at(0)).unwrap();
     assert_eq!(imported.stored, String::from_utf8(text).unwrap().lines().count() as u64 - 1);
 }
 

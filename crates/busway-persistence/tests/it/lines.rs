@@ -74,12 +74,12 @@ proptest! {
         }
         let first = exported(&from, all());
         prop_assert_eq!(first.lines().count(), events.len());
-        let imported = to.import(Import::stream("all"), &mut first.as_bytes(), at(9)).unwrap();
+        let imported = to.import(Import::stream("all"), &mut first.as_bytes(), || at(9)).unwrap();
         prop_assert_eq!((imported.stored, imported.repeated), (events.len() as u64, 0));
         let second = exported(&to, all());
         prop_assert!(first.lines().map(content).eq(second.lines().map(content)), "{}\n{}", first, second);
         // And once more, within the window of ids: nothing is stored twice.
-        let again = to.import(Import::stream("all"), &mut second.as_bytes(), at(10)).unwrap();
+        let again = to.import(Import::stream("all"), &mut second.as_bytes(), || at(10)).unwrap();
         prop_assert_eq!((again.stored, again.repeated), (0, events.len() as u64));
         prop_assert_eq!(exported(&to, all()), second);
     }
@@ -202,12 +202,12 @@ fn a_bad_line_ends_an_import_behind_all_before_it_or_is_skipped_and_told_of() {
 
     let streams = || options().stream(Stream::new("all").capture("a"));
     let to = open(there.path(), streams());
-    let error = to.import(Import::stream("all"), &mut text.as_bytes(), at(0)).unwrap_err();
+    let error = to.import(Import::stream("all"), &mut text.as_bytes(), || at(0)).unwrap_err();
     assert!(matches!(&error.source, ImportCause::Line(LineError::NoEvent(_))), "{error}");
     assert_eq!((error.line, error.imported.stored, to.bounds(0)), (2, 1, Some((0, 1))));
 
     let skipping = Import::stream("all").bad_lines(BadLines::Skip);
-    let imported = to.import(skipping, &mut text.as_bytes(), at(0)).unwrap();
+    let imported = to.import(skipping, &mut text.as_bytes(), || at(0)).unwrap();
     assert_eq!((imported.stored, imported.repeated, imported.skipped), (2, 2, 4));
     let mut bad: Vec<_> = imported.bad.iter().map(|bad| bad.line).collect();
     bad.sort_unstable();
@@ -218,7 +218,7 @@ fn a_bad_line_ends_an_import_behind_all_before_it_or_is_skipped_and_told_of() {
     assert!(matches!(reason(7), LineError::TooLong { .. }));
     let numbers: Vec<_> = to.all(0, 0).unwrap().into_iter().map(|(_, number)| number).collect();
     assert_eq!(numbers, [0, 1, 5]);
-    let error = to.import(Import::stream("none"), &mut text.as_bytes(), at(0)).unwrap_err();
+    let error = to.import(Import::stream("none"), &mut text.as_bytes(), || at(0)).unwrap_err();
     assert!(matches!(&error.source, ImportCause::UnknownStream { .. }), "{error}");
 }
 
@@ -230,7 +230,8 @@ fn a_conflict_in_the_middle_of_a_batch_ends_an_import_behind_all_before_it() {
         from.put(entry(&from, "a", number)).unwrap();
     }
     to.put(to.entry(event_with_id("a", 77, id(3)), true, at(0)).unwrap()).unwrap();
-    let error = to.import(Import::stream("all"), &mut exported(&from, all()).as_bytes(), at(0)).unwrap_err();
+    let error =
+        to.import(Import::stream("all"), &mut exported(&from, all()).as_bytes(), || at(0)).unwrap_err();
     assert!(matches!(&error.source, ImportCause::Line(LineError::Conflict { .. })), "{error}");
     assert_eq!((error.line, error.imported.stored, to.bounds(0)), (4, 3, Some((0, 4))));
 }
@@ -245,13 +246,13 @@ fn a_line_whose_id_waits_to_be_due_is_a_conflict_like_any_other() {
     let waiting = to.entry(event_with_id("a", 77, id(4)), true, at(0)).unwrap();
     to.put(waiting.wait_until(at(100), None)).unwrap();
     let text = exported(&from, all());
-    let error = to.import(Import::stream("all"), &mut text.as_bytes(), at(0)).unwrap_err();
+    let error = to.import(Import::stream("all"), &mut text.as_bytes(), || at(0)).unwrap_err();
     let due =
         |reason: &LineError| matches!(reason, LineError::ConflictScheduled { due, .. } if *due == at(100));
     assert!(matches!(&error.source, ImportCause::Line(reason) if due(reason)), "{error}");
     assert_eq!((error.line, error.imported.stored), (5, 4));
     let skipping = Import::stream("all").bad_lines(BadLines::Skip);
-    let imported = to.import(skipping, &mut text.as_bytes(), at(0)).unwrap();
+    let imported = to.import(skipping, &mut text.as_bytes(), || at(0)).unwrap();
     assert_eq!((imported.stored, imported.repeated, imported.skipped), (5, 4, 1));
     assert!(due(&imported.bad[0].reason), "{:?}", imported.bad);
 }
@@ -265,7 +266,27 @@ fn a_store_that_refuses_ends_an_import_with_the_line_and_what_was_done() {
     let to = open(there.path(), one().reserve_bytes(0));
     to.close();
     let to = open(there.path(), one().reserve_bytes(u64::MAX));
-    let error = to.import(Import::stream("all"), &mut lines.as_bytes(), at(0)).unwrap_err();
+    let error = to.import(Import::stream("all"), &mut lines.as_bytes(), || at(0)).unwrap_err();
     assert!(matches!(&error.source, ImportCause::Refused(Refusal::StorageFull { .. })), "{error}");
     assert_eq!((error.line, error.imported.stored), (1, 0));
+}
+
+#[test]
+fn each_line_is_taken_when_it_is_stored_so_that_a_long_import_is_repeated_like_a_short_one() {
+    let (here, there) = (dir(), dir());
+    let from = open(here.path(), one());
+    from.put_all((0..1_000).map(|number| entry(&from, "a", number)).collect()).unwrap();
+    let text = exported(&from, all());
+    let to = open(there.path(), one());
+    // A minute a commit, of 256 lines: longer than ids are remembered, all in all.
+    let mut minute = 0;
+    let clock = || {
+        minute += 1;
+        at(60 * minute)
+    };
+    assert_eq!(to.import(Import::stream("all"), &mut text.as_bytes(), clock).unwrap().stored, 1_000);
+    assert_eq!(minute, 5, "four with lines, and the end");
+    let imported = to.import(Import::stream("all"), &mut text.as_bytes(), || at(60 * 4 + 1)).unwrap();
+    // Those of the last two minutes, the third and the fourth, are remembered.
+    assert_eq!((imported.stored, imported.repeated), (512, 488));
 }
