@@ -188,10 +188,10 @@ impl Bus {
     }
 
     /// Writes what of an audit stream is not in the folder yet, as sealed files that never change again. Call it now and then, before
-    /// retention takes what is not archived.
+    /// retention takes what is not archived. A stream is archived into a folder by one at a time; several streams may be.
     ///
     /// # Errors
-    /// [`ArchiveError`]. Files that have their names are whole, and the next archiving goes on behind them.
+    /// [`ArchiveError`]; [`ArchiveError::Busy`] while another archiving of the stream into the folder is under way, in whatever process. Files that have their names are whole, and the next archiving goes on behind them.
     ///
     /// # Cancel safety
     /// Dropping the future ends it behind the file that is under way.

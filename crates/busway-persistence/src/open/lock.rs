@@ -51,7 +51,7 @@ impl LockFile {
 /// moments. A child that was forked without running another program gives nothing back that is its parent's, and keeps the lock of
 /// a parent that died until it ends too.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     file: File,
     /// The process that took it.
     owner: u32,
@@ -59,7 +59,7 @@ pub(super) struct Held {
 
 impl Held {
     /// Locks a file at once, or gives it back when it is locked elsewhere.
-    pub(super) fn take(file: File) -> io::Result<Result<Self, File>> {
+    pub(crate) fn take(file: File) -> io::Result<Result<Self, File>> {
         match file.try_lock() {
             Ok(()) => Ok(Ok(Self { file, owner: std::process::id() })),
             Err(TryLockError::WouldBlock) => Ok(Err(file)),

@@ -57,6 +57,7 @@ use uuid::Uuid;
 
 use self::data::Data;
 use self::life::Life;
+pub(crate) use self::lock::Held;
 use self::lock::LockFile;
 use self::manifest::{Manifest, Progress};
 use self::site::Site;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use busway_persistence::{
-    Archive, ArchiveError, Audit, AuditKey, Import, Retention, Store, StoreOptions, Stream, verify_archive,
+    Archive, ArchiveError, Archiving, Audit, AuditKey, Import, Retention, Store, StoreOptions, Stream,
+    verify_archive,
 };
 
 use crate::world::{Waiting, at, dir, entry, event, one, open, options};
@@ -178,4 +179,30 @@ fn a_file_of_an_archive_is_what_it_was_in_every_version_before() {
         (lines, names, seal)
     };
     assert_eq!(without_hashes(&written), without_hashes(&fs::read_to_string(golden).unwrap()));
+}
+
+#[test]
+fn a_stream_is_archived_into_a_folder_by_one_at_a_time() {
+    let (here, there) = (dir(), dir());
+    let stream = |name: &str, topic: &str| {
+        Stream::new(name).capture(topic).partitions(2).audit(Audit::forever().key(key()))
+    };
+    let store = open(here.path(), options().stream(stream("ledger", "a")).stream(stream("other", "b")));
+    put(&store, 0..50);
+    let into = |stream: &str, folder: &str| Archive::stream(stream, there.path().join(folder)).records(10);
+    let mut archiving = Archiving::begin(&store, into("ledger", "a")).unwrap();
+    assert!(archiving.file(&store).unwrap());
+    let error = store.archive(into("ledger", "a")).unwrap_err();
+    assert!(
+        matches!(&error, ArchiveError::Busy { folder, stream } if folder.ends_with("a") && stream == "ledger"),
+        "{error}"
+    );
+    // Another folder, and another stream in the same one, are nothing to it.
+    store.archive(into("ledger", "b")).unwrap();
+    store.archive(into("other", "a")).unwrap();
+    while archiving.file(&store).unwrap() {}
+    drop(archiving);
+    store.archive(into("ledger", "a")).unwrap();
+    let verified = verify_archive(there.path().join("a"), Some(&key())).unwrap();
+    assert!(verified.is_sound() && verified.records == 50, "{verified:?}");
 }

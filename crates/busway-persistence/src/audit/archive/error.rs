@@ -37,6 +37,17 @@ pub enum ArchiveError {
         /// What does not fit.
         reason: String,
     },
+    /// Another archiving of the stream into this folder is under way, in this process or another one. Nothing was done.
+    #[error(
+        "{}: stream {stream} is being archived there already; wait until that has ended, or archive into a folder of its own",
+        .folder.display()
+    )]
+    Busy {
+        /// The folder.
+        folder: PathBuf,
+        /// The stream.
+        stream: String,
+    },
     /// A file or the folder cannot be read or written.
     #[error("cannot {doing} {}", .path.display())]
     Io {

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::open::Held;
+
 /// A file by what its name says.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Named {
@@ -43,6 +45,14 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
         Some(above) => sync_directory(above),
         None => Ok(()),
     }
+}
+
+/// Takes the lock of who archives a stream into a folder. `None`: another one has it. Its file stays: who removed it would let two in.
+#[expect(clippy::disallowed_methods, reason = "this file owns the opening of an archive's files")]
+pub(super) fn lock(folder: &Path, stream: &str) -> io::Result<Option<Held>> {
+    let path = folder.join(format!("{stream}.lock"));
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    Ok(Held::take(file)?.ok())
 }
 
 /// A file that has no name yet.

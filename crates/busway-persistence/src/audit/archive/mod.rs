@@ -5,6 +5,11 @@
 //! file that has its name is whole and is never changed again; copy it away and remove it here if you like, but for the newest of each
 //! partition, with which the next one goes on.
 //!
+//! # One at a time
+//! Who archives a stream holds the lock of `<stream>.lock` in the folder; another one, of any process, is [`ArchiveError::Busy`]. Both would
+//! write the same `….jsonl.partial`, and one of them name what the other has not finished. The file stays; the kernel gives the lock
+//! back however its owner ends.
+//!
 //! # A crash
 //!
 //! | crash after | what is there | the next archiving |

@@ -14,6 +14,7 @@ use crate::audit::rows::{LinkRow, key, offset_of};
 use crate::audit::start::before_start;
 use crate::error::ReadError;
 use crate::export::{Export, Exporting};
+use crate::open::Held;
 use crate::row::{self, hex};
 use crate::shared::Shared;
 use crate::store::Store;
@@ -56,6 +57,8 @@ pub struct Archiving {
     /// Partitions that are left, by their numbers in the store.
     left: VecDeque<u32>,
     archived: Archived,
+    /// So that it is the only one of its stream in the folder.
+    _held: Held,
 }
 
 /// Where the folder ends for a partition.
@@ -68,7 +71,7 @@ impl Archiving {
     /// Begins.
     ///
     /// # Errors
-    /// [`ArchiveError::NotAudited`], or the folder cannot be made.
+    /// [`ArchiveError::NotAudited`], [`ArchiveError::Busy`], or the folder cannot be made or locked.
     pub fn begin(store: &Store, archive: Archive) -> Result<Self, ArchiveError> {
         let shared = store.shared();
         let known = shared.streams.iter().find(|known| known.name == archive.stream);
@@ -79,7 +82,13 @@ impl Archiving {
         };
         files::make_folder(&archive.folder)
             .map_err(|error| ArchiveError::io(&archive.folder, "make", error))?;
-        Ok(Self { archive, left: left.collect(), archived: Archived::default() })
+        let locked = files::lock(&archive.folder, &archive.stream);
+        match locked.map_err(|error| ArchiveError::io(&archive.folder, "lock", error))? {
+            Some(held) => {
+                Ok(Self { archive, left: left.collect(), archived: Archived::default(), _held: held })
+            }
+            None => Err(ArchiveError::Busy { folder: archive.folder, stream: archive.stream }),
+        }
     }
 
     /// Makes the next file. `false` when all is archived.
@@ -233,7 +242,7 @@ fn chain_at(shared: &Shared, number: u32, offset: u64) -> Result<Option<Hash>, R
 
 impl Store {
     /// Writes what of an audit stream is not in the folder yet, as sealed files. To be called now and then, before retention takes what is not
-    /// archived. Verify the store first when in doubt: an archive seals what the store holds.
+    /// archived. Verify the store first when in doubt: an archive seals what the store holds. One archiving of a stream into a folder at a time.
     ///
     /// # Errors
     /// [`ArchiveError`]. Files that have their names are whole, and the next archiving goes on behind them.
