@@ -25,6 +25,9 @@ mod seal;
 mod verify;
 mod writing;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::error::{ArchiveError, ArchiveProblem};
 pub use self::verify::{ArchiveEnd, VerifiedArchive, verify_archive};
 pub use self::writing::{ARCHIVE_RECORDS, Archive, Archived, Archiving};

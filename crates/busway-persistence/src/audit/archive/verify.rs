@@ -87,8 +87,10 @@ fn check(
     let path = &file.path;
     let failed = |error| ArchiveError::io(path, "read", error);
     let mut reader = BufReader::new(files::open(path).map_err(failed)?);
-    let (mut next, mut wrong, mut number) = (file.first, None, 0_u64);
+    let (mut wrong, mut number) = (None, 0_u64);
     let read = seal::read(&mut reader, |line| {
+        // Where there is no such offset the file is found to be none below.
+        let next = file.first.saturating_add(number);
         number += 1;
         let origin = from_json_line(line, &Import::new()).ok().and_then(|(_, origin)| origin);
         let fits = origin.is_some_and(|origin| {
@@ -97,7 +99,6 @@ fn check(
         if !fits && wrong.is_none() {
             wrong = Some(format!("line {number} is not that of record {next}"));
         }
-        next += 1;
     });
     let mut problem = |reason: String| verified.problems.push(ArchiveProblem { path: path.clone(), reason });
     let (seal, lines) = match read.map_err(failed)? {
@@ -107,6 +108,8 @@ fn check(
             return Ok(None);
         }
     };
+    // The last offset that there can be is that of no record: nothing could follow.
+    let end = seal.last.checked_add(1);
     let named =
         (seal.stream.as_str(), seal.partition, seal.first) == (&file.stream, file.partition, file.first);
     if !seal.is_whole(hashing) {
@@ -119,8 +122,10 @@ fn check(
         problem(reason);
     } else if !seal.holds(&lines) {
         problem("its lines are not those that were sealed: some were altered".to_owned());
-    } else if next != seal.last + 1 || seal.count != next - file.first {
-        problem(format!("it has {} lines, and {} were sealed", next - file.first, seal.count));
+    } else if end.is_none() {
+        problem(format!("its records from {} to {} have no end", seal.first, seal.last));
+    } else if end != file.first.checked_add(number) || seal.count != number {
+        problem(format!("it has {number} lines, and {} were sealed", seal.count));
     } else {
         verified.files += 1;
         verified.records += seal.count;
@@ -138,15 +143,13 @@ fn follow(file: &Named, seal: &Seal, before: Option<&(Named, Option<Seal>)>, ver
     };
     // What is wrong with the one before was told.
     if let Some(before) = before
-        && (before.last + 1 != seal.first || before.proof != seal.previous)
+        && (before.last.checked_add(1) != Some(seal.first) || before.proof != seal.previous)
     {
-        let reason = match before.last + 1 == seal.first {
-            true => "it does not follow the file before: one of the two was made anew".to_owned(),
-            false => format!(
-                "the files with records {} to {} are missing",
-                before.last + 1,
-                seal.first.saturating_sub(1)
-            ),
+        let reason = match before.last.checked_add(1) {
+            Some(next) if next < seal.first => {
+                format!("the files with records {next} to {} are missing", seal.first - 1)
+            }
+            _ => "it does not follow the file before: one of the two was made anew".to_owned(),
         };
         verified.problems.push(ArchiveProblem { path: file.path.clone(), reason });
     }

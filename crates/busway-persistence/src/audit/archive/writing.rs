@@ -190,8 +190,10 @@ impl Archiving {
         if link.is_some_and(|chain| hex(&chain) != seal.chain) {
             return Err(other(format!("the chain of the store behind record {} is another one", seal.last)));
         }
-        let sealed = unhex(&seal.proof).unwrap_or_default();
-        Ok(Some(End { next: seal.last + 1, seal: sealed }))
+        let Some(next) = seal.last.checked_add(1) else {
+            return Err(other(format!("no record is behind its last one, {}", seal.last)));
+        };
+        Ok(Some(End { next, seal: unhex(&seal.proof).unwrap_or_default() }))
     }
 }
 
