@@ -9,10 +9,11 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
 use heed::types::Bytes as Blob;
 use heed::{CompactionOption, Database, Env, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::figures::{Reader, Readers};
 
@@ -25,7 +26,16 @@ pub(crate) struct Gate {
     env: Env<WithoutTls>,
     /// Read: a transaction is open. Written: none is, and the map may grow.
     open: RwLock<()>,
+    /// Held by who copies the file, and by who makes the map larger, before `open`: a growth waits here for a copy, not at the gate, where all
+    /// others would wait behind it.
+    copying: Mutex<()>,
     readers: Readers,
+}
+
+/// The only one that copies the file.
+pub(crate) struct Copying<'a> {
+    gate: &'a Gate,
+    _alone: MutexGuard<'a, ()>,
 }
 
 /// Maps the file in `dir`, which must be this process's own, and have passed the look at its header.
@@ -89,7 +99,7 @@ impl Gate {
     pub(crate) fn open(dir: &Path, map_size: usize, max_dbs: u32, readers_max: u32) -> heed::Result<Self> {
         let env = map(dir, map_size, max_dbs, readers_max)?;
         env.clear_stale_readers()?;
-        Ok(Self { env, open: RwLock::new(()), readers: Readers::default() })
+        Ok(Self { env, open: RwLock::new(()), copying: Mutex::new(()), readers: Readers::default() })
     }
 
     /// The environment, for what needs no transaction of the caller's.
@@ -121,9 +131,13 @@ impl Gate {
         Ok(work(self.env.write_txn()?))
     }
 
-    /// Grows the map, when no transaction is open. Waits for those that are; new ones wait for it. Does nothing when somebody else
-    /// made it as large meanwhile.
+    /// Grows the map, when no transaction is open. Waits for those that are, and new ones wait for it; but while the file is copied, which
+    /// takes long, they go on. Does nothing when it is as large already, or somebody else made it so meanwhile.
     pub(crate) fn grow(&self, map_size: usize) -> heed::Result<()> {
+        if self.map_size() >= map_size {
+            return Ok(());
+        }
+        let _none_copies = self.copying.lock();
         let alone = self.open.write();
         match self.map_size() >= map_size {
             true => Ok(()),
@@ -147,10 +161,9 @@ impl Gate {
         }
     }
 
-    /// Copies the file as the last commit left it. A transaction is open meanwhile: the map cannot grow.
-    pub(crate) fn copy(&self, into: &mut File) -> heed::Result<()> {
-        let _passed = self.open.read();
-        self.env.copy_to_file(into, CompactionOption::Disabled)
+    /// Waits until nobody else copies the file, nor makes the map larger.
+    pub(crate) fn begin_copy(&self) -> Copying<'_> {
+        Copying { gate: self, _alone: self.copying.lock() }
     }
 
     /// Bytes of the file that hold something, or did.
@@ -168,3 +181,22 @@ impl Gate {
         self.env.info().map_size
     }
 }
+
+impl Copying<'_> {
+    /// Makes the map larger beforehand, unless somebody reads for long: the others are held up for [`HELD_UP`] at most.
+    pub(crate) fn make_headroom(&self, map_size: usize) -> heed::Result<()> {
+        match self.gate.open.try_write_for(HELD_UP) {
+            Some(alone) if self.gate.map_size() < map_size => self.gate.resize(map_size, &alone),
+            _ => Ok(()),
+        }
+    }
+
+    /// Copies the file as the last commit left it. A transaction is open meanwhile: the map cannot grow.
+    pub(crate) fn copy(&self, into: &mut File) -> heed::Result<()> {
+        let _passed = self.gate.open.read();
+        self.gate.env.copy_to_file(into, CompactionOption::Disabled)
+    }
+}
+
+/// Several times what a read of a page takes.
+const HELD_UP: Duration = Duration::from_millis(100);

@@ -292,7 +292,7 @@ impl Store {
 
     /// Copies the store, as the last commit left it, into a directory that is empty or not there: it is opened like any store, has this
     /// one's [`id`](Store::id), and holds every stream, cursor and table as they were at one moment. Returns when the copy is synced.
-    /// Publishing goes on meanwhile; what that costs, and what a crash leaves, is said in the guide to operating a store. May lie on any
+    /// Reading and publishing go on meanwhile, though publishing waits for the copy where the map has to grow; another backup waits too. What that costs, and what a crash leaves, is said in the guide to operating a store. May lie on any
     /// file system: a copy is mapped only when it is opened. One that was cut short is told as such by [`open`](Store::open).
     ///
     /// # Errors

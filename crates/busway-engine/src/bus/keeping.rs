@@ -72,7 +72,7 @@ impl BusCore {
 impl Bus {
     /// Copies the store, as the last commit left it, into a directory that is empty or not there. It is opened like any store, and *is*
     /// this store as it was, identity included. Returns when the copy is synced. Everything goes on meanwhile; what that costs
-    /// is said in the guide to operating the store. A shutdown waits for a backup that runs.
+    /// is said in the guide to operating the store. One is made at a time: another waits for it, and so does a shutdown.
     ///
     /// # Errors
     /// [`BackupError`]: the directory holds something, cannot be written or has too little room. Nothing is left there then.

@@ -7,8 +7,10 @@
 //! # What it costs while it runs
 //! - Pages that a commit lets go while the copy is made are not used again until it is done: the file grows by what is written
 //!   meanwhile, as with any reader that stays.
-//! - The map cannot grow. It is given room for as much again as the file has before the copy begins; a store that is written
-//!   faster than it is copied, beyond that, keeps its publishers and readers waiting until the copy is done. Nothing is lost by it.
+//! - The map cannot grow. It is given room for as much again as the file has before the copy begins, unless somebody else reads for long at
+//!   that moment; a store that is written faster than it is copied, beyond that, keeps who writes waiting until the copy is done. Who
+//!   reads goes on. Nothing is lost by it.
+//! - Another backup waits for it.
 //!
 //! # A crash
 //!
@@ -30,7 +32,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::error::BackupError;
-use crate::lmdb::Gate;
+use crate::lmdb::Copying;
 use crate::open::{OpenError, Target, free_bytes};
 use crate::shared::{MAP_STEP, Shared};
 
@@ -46,14 +48,16 @@ pub struct Backup {
 impl Shared {
     /// See the module.
     pub(crate) fn backup(&self, to: &Path) -> Result<Backup, BackupError> {
+        // Before the look at the directory: the one before it may be for the same.
+        let copying = self.gate.begin_copy();
         let target = Target::find(to)?;
-        self.make_headroom().map_err(|error| self.not_copied(&error))?;
+        self.make_headroom(&copying).map_err(|error| self.not_copied(&error))?;
         let needed = self.gate.used_bytes();
         if let Some(free) = target.free().filter(|&free| free < needed) {
             return Err(OpenError::NoSpace { path: target.dir().to_owned(), free, needed }.into());
         }
         let mut started = target.start()?;
-        let copied = copy(&self.gate, started.file());
+        let copied = copy(&copying, started.file());
         let copied = copied.map_err(|error| match error {
             heed::Error::Io(error) if is_full(&error) => {
                 let free = free_bytes(started.dir()).unwrap_or(0);
@@ -72,12 +76,12 @@ impl Shared {
     }
 
     /// Room in the map for as much again as the file has, within the store's limit.
-    fn make_headroom(&self) -> heed::Result<()> {
+    fn make_headroom(&self, copying: &Copying<'_>) -> heed::Result<()> {
         let used = usize::try_from(self.gate.used_bytes()).unwrap_or(usize::MAX);
         let limit = usize::try_from(self.bytes_max()).unwrap_or(usize::MAX);
         let wanted = used.saturating_mul(2).max(used.saturating_add(HEADROOM_MIN)).min(limit);
         match wanted / MAP_STEP * MAP_STEP {
-            wanted if wanted > self.gate.map_size() => self.gate.grow(wanted),
+            wanted if wanted > self.gate.map_size() => copying.make_headroom(wanted),
             _ => Ok(()),
         }
     }
@@ -87,8 +91,8 @@ impl Shared {
     }
 }
 
-fn copy(gate: &Gate, file: &mut File) -> heed::Result<u64> {
-    gate.copy(file)?;
+fn copy(copying: &Copying<'_>, file: &mut File) -> heed::Result<u64> {
+    copying.copy(file)?;
     // The directory is made to hold its name by who finishes the target.
     file.sync_all()?;
     Ok(file.metadata()?.len())
@@ -109,6 +113,9 @@ pub(crate) fn remove_partial(paths: &[PathBuf]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// A small store is written many times over while it is copied: address space costs nothing.
 const HEADROOM_MIN: usize = 1 << 30;
