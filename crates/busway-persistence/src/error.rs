@@ -177,12 +177,13 @@ pub enum ReadError {
     /// What is stored cannot be trusted. Its neighbours can be read: go on behind it.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
-    /// The system refuses.
+    /// The system refuses; or the list of a partition's segments is damaged, without which nothing in it is found, though its records may be as
+    /// they were written.
     #[error("{}: the store cannot be read: {reason}", path.display())]
     Storage {
         /// The store.
         path: PathBuf,
-        /// What the system said.
+        /// What the system said, or what is damaged.
         reason: String,
     },
 }

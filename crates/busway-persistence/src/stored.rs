@@ -174,14 +174,18 @@ pub(crate) fn segments(
     let mut segments = Vec::new();
     for entry in databases.segments.prefix_iter(txn, &partition.to_be_bytes())? {
         let (key, value) = entry?;
-        let slot = key.get(4..).and_then(|slot| Some(u16::from_be_bytes(slot.try_into().ok()?)));
-        let numbers: SegmentRow = row::decode("segment", key, value)?;
-        let segment = slot.and_then(|slot| Segment::from_row(slot, numbers));
-        let place = format!("the list of segments of partition {partition}");
-        segments.push(segment.ok_or_else(|| damaged(&place, "a row is none of a segment"))?);
+        segments.push(segment(key, value)?);
     }
     segments.sort_unstable_by_key(|segment| segment.first);
     Ok(segments)
+}
+
+/// A row of `segments`.
+pub(crate) fn segment(key: &[u8], value: &[u8]) -> Result<Segment, Corrupt> {
+    let numbers: SegmentRow = row::decode("segment", key, value)?;
+    let slot = key.get(4..).and_then(|slot| Some(u16::from_be_bytes(slot.try_into().ok()?)));
+    let segment = slot.and_then(|slot| Segment::from_row(slot, numbers));
+    segment.ok_or_else(|| row::corrupt("segment", key, "its numbers are none of a segment".to_owned()))
 }
 
 /// Adds to a row what its database tells: where it ends, when that was, and how much it holds, in whole pages.

@@ -2,6 +2,8 @@
 //! is in use.
 
 mod kept;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashSet, VecDeque};
 
@@ -47,6 +49,8 @@ impl Verified {
 pub struct Verifying {
     left: VecDeque<Task>,
     heads: Vec<AuditHead>,
+    /// Rows of lists of segments that were told of, where they kept a partition from being read.
+    lists: Vec<Corrupt>,
     verified: Verified,
 }
 
@@ -58,6 +62,17 @@ enum Task {
     Chain(Box<ChainCheck>),
     /// What is kept in a database beside the log.
     Kept(Walk),
+}
+
+impl Task {
+    /// The partition whose records it reads.
+    fn partition(&self) -> Option<u32> {
+        match self {
+            Self::Records { partition, .. } => Some(*partition),
+            Self::Chain(chain) => Some(chain.partition()),
+            Self::Kept(_) => None,
+        }
+    }
 }
 
 impl Verifying {
@@ -78,7 +93,7 @@ impl Verifying {
             Some(Task::Records { partition, from, end, damaged: HashSet::new() })
         };
         let kept = Kept::ALL.into_iter().map(|kept| Task::Kept(Walk::begin(kept)));
-        Self { left: partitions.filter_map(task).chain(kept).collect(), heads, verified }
+        Self { left: partitions.filter_map(task).chain(kept).collect(), heads, lists: Vec::new(), verified }
     }
 
     /// Checks some more. `false` when all is checked.
@@ -86,9 +101,20 @@ impl Verifying {
     /// # Errors
     /// [`ReadError`], when the system refuses. Damage is part of what it finds.
     pub fn step(&mut self, store: &Store) -> Result<bool, ReadError> {
-        let Self { left, heads, verified } = self;
         let shared = store.shared();
-        let Some(task) = left.front_mut() else { return Ok(false) };
+        let Err(error) = self.check(shared) else { return Ok(!self.left.is_empty()) };
+        // A partition whose segments are not listed has no record to look at.
+        let partition = self.left.front().and_then(Task::partition).ok_or_else(|| error.clone())?;
+        let corrupt = shared.damaged_list(partition)?.ok_or(error)?;
+        self.lists.push(corrupt.clone());
+        self.verified.note(corrupt);
+        self.left.pop_front();
+        Ok(true)
+    }
+
+    fn check(&mut self, shared: &Shared) -> Result<(), ReadError> {
+        let Self { left, heads, lists, verified } = self;
+        let Some(task) = left.front_mut() else { return Ok(()) };
         match task {
             Task::Records { partition, from, end, damaged } if *from >= *end => {
                 let chain = ChainCheck::begin(shared, *partition, heads, std::mem::take(damaged));
@@ -116,7 +142,11 @@ impl Verifying {
                 }
             }
             Task::Kept(walk) => {
-                if !walk.step(shared, &mut |corrupt| verified.note(corrupt))? {
+                let mut note = |corrupt| match lists.contains(&corrupt) {
+                    true => {}
+                    false => verified.note(corrupt),
+                };
+                if !walk.step(shared, &mut note)? {
                     left.pop_front();
                 }
             }
@@ -127,7 +157,7 @@ impl Verifying {
                 }
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// What was found.

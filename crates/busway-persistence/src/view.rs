@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use busway_event::Timestamp;
 
+use crate::corrupt::Corrupt;
 use crate::error::ReadError;
 use crate::lmdb::Reading;
 use crate::segment::Segment;
@@ -33,7 +34,13 @@ impl Shared {
         let (_, told) = here.bounds();
         let txn = self.gate.read().map_err(|error| self.storage(&error))?;
         let segments = stored::segments(&txn, &self.databases, partition);
-        let mut segments = segments.map_err(|error| self.unreadable(error))?;
+        // Without the list nothing is found, and nothing can be said of a single record: who reads must not go on behind it.
+        let mut segments = segments.map_err(|error| match error {
+            Unreadable::Corrupt(corrupt) => {
+                ReadError::Storage { path: self.path.clone(), reason: corrupt.to_string() }
+            }
+            Unreadable::Storage(error) => self.storage(&error),
+        })?;
         if let Some(newest) = segments.last_mut() {
             newest.next = newest.next.max(told);
             newest.last_at = Timestamp::from_nanos(i64::MAX);
@@ -57,6 +64,16 @@ impl Shared {
             view.segments.push(newest);
         }
         Ok(view)
+    }
+
+    /// What is damaged in the list of a partition's segments, so that it has no [`view`](Self::view); `None` when it has one.
+    pub(crate) fn damaged_list(&self, partition: u32) -> Result<Option<Corrupt>, ReadError> {
+        let txn = self.gate.read().map_err(|error| self.storage(&error))?;
+        match stored::segments(&txn, &self.databases, partition) {
+            Ok(_) => Ok(None),
+            Err(Unreadable::Corrupt(corrupt)) => Ok(Some(corrupt)),
+            Err(Unreadable::Storage(error)) => Err(self.storage(&error)),
+        }
     }
 
     pub(crate) fn unreadable(&self, error: Unreadable) -> ReadError {

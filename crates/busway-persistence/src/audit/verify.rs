@@ -85,6 +85,10 @@ impl ChainCheck {
         Some(Self { partition, next: 0, has_begun: false, previous: None, heads, told, verified })
     }
 
+    pub(crate) const fn partition(&self) -> u32 {
+        self.partition
+    }
+
     /// Checks some thousand records. `false` when all are checked.
     pub(crate) fn step(
         &mut self,

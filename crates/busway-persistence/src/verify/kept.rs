@@ -10,6 +10,7 @@ use crate::layout::Databases;
 use crate::lmdb::{Db, Reading};
 use crate::row;
 use crate::shared::Shared;
+use crate::stored;
 use crate::table;
 
 /// A database beside the log.
@@ -66,7 +67,7 @@ impl Kept {
         let row = |kind| Ok(row::opened(kind, key, value, row::NEWEST).map(drop));
         match self {
             Self::Names => row("name"),
-            Self::Segments => row("segment"),
+            Self::Segments => Ok(stored::segment(key, value).map(drop)),
             Self::Subscriptions => row("subscription"),
             Self::Cursors => row("cursor"),
             Self::Parked => row("parked event"),
