@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use busway_engine::Bus;
-use busway_middleware::{Batch, Outcome, Payload, blocking, inline};
+use busway_engine::{Bus, Publisher};
+use busway_middleware::{Batch, Delivery, Outcome, Payload, blocking, inline};
+use busway_observability::Tracing;
 use busway_reliability::Retry;
 use busway_testkit::TestBus;
 use tokio::sync::mpsc;
@@ -32,7 +33,7 @@ async fn lines_of_a_durable_handler_say_its_event_in_each_attempt() {
     let bus = open(&dir).await;
     let retry =
         Retry::default().first_delay(Duration::from_millis(1)).longest_delay(Duration::from_millis(1));
-    let handler = |_: Payload<Order>, delivery: busway_middleware::Delivery| async move {
+    let handler = |_: Payload<Order>, delivery: Delivery| async move {
         tracing::trace!("durable begins");
         tokio::task::yield_now().await;
         tracing::trace!("durable ends");
@@ -107,4 +108,33 @@ async fn the_trace_of_an_event_is_that_of_the_lines_of_its_handler() {
     bus.settle().await;
     assert_eq!(lines("\"traced\"")[0]["trace_id"], "0af7651916cd43dd8448eb211c80319c");
     bus.finish().await;
+}
+
+#[tokio::test]
+async fn what_an_event_bore_goes_on_where_spans_are_made_for_logs_alone() {
+    logs();
+    let bus = Bus::memory().tracing(&Tracing::otel()).start().await.unwrap();
+    let publishes = |publisher: Publisher| async move {
+        tracing::trace!("bore");
+        tokio::task::yield_now().await;
+        publisher.publish(order("bore.second", "4711")).await.map(drop)
+    };
+    bus.subscribe("bore.first").name("lines-bore").to(publishes).await.unwrap();
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let keeps = move |delivery: Delivery| {
+        sender.send(delivery.event().metadata().clone()).unwrap();
+        async {}
+    };
+    bus.subscribe("bore.second").to(keeps).await.unwrap();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let first = order("bore.first", "4711").meta("traceparent", trace).meta("tracestate", "shop=1");
+    bus.publish(first.meta("baggage", "city=Kiel")).await.unwrap();
+    let metadata = seen.recv().await.unwrap();
+    let borne = metadata.trace().map(|trace| (trace.to_string(), trace.state()));
+    assert_eq!(borne, Some((trace.to_owned(), Some("shop=1"))));
+    assert_eq!(metadata.get("baggage"), Some("city=Kiel"));
+    let line = &lines("\"bore\"")[0];
+    assert_eq!(line["trace_id"], "0af7651916cd43dd8448eb211c80319c", "{line}");
+    assert_eq!((&line["span_id"], &line["topic"]), (&serde_json::Value::Null, &"bore.first".into()));
+    bus.shutdown(Duration::from_secs(10)).await;
 }

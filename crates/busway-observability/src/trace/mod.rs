@@ -19,7 +19,7 @@
 //! published meanwhile carry the same `traceparent` on, with its flag at 0. An event without a trace is handled without one.
 //!
 //! **Costs.** A bus without [`Tracing`] pays a look at a pointer. Spans are `tracing` spans of the target `busway::trace` and the level `INFO`: whoever filters
-//! them out has none, and events then carry on what they came with.
+//! them out has none, and events then carry on what they came with; so they do where spans are made for logs and the tracing system does not know them.
 //!
 //! A context that its publisher has put into the metadata is kept as it is: it is the one in which the event was created. [`Tracer`] says what a
 //! tracing system has to do; the feature `otel` has the one for OpenTelemetry.
@@ -194,11 +194,16 @@ impl Tracing {
             false => Span::none(),
         };
         if span.is_disabled() {
-            return self.carry(&carried);
+            return self.carry(span, &carried);
         }
-        _ = contained(|| self.tracer.join(&span, self.relation, &[carried]));
+        _ = contained(|| self.tracer.join(&span, self.relation, std::slice::from_ref(&carried)));
         self.link(&span, delivery.get());
-        Some(self.place_of(span))
+        if self.is_placed(&span) {
+            return Some(Place::of(span));
+        }
+        // A span for logs alone: what is done within goes on with what the event bore.
+        spans::borne(&span, &carried.trace);
+        self.carry(span.clone(), &carried).or_else(|| Some(Place::of(span)))
     }
 
     /// Where an attempt at several events at once runs, linked to each that is recorded, up to 128 of them; `None` when none is.
@@ -216,7 +221,8 @@ impl Tracing {
         let mut redrives: Vec<&Redriven> = deliveries.iter().filter_map(Delivery::get).collect();
         redrives.dedup();
         redrives.into_iter().for_each(|redrive| self.link(&span, Some(redrive)));
-        Some(self.place_of(span))
+        _ = self.is_placed(&span);
+        Some(Place::of(span))
     }
 
     /// Tells that dead letters are given again, of which some bear these traces: linked to those that are recorded, up to 128 of them. What is returned is left in the deliveries that come of it; `None` when this is not
@@ -241,12 +247,13 @@ impl Tracing {
         Some(Place::carrying(Span::current(), carrier))
     }
 
-    /// The place of an attempt. Its span, which begins with that, says where it is: a line that is written within has it from there.
-    fn place_of(&self, span: Span) -> Place {
-        if let Some(context) = contained(|| self.tracer.context_of(&span)).flatten() {
-            spans::placed(&span, &context);
+    /// Whether the span of an attempt, which begins with that, is one of the tracing system. Then it says where it is: a line that is written within has it from there.
+    fn is_placed(&self, span: &Span) -> bool {
+        let context = contained(|| self.tracer.context_of(span)).flatten();
+        if let Some(context) = &context {
+            spans::placed(span, context);
         }
-        Place::of(span)
+        context.is_some()
     }
 
     fn link(&self, span: &Span, redrive: Option<&Redriven>) {
@@ -255,9 +262,10 @@ impl Tracing {
         }
     }
 
-    fn carry(&self, carried: &Carried) -> Option<Place> {
+    /// A place with this span that carries the context on.
+    fn carry(&self, span: Span, carried: &Carried) -> Option<Place> {
         let way_in = contained(|| self.tracer.carry(carried)).flatten()?;
-        Some(Place::carrying(Span::none(), way_in))
+        Some(Place::carrying(span, way_in))
     }
 
     fn draw(&self) -> bool {

@@ -135,6 +135,11 @@ pub(super) fn placed(span: &Span, context: &TraceContext) {
     span.record("span_id", format!("{:016x}", u64::from_be_bytes(context.parent_id())));
 }
 
+/// A span that the tracing system does not know has no place of its own: its lines lead to the trace of the event.
+pub(super) fn borne(span: &Span, trace: &TraceContext) {
+    span.record("trace_id", trace.trace_id_hex());
+}
+
 /// Texts of errors are the program's own and may be secrets: the kind alone is told.
 pub(super) fn ended(span: &Span, outcome: &Outcome) {
     span.record("busway.outcome", outcome.label());

@@ -27,7 +27,7 @@ pub trait Tracer: Send + Sync + 'static {
         _ = (span, to);
     }
 
-    /// A place that carries a context on without a span: of an event that is not recorded.
+    /// A place that carries a context on without a span of this system: of an event that is not recorded, or whose [span](Self::context_of) is none.
     fn carry(&self, carried: &Carried) -> Option<Box<dyn Carrier>>;
 
     /// Where the caller is, for another thread; `None` when it is in no trace.
