@@ -172,6 +172,17 @@ impl MetadataDraft {
         self.pairs.iter().find_map(|(key, value)| (**key == *name).then_some(&**value))
     }
 
+    /// Whether it may have this pair, too, or this value of one that is there, within the limits of how many there are and of their bytes. A producer that
+    /// is not set yet is counted as the longest that there can be. What is wrong with the pair itself is not looked at.
+    #[must_use]
+    pub fn has_room_for(&self, name: &str, value: &str) -> bool {
+        let producer = self.producer().map_or(PRODUCER_BYTES_MAX, str::len);
+        let others = self.pairs.iter().filter(|(key, _)| **key != *name);
+        let (count, bytes) =
+            others.fold((0, 0), |(count, bytes), (key, value)| (count + 1, bytes + key.len() + value.len()));
+        count < PAIRS_MAX && producer + bytes + name.len() + value.len() <= METADATA_BYTES_MAX
+    }
+
     /// Sets the trace context.
     pub fn set_trace(&mut self, trace: TraceContext) {
         (self.trace, self.trace_error, self.state_without_parent) = (Some(trace), None, None);
@@ -373,6 +384,11 @@ mod tests {
         };
         assert_eq!(full(0).map(|metadata| (metadata.size(), metadata.iter().count())), Ok((16_384, 64)));
         assert_eq!(full(1), Err(MetadataError::TooLarge { len: 16_385, limit: 16_384 }));
+        let room = |draft: &MetadataDraft, len: usize| draft.has_room_for("k63", &"x".repeat(len));
+        let mut draft = MetadataDraft::from(&full(0).unwrap());
+        assert!(room(&draft, 312) && !room(&draft, 313) && !draft.has_room_for("k64", ""));
+        draft.unset_producer();
+        assert!(room(&draft, 312 + 4 - 255) && !room(&draft, 313 + 4 - 255));
         let pair = |name: usize, value: usize| draft_with(&[(&"n".repeat(name), &"v".repeat(value))]).build();
         assert!(pair(128, 8_192).is_ok() && pair(129, 0).is_err() && pair(1, 8_193).is_err());
         let producer = |len: usize| Metadata::draft(&"p".repeat(len), 1).build();

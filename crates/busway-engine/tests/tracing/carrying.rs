@@ -10,6 +10,7 @@ use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt as _;
 use parking_lot::Mutex;
 use tracing::Instrument as _;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::world::{NOT_RECORDED, memory, raw, spans, tracing};
 
@@ -138,6 +139,42 @@ async fn baggage_travels_to_the_handler_and_from_there_on() {
     bus.idle().await;
     assert_eq!(heard.lock().as_deref(), Some("Kiel S"));
     assert_eq!(seen.lock()[0].metadata().get("baggage"), Some("shop=Kiel%20S"));
+}
+
+#[tokio::test]
+async fn an_event_without_room_for_a_baggage_goes_without_it_and_keeps_its_trace() {
+    let bus = memory().await;
+    // One with 64 pairs, one that lacks a few bytes of 16 KiB whoever its producer is, and one that has room.
+    let many = |topic: &str| (0..64).fold(raw(topic), |draft, n| draft.meta(format!("k{n}"), "v"));
+    let large = |topic: &str, len: usize| raw(topic).meta("a", "x".repeat(8_192)).meta("b", "x".repeat(len));
+    let room = 16_384 - (1 + 8_192) - 1 - 255 - "baggage".len() - "shop=Kiel".len();
+    let emits = move |delivery: Delivery| async move {
+        match delivery.event().topic().as_str() {
+            "crowded.first.many" => many("crowded.second.many"),
+            "crowded.first.large" => large("crowded.second.large", room + 1),
+            _ => large("crowded.second.small", room),
+        }
+    };
+    bus.subscribe("crowded.first.#").to(emits).await.unwrap();
+    let seen = watch(&bus, "crowded.#").await;
+    let baggage = Context::current().with_baggage([opentelemetry::KeyValue::new("shop", "Kiel")]);
+    for draft in [
+        many("crowded.first.many"),
+        large("crowded.first.large", room + 1),
+        large("crowded.first.small", room),
+    ] {
+        let around = tracing::info_span!("around crowded");
+        around.set_parent(baggage.clone()).unwrap();
+        bus.publish(draft).instrument(around).await.unwrap();
+        bus.idle().await;
+    }
+    let seen = seen.lock();
+    let borne: Vec<_> = seen.iter().map(|event| (event.topic().as_str(), event.metadata())).collect();
+    assert_eq!(borne.len(), 6, "{borne:?}");
+    for (topic, metadata) in borne {
+        let shop = topic.contains("small").then_some("shop=Kiel");
+        assert_eq!((metadata.get("baggage"), metadata.trace().is_some()), (shop, true), "{topic}");
+    }
 }
 
 #[tokio::test]

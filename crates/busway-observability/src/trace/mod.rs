@@ -281,13 +281,18 @@ impl Carried {
         Some(Self { trace, baggage: metadata.get(BAGGAGE).and_then(Baggage::parse) })
     }
 
-    /// Puts it into a draft. A baggage that the draft names itself stays.
+    /// Puts it into a draft. A baggage that the draft names itself stays; one that it has no room for is left out, for an event is not refused for what was not asked for. Its
+    /// trace is no pair, and always has room.
     fn put_into(self, head: &mut DraftHead) {
         let metadata = head.metadata_mut();
         metadata.set_trace(self.trace);
-        if let Some(baggage) = self.baggage.filter(|_| metadata.get(BAGGAGE).is_none()) {
-            metadata.set(BAGGAGE, &baggage.to_string());
+        let Some(baggage) = self.baggage.filter(|_| metadata.get(BAGGAGE).is_none()) else { return };
+        let baggage = baggage.to_string();
+        if !metadata.has_room_for(BAGGAGE, &baggage) {
+            tracing::debug!(bytes = baggage.len(), "metadata without room for a baggage goes without it");
+            return;
         }
+        metadata.set(BAGGAGE, &baggage);
     }
 }
 
