@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use busway_event::Timestamp;
-use busway_middleware::chain::attempt::TARGET;
+use busway_middleware::chain::attempt::{TARGET, TRACED};
 use parking_lot::Mutex;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -40,7 +40,8 @@ where
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: layer::Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let mut kept = Context::default();
-        attributes.record(&mut self.gather(is_inherited, |name, value| kept.keep(name, &value)));
+        let keep = |name, value| kept.keep(name, &value);
+        attributes.record(&mut self.gather(is_inherited, is_own(span.metadata()), keep));
         span.extensions_mut().replace(kept);
     }
 
@@ -48,7 +49,8 @@ where
         let Some(span) = context.span(id) else { return };
         // Gathered before the span is locked: values say what they are by code of the program's.
         let mut recorded = Vec::new();
-        values.record(&mut self.gather(is_inherited, |name, value| recorded.push((name, value))));
+        let keep = |name, value| recorded.push((name, value));
+        values.record(&mut self.gather(is_inherited, is_own(span.metadata()), keep));
         if let Some(kept) = span.extensions_mut().get_mut::<Context>() {
             recorded.iter().for_each(|(name, value)| kept.keep(name, value));
         }
@@ -56,7 +58,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: layer::Context<'_, S>) {
         let mut line = Line::default();
-        event.record(&mut self.gather(|_| true, |name, value| line.keep(name, value)));
+        event.record(&mut self.gather(|_| true, false, |name, value| line.keep(name, value)));
         // The span of an attempt says where its event was published. Should the attempt have a place of its own in a trace, a span around says that, and it is that of the line.
         for is_last in [false, true] {
             for span in context.event_scope(event).into_iter().flatten() {
@@ -72,8 +74,8 @@ where
 }
 
 impl Lines {
-    const fn gather<F>(&self, wants: fn(&str) -> bool, keep: F) -> Gather<'_, F> {
-        Gather { redactor: &self.redactor, wants, keep }
+    const fn gather<F>(&self, wants: fn(&str) -> bool, is_own: bool, keep: F) -> Gather<'_, F> {
+        Gather { redactor: &self.redactor, wants, is_own, keep }
     }
 
     fn write(&self, line: &Line, head: &Head<'_>) {
@@ -104,6 +106,11 @@ impl Lines {
 
 fn is_inherited(name: &str) -> bool {
     inherited(name).is_some()
+}
+
+/// Whether busway made the span: around an attempt.
+fn is_own(span: &Metadata<'_>) -> bool {
+    [TARGET, TRACED].contains(&span.target())
 }
 
 #[expect(

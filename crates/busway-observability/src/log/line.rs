@@ -148,6 +148,16 @@ fn fitting(at: usize, value: &Value) -> Option<Value> {
     }
 }
 
+/// Whether a field of this name is the id of a trace or of a span, in the form that W3C Trace Context gives it.
+fn is_id(name: &str, text: &str) -> bool {
+    let len = match name {
+        "trace_id" => 32,
+        "span_id" => 16,
+        _ => return false,
+    };
+    text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Whether people can read it without quotes, and where it ends.
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/:#+*@".contains(&byte))
@@ -184,6 +194,8 @@ impl Context {
 pub(super) struct Gather<'a, F> {
     pub(super) redactor: &'a Redactor,
     pub(super) wants: fn(&str) -> bool,
+    /// Whether they are of a span that busway made: its ids are nobody's secrets, whatever their digits happen to look like.
+    pub(super) is_own: bool,
     pub(super) keep: F,
 }
 
@@ -203,7 +215,10 @@ impl<F: FnMut(&'static str, Value)> Gather<'_, F> {
 
 impl<F: FnMut(&'static str, Value)> Visit for Gather<'_, F> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, |redactor| Value::text(value, redactor));
+        match self.is_own && is_id(field.name(), value) {
+            true => self.take(field, |_| Value::Text(value.to_owned())),
+            false => self.take(field, |redactor| Value::text(value, redactor)),
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -107,6 +107,27 @@ fn spans_of_a_tracing_system_say_which_event_a_line_is_of_too() {
 }
 
 #[test]
+fn an_id_that_busway_gives_a_span_is_no_card_whatever_its_digits() {
+    const CARD: &str = "4111111111111111";
+    let written = logged(Logs::new(LogFormat::Json), |_| {
+        for value in [CARD, "4111-1111-1111-1111"] {
+            let own =
+                tracing::info_span!(target: "busway::trace", "process", span_id = tracing::field::Empty);
+            own.record("span_id", value);
+            own.in_scope(|| tracing::info!("of busway"));
+        }
+        let others = tracing::info_span!("of the program", span_id = CARD);
+        others.in_scope(|| tracing::info!(trace_id = CARD, "of the program"));
+        let topic = tracing::info_span!(target: "busway", "process", topic = CARD);
+        topic.in_scope(|| tracing::info!(span_id = CARD, "within it"));
+    });
+    let ids = written.lines().into_iter().map(|line| line["span_id"].as_str().map(str::to_owned));
+    let hidden = Some("***".to_owned());
+    assert_eq!(ids.collect::<Vec<_>>(), [Some(CARD.to_owned()), hidden.clone(), hidden.clone(), hidden]);
+    assert_eq!(written.text().matches(CARD).count(), 1, "{}", written.text());
+}
+
+#[test]
 fn no_text_forges_a_line_or_steers_a_terminal() {
     let evil = "a\n{\"level\":\"ERROR\"}\r\u{1b}[31m\u{2028}\u{85}\u{202e}\"";
     for format in [LogFormat::Json, LogFormat::Pretty] {
