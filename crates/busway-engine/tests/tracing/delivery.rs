@@ -7,7 +7,7 @@ use std::time::Duration;
 use busway_engine::dead_letters::{Redrive, Selection};
 use busway_engine::{Bus, BusBuilder, Publisher};
 use busway_event::{Event, Raw};
-use busway_middleware::{Batch, Delivery, Outcome, Payload, State, batch};
+use busway_middleware::{Batch, Delivery, Outcome, Payload, State, batch, inline};
 use busway_observability::Relation;
 use busway_persistence::Stream;
 use busway_reliability::Retry;
@@ -206,6 +206,31 @@ async fn lines_within_a_handler_say_the_span_of_its_attempt() {
             "{plain}"
         );
     }
+}
+
+#[tokio::test]
+async fn lines_of_an_inline_handler_of_another_bus_say_its_own_event() {
+    let (traced, other) = (memory().await, Bus::memory().start().await.unwrap());
+    let inner = inline(|_: Payload<Raw>| tracing::info!("a line of another bus"));
+    other.subscribe("nested.inner").name("nested-inner").to(inner).await.unwrap();
+    let publishes = move |_: Payload<Raw>| {
+        let other = other.clone();
+        async move {
+            let sent = other.publish(raw("nested.inner")).await.map(drop);
+            tracing::info!("a line behind it");
+            sent
+        }
+    };
+    traced.subscribe("nested.outer").name("nested-outer").to(publishes).await.unwrap();
+    traced.publish(raw("nested.outer")).await.unwrap();
+    traced.idle().await;
+    let said = |message: &str| {
+        let [logs, _] = line(message);
+        ["topic", "subscription", "trace_id"].map(|name| logs[name].as_str().unwrap().to_owned())
+    };
+    let trace = named("process nested.outer")[0].trace().to_string();
+    assert_eq!(said("a line of another bus"), ["nested.inner", "nested-inner", &trace]);
+    assert_eq!(said("a line behind it"), ["nested.outer", "nested-outer", &trace]);
 }
 
 #[tokio::test]

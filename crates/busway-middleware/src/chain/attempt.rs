@@ -1,8 +1,10 @@
 //! The span around an attempt: whoever logs in it says which event it is of.
 //!
-//! It is there when somebody listens, and not within a span of an attempt that a tracing system has asked for: that one says the same.
+//! It is there when somebody listens, and not within a span that a tracing system has asked for around the same attempt: that one says the same.
 
-use busway_event::TraceContext;
+use std::cell::Cell;
+
+use busway_event::{EventId, TraceContext};
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::{Level, Metadata, Span};
 use tracing_core::callsite::DefaultCallsite;
@@ -39,7 +41,9 @@ pub fn is_wanted() -> bool {
 
 #[cold]
 fn make(delivery: &Delivery) -> Span {
-    let says = |around: &Metadata<'_>| around.target() == TRACED && around.fields().field(MESSAGE).is_some();
+    let says = |around: &Metadata<'_>| {
+        around.target() == TRACED && around.fields().field(MESSAGE).is_some() && is_around(delivery)
+    };
     if Span::current().metadata().is_some_and(says) {
         return Span::none();
     }
@@ -57,12 +61,54 @@ fn make(delivery: &Delivery) -> Span {
 
 #[cold]
 fn make_of_call(delivery: &Delivery, events: usize) -> Span {
-    let says = |around: &Metadata<'_>| around.target() == TRACED && around.name() == NAME;
+    let says =
+        |around: &Metadata<'_>| around.target() == TRACED && around.name() == NAME && is_around(delivery);
     if Span::current().metadata().is_some_and(says) {
         return Span::none();
     }
     let subscription = delivery.scope().subscription();
     tracing::info_span!(target: TARGET, NAME, subscription, attempt = delivery.attempt(), events)
+}
+
+/// The attempt, or the call for several events, that a span of a tracing system is around. Handlers run within one another: an inline one within who publishes, of whatever bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempted {
+    event: EventId,
+    /// The address of what all deliveries of the subscription share: nobody else has it while there is one of them.
+    scope: usize,
+}
+
+impl Attempted {
+    /// The one at this delivery, or the one whose first delivery it is.
+    #[must_use]
+    pub fn of(delivery: &Delivery) -> Self {
+        Self { event: delivery.event().id(), scope: std::ptr::from_ref(delivery.scope()).addr() }
+    }
+
+    /// Says that the span which is entered next on this thread is around it, until what is returned is dropped.
+    #[must_use = "dropped, it is around no more"]
+    pub fn enter(self) -> Around {
+        Around(AROUND.replace(Some(self)))
+    }
+}
+
+/// An [`Attempted`] that was entered, with the one that was before it.
+#[derive(Debug)]
+pub struct Around(Option<Attempted>);
+
+impl Drop for Around {
+    fn drop(&mut self) {
+        AROUND.set(self.0);
+    }
+}
+
+/// Whether the innermost span of a tracing system around an attempt is around this one.
+fn is_around(delivery: &Delivery) -> bool {
+    AROUND.get() == Some(Attempted::of(delivery))
+}
+
+thread_local! {
+    static AROUND: Cell<Option<Attempted>> = const { Cell::new(None) };
 }
 
 /// The target of the spans that say in logs which event an attempt is of.

@@ -199,11 +199,12 @@ impl Tracing {
         _ = contained(|| self.tracer.join(&span, self.relation, std::slice::from_ref(&carried)));
         self.link(&span, delivery.get());
         if self.is_placed(&span) {
-            return Some(Place::of(span));
+            return Some(Place::of(span).around(delivery));
         }
         // A span for logs alone: what is done within goes on with what the event bore.
         spans::borne(&span, &carried.trace);
-        self.carry(span.clone(), &carried).or_else(|| Some(Place::of(span)))
+        let place = self.carry(span.clone(), &carried).unwrap_or_else(|| Place::of(span));
+        Some(place.around(delivery))
     }
 
     /// Where an attempt at several events at once runs, linked to each that is recorded, up to 128 of them; `None` when none is.
@@ -222,7 +223,7 @@ impl Tracing {
         redrives.dedup();
         redrives.into_iter().for_each(|redrive| self.link(&span, Some(redrive)));
         _ = self.is_placed(&span);
-        Some(Place::of(span))
+        Some(Place::of(span).around(first))
     }
 
     /// Tells that dead letters are given again, of which some bear these traces: linked to those that are recorded, up to 128 of them. What is returned is left in the deliveries that come of it; `None` when this is not

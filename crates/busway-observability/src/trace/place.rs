@@ -6,7 +6,8 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
-use busway_middleware::Outcome;
+use busway_middleware::chain::attempt::{Around, Attempted};
+use busway_middleware::{Delivery, Outcome};
 use tracing::Span;
 
 use super::spans;
@@ -16,23 +17,31 @@ use super::tracer::{Carrier, contained};
 pub struct Place {
     span: Span,
     carrier: Option<Box<dyn Carrier>>,
+    /// What its span is around.
+    attempted: Option<Attempted>,
 }
 
 impl Place {
     pub(super) const fn of(span: Span) -> Self {
-        Self { span, carrier: None }
+        Self { span, carrier: None, attempted: None }
     }
 
     pub(super) const fn carrying(span: Span, carrier: Box<dyn Carrier>) -> Self {
-        Self { span, carrier: Some(carrier) }
+        Self { span, carrier: Some(carrier), attempted: None }
+    }
+
+    /// Its span is around an attempt at this, or at several of which it is the first.
+    pub(super) fn around(self, delivery: &Delivery) -> Self {
+        Self { attempted: Some(Attempted::of(delivery)), ..self }
     }
 
     /// Enters it on this thread, until what is returned is dropped. Not to be held across an await: [`within`] is for futures.
     #[must_use = "dropped, it is left"]
     pub fn enter(&self) -> Entered<'_> {
         let carried = self.carrier.as_ref().and_then(|carrier| contained(|| carrier.enter()));
+        let around = self.attempted.map(Attempted::enter);
         let span = (!self.span.is_disabled()).then(|| self.span.enter());
-        Entered { _span: span, _carried: carried }
+        Entered { _span: span, _around: around, _carried: carried }
     }
 
     /// An attempt in it has come to this.
@@ -67,6 +76,7 @@ impl fmt::Debug for Place {
 pub struct Entered<'a> {
     // In this order they are left: what was entered last first.
     _span: Option<tracing::span::Entered<'a>>,
+    _around: Option<Around>,
     _carried: Option<Box<dyn Any>>,
 }
 
