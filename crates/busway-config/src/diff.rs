@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::model::{AccessRule, Config, Route};
 use crate::problem::escaped;
+use crate::read::Named;
 use crate::show::{Leaves, Show, differences, join};
 
 /// What becomes of a bus when one configuration takes the place of another. `Display` is for people, a line a change:
@@ -93,9 +94,25 @@ impl Config {
             FieldChange { path, before, after, applies }
         };
         let mut changes: Vec<_> = differences(&leaves(old), &leaves(self)).into_iter().map(change).collect();
+        changes.extend(order_change(&old.filters, &self.filters));
         changes.extend(rule_changes(&old.access, &self.access));
         changes
     }
+}
+
+/// Of several filters the last one wins: those that both have in another order, from the first to the last that is elsewhere.
+fn order_change<T>(before: &Named<T>, after: &Named<T>) -> Option<FieldChange> {
+    let common = |one: &Named<T>, other: &Named<T>| {
+        let names = one.iter().map(|(name, _)| name.value().clone());
+        names.filter(|name| other.get(name).is_some()).collect::<Vec<_>>()
+    };
+    let (old, new) = (common(before, after), common(after, before));
+    let moved = |(old, new): &(&String, &String)| old != new;
+    let first = old.iter().zip(&new).position(|pair| moved(&pair))?;
+    let last = old.iter().zip(&new).rposition(|pair| moved(&pair))?;
+    let said = |names: &[String]| names.get(first..=last).map(|names| escaped(&names.join(", ")));
+    let (before, after) = (said(&old), said(&new));
+    Some(FieldChange { path: "filters".to_owned(), before, after, applies: Applies::AtRestart })
 }
 
 /// Rules have no order: what differs is which there are.

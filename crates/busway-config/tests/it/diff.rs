@@ -37,6 +37,24 @@ fn a_file_that_only_moved_its_lines_does_not_differ() {
 }
 
 #[test]
+fn filters_in_another_order_differ_for_the_last_one_wins() {
+    let of = |names: &[&str]| {
+        let lines = names.iter().map(|name| format!("  \"{name}\": {{ concurrency: 2 }}\n"));
+        yaml(&format!("filters:\n{}", lines.collect::<String>()))
+    };
+    let before = of(&["a.#", "b.#", "c.#", "d.#"]);
+    let diff = of(&["a.#", "c.#", "b.#", "d.#"]).diff(&before);
+    assert_eq!(diff.to_string(), "~ filters: b.#, c.#, now c.#, b.# (at the next start)\n");
+    assert_eq!((diff.changes(), diff.at_restart().count()), (1, 1));
+    // What is new or gone is named by itself, and moves no other.
+    let diff = of(&["new.#", "b.#", "c.#", "d.#"]).diff(&before);
+    let expected = "- filters.\"a.#\".concurrency: 2 (at the next start)\n\
+        + filters.\"new.#\".concurrency: 2 (at the next start)\n";
+    assert_eq!(diff.to_string(), expected);
+    assert!(of(&["a.#", "b.#", "c.#", "d.#"]).diff(&before).is_empty());
+}
+
+#[test]
 fn everything_that_differs_is_named_and_when_it_takes_effect() {
     let diff = yaml(AFTER).diff(&yaml(BEFORE));
     let shown = diff.to_string();
