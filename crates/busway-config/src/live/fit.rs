@@ -72,7 +72,7 @@ impl Config {
                 .into_iter()
                 .collect();
         };
-        let builder = base(bus, name, route, &Stack::default().make(None, bus, &mut Vec::new()));
+        let builder = base(bus, name, route, &Stack::default().make((None, None), bus, &mut Vec::new()));
         let found = builder.problems_at_a_broker(&handler);
         // Its name there is another one; and what is wrong in the store too is said once.
         let others = found.into_iter().filter(|problem| match problem {
@@ -108,7 +108,7 @@ fn misfits_of(bus: &Bus, name: &Given<String>, route: &Route, is_ours: bool) -> 
         return no_handler.into_iter().chain(no_store).collect();
     };
     // Middleware is made elsewhere, which says what is wrong with it.
-    let builder = base(bus, name, route, &Stack::default().make(None, bus, &mut Vec::new()));
+    let builder = base(bus, name, route, &Stack::default().make((None, None), bus, &mut Vec::new()));
     let problems = match &route.durable {
         // What the transport says is known when it is asked.
         None if route.at.is_some() && handler.for_ephemeral().is_some() => Vec::new(),

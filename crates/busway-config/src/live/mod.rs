@@ -4,6 +4,7 @@
 //! is not touched, nor is a middleware whose parameters are, so that a rate that was earned, circuits and keys survive.
 
 mod fit;
+mod fresh;
 mod leaving;
 mod legacy;
 mod log_filter;
@@ -178,7 +179,7 @@ impl Config {
     ) -> Result<(Made, Vec<Wanted>), ConfigError> {
         let mut problems = self.misfits(bus, seen);
         problems.extend(self.refused(&seen.config));
-        let stack = stack.make(self.middleware.as_ref(), bus, &mut problems);
+        let stack = stack.make((self.middleware.as_ref(), None), bus, &mut problems);
         let routes = routes::make(&self.routes, (live, legacies), bus, &mut problems);
         ConfigError::unless_empty(problems).map(|()| (stack, routes))
     }

@@ -12,6 +12,7 @@ use busway_reliability::Idempotency;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
+use super::fresh::Fresh;
 use super::leaving::Leaving;
 use super::legacy::{Legacies, Legacy};
 use super::order::Order;
@@ -47,6 +48,7 @@ pub(super) struct InForce<'a> {
     pub(super) carriers: &'a mut Carriers,
     pub(super) leaving: &'a Leaving,
     pub(super) legacies: &'a mut Legacies,
+    pub(super) fresh: &'a mut Fresh,
 }
 
 /// What is to be known of a change.
@@ -76,9 +78,9 @@ pub(super) fn make(
     let mut wanted = Vec::new();
     for (name, route) in routes.iter() {
         let fresh = Stack::default();
-        let there = live.get(name.value()).map(|live| &live.stack);
-        let stack = there.or_else(|| legacies.stack(name.value())).unwrap_or(&fresh);
-        let made = stack.make(route.middleware.as_ref(), bus, problems);
+        let stack = live.get(name.value()).map_or(&fresh, |live| &live.stack);
+        let before = legacies.stack(name.value());
+        let made = stack.make((route.middleware.as_ref(), before), bus, problems);
         // That there is none was said by whoever looked whether it fits.
         if let Some(handler) = bus.named_handler(route.handler.value()) {
             wanted.push(Wanted { name: name.clone(), route: route.clone(), handler, made });
@@ -96,7 +98,7 @@ pub(super) fn make(
 ///
 /// It returns when those have ended that had to end first, and where access rules differ when those have that others took the place of.
 pub(super) async fn reconcile(
-    InForce { live, carriers, leaving, legacies }: InForce<'_>,
+    InForce { live, carriers, leaving, legacies, fresh }: InForce<'_>,
     (wanted, carried): (Vec<Wanted>, Named<CarrierSection>),
     way: Way,
     bus: &Bus,
@@ -110,8 +112,8 @@ pub(super) async fn reconcile(
         return failures;
     }
     let differing = carriers.differing(&carried);
-    let durable = |wanted: &Wanted| wanted.route.durable.as_ref().map(|name| name.as_str().to_owned());
-    let durables: BTreeSet<String> = wanted.iter().filter_map(durable).collect();
+    let durables: BTreeSet<String> = wanted.iter().filter_map(Wanted::durable_name).collect();
+    let unknown = if way.is_back { BTreeSet::new() } else { Fresh::candidates(&durables, live) };
     for gone in order.first.iter().filter_map(|name| live.remove(name)) {
         gone.leave(bus, leaving, legacies);
     }
@@ -124,6 +126,7 @@ pub(super) async fn reconcile(
             begun.push(wanted);
             continue;
         };
+        legacies.keep_stack(old.name.value(), &old.stack);
         let is_recarried = is_in(&old.route, &differing, bus);
         match old.succession(&wanted, order.parting.contains(name), is_recarried) {
             Succession::Same => {
@@ -158,6 +161,7 @@ pub(super) async fn reconcile(
     carriers.retain_local(&durables);
     failures.extend(carriers.exchange(&differing, &carried, bus).await);
     starts.extend(begun.into_iter().map(|wanted| legacies.with(wanted)));
+    fresh.note(unknown, bus).await;
     failures.extend(begin_all(bus, (live, carriers, leaving), starts).await);
     leaving.ended().await;
     failures.extend(carriers.begin().await);
@@ -167,6 +171,7 @@ pub(super) async fn reconcile(
         }
         leaving.ended().await;
     }
+    fresh.end(way, &durables, bus).await;
     failures
 }
 
@@ -312,6 +317,10 @@ async fn take_over(bus: &Bus, wanted: Wanted, old: Live) -> Result<(Live, Live),
 }
 
 impl Wanted {
+    fn durable_name(&self) -> Option<String> {
+        self.route.durable.as_ref().map(|name| name.as_str().to_owned())
+    }
+
     pub(super) fn live(self, running: Running) -> Live {
         Live { name: self.name, route: self.route, running, stack: self.made.begun() }
     }

@@ -8,6 +8,7 @@ use busway_engine::Bus;
 use busway_middleware::{PublishStage, Stage};
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::fresh::Fresh;
 use super::leaving::Leaving;
 use super::legacy::Legacies;
 use super::log_filter::LogFilter;
@@ -91,7 +92,10 @@ pub(super) struct State {
     pub(super) carriers: Carriers,
     leaving: Arc<Leaving>,
     pub(super) legacies: Legacies,
+    fresh: Fresh,
     pub(super) stack: Stack,
+    /// What was around all handlers before the last exchange.
+    stack_before: Stack,
     access: Access,
     is_access_judged: bool,
 }
@@ -127,6 +131,7 @@ impl State {
         if let Err(problem) = self.have_judged(&config.access, bus) {
             return vec![problem];
         }
+        self.stack_before = self.stack.clone();
         let failures = self.stack.exchange(&stack, |stage| bus.middleware(stage));
         if !failures.is_empty() {
             return failures;
@@ -137,6 +142,7 @@ impl State {
         self.config = Some(Arc::new(config));
         self.is_whole = false;
         self.legacies.retain_gone(&self.routes);
+        self.fresh.clear();
         self.access.widen(Arc::clone(&rules));
         let failures = self.reconcile((routes, carriers), Way { are_rules_same, is_back: false }, bus).await;
         if failures.is_empty() {
@@ -154,15 +160,16 @@ impl State {
         way: Way,
         bus: &Bus,
     ) -> Vec<Problem> {
-        let Self { routes: live, carriers, leaving, legacies, .. } = self;
-        let in_force = routes::InForce { live, carriers, leaving, legacies };
+        let Self { routes: live, carriers, leaving, legacies, fresh, .. } = self;
+        let in_force = routes::InForce { live, carriers, leaving, legacies, fresh };
         Box::pin(routes::reconcile(in_force, wanted, way, bus)).await
     }
 
     /// Back to a configuration that was in force.
     pub(super) async fn take_back(&mut self, before: Arc<Config>, bus: &Bus) {
         let mut problems = Vec::new();
-        let stack = self.stack.make(before.middleware.as_ref(), bus, &mut problems);
+        let steps = (before.middleware.as_ref(), Some(&self.stack_before));
+        let stack = self.stack.make(steps, bus, &mut problems);
         let routes = routes::make(&before.routes, (&self.routes, &self.legacies), bus, &mut problems);
         problems.extend(self.stack.exchange(&stack, |stage| bus.middleware(stage)));
         let mut are_rules_same = true;

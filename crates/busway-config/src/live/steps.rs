@@ -61,21 +61,30 @@ impl Made {
 }
 
 impl Stack {
-    /// What a configuration wants, of which what is in force already is taken as it is. Nothing is changed by it.
-    pub(super) fn make(&self, wanted: Option<&Steps>, bus: &Bus, problems: &mut Vec<Problem>) -> Made {
+    /// What a configuration wants, of which what is in force already is taken as it is, and what was `before` as it was left. Nothing is changed by it.
+    pub(super) fn make(
+        &self,
+        (wanted, before): (Option<&Steps>, Option<&Self>),
+        bus: &Bus,
+        problems: &mut Vec<Problem>,
+    ) -> Made {
         let mut made = Made::default();
         for (stage, section) in wanted.iter().flat_map(|steps| steps.iter()) {
             let name = section.called().value().clone();
-            let there = self.steps.iter().find(|step| step.stage == stage && step.name == name);
-            let step = match there {
-                Some(there) if there.section == *section => Some(there.clone()),
-                there => one(stage, name, section, (there, bus), &mut made.rates)
-                    .map_err(|problem| problems.push(problem))
-                    .ok(),
+            let there = self.called(stage, &name);
+            let is_it = |step: &&LiveStep| step.section == *section;
+            let step = match (there.filter(is_it), before.and_then(|before| before.called(stage, &name))) {
+                (Some(there), _) => Ok(there.clone()),
+                (None, Some(before)) if is_it(&before) => Ok(before.again(&mut made.rates)),
+                (None, _) => one(stage, name, section, (there, bus), &mut made.rates),
             };
-            made.steps.extend(step);
+            made.steps.extend(step.map_err(|problem| problems.push(problem)));
         }
         made
+    }
+
+    fn called(&self, stage: Stage, name: &str) -> Option<&LiveStep> {
+        self.steps.iter().find(|step| step.stage == stage && step.name == name)
     }
 
     /// Puts what was made in force: one swap a stage, in those that differ. A stage where that is not possible stays as it was: the program has added a
@@ -117,6 +126,20 @@ impl Stack {
         }
         self.steps = steps;
         problems
+    }
+}
+
+impl LiveStep {
+    /// As it was. A rate limit may have been given another rate since, and has it back.
+    fn again(&self, rates: &mut Vec<(RateLimit, Rate)>) -> Self {
+        if let (Some(limit), Some(Builtin::RateLimit(parameters))) =
+            (&self.rate, self.section.builtin(&mut Reader::default()))
+            && let Ok((rate, _)) = parameters.rate()
+        {
+            rates.push((limit.clone(), rate));
+        }
+        // What is in force is not this one.
+        Self { is_kept: false, ..self.clone() }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::world::{Log, Number, Seen, config, listening, publish};
 
 /// The way to a bus that fails while it is told to: it lets those wait who ask, and then says that it does not answer.
 #[derive(Debug, Clone)]
-struct Failing {
+pub(crate) struct Failing {
     way: LocalTransport,
     gate: Gate,
     is_down: Arc<AtomicBool>,
@@ -93,15 +93,15 @@ impl Transport for Failing {
 }
 
 /// A broker, the way to it, and a service with this configuration whose handlers note what they are given.
-struct World {
-    broker: Bus,
-    way: Failing,
-    bus: Bus,
-    seen: Seen,
+pub(crate) struct World {
+    pub(crate) broker: Bus,
+    pub(crate) way: Failing,
+    pub(crate) bus: Bus,
+    pub(crate) seen: Seen,
     _folders: [TempDir; 2],
 }
 
-async fn started(text: &str) -> World {
+pub(crate) async fn started(text: &str) -> World {
     built(text, |builder| builder).await
 }
 
@@ -117,7 +117,7 @@ async fn built(text: &str, more: impl FnOnce(BusBuilder) -> BusBuilder) -> World
     World { broker, way, bus, seen, _folders: folders }
 }
 
-async fn until(mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::task::yield_now().await;
@@ -135,7 +135,7 @@ async fn asked(way: &Failing, mut applying: Pin<&mut impl Future<Output: std::fm
 }
 
 const STREAMS: &str = "streams: { orders: { capture: [orders.#] } }\n";
-const AT: &str = "at: { transport: nats, stream: orders, subscription: there }";
+pub(crate) const AT: &str = "at: { transport: nats, stream: orders, subscription: there }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_was_to_go_is_given_what_is_published_while_a_broker_does_not_answer() {
@@ -235,7 +235,7 @@ async fn a_way_back_that_panics_is_said_and_the_next_configuration_makes_all_who
 }
 
 /// A configuration that fails at its broker, and is taken back.
-async fn taken_back(way: &Failing, bus: &Bus, text: &str) {
+pub(crate) async fn taken_back(way: &Failing, bus: &Bus, text: &str) {
     way.fail(true);
     let wanted = config(text);
     let applying = wanted.apply(bus);

@@ -22,4 +22,5 @@ mod time_to_live;
 mod told;
 mod under_load;
 mod watching;
+mod way_back;
 mod world;
