@@ -9,7 +9,7 @@ use std::task::Poll;
 use busway_event::AnyEvent;
 use busway_middleware::chain::drop_contained;
 use busway_middleware::{Outcome, Run};
-use busway_observability::trace::within;
+use busway_observability::trace::{Place, within};
 use futures_util::FutureExt as _;
 use tokio_util::sync::WaitForCancellationFuture;
 
@@ -18,7 +18,7 @@ use super::ending::{Ending, Storing, judge};
 use super::guarded::{Asked, ask};
 use super::hand::{Hand, Presence, Seat};
 use super::member::Member;
-use super::once::{attempt_once, claim, claim_at_once, give_back};
+use super::once::{Claimed, attempt_once, claim, claim_at_once, give_back};
 use super::traced::concluded;
 use super::window::{Made, Started};
 use super::{DurableCore, batch};
@@ -101,6 +101,37 @@ impl InHand {
         let_go(&mut self.batch, &mut self.open);
     }
 
+    /// What is to be handled next; `None`: nothing any more.
+    async fn take_next(&mut self, core: &Arc<DurableCore>, member: &Member) -> Option<Started<AnyEvent>> {
+        match self.next.take() {
+            Some(started) => Some(started),
+            None => next(core, member, |hand| hand.start(member)).await,
+        }
+    }
+
+    /// Decides about the one event behind its attempt, and takes the next with that.
+    fn decide(
+        &mut self,
+        core: &Arc<DurableCore>,
+        member: &Member,
+        (ending, made): (&Ending<'_>, Made),
+        place: Option<Place>,
+        claimed: Option<&mut Claimed<'_>>,
+    ) {
+        let Some(started) = &self.one else { return };
+        core.call_ended(self.call.take().as_ref(), Some((ending.outcome, ending.class)));
+        let at = core.moment();
+        let verdict = judge(core, member, started, ending, at);
+        concluded(place.as_ref(), started, ending.outcome, &verdict);
+        drop(place);
+        self.next = {
+            let mut hand = core.hand.lock();
+            core.decided_under(&mut hand, started.place, (verdict, made), claimed, at);
+            at_once(core, member, &mut hand, |hand| hand.start(member))
+        };
+        core.flow.bell.notify_one();
+    }
+
     #[cold]
     fn fail(&mut self, core: &Arc<DurableCore>, member: &Member) {
         // What is next was not attempted, and is by the same worker.
@@ -132,14 +163,7 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
     let mut slot = Slot::new(core, member);
     let mut reach = core.guard.clone().map(Reach::new);
     let mut aborted = pin!(core.abort.cancelled());
-    loop {
-        let started = match in_hand.next.take() {
-            Some(started) => started,
-            None => match next(core, member, |hand| hand.start(member)).await {
-                Some(started) => started,
-                None => return,
-            },
-        };
+    while let Some(started) = in_hand.take_next(core, member).await {
         let started = &*in_hand.one.insert(started);
         slot.is_settled = false;
         let (mut place, mut claimed) = (None, None);
@@ -196,20 +220,10 @@ async fn handle_each(core: &Arc<DurableCore>, member: &Member, in_hand: &mut InH
         if let Some(trace) = slot.progress.take_trace() {
             core.keep_trace(trace);
         }
-        let class = core.class_of(&outcome);
-        core.call_ended(in_hand.call.take().as_ref(), Some((&outcome, class)));
         // What was not attempted met no step.
         let cut_by = slot.progress.cut_by().filter(|_| made == Made::Attempt);
-        let at = core.moment();
-        let verdict = judge(core, member, started, &Ending { outcome: &outcome, class, storing, cut_by }, at);
-        concluded(place.as_ref(), started, &outcome, &verdict);
-        drop(place);
-        in_hand.next = {
-            let mut hand = core.hand.lock();
-            core.decided_under(&mut hand, started.place, (verdict, made), claimed.as_mut(), at);
-            at_once(core, member, &mut hand, |hand| hand.start(member))
-        };
-        core.flow.bell.notify_one();
+        let ending = Ending { outcome: &outcome, class: core.class_of(&outcome), storing, cut_by };
+        in_hand.decide(core, member, (&ending, made), place, claimed.as_mut());
         // Not under the lock of the decision: who waits for the key is woken under it.
         drop(claimed);
         in_hand.let_go();

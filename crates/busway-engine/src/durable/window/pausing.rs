@@ -76,7 +76,7 @@ impl<E> Window<E> {
         let due = at.now.checked_add(about).unwrap_or(at.now);
         let is_granted = count > 0;
         let waiting =
-            ParkedEvent { attempts, count, due, replay, is_granted, ..ParkedEvent::unattempted(kept, at) };
+            ParkedEvent { attempts, count, due, is_granted, replay, ..ParkedEvent::unattempted(kept, at) };
         self.keep_parked(place, waiting);
         self.paused.waiting.entry(channel).or_default().insert((count, place));
         if let Some(number) = kept {
