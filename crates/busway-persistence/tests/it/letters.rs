@@ -13,18 +13,10 @@ use crate::world::{Waiting, at, dir, entry, event, id, number_of, one, open, opt
 const ALL: LetterKey = LetterKey { subscription: 1, partition: 0, offset: 0 };
 
 pub(crate) fn letter(offset: u64) -> DeadLetter {
-    let attempts =
-        vec![Attempt { at: at(i64::try_from(offset).unwrap()), error: "no connection".to_owned() }];
+    let at = at(i64::try_from(offset).unwrap());
+    let attempts = vec![Attempt { at, error: "no connection".to_owned() }].into();
     let reason = format!("given up after 1 attempts: error {}", offset % 3);
-    let time = at(i64::try_from(offset).unwrap());
-    DeadLetter {
-        offset,
-        at: time,
-        reason,
-        handler: "reserve".to_owned(),
-        attempts: attempts.into(),
-        attempt_count: 1,
-    }
+    DeadLetter { offset, at, reason, handler: "reserve".to_owned(), attempts, attempt_count: 1 }
 }
 
 /// A subscription that gave up the events of these offsets.
