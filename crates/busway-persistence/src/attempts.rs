@@ -85,7 +85,11 @@ impl Serialize for Attempts {
 }
 
 fn bounded(Attempt { at, mut error }: Attempt) -> Attempt {
-    error.truncate(boundary(&error, ERROR_BYTES_MAX));
+    if error.len() > ERROR_BYTES_MAX {
+        error.truncate(boundary(&error, ERROR_BYTES_MAX));
+        // It may be kept for long, and what was cut off must not be.
+        error.shrink_to_fit();
+    }
     Attempt { at, error }
 }
 

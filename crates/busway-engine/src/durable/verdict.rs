@@ -49,6 +49,8 @@ pub(crate) fn shortened_to(mut text: String, limit: usize) -> String {
     if text.len() > limit {
         let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end));
         text.truncate(end.unwrap_or(0));
+        // It may be kept for long, and what was cut off must not be.
+        text.shrink_to_fit();
     }
     text
 }

@@ -145,10 +145,10 @@ impl Archiving {
         // Retention may have been quicker, at the front.
         if exporting.exported().events != last - first + 1 {
             let stream = self.archive.stream.clone();
-            let first = store
+            let bounds = store
                 .partitions(&stream)
                 .and_then(|numbers| store.bounds(numbers.start + u32::from(partition)));
-            let (archived, first) = (last + 1, first.unwrap_or_default().0);
+            let (archived, first) = (first, bounds.unwrap_or_default().0);
             return Err(ArchiveError::Gap { stream, partition, archived, first });
         }
         let shared = store.shared();
