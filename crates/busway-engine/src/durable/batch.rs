@@ -291,13 +291,12 @@ impl<'a> Worker<'a> {
                 guard.remember(&started.event, item.answer);
             }
             let call = calls.get_mut(item.at).and_then(Option::take);
-            let outcome = (&item.outcome, core.class_of(&item.outcome));
-            core.call_ended(call.as_ref(), Some(outcome));
+            let (outcome, class) = (&item.outcome, core.class_of(&item.outcome));
+            core.call_ended(call.as_ref(), Some((outcome, class)));
             let claimed = claims.get_mut(item.at).and_then(Option::take);
-            let (outcome, class) = outcome;
             let ending = Ending { outcome, class, storing, cut_by: progress.cut_by() };
             let verdict = judge(core, member, started, &ending, at);
-            concluded(place.as_deref(), started, &item.outcome, &verdict);
+            concluded(place.as_deref(), started, outcome, &verdict);
             drop_contained(item.outcome);
             ended.push((started.place, verdict, claimed));
         }

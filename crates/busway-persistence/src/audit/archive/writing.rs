@@ -113,7 +113,7 @@ impl Archiving {
             return Ok(true);
         };
         let path = files::path_of(&self.archive.folder, &self.archive.stream, partition, next);
-        self.write(store, &path, (partition, next, last), (chain, previous))?;
+        self.write(store, &path, (number, next, last), (chain, previous))?;
         self.archived.records += last - next + 1;
         self.archived.files.push(path);
         Ok(true)
@@ -129,10 +129,12 @@ impl Archiving {
         &self,
         store: &Store,
         path: &Path,
-        (partition, first, last): (u16, u64, u64),
+        (number, first, last): (u32, u64, u64),
         (chain, previous): (Hash, Hash),
     ) -> Result<(), ArchiveError> {
         let failed = |error| ArchiveError::io(path, "write", error);
+        let shared = store.shared();
+        let partition = shared.index_in_stream(number);
         let export = Export::stream(&self.archive.stream).partition(partition).offsets(first..last + 1);
         let mut exporting = Exporting::begin(store, export)?;
         let mut file = Unnamed::create(path).map_err(failed)?;
@@ -145,15 +147,9 @@ impl Archiving {
         // Retention may have been quicker, at the front.
         if exporting.exported().events != last - first + 1 {
             let stream = self.archive.stream.clone();
-            let bounds = store
-                .partitions(&stream)
-                .and_then(|numbers| store.bounds(numbers.start + u32::from(partition)));
-            let (archived, first) = (first, bounds.unwrap_or_default().0);
+            let (archived, first) = (first, store.bounds(number).unwrap_or_default().0);
             return Err(ArchiveError::Gap { stream, partition, archived, first });
         }
-        let shared = store.shared();
-        let number =
-            store.partitions(&self.archive.stream).map_or(0, |numbers| numbers.start) + u32::from(partition);
         let Some(audited) = shared.audited(number) else {
             return Err(ArchiveError::NotAudited { stream: self.archive.stream.clone() });
         };
