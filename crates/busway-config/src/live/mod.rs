@@ -111,7 +111,7 @@ impl Config {
     /// |---|---|
     /// | its middleware | swapped where it stands; deliveries that have begun end with what they began with |
     /// | anything else, of an ephemeral one | a new subscription takes the place of the old one in the routing table, at one moment: each event reaches one of them. The new one begins when the old one has handled what it had; meanwhile its queue fills, and its overflow policy decides. An inline handler has no queue and does not wait |
-    /// | its name, of an ephemeral one in no group whose filter and handler stay | the same: it takes its own place under the new name |
+    /// | its name, of an ephemeral one in no group whose filter and handler stay | the same: it takes its own place under the new name. Where another route has that name until now, it does so when that one's running handlers have ended; routes that exchange their names in a ring are changed in their places |
     /// | the name in the store, of a durable one | running handlers end, then it begins anew under the new name: without `start_at: earliest` with what is published from when the old one was told to end. What the old name has left, parked events too, stays with it, and holds the log until [it is removed](busway_engine::CursorHandle::remove) |
     /// | anything else, of a durable one | running handlers end, then it goes on at its cursor; what is published meanwhile waits in the log |
     /// | anything of one at a broker, or of what carries the stream of a durable one | running handlers end, then it goes on where broker or cursor stand |

@@ -18,18 +18,20 @@ pub(super) struct Order {
     /// See [`parting`].
     pub(super) parting: BTreeSet<String>,
     /// What routes are called until now that are to have another name: see [`renamed`].
-    pub(super) renamed: BTreeMap<String, String>,
+    pub(super) renamed: Renamed,
 }
 
 impl Order {
     pub(super) fn of(live: &BTreeMap<String, Live>, wanted: &[Wanted], leaving: &Leaving) -> Self {
         let names: BTreeSet<&str> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
-        let renamed = renamed(live, wanted, &names, leaving);
-        let stay: BTreeSet<&str> = renamed.values().map(String::as_str).collect();
-        let gone =
-            live.iter().filter(|(name, _)| !names.contains(name.as_str()) && !stay.contains(name.as_str()));
-        let (first, last): (Vec<_>, Vec<_>) =
-            gone.partition(|(name, live)| makes_room(name, live.route(), wanted));
+        let renamed = renamed(live, wanted, leaving);
+        let goes = |name: &str| {
+            !renamed.has_source(name) && (!names.contains(name) || renamed.source(name).is_some())
+        };
+        let gone = live.iter().filter(|(name, _)| goes(name));
+        let (first, last): (Vec<_>, Vec<_>) = gone.partition(|(name, live)| {
+            renamed.source(name).is_some() || makes_room(name, live.route(), wanted)
+        });
         let is_free = |wanted: &&Wanted| {
             let (name, route) = (wanted.name.as_str(), &wanted.route);
             route.at.is_some()
@@ -80,26 +82,76 @@ fn are_one_there((one, first): (&str, &Route), (other, second): (&str, &Route)) 
         && first.name_there(one) == second.name_there(other)
 }
 
-/// Routes in memory that have another name and the filter and handler that they had, by the name that they are to have: each takes the place of what it was at one moment,
-/// as a route does that keeps its name, so that no event is handled by both. Of several that are alike the one that differs in nothing else. Members of
+/// Routes in memory that have another name and the filter and handler that they had: see [`renamed`].
+#[derive(Debug, Default)]
+pub(super) struct Renamed {
+    /// The name that each is to have, and the one that it has until now: who needs the name of another one comes behind it.
+    turns: Vec<(String, String)>,
+}
+
+impl Renamed {
+    /// What the route is called until now that is to have this name, if it has another one: when the name is free, for whose it was may have moved on just before.
+    ///
+    /// # Cancel safety
+    /// Safe: until then the route is what it was.
+    pub(super) async fn turn_of(&self, name: &str, leaving: &Leaving) -> Option<&str> {
+        let source = self.source(name)?;
+        if leaving.bear(name) {
+            leaving.ended().await;
+        }
+        Some(source)
+    }
+
+    fn source(&self, name: &str) -> Option<&str> {
+        self.turns.iter().find(|(new, _)| new == name).map(|(_, old)| old.as_str())
+    }
+
+    /// Those that are renamed in their turn, then the others.
+    pub(super) fn first(&self, mut wanted: Vec<Wanted>) -> Vec<Wanted> {
+        wanted.sort_by_key(|wanted| {
+            self.turns.iter().position(|(new, _)| new == wanted.name.value()).unwrap_or(self.turns.len())
+        });
+        wanted
+    }
+
+    fn has_source(&self, name: &str) -> bool {
+        self.turns.iter().any(|(_, old)| old == name)
+    }
+
+    /// Of a ring none comes first: these are not renamed.
+    fn of(mut pairs: BTreeMap<String, String>) -> Self {
+        let mut turns = Vec::new();
+        loop {
+            let held: BTreeSet<String> = pairs.values().cloned().collect();
+            let (later, now): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                pairs.into_iter().partition(|(new, _)| held.contains(new));
+            if now.is_empty() {
+                return Self { turns };
+            }
+            turns.extend(now);
+            pairs = later;
+        }
+    }
+}
+
+/// Routes in memory that have another name and the filter and handler that they had: each takes the place of what it was at one moment, as a route does that keeps its name, so
+/// that no event is handled by both, nor by nobody. Of several that are alike the one that differs in nothing else. Their names may move on from one to the next, but not around. Members of
 /// a group are not among them: the others have what comes meanwhile.
-fn renamed(
-    live: &BTreeMap<String, Live>,
-    wanted: &[Wanted],
-    names: &BTreeSet<&str>,
-    leaving: &Leaving,
-) -> BTreeMap<String, String> {
+fn renamed(live: &BTreeMap<String, Live>, wanted: &[Wanted], leaving: &Leaving) -> Renamed {
     let is_plain = |route: &Route| route.durable.is_none() && route.at.is_none() && route.group.is_none();
     let is_like = |one: &Route, other: &Route| one.filter == other.filter && one.handler == other.handler;
+    let wanted_of = |name: &str| wanted.iter().find(|wanted| wanted.name.as_str() == name);
     let mut gone: BTreeMap<&String, &Route> =
         live.iter().map(|(name, live)| (name, live.route())).filter(|(_, route)| is_plain(route)).collect();
-    gone.retain(|name, _| !names.contains(name.as_str()));
+    gone.retain(|name, route| wanted_of(name).is_none_or(|same| !is_like(route, &same.route)));
     let is_new = |wanted: &&Wanted| {
         let name = wanted.name.value();
-        is_plain(&wanted.route) && !live.contains_key(name) && !leaving.bear(name)
+        let same = live.get(name).map(Live::route);
+        let is_free = same.is_none_or(|same| is_plain(same) && !is_like(same, &wanted.route));
+        is_plain(&wanted.route) && is_free && !leaving.bear(name)
     };
     let mut left: Vec<&Wanted> = wanted.iter().filter(is_new).collect();
-    let mut renamed = BTreeMap::new();
+    let mut pairs = BTreeMap::new();
     for is_all in [true, false] {
         left.retain(|new| {
             let is_it = |route: &Route| match is_all {
@@ -110,11 +162,11 @@ fn renamed(
                 return true;
             };
             gone.remove(before);
-            renamed.insert(new.name.value().clone(), before.clone());
+            pairs.insert(new.name.value().clone(), before.clone());
             false
         });
     }
-    renamed
+    Renamed::of(pairs)
 }
 
 /// Members of groups in memory that go another way than those who stay: they leave their group, which is there as before, and begin anew. Members that go the

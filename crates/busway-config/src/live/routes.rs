@@ -119,9 +119,9 @@ pub(super) async fn reconcile(
     }
     let mut restarted: Vec<(Wanted, Live)> = Vec::new();
     let mut begun: Vec<Wanted> = Vec::new();
-    for wanted in wanted {
+    for wanted in order.renamed.first(wanted) {
         let name = wanted.name.value();
-        let renamed = order.renamed.get(name);
+        let renamed = order.renamed.turn_of(name, leaving).await;
         let Some(old) = live.remove(renamed.unwrap_or(name)) else {
             begun.push(wanted);
             continue;
@@ -306,7 +306,7 @@ async fn take_over(bus: &Bus, wanted: Wanted, old: Live) -> Result<(Live, Live),
         let problem = Problem::at(wanted.route.handler.place(), NEEDS_DURABLE);
         return Err((Box::new(old), problem));
     };
-    let builder = ephemeral(bus, &wanted).taking_over(running);
+    let builder = subscribe(bus, &wanted).taking_over(running);
     match builder.to(handler).await {
         Ok(running) => Ok((wanted.live(Running::Ephemeral(running)), old)),
         Err(error) => {
@@ -331,7 +331,7 @@ pub(super) fn failed(wanted: &Wanted, error: &SubscribeError) -> Problem {
 }
 
 /// What all routes say in the same way.
-fn subscribe(bus: &Bus, wanted: &Wanted) -> SubscribeBuilder {
+pub(super) fn subscribe(bus: &Bus, wanted: &Wanted) -> SubscribeBuilder {
     base(bus, &wanted.name, &wanted.route, &wanted.made)
 }
 
@@ -364,10 +364,6 @@ pub(super) fn base(bus: &Bus, name: &Given<String>, route: &Route, made: &Made) 
         builder = builder.idempotent(store.into_iter().fold(once, Idempotency::store));
     }
     made.steps().fold(builder, |builder, (stage, name, step)| builder.middleware(stage, name, step))
-}
-
-pub(super) fn ephemeral(bus: &Bus, wanted: &Wanted) -> SubscribeBuilder {
-    subscribe(bus, wanted)
 }
 
 pub(super) fn durable(bus: &Bus, wanted: &Wanted) -> DurableBuilder {

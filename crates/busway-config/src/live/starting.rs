@@ -6,7 +6,7 @@ use busway_middleware::{AnyHandler, Ephemeral, Stage};
 
 use super::leaving::Leaving;
 use super::legacy::Legacy;
-use super::routes::{Live, NEEDS_DURABLE, Running, Wanted, durable, ephemeral, failed};
+use super::routes::{Live, NEEDS_DURABLE, Running, Wanted, durable, failed, subscribe};
 use super::transports::{Carried, Carriers, chain};
 use crate::model::{DeadLetterKeeping, StartingAt};
 use crate::problem::{Problem, escaped};
@@ -39,7 +39,7 @@ pub(super) async fn begin(
         }
         None => {
             let handler = for_memory(&wanted)?;
-            let mut builder = ephemeral(bus, &wanted);
+            let mut builder = subscribe(bus, &wanted);
             if let Some(legacy) = &legacy {
                 builder = builder.inherit(&legacy.heritage);
             }
@@ -68,7 +68,7 @@ async fn at_both(
 ) -> Result<Running, Problem> {
     let name = wanted.route.durable.as_ref().map_or("", |name| name.as_str());
     // Its name and that of the durable one may be the same.
-    let mut named = ephemeral(bus, wanted).name(format!("{name}@{}", carried.transport.kind()));
+    let mut named = subscribe(bus, wanted).name(format!("{name}@{}", carried.transport.kind()));
     if let Some(deadline) = &wanted.route.deadline {
         // In the store it is the subscription's; there it is a step, inside of those that the route has.
         named = named.middleware(Stage::Timeout, DEADLINE, Timeout::new(deadline.duration()));

@@ -1,10 +1,11 @@
 //! What is in the way of a configuration only when it is put in force, and what stands meanwhile.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use busway_config::Watcher;
-use busway_engine::{Bus, State, Stream};
+use busway_engine::{Bus, BusBuilder, State, Stream};
 use busway_event::Event;
 use busway_middleware::builtin::LogOutcome;
 use busway_middleware::{PublishRefused, PublishStage, Stage};
@@ -78,20 +79,20 @@ async fn rules_that_would_not_be_judged_are_refused() {
 
 /// A bus whose routes may be handled by `slow`, which waits at the gate and then notes what it was given.
 async fn slow(text: &str) -> (TestBus, Seen, Gate) {
-    let (text, seen, gate) = (config(text), Seen::default(), Gate::closed());
-    let bus = TestBus::build(|builder| {
-        let (seen, gate) = (seen.clone(), gate.clone());
-        let builder = builder.handler("slow", move |number: busway_middleware::Payload<Number>| {
-            let (seen, gate) = (seen.clone(), gate.clone());
-            async move {
-                gate.pass().await;
-                seen.note("slow", number.0);
-            }
-        });
-        text.configure(builder)
-    })
-    .await;
+    let (seen, gate) = (Seen::default(), Gate::closed());
+    let bus = TestBus::build(|builder| config(text).configure(with_slow(builder, &seen, &gate))).await;
     (bus, seen, gate)
+}
+
+fn with_slow(builder: BusBuilder, seen: &Seen, gate: &Gate) -> BusBuilder {
+    let (seen, gate) = (seen.clone(), gate.clone());
+    builder.handler("slow", move |number: busway_middleware::Payload<Number>| {
+        let (seen, gate) = (seen.clone(), gate.clone());
+        async move {
+            gate.pass().await;
+            seen.note("slow", number.0);
+        }
+    })
 }
 
 #[tokio::test]
@@ -146,6 +147,60 @@ async fn what_is_published_while_a_route_is_renamed_is_handled_once() {
     let names: Vec<_> = bus.stats().subscriptions.iter().map(|stats| stats.name.to_string()).collect();
     assert_eq!(names, ["b"]);
     bus.assert_balanced();
+}
+
+#[tokio::test]
+async fn names_of_routes_that_move_on_lose_and_double_nothing() {
+    // The one that is stored begins anew, and all that begins or goes waits for it.
+    let text = |x: &str, y: &str, concurrency: u32| {
+        let route = |name: &str, filter: &str| match name {
+            "" => String::new(),
+            name => format!("{name}: {{ filter: {filter}, handler: slow }}, "),
+        };
+        let stored = format!(
+            "d: {{ filter: d, handler: slow, durable: d, limits: {{ concurrency: {concurrency} }} }}"
+        );
+        let streams = "streams: { d: { capture: [d], durability: memory } }";
+        format!("{streams}\nroutes: {{ {} {} {stored} }}", route(x, "x"), route(y, "y"))
+    };
+    // The name of one goes to the other: which goes on under a third, or is gone; or the one has none any more.
+    let cases = [("b", "c"), ("b", ""), ("", "a"), ("c", "a")];
+    for ((x, y), is_cut_short) in cases.into_iter().flat_map(|moved| [(moved, false), (moved, true)]) {
+        let (directory, seen, gate) = (tempfile::tempdir().unwrap(), Seen::default(), Gate::closed());
+        let bus = TestBus::open(directory.path().join("store"), |builder| {
+            config(&text("a", "b", 1)).configure(with_slow(builder, &seen, &gate))
+        })
+        .await;
+        publish(&bus, "x", 1).await;
+        publish(&bus, "y", 2).await;
+        publish(&bus, "d", 5).await;
+        gate.reached(3).await;
+        let moved = config(&text(x, y, 2));
+        let mut applying = Box::pin(moved.apply(&bus));
+        assert!(futures_util::poll!(&mut applying).is_pending());
+        for (filter, number, name) in [("x", 3, x), ("y", 4, y)] {
+            let offered = bus.publish(Event::new(filter, Number(number))).await.unwrap().offered;
+            assert_eq!(offered, usize::from(!name.is_empty()), "{filter}, from {x:?} and {y:?}");
+        }
+        if is_cut_short {
+            applying = Box::pin(moved.apply(&bus));
+        }
+        gate.open();
+        applying.await.unwrap();
+        bus.settle().await;
+        let mut handled = seen.take();
+        handled.sort_unstable();
+        let all = [(true, 1), (true, 2), (!x.is_empty(), 3), (!y.is_empty(), 4), (true, 5)];
+        let expected: Vec<_> =
+            all.into_iter().filter(|(is, _)| *is).map(|(_, number)| ("slow", number)).collect();
+        assert_eq!(handled, expected);
+        let stats = bus.stats();
+        let names: BTreeSet<String> =
+            stats.subscriptions.iter().map(|stats| stats.name.to_string()).collect();
+        let expected = [x, y].into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        assert_eq!(names, expected);
+        bus.assert_balanced();
+    }
 }
 
 #[tokio::test]

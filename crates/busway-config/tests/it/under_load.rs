@@ -128,6 +128,18 @@ async fn routes_in_memory_that_are_renamed_lose_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn routes_in_memory_whose_names_move_on_lose_and_double_nothing() {
+    loses_and_doubles_nothing(|round| {
+        let limits = "limits: { overflow: block }";
+        config(&format!(
+            "routes: {{ r{round}: {{ filter: load.x, handler: one, {limits} }}, r{}: {{ filter: y, handler: one, {limits} }} }}",
+            round + 1,
+        ))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn reloads_of_a_durable_route_lose_and_double_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let text = |round: u64| {
