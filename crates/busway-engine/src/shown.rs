@@ -53,7 +53,10 @@ impl Shown {
     /// The user's own code writes the text: its panic must not keep the event from being counted and settled. Redacted as a whole, before anybody cuts it.
     fn said(&self, text: impl FnOnce() -> String) -> Option<String> {
         let text = catch_unwind(AssertUnwindSafe(text)).ok()?;
-        Some(self.redactor.text(&text).into_owned())
+        match self.redactor.text(&text) {
+            Cow::Owned(shown) => Some(shown),
+            Cow::Borrowed(_) => Some(text),
+        }
     }
 
     /// Writes the audit line of something that was done, or was not.
@@ -89,10 +92,13 @@ impl Shown {
 /// The word of an outcome before the text of its error, if it has one; as much of it as is kept.
 pub(crate) fn labelled(outcome: &Outcome, error: &str) -> String {
     let mut text = match outcome.error() {
-        Some(_) => format!("{}: {error}", outcome.label()),
+        Some(_) => [outcome.label(), ": ", error].concat(),
         None => error.to_owned(),
     };
-    if let Some((end, _)) = text.char_indices().nth(FAILURE_CHARS_MAX) {
+    // As many characters are as many bytes at least.
+    if text.len() > FAILURE_CHARS_MAX
+        && let Some((end, _)) = text.char_indices().nth(FAILURE_CHARS_MAX)
+    {
         text.truncate(end);
     }
     text

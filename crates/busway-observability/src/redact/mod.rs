@@ -141,7 +141,9 @@ impl Redactor {
         if let Some(hidden) = text::hide(&shown, paths) {
             shown = hidden.into();
         }
-        if let Some(hidden) = quoted::hide(&shown).filter(|_| !paths.is_empty()) {
+        if !paths.is_empty()
+            && let Some(hidden) = quoted::hide(&shown)
+        {
             shown = hidden.into();
         }
         shown

@@ -61,7 +61,7 @@ pub(crate) struct Window<E> {
     running: Running,
     share: Share,
     partitions: BTreeMap<u32, Reading>,
-    lanes: HashMap<(u32, u64), Lane>,
+    lanes: HashMap<(u32, u64), Lane, KeyHashing>,
     /// Startable and held.
     hand: HashMap<Position, InHand<E>, KeyHashing>,
     /// The startable ones, by who may start them.
@@ -212,7 +212,7 @@ impl<E> Window<E> {
             running,
             share,
             partitions: BTreeMap::new(),
-            lanes: HashMap::new(),
+            lanes: HashMap::default(),
             hand: HashMap::default(),
             team: Team::default(),
             started: HashMap::default(),

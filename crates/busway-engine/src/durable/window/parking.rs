@@ -150,7 +150,7 @@ impl<E> Window<E> {
         (at, note): (Moment, fn(&mut Settlements, Parked)),
     ) {
         let Position { partition, offset } = place;
-        let Attempted { lane, attempts, count, replay, .. } = so_far;
+        let Attempted { lane, attempts, count, replay, is_parked, .. } = so_far;
         let row = Parked {
             offset,
             due: at.utc.saturating_add(delay),
@@ -164,7 +164,8 @@ impl<E> Window<E> {
             ParkedEvent { lane, attempts, count, due, replay, ..ParkedEvent::unattempted(lane, at) };
         self.keep_parked(place, waiting);
         self.due.insert((due, place));
-        if let Some(number) = lane {
+        // One that was parked already has its place in its lane, of which nothing is held since.
+        if let Some(number) = lane.filter(|_| !is_parked) {
             self.park_held(place, number, at);
         }
     }
