@@ -23,10 +23,11 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn of(live: &BTreeMap<String, Live>, wanted: &[Wanted], leaving: &Leaving) -> Self {
-        let names: BTreeSet<&str> = wanted.iter().map(|wanted| wanted.name.as_str()).collect();
-        let renamed = renamed(live, wanted, leaving);
+        let by_name: BTreeMap<&str, &Route> =
+            wanted.iter().map(|wanted| (wanted.name.as_str(), &wanted.route)).collect();
+        let renamed = renamed(live, wanted, &by_name, leaving);
         let goes = |name: &str| {
-            !renamed.has_source(name) && (!names.contains(name) || renamed.source(name).is_some())
+            !renamed.sources.contains(name) && (!by_name.contains_key(name) || renamed.source(name).is_some())
         };
         let gone = live.iter().filter(|(name, _)| goes(name));
         let (first, last): (Vec<_>, Vec<_>) = gone.partition(|(name, live)| {
@@ -85,8 +86,10 @@ fn are_one_there((one, first): (&str, &Route), (other, second): (&str, &Route)) 
 /// Routes in memory that have another name and the filter and handler that they had: see [`renamed`].
 #[derive(Debug, Default)]
 pub(super) struct Renamed {
-    /// The name that each is to have, and the one that it has until now: who needs the name of another one comes behind it.
-    turns: Vec<(String, String)>,
+    /// By the name that each is to have: its turn, for who needs the name of another one comes behind it, and the name that it has until now.
+    turns: BTreeMap<String, (usize, String)>,
+    /// The names that they have until now.
+    sources: BTreeSet<String>,
 }
 
 impl Renamed {
@@ -103,47 +106,47 @@ impl Renamed {
     }
 
     fn source(&self, name: &str) -> Option<&str> {
-        self.turns.iter().find(|(new, _)| new == name).map(|(_, old)| old.as_str())
+        self.turns.get(name).map(|(_, old)| old.as_str())
     }
 
     /// Those that are renamed in their turn, then the others.
     pub(super) fn first(&self, mut wanted: Vec<Wanted>) -> Vec<Wanted> {
-        wanted.sort_by_key(|wanted| {
-            self.turns.iter().position(|(new, _)| new == wanted.name.value()).unwrap_or(self.turns.len())
-        });
         wanted
-    }
-
-    fn has_source(&self, name: &str) -> bool {
-        self.turns.iter().any(|(_, old)| old == name)
+            .sort_by_key(|wanted| self.turns.get(wanted.name.value()).map_or(usize::MAX, |(turn, _)| *turn));
+        wanted
     }
 
     /// Of a ring none comes first: these are not renamed.
     fn of(mut pairs: BTreeMap<String, String>) -> Self {
-        let mut turns = Vec::new();
-        loop {
-            let held: BTreeSet<String> = pairs.values().cloned().collect();
-            let (later, now): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                pairs.into_iter().partition(|(new, _)| held.contains(new));
-            if now.is_empty() {
-                return Self { turns };
+        let held: BTreeSet<String> = pairs.values().cloned().collect();
+        let first: Vec<String> = pairs.keys().filter(|new| !held.contains(*new)).cloned().collect();
+        let mut renamed = Self::default();
+        for mut name in first {
+            // Whoever is to have the name that becomes free with this is next.
+            while let Some(old) = pairs.remove(&name) {
+                renamed.sources.insert(old.clone());
+                renamed.turns.insert(name, (renamed.turns.len(), old.clone()));
+                name = old;
             }
-            turns.extend(now);
-            pairs = later;
         }
+        renamed
     }
 }
 
 /// Routes in memory that have another name and the filter and handler that they had: each takes the place of what it was at one moment, as a route does that keeps its name, so
 /// that no event is handled by both, nor by nobody. Of several that are alike the one that differs in nothing else. Their names may move on from one to the next, but not around. Members of
 /// a group are not among them: the others have what comes meanwhile.
-fn renamed(live: &BTreeMap<String, Live>, wanted: &[Wanted], leaving: &Leaving) -> Renamed {
+fn renamed(
+    live: &BTreeMap<String, Live>,
+    wanted: &[Wanted],
+    by_name: &BTreeMap<&str, &Route>,
+    leaving: &Leaving,
+) -> Renamed {
     let is_plain = |route: &Route| route.durable.is_none() && route.at.is_none() && route.group.is_none();
     let is_like = |one: &Route, other: &Route| one.filter == other.filter && one.handler == other.handler;
-    let wanted_of = |name: &str| wanted.iter().find(|wanted| wanted.name.as_str() == name);
     let mut gone: BTreeMap<&String, &Route> =
         live.iter().map(|(name, live)| (name, live.route())).filter(|(_, route)| is_plain(route)).collect();
-    gone.retain(|name, route| wanted_of(name).is_none_or(|same| !is_like(route, &same.route)));
+    gone.retain(|name, route| by_name.get(name.as_str()).is_none_or(|same| !is_like(route, same)));
     let is_new = |wanted: &&Wanted| {
         let name = wanted.name.value();
         let same = live.get(name).map(Live::route);
@@ -193,4 +196,20 @@ fn parting(live: &BTreeMap<String, Live>, wanted: &[Wanted]) -> BTreeSet<String>
         parting.extend(differing.map(|(_, wanted)| wanted.name.value().clone()));
     }
     parting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_name_another_one_needs_has_its_turn_first_and_a_ring_has_none() {
+        let pairs = [("b", "a"), ("c", "b"), ("d", "c"), ("x", "y"), ("y", "x"), ("z", "q")];
+        let renamed = Renamed::of(pairs.map(|(new, old)| (new.to_owned(), old.to_owned())).into());
+        let turn = |name: &str| renamed.turns.get(name).map(|(turn, _)| *turn);
+        assert!(turn("d").is_some() && turn("d") < turn("c") && turn("c") < turn("b"));
+        assert_eq!((renamed.source("b"), renamed.source("z")), (Some("a"), Some("q")));
+        assert_eq!((renamed.source("x"), renamed.source("y")), (None, None));
+        assert!(["a", "b", "c", "q"].into_iter().eq(renamed.sources.iter().map(String::as_str)));
+    }
 }
