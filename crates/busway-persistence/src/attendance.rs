@@ -204,9 +204,11 @@ impl Attendances {
         !self.waiting.is_empty() || !self.staged.is_empty()
     }
 
-    /// Of how many subscriptions something is stored.
+    /// Of how many subscriptions something is known, as this batch has it.
     pub(crate) fn known(&self) -> usize {
-        self.rows.len()
+        let new = self.staged.iter().filter(|(number, row)| row.is_some() && !self.rows.contains_key(number));
+        let gone = self.staged.iter().filter(|(number, row)| row.is_none() && self.rows.contains_key(number));
+        (self.rows.len() + new.count()).saturating_sub(gone.count())
     }
 
     /// Rows to be written with this batch: they are, if it is stored.

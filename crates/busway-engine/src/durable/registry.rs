@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use busway_event::Topic;
 use busway_persistence::Stream;
+use busway_router::{RouteId, Router};
 use parking_lot::{Mutex, RwLock};
 
 use super::DurableCore;
@@ -26,15 +27,31 @@ pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Durables {
-    subscriptions: RwLock<Vec<Arc<DurableCore>>>,
+    subscriptions: RwLock<Vec<Listed>>,
+    /// One route for each of them: publishers ask how many mean a topic, and must not have to ask all.
+    filters: Router<()>,
     /// Names that are borne, or are about to be.
     names: Mutex<BTreeSet<String>>,
     /// See [`turn`](Self::turn).
-    turns: Mutex<HashMap<String, Turn>>,
+    turns: Mutex<Turns>,
     /// How often one was removed from the store.
     removals: AtomicU64,
     /// Of a group one member after the other: the second finds what the first has begun.
     pub(super) joining: tokio::sync::Mutex<()>,
+}
+
+/// One that has not ended.
+#[derive(Debug)]
+struct Listed {
+    core: Arc<DurableCore>,
+    route: RouteId,
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    by_name: HashMap<String, Turn>,
+    /// With so many those are looked for that are nobody's: each time twice as many as were left, so that it costs little for each.
+    looked_through_at: usize,
 }
 
 impl Durables {
@@ -50,18 +67,18 @@ impl Durables {
 
     /// Those that have not ended, in the order in which they began.
     pub(crate) fn list(&self) -> Vec<Arc<DurableCore>> {
-        self.subscriptions.read().clone()
+        self.subscriptions.read().iter().map(|listed| Arc::clone(&listed.core)).collect()
     }
 
     /// How many of them mean the topic.
     pub(crate) fn matching(&self, topic: &Topic) -> usize {
-        self.subscriptions.read().iter().filter(|core| core.filter.matches(topic)).count()
+        self.filters.lookup_with(topic, |targets| targets.len())
     }
 
     /// How much of a stream they mean together, as far as their filters tell without looking at topics.
     pub(crate) fn share_of(&self, stream: &Stream) -> StreamShare {
         let subscriptions = self.subscriptions.read();
-        let mut filters = subscriptions.iter().map(|core| &core.filter);
+        let mut filters = subscriptions.iter().map(|listed| &listed.core.filter);
         if filters.clone().any(|filter| stream.is_within(filter)) {
             return StreamShare::All;
         }
@@ -73,7 +90,7 @@ impl Durables {
 
     /// Handlers that run.
     pub(crate) fn running(&self) -> u64 {
-        self.subscriptions.read().iter().map(|core| core.running()).sum()
+        self.subscriptions.read().iter().map(|listed| listed.core.running()).sum()
     }
 
     /// Whether all of them are at rest.
@@ -83,7 +100,9 @@ impl Durables {
 
     /// The one that bears the name, while it has not ended.
     pub(crate) fn named(&self, name: &str) -> Option<Arc<DurableCore>> {
-        self.subscriptions.read().iter().find(|core| &*core.name == name).cloned()
+        let subscriptions = self.subscriptions.read();
+        let found = subscriptions.iter().find(|listed| &*listed.core.name == name);
+        found.map(|listed| Arc::clone(&listed.core))
     }
 
     /// Waits until nobody bears the name.
@@ -96,9 +115,12 @@ impl Durables {
     /// among what the store says, or told of, and never neither or both.
     pub(crate) fn turn(&self, name: &str) -> Turn {
         let mut turns = self.turns.lock();
-        // A turn that nobody holds or waits for is nobody's: only this table has it, and gives it away.
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry(name.to_owned()).or_default())
+        if turns.by_name.len() >= turns.looked_through_at {
+            // A turn that nobody holds or waits for is nobody's: only this table has it, and gives it away.
+            turns.by_name.retain(|_, turn| Arc::strong_count(turn) > 1);
+            turns.looked_through_at = (2 * turns.by_name.len()).max(TURNS_KEPT);
+        }
+        Arc::clone(turns.by_name.entry(name.to_owned()).or_default())
     }
 
     /// Takes a name; `false` when it is borne already.
@@ -116,17 +138,23 @@ impl Durables {
     }
 
     pub(super) fn enter(&self, core: Arc<DurableCore>) {
-        self.subscriptions.write().push(core);
+        let mut subscriptions = self.subscriptions.write();
+        let route = self.filters.insert(&core.filter, Arc::new(()));
+        subscriptions.push(Listed { core, route });
     }
 
     /// Forgets one that has ended; whether it was there.
     pub(crate) fn leave(&self, core: &DurableCore) -> bool {
         let left = {
             let mut subscriptions = self.subscriptions.write();
-            let at = subscriptions.iter().position(|other| other.id == core.id);
-            at.map(|at| subscriptions.remove(at))
+            let at = subscriptions.iter().position(|listed| listed.core.id == core.id);
+            let left = at.map(|at| subscriptions.remove(at));
+            left.inspect(|listed| _ = self.filters.remove(listed.route))
         };
         self.free_name(&core.name);
         left.is_some()
     }
 }
+
+/// Turns of nobody that are kept rather than looked for.
+const TURNS_KEPT: usize = 64;
