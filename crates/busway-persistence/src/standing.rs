@@ -1,6 +1,7 @@
 //! Where durable subscriptions stand, read without their writer.
 
 use busway_event::Timestamp;
+use heed::RoTxn;
 
 use crate::attendance;
 use crate::corrupt::Corrupt;
@@ -9,7 +10,7 @@ use crate::dead::{LetterKey, REDRIVEN};
 use crate::error::ReadError;
 use crate::layout::pair_key;
 use crate::row;
-use crate::settle::SubscriptionRow;
+use crate::settle::{SUBSCRIPTION_NAME_BYTES_MAX, SubscriptionRow};
 use crate::shared::Shared;
 use crate::stored;
 
@@ -43,27 +44,44 @@ impl Shared {
     pub(crate) fn subscriptions(&self) -> Result<Vec<StoredSubscription>, ReadError> {
         let storage = |error: heed::Error| self.storage(&error);
         let txn = self.gate.read().map_err(storage)?;
-        let mut all = Vec::new();
-        for entry in self.databases.subscriptions.iter(&txn).map_err(storage)? {
-            let (key, value) = entry.map_err(storage)?;
-            let SubscriptionRow { number, filter } = row::decode("subscription", key, value)?;
-            let name = std::str::from_utf8(key).map_err(|_| no_text())?.to_owned();
-            let attended = attendance::attended(&txn, self, number)?;
-            let mut standings = Vec::new();
-            for entry in self.databases.cursors.prefix_iter(&txn, &number.to_be_bytes()).map_err(storage)? {
-                let (key, value) = entry.map_err(storage)?;
-                let ((_, partition), cursor) = stored::cursor(key, value)?;
-                let first = self.partition(partition).map_or(0, |partition| partition.bounds().0);
-                let mut parked = 0;
-                let rows = self.databases.parked.prefix_iter(&txn, &pair_key(number, partition));
-                for row in rows.map_err(storage)? {
-                    parked += u64::from(is_there(row.map_err(storage)?.0, first));
-                }
-                standings.push((partition, cursor, parked));
-            }
-            all.push(StoredSubscription { name, number, filter, attended, standings });
+        let rows = self.databases.subscriptions.iter(&txn).map_err(storage)?;
+        rows.map(|row| self.standing(&txn, row.map_err(storage)?)).collect()
+    }
+
+    /// The one of this name.
+    pub(crate) fn subscription(&self, name: &str) -> Result<Option<StoredSubscription>, ReadError> {
+        // No other is a key of the table.
+        if !(1..=SUBSCRIPTION_NAME_BYTES_MAX).contains(&name.len()) {
+            return Ok(None);
         }
-        Ok(all)
+        let storage = |error: heed::Error| self.storage(&error);
+        let txn = self.gate.read().map_err(storage)?;
+        let row = self.databases.subscriptions.get(&txn, name.as_bytes()).map_err(storage)?;
+        row.map(|value| self.standing(&txn, (name.as_bytes(), value))).transpose()
+    }
+
+    fn standing(
+        &self,
+        txn: &RoTxn<'_>,
+        (key, value): (&[u8], &[u8]),
+    ) -> Result<StoredSubscription, ReadError> {
+        let storage = |error: heed::Error| self.storage(&error);
+        let SubscriptionRow { number, filter } = row::decode("subscription", key, value)?;
+        let name = std::str::from_utf8(key).map_err(|_| no_text())?.to_owned();
+        let attended = attendance::attended(txn, self, number)?;
+        let mut standings = Vec::new();
+        for entry in self.databases.cursors.prefix_iter(txn, &number.to_be_bytes()).map_err(storage)? {
+            let (key, value) = entry.map_err(storage)?;
+            let ((_, partition), cursor) = stored::cursor(key, value)?;
+            let first = self.partition(partition).map_or(0, |partition| partition.bounds().0);
+            let mut parked = 0;
+            let rows = self.databases.parked.prefix_iter(txn, &pair_key(number, partition));
+            for row in rows.map_err(storage)? {
+                parked += u64::from(is_there(row.map_err(storage)?.0, first));
+            }
+            standings.push((partition, cursor, parked));
+        }
+        Ok(StoredSubscription { name, number, filter, attended, standings })
     }
 }
 

@@ -246,6 +246,14 @@ impl Store {
         self.shared.subscriptions()
     }
 
+    /// The same of the one of this name, if there is one.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn subscription(&self, name: &str) -> Result<Option<StoredSubscription>, ReadError> {
+        self.shared.subscription(name)
+    }
+
     /// Removes a durable subscription with its cursors and what it has parked: it holds nothing any longer. Its dead letters
     /// stay. Waits while the writer is busy.
     pub fn remove_subscription(&self, name: &str, done: OnSettled) {

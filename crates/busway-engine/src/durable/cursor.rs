@@ -180,8 +180,9 @@ impl CursorHandle {
     }
 
     async fn stored(&self) -> Result<StoredSubscription, CursorError> {
-        let all = stored(&self.bus).await?;
-        let found = all.into_iter().find(|stored| stored.name == self.name);
+        let (log, name) = (self.log()?, self.name.clone());
+        let find = move |store: &Store| store.subscription(&name);
+        let found = log.lend(&self.bus.services, find).await.ok_or(CursorError::Closed)??;
         found.ok_or_else(|| CursorError::Unknown { name: self.name.clone() })
     }
 

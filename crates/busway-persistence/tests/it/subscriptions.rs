@@ -129,6 +129,30 @@ fn a_subscription_that_is_removed_holds_nothing_and_its_name_is_free() {
 }
 
 #[test]
+fn one_of_a_name_is_found_as_it_stands_among_all_and_no_other() {
+    let dir = dir();
+    let store = open(dir.path(), one());
+    filled(&store, 5);
+    for name in ["first", "second"] {
+        let number = store.join(name, "a.#", vec![(0, 0)]).unwrap().number;
+        let settlement = Settlement { settled: vec![(2, 4)], parked: vec![parked(1)], ..Default::default() };
+        store.decide(number, settlement).unwrap();
+    }
+    let all = store.subscriptions().unwrap();
+    assert_eq!(all.len(), 2);
+    for stored in all {
+        assert_eq!((stored.standings[0].1.low(), stored.standings[0].2), (0, 1));
+        assert_eq!(store.subscription(&stored.name).unwrap(), Some(stored));
+    }
+    for name in [String::new(), "f".to_owned(), "firsts".to_owned(), "x".repeat(600)] {
+        assert_eq!(store.subscription(&name).unwrap(), None, "{name}");
+    }
+    store.leave("first").unwrap();
+    assert_eq!(store.subscription("first").unwrap(), None);
+    assert!(store.fault().is_none());
+}
+
+#[test]
 fn names_that_cannot_be_are_refused_and_cost_nobody_anything() {
     let dir = dir();
     let store = open(dir.path(), one());
