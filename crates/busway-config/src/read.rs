@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
 pub(crate) use crate::declare::{choice, section};
 use crate::node::{Entry, Kind, Node};
@@ -62,13 +63,14 @@ impl<T: Eq> Eq for Given<T> {}
 /// Settings by name, in the order in which they are given.
 #[derive(Debug, Clone)]
 pub struct Named<T> {
-    entries: Vec<(Given<String>, T)>,
+    /// Shared with what is in force, so that nothing large is copied when a configuration takes the place of another.
+    entries: Vec<(Given<String>, Arc<T>)>,
     /// Where each is: files may have ten thousands of them.
     by_name: HashMap<String, usize>,
 }
 
 impl<T> Named<T> {
-    pub(crate) fn of(entries: Vec<(Given<String>, T)>) -> Self {
+    pub(crate) fn of(entries: Vec<(Given<String>, Arc<T>)>) -> Self {
         let by_name = entries.iter().zip(0..).map(|((name, _), at)| (name.value().clone(), at)).collect();
         Self { entries, by_name }
     }
@@ -76,12 +78,17 @@ impl<T> Named<T> {
     /// The one of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&T> {
-        self.entries.get(*self.by_name.get(name)?).map(|(_, value)| value)
+        self.entries.get(*self.by_name.get(name)?).map(|(_, value)| &**value)
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&Given<String>, &T)> {
-        self.entries.iter().map(|(name, value)| (name, value))
+        self.entries.iter().map(|(name, value)| (name, &**value))
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &(Given<String>, Arc<T>)> {
+        self.entries.iter()
     }
 
     /// How many there are.
@@ -168,7 +175,7 @@ impl<T: Read> Field for Named<T> {
         };
         let read = |entry: &Entry| {
             let value = reader.whole(|reader| T::read(&entry.node, reader))?;
-            Some((Given::new(entry.name.clone(), entry.at.clone()), value))
+            Some((Given::new(entry.name.clone(), entry.at.clone()), Arc::new(value)))
         };
         Some(Self::of(entries.iter().filter_map(read).collect()))
     }

@@ -1,6 +1,6 @@
 //! Subscriptions that are on their way out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use busway_engine::DurableSubscription;
 use futures_util::FutureExt as _;
@@ -9,10 +9,15 @@ use parking_lot::Mutex;
 
 /// Subscriptions that were told to end, until they have: also those whose reload was cut short meanwhile, so that the next one waits for them and for their names.
 #[derive(Debug, Default)]
-pub(super) struct Leaving(Mutex<Vec<Leaver>>);
+pub(super) struct Leaving(Mutex<Leavers>);
 
-/// The names of one, and its end.
-type Leaver = (BTreeSet<String>, Shared<BoxFuture<'static, ()>>);
+#[derive(Debug, Default)]
+struct Leavers {
+    /// The names of each, and its end.
+    all: Vec<(BTreeSet<String>, Shared<BoxFuture<'static, ()>>)>,
+    /// The names of all: who looks for one does not look through them.
+    names: HashSet<String>,
+}
 
 /// A subscription that is told to end with this, unless it is [kept](Self::keep).
 pub(super) struct Half<'a> {
@@ -41,7 +46,9 @@ impl Leaving {
         let end = end.shared();
         // It begins with this, whatever becomes of who waits for it.
         _ = end.clone().now_or_never();
-        self.0.lock().push((names, end));
+        let mut leavers = self.0.lock();
+        leavers.names.extend(names.iter().cloned());
+        leavers.all.push((names, end));
     }
 
     /// One that does not outlive what is done here, unless it is kept.
@@ -54,13 +61,15 @@ impl Leaving {
     /// # Cancel safety
     /// Safe: who comes next waits for those that are left.
     pub(super) async fn ended(&self) {
-        let ends: Vec<_> = self.0.lock().iter().map(|(_, end)| end.clone()).collect();
+        let ends: Vec<_> = self.0.lock().all.iter().map(|(_, end)| end.clone()).collect();
         join_all(ends).await;
-        self.0.lock().retain(|(_, end)| end.peek().is_none());
+        let Leavers { all, names } = &mut *self.0.lock();
+        all.retain(|(_, end)| end.peek().is_none());
+        *names = all.iter().flat_map(|(names, _)| names).cloned().collect();
     }
 
     /// Whether one of them bears the name.
     pub(super) fn bear(&self, name: &str) -> bool {
-        self.0.lock().iter().any(|(names, _)| names.contains(name))
+        self.0.lock().names.contains(name)
     }
 }

@@ -1,11 +1,10 @@
 //! In which order routes are changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use super::leaving::Leaving;
 use super::routes::{Live, Wanted};
 use crate::model::Route;
-use crate::value::Name;
 
 /// Which routes are not changed with all the others, by name.
 pub(super) struct Order {
@@ -23,26 +22,24 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn of(live: &BTreeMap<String, Live>, wanted: &[Wanted], leaving: &Leaving) -> Self {
-        let by_name: BTreeMap<&str, &Route> =
-            wanted.iter().map(|wanted| (wanted.name.as_str(), &wanted.route)).collect();
-        let renamed = renamed(live, wanted, &by_name, leaving);
+        let in_force = Names::of(live.iter().map(|(name, live)| (name.as_str(), live.route())));
+        let to_be = Names::of(wanted.iter().map(|wanted| (wanted.name.as_str(), &*wanted.route)));
+        let renamed = renamed(live, wanted, &to_be, leaving);
         let goes = |name: &str| {
-            !renamed.sources.contains(name) && (!by_name.contains_key(name) || renamed.source(name).is_some())
+            !renamed.sources.contains(name)
+                && (!to_be.routes.contains_key(name) || renamed.source(name).is_some())
         };
         let gone = live.iter().filter(|(name, _)| goes(name));
         let (first, last): (Vec<_>, Vec<_>) = gone.partition(|(name, live)| {
-            renamed.source(name).is_some() || makes_room(name, live.route(), wanted)
+            renamed.source(name).is_some() || makes_room((name, live.route()), &to_be)
         });
         let is_free = |wanted: &&Wanted| {
             let (name, route) = (wanted.name.as_str(), &wanted.route);
             route.at.is_some()
                 && !live.contains_key(name)
                 && !leaving.bear(name)
-                && live.iter().all(|(other, live)| {
-                    let durable = live.durable_name().map(Name::as_str);
-                    durable.is_none_or(|durable| durable != name && !is_there_as(durable, (name, route)))
-                        && !are_one_there((other, live.route()), (name, route))
-                })
+                && !in_force.durables.contains(name)
+                && !in_force.meets((name, route))
         };
         let name_of = |(name, _): (&String, &Live)| name.clone();
         Self {
@@ -55,32 +52,52 @@ impl Order {
     }
 }
 
+/// What routes hold of names, so that whoever is in the way of another one is found by a look.
+#[derive(Default)]
+struct Names<'a> {
+    /// By name.
+    routes: HashMap<&'a str, &'a Route>,
+    /// Names in the store.
+    durables: HashSet<&'a str>,
+    /// By filter and name.
+    groups: HashSet<(&'a str, &'a str)>,
+    /// At brokers: by transport, stream and name there.
+    there: HashSet<(&'a str, &'a str, &'a str)>,
+}
+
+impl<'a> Names<'a> {
+    fn of(routes: impl Iterator<Item = (&'a str, &'a Route)>) -> Self {
+        let mut names = Self::default();
+        for (name, route) in routes {
+            names.routes.insert(name, route);
+            names.durables.extend(route.durable.as_ref().map(|durable| durable.as_str()));
+            names.groups.extend(route.group.as_ref().map(|group| (route.filter.as_str(), group.as_str())));
+            names.there.extend(place_there((name, route)));
+        }
+        names
+    }
+
+    /// Whether a route is at a broker as a member of one that is there, or under a name in the store, which what is led there bears too.
+    fn meets(&self, route: (&str, &Route)) -> bool {
+        place_there(route).is_some_and(|at| self.there.contains(&at) || self.durables.contains(at.2))
+    }
+}
+
 /// Whether one that is gone leaves before others begin: it loses nothing, as a durable one, or another one needs its name or its group.
-fn makes_room(name: &str, gone: &Route, wanted: &[Wanted]) -> bool {
-    let needs = |wanted: &Wanted| {
-        let route = &wanted.route;
-        let name_of_durable = route.durable.as_ref().map(|durable| durable.as_str());
-        // What is led at a broker bears that of the durable one too.
-        let behind = name_of_durable.and_then(|durable| name.strip_prefix(durable));
-        behind.is_some_and(|behind| behind.is_empty() || behind.starts_with('@'))
-            || name_of_durable.is_some_and(|durable| is_there_as(durable, (name, gone)))
-            || (gone.group.is_some() && gone.group == route.group && gone.filter == route.filter)
-            || are_one_there((name, gone), (wanted.name.as_str(), route))
-    };
-    gone.durable.is_some() || wanted.iter().any(needs)
+fn makes_room((name, gone): (&str, &Route), to_be: &Names<'_>) -> bool {
+    // What is led at a broker bears the name of the durable one too.
+    let mut names = name.match_indices('@').map(|(at, _)| name.split_at(at).0).chain([name]);
+    let group = gone.group.as_ref().map(|group| (gone.filter.as_str(), group.as_str()));
+    gone.durable.is_some()
+        || names.any(|name| to_be.durables.contains(name))
+        || group.is_some_and(|group| to_be.groups.contains(&group))
+        || to_be.meets((name, gone))
 }
 
-/// Whether it is at a broker under this name.
-fn is_there_as(durable: &str, (name, route): (&str, &Route)) -> bool {
-    route.at.as_ref().is_some_and(|at| at.name_there(name) == durable)
-}
-
-/// Whether they are members of one subscription at a broker.
-fn are_one_there((one, first): (&str, &Route), (other, second): (&str, &Route)) -> bool {
-    let (Some(first), Some(second)) = (&first.at, &second.at) else { return false };
-    first.transport == second.transport
-        && first.stream == second.stream
-        && first.name_there(one) == second.name_there(other)
+/// Of a route at a broker: transport, stream, and its name there.
+fn place_there<'a>((name, route): (&'a str, &'a Route)) -> Option<(&'a str, &'a str, &'a str)> {
+    let at = route.at.as_ref()?;
+    Some((at.transport.as_str(), at.stream.as_str(), at.name_there(name)))
 }
 
 /// Routes in memory that have another name and the filter and handler that they had: see [`renamed`].
@@ -139,14 +156,19 @@ impl Renamed {
 fn renamed(
     live: &BTreeMap<String, Live>,
     wanted: &[Wanted],
-    by_name: &BTreeMap<&str, &Route>,
+    to_be: &Names<'_>,
     leaving: &Leaving,
 ) -> Renamed {
     let is_plain = |route: &Route| route.durable.is_none() && route.at.is_none() && route.group.is_none();
-    let is_like = |one: &Route, other: &Route| one.filter == other.filter && one.handler == other.handler;
-    let mut gone: BTreeMap<&String, &Route> =
-        live.iter().map(|(name, live)| (name, live.route())).filter(|(_, route)| is_plain(route)).collect();
-    gone.retain(|name, route| by_name.get(name.as_str()).is_none_or(|same| !is_like(route, same)));
+    let is_like = |one: &Route, other: &Route| course_of(one) == course_of(other);
+    // By filter and handler, in the order of their names.
+    let mut gone: HashMap<(&str, &str), VecDeque<(&String, &Route)>> = HashMap::new();
+    for (name, route) in live.iter().map(|(name, live)| (name, live.route())) {
+        let is_gone = to_be.routes.get(name.as_str()).is_none_or(|same| !is_like(route, same));
+        if is_plain(route) && is_gone {
+            gone.entry(course_of(route)).or_default().push_back((name, route));
+        }
+    }
     let is_new = |wanted: &&Wanted| {
         let name = wanted.name.value();
         let same = live.get(name).map(Live::route);
@@ -157,19 +179,22 @@ fn renamed(
     let mut pairs = BTreeMap::new();
     for is_all in [true, false] {
         left.retain(|new| {
-            let is_it = |route: &Route| match is_all {
-                true => *route == new.route,
-                false => is_like(route, &new.route),
-            };
-            let Some(before) = gone.iter().find(|(_, route)| is_it(route)).map(|(name, _)| *name) else {
-                return true;
-            };
-            gone.remove(before);
+            let alike = gone.get_mut(&course_of(&new.route));
+            let before = alike.and_then(|alike| {
+                let at = alike.iter().position(|(_, route)| !is_all || **route == *new.route)?;
+                alike.remove(at)
+            });
+            let Some((before, _)) = before else { return true };
             pairs.insert(new.name.value().clone(), before.clone());
             false
         });
     }
     Renamed::of(pairs)
+}
+
+/// What goes to whom.
+fn course_of(route: &Route) -> (&str, &str) {
+    (route.filter.as_str(), route.handler.as_str())
 }
 
 /// Members of groups in memory that go another way than those who stay: they leave their group, which is there as before, and begin anew. Members that go the

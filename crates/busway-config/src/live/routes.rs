@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use busway_engine::remote::RemoteSubscription;
 use busway_engine::{
@@ -28,7 +29,7 @@ use crate::value::Name;
 #[derive(Debug)]
 pub(super) struct Live {
     name: Given<String>,
-    route: Route,
+    route: Arc<Route>,
     running: Running,
     pub(super) stack: Stack,
 }
@@ -63,7 +64,7 @@ pub(super) struct Way {
 /// A route that is to be in force, with what it needs.
 pub(super) struct Wanted {
     pub(super) name: Given<String>,
-    pub(super) route: Route,
+    pub(super) route: Arc<Route>,
     pub(super) handler: AnyHandler<Durable>,
     made: Made,
 }
@@ -76,14 +77,14 @@ pub(super) fn make(
     problems: &mut Vec<Problem>,
 ) -> Vec<Wanted> {
     let mut wanted = Vec::new();
-    for (name, route) in routes.iter() {
+    for (name, route) in routes.shared() {
         let fresh = Stack::default();
         let stack = live.get(name.value()).map_or(&fresh, |live| &live.stack);
         let before = legacies.stack(name.value());
         let made = stack.make((route.middleware.as_ref(), before), bus, problems);
         // That there is none was said by whoever looked whether it fits.
         if let Some(handler) = bus.named_handler(route.handler.value()) {
-            wanted.push(Wanted { name: name.clone(), route: route.clone(), handler, made });
+            wanted.push(Wanted { name: name.clone(), route: Arc::clone(route), handler, made });
         }
     }
     wanted
@@ -224,10 +225,13 @@ impl Live {
 
     fn succession(&self, wanted: &Wanted, is_parting: bool, is_recarried: bool) -> Succession {
         let has_its_name = self.name.value() == wanted.name.value();
-        let wanted = &wanted.route;
-        let is_same = self.route == Route { middleware: self.route.middleware.clone(), ..wanted.clone() };
+        let wanted = &*wanted.route;
+        let is_same = match self.route.middleware == wanted.middleware {
+            true => *self.route == *wanted,
+            false => *self.route == Route { middleware: self.route.middleware.clone(), ..wanted.clone() },
+        };
         let is_ephemeral =
-            [&self.route, wanted].iter().all(|route| route.durable.is_none() && route.at.is_none());
+            [&*self.route, wanted].iter().all(|route| route.durable.is_none() && route.at.is_none());
         // Two subscriptions have its middleware: it is not swapped in one of them.
         let is_whole =
             !matches!(self.running, Running::Carried(..)) || self.route.middleware == wanted.middleware;
@@ -261,13 +265,13 @@ impl Live {
         }
     }
 
-    pub(super) const fn route(&self) -> &Route {
+    pub(super) fn route(&self) -> &Route {
         &self.route
     }
 
     /// What was said of it.
-    pub(super) fn said(&self) -> (Given<String>, Route) {
-        (self.name.clone(), self.route.clone())
+    pub(super) fn said(&self) -> (Given<String>, Arc<Route>) {
+        (self.name.clone(), Arc::clone(&self.route))
     }
 
     /// Handles what it had, and ends.

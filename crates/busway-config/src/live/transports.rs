@@ -27,7 +27,7 @@ pub(super) struct Carriers {
 #[derive(Debug)]
 pub(super) struct Carried {
     name: Given<String>,
-    section: CarrierSection,
+    section: Arc<CarrierSection>,
     pub(super) cut: CutOver,
     pub(super) transport: Arc<dyn Transport>,
     /// `None` until it is begun, behind its subscriptions.
@@ -36,8 +36,8 @@ pub(super) struct Carried {
 
 impl Carriers {
     /// What was said of them.
-    pub(super) fn said(&self) -> Vec<(Given<String>, CarrierSection)> {
-        self.carried.values().map(|carried| (carried.name.clone(), carried.section.clone())).collect()
+    pub(super) fn said(&self) -> Vec<(Given<String>, Arc<CarrierSection>)> {
+        self.carried.values().map(|carried| (carried.name.clone(), Arc::clone(&carried.section))).collect()
     }
 
     /// Streams of which something else is wanted than what is in force.
@@ -91,7 +91,7 @@ impl Carriers {
             }
         }
         problems.extend(self.guard(wanted, bus).await);
-        for (name, section) in wanted.iter().filter(|(name, _)| differing.contains(name.value())) {
+        for (name, section) in wanted.shared().filter(|(name, _)| differing.contains(name.value())) {
             let Some(transport) = bus.named_transport(section.transport.value()) else {
                 self.unknown.insert(name.value().clone());
                 problems.push(no_transport(bus, &section.transport));
@@ -107,7 +107,7 @@ impl Carriers {
                     if let Err(error) = cut.prepare(&*transport).await {
                         problems.push(Problem::at(name.place(), escaped(&chain(&error))));
                     }
-                    let (name, section) = (name.clone(), section.clone());
+                    let (name, section) = (name.clone(), Arc::clone(section));
                     let carried = Carried { name, section, cut, transport, carrier: None };
                     self.carried.insert(carried.name.value().clone(), carried);
                 }

@@ -45,8 +45,6 @@ pub(crate) struct BusCore {
     /// Tells handlers to stop.
     pub(crate) stopping: CancellationToken,
     entries: Entries,
-    /// Whether an entry may have to be forgotten: so that subscribing need not look through all of them.
-    unswept: AtomicBool,
     next_subscription: AtomicU64,
     /// Whether there ever was an inline subscription.
     inline: AtomicBool,
@@ -98,7 +96,6 @@ impl BusCore {
             closing: Closing::default(),
             stopping: CancellationToken::new(),
             entries: Entries::default(),
-            unswept: AtomicBool::new(false),
             next_subscription: AtomicU64::new(0),
             inline: AtomicBool::new(false),
             ended: Mutex::default(),
@@ -194,7 +191,7 @@ impl BusCore {
 
     /// Enters a subscription and routes events to it: also those of the subscription that it takes the place of, at one moment.
     pub(crate) fn enter(&self, entry: &Arc<Entry>, old: Option<&Entry>) {
-        self.sweep();
+        self.sweep_some(SWEPT_BY_EACH);
         self.entries.insert(entry);
         let replace = |old: &Entry| self.router.replace(old.route()?, &entry.filter, Arc::clone(entry));
         let replaced = old.and_then(replace).map(|(route, _)| route);
@@ -209,7 +206,7 @@ impl BusCore {
 
     /// Enters one whose events do not come from here.
     pub(crate) fn enter_unrouted(&self, entry: &Arc<Entry>) {
-        self.sweep();
+        self.sweep_some(SWEPT_BY_EACH);
         self.entries.insert(entry);
     }
 
@@ -231,20 +228,22 @@ impl BusCore {
         self.entries.remove(id).is_some()
     }
 
-    pub(crate) fn something_ended(&self) {
-        self.unswept.store(true, Ordering::Release);
+    /// It is over, or will be: who counts looks whether it is, or who subscribes.
+    pub(crate) fn has_to_be_forgotten(&self, id: u64) {
+        self.entries.ends(id);
     }
 
     /// Forgets subscriptions that have ended meanwhile.
     pub(crate) fn sweep(&self) {
-        if !self.unswept.swap(false, Ordering::AcqRel) {
-            return;
-        }
-        let stopped = |entry: &Arc<Entry>| (entry.state() == State::Stopped).then(|| Arc::clone(entry));
-        for entry in self.entries.find_all(stopped) {
+        self.sweep_some(usize::MAX);
+    }
+
+    /// The same, of as many that were to end.
+    fn sweep_some(&self, most: usize) {
+        for entry in self.entries.take_ending(most) {
             match entry.awake() {
                 // Its handlers still run.
-                _ if !entry.has_ended() => self.something_ended(),
+                _ if !entry.has_ended() => self.entries.ends(entry.id),
                 Some(core) => self.forget(core),
                 None => _ = self.forget_entry(entry.id),
             }
@@ -392,3 +391,5 @@ impl BusCore {
 
 /// How long the end of a bus waits for handlers that were cut short.
 const HANDLERS_END_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+/// As many that are to be forgotten are looked at by each that enters: more than come meanwhile, and no more the more there are.
+const SWEPT_BY_EACH: usize = 2;

@@ -190,7 +190,7 @@ impl Entry {
         fence(Ordering::SeqCst);
         if let (Some(route), Some(bus)) = (self.route.get(), self.bus.upgrade()) {
             bus.router.remove(*route);
-            bus.something_ended();
+            bus.has_to_be_forgotten(self.id);
         }
     }
 

@@ -77,6 +77,42 @@ async fn of_two_that_take_a_name_at_once_one_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_whose_handlers_outlive_them_are_forgotten_by_who_subscribes_later() {
+    let bus = Bus::memory().producer("test").start().await.unwrap();
+    let (token, running) = (Arc::new(()), Arc::new(AtomicU64::new(0)));
+    let gate = Arc::new(Barrier::new(MANY + 1));
+    for one_more in (1..).take(MANY) {
+        let kept = (Arc::clone(&token), Arc::clone(&running), Arc::clone(&gate));
+        let handler = blocking(move |_: Payload<Number>| {
+            let (_token, running, gate) = &kept;
+            running.fetch_add(1, Ordering::SeqCst);
+            gate.wait();
+        });
+        let one = bus.subscribe("a").to(handler).await.unwrap();
+        bus.publish(number("a", 0)).await.unwrap();
+        while running.load(Ordering::SeqCst) < one_more {
+            tokio::task::yield_now().await;
+        }
+        one.abort();
+    }
+    assert_eq!(Arc::strong_count(&token), 1 + MANY, "their handlers run");
+    gate.wait();
+    // Nobody asks for numbers, which would look at all of them.
+    let forgotten = async {
+        while Arc::strong_count(&token) > 1 {
+            bus.subscribe("b").to(async |_: Payload<Number>| {}).await.unwrap().abort();
+            // What this thread remembers of "a" goes with its next publish.
+            bus.publish(number("b", 0)).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, forgotten).await.unwrap();
+}
+
+const MANY: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_that_begins_while_the_bus_shuts_down_is_refused_or_ends() {
     let runtime = tokio::runtime::Handle::current();
     for _ in 0..ROUNDS / 4 {
