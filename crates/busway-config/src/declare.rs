@@ -55,7 +55,7 @@ macro_rules! choice {
         $name:ident { $( $(#[doc = $variant_text:literal])* $variant:ident = $word:literal, )* }
     ) => {
         $(#[doc = $text])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum $name {
             $( $(#[doc = $variant_text])* $variant, )*

@@ -1,8 +1,9 @@
 //! What differs between two configurations.
 
+use std::collections::HashSet;
 use std::fmt;
 
-use crate::model::{AccessRule, Config, Route};
+use crate::model::{AccessRule, Action, Config, Effect, Route};
 use crate::problem::escaped;
 use crate::read::Named;
 use crate::show::{Leaves, Show, differences, join};
@@ -119,11 +120,18 @@ fn order_change<T>(before: &Named<T>, after: &Named<T>) -> Option<FieldChange> {
 fn rule_changes(before: &[AccessRule], after: &[AccessRule]) -> Vec<FieldChange> {
     let change =
         |before, after| FieldChange { path: "access".to_owned(), before, after, applies: Applies::AtOnce };
-    let gone = before.iter().filter(|rule| !after.contains(rule));
-    let new = after.iter().filter(|rule| !before.contains(rule));
+    let had: HashSet<_> = before.iter().map(said_by).collect();
+    let has: HashSet<_> = after.iter().map(said_by).collect();
+    let gone = before.iter().filter(|rule| !has.contains(&said_by(rule)));
+    let new = after.iter().filter(|rule| !had.contains(&said_by(rule)));
     gone.map(|rule| change(Some(rule.to_string()), None))
         .chain(new.map(|rule| change(None, Some(rule.to_string()))))
         .collect()
+}
+
+/// All that a rule says.
+fn said_by(rule: &AccessRule) -> (Effect, &str, Action, &str) {
+    (*rule.effect.value(), rule.identity.value(), *rule.action.value(), rule.filter.as_str())
 }
 
 impl fmt::Display for AccessRule {
