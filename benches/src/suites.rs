@@ -53,6 +53,7 @@ pub const SUITES: &[(&str, Measure)] = &[
     ("reliability/redis-idempotency", reliability::redis::measure),
     ("operate/reload", operate::reload::measure),
     ("operate/traced-publish", operate::traced_publish::measure),
+    ("operate/beside-1000", operate::beside::measure),
     ("operate/scrape", operate::scrape::measure),
     ("operate/scrape-delivery", operate::scrape::measure_deliveries),
     ("latency/half", latency::measure_half),

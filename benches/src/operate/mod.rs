@@ -2,6 +2,7 @@
 
 mod open_loop;
 
+pub mod beside;
 pub mod reload;
 pub mod scrape;
 pub mod traced_publish;
