@@ -131,7 +131,8 @@ fn rule_changes(before: &[AccessRule], after: &[AccessRule]) -> Vec<FieldChange>
 
 /// All that a rule says.
 fn said_by(rule: &AccessRule) -> (Effect, &str, Action, &str) {
-    (*rule.effect.value(), rule.identity.value(), *rule.action.value(), rule.filter.as_str())
+    let AccessRule { effect, identity, action, filter, place: _ } = rule;
+    (*effect.value(), identity.value(), *action.value(), filter.as_str())
 }
 
 impl fmt::Display for AccessRule {

@@ -208,7 +208,7 @@ impl Attendances {
     pub(crate) fn known(&self) -> usize {
         let new = self.staged.iter().filter(|(number, row)| row.is_some() && !self.rows.contains_key(number));
         let gone = self.staged.iter().filter(|(number, row)| row.is_none() && self.rows.contains_key(number));
-        (self.rows.len() + new.count()).saturating_sub(gone.count())
+        self.rows.len() + new.count() - gone.count()
     }
 
     /// Rows to be written with this batch: they are, if it is stored.

@@ -85,11 +85,9 @@ impl<'a> Names<'a> {
 
 /// Whether one that is gone leaves before others begin: it loses nothing, as a durable one, or another one needs its name or its group.
 fn makes_room((name, gone): (&str, &Route), to_be: &Names<'_>) -> bool {
-    // What is led at a broker bears the name of the durable one too.
-    let mut names = name.match_indices('@').map(|(at, _)| name.split_at(at).0).chain([name]);
     let group = gone.group.as_ref().map(|group| (gone.filter.as_str(), group.as_str()));
     gone.durable.is_some()
-        || names.any(|name| to_be.durables.contains(name))
+        || to_be.durables.contains(name)
         || group.is_some_and(|group| to_be.groups.contains(&group))
         || to_be.meets((name, gone))
 }
@@ -226,6 +224,46 @@ fn parting(live: &BTreeMap<String, Live>, wanted: &[Wanted]) -> BTreeSet<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Config;
+    use crate::parse::Format;
+
+    fn routes(lines: &[&str]) -> Config {
+        let lines = lines.iter().map(|line| ["  ", line, " }\n"].concat());
+        let text = ["routes:\n".to_owned(), lines.collect()].concat();
+        Config::parse("routes", &text, Format::Yaml).unwrap()
+    }
+
+    fn names(config: &Config) -> Names<'_> {
+        Names::of(config.routes.iter().map(|(name, route)| (name.as_str(), route)))
+    }
+
+    #[test]
+    fn one_that_is_gone_makes_room_for_whoever_needs_its_name_its_group_or_its_place() {
+        let to_be = routes(&[
+            "new: { filter: a.#, handler: h, durable: d",
+            "member: { filter: b.#, handler: h, group: g",
+            "there: { filter: c.#, handler: h, at: { transport: t, stream: s, subscription: x }",
+        ]);
+        let cases = [
+            ("d: { filter: z.#, handler: h", true),
+            ("dd: { filter: z.#, handler: h", false),
+            ("old: { filter: z.#, handler: h, durable: other", true),
+            ("old: { filter: b.#, handler: h, group: g", true),
+            ("old: { filter: b.+, handler: h, group: g", false),
+            ("old: { filter: b.#, handler: h, group: f", false),
+            ("old: { filter: z.#, handler: h, at: { transport: t, stream: s, subscription: x }", true),
+            ("x: { filter: z.#, handler: h, at: { transport: t, stream: s }", true),
+            ("old: { filter: z.#, handler: h, at: { transport: t, stream: s, subscription: d }", true),
+            ("old: { filter: z.#, handler: h, at: { transport: t, stream: r, subscription: x }", false),
+            ("old: { filter: z.#, handler: h, at: { transport: u, stream: s, subscription: x }", false),
+            ("old: { filter: a.#, handler: h", false),
+        ];
+        for (line, expected) in cases {
+            let gone = routes(&[line]);
+            let (name, route) = gone.routes.iter().next().unwrap();
+            assert_eq!(makes_room((name.as_str(), route), &names(&to_be)), expected, "{line}");
+        }
+    }
 
     #[test]
     fn whose_name_another_one_needs_has_its_turn_first_and_a_ring_has_none() {

@@ -226,15 +226,15 @@ impl Live {
     fn succession(&self, wanted: &Wanted, is_parting: bool, is_recarried: bool) -> Succession {
         let has_its_name = self.name.value() == wanted.name.value();
         let wanted = &*wanted.route;
-        let is_same = match self.route.middleware == wanted.middleware {
+        let has_its_middleware = self.route.middleware == wanted.middleware;
+        let is_same = match has_its_middleware {
             true => *self.route == *wanted,
             false => *self.route == Route { middleware: self.route.middleware.clone(), ..wanted.clone() },
         };
         let is_ephemeral =
             [&*self.route, wanted].iter().all(|route| route.durable.is_none() && route.at.is_none());
         // Two subscriptions have its middleware: it is not swapped in one of them.
-        let is_whole =
-            !matches!(self.running, Running::Carried(..)) || self.route.middleware == wanted.middleware;
+        let is_whole = !matches!(self.running, Running::Carried(..)) || has_its_middleware;
         match (is_same && has_its_name && is_whole && !is_recarried, is_ephemeral) {
             (true, _) => Succession::Same,
             (false, true) if !is_parting => Succession::Takeover,

@@ -44,7 +44,7 @@ pub(crate) struct BusCore {
     pub(crate) closing: Closing,
     /// Tells handlers to stop.
     pub(crate) stopping: CancellationToken,
-    entries: Entries,
+    pub(super) entries: Entries,
     next_subscription: AtomicU64,
     /// Whether there ever was an inline subscription.
     inline: AtomicBool,
@@ -191,7 +191,6 @@ impl BusCore {
 
     /// Enters a subscription and routes events to it: also those of the subscription that it takes the place of, at one moment.
     pub(crate) fn enter(&self, entry: &Arc<Entry>, old: Option<&Entry>) {
-        self.sweep_some(SWEPT_BY_EACH);
         self.entries.insert(entry);
         let replace = |old: &Entry| self.router.replace(old.route()?, &entry.filter, Arc::clone(entry));
         let replaced = old.and_then(replace).map(|(route, _)| route);
@@ -206,8 +205,11 @@ impl BusCore {
 
     /// Enters one whose events do not come from here.
     pub(crate) fn enter_unrouted(&self, entry: &Arc<Entry>) {
-        self.sweep_some(SWEPT_BY_EACH);
         self.entries.insert(entry);
+        // Whoever has ended it already may have said so when it was not there.
+        if entry.state() == State::Stopped {
+            entry.unroute();
+        }
     }
 
     /// Forgets an ended subscription, but for its account.
@@ -226,28 +228,6 @@ impl BusCore {
     /// Forgets an entry that never had an event; `false` when it is forgotten already.
     pub(crate) fn forget_entry(&self, id: u64) -> bool {
         self.entries.remove(id).is_some()
-    }
-
-    /// It is over, or will be: who counts looks whether it is, or who subscribes.
-    pub(crate) fn has_to_be_forgotten(&self, id: u64) {
-        self.entries.ends(id);
-    }
-
-    /// Forgets subscriptions that have ended meanwhile.
-    pub(crate) fn sweep(&self) {
-        self.sweep_some(usize::MAX);
-    }
-
-    /// The same, of as many that were to end.
-    fn sweep_some(&self, most: usize) {
-        for entry in self.entries.take_ending(most) {
-            match entry.awake() {
-                // Its handlers still run.
-                _ if !entry.has_ended() => self.entries.ends(entry.id),
-                Some(core) => self.forget(core),
-                None => _ = self.forget_entry(entry.id),
-            }
-        }
     }
 
     /// Whether no publisher is in the middle of an offer, to whatever subscription.
@@ -391,5 +371,3 @@ impl BusCore {
 
 /// How long the end of a bus waits for handlers that were cut short.
 const HANDLERS_END_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
-/// As many that are to be forgotten are looked at by each that enters: more than come meanwhile, and no more the more there are.
-const SWEPT_BY_EACH: usize = 2;

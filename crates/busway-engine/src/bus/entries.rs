@@ -1,10 +1,11 @@
 //! Ephemeral subscriptions that have not ended, by their numbers and by their names.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::BusCore;
 use crate::stats::State;
 use crate::subscription::Entry;
 
@@ -12,8 +13,15 @@ use crate::subscription::Entry;
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     tables: RwLock<Tables>,
-    /// Those that end, by their numbers, some perhaps twice: so that nobody has to look for them among all.
-    ending: Mutex<VecDeque<u64>>,
+    /// So that nobody has to look for those that end among all.
+    ending: Mutex<Ending>,
+}
+
+/// Those that end, by their numbers: each once, however often it is said, and perhaps one that was removed since.
+#[derive(Debug, Default)]
+struct Ending {
+    in_turn: VecDeque<u64>,
+    noted: HashSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -47,22 +55,28 @@ impl Entries {
         Some(entry)
     }
 
-    /// Notes that it ends.
+    /// Notes that it ends. One that is entered afterwards has to be noted then.
     pub(super) fn ends(&self, id: u64) {
-        self.ending.lock().push_back(id);
+        let mut ending = self.ending.lock();
+        if ending.noted.insert(id) {
+            ending.in_turn.push_back(id);
+        }
     }
 
-    /// As many of those that end and were not removed, the oldest first. They are noted no longer.
-    pub(super) fn take_ending(&self, most: usize) -> Vec<Arc<Entry>> {
-        let mut ending = self.ending.lock();
-        let most = most.min(ending.len());
-        if most == 0 {
-            return Vec::new();
-        }
-        let taken: Vec<u64> = ending.drain(..most).collect();
-        drop(ending);
-        let tables = self.tables.read();
-        taken.iter().filter_map(|id| tables.by_id.get(id).cloned()).collect()
+    /// How many are noted.
+    pub(super) fn ending(&self) -> usize {
+        self.ending.lock().in_turn.len()
+    }
+
+    /// The one that was noted first, which is noted no longer; `None` also when it was removed.
+    pub(super) fn take_ending(&self) -> Option<Arc<Entry>> {
+        let id = {
+            let mut ending = self.ending.lock();
+            let id = ending.in_turn.pop_front()?;
+            ending.noted.remove(&id);
+            id
+        };
+        self.tables.read().by_id.get(&id).cloned()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -94,3 +108,36 @@ impl Entries {
         found.any(|entry| entry.bears(name) && entry.state() != State::Stopped)
     }
 }
+
+impl BusCore {
+    /// It is over, or will be: who counts looks whether it is, or who subscribes.
+    pub(crate) fn has_to_be_forgotten(&self, id: u64) {
+        self.entries.ends(id);
+    }
+
+    /// Forgets subscriptions that have ended meanwhile.
+    pub(crate) fn sweep(&self) {
+        self.sweep_some(usize::MAX);
+    }
+
+    /// The same, of a few that were to end: for whoever subscribes. Handlers are dropped by it, which is code of the user's: no lock is held.
+    pub(crate) fn sweep_few(&self) {
+        self.sweep_some(SWEPT_BY_EACH);
+    }
+
+    fn sweep_some(&self, most: usize) {
+        // One after the other: should a handler's drop panic, the others are still noted.
+        for _ in 0..most.min(self.entries.ending()) {
+            let Some(entry) = self.entries.take_ending() else { continue };
+            match entry.awake() {
+                // Its handlers still run.
+                _ if !entry.has_ended() => self.entries.ends(entry.id),
+                Some(core) => self.forget(core),
+                None => _ = self.forget_entry(entry.id),
+            }
+        }
+    }
+}
+
+/// As many that are to be forgotten are looked at by each that subscribes: more than end meanwhile, and no more the more there are.
+const SWEPT_BY_EACH: usize = 2;

@@ -27,8 +27,9 @@ impl SubscribeBuilder {
             Ok(filter) => filter.to_string(),
             Err(error) => error.input().to_owned(),
         });
-        // Until it has joined: what is checked here must still hold then.
         let bus = Arc::clone(&self.bus);
+        bus.sweep_few();
+        // Until it has joined: what is checked here must still hold then.
         let _registering = bus.registering();
         let mut problems = std::mem::take(&mut self.problems);
         problems.extend(self.check(&handler));

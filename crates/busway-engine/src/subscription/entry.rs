@@ -188,10 +188,11 @@ impl Entry {
     /// Takes it off the routing table: no new publish finds it. After its state has said that it ends.
     pub(crate) fn unroute(&self) {
         fence(Ordering::SeqCst);
-        if let (Some(route), Some(bus)) = (self.route.get(), self.bus.upgrade()) {
+        let Some(bus) = self.bus.upgrade() else { return };
+        if let Some(route) = self.route.get() {
             bus.router.remove(*route);
-            bus.has_to_be_forgotten(self.id);
         }
+        bus.has_to_be_forgotten(self.id);
     }
 
     pub(crate) fn stats(&self) -> SubscriptionStats {

@@ -56,6 +56,21 @@ fn rows_wait_for_a_commit_that_happens_anyway() {
     assert!(!all.is_waiting(), "the second");
 }
 
+#[test]
+fn those_of_a_batch_are_known_in_it() {
+    let mut all = Attendances::default();
+    (1..=2).for_each(|number| all.attend(number, time(0), None));
+    assert_eq!(all.known(), 2, "none of them is kept yet");
+    all.keep();
+    all.forget(1);
+    all.forget(7);
+    all.attend(2, time(3_600), None);
+    all.attend(3, time(0), None);
+    assert_eq!(all.known(), 2, "one has gone, and one is new");
+    all.begin();
+    assert_eq!(all.known(), 2, "it was given up");
+}
+
 /// Keys and rows as every version before wrote them: `docs/design/format.md`.
 #[test]
 fn the_bytes_of_the_rows_are_those_of_version_one() {

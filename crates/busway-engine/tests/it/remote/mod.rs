@@ -361,6 +361,20 @@ async fn one_whose_transport_is_closed_ends_and_says_so() {
 }
 
 #[tokio::test]
+async fn one_that_ends_by_itself_is_forgotten_with_its_handler() {
+    let (bus, broker, token) = (memory().await, Scripted::able(), Arc::new(()));
+    let kept = Arc::clone(&token);
+    let handler = move |_: busway_event::Topic| {
+        assert!(Arc::strong_count(&kept) > 0);
+        std::future::ready(())
+    };
+    drop(bus.subscribe("orders.#").on(&broker, "orders", "stock").to(handler).await.unwrap());
+    broker.fail(TransportError::Closed);
+    // Numbers are asked for as scrapes do.
+    until(|| bus.numbers().subscriptions.is_empty() && Arc::strong_count(&token) == 1).await;
+}
+
+#[tokio::test]
 async fn what_is_discarded_is_settled_also_when_it_is_no_event_or_worn_out() {
     let (bus, mut broker) = (memory().await, Scripted::able());
     broker.capabilities =
