@@ -41,7 +41,8 @@ impl Mailbox {
     }
 
     /// As [`take`](Self::take), where nothing stands between the queues and their one worker.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "its one caller is all that comes before an event is handled")]
     pub(crate) fn take_straight(&self, share: &mut WorkerShare) -> Option<AnyEvent> {
         let event = match self.queues.only().and_then(|only| self.queues.pop(only)) {
             // By far the most: one priority in use, no key to look at, no time to keep.
