@@ -119,9 +119,8 @@ impl CutOver {
     }
 
     async fn carrier_stands(&self, bus: &Bus) -> Result<Standings, CutOverError> {
-        let all = stored(bus.core()).await.map_err(|error| self.not_taken(store_says(error.to_string())))?;
-        let name = carrier_name(&self.led.stream);
-        let carrier = all.into_iter().find(|stored| stored.name == name);
+        let carrier = stored(bus.core(), carrier_name(&self.led.stream)).await;
+        let carrier = carrier.map_err(|error| self.not_taken(store_says(error.to_string())))?;
         let standings = carrier.into_iter().flat_map(|carrier| carrier.standings);
         Ok(standings.map(|(partition, cursor, _)| (partition, cursor)).collect())
     }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use busway_middleware::{Delivery, Flow, Outcome, SyncMiddleware};
+use busway_persistence::Store;
 use parking_lot::Mutex;
 
 use super::lead::{Lead, Leader};
 use crate::bus::{BusCore, Services};
-use crate::durable::stored;
 
 /// See the module.
 #[derive(Debug)]
@@ -140,17 +140,19 @@ impl Led {
             return names;
         }
         let number = self.first_partition + u32::from(partition);
-        let Ok(all) = stored(bus).await else { return names };
-        let first = bus.log.as_ref().and_then(|log| log.with(|store| store.bounds(number)).flatten());
-        // What is gone is left to nobody.
-        let first = first.map_or(0, |(first, _)| first);
-        let is_behind = |name: &String| {
-            let found = all.iter().find(|stored| stored.name == *name);
-            let standings = found.into_iter().flat_map(|stored| &stored.standings);
-            let mut here = standings.filter(|(partition, ..)| *partition == number);
-            here.any(|(_, cursor, parked)| cursor.unsettled_between(first, end) > 0 || *parked > 0)
+        let (Some(log), asked) = (&bus.log, names.clone()) else { return names };
+        let those_behind = move |store: &Store| -> Vec<String> {
+            let is_behind = |name: &String| {
+                let Ok(found) = store.subscription(name) else { return true };
+                // What is gone is left to nobody.
+                let first = store.bounds(number).map_or(0, |(first, _)| first);
+                let standings = found.iter().flat_map(|stored| &stored.standings);
+                let mut here = standings.filter(|(partition, ..)| *partition == number);
+                here.any(|(_, cursor, parked)| cursor.unsettled_between(first, end) > 0 || *parked > 0)
+            };
+            asked.into_iter().filter(is_behind).collect()
         };
-        names.into_iter().filter(is_behind).collect()
+        log.lend(&bus.services, those_behind).await.unwrap_or(names)
     }
 
     fn wait_for(&self, names: &[String]) {

@@ -70,7 +70,8 @@ impl Bus {
     /// Safe: nothing is changed.
     pub async fn cursors(&self) -> Result<Vec<Standing>, CursorError> {
         let core = self.core();
-        let stored = stored(core).await?;
+        let log = core.log.as_ref().ok_or(CursorError::NoStore)?;
+        let stored = log.lend(&core.services, Store::subscriptions).await.ok_or(CursorError::Closed)??;
         Ok(stored.into_iter().map(|stored| standing(core, stored)).collect())
     }
 }
@@ -180,9 +181,7 @@ impl CursorHandle {
     }
 
     async fn stored(&self) -> Result<StoredSubscription, CursorError> {
-        let (log, name) = (self.log()?, self.name.clone());
-        let find = move |store: &Store| store.subscription(&name);
-        let found = log.lend(&self.bus.services, find).await.ok_or(CursorError::Closed)??;
+        let found = stored(&self.bus, self.name.clone()).await?;
         found.ok_or_else(|| CursorError::Unknown { name: self.name.clone() })
     }
 
@@ -206,10 +205,14 @@ fn offset(store: &Store, partition: u32, to: StartAt) -> Result<u64, CursorError
     }
 }
 
-/// All subscriptions of the store.
-pub(crate) async fn stored(bus: &Arc<BusCore>) -> Result<Vec<StoredSubscription>, CursorError> {
+/// The subscription of this name, as the store has it.
+pub(crate) async fn stored(
+    bus: &Arc<BusCore>,
+    name: String,
+) -> Result<Option<StoredSubscription>, CursorError> {
     let log = bus.log.as_ref().ok_or(CursorError::NoStore)?;
-    Ok(log.lend(&bus.services, Store::subscriptions).await.ok_or(CursorError::Closed)??)
+    let find = move |store: &Store| store.subscription(&name);
+    Ok(log.lend(&bus.services, find).await.ok_or(CursorError::Closed)??)
 }
 
 fn standing(bus: &BusCore, stored: StoredSubscription) -> Standing {
